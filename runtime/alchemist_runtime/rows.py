@@ -1,0 +1,64 @@
+"""Names and types of what a row carries: standard columns, identity columns, column types.
+
+A column type is a short text, the same in recipes, plans and messages: `text`, `int`, `real`, `bool`, `json`, `messages`,
+`prob`, `list<T>`, `enum("a","b")`, each with a trailing `?` where null is allowed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SYSTEM: Final = "system"
+INSTRUCTION: Final = "instruction"
+RESPONSE: Final = "response"
+HISTORY: Final = "history"
+MESSAGES: Final = "messages"
+
+#: The columns of the schema `sft`. The turns are stored as these four; `messages` is computed from them and read into them.
+TURN_COLUMNS: Final = (SYSTEM, INSTRUCTION, RESPONSE, HISTORY)
+#: `history` holds the turns between the system turn and the last user turn; `_tail` those between that one and its final reply
+#: (tool calls and their results), so that a conversation of any shape survives the four columns without loss.
+TAIL: Final = "_tail"
+
+SFT: Final[dict[str, str]] = {
+    "system": "text?",
+    "instruction": "text",
+    "response": "text",
+    "history": "messages?",
+    "lang": "text?",
+    "tools": "json?",
+    "template_args": "json?",
+}
+
+#: Identity: 128-bit ids (16 bytes in Arrow, 32 hex digits in exports), the source's name, the step that wrote the row.
+ID: Final = "_id"
+PARENT: Final = "_parent"
+ROOT: Final = "_root"
+COPY: Final = "_copy"
+ORIGIN: Final = "origin"
+MADE_BY: Final = "made_by"
+IDENTITY: Final = (ID, PARENT, ROOT, ORIGIN, MADE_BY)
+IDENTITY_TYPES: Final[dict[str, str]] = {"_id": "id", "_parent": "id?", "_root": "id", "origin": "text", "made_by": "text"}
+
+ROWS: Final = "rows"
+DROPPED: Final = "dropped"
+TRACE: Final = "trace"
+PORTS: Final = (ROWS, DROPPED, TRACE)
+
+#: Columns that `.dropped` adds to the columns of the step's input; some kinds add more (compiler, `check/schemas.py`).
+DROPPED_COLUMNS: Final[dict[str, str]] = {"rule": "text", "reason": "text?"}
+
+
+def nullable(type_: str) -> bool:
+    """Whether null is a value of this column type."""
+    return type_.endswith("?")
+
+
+def required(type_: str) -> str:
+    """The same type without null."""
+    return type_.removesuffix("?")
+
+
+def optional(type_: str) -> str:
+    """The same type with null."""
+    return type_ if type_.endswith("?") else type_ + "?"
