@@ -1,0 +1,286 @@
+"""The content-addressed store: `store/KEY/` holds what a step made, whole or not at all.
+
+A step is written in `store/KEY.tmp/` (kept after a crash: its committed shards are taken up again) and renamed when its
+manifest is on disk. Two processes never build one key at a time: `store/KEY.lock`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alchemist_runtime import faults
+from alchemist_runtime.errors import Problem, RunError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+MANIFEST_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a finished step left: see `Output.finish` for the fields of `data`."""
+
+    path: Path
+    data: Mapping[str, Any]
+
+    @property
+    def figures(self) -> Mapping[str, Any]:
+        return self.data["figures"]
+
+    def port(self, name: str) -> Mapping[str, Any]:
+        return self.data["ports"][name]
+
+
+def name_of(key: str) -> str:
+    """The folder name of a key."""
+    return key.removeprefix("b2:")
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of finished steps by key, with an index from content keys to keys."""
+
+    root: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "store"
+
+    def path(self, key: str) -> Path:
+        return self.folder / name_of(key)
+
+    def manifest(self, key: str) -> Manifest | None:
+        """The manifest of a key, following an entry that stands for another one; None if there is none.
+
+        Raises RunError A907 where it cannot be read."""
+        path = self.path(key)
+        try:
+            data = json.loads((path / "manifest.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as e:
+            raise RunError(
+                Problem(
+                    "A907",
+                    "damaged-store",
+                    f"the stored result {path.name[:12]}… has a manifest that cannot be read",
+                    place=str(path / "manifest.json"),
+                    note=str(e),
+                    help="delete that folder; the next run makes it again",
+                )
+            ) from e
+        if "same_as" in data:
+            return self.manifest(data["same_as"])
+        if data.get("format") != MANIFEST_FORMAT:
+            return None
+        return Manifest(path, data)
+
+    def by_content(self, content_key: str) -> str | None:
+        """The key of a finished step with this content key."""
+        try:
+            key = (self.folder / "by-content" / name_of(content_key)).read_text()
+        except FileNotFoundError:
+            return None
+        return key if self.manifest(key) else None
+
+    def alias(self, key: str, same_as: str) -> None:
+        """Let one key stand for another whose content is equal."""
+        path = self.path(key)
+        path.mkdir(parents=True, exist_ok=True)
+        write_atomic(path / "manifest.json", json.dumps({"same_as": same_as}).encode())
+
+    @contextlib.contextmanager
+    def building(self, key: str, step: str) -> Iterator[Output]:
+        """The place to build a key in, under its lock. Nothing of it is seen by others before `Output.finish`."""
+        from filelock import FileLock
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        final = self.path(key)
+        with FileLock(final.with_suffix(".lock")), disk_errors(step):
+            temporary = final.with_suffix(".tmp")
+            temporary.mkdir(exist_ok=True)
+            yield Output(self, key, step, temporary)
+
+
+@dataclass
+class Output:
+    """What a step writes: shards of tables, arrays, the description of its ports, figures."""
+
+    store: Store
+    key: str
+    step: str
+    folder: Path
+    ports: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+
+    def table(self, name: str, schema: pa.Schema) -> TableWriter:
+        """A new table of this step, written shard by shard; use as a context manager."""
+        return TableWriter(self, name, schema)
+
+    def write_table(self, name: str, table: pa.Table) -> dict[str, Any]:
+        """A whole table at once; returns its description."""
+        with self.table(name, table.schema) as writer:
+            for batch in table.to_batches(max_chunksize=16_384):
+                writer.write(batch)
+        return writer.description()
+
+    def array(self, name: str, array: np.ndarray[Any, Any]) -> str:
+        """A numpy array; returns its file name."""
+        import io
+
+        import numpy as np
+
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        faults.point(self.step, "write")
+        write_atomic(self.folder / f"{name}.npy", buffer.getvalue())
+        return f"{name}.npy"
+
+    def has(self, name: str) -> bool:
+        """Whether a file of an interrupted build of this key is there."""
+        return (self.folder / name).exists()
+
+    def read_array(self, name: str) -> np.ndarray[Any, Any]:
+        import numpy as np
+
+        return np.load(self.folder / name, allow_pickle=False)  # type: ignore[no-any-return]
+
+    def finish(self, **data: Any) -> Manifest:
+        """Write the manifest last and move the folder to its final place.
+
+        Manifest: format, key, node, kind, content_key, ports {name: {rows, columns, parts, per_origin, digest}}, figures."""
+        data = {"format": MANIFEST_FORMAT, "key": self.key, "node": self.step, "ports": self.ports, "figures": self.figures, **data}
+        faults.point(self.step, "manifest")
+        write_atomic(self.folder / "manifest.json", json.dumps(data, sort_keys=True, indent=1).encode())
+        final = self.store.path(self.key)
+        if final.exists():
+            shutil.rmtree(final)
+        faults.point(self.step, "rename")
+        self.folder.rename(final)
+        sync_folder(final.parent)
+        faults.point(self.step, "renamed")
+        if content_key := data.get("content_key"):
+            index = self.store.folder / "by-content"
+            index.mkdir(exist_ok=True)
+            write_atomic(index / name_of(content_key), self.key.encode())
+        return Manifest(final, data)
+
+
+class TableWriter:
+    """Writes one table as Parquet shards of 65,536 rows, each committed by rename."""
+
+    def __init__(self, output: Output, name: str, schema: pa.Schema) -> None:
+        self.output, self.name, self.schema = output, name, schema
+        self.rows: list[int] = []
+        self._pending: list[pa.RecordBatch] = []
+        self._waiting = 0
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is None:
+            while self._waiting:
+                self._flush()
+            if not self.rows:
+                self._write(self._empty())
+
+    def _empty(self) -> pa.Table:
+        return self.schema.empty_table()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        from alchemist_runtime.engine.columns import SHARD_ROWS
+
+        self._pending.append(batch)
+        self._waiting += batch.num_rows
+        while self._waiting >= SHARD_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        from alchemist_runtime.engine.columns import SHARD_ROWS
+
+        table = pa.Table.from_batches(self._pending, schema=self.schema)
+        self._write(table.slice(0, SHARD_ROWS))
+        rest = table.slice(SHARD_ROWS)
+        self._pending, self._waiting = rest.to_batches(), rest.num_rows
+
+    def _write(self, table: pa.Table) -> None:
+        path = self.output.folder / f"{self.name}-{len(self.rows):05d}.parquet"
+        faults.point(self.output.step, "write")
+        write_parquet(path, table)
+        self.rows.append(table.num_rows)
+
+    def description(self) -> dict[str, Any]:
+        """`{"table": name, "rows": [rows of each shard]}`, as a manifest holds it."""
+        return {"table": self.name, "rows": self.rows}
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """One Parquet file by rename, with the one setting that all shards share."""
+    import pyarrow.parquet as pq
+
+    from alchemist_runtime.engine.columns import GROUP_ROWS
+
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        pq.write_table(
+            table, file, row_group_size=GROUP_ROWS, compression="zstd", compression_level=1, use_dictionary=["origin", "made_by", "rule"] if "origin" in table.column_names or "rule" in table.column_names else False, write_statistics=False,
+        )  # fmt: skip
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames in a folder durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def disk_errors(step: str) -> Iterator[None]:
+    """Turn a full disk into RunError A905, and a folder that may not be written into A907."""
+    try:
+        yield
+    except OSError as e:
+        if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise RunError(
+                Problem(
+                    "A905",
+                    "disk-full",
+                    f"there is no space left on the device while `{step}` was written",
+                    node=step,
+                    help="make room, then run again: what is finished is kept and not made again",
+                )
+            ) from e
+        raise
