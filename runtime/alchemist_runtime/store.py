@@ -160,9 +160,18 @@ class Output:
         """Write the manifest last and move the folder to its final place.
 
         Manifest: format, key, node, kind, content_key, ports {name: {rows, columns, parts, per_origin, digest}}, figures."""
-        data = {"format": MANIFEST_FORMAT, "key": self.key, "node": self.step, "ports": self.ports, "figures": self.figures, **data}
+        data = {
+            "format": MANIFEST_FORMAT,
+            "key": self.key,
+            "node": self.step,
+            "ports": self.ports,
+            "figures": self.figures,
+            **data,
+        }
         faults.point(self.step, "manifest")
-        write_atomic(self.folder / "manifest.json", json.dumps(data, sort_keys=True, indent=1).encode())
+        write_atomic(
+            self.folder / "manifest.json", json.dumps(data, sort_keys=True, indent=1).encode()
+        )
         final = self.store.path(self.key)
         if final.exists():
             shutil.rmtree(final)

@@ -149,7 +149,9 @@ class Stream:
                 if columns:
                     yield pa.RecordBatch.from_arrays(arrays, schema=schema)
                 else:
-                    yield pa.RecordBatch.from_struct_array(pa.array([{}] * (stop - start), pa.struct([])))
+                    yield pa.RecordBatch.from_struct_array(
+                        pa.array([{}] * (stop - start), pa.struct([]))
+                    )
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """The columns whole, in memory."""
@@ -174,7 +176,8 @@ class Stream:
         if len(index) and np.all(index[1:] >= index[:-1]):
             cuts = np.searchsorted(index, starts)
             parts = [
-                s.select(index[cuts[i] : cuts[i + 1]] - starts[i]) for i, s in enumerate(self.segments)
+                s.select(index[cuts[i] : cuts[i + 1]] - starts[i])
+                for i, s in enumerate(self.segments)
             ]
             return Stream(tuple(p for p in parts if p.n), self.types)
         return self._gather(index, starts)
@@ -200,7 +203,9 @@ class Stream:
         mask = pc.equal(self.column("origin"), origin).to_numpy(zero_copy_only=False)
         return self.select(np.flatnonzero(mask))
 
-    def with_columns(self, columns: Mapping[str, pa.Array | Column], types: Mapping[str, str]) -> Stream:
+    def with_columns(
+        self, columns: Mapping[str, pa.Array | Column], types: Mapping[str, str]
+    ) -> Stream:
         """The same rows with further or replaced columns, given for all rows in order."""
         held = {k: Held(v) if isinstance(v, pa.Array) else v for k, v in columns.items()}
         out, at = [], 0

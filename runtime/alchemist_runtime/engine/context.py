@@ -1,0 +1,85 @@
+"""What a step may use while it runs: the plan, the store, its inputs as streams, and the services of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alchemist_runtime.engine.progress import Progress, Silent
+from alchemist_runtime.plan import Edge, Node, Plan
+from alchemist_runtime.store import Manifest, Store
+
+if TYPE_CHECKING:
+    from alchemist_runtime.engine.streams import Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says of a run and no plan does."""
+
+    budget: str | None = None  # dollars, exact
+    replay: Path | None = None
+    processes: int | None = None
+
+
+@dataclass
+class Context:
+    """One run over one plan in one project. `state` is the `.alchemist` folder."""
+
+    plan: Plan
+    project: Path
+    state: Path
+    store: Store
+    progress: Progress = field(default_factory=Silent)
+    options: Options = field(default_factory=Options)
+    #: key -> stream of a port, opened once
+    _open: dict[tuple[str, str], Stream] = field(default_factory=dict)
+    _nodes: dict[str, Node] = field(default_factory=dict)
+    #: services that outlive a step: the call cache, teacher clients, worker processes; closed by the engine
+    services: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._nodes = {n.id: n for n in self.plan.nodes}
+
+    def node(self, name: str) -> Node:
+        return self._nodes[name]
+
+    def manifest(self, node: str) -> Manifest:
+        """What a finished step left; LookupError where it is not finished."""
+        made = self.store.manifest(self._nodes[node].key)
+        if made is None:
+            raise LookupError(f"`{node}` is not built")
+        return made
+
+    def open(self, node: str, port: str = "rows") -> Stream:
+        """The rows of a port of a finished step."""
+        from alchemist_runtime.engine.views import open_port
+
+        key = (self._nodes[node].key, port)
+        if key not in self._open:
+            self._open[key] = open_port(self, self._nodes[node], port)
+        return self._open[key]
+
+    def edge(self, edge: Edge) -> Stream:
+        """The rows that come in by an edge."""
+        stream = self.open(edge.node, edge.port)
+        return stream.of_origin(edge.origin) if edge.origin else stream
+
+    def inputs(self, node: Node, *roles: str) -> Stream:
+        """The rows of all edges of these roles (`take` means every entry), one after the other."""
+        from alchemist_runtime.engine.streams import Stream
+
+        return Stream.concat([self.edge(node.inputs[i]) for i in edges(node, *roles)])
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        return self.plan.texts
+
+
+def edges(node: Node, *roles: str) -> list[int]:
+    """Numbers of a node's edges of these roles, in order."""
+    return [
+        i for i, e in enumerate(node.inputs) if e.role in roles or e.role.partition(".")[0] in roles
+    ]
