@@ -50,7 +50,7 @@ class Edge(Model):
     node: str
     port: Literal["rows", "dropped", "trace"] = "rows"
     origin: str | None = None
-    role: str = "from"  # from | against | learn | sound | data | take.NAME | examples | model
+    role: str = "from"  # from | against | learn | sound | data | take.NAME | examples | model | suites | tokenizer
     key: str
     take: Literal["all"] | int = "all"
 
@@ -346,6 +346,7 @@ class Node(Model):
     spec: Spec
     key: str
     meta_key: str
+    own_key: str = ""  # the key's ingredients without the inputs' keys; with the inputs' content digests: the content key
     runnable: bool = True  # False: this version compiles the node but does not run it
     columns: dict[str, dict[str, str]] = {}  # port -> column -> type
     estimate: dict[str, Estimate] = {}  # rows, calls, tokens_in, tokens_out, usd
@@ -399,6 +400,7 @@ class Plan(Model):
     variant: str | None = None
     seed: int = 0
     license: str | None = None
+    tokenizer: dict[str, Any] | None = None  # of `tokens(…)` in expressions; form as in MixtureSpec
     params: list[Param] = []
     teachers: dict[str, Teacher] = {}
     prompts: dict[str, Prompt] = {}
