@@ -1,0 +1,287 @@
+"""The local engine: carries out a plan node by node, skips what exists, and leaves a record of the run."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alchemist_runtime import faults
+from alchemist_runtime.engine.context import Context
+from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.plan import Node, Plan, digest
+from alchemist_runtime.store import Manifest, Output
+
+#: kind -> "module:function" that builds it; imported when a node of the kind is built.
+STEPS: Mapping[str, str] = {
+    "source": "alchemist_runtime.engine.sources:run_source",
+    "suite": "alchemist_runtime.engine.sources:run_suite",
+    "map": "alchemist_runtime.engine.rowwise:run_map",
+    "filter": "alchemist_runtime.engine.rowwise:run_filter",
+    "dedup": "alchemist_runtime.engine.groups:run_dedup",
+    "decontaminate": "alchemist_runtime.engine.groups:run_decontaminate",
+    "relabel": "alchemist_runtime.engine.teacher_steps:run_teacher_step",
+    "generate": "alchemist_runtime.engine.teacher_steps:run_teacher_step",
+    "task": "alchemist_runtime.engine.tasks:run_task",
+    "mixture": "alchemist_runtime.engine.blend:run_mixture",
+    "export": "alchemist_runtime.engine.deliver:run_export",
+    "train": "alchemist_runtime.engine.deliver:run_train_node",
+}
+
+Step = Callable[[Context, Node, Output], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a node in a run."""
+
+    node: str
+    kind: str
+    action: str  # built | reused | equal (built before under another key) | not run
+    key: str
+    rows: int | None
+    figures: Mapping[str, Any]
+    seconds: float
+
+
+@dataclass
+class Result:
+    """A finished or broken-off run."""
+
+    run: str
+    done: list[Done] = field(default_factory=list)
+    problem: Problem | None = None
+    checks: list[dict[str, Any]] = field(default_factory=list)
+
+
+def needed(plan: Plan, targets: Iterable[str] | None) -> list[Node]:
+    """The nodes that the targets need, in the plan's order; all of the plan without targets."""
+    if targets is None:
+        return list(plan.nodes)
+    by_name = {n.id: n for n in plan.nodes}
+    wanted: set[str] = set()
+    todo = list(targets)
+    while todo:
+        name = todo.pop()
+        if name not in wanted:
+            wanted.add(name)
+            todo += [e.node for e in by_name[name].inputs]
+    return [n for n in plan.nodes if n.id in wanted]
+
+
+def must_build(ctx: Context, nodes: list[Node], targets: Iterable[str] | None) -> list[Node]:
+    """The nodes to look at: targets, and what those need that are not finished. What only finished nodes read is left alone."""
+    goals = set(targets) if targets is not None else {n.id for n in nodes}
+    if targets is None:
+        read = {e.node for n in nodes for e in n.inputs}
+        goals = {n.id for n in nodes if n.id not in read}
+    wanted: set[str] = set()
+    for node in reversed(nodes):
+        if node.id not in goals:
+            continue
+        wanted.add(node.id)
+        if not finished(ctx, node):
+            goals |= {e.node for e in node.inputs}
+    return [n for n in nodes if n.id in wanted]
+
+
+def finished(ctx: Context, node: Node) -> Manifest | None:
+    """The manifest of a node that needs no work: its result is there, and so is what it put outside the store."""
+    manifest = ctx.store.manifest(node.key)
+    if manifest is None:
+        return None
+    if node.kind == "export":
+        from alchemist_runtime.engine.placed import in_place
+
+        return manifest if in_place(ctx, node, manifest) else None
+    return manifest
+
+
+def run(
+    ctx: Context,
+    targets: Iterable[str] | None = None,
+    *,
+    ingredients: Mapping[str, Any] | None = None,
+) -> Result:
+    """Carry out a plan up to the targets. The result has a problem where the run broke off; nothing finished is lost.
+
+    KeyboardInterrupt passes through after the record of the run is written."""
+    started = time.time()
+    result = Result(run=_run_name(started))
+    nodes = needed(ctx.plan, targets)
+    try:
+        for node in _ordered(ctx, nodes, targets):
+            result.done.append(_carry_out(ctx, node))
+    except RunError as error:
+        result.problem = error.problem
+        raise
+    finally:
+        for service in list(ctx.services.values()):
+            close = getattr(service, "shutdown", None) or getattr(service, "close", None)
+            if close:
+                close()
+        ctx.services.clear()
+        _record(ctx, result, started, ingredients or {})
+    return result
+
+
+def _ordered(ctx: Context, nodes: list[Node], targets: Iterable[str] | None) -> list[Node]:
+    return must_build(ctx, nodes, list(targets) if targets is not None else None)
+
+
+def _carry_out(ctx: Context, node: Node) -> Done:
+    begun = time.perf_counter()
+    manifest = finished(ctx, node)
+    if manifest is not None:
+        return _done(node, "reused", manifest, begun)
+    if not node.runnable:
+        ctx.progress.start(node.id, node.kind, "not run")
+        return Done(node.id, node.kind, "not run", node.key, None, {}, 0.0)
+    content = content_key(ctx, node)
+    same = ctx.store.by_content(content)
+    if same is not None and same != node.key and node.kind != "export":
+        ctx.store.alias(node.key, same)
+        manifest = ctx.store.manifest(node.key)
+        assert manifest is not None
+        ctx.progress.start(node.id, node.kind, "equal")
+        ctx.progress.finish(node.id, manifest.figures, 0.0)
+        return _done(node, "equal", manifest, begun)
+    ctx.progress.start(node.id, node.kind, "build")
+    faults.point(node.id, "start")
+    with ctx.store.building(node.key, node.id) as out:
+        again = finished(
+            ctx, node
+        )  # another process may have built it while this one waited for the lock
+        if again is not None:
+            return _done(node, "reused", again, begun)
+        _step(node.kind)(ctx, node, out)
+        manifest = out.finish(
+            kind=node.kind, content_key=content, seconds=round(time.perf_counter() - begun, 3)
+        )
+    done = _done(node, "built", manifest, begun)
+    ctx.progress.finish(node.id, {**manifest.figures, "rows": done.rows}, done.seconds)
+    _expectations(ctx, node)
+    return done
+
+
+def _step(kind: str) -> Step:
+    import importlib
+
+    module, _, name = STEPS[kind].partition(":")
+    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+def _done(node: Node, action: str, manifest: Manifest, begun: float) -> Done:
+    rows = manifest.data["ports"].get("rows", {}).get("rows")
+    return Done(
+        node.id,
+        node.kind,
+        action,
+        node.key,
+        rows,
+        manifest.figures,
+        round(time.perf_counter() - begun, 3),
+    )
+
+
+def content_key(ctx: Context, node: Node) -> str:
+    """`H(what the step does, digests of the content of its inputs)`: equal content is never made twice, whatever its history."""
+    spec = node.spec.model_dump(mode="json")
+    for field_name in ("name", "command", "path", "hub", "license", "budget", "max_failed"):
+        if node.kind != "source":
+            spec.pop(field_name, None)
+    inputs = [
+        [e.role, e.port, e.origin, e.take, ctx.manifest(e.node).port(e.port)["digest"]]
+        for e in node.inputs
+    ]
+    resources = _resources(ctx.plan, spec)
+    seed = ctx.plan.seed
+    name = (
+        node.id if node.kind in ("source", "suite", "relabel", "generate", "task", "map") else None
+    )
+    return digest(["content/1", node.kind, name, spec, inputs, resources, seed])
+
+
+def _resources(plan: Plan, spec: Mapping[str, Any]) -> list[Any]:
+    found: list[Any] = []
+    if spec.get("teacher") in plan.teachers:
+        found.append(plan.teachers[spec["teacher"]].identity_key)
+    if spec.get("prompt") in plan.prompts:
+        prompt = plan.prompts[spec["prompt"]]
+        found.append(prompt.key or prompt.model_dump(mode="json"))
+    return found
+
+
+# --- after a step -----------------------------------------------------------------------------------------------------------------
+
+
+def _expectations(ctx: Context, node: Node) -> None:
+    from alchemist_runtime.engine.verdicts import broken_expectation
+
+    rules = [r for r in getattr(node.spec, "rules", []) if r.verb == "expect"]
+    for rule in rules:
+        problem = broken_expectation(ctx, node, rule)
+        if problem is not None:
+            raise RunError(problem, exit_code=1)
+
+
+# --- the record of a run ----------------------------------------------------------------------------------------------------------
+
+
+def _run_name(started: float) -> str:
+    moment = datetime.datetime.fromtimestamp(started, tz=datetime.UTC)
+    return f"r-{moment:%Y%m%d-%H%M%S}-{os.getpid()}"
+
+
+def _record(ctx: Context, result: Result, started: float, ingredients: Mapping[str, Any]) -> None:
+    """Append the run to `runs.jsonl`: what each node was made of and what it came to. One line, one write."""
+    nodes = {
+        d.node: {
+            "key": d.key,
+            "kind": d.kind,
+            "action": d.action,
+            "rows": d.rows,
+            "figures": d.figures,
+            "seconds": d.seconds,
+            "ingredients": ingredients.get(d.node, {}),
+        }
+        for d in result.done
+    }
+    line = {
+        "record": 1,
+        "run": result.run,
+        "recipe": ctx.plan.recipe.get("path"),
+        "variant": ctx.plan.variant,
+        "plan": ctx.plan.digest,
+        "started": round(started, 3),
+        "seconds": round(time.time() - started, 3),
+        "problem": result.problem.code if result.problem else None,
+        "nodes": nodes,
+    }
+    ctx.state.mkdir(parents=True, exist_ok=True)
+    data = (json.dumps(line, sort_keys=True) + "\n").encode()
+    handle = os.open(ctx.state / "runs.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(handle, data)
+    finally:
+        os.close(handle)
+
+
+def point_at(ctx: Context, result: Result) -> None:
+    """Let `outputs/RECIPE/NODE` point at what the run's nodes made. Moved only after a complete run."""
+    folder: Path = ctx.state / "outputs" / Path(ctx.plan.recipe.get("path") or "recipe").stem
+    folder.mkdir(parents=True, exist_ok=True)
+    for done in result.done:
+        if done.action == "not run":
+            continue
+        manifest = ctx.store.manifest(done.key)
+        if manifest is None:
+            continue
+        link, temporary = folder / done.node, folder / f".{done.node}.{os.getpid()}"
+        temporary.symlink_to(os.path.relpath(manifest.path, folder), target_is_directory=True)
+        temporary.replace(link)
