@@ -250,6 +250,8 @@ class Program:
     params: dict[str, ParamValue]
     blocks: dict[str, Block]  # own blocks in order of declaration, then imported ones
     schemas: dict[tuple[str, str], RowSchema]  # (block, port)
+    #: Digest -> text of every template that stands in an expression as ["template", DIGEST, NAMES].
+    texts: dict[str, str] = field(default_factory=dict)
     variants: tuple[str, ...] = ()  # names that `--variant` takes
     variant: str | None = None
 
