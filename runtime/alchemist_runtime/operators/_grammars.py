@@ -1,0 +1,150 @@
+"""Parsers of the languages we can judge: `ast` for Python, tree-sitter for seven more, orjson for JSON. Loaded when first used."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import textwrap
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Parser, Tree
+
+_MODULES: Final[dict[str, tuple[str, str]]] = {
+    "javascript": ("tree_sitter_javascript", "language"),
+    "typescript": ("tree_sitter_typescript", "language_typescript"),
+    "tsx": ("tree_sitter_typescript", "language_tsx"),
+    "java": ("tree_sitter_java", "language"),
+    "c": ("tree_sitter_c", "language"),
+    "cpp": ("tree_sitter_cpp", "language"),
+    "go": ("tree_sitter_go", "language"),
+    "rust": ("tree_sitter_rust", "language"),
+    "bash": ("tree_sitter_bash", "language"),
+}
+#: What a snippet may lack around it, tried in order when it does not parse as it stands.
+_WRAPS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    "javascript": (("class X {\n", "\n}"), ("async function* f() {\n", "\n}"), ("(", ")")),
+    "typescript": (("class X {\n", "\n}"), ("async function* f() {\n", "\n}")),
+    "java": (("class X {\n", "\n}"), ("class X { void f() {\n", "\n} }")),
+    "c": (("void f() {\n", "\n}"),),
+    "cpp": (("void f() {\n", "\n}"), ("class X {\n", "\n};")),
+    "go": (("package p\nfunc f() {\n", "\n}"),),
+    "rust": (("fn f() {\n", "\n}"), ("impl X {\n", "\n}")),
+}
+#: Go keeps `package` and `import` first, so a snippet's own head must stay outside of the function around it.
+_GO_HEAD: Final = re.compile(
+    r"\A(?:\s*(?:package \w+|import (?:\"[^\"]*\"|\([^)]*\)))[ \t]*;?(?:\n|\Z))+"
+)
+_DOCTEST: Final = re.compile(r"^[ \t]*>>> ?", re.M)
+_PROMPT: Final = re.compile(r"^[ \t]*(?:>>>|\.\.\.)(?: |$)")
+
+PARSED: Final = frozenset(
+    {"python", "javascript", "typescript", "java", "c", "cpp", "go", "rust", "bash", "json"}
+)
+
+
+@cache
+def parser(lang: str) -> Parser:
+    """The tree-sitter parser of a language (`tsx` beside the names of `lang`)."""
+    import tree_sitter
+
+    module, function = _MODULES[lang]
+    grammar = getattr(importlib.import_module(module), function)()
+    return tree_sitter.Parser(tree_sitter.Language(grammar))
+
+
+def encoded(code: str) -> bytes:
+    return code.encode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A tree without errors over `source`; `inside` names what we put around a snippet: class, function or nothing."""
+
+    tree: Tree
+    source: bytes
+    inside: str = ""
+
+
+def tree(code: str, lang: str) -> Parsed | None:
+    """The syntax tree of code or a snippet of it (then inside what it lacks), None where it has errors."""
+    for grammar in ("typescript", "tsx") if lang == "typescript" else (lang,):
+        if made := _parse(code, grammar):
+            return made
+    head = ""
+    if lang == "go" and (found := _GO_HEAD.match(code)):
+        head, code = found[0], code[found.end() :]
+    for before, after in _WRAPS.get(lang, ()):
+        if "package" in head:
+            before = before.removeprefix("package p\n")
+        inside = "function" if "f(" in before else "class" if "X" in before else ""
+        if made := _parse(head + before + code + after, lang, inside):
+            return made
+    return None
+
+
+def _parse(code: str, grammar: str, inside: str = "") -> Parsed | None:
+    source = encoded(code)
+    made = parser(grammar).parse(source)
+    return None if made.root_node.has_error else Parsed(made, source, inside)
+
+
+def module(code: str) -> ast.Module | None:
+    """The Python syntax tree of code, an indented part of a body, or a `>>>` session; None where it has errors."""
+    made = _ast(code)
+    if made is not None:
+        return made
+    if code[:1] in " \t" or code.lstrip("\r\n")[:1] in (" ", "\t"):
+        made = _ast(textwrap.dedent(code.expandtabs(4)).strip("\n"))
+    if made is None and _DOCTEST.search(code):
+        made = _ast(session(code))
+    return made
+
+
+def _ast(code: str) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(code)
+    except (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError):
+        return None
+
+
+def session(text: str) -> str:
+    """The source lines of a `>>>` session, without its output."""
+    return "\n".join(_PROMPT.sub("", line) for line in text.split("\n") if _PROMPT.match(line))
+
+
+def parses(code: str, lang: str) -> bool:
+    """Whether code, or a snippet of it, parses; true for a language without a parser."""
+    if lang == "python":
+        return module(code) is not None
+    if lang == "json":
+        return json_value(code) is not _BAD
+    return lang not in PARSED or tree(code, lang) is not None
+
+
+_BAD: Final = object()
+
+
+def json_value(text: str) -> object:
+    import orjson
+
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        return _BAD
+
+
+def walk(root: Node) -> list[Node]:
+    """The named nodes in source order, without recursion (code may nest deeper than the stack)."""
+    out, todo = [], [root]
+    while todo:
+        node = todo.pop()
+        out.append(node)
+        todo.extend(reversed(node.named_children))
+    return out
