@@ -9,6 +9,7 @@ Heavy libraries are imported inside the function, so that a signature can be rea
 from __future__ import annotations
 
 import inspect
+import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,11 +50,14 @@ _TYPES: Final[dict[Any, str]] = {int: "int", float: "real", str: "text", bool: "
 
 
 def _params(function: Callable[..., Any]) -> tuple[ComponentParam, ...]:
-    hints = typing.get_type_hints(function, include_extras=True)
+    named = [
+        p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY
+    ]
+    # only theirs: the other annotations may name types of libraries that are not imported here
+    only = types.SimpleNamespace(__annotations__={p.name: p.annotation for p in named})
+    hints = typing.get_type_hints(only, function.__globals__, include_extras=True)
     out = []
-    for p in inspect.signature(function).parameters.values():
-        if p.kind is not inspect.Parameter.KEYWORD_ONLY:
-            continue
+    for p in named:
         hint, bounds = hints[p.name], None
         if typing.get_origin(hint) is typing.Annotated:
             hint, *extra = typing.get_args(hint)
