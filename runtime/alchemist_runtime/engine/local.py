@@ -191,30 +191,11 @@ def _done(node: Node, action: str, manifest: Manifest, begun: float) -> Done:
 
 def content_key(ctx: Context, node: Node) -> str:
     """`H(what the step does, digests of the content of its inputs)`: equal content is never made twice, whatever its history."""
-    spec = node.spec.model_dump(mode="json")
-    for field_name in ("name", "command", "path", "hub", "license", "budget", "max_failed"):
-        if node.kind != "source":
-            spec.pop(field_name, None)
     inputs = [
         [e.role, e.port, e.origin, e.take, ctx.manifest(e.node).port(e.port)["digest"]]
         for e in node.inputs
     ]
-    resources = _resources(ctx.plan, spec)
-    seed = ctx.plan.seed
-    name = (
-        node.id if node.kind in ("source", "suite", "relabel", "generate", "task", "map") else None
-    )
-    return digest(["content/1", node.kind, name, spec, inputs, resources, seed])
-
-
-def _resources(plan: Plan, spec: Mapping[str, Any]) -> list[Any]:
-    found: list[Any] = []
-    if spec.get("teacher") in plan.teachers:
-        found.append(plan.teachers[spec["teacher"]].identity_key)
-    if spec.get("prompt") in plan.prompts:
-        prompt = plan.prompts[spec["prompt"]]
-        found.append(prompt.key or prompt.model_dump(mode="json"))
-    return found
+    return digest(["content/1", node.own_key, inputs])
 
 
 # --- after a step -----------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,196 @@
+"""The dataset card: what is in an export, where it comes from, what was done to it, with the YAML that the hub reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alchemist_runtime.plan import ExportSpec, Node, SourceSpec, TeacherStepSpec
+
+if TYPE_CHECKING:
+    from alchemist_runtime.engine.context import Context
+    from alchemist_runtime.engine.streams import Stream
+
+_SIZES = (
+    (10**3, "n<1K"),
+    (10**4, "1K<n<10K"),
+    (10**5, "10K<n<100K"),
+    (10**6, "100K<n<1M"),
+    (10**7, "1M<n<10M"),
+)
+
+
+def write_card(
+    ctx: Context,
+    node: Node,
+    spec: ExportSpec,
+    stream: Stream,
+    rows: Mapping[str, int],
+    folder: Path,
+) -> None:
+    """Write README.md beside the data."""
+    upstream = _upstream(ctx, node)
+    parts = [
+        _front(ctx, spec, rows),
+        f"# {_title(ctx, spec)}\n",
+        _summary(ctx, rows),
+        _origins(ctx, stream, upstream),
+        _mixture(ctx, upstream),
+        _steps(ctx, upstream),
+        _teachers(ctx, upstream),
+        _columns(spec),
+    ]
+    (folder / "README.md").write_text("\n".join(p for p in parts if p), encoding="utf-8")
+
+
+def _title(ctx: Context, spec: ExportSpec) -> str:
+    return spec.title or ctx.plan.title or Path(ctx.plan.recipe.get("path") or "dataset").stem
+
+
+def _front(ctx: Context, spec: ExportSpec, rows: Mapping[str, int]) -> str:
+    ending = "parquet" if spec.format == "parquet" else "jsonl"
+    total = sum(rows.values())
+    size = next((name for bound, name in _SIZES if total < bound), "n>10M")
+    files = "\n".join(
+        f"  - split: {split}\n    path: data/{split}{'-*' if ending == 'parquet' else ''}.{ending}"
+        for split in rows
+    )
+    licence = spec.license or ctx.plan.license
+    return "\n".join(
+        [
+            "---",
+            f"license: {licence.lower() if licence else 'unknown'}",
+            f"pretty_name: {_quoted(_title(ctx, spec))}",
+            f"size_categories:\n- {size}",
+            "task_categories:\n- text-generation",
+            "tags:\n- alchemist",
+            f"configs:\n- config_name: default\n  data_files:\n{files}",
+            "---\n",
+        ]
+    )
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _summary(ctx: Context, rows: Mapping[str, int]) -> str:
+    splits = ", ".join(f"{n:,} rows in `{name}`" for name, n in rows.items())
+    recipe = Path(ctx.plan.recipe.get("path") or "recipe").name
+    variant = f", variant `{ctx.plan.variant}`" if ctx.plan.variant else ""
+    doc = (
+        f"Made by alchemist from `{recipe}`{variant}: {splits}. Every row carries its identity: `_id`, `_parent` (the row that it\n"
+        "was made from), `_root` (the row of a source that it goes back to), `origin` (the source) and `made_by` (the step).\n"
+    )
+    return doc + f"\nPlan: `{ctx.plan.digest}`\n"
+
+
+def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    """A Markdown table; numbers to the right."""
+    right = [
+        bool(rows) and all(isinstance(r[i], int | float) or str(r[i])[-1:] == "%" for r in rows)
+        for i in range(len(head))
+    ]
+    lines = [
+        "| " + " | ".join(head) + " |",
+        "|" + "|".join("---:" if r else "---" for r in right) + "|",
+    ]
+    for row in rows:
+        cells = (
+            f"{c:,}" if isinstance(c, int) else str(c).replace("|", "\\|").replace("\n", " ")
+            for c in row
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _upstream(ctx: Context, node: Node) -> list[Node]:
+    """The steps that the export is made by, in the plan's order."""
+    wanted: set[str] = {node.id}
+    for other in reversed(ctx.plan.nodes):
+        if other.id in wanted:
+            wanted |= {e.node for e in other.inputs}
+    return [n for n in ctx.plan.nodes if n.id in wanted and n.id != node.id]
+
+
+def _origins(ctx: Context, stream: Stream, upstream: list[Node]) -> str:
+    from alchemist_runtime.engine.views import per_origin
+
+    counts = per_origin(stream)
+    total = sum(counts.values()) or 1
+    specs = {n.spec.name: n.spec for n in upstream if isinstance(n.spec, SourceSpec)}
+    rows = [
+        (
+            name,
+            n,
+            f"{100 * n / total:.1f}%",
+            (specs[name].license if name in specs else None) or "not declared",
+        )
+        for name, n in counts.items()
+    ]
+    missing = [(s.name, s.missing) for s in specs.values() if s.missing]
+    text = "## Sources\n\n" + table(("origin", "rows", "share", "licence of the source"), rows)
+    if missing:
+        text += "\nDeclared in the recipe but not available, so not in this dataset:\n\n"
+        text += "".join(f"- `{name}`: {why}\n" for name, why in missing)
+    return text
+
+
+def _mixture(ctx: Context, upstream: list[Node]) -> str:
+    out = []
+    for node in upstream:
+        if node.kind != "mixture":
+            continue
+        figures = ctx.manifest(node.id).figures
+        rows = [
+            (
+                e["name"],
+                e.get("asked", ""),
+                e["rows"],
+                f"{100 * e['rows'] / max(1, figures['rows']):.1f}%",
+                f"{e.get('epochs', 1):.2f}",
+            )
+            for e in figures.get("entries", [])
+        ]
+        out.append(
+            f"## Mixture `{node.id}`\n\n"
+            + table(("entry", "asked for", "rows", "share", "epochs"), rows)
+        )
+    return "\n".join(out)
+
+
+def _steps(ctx: Context, upstream: list[Node]) -> str:
+    rows = []
+    for node in upstream:
+        manifest = ctx.manifest(node.id)
+        count = manifest.data["ports"].get("rows", {}).get("rows", 0)
+        dropped = ", ".join(
+            f"{rule} {n:,}" for rule, n in manifest.figures.get("dropped", {}).items() if n
+        )
+        rows.append(
+            (f"`{node.id}`", node.kind, manifest.figures.get("rows_in", ""), count, dropped)
+        )
+    return "## Steps\n\n" + table(("step", "kind", "rows in", "rows out", "dropped by rule"), rows)
+
+
+def _teachers(ctx: Context, upstream: list[Node]) -> str:
+    rows = list(_teacher_rows(ctx, upstream))
+    return "## Teachers\n\n" + table(("step", "teacher", "answers"), rows) if rows else ""
+
+
+def _teacher_rows(ctx: Context, upstream: list[Node]) -> Iterator[tuple[Any, ...]]:
+    for node in upstream:
+        if isinstance(node.spec, TeacherStepSpec):
+            teacher = ctx.plan.teachers[node.spec.teacher]
+            name = teacher.model or (
+                "rules, no model" if teacher.provider == "rules" else teacher.name
+            )
+            trace = ctx.manifest(node.id).data["ports"].get("trace", {})
+            yield f"`{node.id}`", name, trace.get("rows", 0)
+
+
+def _columns(spec: ExportSpec) -> str:
+    if spec.lineage != "sidecar":
+        return ""
+    return "## Lineage\n\nThe identity columns lie beside the data in `lineage/`, in the same order, joined by `_id`.\n"
