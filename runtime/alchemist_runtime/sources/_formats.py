@@ -1,0 +1,280 @@
+"""File formats: jsonl, json, csv, parquet, arrow, each also compressed with gzip or zstd, as chunks of records with places."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.sources._identity import canonical
+from alchemist_runtime.sources._records import CHUNK, Bad, Chunk, place
+
+ENDINGS: Mapping[str, str] = {
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".arrow": "arrow",
+    ".feather": "arrow",
+}  # fmt: skip
+PACKED: Mapping[str, str] = {".gz": "gzip", ".zst": "zstd"}
+
+
+def format_of(path: str) -> str | None:
+    """The format that a file's name tells, without its compression; None if it tells none."""
+    name = path.lower()
+    for ending in PACKED:
+        name = name.removesuffix(ending)
+    return next((f for e, f in ENDINGS.items() if name.endswith(e)), None)
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """The bytes of a file, decompressed."""
+    import pyarrow as pa
+
+    packed = PACKED.get(path.suffix.lower())
+    if packed == "gzip":
+        import gzip
+
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    if packed:
+        return io.BufferedReader(_Raw(pa.CompressedInputStream(pa.OSFile(str(path)), packed)))  # type: ignore[return-value]
+    return path.open("rb")
+
+
+class _Raw(io.RawIOBase):
+    """A pyarrow stream as a plain raw stream, so that Python's own line reading works on it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def read(path: Path, shown: str, format_: str) -> Iterator[Chunk]:
+    """The records of one file. RunError A312 where it cannot be opened or decompressed."""
+    try:
+        yield from _READERS[format_](path, shown)
+    except (OSError, EOFError) as e:
+        raise unreadable(shown, e) from e
+    except ImportError as e:
+        raise unreadable(shown, e) from e
+
+
+def unreadable(shown: str, error: Exception) -> RunError:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return RunError(
+        Problem(
+            "A312",
+            "unreadable-file",
+            f"`{shown}` cannot be read: {reason}",
+            place=shown,
+            help="see that the file is whole (a download that broke off?) and that you may read it",
+        )
+    )
+
+
+# --- JSON ---------------------------------------------------------------------------------------------------------------------
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def parse_record(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """A record and its canonical JSON. ValueError with the reason where it is not one."""
+    import orjson
+
+    try:
+        record = orjson.loads(data)
+    except orjson.JSONDecodeError as first:
+        try:  # whole numbers beyond 64 bits are JSON too
+            record = json.loads(data, parse_constant=_refuse_constant)
+        except RecursionError as e:
+            raise ValueError("nested too deep") from e
+        except ValueError as e:
+            if "is no JSON value" in str(e):
+                raise
+            raise ValueError(f"not JSON: {first}") from first
+    if not isinstance(record, dict):
+        raise ValueError(f"a {_json_type(record)}, not an object with named columns")
+    return record, canonical(record)
+
+
+def _json_type(value: Any) -> str:
+    names = {list: "list", str: "text", bool: "bool", int: "number", float: "number"}
+    return "null" if value is None else names.get(type(value), "value")
+
+
+def _lines(path: Path, shown: str) -> Iterator[Chunk]:
+    chunk = Chunk(shown, "line")
+    with open_bytes(path) as file:
+        for number, line in enumerate(file, 1):
+            text = line.strip()
+            if number == 1 and text.startswith(b"\xef\xbb\xbf"):
+                text = text[3:]
+            if not text:
+                continue
+            try:
+                record, data = parse_record(text)
+            except ValueError as e:
+                chunk.bad.append(Bad(place(shown, "line", number), str(e), text.decode("utf-8", "replace")))
+                continue
+            chunk.records.append(record)
+            chunk.canonical.append(data)
+            chunk.numbers.append(number)
+            if len(chunk.records) >= CHUNK:
+                yield chunk
+                chunk = Chunk(shown, "line")
+    if chunk.records or chunk.bad:
+        yield chunk
+
+
+def _json(path: Path, shown: str) -> Iterator[Chunk]:
+    import orjson
+
+    with open_bytes(path) as file:
+        data = file.read()
+    try:
+        try:
+            whole = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            whole = json.loads(data, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as e:
+        if _looks_like_lines(data):
+            yield from _lines(path, shown)
+            return
+        raise unreadable(shown, ValueError(f"it is not JSON ({e})")) from e
+    if isinstance(whole, dict):
+        lists = [v for v in whole.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
+        if len(lists) > 1 or (not lists and b"\n" in data.strip() and _looks_like_lines(data)):
+            raise unreadable(shown, ValueError("it is one object with several lists; give a list of records or JSON lines"))
+        whole = lists[0] if lists else [whole]
+    yield from _items(whole if isinstance(whole, list) else [whole], shown, "item")
+
+
+def _looks_like_lines(data: bytes) -> bool:
+    first, _, rest = data.strip().partition(b"\n")
+    return first.strip().startswith(b"{") and first.strip().endswith(b"}") and rest.strip().startswith(b"{")
+
+
+def _items(values: list[Any], shown: str, unit: str, first: int = 1) -> Iterator[Chunk]:
+    chunk = Chunk(shown, unit)
+    for number, value in enumerate(values, first):
+        if not isinstance(value, dict):
+            reason = f"a {_json_type(value)}, not an object with named columns"
+            chunk.bad.append(Bad(place(shown, unit, number), reason, json.dumps(value, ensure_ascii=False)))
+            continue
+        try:
+            data = canonical(value)
+        except ValueError as e:
+            chunk.bad.append(Bad(place(shown, unit, number), str(e), repr(value)[:2000]))
+            continue
+        chunk.records.append(value)
+        chunk.canonical.append(data)
+        chunk.numbers.append(number)
+        if len(chunk.records) >= CHUNK:
+            yield chunk
+            chunk = Chunk(shown, unit)
+    if chunk.records or chunk.bad:
+        yield chunk
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------------------
+
+
+def _csv(path: Path, shown: str) -> Iterator[Chunk]:
+    tabs = path.name.lower().removesuffix(".gz").removesuffix(".zst").endswith(".tsv")
+    csv.field_size_limit(2**31 - 1)
+    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="strict", newline="") as file:
+        reader = csv.reader(file, delimiter="\t" if tabs else ",", strict=True)
+        chunk = Chunk(shown, "line")
+        try:
+            head = next(reader, None) or []
+            for row in reader:
+                if not row:
+                    continue
+                if len(row) != len(head):
+                    reason = f"{len(row)} fields where the header has {len(head)}"
+                    chunk.bad.append(Bad(place(shown, "line", reader.line_num), reason, ",".join(row)))
+                    continue
+                record = dict(zip(head, row, strict=True))
+                chunk.records.append(record)
+                chunk.canonical.append(canonical(record))
+                chunk.numbers.append(reader.line_num)
+                if len(chunk.records) >= CHUNK:
+                    yield chunk
+                    chunk = Chunk(shown, "line")
+        except (csv.Error, UnicodeDecodeError) as e:
+            raise unreadable(shown, ValueError(f"line {reader.line_num}: {e}")) from e
+    if chunk.records or chunk.bad:
+        yield chunk
+
+
+def _parquet(path: Path, shown: str) -> Iterator[Chunk]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        source: Any = path if path.suffix.lower() not in PACKED else io.BytesIO(open_bytes(path).read())
+        at = 1
+        for batch in pq.ParquetFile(source).iter_batches(batch_size=CHUNK):
+            yield from _items([plain(r) for r in batch.to_pylist()], shown, "row", at)
+            at += batch.num_rows
+    except pa.ArrowException as e:
+        raise unreadable(shown, e) from e
+
+
+def _arrow(path: Path, shown: str) -> Iterator[Chunk]:
+    import pyarrow as pa
+
+    try:
+        with pa.memory_map(str(path)) as file:
+            try:
+                reader: Any = pa.ipc.open_file(file)
+                found = (reader.get_batch(i) for i in range(reader.num_record_batches))
+            except pa.ArrowInvalid:
+                file.seek(0)
+                found = iter(pa.ipc.open_stream(file))
+            at = 1
+            for batch in found:
+                yield from _items([plain(r) for r in batch.to_pylist()], shown, "row", at)
+                at += batch.num_rows
+    except pa.ArrowException as e:
+        raise unreadable(shown, e) from e
+
+
+def plain(value: Any) -> Any:
+    """A value of a typed table as JSON data: dates and decimals as text, bytes as base64."""
+    import base64
+    import datetime
+    import decimal
+
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, decimal.Decimal):
+        return str(value)
+    return value
+
+
+_READERS: Mapping[str, Callable[[Path, str], Iterator[Chunk]]] = {
+    "jsonl": _lines,
+    "json": _json,
+    "csv": _csv,
+    "parquet": _parquet,
+    "arrow": _arrow,
+}

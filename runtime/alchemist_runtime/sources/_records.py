@@ -1,0 +1,48 @@
+"""What a reader of a source gives: records as they stand in the data, each with its place, and what could not be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+#: Records that a reader hands over at a time.
+CHUNK = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What a reader is asked for. `files`: path (relative to `root`), digest and format of each."""
+
+    root: Path
+    files: tuple[dict[str, str], ...] = ()
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A record that could not be read: where, why, and the raw text of it."""
+
+    place: str
+    reason: str
+    raw: str
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Some records in order. `numbers` are lines or items of the file `path`, one for each record."""
+
+    path: str
+    unit: str  # line | item | row | object
+    records: list[dict[str, Any]] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    canonical: list[bytes] = field(default_factory=list)  # canonical JSON of each record
+    bad: list[Bad] = field(default_factory=list)
+
+    def place(self, i: int) -> str:
+        return place(self.path, self.unit, self.numbers[i])
+
+
+def place(path: str, unit: str, number: int) -> str:
+    """`data/a.jsonl:17`, or `data/a.json item 17` where lines mean nothing."""
+    return f"{path}:{number}" if unit == "line" else f"{path} {unit} {number}"
