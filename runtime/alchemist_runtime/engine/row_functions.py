@@ -1,0 +1,288 @@
+"""The functions that are plain Python per distinct value: about code, JSON, conversations, excerpts.
+
+Those that parse code are slow: for many values they run in worker processes, and their verdicts are kept by content for the
+rest of the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Final
+
+import orjson
+import pyarrow as pa
+
+from alchemist_runtime.engine.streams import TURN, arrow_type
+from alchemist_runtime.engine.values import distinct_rows, json_text, plain
+from alchemist_runtime.functions import FUNCTIONS
+
+#: Functions of `operators/code.py`: slow enough for worker processes and worth remembering.
+CODE: Final = frozenset({"lang", "code", "fences", "parses", "clarity", "organised"})
+#: So many distinct values must wait before worker processes start, and go to a worker at once.
+POOL_FROM, POOL_BATCH = 2_000, 200
+#: Verdicts kept of one run; each takes about 150 bytes.
+KEPT_VERDICTS = 2_000_000
+MESSAGES_TYPE: Final = pa.list_(TURN)
+
+_UNITS: Final[Mapping[str, re.Pattern[str]]] = {
+    "lines": re.compile(r"\n"),
+    "sentences": re.compile(r"(?<=[.!?])\s+|\n+"),
+    "paragraphs": re.compile(r"\n\s*\n"),
+}
+#: Shorter pieces (a closing brace, an empty line) repeat in every text and say nothing.
+REPEAT_CHARS = 20
+
+
+# --- texts --------------------------------------------------------------------------------------------------------------------
+
+
+def repeats(text: str, unit: str = "lines") -> int:
+    """How often the most frequent piece of 20 characters or more occurs; pieces are compared stripped."""
+    if unit not in _UNITS:
+        raise ValueError(f"`repeats` counts lines, sentences or paragraphs, not `{unit}`")
+    pieces = Counter(p for p in map(str.strip, _UNITS[unit].split(text)) if len(p) >= REPEAT_CHARS)
+    return max(pieces.values(), default=0)
+
+
+def excerpt(text: str, lines: int = 15) -> str:
+    """A run of at most n whole lines; where it starts is drawn by a hash of the text."""
+    whole = text.removesuffix("\n").split("\n")
+    n = max(lines, 0)
+    if len(whole) <= n:
+        return text
+    draw = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    start = int.from_bytes(draw, "big") % (len(whole) - n + 1)
+    return "\n".join(whole[start : start + n])
+
+
+def json(text: str) -> str | None:
+    """The text read as JSON, in compact form; None if it is none, or null."""
+    try:
+        return json_text(orjson.loads(text))
+    except ValueError:
+        return None
+
+
+# --- conversations --------------------------------------------------------------------------------------------------------------
+
+_ROLES: Final[Mapping[str, str]] = {
+    "human": "user", "prompter": "user", "question": "user", "instruction": "user",
+    "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "answer": "assistant",
+    "ai": "assistant", "chatbot": "assistant", "function": "tool", "observation": "tool", "function_response": "tool",
+    "tool_response": "tool",
+}  # fmt: skip
+_ROLE_KEYS, _CONTENT_KEYS = ("role", "from", "speaker"), ("content", "value", "text")
+_LIST_KEYS = ("messages", "conversations", "conversation", "turns")
+
+
+def turns(value: Any) -> list[dict[str, Any]] | None:
+    """A conversation from role/content, from/value, or a JSON text of these; None if it is none of these layouts."""
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except ValueError:
+            return None
+    if isinstance(value, dict):
+        value = next((value[k] for k in _LIST_KEYS if isinstance(value.get(k), list)), None)
+    if not isinstance(value, list):
+        return None
+    out = []
+    for item in value:
+        turn = _turn(item)
+        if turn is None:
+            return None
+        out.append(turn)
+    return out
+
+
+def _turn(item: Any) -> dict[str, Any] | None:
+    if isinstance(item, str):  # a list of JSON texts
+        try:
+            item = orjson.loads(item)
+        except ValueError:
+            return None
+    if not isinstance(item, dict):
+        return None
+    role_key = next((k for k in _ROLE_KEYS if isinstance(item.get(k), str)), None)
+    content_key = next((k for k in _CONTENT_KEYS if k in item), None)
+    if role_key is None or (content_key is None and len(item) == 1):
+        return None
+    content = item.get(content_key) if content_key else None
+    others = {
+        k: v for k, v in item.items() if k not in (role_key, content_key, "extra") and v is not None
+    }
+    if isinstance(extra := item.get("extra"), str):
+        others.update(orjson.loads(extra))
+    elif extra is not None:
+        others["extra"] = extra
+    if content is not None and not isinstance(content, str):  # parts of a multimodal message
+        others["content"], content = content, _text_parts(content)
+    role = item[role_key]
+    return {
+        "role": _ROLES.get(role.lower(), role.lower()),
+        "content": content if content is not None else "",
+        "extra": orjson.dumps(others, option=orjson.OPT_SORT_KEYS).decode() if others else None,
+    }
+
+
+def _text_parts(content: Any) -> str:
+    """The text of a message whose content is a list of parts, else its JSON."""
+    if isinstance(content, list) and all(
+        isinstance(p, dict) and isinstance(p.get("text"), str) for p in content
+    ):
+        return "".join(p["text"] for p in content)
+    return json_text(content) or ""
+
+
+_HERE: Final[dict[str, Callable[..., Any]]] = {
+    "repeats": repeats,
+    "excerpt": excerpt,
+    "json": json,
+    "turns": turns,
+}
+
+
+def implementation(name: str) -> Callable[..., Any]:
+    """The Python function behind a function of shape `rows`."""
+    if name in CODE:
+        from alchemist_runtime.operators import code as module
+
+        function: Callable[..., Any] = getattr(module, name)
+        return function
+    return _HERE[name]
+
+
+# --- worker processes -----------------------------------------------------------------------------------------------------------
+
+
+#: Stands for "the first argument itself", so that a whole text need not travel back or be kept twice.
+_ITSELF: Final = ("itself",)
+
+
+def _batch(name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """In a worker: the function over some rows; a result that is the first argument itself comes back as a mark."""
+    function = implementation(name)
+    return [_call(function, row) for row in rows]
+
+
+def _call(function: Callable[..., Any], row: tuple[Any, ...]) -> Any:
+    value = function(*row)
+    return _ITSELF if isinstance(value, str) and value == row[0] else value
+
+
+class Workers:
+    """Worker processes that start when they are first needed. `close` ends them; a closed one starts again on use."""
+
+    def __init__(self, processes: int | None = None) -> None:
+        self.processes = processes or len(os.sched_getaffinity(0))
+        self._pool: ProcessPoolExecutor | None = None
+
+    def map(self, name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The function's results for all rows, in order."""
+        if self.processes < 2 or len(rows) < POOL_FROM:
+            return _batch(name, rows)
+        parts = [rows[i : i + POOL_BATCH] for i in range(0, len(rows), POOL_BATCH)]
+        try:
+            done = list(self._started().map(_batch, [name] * len(parts), parts))
+        except (
+            BrokenProcessPool
+        ):  # a worker was killed, by lack of memory as a rule: go on with one process
+            self.close()
+            self.processes = 1
+            return _batch(name, rows)
+        return [value for part in done for value in part]
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            import multiprocessing
+
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["alchemist_runtime.operators.code"])
+            self._pool = ProcessPoolExecutor(self.processes, mp_context=context)
+        return self._pool
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+class Session:
+    """What the evaluation of expressions keeps during a run: worker processes, and verdicts on code by content."""
+
+    def __init__(self, workers: Workers | None = None) -> None:
+        self.workers = workers or Workers()
+        self.verdicts: dict[bytes, Any] = {}
+        self.calls = 0
+
+    def close(self) -> None:
+        self.workers.close()
+        self.verdicts.clear()
+
+    def apply(self, name: str, arrays: Sequence[pa.Array]) -> pa.Array:
+        """A function of shape `rows` over columns: once per distinct combination of values, null in, null out."""
+        result = arrow_type(FUNCTIONS[name].result)
+        if name == "turns" and arrays[0].type == MESSAGES_TYPE:
+            return arrays[0]
+        if any(pa.types.is_nested(a.type) for a in arrays):
+            rows = list(zip(*(a.to_pylist() for a in arrays), strict=True))
+            return pa.array(self._results(name, rows), result)
+        arrays = [
+            pa.nulls(len(a), pa.string()) if pa.types.is_null(a.type) else plain(a) for a in arrays
+        ]
+        rows, number = distinct_rows(arrays)
+        return pa.array(self._results(name, rows), result).take(pa.array(number))
+
+    def _results(self, name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+        lenient = FUNCTIONS[name].null_aware
+        asked = [i for i, r in enumerate(rows) if r[0] is not None and (lenient or None not in r)]
+        out: list[Any] = [None] * len(rows)
+        if name not in CODE:
+            function = implementation(name)
+            self.calls += len(asked)
+            for i in asked:
+                out[i] = function(*rows[i])
+            return out
+        keys = {i: _content_key(name, rows[i]) for i in asked}
+        missing = [i for i in asked if keys[i] not in self.verdicts]
+        self.calls += len(missing)
+        for i, value in zip(
+            missing, self.workers.map(name, [rows[i] for i in missing]), strict=True
+        ):
+            out[i] = value
+        for i in asked:
+            value = self.verdicts[keys[i]] if keys[i] in self.verdicts else out[i]
+            out[i] = rows[i][0] if value == _ITSELF else value
+            self._keep(keys[i], value)
+        return out
+
+    def _keep(self, key: bytes, value: Any) -> None:
+        """Remember small verdicts; the code that stands between fences is cheap to find again and dear to keep."""
+        if len(self.verdicts) < KEPT_VERDICTS and not (isinstance(value, str) and len(value) > 32):
+            self.verdicts[key] = value
+
+
+def _content_key(name: str, row: tuple[Any, ...]) -> bytes:
+    digest = hashlib.blake2b(name.encode(), digest_size=16)
+    for value in row:
+        data = b"\0" if value is None else str(value).encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big", signed=False))
+        digest.update(data)
+    return digest.digest()
+
+
+_session: Session | None = None
+
+
+def session() -> Session:
+    """The process's own session, for callers that bring none."""
+    global _session
+    if _session is None:
+        _session = Session()
+    return _session
