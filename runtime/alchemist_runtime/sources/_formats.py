@@ -124,7 +124,9 @@ def _lines(path: Path, shown: str) -> Iterator[Chunk]:
             try:
                 record, data = parse_record(text)
             except ValueError as e:
-                chunk.bad.append(Bad(place(shown, "line", number), str(e), text.decode("utf-8", "replace")))
+                chunk.bad.append(
+                    Bad(place(shown, "line", number), str(e), text.decode("utf-8", "replace"))
+                )
                 continue
             chunk.records.append(record)
             chunk.canonical.append(data)
@@ -154,14 +156,23 @@ def _json(path: Path, shown: str) -> Iterator[Chunk]:
     if isinstance(whole, dict):
         lists = [v for v in whole.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
         if len(lists) > 1 or (not lists and b"\n" in data.strip() and _looks_like_lines(data)):
-            raise unreadable(shown, ValueError("it is one object with several lists; give a list of records or JSON lines"))
+            raise unreadable(
+                shown,
+                ValueError(
+                    "it is one object with several lists; give a list of records or JSON lines"
+                ),
+            )
         whole = lists[0] if lists else [whole]
     yield from _items(whole if isinstance(whole, list) else [whole], shown, "item")
 
 
 def _looks_like_lines(data: bytes) -> bool:
     first, _, rest = data.strip().partition(b"\n")
-    return first.strip().startswith(b"{") and first.strip().endswith(b"}") and rest.strip().startswith(b"{")
+    return (
+        first.strip().startswith(b"{")
+        and first.strip().endswith(b"}")
+        and rest.strip().startswith(b"{")
+    )
 
 
 def _items(values: list[Any], shown: str, unit: str, first: int = 1) -> Iterator[Chunk]:
@@ -169,7 +180,9 @@ def _items(values: list[Any], shown: str, unit: str, first: int = 1) -> Iterator
     for number, value in enumerate(values, first):
         if not isinstance(value, dict):
             reason = f"a {_json_type(value)}, not an object with named columns"
-            chunk.bad.append(Bad(place(shown, unit, number), reason, json.dumps(value, ensure_ascii=False)))
+            chunk.bad.append(
+                Bad(place(shown, unit, number), reason, json.dumps(value, ensure_ascii=False))
+            )
             continue
         try:
             data = canonical(value)
@@ -192,7 +205,9 @@ def _items(values: list[Any], shown: str, unit: str, first: int = 1) -> Iterator
 def _csv(path: Path, shown: str) -> Iterator[Chunk]:
     tabs = path.name.lower().removesuffix(".gz").removesuffix(".zst").endswith(".tsv")
     csv.field_size_limit(2**31 - 1)
-    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="strict", newline="") as file:
+    with io.TextIOWrapper(
+        open_bytes(path), encoding="utf-8-sig", errors="strict", newline=""
+    ) as file:
         reader = csv.reader(file, delimiter="\t" if tabs else ",", strict=True)
         chunk = Chunk(shown, "line")
         try:
@@ -202,7 +217,9 @@ def _csv(path: Path, shown: str) -> Iterator[Chunk]:
                     continue
                 if len(row) != len(head):
                     reason = f"{len(row)} fields where the header has {len(head)}"
-                    chunk.bad.append(Bad(place(shown, "line", reader.line_num), reason, ",".join(row)))
+                    chunk.bad.append(
+                        Bad(place(shown, "line", reader.line_num), reason, ",".join(row))
+                    )
                     continue
                 record = dict(zip(head, row, strict=True))
                 chunk.records.append(record)
@@ -222,7 +239,9 @@ def _parquet(path: Path, shown: str) -> Iterator[Chunk]:
     import pyarrow.parquet as pq
 
     try:
-        source: Any = path if path.suffix.lower() not in PACKED else io.BytesIO(open_bytes(path).read())
+        source: Any = (
+            path if path.suffix.lower() not in PACKED else io.BytesIO(open_bytes(path).read())
+        )
         at = 1
         for batch in pq.ParquetFile(source).iter_batches(batch_size=CHUNK):
             yield from _items([plain(r) for r in batch.to_pylist()], shown, "row", at)

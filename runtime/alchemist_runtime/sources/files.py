@@ -18,7 +18,10 @@ def files(where: Where) -> Iterator[Chunk]:
         path = where.root / file["path"]
         try:
             with path.open("rb") as raw:
-                found = "b2:" + hashlib.file_digest(raw, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
+                found = (
+                    "b2:"
+                    + hashlib.file_digest(raw, lambda: hashlib.blake2b(digest_size=32)).hexdigest()
+                )
         except OSError as e:
             raise unreadable(file["path"], e) from e
         if file.get("digest") and found != file["digest"]:
@@ -33,4 +36,3 @@ def files(where: Where) -> Iterator[Chunk]:
                 )
             )
         yield from read(path, file["path"], file["format"])
-

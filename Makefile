@@ -1,0 +1,58 @@
+# alchemist: two commands do everything on a fresh machine: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+PYTEST := $(BIN)/python -m pytest
+export HF_HUB_DISABLE_TELEMETRY = 1
+export TOKENIZERS_PARALLELISM = false
+
+.PHONY: help quickstart test test-all check bench bench-peers golden tables replay docs clean
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+# torch first and alone: a plain install of what needs it would bring gigabytes of CUDA packages where there is no GPU.
+$(VENV)/.run: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) (torch, then the rest; a few minutes the first time)"
+	@$(PIP) $$(grep '^torch==' constraints.txt)
+	@$(PIP) -e '.[train]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	@echo "adding what the tests need"
+	@$(PIP) -e '.[dev,lora]'
+	@touch $@
+
+quickstart: $(VENV)/.run ## set up, then one recipe from sources to a trained model, offline
+	@$(BIN)/alchemist run recipes/quickstart.recipe
+
+test: $(VENV)/.dev ## set up and run the tests
+	@$(PYTEST)
+
+test-all: $(VENV)/.dev ## the tests, with everything that some machines lack; fails where one of these is missing
+	@ALCHEMIST_TEST_ALL=1 $(PYTEST)
+
+check: $(VENV)/.dev ## format, lint, types, generated files, layers: what CI holds
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m alchemist_dsl.syntax.grammar --check
+	@$(PYTEST) tests/house
+
+bench: $(VENV)/.dev ## start-up times and the 20k pipeline beside a `datasets` pipeline, in one run
+	@$(BIN)/python tests/bench/bench.py
+
+golden: $(VENV)/.dev ## rewrite the expected blocks of the golden tests and show what changed
+	@UPDATE_GOLDEN=1 $(PYTEST) -q tests/syntax tests/check tests/plan || true
+	@git --no-pager diff --stat -- tests
+
+tables: $(VENV)/.dev ## rebuild the parser's saved tables from the grammar
+	@$(BIN)/python -m alchemist_dsl.syntax.grammar --write
+
+replay: $(VENV)/.dev ## compile every recipe on main and here: no key may move
+	@$(BIN)/python tests/plan/replay.py
+
+clean: ## remove what the tools wrote; keeps .venv, the store and exports
+	@rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,453 @@
+"""The steps source and suite: records become rows with an identity; what cannot be read is kept with its place and reason.
+
+First pass: records are read, identified and written as they are to spill files, column by column. Second pass, when every
+column's type is known: assignments, the row schema, and the rows in the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from alchemist_runtime import catalog
+from alchemist_runtime.engine.context import Context
+from alchemist_runtime.engine.expressions import columns_read
+from alchemist_runtime.engine.rowwise import assign
+from alchemist_runtime.engine.select import draw_order, u64_to_ids
+from alchemist_runtime.engine.streams import arrow_type, column_type
+from alchemist_runtime.engine.turns import TURN_TYPES, split_columns
+from alchemist_runtime.engine.row_functions import turns
+from alchemist_runtime.engine.views import Part, port
+from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.plan import Node, SourceSpec, SuiteSpec
+from alchemist_runtime.rows import (
+    DROPPED_COLUMNS,
+    IDENTITY,
+    IDENTITY_TYPES,
+    MESSAGES,
+    SFT,
+    nullable,
+    required,
+)
+from alchemist_runtime.sources._identity import Identities
+from alchemist_runtime.sources._records import Bad, Chunk, Where
+from alchemist_runtime.store import Output
+
+#: Bad records whose places a message names.
+SHOWN = 3
+
+
+@dataclass
+class Raw:
+    """What the first pass found. `types`: Arrow type of each column over all records."""
+
+    folder: Path
+    files: list[tuple[Path, int]] = field(default_factory=list)
+    types: dict[str, pa.DataType] = field(default_factory=dict)
+    ids: list[bytes] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+
+
+def run_source(ctx: Context, node: Node, out: Output) -> None:
+    spec: SourceSpec = node.spec  # type: ignore[assignment]
+    raw = _read(ctx, node, spec, out)
+    chosen = _limited(ctx, spec, raw)
+    rows = _Rows(ctx, node, spec, raw, out)
+    rows.write(chosen)
+    if raw.bad and spec.on_bad_row == "error":
+        raise RunError(_bad_rows(node, raw.bad, len(raw.ids)))
+    if spec.max_bad is not None and len(raw.bad) > spec.max_bad:
+        raise RunError(_bad_rows(node, raw.bad, len(raw.ids), spec.max_bad))
+    if not rows.count and spec.reader.name != "missing":
+        raise RunError(_empty(node, spec))
+    port(ctx, node, out, "rows", [Part(stored=rows.description)], rows.types)
+    _write_dropped(ctx, node, spec, raw.bad, out)
+    out.figures["rows_in"] = len(raw.ids) + sum(b.reason.startswith(_UNREAD) for b in raw.bad)
+    out.figures["dropped"] = {"bad_row": len(raw.bad)} if raw.bad else {}
+    if chosen is not None:
+        out.figures["limited"] = len(raw.ids) - len(chosen)
+    for path, _ in raw.files:
+        path.unlink()
+
+
+_UNREAD = "cannot be read: "
+
+
+def _read(ctx: Context, node: Node, spec: SourceSpec | SuiteSpec, out: Output) -> Raw:
+    component = catalog.find("sources", spec.reader.name)
+    assert component is not None, spec.reader.name
+    where = Where(ctx.project, tuple(spec.files), node.id)
+    raw = Raw(out.folder)
+    salt = spec.salt if isinstance(spec, SourceSpec) else f"suite {spec.name}"
+    identities = Identities(salt)
+    id_column = spec.id_column if isinstance(spec, SourceSpec) else None
+    for chunk in component.function(where, **spec.reader.args):
+        raw.bad += [Bad(b.place, _UNREAD + b.reason, b.raw) for b in chunk.bad]
+        if not chunk.records:
+            continue
+        keys = chunk.canonical if id_column is None else _keys(chunk, id_column, node)
+        raw.ids += identities.of(keys)
+        _spill(raw, chunk)
+        ctx.progress.advance(node.id, len(raw.ids), None, "rows", chunk.path)
+    return raw
+
+
+def _keys(chunk: Chunk, column: str, node: Node) -> list[bytes]:
+    from alchemist_runtime.sources._identity import canonical
+
+    missing = next((i for i, r in enumerate(chunk.records) if r.get(column) is None), None)
+    if missing is not None:
+        raise RunError(
+            Problem(
+                "A304",
+                "missing-column",
+                f"`{node.id}` takes its identity from `{column}`, which a record does not have",
+                node=node.id,
+                place=chunk.place(missing),
+                note="its columns: " + ", ".join(sorted(chunk.records[missing])),
+            )
+        )
+    return [canonical(r[column]) for r in chunk.records]
+
+
+def _spill(raw: Raw, chunk: Chunk) -> None:
+    """Write a chunk's records column by column, with their places."""
+    names: dict[str, None] = {}
+    for record in chunk.records:
+        names.update(dict.fromkeys(record))
+    arrays = {}
+    for name in names:
+        array = to_arrow([r.get(name) for r in chunk.records])
+        arrays[name] = array
+        raw.types[name] = merged(raw.types.get(name), array.type)
+    arrays[" place"] = pa.array([chunk.place(i) for i in range(len(chunk.records))], pa.string())
+    path = raw.folder / f"raw-{len(raw.files):05d}.arrow"
+    table = pa.table(arrays)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    raw.files.append((path, len(chunk.records)))
+
+
+def to_arrow(values: Sequence[Any]) -> pa.Array:
+    """Values of one column: text, whole numbers, numbers, truth values; lists and records as JSON text; mixed ones too."""
+    kinds = {type(v) for v in values if v is not None}
+    if kinds <= {str}:
+        return pa.array(values, pa.string() if kinds else pa.null())
+    if kinds == {bool}:
+        return pa.array(values, pa.bool_())
+    if kinds == {int}:
+        try:
+            return pa.array(values, pa.int64())
+        except OverflowError:
+            return pa.array([None if v is None else str(v) for v in values], pa.string())
+    if kinds <= {int, float}:
+        return pa.array([None if v is None else float(v) for v in values], pa.float64())
+    return pa.array([as_json(v) for v in values], JSON)
+
+
+#: JSON text while types are merged; stored as plain text afterwards, with the column type `json`.
+JSON = pa.large_string()
+
+
+def as_json(value: Any) -> str | None:
+    from alchemist_runtime.sources._identity import canonical
+
+    return None if value is None else canonical(value).decode()
+
+
+def merged(a: pa.DataType | None, b: pa.DataType) -> pa.DataType:
+    """The type that holds the values of both."""
+    if a is None or a == b or pa.types.is_null(a):
+        return b
+    if pa.types.is_null(b):
+        return a
+    if {a, b} == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    return JSON
+
+
+def _as_type(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    if array.type == wanted:
+        return array.cast(pa.string()) if wanted == JSON else array
+    if pa.types.is_null(array.type):
+        return pa.nulls(len(array), pa.string() if wanted == JSON else wanted)
+    if wanted == JSON:  # what was plain here is JSON elsewhere: write it so
+        return pa.array([as_json(v) for v in array.to_pylist()], pa.string())
+    return array.cast(wanted)
+
+
+def _limited(ctx: Context, spec: SourceSpec, raw: Raw) -> np.ndarray[Any, Any] | None:
+    """Positions of the rows of lowest hash that `limit` and `--limit` leave; None where they leave all."""
+    bounds = [b for b in (spec.limit, spec.run_limit) if b is not None]
+    if not bounds or min(bounds) >= len(raw.ids):
+        return None
+    halves = np.frombuffer(b"".join(raw.ids), dtype=">u8").reshape(-1, 2).astype(np.uint64)
+    return np.sort(draw_order(halves, ctx.plan.seed, spec.salt)[: min(bounds)])
+
+
+class _Rows:
+    """The second pass: writes the table of rows."""
+
+    def __init__(self, ctx: Context, node: Node, spec: SourceSpec, raw: Raw, out: Output) -> None:
+        self.ctx, self.node, self.spec, self.raw, self.out = ctx, node, spec, raw, out
+        self.count = 0
+        self.description: Mapping[str, Any] = {}
+        schema = dict(spec.schema_columns or SFT)
+        given = {_renamed(n): _column_type(t) for n, t in raw.types.items()}
+        given.update({s.column: s.type for s in spec.sets})
+        if MESSAGES in given and MESSAGES not in schema:
+            del given[MESSAGES]
+            given.update(TURN_TYPES)
+        for name, type_ in schema.items():
+            if name in given and name not in TURN_TYPES:
+                given[name] = type_
+        for name in ("system", "instruction", "response"):
+            if name in given:
+                given[name] = schema.get(name, "text?")
+        if "history" in given:
+            given["history"] = "messages?"
+        absent = [n for n, t in schema.items() if not nullable(t) and n not in given]
+        if absent and raw.files:
+            raise RunError(_missing_column(node, absent, raw))
+        self.required = [n for n, t in schema.items() if not nullable(t)]
+        if not raw.files:
+            given = {**schema, **given}
+        self.types = {**{n: t for n, t in given.items() if n not in IDENTITY}, **IDENTITY_TYPES}
+
+    def write(self, chosen: np.ndarray[Any, Any] | None) -> None:
+        schema = pa.schema([(n, arrow_type(t)) for n, t in self.types.items()])
+        with self.out.table("rows", schema) as writer:
+            for batch, ids in self._batches(chosen):
+                done = self._row_batch(batch, ids, schema)
+                writer.write(done)
+                self.count += done.num_rows
+        self.description = writer.description()
+
+    def _batches(
+        self, chosen: np.ndarray[Any, Any] | None
+    ) -> Iterator[tuple[pa.RecordBatch, list[bytes]]]:
+        at = 0
+        for path, n in self.raw.files:
+            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            picked = None if chosen is None else chosen[(chosen >= at) & (chosen < at + n)] - at
+            ids = self.raw.ids[at : at + n]
+            at += n
+            if picked is not None:
+                if not len(picked):
+                    continue
+                table = table.take(pa.array(picked))
+                ids = [ids[i] for i in picked]
+            yield self._typed(table), ids
+
+    def _typed(self, table: pa.Table) -> pa.RecordBatch:
+        arrays: dict[str, pa.Array] = {}
+        for name, type_ in self.raw.types.items():
+            plain = pa.string() if type_ == JSON or pa.types.is_null(type_) else type_
+            if name in table.column_names:
+                arrays[_renamed(name)] = _as_type(table.column(name).combine_chunks(), type_)
+            else:
+                arrays[_renamed(name)] = pa.nulls(table.num_rows, plain)
+        arrays[" place"] = table.column(" place").combine_chunks()
+        return pa.RecordBatch.from_pydict(arrays)
+
+    def _row_batch(
+        self, batch: pa.RecordBatch, ids: list[bytes], schema: pa.Schema
+    ) -> pa.RecordBatch:
+        origin = pa.repeat(pa.scalar(self.spec.name), batch.num_rows)
+        id_array = pa.array(ids, pa.binary(16))
+        columns: dict[str, pa.Array] = {n: batch.column(n) for n in batch.schema.names}
+        columns |= {"_id": id_array, "_root": id_array, "origin": origin, "made_by": origin}
+        columns["_parent"] = pa.nulls(batch.num_rows, pa.binary(16))
+        whole = pa.RecordBatch.from_pydict(columns)
+        new = assign(self.ctx, _with_nulls(whole, self.spec), self.spec.sets)
+        if MESSAGES in columns and MESSAGES not in {s.column for s in self.spec.sets}:
+            new = {**split_columns(read_turns(columns[MESSAGES])), **new}
+        if (
+            "history" in columns
+            and "history" not in new
+            and columns["history"].type != schema.field("history").type
+        ):
+            new["history"] = read_turns(columns["history"])
+        columns.update(new)
+        made = pa.RecordBatch.from_arrays(
+            [self._column(columns, f, whole.num_rows) for f in schema], schema=schema
+        )
+        return self._refuse(made, batch)
+
+    def _column(self, columns: Mapping[str, pa.Array], wanted: pa.Field, n: int) -> pa.Array:
+        array = columns.get(wanted.name)
+        if array is None or pa.types.is_null(array.type):
+            return pa.nulls(n, wanted.type)
+        if array.type == wanted.type:
+            return array
+        try:
+            return array.cast(wanted.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as e:
+            raise RunError(
+                Problem(
+                    "A304",
+                    "missing-column",
+                    f"`{self.node.id}` must give `{wanted.name}: {column_type(wanted.type)}`, but the column holds {column_type(array.type)}",
+                    node=self.node.id,
+                    note=str(e),
+                    help=f"say how it is made, for example `set {wanted.name} = text({wanted.name})`",
+                ),
+                exit_code=1,
+            ) from e
+
+    def _refuse(self, made: pa.RecordBatch, raw: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows without a required column are bad rows; the others stay."""
+        refused: dict[int, str] = {}
+        for name in self.required:
+            if made.column(name).null_count:
+                for i in np.flatnonzero(made.column(name).is_null().to_numpy(zero_copy_only=False)):
+                    refused.setdefault(int(i), name)
+        if not refused:
+            return made
+        places = raw.column(" place")
+        for i, name in refused.items():
+            record = {n: v for n, v in raw.slice(i, 1).to_pylist()[0].items() if n != " place"}
+            self.raw.bad.append(Bad(places[i].as_py(), f"`{name}` is null", as_json(record) or ""))
+        keep = np.setdiff1d(np.arange(made.num_rows), np.array(list(refused)))
+        return made.take(pa.array(keep))
+
+
+def _renamed(name: str) -> str:
+    """A record's column that is called like an identity column keeps its values under another name."""
+    return (
+        f"record_{name}" if name in IDENTITY or name.startswith("_") or name == " place" else name
+    )
+
+
+def _column_type(type_: pa.DataType) -> str:
+    return "json?" if type_ == JSON else column_type(type_) + "?"
+
+
+def read_turns(array: pa.Array) -> pa.Array:
+    """Conversations from a column in one of the usual layouts; null where a value is none."""
+    return pa.array([None if v is None else turns(v) for v in array.to_pylist()], arrow_type("messages"))
+
+
+def _with_nulls(batch: pa.RecordBatch, spec: SourceSpec) -> pa.RecordBatch:
+    """Columns that an assignment reads and no record has are null; the checker has already said what it could."""
+    wanted = sorted(set().union(*(columns_read(s.expr) for s in spec.sets)) if spec.sets else ())
+    for name in wanted:
+        if name not in batch.schema.names:
+            type_ = required(spec.columns.get(name, "text"))
+            batch = batch.append_column(name, pa.nulls(batch.num_rows, arrow_type(type_)))
+    return batch
+
+
+# --- what was refused -----------------------------------------------------------------------------------------------------------
+
+
+def _write_dropped(ctx: Context, node: Node, spec: SourceSpec, bad: list[Bad], out: Output) -> None:
+    """The port `dropped` of a source: the raw records that it could not take, with their places."""
+    types = {"record": "text", "place": "text", **DROPPED_COLUMNS, **IDENTITY_TYPES}
+    ids = Identities(f"{spec.salt} bad").of(
+        [f"{b.place}\n{b.raw}".encode("utf-8", "replace") for b in bad]
+    )
+    n = len(bad)
+    name = [spec.name] * n
+    data: dict[str, Any] = {
+        "record": [b.raw for b in bad],
+        "place": [b.place for b in bad],
+        "rule": ["bad_row"] * n,
+        "reason": [b.reason for b in bad],
+        "_id": ids,
+        "_parent": [None] * n,
+        "_root": ids,
+        "origin": name,
+        "made_by": name,
+    }
+    table = pa.table({k: pa.array(v, arrow_type(types[k])) for k, v in data.items()})
+    port(ctx, node, out, "dropped", [Part(stored=out.write_table("bad", table))], types)
+
+
+def _bad_rows(node: Node, bad: list[Bad], good: int, most: int | None = None) -> Problem:
+    shown = "; ".join(f"{b.place}: {b.reason.removeprefix(_UNREAD)}" for b in bad[:SHOWN])
+    allowed = "" if most is None else f", more than the {most:,} that it may skip"
+    many = (
+        f"{len(bad):,} of its {good + len(bad):,} records" if len(bad) > 1 else "one of its records"
+    )
+    return Problem(
+        "A305",
+        "bad-row",
+        f"`{node.id}` cannot take {many}{allowed}",
+        node=node.id,
+        place=bad[0].place,
+        note=shown + (f"; and {len(bad) - SHOWN:,} more" if len(bad) > SHOWN else ""),
+        help=f"mend the data, or allow it: `on_bad_row = skip(max = {len(bad)})` keeps them in `{node.id}.dropped`",
+    )
+
+
+def _missing_column(node: Node, absent: list[str], raw: Raw) -> Problem:
+    have = ", ".join(
+        f"{n} ({column_type(t) if t != JSON else 'json'})" for n, t in sorted(raw.types.items())
+    )
+    return Problem(
+        "A304",
+        "missing-column",
+        f"`{node.id}` must give `{absent[0]}`, but has no such column",
+        node=node.id,
+        note=f"its columns: {have}",
+        help=f"say where it comes from, for example `set {absent[0]} = {next(iter(sorted(raw.types)), 'column')}`",
+    )
+
+
+def _empty(node: Node, spec: SourceSpec) -> Problem:
+    return Problem(
+        "A308",
+        "empty-source",
+        f"`{node.id}` gives no row",
+        node=node.id,
+        place=spec.files[0]["path"] if spec.files else None,
+        help='see that the files hold records, or declare the source as `missing = "why"`',
+    )
+
+
+# --- suites -----------------------------------------------------------------------------------------------------------------------
+
+
+def run_suite(ctx: Context, node: Node, out: Output) -> None:
+    """Items of a benchmark as they stand in its files, with an id each."""
+    spec: SuiteSpec = node.spec  # type: ignore[assignment]
+    raw = _read(ctx, node, spec, out)
+    if raw.bad:
+        raise RunError(_bad_rows(node, raw.bad, len(raw.ids)))
+    if not raw.ids and spec.reader.name != "missing":
+        raise RunError(
+            Problem("A308", "empty-source", f"the suite `{node.id}` has no item", node=node.id)
+        )
+    wanted = [*spec.text, spec.id_column, spec.entry_point]
+    absent = [c for c in wanted if c and c not in raw.types]
+    if absent and raw.files:
+        raise RunError(_missing_column(node, absent, raw))
+    tables = [pa.ipc.open_file(pa.memory_map(str(p))).read_all() for p, _ in raw.files]
+    types = {n: _column_type(t) for n, t in raw.types.items() if n not in IDENTITY}
+    arrays = {
+        name: pa.chunked_array(
+            [
+                _as_type(t.column(name).combine_chunks(), raw.types[name])
+                if name in t.column_names
+                else pa.nulls(t.num_rows, arrow_type(type_))
+                for t in tables
+            ],
+            arrow_type(type_),
+        )
+        for name, type_ in types.items()
+    }
+    halves = np.frombuffer(b"".join(raw.ids), dtype=">u8").reshape(-1, 2).astype(np.uint64)
+    arrays["_id"] = u64_to_ids(halves)
+    arrays["origin"] = pa.array([spec.name] * len(raw.ids), pa.string())
+    description = out.write_table("rows", pa.table(arrays))
+    port(
+        ctx, node, out, "rows", [Part(stored=description)], {**types, "_id": "id", "origin": "text"}
+    )
+    for path, _ in raw.files:
+        path.unlink()
