@@ -19,6 +19,8 @@ TURN_COLUMNS: Final = (SYSTEM, INSTRUCTION, RESPONSE, HISTORY)
 #: `history` holds the turns between the system turn and the last user turn; `_tail` those between that one and its final reply
 #: (tool calls and their results), so that a conversation of any shape survives the four columns without loss.
 TAIL: Final = "_tail"
+#: Further keys of the system, instruction and response turns (tool calls, names), as JSON by turn column.
+EXTRA: Final = "_extra"
 
 SFT: Final[dict[str, str]] = {
     "system": "text?",

@@ -19,7 +19,7 @@ from alchemist_runtime.engine.views import per_origin
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.exporters import _frames, _swap
 from alchemist_runtime.plan import ExportSpec, Node, TrainSpec
-from alchemist_runtime.rows import COPY, IDENTITY, INSTRUCTION, RESPONSE, SFT, TAIL
+from alchemist_runtime.rows import COPY, EXTRA, IDENTITY, INSTRUCTION, RESPONSE, SFT, TAIL
 from alchemist_runtime.store import Output
 
 #: Two rows of the data whose texts are that similar never stand on both sides of a split.
@@ -70,7 +70,7 @@ def _write(
     """Write the data files of every split; returns the rows of each."""
     component = catalog.find("exporters", spec.format)
     assert component is not None, spec.format
-    schema = [*(spec.schema_columns or SFT), TAIL]
+    schema = [*(spec.schema_columns or SFT), TAIL, EXTRA]
     columns = _frames.filled(stream, schema, always=(INSTRUCTION, RESPONSE))
     columns += [c for c in spec.columns if c not in columns]
     identity = [c for c in (*IDENTITY, COPY) if c in stream.types]
@@ -162,6 +162,7 @@ def run_train_node(ctx: Context, node: Node, out: Output) -> None:
         "response",
         "history",
         TAIL,
+        EXTRA,
         "tools",
         "template_args",
         "_id",

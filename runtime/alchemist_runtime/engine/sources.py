@@ -17,11 +17,11 @@ import pyarrow as pa
 from alchemist_runtime import catalog
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.expressions import columns_read
+from alchemist_runtime.engine.row_functions import turns
 from alchemist_runtime.engine.rowwise import assign
 from alchemist_runtime.engine.select import draw_order, u64_to_ids
 from alchemist_runtime.engine.streams import arrow_type, column_type
 from alchemist_runtime.engine.turns import TURN_TYPES, split_columns
-from alchemist_runtime.engine.row_functions import turns
 from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.plan import Node, SourceSpec, SuiteSpec
@@ -330,7 +330,9 @@ def _column_type(type_: pa.DataType) -> str:
 
 def read_turns(array: pa.Array) -> pa.Array:
     """Conversations from a column in one of the usual layouts; null where a value is none."""
-    return pa.array([None if v is None else turns(v) for v in array.to_pylist()], arrow_type("messages"))
+    return pa.array(
+        [None if v is None else turns(v) for v in array.to_pylist()], arrow_type("messages")
+    )
 
 
 def _with_nulls(batch: pa.RecordBatch, spec: SourceSpec) -> pa.RecordBatch:

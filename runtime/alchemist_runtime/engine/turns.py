@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
 import pyarrow as pa
 
 from alchemist_runtime.engine.streams import TURN, Stream, arrow_type
-from alchemist_runtime.rows import HISTORY, INSTRUCTION, MESSAGES, RESPONSE, SYSTEM, TAIL
+from alchemist_runtime.rows import EXTRA, HISTORY, INSTRUCTION, MESSAGES, RESPONSE, SYSTEM, TAIL
 
 Turn = Mapping[str, Any]  # role, content, extra
 
@@ -16,42 +17,42 @@ Turn = Mapping[str, Any]  # role, content, extra
 def split(turns: Sequence[Turn]) -> dict[str, Any]:
     """The turn columns of one conversation: the last user turn is the instruction, the last turn after it the response."""
     rest = list(turns)
-    system = None
-    if rest and rest[0]["role"] == "system" and not rest[0].get("extra"):
-        system, rest = rest[0]["content"], rest[1:]
-    users = [i for i, t in enumerate(rest) if t["role"] == "user"]
-    if not users:
-        return {
-            SYSTEM: system,
-            HISTORY: rest or None,
-            INSTRUCTION: None,
-            TAIL: None,
-            RESPONSE: None,
-        }
-    at = users[-1]
+    row: dict[str, Any] = dict.fromkeys(TURN_TYPES)
+    extra: dict[str, Any] = {}
+
+    def put(column: str, turn: Turn) -> None:
+        row[column] = turn["content"]
+        if turn.get("extra"):
+            extra[column] = orjson.loads(turn["extra"])
+
+    if rest and rest[0]["role"] == "system":
+        put(SYSTEM, rest.pop(0))
+    at = next((i for i in reversed(range(len(rest))) if rest[i]["role"] == "user"), None)
+    if at is None:
+        return {**row, HISTORY: rest or None}
+    put(INSTRUCTION, rest[at])
     after = rest[at + 1 :]
-    response = after[-1]["content"] if after and after[-1]["role"] == "assistant" else None
-    tail = after[:-1] if response is not None else after
-    return {
-        SYSTEM: system,
-        HISTORY: rest[:at] or None,
-        INSTRUCTION: rest[at]["content"],
-        TAIL: tail or None,
-        RESPONSE: response,
-    }
+    if after and after[-1]["role"] == "assistant":
+        put(RESPONSE, after.pop())
+    made = {HISTORY: rest[:at] or None, TAIL: after or None}
+    return {**row, **made, EXTRA: orjson.dumps(extra).decode() if extra else None}
 
 
 def join(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The conversation of one row's turn columns."""
+    """The conversation of one row's turn columns: the inverse of `split`."""
     out: list[dict[str, Any]] = []
-    if row.get(SYSTEM) is not None:
-        out.append({"role": "system", "content": row[SYSTEM], "extra": None})
+    extra = orjson.loads(row[EXTRA]) if row.get(EXTRA) else {}
+
+    def put(column: str, role: str) -> None:
+        if row.get(column) is not None:
+            more = orjson.dumps(extra[column]).decode() if column in extra else None
+            out.append({"role": role, "content": row[column], "extra": more})
+
+    put(SYSTEM, "system")
     out.extend(dict(t) for t in row.get(HISTORY) or ())
-    if row.get(INSTRUCTION) is not None:
-        out.append({"role": "user", "content": row[INSTRUCTION], "extra": None})
+    put(INSTRUCTION, "user")
     out.extend(dict(t) for t in row.get(TAIL) or ())
-    if row.get(RESPONSE) is not None:
-        out.append({"role": "assistant", "content": row[RESPONSE], "extra": None})
+    put(RESPONSE, "assistant")
     return out
 
 
@@ -61,6 +62,7 @@ TURN_TYPES = {
     INSTRUCTION: "text?",
     TAIL: "messages?",
     RESPONSE: "text?",
+    EXTRA: "json?",
 }
 
 

@@ -29,19 +29,22 @@ def _chat(row: dict[str, Any]) -> dict[str, Any]:
     import orjson
 
     out: list[dict[str, Any]] = []
+    extra = orjson.loads(row.pop("_extra", None) or "{}")
 
-    def turn(role: str, content: Any) -> None:
+    def turn(column: str, role: str) -> None:
+        content = row.pop(column, None)
         if content is not None:
-            out.append({"role": role, "content": content})
+            out.append({"role": role, "content": content, **extra.get(column, {})})
 
-    def turns(value: Any) -> None:
+    def turns(column: str) -> None:
+        value = row.pop(column, None)
         out.extend(orjson.loads(value) if isinstance(value, str) else value or ())
 
-    turn("system", row.pop("system", None))
-    turns(row.pop("history", None))
-    turn("user", row.pop("instruction", None))
-    turns(row.pop("_tail", None))
-    turn("assistant", row.pop("response", None))
+    turn("system", "system")
+    turns("history")
+    turn("instruction", "user")
+    turns("_tail")
+    turn("response", "assistant")
     for name in ("tools", "template_args"):
         if isinstance(row.get(name), str):
             row[name] = orjson.loads(row[name])

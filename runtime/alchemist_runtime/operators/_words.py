@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Texts: TypeAlias = "pa.Array | pa.ChunkedArray"
     Hashes = np.ndarray[Any, np.dtype[np.uint64]]
     Indices = np.ndarray[Any, np.dtype[np.int64]]
+    Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -239,19 +240,31 @@ def _word_hashes(
     """Chain the eight-byte lanes of each word. One lane is hashed one-to-one, so short words never collide."""
     import numpy as np
 
-    lanes = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))
-    keep = np.array([(1 << (8 * k)) - 1 for k in range(9)], np.uint64)
-    hashes = _mixed((lanes.take(start) & keep.take(np.minimum(length, 8))) ^ np.uint64(_SEED))
+    hashes = _mixed((_lanes(data, start) & _keep(length)) ^ np.uint64(_SEED))
     rest = np.flatnonzero((length > 8) & (length <= LONG_WORD))
     at, left = start[rest] + 8, length[rest] - 8
     while len(rest):
-        lane = lanes.take(at) & keep.take(np.minimum(left, 8))
-        hashes[rest] = _mixed(hashes[rest] ^ lane)
+        hashes[rest] = _mixed(hashes[rest] ^ (_lanes(data, at) & _keep(left)))
         more = np.flatnonzero(left > 8)
         rest, at, left = rest[more], at[more] + 8, left[more] - 8
     for w in np.flatnonzero(length > LONG_WORD):
         hashes[w] = _long(data[start[w] : start[w] + length[w]].tobytes())
     return hashes
+
+
+def _lanes(data: np.ndarray[Any, np.dtype[np.uint8]], at: Indices) -> Hashes:
+    """The eight bytes from each place on, as one number."""
+    import numpy as np
+
+    return np.ndarray((len(data) - 7,), "<u8", data, strides=(1,)).take(at)
+
+
+def _keep(length: Indices) -> Hashes:
+    """Masks that keep the first bytes of a lane."""
+    import numpy as np
+
+    masks = np.array([(1 << (8 * k)) - 1 for k in range(9)], np.uint64)
+    return masks.take(np.minimum(length, 8))
 
 
 def _mixed(x: Hashes) -> Hashes:
@@ -266,6 +279,26 @@ def _long(word: bytes) -> int:
     from hashlib import blake2b
 
     return int.from_bytes(blake2b(word, digest_size=8).digest(), "little")
+
+
+def same(a: Words, i: Indices, b: Words, j: Indices) -> Flags:
+    """Whether word i of `a` and word j of `b` are equal to the byte, for each pair of numbers."""
+    import numpy as np
+
+    (left, first), (right, second) = (a.data, a.start[i]), (b.data, b.start[j])
+    length = a.length[i]
+    equal = length == b.length[j]
+    some = np.flatnonzero(equal)
+    for at in range(0, LONG_WORD, 8):
+        if not len(some):
+            return equal
+        unlike = _lanes(left, first[some] + at) ^ _lanes(right, second[some] + at)
+        equal[some] = unlike & _keep(length[some] - at) == 0
+        some = some[equal[some] & (length[some] > at + 8)]
+    for k in some:
+        n = length[k]
+        equal[k] = bool((left[first[k] :][:n] == right[second[k] :][:n]).all())
+    return equal
 
 
 @cache
