@@ -16,7 +16,9 @@ def _runs(lengths: Ints) -> tuple[Ints, list[tuple[int, int, int]]]:
     """Documents by falling length (ties: by number), and (length, first, count) of each run of equal ones."""
     order = np.argsort(-lengths, kind="stable")
     values, starts, counts = np.unique(-lengths[order], return_index=True, return_counts=True)
-    return order, [(-int(v), int(s), int(c)) for v, s, c in zip(values, starts, counts, strict=True)]
+    return order, [
+        (-int(v), int(s), int(c)) for v, s, c in zip(values, starts, counts, strict=True)
+    ]
 
 
 def ffd(lengths: Ints, capacity: int) -> list[Ints]:
@@ -43,7 +45,9 @@ def ffd(lengths: Ints, capacity: int) -> list[Ints]:
             filled = np.minimum(np.cumsum(fits), count - done)
             take = np.diff(filled, prepend=0)
             used = np.flatnonzero(take)
-            placed[first + done : first + done + int(filled[-1])] = np.repeat(used, take[used]) + block
+            placed[first + done : first + done + int(filled[-1])] = (
+                np.repeat(used, take[used]) + block
+            )
             room[used + block] -= take[used] * length
             done += int(filled[-1])
         if done < count:
