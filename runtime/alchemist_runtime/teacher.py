@@ -1,14 +1,20 @@
 """Teachers: what every teacher's client takes and gives, so that a served model, a rule set and a recording are one thing.
 
 A component of the family `teachers` is a function `(spec: plan.Teacher) -> Client`. A client answers one request with one
-reply; caching, limits, budget, retries and parsing of the reply are done around it, the same for all.
+reply; caching, limits, budget, retries and parsing of the reply are done around it, the same for all (`calls.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from alchemist_runtime import plan
+
+KEY_BYTES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class CallFailed(Exception):
         stop: bool = False,
         status: int | None = None,
         retry_after: float | None = None,
+        kind: str = "failed",
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -55,6 +62,8 @@ class CallFailed(Exception):
         self.stop = stop
         self.status = status
         self.retry_after = retry_after
+        #: failed | unreachable (no connection) | lost (sent, no answer: may have been billed) | too_long | not_recorded
+        self.kind = kind
 
 
 class Client(Protocol):
@@ -67,3 +76,72 @@ class Client(Protocol):
     async def close(self) -> None:
         """Give connections back."""
         ...
+
+
+# --- what stands between a request and its client ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a call will take: tokens as expected, and as they can be at most."""
+
+    tokens_in: int
+    most_in: int
+    most_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a call took."""
+
+    tokens_in: int
+    tokens_out: int
+
+
+class Lease(Protocol):
+    """A permission to send one call."""
+
+    def settle(self, used: Used | None) -> None:
+        """Say what was taken; None: it may have been everything. Exactly once."""
+        ...
+
+
+class Service(Protocol):
+    """Limits and ledgers: reserving before a call is sent is what makes a rate or a budget hold."""
+
+    async def reserve(self, want: Want) -> Lease:
+        """Wait until the call may be sent. RunError where it never may."""
+        ...
+
+
+# --- keys and secrets -----------------------------------------------------------------------------------------------------------
+
+
+def call_key(
+    teacher: plan.Teacher,
+    messages: Sequence[Mapping[str, str]],
+    outputs: Mapping[str, str],
+    sample: int,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    rules: str | None = None,
+) -> bytes:
+    """`H(teacher identity, rendered messages, answer's fields, sample)`; for a rules teacher, which reads them, also the inputs."""
+    import orjson
+
+    parts: list[Any] = ["call/1", teacher.identity_key, messages, sorted(outputs.items()), sample]
+    if teacher.provider == "rules":
+        parts += [rules, inputs]
+    data = orjson.dumps(parts, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
+    return hashlib.blake2b(data, digest_size=KEY_BYTES).digest()
+
+
+_SECRET = re.compile(r"(?i)\bsk-[\w*-]{6,}|\bbearer\s+\S+|(?<=://)[^/@\s]+(?=@)")
+
+
+def scrub(text: str, *secrets: str | None) -> str:
+    """A text for people without the given secrets and without anything that looks like a key."""
+    for secret in secrets:
+        if secret and len(secret) >= 4:
+            text = text.replace(secret, "***")
+    return _SECRET.sub("***", text)

@@ -1,0 +1,302 @@
+"""The call cache: every answer that was paid for, by call key, in `.alchemist/calls.sqlite`.
+
+A writer thread commits when 64 answers wait or 50 ms have passed; an answer that is not committed counts as in flight. Any
+number of processes may read and write one file.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alchemist_runtime import faults
+from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.teacher import Reply
+
+BATCH = 64
+DELAY_SECONDS = 0.05
+FORMAT = 1
+#: How long a writer waits for another process that commits.
+BUSY_SECONDS = 60.0
+#: Answers take 1 to 3 kB: a small page would hold one of them and be half empty.
+PAGE_BYTES = 8_192
+_READ = 500  # keys asked for in one statement
+_SCHEMA = """CREATE TABLE IF NOT EXISTS answers (
+  key BLOB NOT NULL UNIQUE,
+  text TEXT NOT NULL,
+  tokens_in INTEGER NOT NULL,
+  tokens_out INTEGER NOT NULL,
+  finish TEXT NOT NULL
+)"""
+_PUT = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)"
+
+
+class CallCache:
+    """Answers by call key. `put` never waits for the disk; `flush` does. RunError A907 for a damaged file, A905 for a full disk."""
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        self._read_only = read_only
+        self._reader: sqlite3.Connection | None = None
+        self._waiting: dict[bytes, Reply] = {}  # handed over, not yet committed
+        self._committing: dict[bytes, Reply] = {}
+        self._changed = threading.Condition()
+        self._hurry = self._closing = False
+        self._failed: RunError | None = None
+        self._writer: threading.Thread | None = None
+
+    # --- reading ---------------------------------------------------------------------------------------------------------
+
+    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Reply]:
+        """The answers that are there, by key."""
+        with self._changed:
+            found = {
+                k: r
+                for k in keys
+                if (r := self._waiting.get(k) or self._committing.get(k)) is not None
+            }
+        rest = [k for k in keys if k not in found]
+        for row in self._select("key, text, tokens_in, tokens_out, finish", rest):
+            found[row[0]] = Reply(*row[1:])
+        return found
+
+    def known(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Those of the keys that have an answer."""
+        return {row[0] for row in self._select("key", keys)}
+
+    def __len__(self) -> int:
+        reader = self._open_reader()
+        if reader is None:
+            return 0
+        with _errors(self.path):
+            return int(reader.execute("SELECT count(*) FROM answers").fetchone()[0])
+
+    def _select(self, columns: str, keys: Sequence[bytes]) -> Iterable[tuple[Any, ...]]:
+        reader = self._open_reader() if keys else None
+        if reader is None:
+            return []
+        rows: list[tuple[Any, ...]] = []
+        with _errors(self.path):
+            for start in range(0, len(keys), _READ):
+                part = keys[start : start + _READ]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT {columns} FROM answers WHERE key IN ({marks})"
+                rows += reader.execute(query, part).fetchall()
+        return rows
+
+    def _open_reader(self) -> sqlite3.Connection | None:
+        if self._reader is None and self.path.exists():
+            with _errors(self.path):
+                self._reader = _open_to_read(self.path, alone=self._read_only)
+        return self._reader
+
+    # --- writing ---------------------------------------------------------------------------------------------------------
+
+    def put(self, key: bytes, reply: Reply) -> None:
+        """Hand an answer over to be committed. The first answer of a key stays."""
+        with self._changed:
+            if self._failed is not None:
+                raise self._failed
+            if self._writer is None:
+                self._start()
+            self._waiting.setdefault(key, reply)
+            if len(self._waiting) in (1, BATCH):
+                self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Wait until everything that was handed over is on disk."""
+        with self._changed:
+            self._hurry = True
+            self._changed.notify_all()
+            while (self._waiting or self._committing) and self._failed is None:
+                self._changed.wait()
+            self._hurry = False
+            if self._failed is not None:
+                raise self._failed
+
+    def close(self) -> None:
+        """Commit what waits and close the file. Safe to call twice."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._writer is not None:
+            self._writer.join()
+            self._writer = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        self._closing = False
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            raise failed
+
+    def _start(self) -> None:
+        if self._read_only:
+            raise TypeError(f"{self.path} is open for reading only")
+        with _errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = _open_to_write(self.path)
+        self._writer = threading.Thread(
+            target=self._write, args=(connection,), name="calls", daemon=True
+        )
+        self._writer.start()
+
+    def _write(self, connection: sqlite3.Connection) -> None:
+        try:
+            while self._take():
+                with _errors(self.path):
+                    _commit(connection, self._committing)
+                with self._changed:
+                    self._committing = {}
+                    self._changed.notify_all()
+        except RunError as error:
+            with self._changed:
+                self._failed = error
+                self._changed.notify_all()
+        finally:
+            connection.close()
+
+    def _take(self) -> bool:
+        """Wait for a batch; False when the cache is closed and nothing is left."""
+        with self._changed:
+            while not self._waiting and not self._closing:
+                self._changed.wait()
+            until = time.monotonic() + DELAY_SECONDS
+            while len(self._waiting) < BATCH and not self._closing and not self._hurry:
+                left = until - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    break
+            self._committing, self._waiting = self._waiting, {}
+            return bool(self._committing)
+
+
+def _commit(connection: sqlite3.Connection, answers: Mapping[bytes, Reply]) -> None:
+    faults.point("calls", "write")
+    rows = [(k, r.text, r.tokens_in, r.tokens_out, r.finish_reason) for k, r in answers.items()]
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(_PUT, rows)
+        faults.point("calls", "commit")
+    faults.point("calls", "committed")
+
+
+def _connect(name: str, *, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(
+        name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri
+    )
+
+
+def _open_to_read(path: Path, *, alone: bool) -> sqlite3.Connection | None:
+    """A connection that reads; None where another process has made the file but nothing in it."""
+    log = path.with_name(path.name + "-wal")
+    if alone and not log.exists():  # a recording: may lie where nobody may write, even a lock
+        connection = _connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+    else:
+        connection = _connect(str(path))
+    try:
+        if _version(connection, path) == 0:
+            if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
+                connection.close()
+                return None
+            raise sqlite3.DatabaseError("it holds something else")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open_to_write(path: Path) -> sqlite3.Connection:
+    connection = _connect(str(path))
+    try:
+        if _version(connection, path) == 0:
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            _patiently(connection, "PRAGMA journal_mode = WAL")
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(_SCHEMA)
+                connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > FORMAT:
+        raise RunError(_newer(path))
+    return version
+
+
+def _patiently(connection: sqlite3.Connection, statement: str) -> None:
+    """Execute what SQLite refuses at once, without its usual wait, while another process holds the file."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute(statement)
+            return
+        except sqlite3.OperationalError as e:
+            if e.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
+class _errors:
+    """Turns what SQLite and the disk say into RunError: full disk A905, a damaged or locked file A907."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise RunError(_problem(self._path, error)) from error
+
+
+def _problem(path: Path, error: sqlite3.Error | OSError) -> Problem:
+    place, full = str(path), (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno in full):
+        return Problem(
+            "A905",
+            "disk-full",
+            "there is no space left on the device for the teacher's answers",
+            place=place,
+            help="make room, then run again: every answer that was written is kept and not paid again",
+        )
+    if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Problem(
+            "A907",
+            "damaged-store",
+            f"another process has held the call cache for more than {BUSY_SECONDS:.0f} s",
+            place=place,
+            help="wait for the other run, or end it, then run again",
+        )
+    return Problem(
+        "A907",
+        "damaged-store",
+        "the call cache cannot be read or written",
+        place=place,
+        note=str(error),
+        help=f"repair it with `sqlite3 {path.name} .recover`, or move it away: the next run starts an empty one "
+        "and pays for its calls again",
+    )
+
+
+def _newer(path: Path) -> Problem:
+    return Problem(
+        "A907",
+        "damaged-store",
+        "the call cache was written by a newer version of this program",
+        place=str(path),
+        help="update the program, or move the file away to start an empty one",
+    )

@@ -1,0 +1,124 @@
+"""Money: what calls cost, exactly, and the budgets that they may not pass.
+
+The worst case of a call is reserved before it is sent and settled when it is back. Where a budget has no room for the worst
+case while other calls are out, the call waits for what they give back; where nothing is out, the budget is reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from alchemist_runtime import plan
+from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.teacher import Used, Want
+
+
+@dataclass
+class Ledger:
+    """Dollars spent and reserved under one budget; `limit` None: no budget, only a count."""
+
+    limit: Fraction | None = None
+    name: str = "--budget"  # where a person raises it
+    node: str | None = None
+    spent: Fraction = Fraction(0)
+    reserved: Fraction = Fraction(0)
+    _waiting: deque[asyncio.Future[None]] = field(default_factory=deque, repr=False)
+
+    def fits(self, amount: Fraction) -> bool:
+        return self.limit is None or self.spent + self.reserved + amount <= self.limit
+
+    def free(self, reserved: Fraction, spent: Fraction) -> None:
+        """Give a reservation back and book what was spent of it."""
+        self.reserved -= reserved
+        self.spent += spent
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def change(self) -> None:
+        """Wait until something is settled."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        await waiter
+
+
+@dataclass(slots=True)
+class Reservation:
+    """A lease of `Account`."""
+
+    account: Account
+    amount: Fraction
+
+    def settle(self, used: Used | None) -> None:
+        account = self.account
+        cost = self.amount if used is None else account.cost(used.tokens_in, used.tokens_out)
+        for ledger in account.ledgers:
+            ledger.free(self.amount, cost)
+
+
+class Account:
+    """One teacher's way to the ledgers of its step and of the run."""
+
+    def __init__(self, teacher: plan.Teacher, ledgers: Sequence[Ledger]) -> None:
+        price = teacher.price
+        if price is None and any(ledger.limit is not None for ledger in ledgers):
+            raise RunError(_no_price(teacher))
+        self.known = price is not None
+        self.ledgers = tuple(ledgers)
+        self._input = Fraction(price.input) if price and not price.free else Fraction(0)
+        self._output = Fraction(price.output) if price and not price.free else Fraction(0)
+        self.free = not (self._input or self._output)
+
+    def cost(self, tokens_in: int, tokens_out: int) -> Fraction:
+        """Dollars of so many tokens."""
+        return self._input * tokens_in + self._output * tokens_out
+
+    async def reserve(self, want: Want) -> Reservation:
+        """Reserve the worst case. RunError A703 where a budget has no room for it."""
+        amount = self.cost(want.most_in, want.most_out)
+        while (full := self._full(amount)) is not None:
+            if full.reserved == 0:
+                raise RunError(_reached(full, amount))
+            await full.change()
+        for ledger in self.ledgers:
+            ledger.reserved += amount
+        return Reservation(self, amount)
+
+    def _full(self, amount: Fraction) -> Ledger | None:
+        return next((ledger for ledger in self.ledgers if not ledger.fits(amount)), None)
+
+
+def dollars(amount: Fraction) -> str:
+    """Money for people: cents, and as many digits as a small amount needs."""
+    if amount == 0 or abs(amount) >= Fraction(1, 100):
+        return f"${float(amount):,.2f}"
+    return f"${float(amount):.2g}"
+
+
+def _reached(ledger: Ledger, amount: Fraction) -> Problem:
+    assert ledger.limit is not None
+    what = "the budget of this run" if ledger.node is None else f"the budget of `{ledger.node}`"
+    return Problem(
+        "A703",
+        "over-budget",
+        f"{what} ({dollars(ledger.limit)}) is reached: {dollars(ledger.spent)} are spent, "
+        f"and the next call may cost up to {dollars(amount)}",
+        node=ledger.node,
+        note="no call was sent that could have passed it",
+        help=f"raise `{ledger.name}` and run again: every answer so far is kept and not paid again",
+    )
+
+
+def _no_price(teacher: plan.Teacher) -> Problem:
+    return Problem(
+        "A702",
+        "no-price",
+        f"the cost of `{teacher.name}` is unknown, so the budget cannot be kept",
+        help=f"add `price {{ … }}` with `input` and `output` to `teacher {teacher.name}`, "
+        "or `price = free` for a local model",
+    )
