@@ -32,7 +32,7 @@ def _is_node(block: Block | None) -> bool:
 def _roots(program: Program, options: Options) -> tuple[str, ...]:
     if options.upto is not None:
         return (options.upto,)
-    own = (b for b in program.blocks.values() if b.span.file == program.file.path)
+    own = (b for b in program.blocks.values() if "." not in b.name)  # not of an import
     return tuple(b.name for b in own if KINDS[b.kind].root)
 
 
@@ -50,8 +50,7 @@ def _closure(program: Program, roots: tuple[str, ...]) -> set[str]:
 def _stays(block: Block, program: Program, kept: set[str]) -> bool:
     """Declarations stay; a check stays where all that it counts is there anyway."""
     if block.kind == "check":
-        own = block.span.file == program.file.path
-        return own and all(name in kept for name in reads(block, program))
+        return "." not in block.name and all(name in kept for name in reads(block, program))
     return block.kind in ("recipe", "schema", "moved")
 
 

@@ -1,0 +1,177 @@
+"""Canonical form: what is written in a block as JSON values that formatting, order and defaults do not move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final
+
+from alchemist_runtime.plan import canonical, text_digest
+
+from alchemist_dsl.check.attrtypes import AttrType, attr_type
+from alchemist_dsl.ir import (
+    Attr,
+    Block,
+    BoolV,
+    ChoiceV,
+    ExprV,
+    IntervalV,
+    ListV,
+    MethodV,
+    NullV,
+    Qty,
+    RecordV,
+    RefV,
+    SelectV,
+    TemplateV,
+    TextV,
+    Value,
+)
+from alchemist_dsl.kinds import KINDS, Attribute
+
+Ingredients = dict[str, Any]  # path -> JSON value
+
+#: Attributes that stand in other ingredients.
+_ELSEWHERE: Final = frozenset(
+    {"extends", "salt", "seed", "teacher", "prompt", "schema", "tokenizer", "select", "best"}
+)
+#: Units that may stand side by side in one attribute's type.
+_UNITS: Final = frozenset(
+    {"percent", "rows", "tokens", "multiplier", "steps", "money", "bytes", "duration"}
+)
+
+
+def canon_value(value: Value, type_: str = "text") -> Any:
+    """A value as canonical JSON. Numbers are exact; a unit stands beside one only where the type leaves a choice of units."""
+    match value:
+        case Qty():
+            return _number(value, type_)
+        case TextV(value=text):
+            return text
+        case BoolV(value=truth):
+            return truth
+        case NullV():
+            return None
+        case ChoiceV(name=name):
+            return name
+        case RefV():
+            return {"port": value.port, "origin": value.origin}
+        case TemplateV(text=text):
+            return text_digest(text)
+        case IntervalV(low=low, high=high):
+            return {"from": _number(low, type_), "to": _number(high, type_)}
+        case MethodV():
+            return {"method": value.name, **_written_args(value, type_)}
+        case ExprV(tree=tree):
+            return tree
+        case SelectV():
+            return canon_select(value)
+        case ListV(items=items):
+            return [canon_value(item, type_) for item in items]
+        case RecordV(fields=fields):
+            return {name: canon_value(item, type_) for name, item in fields.items()}
+
+
+def _number(value: Qty, type_: str) -> str:
+    exact = value.value / value.per[1] if value.per else value.value
+    units = {a.name for a in _alternatives(type_)} & _UNITS
+    if value.unit is not None:
+        return f"{exact} {value.unit}"
+    return f"{exact} {value.kind}" if len(units) > 1 and value.kind in _UNITS else str(exact)
+
+
+def _alternatives(type_: str) -> tuple[AttrType, ...]:
+    found = attr_type(type_)
+    return found.of[0].alternatives if found.name == "list" else found.alternatives
+
+
+def _written_args(value: MethodV, type_: str) -> dict[str, Any]:
+    """Arguments that differ from the method's defaults, so that a new parameter moves no key."""
+    defaults = method_defaults(type_, value.name)
+    return {k: v for k, v in sorted(value.args.items()) if k not in defaults or defaults[k] != v}
+
+
+def canon_select(value: SelectV) -> dict[str, Any]:
+    parts = {
+        "share": None if value.share is None else str(value.share),
+        "count": value.count,
+        "where": None if value.where is None else value.where.tree,
+        "per": list(value.per) or None,
+        "best": [e.tree for e in value.best] or None,
+    }
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+# --- defaults -----------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def method_defaults(type_: str, name: str) -> Mapping[str, Any]:
+    """Defaults of a method's parameters in plan form, from the kind table or from the component."""
+    return {}
+
+
+def frozen_default(kind: str, name: str) -> Any:
+    """The first published default of an attribute in canonical form, None where there is none."""
+    return None
+
+
+# --- attributes and statements ----------------------------------------------------------------------------------------------
+
+
+def data_attributes(block: Block, leave: frozenset[str] = frozenset()) -> Ingredients:
+    """Attributes that affect data and differ from their first published default, without references to blocks."""
+    out: Ingredients = {}
+    for name, attr in block.attrs.items():
+        spec = KINDS[block.kind].attributes.get(name)
+        if spec is None or spec.affects != "data" or name in _ELSEWHERE | leave or _refers(attr):
+            continue
+        value = _ordered(canon_value(attr.value, spec.type), spec)
+        if (
+            value is not None
+            and attr.origin != "default"
+            and value != frozen_default(block.kind, name)
+        ):
+            out[f"attribute.{name}"] = value
+    return out
+
+
+def _refers(attr: Attr) -> bool:
+    """Streams and blocks are inputs: their keys stand among the ingredients, not their names."""
+    first = (
+        attr.value.items[0] if isinstance(attr.value, ListV) and attr.value.items else attr.value
+    )
+    return isinstance(first, RefV)
+
+
+def _ordered(value: Any, spec: Attribute) -> Any:
+    """A list where the type takes several; sorted where their order says nothing."""
+    if value is None or attr_type(spec.type).name != "list":
+        return value
+    listed = value if isinstance(value, list) else [value]
+    return sorted(listed, key=canonical) if spec.order == "set" else listed
+
+
+def statements(block: Block) -> Ingredients:
+    """Assignments by column and rules in their order. Expectations change no byte: they are not here."""
+    out: Ingredients = {f"set.{s.column}": s.expr.tree for s in block.sets}
+    rules = [r for r in block.rules if r.verb != "expect"]
+    for rule in rules:
+        out[f"rule.{rule.name}"] = [rule.verb, rule.expr.tree]
+    if len(rules) > 1:
+        out["rules.order"] = [r.name for r in rules]
+    for name, expr in block.prompt_inputs.items():
+        if expr.tree != ["col", name]:
+            out[f"prompt_input.{name}"] = expr.tree
+    for c in block.classes:
+        out[f"class.{c.name}"] = sorted(c.rules)
+    if len(block.classes) > 1:
+        out["classes.order"] = [c.name for c in block.classes]
+    return out
+
+
+def selection(block: Block) -> Ingredients:
+    """What `select` says, part by part."""
+    value = block.get("select")
+    found = canon_select(value) if isinstance(value, SelectV) else {}
+    return {f"select.{name}": part for name, part in found.items()}

@@ -1,0 +1,120 @@
+"""`recipe.lock`: facts about the world that keys and estimates rest on, one a line, keyed by the resource that they tell of.
+
+Pure: text to facts and back. What fills it (files, hub, packages) is in `resources.py`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+LOCK_VERSION: Final = 1
+FILES: Final = "files"  # path from the project's root -> digest, size, rows, columns
+HUB: Final = "hub"  # "owner/name@revision as written" -> revision (40 hex digits)
+PYTHON: Final = "python"  # "package" -> digest, version, python (minor)
+TOKENIZERS: Final = "tokenizers"  # name -> revision
+MEASURED: Final = (
+    "measured"  # step key -> node, rows, origins, dropped, calls, tokens_in, tokens_out, usd
+)
+_HEAD: Final = (
+    "# Written by alchemist, to be committed. One fact a line, keyed by what it is about.\n"
+)
+
+Fact = Mapping[str, Any]
+
+
+class LockError(ValueError):
+    """The text is not a lock that this version can read; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Facts by section and resource. Sections and facts that this version does not know are kept as they are."""
+
+    sections: Mapping[str, Mapping[str, Fact]] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)  # unknown keys of the top level
+
+    def fact(self, section: str, resource: str) -> Fact | None:
+        """What is known of a resource, None if nothing is."""
+        return self.sections.get(section, {}).get(resource)
+
+    def with_facts(self, section: str, facts: Mapping[str, Fact]) -> Lock:
+        """The same lock with these facts added or changed; keys of a fact that are not given stay."""
+        old = self.sections.get(section, {})
+        new = {name: {**old.get(name, {}), **fact} for name, fact in facts.items()}
+        return Lock({**self.sections, section: {**old, **new}}, self.extra)
+
+    def without(self, section: str, resources: frozenset[str]) -> Lock:
+        """The same lock without these resources."""
+        left = {k: v for k, v in self.sections.get(section, {}).items() if k not in resources}
+        return Lock({**self.sections, section: left}, self.extra)
+
+
+def loads(text: str) -> Lock:
+    """Read a lock. LockError names the line where the text is not TOML, or the version that is too new."""
+    if "\n<<<<<<< " in text or text.startswith("<<<<<<< "):
+        raise LockError("it holds the markers of an unfinished merge")
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise LockError(str(e)) from e
+    version = data.pop("version", LOCK_VERSION)
+    if not isinstance(version, int) or version > LOCK_VERSION:
+        raise LockError(f"its version is {version!r}; this program reads up to {LOCK_VERSION}")
+    sections = {k: v for k, v in data.items() if _is_section(v)}
+    extra = {k: v for k, v in data.items() if k not in sections}
+    return Lock(sections, extra)
+
+
+def _is_section(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(fact, dict) for fact in value.values())
+
+
+def dumps(lock: Lock) -> str:
+    """The lock as text: sections and resources sorted, one line each."""
+    lines = [_HEAD, f"version = {LOCK_VERSION}\n"]
+    lines += [f"{_key(k)} = {_value(v)}\n" for k, v in sorted(lock.extra.items())]
+    for name, facts in sorted(lock.sections.items()):
+        if facts:
+            lines.append(f"\n[{_key(name)}]\n")
+            lines += [f"{_text(k)} = {_value(v)}\n" for k, v in sorted(facts.items())]
+    return "".join(lines)
+
+
+def _key(key: str) -> str:
+    bare = key.replace("_", "").replace("-", "")
+    return key if bare.isascii() and bare.isalnum() else _text(key)
+
+
+def _value(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case str():
+            return _text(value)
+        case list() | tuple():
+            return "[" + ", ".join(map(_value, value)) + "]"
+        case Mapping():
+            inner = ", ".join(f"{_key(k)} = {_value(v)}" for k, v in sorted(value.items()))
+            return f"{{ {inner} }}" if inner else "{}"
+        case _:
+            return str(value)  # dates and times of TOML, written as they are read
+
+
+_ESCAPES: Final = {
+    '"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f",
+}  # fmt: skip
+
+
+def _text(text: str) -> str:
+    return '"' + "".join(_escaped(c) for c in text) + '"'
+
+
+def _escaped(c: str) -> str:
+    if c in _ESCAPES:
+        return _ESCAPES[c]
+    return f"\\u{ord(c):04x}" if ord(c) < 0x20 or ord(c) == 0x7F else c

@@ -1,0 +1,104 @@
+"""Teachers and prompts: what teacher steps refer to by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alchemist_runtime.plan import Price, Prompt, Teacher
+
+from alchemist_dsl.ir import Block, ChoiceV, Qty, RecordV, RefV, TemplateV
+from alchemist_dsl.lowering.scope import Scope
+from alchemist_dsl.lowering.values import (
+    decimal,
+    exact,
+    flag,
+    items,
+    quantity,
+    text,
+    texts,
+    whole,
+)
+
+
+def teacher(block: Block, scope: Scope) -> Teacher:
+    """A teacher without its identity key."""
+    model = block.get("model")
+    timeout = quantity(block, "timeout")
+    return Teacher(
+        name=block.name,
+        provider=text(block, "provider") or "",
+        model=model.target if isinstance(model, RefV) else text(block, "model"),
+        revision=text(block, "revision"),
+        base_url=text(block, "base_url"),
+        identity=text(block, "identity"),
+        api_key_env=_key_variable(block),
+        sampling=_sampling(block),
+        price=price(block),
+        rate=[_rate(r) for r in items(block.get("rate")) if isinstance(r, Qty)],
+        concurrency=whole(block, "concurrency") or 64,
+        timeout_seconds=120.0 if timeout is None else float(timeout.value),
+        retries=6 if (retries := whole(block, "retries")) is None else retries,
+        batch=flag(block, "batch"),
+        at=scope.at(block.span),
+    )
+
+
+def _key_variable(block: Block) -> str | None:
+    """Only a served model wants a key."""
+    return text(block, "api_key_env") if text(block, "provider") == "openai" else None
+
+
+def _sampling(block: Block) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name in ("temperature", "top_p"):
+        found = quantity(block, name)
+        if found is not None:
+            out[name] = decimal(found.value)
+    if (most := whole(block, "max_tokens")) is not None:
+        out["max_tokens"] = most
+    if stop := texts(block, "stop"):
+        out["stop"] = stop
+    return out
+
+
+def price(block: Block) -> Price | None:
+    """Exact dollars per token. Rules and recordings cost nothing; an unwritten price is unknown."""
+    match block.get("price"):
+        case RecordV(fields=fields):
+            return Price(
+                input=_per_token(fields.get("input")), output=_per_token(fields.get("output"))
+            )
+        case ChoiceV(name="free"):
+            return Price(free=True)
+        case _:
+            free = text(block, "provider") in ("rules", "replay", "transformers")
+            return Price(free=True) if free else None
+
+
+def _per_token(value: object) -> str:
+    if not isinstance(value, Qty):
+        return "0"
+    return exact(value.value / value.per[1]) if value.per else exact(value.value)
+
+
+def _rate(value: Qty) -> dict[str, str]:
+    return {"unit": value.unit or "calls", "per_second": exact(value.value)}
+
+
+def prompt(block: Block, scope: Scope) -> Prompt:
+    """A prompt without its key."""
+    return Prompt(
+        name=block.name,
+        inputs={f.name: f.type for f in block.input_fields},
+        outputs={f.name: f.type for f in block.output_fields},
+        system=_digest(block, "system", scope),
+        user=_digest(block, "user", scope),
+        rules=text(block, "rules"),
+        shots=whole(block, "shots") or 0,
+        at=scope.at(block.span),
+    )
+
+
+def _digest(block: Block, name: str, scope: Scope) -> str | None:
+    value = block.get(name)
+    return scope.keep(value.text) if isinstance(value, TemplateV) else None

@@ -1,0 +1,123 @@
+"""What lowering one block may look at, and where it leaves the texts that expressions name by digest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from alchemist_runtime.plan import At, Expr, Method, Rule, Select, SetColumn, text_digest
+from alchemist_runtime.registry import Component, Family
+from alchemist_runtime.rows import SFT
+
+from alchemist_dsl.facts import Facts, SourceFacts
+from alchemist_dsl.ir import Block, MethodV, Program, RuleV, TemplateV
+from alchemist_dsl.lowering.values import exact, text
+from alchemist_dsl.passes import Options
+from alchemist_dsl.source import Span
+
+Find = Callable[[Family, str], Component | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An edge before its key is known."""
+
+    node: str
+    port: str = "rows"
+    origin: str | None = None
+    role: str = "from"
+
+
+@dataclass(slots=True)
+class Scope:
+    """The program around a block. `texts` collects templates while nodes are lowered."""
+
+    program: Program
+    facts: Facts
+    find: Find
+    options: Options
+    texts: dict[str, str] = field(default_factory=dict)
+    known: dict[str, SourceFacts] = field(default_factory=dict)
+
+    def place(self, block: Block) -> SourceFacts:
+        """Facts of a source or suite, asked for once."""
+        if block.name not in self.known:
+            self.known[block.name] = self.facts.source(block)
+        return self.known[block.name]
+
+    def at(self, span: Span) -> At:
+        file = self.program.files.get(span.file, self.program.file)
+        line, column = file.position(span.start)
+        return At(file=span.file, line=line, column=column)
+
+    def keep(self, template: str) -> str:
+        """Keep a template's text; returns its digest."""
+        digest = text_digest(template)
+        self.texts[digest] = template
+        return digest
+
+    def template(self, value: TemplateV) -> Expr:
+        return ["template", self.keep(value.text), sorted(value.reads)]
+
+    def version(self, family: Family, name: str) -> int:
+        found = self.find(family, name)
+        return 1 if found is None else found.version
+
+    def component(self, family: Family, value: MethodV) -> Method:
+        return Method(name=value.name, version=self.version(family, value.name), args=value.args)
+
+    def stated(self, name: str) -> str | None:
+        """A text of the `recipe` block."""
+        recipe = self.program.recipe
+        return None if recipe is None else text(recipe, name)
+
+    def schema(self, block: Block) -> dict[str, str]:
+        """Columns of the row schema that holds for a block: its own, the recipe's, or `sft`."""
+        recipe = self.program.recipe
+        for owner in (block, recipe):
+            value = None if owner is None else owner.get("schema")
+            target = getattr(value, "target", None)
+            if target in self.program.blocks:
+                return {f.name: f.type for f in self.program.blocks[target].fields}
+        return dict(SFT)
+
+    def rules(self, block: Block) -> list[Rule]:
+        return [self.rule(r) for r in block.rules]
+
+    def rule(self, rule: RuleV) -> Rule:
+        return Rule(
+            verb=rule.verb, name=rule.name, expr=rule.expr.tree, text=rule.text, at=self.at(rule.span)
+        )  # fmt: skip
+
+    def sets(self, block: Block) -> list[SetColumn]:
+        """Assignments by column: their order says nothing."""
+        ordered = sorted(block.sets, key=lambda s: s.column)
+        return [SetColumn(column=s.column, type=s.expr.type, expr=s.expr.tree) for s in ordered]
+
+    def select(self, block: Block) -> Select | None:
+        value: Any = block.get("select")
+        if value is None:
+            return None
+        return Select(
+            fraction=None if value.share is None else exact(value.share),
+            count=value.count,
+            where=None if value.where is None else value.where.tree,
+            per=list(value.per),
+            best=[e.tree for e in value.best],
+            salt=salt(block),
+        )
+
+
+def salt(block: Block) -> str:
+    """Salt of a block's draws and new ids; the pass `salts` has filled it in."""
+    value: Any = block.get("salt")
+    return block.name if value is None else str(value.value)
+
+
+def inputs(block: Block) -> tuple[Input, ...]:
+    """The streams that a block reads, as edges without keys."""
+    return tuple(
+        Input(ref.target, ref.port, ref.origin, role)
+        for ref, role in zip(block.inputs, block.roles, strict=True)
+    )

@@ -1,0 +1,235 @@
+"""Steps from stream to stream: map, filter, dedup, decontaminate, teacher steps, tasks, mixtures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alchemist_runtime.plan import (
+    DecontaminateSpec,
+    DedupSpec,
+    Expr,
+    FilterSpec,
+    MapSpec,
+    MixtureSpec,
+    Take,
+    TaskSpec,
+    TeacherStepSpec,
+)
+
+from alchemist_dsl.ir import Block, EntryV, MethodV, RefV, TemplateV
+from alchemist_dsl.lowering.scope import Scope, salt
+from alchemist_dsl.lowering.values import (
+    decimal,
+    exact,
+    items,
+    method,
+    quantity,
+    text,
+    trees,
+    whole,
+)
+
+
+def map_(block: Block, scope: Scope) -> MapSpec:
+    return MapSpec(
+        sets=scope.sets(block),
+        select=scope.select(block),
+        mode=_choice(block, "mode", "replace"),
+        salt=salt(block),
+        rules=scope.rules(block),
+    )
+
+
+def filter_(block: Block, scope: Scope) -> FilterSpec:
+    return FilterSpec(rules=scope.rules(block), select=scope.select(block))
+
+
+def dedup(block: Block, scope: Scope) -> DedupSpec:
+    prefer: Any = block.get("prefer")
+    return DedupSpec(
+        on=trees(block, "on"),
+        method=scope.component("dedup", method(block, "method")),
+        prefer=None if prefer is None else prefer.tree,
+        rules=scope.rules(block),
+    )
+
+
+def decontaminate(block: Block, scope: Scope) -> DecontaminateSpec:
+    """Methods by name and arguments: a row leaks if any says so, so their order says nothing."""
+    found = [m for m in items(block.get("method")) if isinstance(m, MethodV)]
+    found.sort(key=lambda m: (m.name, sorted((k, str(v)) for k, v in m.args.items())))
+    return DecontaminateSpec(
+        on=trees(block, "on"),
+        methods=[scope.component("decontaminate", m) for m in found],
+        rules=scope.rules(block),
+    )
+
+
+def teacher_step(block: Block, scope: Scope) -> TeacherStepSpec:
+    kind: Any = block.kind
+    place: Any = text(block, "place")
+    budget = quantity(block, "budget")
+    max_failed = quantity(block, "max_failed")
+    return TeacherStepSpec(
+        kind=kind,
+        teacher=target(block, "teacher"),
+        prompt=target(block, "prompt"),
+        select=scope.select(block),
+        mode=_choice(block, "mode", "replace" if kind == "relabel" else "only"),
+        place=place,
+        sets=scope.sets(block),
+        rules=scope.rules(block),
+        samples=whole(block, "samples") or 1,
+        retries_on_reject=whole(block, "retries_on_reject") or 0,
+        max_failed="1/20" if max_failed is None else exact(max_failed.value),
+        budget=None if budget is None else decimal(budget.value),
+        on_long=_choice(block, "on_long", "error"),
+        inputs={name: e.tree for name, e in sorted(block.prompt_inputs.items())},
+        salt=salt(block),
+    )
+
+
+def target(block: Block, name: str) -> str:
+    """The block that an attribute refers to."""
+    value = block.get(name)
+    if not isinstance(value, RefV):
+        raise LookupError(f"{block.kind} {block.name} names no {name}")
+    return value.target
+
+
+def task(block: Block, scope: Scope) -> TaskSpec:
+    standard: Any = block.standard_task
+    sound = quantity(block, "sound")
+    share = None if sound is None or sound.value == 0 else exact(sound.value)
+    return TaskSpec(
+        standard=standard,
+        instruction=_template(block, "instruction", scope) or ["lit", "null", None],
+        response=_template(block, "response", scope) or ["lit", "null", None],
+        system=_template(block, "system", scope),
+        classes=[
+            {"name": c.name, "rules": sorted(c.rules), "text": c.name.replace("_", " ")}
+            for c in block.classes
+        ],
+        sound=share,
+        select=scope.select(block),
+        lang=_lang(block, scope),
+        salt=salt(block),
+        rules=scope.rules(block),
+    )
+
+
+def _template(block: Block, name: str, scope: Scope) -> Expr | None:
+    value = block.get(name)
+    return scope.template(value) if isinstance(value, TemplateV) else None
+
+
+def _lang(block: Block, scope: Scope) -> Expr | None:
+    """The language of the row that a task tells of, where its port carries one."""
+    told = next(
+        (r for r, role in zip(block.inputs, block.roles, strict=True) if role == "learn"), None
+    )
+    schema = None if told is None else scope.program.schemas.get((told.target, told.port))
+    if told is None or schema is None:
+        return None
+    if told.port != "trace":
+        return ["col", "lang"] if "lang" in schema.columns else None
+    record = schema.columns.get("after", "")
+    return ["field", ["col", "after"], "lang"] if "lang:" in record else None
+
+
+def mixture(block: Block, scope: Scope) -> MixtureSpec:
+    """Entries by name: their order says nothing."""
+    on_short, repeat_max = _on_short(block)
+    return MixtureSpec(
+        unit=unit(block),
+        total=whole(block, "total"),
+        take=[_take(i, e) for i, e in enumerate(entries(block))],
+        on_short=on_short,
+        repeat_max=repeat_max,
+        tokenizer=tokenizer(block, scope),
+        salt=salt(block),
+        rules=scope.rules(block),
+    )
+
+
+def entries(block: Block) -> tuple[EntryV, ...]:
+    """The entries of `take` by name, or all of each stream of `from`."""
+    if block.entries:
+        return tuple(sorted(block.entries, key=lambda e: e.name))
+    return tuple(EntryV(_stream_name(ref), ref, "all", None, ref.span) for ref in block.inputs)
+
+
+def _stream_name(ref: RefV) -> str:
+    parts = [ref.target, *([] if ref.port == "rows" else [ref.port]), *filter(None, [ref.origin])]
+    return ".".join(parts)
+
+
+def _take(index: int, entry: EntryV) -> Take:
+    value = None if entry.value is None else exact(entry.value)
+    return Take(
+        name=entry.name, edge=index, amount=entry.amount, value=value, missing=entry.missing
+    )
+
+
+def unit(block: Block) -> Any:
+    """What shares are shares of: the unit of `total`, else `unit`, else that of the entries."""
+    total = quantity(block, "total")
+    if total is not None:
+        return total.kind
+    written = text(block, "unit")
+    return written or ("tokens" if any(e.amount == "tokens" for e in block.entries) else "rows")
+
+
+def counts_tokens(block: Block) -> bool:
+    """Whether what a mixture draws depends on token counts."""
+    return unit(block) == "tokens" or any(e.amount == "tokens" for e in block.entries)
+
+
+def _on_short(block: Block) -> tuple[Any, str | None]:
+    match block.get("on_short"):
+        case MethodV(name="repeat", args=args):
+            return "repeat", None if args.get("max") is None else str(args["max"])
+        case _:
+            return text(block, "on_short") or "error", None
+
+
+def tokenizer(block: Block | None, scope: Scope) -> dict[str, Any] | None:
+    """Of a mixture: its own, else the recipe's, else that of the base model that reads it."""
+    for owner in (block, scope.program.recipe):
+        if owner is not None and owner.get("tokenizer") is not None:
+            return _declared(owner, scope)
+    return None if block is None else _of_reader(block, scope)
+
+
+def _declared(owner: Block, scope: Scope) -> dict[str, Any]:
+    value = owner.get("tokenizer")
+    if isinstance(value, RefV):
+        return _of_train(scope.program.blocks[value.target], scope)
+    name = text(owner, "tokenizer") or ""
+    return _pinned(name, text(owner, "revision") or scope.facts.tokenizer(name))
+
+
+def _pinned(name: str, revision: str | None) -> dict[str, Any]:
+    return {"name": name} if revision is None else {"name": name, "revision": revision}
+
+
+def _of_reader(block: Block, scope: Scope) -> dict[str, Any] | None:
+    readers = [
+        b for b in scope.program.blocks.values()
+        if b.kind == "train" and any(r.target == block.name for r in b.inputs)
+    ]  # fmt: skip
+    return _of_train(min(readers, key=lambda b: b.name), scope) if readers else None
+
+
+def _of_train(train: Block, scope: Scope) -> dict[str, Any]:
+    base = train.get("base")
+    if isinstance(base, RefV):
+        return _of_train(scope.program.blocks[base.target], scope)
+    if method(train, "init").name == "scratch":
+        return {"bytes": True}
+    name = text(train, "base") or ""
+    return _pinned(name, text(train, "revision") or scope.facts.tokenizer(name))
+
+
+def _choice(block: Block, name: str, default: str) -> Any:
+    return text(block, name) or default

@@ -1,0 +1,166 @@
+"""What a recipe is for: datasets on disk, trained models, evaluations, measurements."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from alchemist_runtime.plan import EvaluateSpec, ExportSpec, MeasureSpec, Method, TrainSpec
+
+from alchemist_dsl.ir import Block, ExprV, MethodV, Qty, RecordV, RefV, TemplateV, TextV
+from alchemist_dsl.lowering.scope import Scope, salt
+from alchemist_dsl.lowering.values import (
+    decimal,
+    exact,
+    items,
+    method,
+    quantity,
+    text,
+    texts,
+    whole,
+)
+
+
+def export(block: Block, scope: Scope) -> ExportSpec:
+    kind: Any = text(block, "format") or "parquet"
+    lineage: Any = text(block, "lineage") or "columns"
+    return ExportSpec(
+        format=kind,
+        path=text(block, "path"),
+        hub=text(block, "hub"),
+        columns=texts(block, "columns"),
+        lineage=lineage,
+        split=_split(block),
+        license=text(block, "license") or scope.stated("license"),
+        title=text(block, "title") or scope.stated("title"),
+        schema_columns=scope.schema(block),
+        salt=salt(block),
+    )
+
+
+def _split(block: Block) -> dict[str, str]:
+    value = block.get("split")
+    if not isinstance(value, RecordV):
+        return {}
+    return {k: exact(v.value) for k, v in sorted(value.fields.items()) if isinstance(v, Qty)}
+
+
+def train(block: Block, scope: Scope) -> TrainSpec:
+    spec = TrainSpec(
+        base=_base(block),
+        revision=text(block, "revision"),
+        init=_plain(method(block, "init")),
+        method=_plain(method(block, "method")),
+        epochs=_decimal(block, "epochs"),
+        steps=whole(block, "steps"),
+        batch=_amount(block, "batch") or {"unit": "rows", "value": 1},
+        max_length=whole(block, "max_length") or 0,
+        packing=_choice(block, "packing"),
+        loss=_choice(block, "loss"),
+        optimizer=_choice(block, "optimizer"),
+        learning_rate=_decimal(block, "learning_rate") or "0",
+        schedule=_plain(method(block, "schedule")),
+        weight_decay=_decimal(block, "weight_decay") or "0",
+        max_grad_norm=_decimal(block, "max_grad_norm") or "1",
+        dropout=_decimal(block, "dropout"),
+        precision=_choice(block, "precision"),
+        chat_template=_chat_template(block, scope),
+        **_held_out(block),
+        seed=train_seed(block, scope),
+        **_speed(block),
+        on_long=_choice(block, "on_long"),
+    )
+    return spec.model_copy(update={"command": command(spec)})
+
+
+def _speed(block: Block) -> dict[str, Any]:
+    """How fast, not what: in no key."""
+    gpus = quantity(block, "gpus")
+    return {
+        "parallel": text(block, "parallel") or "ddp",
+        "gpus": "auto" if gpus is None else str(int(gpus.value)),
+        "nodes": whole(block, "nodes") or 1,
+        "processes": whole(block, "processes"),
+        "micro_batch": whole(block, "micro_batch"),
+        "save_every": _amount(block, "save_every"),
+        "report": texts(block, "report"),
+    }
+
+
+def command(spec: TrainSpec) -> list[str]:
+    """The `accelerate launch` command line, with `{processes}` and `{node_dir}` left open."""
+    from alchemist_runtime import launch
+
+    return list(launch.command(spec))
+
+
+def train_seed(block: Block, scope: Scope) -> int:
+    own = whole(block, "seed")
+    return seed(scope) if own is None else own
+
+
+def seed(scope: Scope) -> int:
+    recipe = scope.program.recipe
+    return (whole(recipe, "seed") or 0) if recipe is not None else 0
+
+
+def _base(block: Block) -> str | None:
+    value = block.get("base")
+    return value.target if isinstance(value, RefV) else text(block, "base")
+
+
+def _plain(value: MethodV) -> Method:
+    return Method(name=value.name, args=value.args)
+
+
+def _choice(block: Block, name: str) -> Any:
+    return text(block, name)
+
+
+def _decimal(block: Block, name: str) -> str | None:
+    found = quantity(block, name)
+    return None if found is None else decimal(found.value)
+
+
+def _amount(block: Block, name: str) -> dict[str, Any] | None:
+    found = quantity(block, name)
+    if found is None:
+        return None
+    value: int | str = int(found.value) if found.value.denominator == 1 else exact(found.value)
+    return {"unit": found.kind, "value": exact(found.value) if found.kind == "percent" else value}
+
+
+def _held_out(block: Block) -> dict[str, Any]:
+    found = quantity(block, "eval_share")
+    if found is None or found.value == Fraction(0):
+        return {}
+    if found.kind == "rows":
+        return {"eval_rows": int(found.value)}
+    return {"eval_share": exact(found.value)}
+
+
+def _chat_template(block: Block, scope: Scope) -> dict[str, str] | None:
+    """A template by its digest in `texts`; a text is a file if it looks like one, else the model to take it from."""
+    match block.get("chat_template"):
+        case TemplateV(text=value):
+            return {"text": scope.keep(value)}
+        case TextV(value=value):
+            return {
+                "file" if value.endswith((".jinja", ".jinja2", ".j2", ".txt")) else "model": value
+            }
+        case _:
+            return None
+
+
+def evaluate(block: Block, scope: Scope) -> EvaluateSpec:
+    suites = [v.target for v in items(block.get("suites")) if isinstance(v, RefV)]
+    return EvaluateSpec(suites=sorted(set(suites)), limit=whole(block, "limit"))
+
+
+def measure(block: Block, scope: Scope) -> MeasureSpec:
+    by = block.get("by")
+    metrics = [m for m in items(block.get("metrics")) if isinstance(m, MethodV)]
+    return MeasureSpec(
+        by=by.text if isinstance(by, ExprV) else text(block, "by") or "origin",
+        metrics=[scope.component("metrics", m) for m in metrics],
+    )

@@ -1,0 +1,448 @@
+"""Facts about the world: which files a pattern matches, their digests and columns, packages, and what `recipe.lock` says."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import posixpath
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+from alchemist_runtime.errors import RunError
+
+from alchemist_dsl import lock as locks
+from alchemist_dsl.diagnostics.model import Diagnostic
+from alchemist_dsl.facts import PYTHON_MINOR, FileFact, SourceFacts
+from alchemist_dsl.ir import Block, ListV, TextV
+from alchemist_dsl.lock import Lock
+from alchemist_dsl.source import Span
+
+SETTLED_NS: Final = (
+    2_000_000_000  # a file that changed less than 2 s before it was hashed may change again unseen
+)
+COLUMNS_FROM: Final = 100  # records
+COUNT_BELOW: Final = (
+    64 << 20
+)  # bytes: larger files other than Parquet are not parsed to count their rows
+
+
+# --- digests of files -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class FileCache:
+    """Digests, row counts and columns of files under (path, size, mtime, ctime, inode)."""
+
+    path: Path | None
+    again: bool = False  # hash everything again: `--locked`
+    _entries: dict[str, Any] = field(default_factory=dict)
+    _loaded: bool = False
+    _changed: bool = False
+
+    def get(self, file: Path) -> dict[str, Any]:
+        """`{"digest": …, "size": …}` of a file, and `rows` and `columns` once they were asked for. OSError as it comes."""
+        stat = file.stat()
+        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+        known = self._known().get(str(file))
+        if known is not None and known["stamp"] == stamp and not self.again and _settled(known):
+            return known  # type: ignore[no-any-return]
+        entry = {
+            "stamp": stamp,
+            "at": time.time_ns(),
+            "digest": file_digest(file),
+            "size": stamp[0],
+        }
+        if known is not None and known["digest"] == entry["digest"]:
+            entry = {**known, **entry}
+        self.put(file, entry)
+        return entry
+
+    def put(self, file: Path, entry: dict[str, Any]) -> None:
+        self._known()[str(file)] = entry
+        self._changed = True
+
+    def _known(self) -> dict[str, Any]:
+        if not self._loaded:
+            self._loaded = True
+            if self.path is not None and self.path.exists():
+                try:
+                    self._entries = json.loads(self.path.read_bytes())
+                except (OSError, ValueError):
+                    self._entries = {}  # only a cache
+        return self._entries
+
+    def save(self) -> None:
+        """Write the cache if it changed. A folder that may not be written is no error: it is only a cache."""
+        if self.path is None or not self._changed:
+            return
+        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(self._entries, separators=(",", ":")))
+            temporary.replace(self.path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+
+
+def _settled(entry: Mapping[str, Any]) -> bool:
+    _, mtime, ctime, _ = entry["stamp"]
+    return bool(max(mtime, ctime) + SETTLED_NS < entry["at"])
+
+
+def file_digest(file: Path) -> str:
+    with file.open("rb") as raw:
+        found = hashlib.file_digest(raw, lambda: hashlib.blake2b(digest_size=32))
+    return "b2:" + found.hexdigest()
+
+
+# --- facts ------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Resources:
+    """Facts for one compilation. `added` collects what the lock did not know, `changed` what it knew otherwise."""
+
+    root: Path
+    lock: Lock
+    cache: FileCache
+    std: Path | None = None
+    added: dict[str, dict[str, Any]] = field(default_factory=dict)
+    changed: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def source(self, block: Block) -> SourceFacts:
+        if block.get("missing") is not None:
+            return SourceFacts()
+        if block.get("hub") is not None:
+            return SourceFacts(revision=self._hub_revision(block))
+        if block.get("python") is not None:
+            return self._packages(block)
+        return self._files(block)
+
+    def columns(self, block: Block) -> Mapping[str, str] | None:
+        """Columns of a local source's first records, else those that the lock remembers."""
+        if block.get("files") is None or block.get("hub") is not None:
+            return None
+        return merged([f.columns for f in self._files(block).files])
+
+    def tokenizer(self, name: str) -> str | None:
+        fact = self.lock.fact(locks.TOKENIZERS, name)
+        return None if fact is None else fact.get("revision")
+
+    def measured(self, key: str) -> Mapping[str, Any] | None:
+        return self.lock.fact(locks.MEASURED, key)
+
+    # --- hub -------------------------------------------------------------------------------------------------------------------
+
+    def _hub_revision(self, block: Block) -> str | None:
+        written = block.get("revision")
+        if isinstance(written, TextV):
+            return written.value
+        repo = block.get("hub")
+        fact = self.lock.fact(locks.HUB, repo.value) if isinstance(repo, TextV) else None
+        return None if fact is None else fact.get("revision")
+
+    # --- packages ---------------------------------------------------------------------------------------------------------------
+
+    def _packages(self, block: Block) -> SourceFacts:
+        modules: dict[str, str] = {}
+        problems = []
+        for text in _texts(block, "python"):
+            digest = package_digest(text.value, self.cache)
+            if digest is None:
+                problems.append(_no_module(text))
+            else:
+                modules[text.value] = digest
+                self._note(locks.PYTHON, text.value, {"digest": digest, "python": PYTHON_MINOR})
+        return SourceFacts(modules=modules, problems=tuple(problems))
+
+    # --- files ----------------------------------------------------------------------------------------------------------------------
+
+    def _files(self, block: Block) -> SourceFacts:
+        files: dict[str, FileFact] = {}
+        problems: list[Diagnostic] = []
+        written = block.get("format")
+        for pattern in _texts(block, "files"):
+            folder = self.folder(pattern.span.file)
+            found = matches(folder, pattern.value)
+            paths = [self.relative(folder / p) for p in found]
+            facts = [self._file(p, getattr(written, "name", None)) for p in paths]
+            if not paths:
+                facts = self._remembered(pattern, getattr(written, "name", None))
+            if not facts:
+                problems.append(_no_files(pattern, folder, self.relative(folder)))
+            for fact in facts:
+                if isinstance(fact, FileFact):
+                    files[fact.path] = fact
+                else:
+                    problems.append(_at(fact, pattern))
+        return SourceFacts(files=tuple(files[p] for p in sorted(files)), problems=tuple(problems))
+
+    def folder(self, file: str) -> Path:
+        """The folder of a recipe file, to which its patterns are relative."""
+        if file.startswith("std:"):
+            return self.std or self.root
+        return self.root / posixpath.dirname(file)
+
+    def relative(self, path: Path) -> str:
+        """A path from the project's root, with `/`, also where it lies outside."""
+        return Path(os.path.relpath(path, self.root)).as_posix()
+
+    def _file(self, path: str, format_: str | None) -> FileFact | Diagnostic:
+        from alchemist_runtime.sources._formats import ENDINGS, format_of
+
+        kind = format_ or format_of(path)
+        if kind is None:
+            known = ", ".join(sorted(ENDINGS))
+            return _problem("A303", f"the type of `{path}` is not supported", note=f"supported: {known}, each also .gz or .zst", help='rename it, or name its `format`')  # fmt: skip
+        try:
+            entry = self._described(self.root / path, path, kind)
+        except OSError as e:
+            return _problem(
+                "A312",
+                f"`{path}` cannot be read: {e.strerror or e}",
+                help="see that you may read it",
+            )
+        fact = {
+            k: entry[k] for k in ("digest", "size", "rows", "columns") if entry.get(k) is not None
+        }
+        self._note(locks.FILES, path, fact)
+        return FileFact(
+            path, entry["digest"], kind, entry["size"], entry.get("rows"), entry.get("columns")
+        )
+
+    def _described(self, file: Path, path: str, kind: str) -> dict[str, Any]:
+        entry = self.cache.get(file)
+        if entry.get("format") != kind:
+            rows, columns = describe(file, path, kind, entry["size"])
+            entry = {**entry, "format": kind, "rows": rows, "columns": columns}
+            self.cache.put(file, entry)
+        return entry
+
+    def _remembered(self, pattern: TextV, format_: str | None) -> list[FileFact | Diagnostic]:
+        """What the lock knows of files that are not on this machine."""
+        from alchemist_runtime.sources._formats import format_of
+
+        folder = posixpath.dirname(pattern.span.file)
+        wanted = posixpath.normpath(posixpath.join(folder, pattern.value))
+        out: list[FileFact | Diagnostic] = []
+        for path, fact in sorted(self.lock.sections.get(locks.FILES, {}).items()):
+            kind = format_ or format_of(path)
+            if fnmatchcase(path, wanted) and kind and isinstance(fact.get("digest"), str):
+                out.append(FileFact(path, fact["digest"], kind, fact.get("size"), fact.get("rows"), fact.get("columns")))  # fmt: skip
+        return out
+
+    def _note(self, section: str, resource: str, fact: dict[str, Any]) -> None:
+        known = self.lock.fact(section, resource)
+        if known is None or "digest" not in known:
+            self.added.setdefault(section, {})[resource] = fact
+        elif known["digest"] != fact["digest"]:
+            self.changed.setdefault(section, {})[resource] = fact
+
+
+def matches(folder: Path, pattern: str) -> list[str]:
+    """Files that a pattern matches, relative to a folder, by name. Hidden ones only where the pattern says so."""
+    found = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207 (absolute patterns too)
+    return sorted(p for p in set(found) if (folder / p).is_file())
+
+
+def _texts(block: Block, name: str) -> Iterator[TextV]:
+    value = block.get(name)
+    for item in value.items if isinstance(value, ListV) else (value,):
+        if isinstance(item, TextV):
+            yield item
+
+
+# --- columns -----------------------------------------------------------------------------------------------------------------------
+
+
+def describe(
+    file: Path, shown: str, kind: str, size: int
+) -> tuple[int | None, dict[str, str] | None]:
+    """Number of records and columns of a file; None where the file is too large to count or cannot be read as it should."""
+    from alchemist_runtime.sources._formats import read
+
+    if kind == "parquet" and file.suffix == ".parquet":
+        return _parquet(file)
+    rows, first = 0, list[dict[str, Any]]()
+    try:
+        for chunk in read(file, shown, kind):
+            first += chunk.records[: COLUMNS_FROM - len(first)]
+            rows += len(chunk.records)
+            if size > COUNT_BELOW and len(first) >= COLUMNS_FROM:
+                return None, column_types(first)
+    except RunError:
+        return None, None  # `run` says what is wrong with the file, and where
+    return rows, column_types(first) if first else None
+
+
+def _parquet(file: Path) -> tuple[int | None, dict[str, str] | None]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from alchemist_runtime.sources._formats import plain
+
+    try:
+        parquet = pq.ParquetFile(file)
+        batch = next(parquet.iter_batches(batch_size=COLUMNS_FROM), None)
+    except (pa.ArrowException, OSError):
+        return None, None
+    first = [] if batch is None else [plain(r) for r in batch.to_pylist()]
+    return parquet.metadata.num_rows, column_types(first) if first else None
+
+
+def column_types(records: list[dict[str, Any]]) -> dict[str, str]:
+    """Columns and their types as far as these records show them."""
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: _type([record.get(name) for record in records]) for name in names}
+
+
+def _type(values: list[Any]) -> str:
+    kinds = {_kind(v) for v in values if v is not None}
+    name = {0: "json", 1: next(iter(kinds), "json")}.get(len(kinds))
+    if name is None:
+        name = "real" if kinds == {"int", "real"} else "json"
+    return name + ("?" if any(v is None for v in values) else "")
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case str():
+            return "text"
+        case bool():
+            return "bool"
+        case int():
+            return "int"
+        case float():
+            return "real"
+        case [{"role": _, "content": _}, *_]:
+            return "messages"
+        case [*items] if items and {_kind(i) for i in items} in (
+            {"text"},
+            {"int"},
+            {"real"},
+            {"bool"},
+        ):
+            return f"list<{_kind(items[0])}>"
+        case _:
+            return "json"
+
+
+def merged(tables: list[Mapping[str, str] | None]) -> dict[str, str] | None:
+    """Columns of several files together: nullable where one lacks them, json where they differ. None if one is unknown."""
+    known = [t for t in tables if t is not None]
+    if not known or len(known) < len(tables):
+        return None
+    out: dict[str, str] = {}
+    for name in dict.fromkeys(n for t in known for n in t):
+        types = [t.get(name) for t in known]
+        kinds = {t.removesuffix("?") for t in types if t is not None}
+        null = any(t is None or t.endswith("?") for t in types)
+        out[name] = (kinds.pop() if len(kinds) == 1 else "json") + ("?" if null else "")
+    return out
+
+
+# --- packages ------------------------------------------------------------------------------------------------------------------------
+
+
+def package_digest(name: str, cache: FileCache) -> str | None:
+    """Digest of the Python files of a package or module, which is not imported; None if it is not installed."""
+    files = package_files(name)
+    if not files:
+        return None
+    h = hashlib.blake2b(digest_size=32)
+    for shown, file in files:
+        h.update(f"{shown}\0{cache.get(file)['digest']}\n".encode())
+    return "b2:" + h.hexdigest()
+
+
+def package_files(name: str) -> list[tuple[str, Path]]:
+    """Python files of a package or module by their path inside it."""
+    from importlib.machinery import PathFinder
+    from importlib.util import find_spec
+
+    top, *inner = name.split(".")
+    try:
+        spec = find_spec(top)
+        for i, _ in enumerate(inner, 1):
+            if spec is None:
+                return []
+            spec = PathFinder.find_spec(
+                ".".join([top, *inner[:i]]), spec.submodule_search_locations
+            )
+    except (ImportError, ValueError):
+        return []
+    if spec is None:
+        return []
+    if spec.submodule_search_locations:
+        folders = [Path(p) for p in spec.submodule_search_locations]
+        return [(f.relative_to(d).as_posix(), f) for d in folders for f in sorted(d.rglob("*.py"))]
+    return (
+        [(Path(spec.origin).name, Path(spec.origin))] if spec.origin and spec.has_location else []
+    )
+
+
+# --- problems --------------------------------------------------------------------------------------------------------------------------
+
+
+def _problem(code: str, headline: str, **more: Any) -> Diagnostic:
+    return Diagnostic(code, headline, Span("", 0, 0), **more)
+
+
+def _at(problem: Diagnostic, pattern: TextV) -> Diagnostic:
+    from dataclasses import replace
+
+    return replace(problem, span=pattern.span)
+
+
+def _no_files(pattern: TextV, folder: Path, shown: str) -> Diagnostic:
+    return Diagnostic(
+        "A302",
+        f"`{pattern.value}` matches no file",
+        pattern.span,
+        label=f"relative to {'the project' if shown == '.' else shown}",
+        help=_nearest(pattern.value, folder),
+    )
+
+
+def _nearest(pattern: str, folder: Path) -> str:
+    """The nearest thing that is there: a folder of a similar name, or what the folder holds."""
+    at, parts = folder, pattern.split("/")
+    for part in parts[:-1]:
+        if (at / part).is_dir():
+            at = at / part
+            continue
+        near = get_close_matches(part, [p.name for p in _listed(at) if p.is_dir()], 1, 0.6)
+        if near:
+            return f"nearest existing folder: {_shown(at / near[0], folder)}"
+        return f"there is no folder `{part}` in {_shown(at, folder)}"
+    near = get_close_matches(parts[-1], [p.name for p in _listed(at) if p.is_file()], 1, 0.6)
+    if near:
+        return f"did you mean `{_shown(at / near[0], folder)}`?"
+    return f"{_shown(at, folder)} holds {len([p for p in _listed(at) if p.is_file()])} files, none of them matching"
+
+
+def _shown(path: Path, folder: Path) -> str:
+    shown = Path(os.path.relpath(path, folder)).as_posix()
+    return "the recipe's folder" if shown == "." else shown
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _no_module(text: TextV) -> Diagnostic:
+    return Diagnostic(
+        "A311",
+        f"the Python package `{text.value}` is not installed",
+        text.span,
+        help=f"install it: `pip install {text.value.partition('.')[0]}`",
+    )
