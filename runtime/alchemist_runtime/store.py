@@ -35,10 +35,12 @@ class Manifest:
 
     @property
     def figures(self) -> Mapping[str, Any]:
-        return self.data["figures"]
+        figures: Mapping[str, Any] = self.data["figures"]
+        return figures
 
     def port(self, name: str) -> Mapping[str, Any]:
-        return self.data["ports"][name]
+        port: Mapping[str, Any] = self.data["ports"][name]
+        return port
 
 
 def name_of(key: str) -> str:

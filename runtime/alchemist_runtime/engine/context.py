@@ -12,7 +12,11 @@ from alchemist_runtime.plan import Edge, Node, Plan
 from alchemist_runtime.store import Manifest, Store
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from alchemist_runtime.engine.expressions import Scope
     from alchemist_runtime.engine.streams import Stream
+    from alchemist_runtime.engine.vector_functions import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,34 @@ class Context:
         from alchemist_runtime.engine.streams import Stream
 
         return Stream.concat([self.edge(node.inputs[i]) for i in edges(node, *roles)])
+
+    def scope(
+        self, batch: pa.RecordBatch, types: Mapping[str, str], out: pa.StructArray | None = None
+    ) -> Scope:
+        """A batch in which expressions are evaluated, with the run's templates, tokenizer, worker processes and verdicts."""
+        from alchemist_runtime.engine.expressions import Scope
+        from alchemist_runtime.engine.row_functions import Session
+
+        if "session" not in self.services:
+            self.services["session"] = Session()
+        return Scope(
+            batch,
+            out=out,
+            texts=self.texts,
+            tokenizer=self.tokenizer(),
+            types=types,
+            session=self.services["session"],
+        )
+
+    def tokenizer(self) -> Tokenizer | None:
+        """What counts the tokens of `tokens(…)`: the plan's tokenizer; None counts characters / 4."""
+        if self.plan.tokenizer is None:
+            return None
+        if "tokenizer" not in self.services:
+            from alchemist_runtime.tokens import counter
+
+            self.services["tokenizer"] = counter(self.plan.tokenizer, self.project)
+        return self.services["tokenizer"]  # type: ignore[no-any-return]
 
     @property
     def texts(self) -> Mapping[str, str]:

@@ -143,7 +143,7 @@ def _joined(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any,
             np.minimum.at(low, groups, label)
             label = low[groups]
         if np.array_equal(before, label):
-            return np.unique(label, return_inverse=True)[1].reshape(-1)
+            return np.asarray(np.unique(label, return_inverse=True)[1].reshape(-1))
 
 
 # --- training ---------------------------------------------------------------------------------------------------------------------

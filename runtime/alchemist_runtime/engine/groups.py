@@ -175,14 +175,11 @@ def benchmark_items(ctx: Context, node: Node) -> Any:
             continue
         spec = ctx.node(edge.node).spec
         stream = ctx.edge(edge)
-        suite = isinstance(spec, SuiteSpec)
-        text_columns = (
-            list(spec.text)
-            if suite
-            else [c for c in ("instruction", "response") if c in stream.types]
-        )
-        id_column = spec.id_column if suite else None
-        entry = spec.entry_point if suite else None
+        if isinstance(spec, SuiteSpec):
+            text_columns, id_column, entry = list(spec.text), spec.id_column, spec.entry_point
+        else:
+            text_columns = [c for c in ("instruction", "response") if c in stream.types]
+            id_column = entry = None
         wanted = [*text_columns, *([id_column] if id_column else []), *([entry] if entry else [])]
         rows = stream.table(list(dict.fromkeys(wanted))).to_pylist()
         for number, row in enumerate(rows):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from alchemist_runtime.engine.columns import SHARD_ROWS
 from alchemist_runtime.engine.context import Context, edges
-from alchemist_runtime.engine.expressions import columns_read, evaluate
+from alchemist_runtime.engine.expressions import Scope, columns_read
 from alchemist_runtime.engine.select import choose, derive_ids
 from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import TURN_TYPES, columns_for, split_columns, with_messages
@@ -39,68 +39,55 @@ def batches(stream: Stream, exprs: Sequence[Expr]) -> Iterator[pa.RecordBatch]:
 
 def values(ctx: Context, stream: Stream, expr: Expr) -> pa.Array:
     """An expression over a whole stream."""
-    parts = [evaluate(expr, b, texts=ctx.texts) for b in batches(stream, [expr])]
+    parts = [ctx.scope(b, stream.types)(expr) for b in batches(stream, [expr])]
     return pa.chunked_array(parts).combine_chunks() if parts else pa.nulls(0)
 
 
 def truth(array: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Where a condition holds; null does not hold."""
-    return pc.fill_null(array, False).to_numpy(zero_copy_only=False).astype(bool)
+    return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 # --- filter -----------------------------------------------------------------------------------------------------------------
 
 
 def verdicts(
-    ctx: Context,
-    node: str,
-    stream: Stream,
-    rules: Sequence[Rule],
-    out: Output | None = None,
-    holds: Callable[[Expr, pa.RecordBatch], pa.Array] | None = None,
+    ctx: Context, node: str, stream: Stream, rules: Sequence[Rule], out: Output
 ) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """For each row 0 (kept) or 1 + the number of the first rule that refuses it."""
+    """For each row 0 (kept) or 1 + the number of the first rule that refuses it. Chunks of an interrupted build are kept."""
     found = []
     done = 0
     for number, chunk in chunks(stream):
         name = f"verdict-{number:05d}"
-        if out is not None and out.has(f"{name}.npy"):
+        if out.has(f"{name}.npy"):
             found.append(out.read_array(f"{name}.npy"))
             done += chunk.n
             continue
         parts = []
         for batch in batches(chunk, [r.expr for r in rules]):
-            parts.append(judge(ctx, batch, rules, holds))
+            parts.append(judge(ctx.scope(batch, stream.types), rules))
             done += batch.num_rows
             ctx.progress.advance(node, done, stream.n, "rows")
         verdict = np.concatenate(parts) if parts else np.zeros(0, np.int16)
-        if out is not None:
-            out.array(name, verdict)
+        out.array(name, verdict)
         found.append(verdict)
     return np.concatenate(found) if found else np.zeros(0, np.int16)
 
 
-def judge(
-    ctx: Context,
-    batch: pa.RecordBatch,
-    rules: Sequence[Rule],
-    holds: Callable[[Expr, pa.RecordBatch], pa.Array] | None = None,
-) -> np.ndarray[Any, np.dtype[np.int16]]:
+def judge(scope: Scope, rules: Sequence[Rule]) -> np.ndarray[Any, np.dtype[np.int16]]:
     """The verdicts of one batch. A row that a rule refuses is not shown to the later ones."""
-    verdict = np.zeros(batch.num_rows, np.int16)
-    left = np.arange(batch.num_rows)
-    rest = batch
+    verdict = np.zeros(scope.n, np.int16)
+    left = np.arange(scope.n)
     for number, rule in enumerate(rules, 1):
         if not len(left):
             break
-        value = holds(rule.expr, rest) if holds else evaluate(rule.expr, rest, texts=ctx.texts)
-        mask = truth(value)
+        mask = truth(scope(rule.expr))
         refused = mask if rule.verb == "drop" else ~mask
         if refused.any():
             verdict[left[refused]] = number
             keep = np.flatnonzero(~refused)
             left = left[keep]
-            rest = rest.take(pa.array(keep))
+            scope = scope.take(keep)
     return verdict
 
 
@@ -207,16 +194,11 @@ def set_types(sets: Sequence[SetColumn]) -> dict[str, str]:
     return types
 
 
-def assign(
-    ctx: Context,
-    batch: pa.RecordBatch,
-    sets: Sequence[SetColumn],
-    out: pa.StructArray | None = None,
-) -> dict[str, pa.Array]:
+def assign(scope: Scope, sets: Sequence[SetColumn]) -> dict[str, pa.Array]:
     """The columns that assignments give for one batch; all read the row as it came in."""
     new: dict[str, pa.Array] = {}
     for s in sets:
-        value = evaluate(s.expr, batch, out=out, texts=ctx.texts)
+        value = scope(s.expr)
         if s.column == MESSAGES:
             new.update(split_columns(value))
         else:
@@ -241,7 +223,7 @@ def run_map(ctx: Context, node: Node, out: Output) -> None:
     done = 0
     with out.table("set", schema) as writer:
         for batch in batches(work, [s.expr for s in spec.sets]):
-            new = assign(ctx, batch, spec.sets)
+            new = assign(ctx.scope(batch, stream.types), spec.sets)
             writer.write(pa.RecordBatch.from_arrays([new[n] for n in schema.names], schema=schema))
             done += batch.num_rows
             ctx.progress.advance(node.id, done, work.n, "rows")

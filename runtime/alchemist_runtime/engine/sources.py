@@ -264,7 +264,8 @@ class _Rows:
         columns |= {"_id": id_array, "_root": id_array, "origin": origin, "made_by": origin}
         columns["_parent"] = pa.nulls(batch.num_rows, pa.binary(16))
         whole = pa.RecordBatch.from_pydict(columns)
-        new = assign(self.ctx, _with_nulls(whole, self.spec), self.spec.sets)
+        types = {_renamed(n): _column_type(t) for n, t in self.raw.types.items()}
+        new = assign(self.ctx.scope(_with_nulls(whole, self.spec), types), self.spec.sets)
         if MESSAGES in columns and MESSAGES not in {s.column for s in self.spec.sets}:
             new = {**split_columns(read_turns(columns[MESSAGES])), **new}
         if (
@@ -310,9 +311,9 @@ class _Rows:
         if not refused:
             return made
         places = raw.column(" place")
-        for i, name in refused.items():
-            record = {n: v for n, v in raw.slice(i, 1).to_pylist()[0].items() if n != " place"}
-            self.raw.bad.append(Bad(places[i].as_py(), f"`{name}` is null", as_json(record) or ""))
+        for row, name in refused.items():
+            record = {n: v for n, v in raw.slice(row, 1).to_pylist()[0].items() if n != " place"}
+            self.raw.bad.append(Bad(places[row].as_py(), f"`{name}` is null", as_json(record) or ""))
         keep = np.setdiff1d(np.arange(made.num_rows), np.array(list(refused)))
         return made.take(pa.array(keep))
 

@@ -144,7 +144,7 @@ def _total(ctx: Context, node: Node, name: str) -> Any:
         return manifest.port("rows")["rows"]
     if name.startswith("dropped."):
         dropped: dict[str, int] = manifest.figures.get("dropped", {})
-        return dropped.get(name.removeprefix("dropped."), 0)
+        return dropped.get(str(name).removeprefix("dropped."), 0)
     value = manifest.figures.get(name)
     return value if isinstance(value, int) else None
 
