@@ -17,23 +17,33 @@ class Code(NamedTuple):
 
 CODES: Final[dict[str, Code]] = {
     "A001": Code("missing-equals", "error", "An attribute needs `=` before its value."),
-    "A002": Code("unexpected", "error", "Something stands where the grammar expects something else."),
+    "A002": Code(
+        "unexpected", "error", "Something stands where the grammar expects something else."
+    ),
     "A003": Code("unclosed-list", "error", "A list or call is never closed."),
     "A004": Code("unclosed-block", "error", "A block is never closed."),
     "A005": Code("stray-closer", "error", "A closing bracket closes nothing."),
     "A006": Code("unclosed-text", "error", "A text block is never closed."),
     "A007": Code("unclosed-string", "error", "A string does not end on its line."),
-    "A008": Code("text-indentation", "error", "A line of a text block is indented less than its closing quotes, or with tabs."),
+    "A008": Code(
+        "text-indentation",
+        "error",
+        "A line of a text block is indented less than its closing quotes, or with tabs.",
+    ),
     "A009": Code("colon-for-equals", "error", "Attributes are set with `=`; `:` declares a type."),
     "A010": Code("bad-escape", "error", "A string holds an escape that JSON does not know."),
-    "A011": Code("bad-number", "error", "A number or its unit is not written as the language writes it."),
+    "A011": Code(
+        "bad-number", "error", "A number or its unit is not written as the language writes it."
+    ),
     "A012": Code("no-edition", "error", "The file does not open with an `edition` line."),
     "A013": Code("unknown-edition", "error", "This version does not know the edition."),
     "A014": Code("not-utf8", "error", "The file is not UTF-8."),
     "A015": Code("merge-conflict", "error", "The file holds the markers of an unfinished merge."),
     "A016": Code("missing-value", "error", "An attribute has no value."),
     "A017": Code("reserved-word", "error", "A reserved word stands where a name is needed."),
-    "A018": Code("text-layout", "error", "The quotes of a text block do not stand on lines of their own."),
+    "A018": Code(
+        "text-layout", "error", "The quotes of a text block do not stand on lines of their own."
+    ),
     "A101": Code("unknown-kind", "error", "There is no block kind of this name."),
     "A102": Code("unknown-attribute", "error", "The kind has no attribute of this name."),
     "A103": Code("unknown-name", "error", "Nothing is declared under this name."),
@@ -64,31 +74,61 @@ CODES: Final[dict[str, Code]] = {
     "A207": Code("bad-override", "error", "A parameter's value from outside is not of its type."),
     "A208": Code("wrong-arguments", "error", "A call has too many, too few or unknown arguments."),
     "A209": Code("empty-interval", "error", "An interval starts above its end."),
-    "A210": Code("wrong-operand", "error", "An operator is applied to types that it does not take."),
+    "A210": Code(
+        "wrong-operand", "error", "An operator is applied to types that it does not take."
+    ),
     "A211": Code("not-a-condition", "error", "A rule needs a condition."),
     "A212": Code("param-without-value", "error", "A parameter without default got no value."),
     "A213": Code("unknown-choice", "error", "The attribute does not know this choice."),
-    "A301": Code("source-place", "error", "A source needs exactly one of `hub`, `files`, `python`, `missing`."),
+    "A301": Code(
+        "source-place",
+        "error",
+        "A source needs exactly one of `hub`, `files`, `python`, `missing`.",
+    ),
     "A302": Code("no-files", "error", "A pattern matches no file."),
     "A303": Code("file-type", "error", "The type of a file is not supported."),
-    "A304": Code("missing-column", "error", "A source does not give a column that its schema requires."),
+    "A304": Code(
+        "missing-column", "error", "A source does not give a column that its schema requires."
+    ),
     "A305": Code("bad-row", "error", "A record cannot be read."),
     "A306": Code("gated-dataset", "error", "The hub refuses a dataset."),
     "A307": Code("unpinned", "warning", "A hub source has no revision; the lock pins one."),
     "A308": Code("empty-source", "error", "A source gives no row."),
     "A309": Code("hub-unreachable", "error", "The hub cannot be reached."),
-    "A310": Code("unknown-revision", "error", "The hub does not have this revision, split, configuration or file."),
-    "A311": Code("module-not-found", "error", "A Python package named by a source is not installed."),
+    "A310": Code(
+        "unknown-revision",
+        "error",
+        "The hub does not have this revision, split, configuration or file.",
+    ),
+    "A311": Code(
+        "module-not-found", "error", "A Python package named by a source is not installed."
+    ),
     "A312": Code("unreadable-file", "error", "A file cannot be opened or decompressed."),
-    "A313": Code("licence-conflict", "error", "A licence of a source does not allow what the export claims."),
+    "A313": Code(
+        "licence-conflict", "error", "A licence of a source does not allow what the export claims."
+    ),
     "A401": Code("template-syntax", "error", "A template does not parse."),
     "A402": Code("unknown-variable", "error", "A template reads a variable that is not there."),
-    "A403": Code("unused-input", "warning", "A prompt declares an input that its templates do not read."),
-    "A404": Code("input-not-supplied", "error", "A prompt needs a column that the rows do not have."),
-    "A405": Code("unknown-filter", "error", "A template uses a filter or test that does not exist."),
+    "A403": Code(
+        "unused-input", "warning", "A prompt declares an input that its templates do not read."
+    ),
+    "A404": Code(
+        "input-not-supplied", "error", "A prompt needs a column that the rows do not have."
+    ),
+    "A405": Code(
+        "unknown-filter", "error", "A template uses a filter or test that does not exist."
+    ),
     "A406": Code("no-such-output", "error", "The teacher's reply has no field of this name."),
-    "A407": Code("rules-mismatch", "error", "The prompt's inputs and outputs do not fit what the rules teacher does."),
-    "A408": Code("blind-relabel", "error", "A relabeling prompt does not read `response`, or the step sets it."),
+    "A407": Code(
+        "rules-mismatch",
+        "error",
+        "The prompt's inputs and outputs do not fit what the rules teacher does.",
+    ),
+    "A408": Code(
+        "blind-relabel",
+        "error",
+        "A relabeling prompt does not read `response`, or the step sets it.",
+    ),
     "A409": Code("template-failed", "error", "A template cannot be rendered over a row."),
     "A501": Code("cycle", "error", "Steps need each other."),
     "A502": Code("no-output", "warning", "Nothing in the recipe is exported, trained or checked."),
@@ -96,18 +136,34 @@ CODES: Final[dict[str, Code]] = {
     "A504": Code("column-type", "error", "A column has another type than it is read with."),
     "A505": Code("unused-step", "warning", "Nothing reads a step."),
     "A506": Code("learns-from-leaks", "error", "A task learns from rows that leak a benchmark."),
-    "A507": Code("not-decontaminated", "warning", "Teacher-written rows reach training without decontamination."),
+    "A507": Code(
+        "not-decontaminated",
+        "warning",
+        "Teacher-written rows reach training without decontamination.",
+    ),
     "A508": Code("unclassed-rule", "warning", "A rule of the step stands in no class of the task."),
     "A509": Code("unknown-rule", "error", "A class names a rule that the step does not have."),
-    "A510": Code("no-standard-task", "error", "There is no standard task for this port; templates are needed."),
-    "A511": Code("set-identity", "error", "A column that carries the identity of a row cannot be set."),
+    "A510": Code(
+        "no-standard-task",
+        "error",
+        "There is no standard task for this port; templates are needed.",
+    ),
+    "A511": Code(
+        "set-identity", "error", "A column that carries the identity of a row cannot be set."
+    ),
     "A601": Code("shares-over-100", "error", "The shares of a mixture do not add up."),
-    "A602": Code("not-enough-data", "error", "A mixture's entry has fewer rows than it should give."),
+    "A602": Code(
+        "not-enough-data", "error", "A mixture's entry has fewer rows than it should give."
+    ),
     "A603": Code("mixture-unit", "error", "A mixture with shares needs `total` or `unit`."),
     "A604": Code("rows-twice", "warning", "The same rows come in by two entries."),
     "A605": Code("two-rests", "error", "`rest` stands twice, or beside parts."),
-    "A606": Code("no-tokenizer", "warning", "Token counts are estimated: no tokenizer is declared."),
-    "A607": Code("two-tokenizers", "error", "Two base models read the mixture and no tokenizer is declared."),
+    "A606": Code(
+        "no-tokenizer", "warning", "Token counts are estimated: no tokenizer is declared."
+    ),
+    "A607": Code(
+        "two-tokenizers", "error", "Two base models read the mixture and no tokenizer is declared."
+    ),
     "A608": Code("empty-mixture", "error", "A mixture takes nothing."),
     "A701": Code("no-key", "error", "The environment variable with the teacher's key is not set."),
     "A702": Code("no-price", "error", "The cost of a teacher is unknown, so it cannot be checked."),
@@ -116,13 +172,21 @@ CODES: Final[dict[str, Code]] = {
     "A705": Code("teacher-failed", "error", "Too many calls to a teacher failed for good."),
     "A706": Code("undated-model", "warning", "The model's name has no date or revision."),
     "A707": Code("key-in-recipe", "error", "An API key is written into a recipe."),
-    "A708": Code("teacher-unreachable", "error", "The teacher's server cannot be reached or refuses the key."),
+    "A708": Code(
+        "teacher-unreachable", "error", "The teacher's server cannot be reached or refuses the key."
+    ),
     "A709": Code("no-consent", "error", "The run would spend money and nobody agreed to it."),
-    "A801": Code("no-template", "error", "The base model has no chat template and none is declared."),
-    "A802": Code("world-size", "error", "Training started with another number of processes than asked for."),
+    "A801": Code(
+        "no-template", "error", "The base model has no chat template and none is declared."
+    ),
+    "A802": Code(
+        "world-size", "error", "Training started with another number of processes than asked for."
+    ),
     "A803": Code("training-failed", "error", "The training process failed."),
     "A804": Code("no-revision", "warning", "A base model of the hub has no revision."),
-    "A805": Code("accelerate-file", "error", "An accelerate configuration is missing or has an unknown key."),
+    "A805": Code(
+        "accelerate-file", "error", "An accelerate configuration is missing or has an unknown key."
+    ),
     "A806": Code("row-too-long", "error", "Rows do not fit the maximum length."),
     "A807": Code("not-run-yet", "warning", "This version compiles the block but does not run it."),
     "A808": Code("no-model", "error", "A base model or its tokenizer cannot be loaded."),
@@ -134,7 +198,11 @@ CODES: Final[dict[str, Code]] = {
     "A903": Code("stale-plan", "error", "The plan was made for another state of the world."),
     "A904": Code("plan-version", "error", "The plan's format is newer than this program."),
     "A905": Code("disk-full", "error", "There is no space left on the device."),
-    "A906": Code("foreign-folder", "error", "An export would overwrite a folder that alchemist did not write."),
+    "A906": Code(
+        "foreign-folder",
+        "error",
+        "An export would overwrite a folder that alchemist did not write.",
+    ),
     "A907": Code("damaged-store", "error", "A stored result is incomplete or damaged."),
     "A908": Code("locked", "error", "Something differs from recipe.lock."),
     "A909": Code("outside-project", "error", "An export path leaves the project folder."),

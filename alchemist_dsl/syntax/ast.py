@@ -152,7 +152,20 @@ class BadExpr:
 
 
 Expr = (
-    Quantity | Text | Bool | Null | Name | Member | Index | Call | ListExpr | Record | Interval | Unary | Binary | BadExpr
+    Quantity
+    | Text
+    | Bool
+    | Null
+    | Name
+    | Member
+    | Index
+    | Call
+    | ListExpr
+    | Record
+    | Interval
+    | Unary
+    | Binary
+    | BadExpr
 )
 
 # --- types -------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,339 @@
+"""Balances brackets that do not pair: reports each cause once and puts closers where the writer most likely meant them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label
+from alchemist_dsl.syntax.brackets import CLOSERS, OPENERS
+from alchemist_dsl.syntax.recover import VERBS
+from alchemist_dsl.syntax.tokens import END, Tokens
+
+_SPELLED: Final = {
+    "LBRACE": "{", "RBRACE": "}", "LSQB": "[", "RSQB": "]", "LPAR": "(", "RPAR": ")",
+}  # fmt: skip
+_CONTINUES: Final = frozenset(
+    {
+        "COMMA", "LSQB", "LPAR", "EQ", "PLUS", "MINUS", "STAR", "SLASH", "AND", "OR", "NOT", "IN", "DOT", "DOTS",
+        "EQUAL", "UNEQUAL", "LESS", "LESSEQ", "MORE", "MOREEQ",
+    }
+)  # fmt: skip
+_WORDS: Final = frozenset({"NAME", "PARAM", "IMPORT", "EDITION"})
+
+
+@dataclass(slots=True)
+class _Open:
+    token: int
+    closer: str
+    indent: int  # of the line that it stands on
+
+
+def repair(raw: Tokens) -> Tokens:
+    """The tokens with brackets that pair; what was wrong is added to the problems."""
+    return _Repair(raw).run()
+
+
+class _Repair:
+    def __init__(self, raw: Tokens) -> None:
+        self.raw = raw
+        self.text = raw.source.text
+        self.out = Tokens(raw.source, comments=raw.comments, docs=raw.docs, problems=raw.problems)
+        self.stack: list[_Open] = []
+        self.closed: dict[str, tuple[int, int]] = {}  # closer -> opener and closer of the last pair
+
+    def run(self) -> Tokens:
+        raw = self.raw
+        for i, kind in enumerate(raw.kinds):
+            if kind in OPENERS:
+                self._copy(i)
+                self.stack.append(_Open(i, OPENERS[kind], self._indent(i)))
+            elif kind in CLOSERS:
+                self._closer(i, kind)
+            elif kind == "NEWLINE":
+                self._line_end(i)
+                self._copy(i)
+                self._header_without_brace(i)
+            elif kind == END:
+                while self.stack:
+                    self._unclosed(i)
+                self._copy(i)
+            else:
+                self._copy(i)
+        return self.out
+
+    # --- places -----------------------------------------------------------------------------------------------------------
+
+    def _copy(self, i: int) -> None:
+        self.out.add(self.raw.kinds[i], self.raw.starts[i], self.raw.ends[i])
+
+    def _line_start(self, i: int) -> int:
+        return self.text.rfind("\n", 0, self.raw.starts[i]) + 1
+
+    def _indent(self, i: int) -> int:
+        line = self._line_start(i)
+        end = line
+        while end < len(self.text) and self.text[end] in " \t":
+            end += 1
+        return end - line
+
+    def _first_on_line(self, i: int) -> bool:
+        return i == 0 or self.raw.kinds[i - 1] == "NEWLINE"
+
+    # --- closers ----------------------------------------------------------------------------------------------------------
+
+    def _closer(self, i: int, kind: str) -> None:
+        stack = self.stack
+        if kind == "RBRACE" and self._first_on_line(i):
+            self._close_inner_by_indent(i)
+        if stack and stack[-1].closer == kind:
+            opened = stack.pop()
+            self.closed[kind] = (opened.token, i)
+            self._copy(i)
+        elif any(o.closer == kind for o in stack) and not (kind != "RBRACE" and stack[-1].closer == "RBRACE"
+                                                          and self._first_on_line(stack[-1].token)):  # fmt: skip
+            while stack[-1].closer != kind:
+                self._unclosed(i)
+            self.closed[kind] = (stack.pop().token, i)
+            self._copy(i)
+        elif stack and stack[-1].closer != "RBRACE" and kind != "RBRACE":
+            self._wrong_closer(i, stack.pop())
+        else:
+            self._stray(i, kind)
+
+    def _close_inner_by_indent(self, i: int) -> None:
+        """A `}` that stands under an outer block's first letter closes that one: the inner ones lack theirs."""
+        indent = self._indent(i)
+        braces = [o for o in self.stack if o.closer == "RBRACE"]
+        if len(braces) < 2 or braces[-1].indent <= indent:
+            return
+        target = next((o for o in reversed(braces) if o.indent == indent), None)
+        # A block that is laid out on the same column as the closer's own content says nothing.
+        if target is None or self._same_line(braces[-1].token, i):
+            return
+        while self.stack[-1] is not target:
+            self._unclosed(i)
+
+    def _same_line(self, a: int, b: int) -> bool:
+        return self._line_start(a) == self._line_start(b)
+
+    def _wrong_closer(self, i: int, opened: _Open) -> None:
+        raw = self.raw
+        have, want = _SPELLED[raw.kinds[i]], _SPELLED[opened.closer]
+        shown = _SPELLED[raw.kinds[opened.token]]
+        span = raw.source.span(raw.starts[i], raw.ends[i])
+        start = raw.source.span(raw.starts[opened.token], raw.ends[opened.token])
+        raw.problems.append(
+            Diagnostic(
+                "A005", f"`{shown}` is closed by `{have}`", span, f"`{want}` is expected",
+                (Label(start, "opened here"),), help=f"write `{want}`", edit=Edit(span, want),
+            )
+        )  # fmt: skip
+        self.out.add(opened.closer, raw.starts[i], raw.ends[i])
+
+    def _stray(self, i: int, kind: str) -> None:
+        raw = self.raw
+        span = raw.source.span(raw.starts[i], raw.ends[i])
+        shown = _SPELLED[kind]
+        label, labels, help, edit = "", [], "delete it", Edit(span, "")
+        opened = self._list_without_bracket(i) if kind == "RSQB" else None
+        if opened is not None:
+            at = raw.source.span(opened, opened)
+            labels.append(Label(at, "did the list start here?"))
+            help, edit = "write `[` after the `=`", Edit(at, " [")
+            self._open_list_at(opened)
+            self.out.add(kind, raw.starts[i], raw.ends[i])
+        elif kind == "RBRACE" and kind in self.closed:
+            opener, closer = self.closed[kind]
+            line = raw.source.position(raw.starts[closer])[0]
+            name = self._header(opener)
+            label = f"the block `{name}` was already closed on line {line}" if name else ""
+        raw.problems.append(
+            Diagnostic(
+                "A005",
+                f"this `{shown}` closes nothing",
+                span,
+                label,
+                tuple(labels),
+                help=help,
+                edit=edit,
+            )
+        )
+
+    def _header(self, opener: int) -> str:
+        """`filter clean` of the block that a `{` opens; empty for a record."""
+        raw, first = self.raw, opener
+        while first > 0 and raw.kinds[first - 1] in ("NAME", "STRING") and opener - first < 2:
+            first -= 1
+        if first == opener:
+            return ""
+        return " ".join(self.text[raw.starts[first] : raw.ends[opener - 1]].split())
+
+    def _list_without_bracket(self, i: int) -> int | None:
+        """The end of the nearest `=` with nothing after it on its line, in the block of a stray `]`."""
+        kinds, depth = self.out.kinds, 0
+        for j in range(len(kinds) - 1, -1, -1):
+            if kinds[j] in CLOSERS:
+                depth += 1
+            elif kinds[j] in OPENERS:
+                depth -= 1
+                if depth < 0:
+                    return None
+            elif kinds[j] == "EQ" and depth == 0:
+                if j + 1 < len(kinds) and kinds[j + 1] == "NEWLINE":
+                    return self.out.ends[j]
+                return None
+        return None
+
+    def _open_list_at(self, offset: int) -> None:
+        self.out.insert(self.out.ends.index(offset) + 1, "LSQB", offset)
+
+    # --- openers that stay open -------------------------------------------------------------------------------------------
+
+    def _unclosed(self, i: int, label: Label | None = None) -> None:
+        """Close the innermost bracket before token `i`, at the end of the last line that has anything."""
+        raw, out = self.raw, self.out
+        opened = self.stack.pop()
+        kind = raw.kinds[opened.token]
+        at = len(out.kinds)
+        while at and out.kinds[at - 1] == "NEWLINE":
+            at -= 1
+        offset = out.ends[at - 1] if at else 0
+        out.insert(at, opened.closer, offset)
+        closer = _SPELLED[opened.closer]
+        span = raw.source.span(raw.starts[opened.token], raw.ends[opened.token])
+        line, own = raw.source.position(offset)[0], raw.source.position(span.start)[0]
+        same = self._same_line(opened.token, i) if raw.kinds[i] != END else False
+        where = (
+            f"before the `{raw.text(i)}`"
+            if same and raw.kinds[i] in CLOSERS
+            else f"at the end of line {line}"
+        )
+        name = self._header(opened.token) if kind == "LBRACE" else ""
+        call = kind == "LPAR" and opened.token > 0 and raw.kinds[opened.token - 1] == "NAME"
+        if kind == "LBRACE":
+            what = f"the block `{name}`" if name else "this record"
+            if name and line != own:
+                where = f"on a line of its own after line {line}"
+        else:
+            what = "this list" if kind == "LSQB" else "this call" if call else "this parenthesis"
+        edit = Edit(
+            raw.source.span(offset, offset),
+            closer if not where.startswith("on") else f"\n{' ' * opened.indent}}}",
+        )
+        raw.problems.append(
+            Diagnostic(
+                "A004" if kind == "LBRACE" else "A003", f"{what} is never closed", span, "opened here",
+                (label,) if label else (), help=f"add `{closer}` {where}", edit=edit,
+            )
+        )  # fmt: skip
+
+    def _line_end(self, i: int) -> None:
+        """At a newline: close what is open if the next line shows that the writer had moved on."""
+        following = i
+        while self.raw.kinds[following] == "NEWLINE":
+            following += 1
+        while self.stack and self._moved_on(i, following):
+            self._unclosed(i, self._moved_label(following))
+
+    def _moved_label(self, following: int) -> Label:
+        raw = self.raw
+        end = following
+        while raw.kinds[end + 1] in ("NAME", "STRING") and raw.kinds[following] in _WORDS:
+            end += 1
+        span = raw.source.span(raw.starts[following], raw.ends[end])
+        shown = raw.source.text[span.start : span.end]
+        closed = {"RSQB": "the list", "RPAR": "the parenthesis", "RBRACE": "the block"}[
+            self.stack[-1].closer
+        ]
+        what = "block" if closed == "the block" else "statement"
+        return Label(span, f"`{shown}` looks like the next {what}, so {closed} was ended before it")
+
+    def _moved_on(self, newline: int, following: int) -> bool:
+        raw = self.raw
+        kinds = raw.kinds
+        top = self.stack[-1]
+        indent = self._indent(following)
+        if top.closer == "RBRACE":
+            return (
+                indent == 0
+                and self._block_header(following)
+                and top.indent <= 0
+                and self._indented(top.token)
+            )
+        if not any(o.closer == "RBRACE" for o in self.stack):
+            return self._block_header(following)
+        if kinds[following] in VERBS or kinds[following] == "SET":
+            return True
+        if kinds[following] not in _WORDS:
+            return False
+        at = following + 1
+        while kinds[at] == "DOT" and kinds[at + 1] == "NAME":
+            at += 2
+        if self._block_header(following):
+            return True
+        if kinds[at] not in ("EQ", "COLON"):
+            return False
+        last = newline - 1
+        while last > 0 and kinds[last] == "NEWLINE":
+            last -= 1
+        if top.closer == "RSQB":
+            return True
+        return kinds[last] not in _CONTINUES or indent <= top.indent
+
+    def _indented(self, opener: int) -> bool:
+        """Whether the content of a block is indented: only then does a line at the margin say that it is over."""
+        kinds = self.raw.kinds
+        if kinds[opener + 1] != "NEWLINE":
+            return False
+        i = opener + 1
+        while kinds[i] == "NEWLINE":
+            i += 1
+        return self._indent(i) > self._indent(opener)
+
+    def _block_header(self, i: int) -> bool:
+        """`KIND {`, `KIND NAME {`, `import "…"`, `param NAME :`."""
+        kinds = self.raw.kinds
+        if kinds[i] in ("IMPORT", "EDITION") and kinds[i + 1] in ("STRING", "NUMBER"):
+            return True
+        if kinds[i] == "PARAM" and kinds[i + 1] == "NAME":
+            return True
+        if kinds[i] not in _WORDS:
+            return False
+        at = i + 1
+        if kinds[at] in ("NAME", "STRING"):
+            at += 1
+        return kinds[at] == "LBRACE"
+
+    # --- a header without its brace ---------------------------------------------------------------------------------------
+
+    def _header_without_brace(self, i: int) -> None:
+        """After a line `KIND [NAME]` alone whose next line is indented deeper: a `{` is missing at its end."""
+        out, raw = self.out, self.raw
+        if self.stack and self.stack[-1].closer != "RBRACE":
+            return
+        kinds = out.kinds
+        end = len(kinds) - 1  # the newline just copied
+        first = end
+        while first > 0 and kinds[first - 1] not in ("NEWLINE", "LBRACE"):
+            first -= 1
+        line = kinds[first:end]
+        if line not in (["NAME"], ["NAME", "NAME"], ["NAME", "STRING"]):
+            return
+        following = i
+        while raw.kinds[following] == "NEWLINE":
+            following += 1
+        own = out.starts[first] - (self.text.rfind("\n", 0, out.starts[first]) + 1)
+        if raw.kinds[following] == END or self._indent(following) <= own:
+            return
+        offset = out.ends[end - 1]
+        name = self.text[out.starts[first] : offset]
+        span = raw.source.span(out.starts[first], offset)
+        raw.problems.append(
+            Diagnostic(
+                "A004", f"the block `{name}` is not opened", span, help="write `{` at the end of the line",
+                edit=Edit(raw.source.span(offset, offset), " {"),
+            )
+        )  # fmt: skip
+        out.insert(end, "LBRACE", offset)
+        self.stack.append(_Open(i - 1, "RBRACE", own))
