@@ -5,7 +5,7 @@ mask of what counts. Which characters the model learns is read off the template;
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Literal
@@ -15,6 +15,7 @@ import orjson
 import pyarrow as pa
 
 from alchemist_runtime import rows
+from alchemist_runtime.engine.turns import TURN_TYPES, join
 from alchemist_runtime.errors import Problem, RunError
 
 Loss = Literal["assistant", "last", "all"]
@@ -35,31 +36,25 @@ _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 def _column(batch: pa.RecordBatch, name: str) -> list[Any]:
     if name not in batch.schema.names:
         return [None] * batch.num_rows
-    return batch.column(name).to_pylist()
+    values: list[Any] = batch.column(name).to_pylist()
+    return values
 
 
-def _turn(turn: dict[str, Any]) -> Message:
-    extra = turn.get("extra")
-    message = {"role": turn["role"], "content": turn["content"]}
-    return {**message, **orjson.loads(extra)} if extra else message
+def _message(turn: Mapping[str, Any]) -> Message:
+    """A turn as templates expect it: further keys beside role and content, nothing that is null."""
+    more = orjson.loads(turn["extra"]) if turn["extra"] else {}
+    return {
+        k: v
+        for k, v in {"role": turn["role"], "content": turn["content"], **more}.items()
+        if v is not None
+    }
 
 
 def messages(batch: pa.RecordBatch) -> list[list[Message]]:
-    """The conversations of a batch of turn columns: system, history, instruction, tail, response; null turns left out."""
-    out = []
-    columns = (rows.SYSTEM, rows.HISTORY, rows.INSTRUCTION, rows.TAIL, rows.RESPONSE)
-    for system, history, user, tail, reply in zip(
-        *(_column(batch, c) for c in columns), strict=True
-    ):
-        talk: list[Message] = [] if system is None else [{"role": "system", "content": system}]
-        talk += [_turn(t) for t in history or ()]
-        if user is not None:
-            talk.append({"role": "user", "content": user})
-        talk += [_turn(t) for t in tail or ()]
-        if reply is not None:
-            talk.append({"role": "assistant", "content": reply})
-        out.append(talk)
-    return out
+    """The conversations of a batch of turn columns, as lists of messages for a chat template."""
+    names = [c for c in TURN_TYPES if c in batch.schema.names]
+    every = zip(*(_column(batch, c) for c in names), strict=True)
+    return [[_message(t) for t in join(dict(zip(names, row, strict=True)))] for row in every]
 
 
 # --- text and spans -----------------------------------------------------------------------------------------------------------
@@ -109,7 +104,7 @@ class Template:
     ) -> tuple[list[str], list[Spans]]:
         from transformers.utils.chat_template_utils import render_jinja_template
 
-        texts, spans = render_jinja_template(
+        made: Any = render_jinja_template(
             conversations=[t.messages for t in group],
             tools=group[0].tools,
             chat_template=self.text,
@@ -117,6 +112,7 @@ class Template:
             add_generation_prompt=prompt,
             **{**self._special, **group[0].args},
         )
+        texts, spans = made
         return texts, [[(int(a), int(b)) for a, b in s] for s in spans]
 
     def render(
@@ -131,14 +127,15 @@ class Template:
                 return self._render(group, prompt, marks)
         except Exception:  # the template's own errors: found again below, row by row
             pass
-        texts, spans = [], []
+        texts: list[str] = []
+        spans: list[Spans] = []
         for talk in group:
             try:
-                text, span = self._render([talk], prompt, marks)
+                one = self._render([talk], prompt, marks)
             except Exception as error:
                 raise _refused(talk, error) from error
-            texts += text
-            spans += span if marks else []
+            texts += one[0]
+            spans += one[1]
         return texts, spans
 
     def spans(self, group: Sequence[Talk], loss: Loss) -> tuple[list[str], list[Spans]]:

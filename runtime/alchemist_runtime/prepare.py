@@ -1,0 +1,409 @@
+"""From rows to the prepared set of a training: tokens, labels and packs as Parquet shards, with the id and the origin of
+every document in a pack. Works window by window (65,536 rows or 16M tokens), so memory is bounded and a crash costs a window.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alchemist_runtime import faults, rows
+from alchemist_runtime.chat import CHUNK, Document, Encoder, Loss, Template, bounds, documents
+from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.packing import pieces
+from alchemist_runtime.plan import digest
+from alchemist_runtime.store import write_atomic, write_parquet
+
+Batches = Callable[[], Iterator[pa.RecordBatch]]
+OnLong = Literal["error", "drop", "truncate"]
+OnProgress = Callable[[dict[str, Any]], None]
+
+WINDOW_ROWS: Final = 65_536
+WINDOW_TOKENS: Final = 16_777_216
+FORMAT: Final = 1
+
+ID16: Final = pa.binary(16)
+SCHEMA: Final = pa.schema(
+    {
+        "input_ids": pa.list_(pa.int32()),
+        "labels": pa.list_(pa.int32()),
+        "lengths": pa.list_(pa.int32()),
+        "ids": pa.list_(ID16),
+        "origins": pa.list_(pa.string()),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What decides the prepared set beside the rows and the tokenizer."""
+
+    max_length: int
+    packing: str = "ffd"
+    loss: Loss = "assistant"
+    on_long: OnLong = "truncate"
+    eval_share: Fraction = Fraction(0)
+    eval_rows: int | None = None
+    seed: int = 0
+
+
+# --- the rows that are held out -------------------------------------------------------------------------------------------------
+
+
+def _draws(roots: Iterable[bytes], seed: int) -> list[int]:
+    """A 64-bit draw for each source row: the same for all rows that came from it."""
+    key = seed.to_bytes(8, "big")
+    return [
+        int.from_bytes(hashlib.blake2b(r, digest_size=8, key=key, person=b"alc eval").digest())
+        for r in roots
+    ]
+
+
+def _roots(batch: pa.RecordBatch) -> list[bytes]:
+    """Source rows; a row without one is its own."""
+    ids = batch.column(rows.ID).to_pylist()
+    if rows.ROOT not in batch.schema.names:
+        return ids
+    own = batch.column(rows.ROOT).to_pylist()
+    return [r if r is not None else i for r, i in zip(own, ids, strict=True)]
+
+
+def _held_out(batches: Batches, settings: Settings) -> Callable[[list[bytes]], list[bool]]:
+    """Which rows are held out, as a function of their roots."""
+    if settings.eval_rows:
+        chosen = _by_count(batches, settings)
+        return lambda roots: [r in chosen for r in roots]
+    below = int(settings.eval_share * 2**64)
+    if not below:
+        return lambda roots: [False] * len(roots)
+    return lambda roots: [d < below for d in _draws(roots, settings.seed)]
+
+
+def _by_count(batches: Batches, settings: Settings) -> frozenset[bytes]:
+    """Source rows in the order of their draws, each taken with all its rows if they still fit."""
+    sizes = Counter(r for b in batches() for r in _roots(b))
+    ordered = sorted(zip(_draws(sizes, settings.seed), sizes, strict=True))
+    left, chosen = settings.eval_rows or 0, set()
+    for _, root in ordered:
+        if sizes[root] <= left:
+            chosen.add(root)
+            left -= sizes[root]
+        if not left:
+            break
+    return frozenset(chosen)
+
+
+# --- one window -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Window:
+    """Rows that are packed together: their documents, ids and origins, and which of them are held out."""
+
+    docs: list[Document]
+    ids: list[bytes]
+    origins: list[str]
+    held: list[bool]
+    tokens: int = 0
+    read: int = 0  # rows of the input, also those that are left out
+    left_out: list[dict[str, Any]] | None = None
+
+    @staticmethod
+    def empty() -> Window:
+        return Window([], [], [], [], left_out=[])
+
+    def full(self) -> bool:
+        return self.read >= WINDOW_ROWS or self.tokens >= WINDOW_TOKENS
+
+    def leave(self, id_: bytes, origin: str, why: str, tokens: int) -> None:
+        assert self.left_out is not None
+        self.left_out.append({"id": id_.hex(), "origin": origin, "why": why, "tokens": tokens})
+
+    def add(self, doc: Document, id_: bytes, origin: str, held: bool, settings: Settings) -> None:
+        """Take a row in, or note why not. `wrapped` cuts long rows by its nature, so none is too long for it."""
+        self.read += 1
+        long = settings.packing != "wrapped" and len(doc.ids) > settings.max_length
+        if long:
+            why = "truncated" if settings.on_long == "truncate" else "too_long"
+            self.leave(id_, origin, why, len(doc.ids))
+            if settings.on_long != "truncate":
+                return
+            doc = doc.cut(settings.max_length)
+        if not doc.learnt:
+            self.leave(id_, origin, "nothing_to_learn", len(doc.ids))
+            return
+        self.docs.append(doc)
+        self.ids.append(id_)
+        self.origins.append(origin)
+        self.held.append(held)
+        self.tokens += len(doc.ids)
+
+
+def _flat(pieces_: Sequence[np.ndarray[Any, Any]]) -> pa.Array:
+    return pa.array(np.concatenate(pieces_) if pieces_ else np.empty(0, np.int32))
+
+
+def pack_table(window: Window, part: Sequence[int], settings: Settings) -> pa.Table:
+    """The packs of some rows of a window."""
+    docs = [window.docs[i] for i in part]
+    lengths = np.array([len(d.ids) for d in docs], dtype=np.int64)
+    packs = pieces(lengths, settings.max_length, settings.packing)
+    inside = [p for pack in packs for p in pack]
+    sizes = pa.array(bounds([sum(b - a for _, a, b in pack) for pack in packs]), pa.int32())
+    counts = pa.array(bounds([len(pack) for pack in packs]), pa.int32())
+    labels = [_opened(docs[d].labels[a:b]) for d, a, b in inside]
+    columns = {
+        "input_ids": (sizes, _flat([docs[d].ids[a:b] for d, a, b in inside])),
+        "labels": (sizes, _flat(labels)),
+        "lengths": (counts, pa.array([b - a for _, a, b in inside], pa.int32())),
+        "ids": (counts, pa.array([window.ids[part[d]] for d, _, _ in inside], ID16)),
+        "origins": (counts, pa.array([window.origins[part[d]] for d, _, _ in inside], pa.string())),
+    }
+    arrays = [
+        pa.ListArray.from_arrays(at, values.cast(field.type.value_type))
+        for field, (at, values) in zip(SCHEMA, columns.values(), strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def _opened(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The first token of a piece follows nothing that the model sees, so it is not learnt."""
+    if len(labels) and labels[0] >= 0:
+        labels = labels.copy()
+        labels[0] = -100
+    return labels
+
+
+def _figures(table: pa.Table, documents_: int) -> dict[str, int]:
+    tokens = len(pc.list_flatten(table["input_ids"]))
+    learnt = pc.sum(pc.greater_equal(pc.list_flatten(table["labels"]), 0)).as_py() or 0
+    return {"rows": documents_, "tokens": tokens, "loss_tokens": learnt, "packs": len(table)}
+
+
+# --- the whole set --------------------------------------------------------------------------------------------------------------
+
+
+def slices(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of one size, so that nothing depends on how they came."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        waiting.append(batch)
+        count += batch.num_rows
+        if count < size:
+            continue
+        table = pa.Table.from_batches(waiting).combine_chunks()
+        whole = count - count % size
+        for at in range(0, whole, size):
+            yield table.slice(at, size).to_batches()[0]
+        waiting = table.slice(whole).to_batches()
+        count -= whole
+    if count:
+        yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
+
+
+class _Set:
+    """The folder of a prepared set: shards, and one note per finished window that commits them."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder = folder
+        mark = folder / "key"
+        if folder.exists() and (not mark.exists() or mark.read_text() != key):
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(mark, key.encode())
+        self.notes: list[dict[str, Any]] = []
+        while (path := self._note(len(self.notes))).exists():
+            self.notes.append(json.loads(path.read_text()))
+
+    def _note(self, number: int) -> Path:
+        return self.folder / f"window-{number:05d}.json"
+
+    def forget(self, number: int) -> None:
+        """Drop the windows from a number on."""
+        for later in range(number, len(self.notes)):
+            self._note(later).unlink()
+        del self.notes[number:]
+
+    def commit(self, window: Window, settings: Settings, step: str) -> None:
+        number = len(self.notes)
+        note: dict[str, Any] = {"read": window.read, "left_out": window.left_out}
+        for name, wanted in (("train", False), ("eval", True)):
+            part = [i for i, held in enumerate(window.held) if held is wanted]
+            table = pack_table(window, part, settings)
+            note[name] = _figures(table, len(part))
+            note[f"{name}_origins"] = Counter(window.origins[i] for i in part)
+            if len(table):
+                faults.point(step, "write")
+                write_parquet(self.folder / f"{name}-{number:05d}.parquet", table)
+        note["seen"] = self.seen
+        write_atomic(self._note(number), json.dumps(note).encode())
+        self.notes.append(note)
+
+    seen: str = ""  # digest of the ids of all rows up to the window's end
+
+
+def _key(tokenizer: Any, settings: Settings) -> str:
+    backend = hashlib.blake2b(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    plain = {f: str(getattr(settings, f)) for f in Settings.__dataclass_fields__}
+    return digest([FORMAT, backend, tokenizer.get_chat_template(), plain])
+
+
+def prepare(
+    batches: Batches,
+    folder: Path,
+    *,
+    tokenizer: Any,
+    settings: Settings,
+    step: str = "train",
+    total: int | None = None,
+    on_progress: OnProgress = lambda _: None,
+) -> dict[str, Any]:
+    """Write the prepared set of some rows to `folder` and return its summary.
+
+    Shards that an earlier call finished are kept if rows and settings are the same. RunError A806 (rows too long,
+    `on_long = error`), A801 and A810 (the template), A811 (nothing to learn), A905 (disk full).
+    """
+    done = folder / "summary.json"
+    prepared = _Set(folder, _key(tokenizer, settings))
+    if done.exists():
+        finished: dict[str, Any] = json.loads(done.read_text())
+        return finished
+    template, encoder = Template(tokenizer), Encoder(tokenizer)
+    held_out = _held_out(batches, settings)
+    special = _special_pattern(tokenizer)
+    odd: Counter[str] = Counter()
+    window, seen, at = Window.empty(), hashlib.blake2b(digest_size=16), 0
+    skip = sum(n["read"] for n in prepared.notes)
+    marks = {sum(n["read"] for n in prepared.notes[: i + 1]): i for i in range(len(prepared.notes))}
+    for batch in slices(batches(), CHUNK):
+        _count_special(batch, special, odd)
+        ids = batch.column(rows.ID).to_pylist()
+        seen.update(b"".join(ids))
+        at += len(ids)
+        if at <= skip:
+            if at in marks and prepared.notes[marks[at]]["seen"] != seen.hexdigest():
+                # other rows than last time: what was prepared is of no use
+                shutil.rmtree(folder)
+                return prepare(
+                    batches, folder, tokenizer=tokenizer, settings=settings, step=step, total=total, on_progress=on_progress
+                )  # fmt: skip
+            continue
+        origins = _texts(batch, rows.ORIGIN)
+        held = held_out(_roots(batch))
+        for doc, id_, origin, out in zip(
+            documents(batch, template, encoder, settings.loss), ids, origins, held, strict=True
+        ):
+            window.add(doc, id_, origin, out, settings)
+        on_progress({"stage": "tokenising", "done": at, "total": total, "unit": "rows"})
+        if window.full():
+            prepared.seen = seen.hexdigest()
+            prepared.commit(window, settings, step)
+            window = Window.empty()
+    if window.read:
+        prepared.seen = seen.hexdigest()
+        prepared.commit(window, settings, step)
+    summary = _summary(prepared, settings, odd)
+    write_atomic(done, json.dumps(summary, indent=1, sort_keys=True).encode())
+    return summary
+
+
+def _texts(batch: pa.RecordBatch, name: str) -> list[str]:
+    if name not in batch.schema.names:
+        return ["rows"] * batch.num_rows
+    return [v if v is not None else "" for v in batch.column(name).to_pylist()]
+
+
+def _special_pattern(tokenizer: Any) -> str:
+    import re
+
+    return "|".join(re.escape(t) for t in tokenizer.all_special_tokens if t)
+
+
+def _count_special(batch: pa.RecordBatch, pattern: str, found: Counter[str]) -> None:
+    """Rows whose own text holds a special token: the tokenizer will read it as one."""
+    if not pattern:
+        return
+    hit = np.zeros(batch.num_rows, dtype=bool)
+    for name in (rows.SYSTEM, rows.INSTRUCTION, rows.RESPONSE):
+        if name in batch.schema.names and pa.types.is_string(batch.schema.field(name).type):
+            match = pc.match_substring_regex(batch.column(name), pattern)
+            hit |= pc.fill_null(match, False).to_numpy(zero_copy_only=False)
+    if hit.any():
+        origins = _texts(batch, rows.ORIGIN)
+        found.update(origins[i] for i in np.flatnonzero(hit).tolist())
+
+
+def _summary(prepared: _Set, settings: Settings, odd: Counter[str]) -> dict[str, Any]:
+    """Totals of a set; RunError where rows are too long (and may not be) or nothing is left."""
+    left = [entry for note in prepared.notes for entry in note["left_out"]]
+    by_why: dict[str, Counter[str]] = {}
+    for entry in left:
+        by_why.setdefault(entry["why"], Counter())[entry["origin"]] += 1
+    if settings.on_long == "error" and by_why.get("too_long"):
+        raise _too_long([e for e in left if e["why"] == "too_long"], by_why["too_long"], settings)
+    total: dict[str, dict[str, int]] = {}
+    origins: dict[str, dict[str, int]] = {}
+    for name in ("train", "eval"):
+        total[name] = dict(sum((Counter(n[name]) for n in prepared.notes), Counter()))
+        origins[name] = dict(
+            sum((Counter(n[f"{name}_origins"]) for n in prepared.notes), Counter())
+        )
+    if not total["train"].get("loss_tokens"):
+        raise RunError(
+            Problem(
+                "A811",
+                "nothing-to-learn",
+                "no row is left with a token to learn from",
+                note=_why(by_why),
+                help="raise `max_length`, or look at `loss` and `chat_template`",
+            )
+        )
+    lines = "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in left)
+    write_atomic(prepared.folder / "left_out.jsonl", lines.encode())
+    train = total["train"]
+    return {
+        **train,
+        "fill": round(train["tokens"] / (train["packs"] * settings.max_length), 6),
+        "packing": settings.packing,
+        "max_length": settings.max_length,
+        "read": sum(n["read"] for n in prepared.notes),
+        "origins": origins["train"],
+        "eval": {**total["eval"], "origins": origins["eval"]} if total["eval"].get("rows") else None,
+        "left_out": {why: dict(c) for why, c in by_why.items()},
+        "special_in_text": dict(odd),
+        "shards": {name: sorted(p.name for p in prepared.folder.glob(f"{name}-*.parquet")) for name in ("train", "eval")},
+    }  # fmt: skip
+
+
+def _why(by_why: dict[str, Counter[str]]) -> str | None:
+    parts = [f"{sum(c.values())} rows: {why.replace('_', ' ')}" for why, c in by_why.items()]
+    return ", ".join(parts) or None
+
+
+def _too_long(
+    entries: list[dict[str, Any]], by_origin: Counter[str], settings: Settings
+) -> RunError:
+    longest = max(entries, key=lambda e: e["tokens"])
+    counts = ", ".join(f"{n:,} of `{o}`" for o, n in by_origin.most_common())
+    return RunError(
+        Problem(
+            "A806",
+            "row-too-long",
+            f"{len(entries):,} rows are longer than {settings.max_length:,} tokens",
+            note=f"{counts}; the longest has {longest['tokens']:,} tokens (row {longest['id']})",
+            help="write `on_long = drop` or `on_long = truncate`, or raise `max_length`",
+        ),
+        exit_code=1,
+    )
