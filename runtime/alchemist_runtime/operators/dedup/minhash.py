@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
 from alchemist_runtime.operators import _words
@@ -28,7 +29,7 @@ MARGIN, MISSED = 0.05, 1 / 200
 #: In a bucket of at most this many rows all pairs are compared, in a larger one each row with the first.
 ALL_PAIRS = 32
 #: Rows whose n-grams are held at once while pairs are compared.
-HELD_ROWS = 16_384
+HELD_ROWS = 32_768
 #: Pairs that wait for their comparison at most, but for those of one band.
 MANY_PAIRS = 4_000_000
 
@@ -249,10 +250,13 @@ class _Rows:
         def work(job: tuple[_words.Block, Indices]) -> dict[int, Hashes]:
             block, some = job
             hashes, starts = self.shingles(block.texts(some))
-            return {
-                row: np.unique(hashes[starts[k] : starts[k + 1]])
-                for k, row in enumerate(some.tolist())
-            }
+            for a, b in pairwise(starts.tolist()):
+                hashes[a:b].sort()
+            new = np.ones(len(hashes), bool)
+            new[1:] = hashes[1:] != hashes[:-1]
+            new[starts[:-1][np.diff(starts) > 0]] = True
+            ends = np.append(0, np.cumsum(new))[starts[1:]]
+            return dict(zip(some.tolist(), np.split(hashes[new], ends[:-1]), strict=True))
 
         jobs = [job for job in zip(self.blocks, parts, strict=True) if len(job[1])]
         return {row: found for part in _words.in_threads(work, jobs) for row, found in part.items()}
