@@ -1,0 +1,154 @@
+"""What a run says at its end: rows of each step, what was dropped by which rule, calls and money, shares, where everything lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from alchemist_dsl.cli.display import amount, took
+
+if TYPE_CHECKING:
+    from alchemist_runtime.engine.context import Context
+    from alchemist_runtime.engine.local import Done, Result
+
+
+def dollars(value: Any) -> str:
+    """Money for people: exact to the cent, more digits where it is less."""
+    number = Fraction(str(value or 0))
+    if number == 0:
+        return "$0"
+    return f"${float(number):,.2f}" if number >= Fraction(1, 100) else f"${float(number):.4f}"
+
+
+def nothing_to_do(result: Result) -> bool:
+    return all(d.action == "reused" for d in result.done)
+
+
+def lines(ctx: Context, result: Result, seconds: float, width: int) -> list[str]:
+    """The summary as lines of text, at most `width` columns wide."""
+    out: list[str] = []
+    if nothing_to_do(result):
+        out.append(f"nothing to do: every result is there ({took(seconds)}, 0 teacher calls)")
+    else:
+        out += steps(ctx, result, width)
+        out += calls(result)
+    for done in result.done:
+        if done.kind == "mixture" and done.action != "reused":
+            out += ["", *mixture(done, width)]
+    out += ["", *places(ctx, result)]
+    return out
+
+
+def steps(ctx: Context, result: Result, width: int) -> list[str]:
+    """One line a step: rows in and out, and what each rule dropped."""
+    rows = []
+    for done in result.done:
+        f = done.figures
+        dropped = {k: v for k, v in f.get("dropped", {}).items() if v}
+        text = ", ".join(f"{rule} {n:,}" for rule, n in dropped.items())
+        if done.kind == "train" and f.get("last_loss") is not None:
+            text = training(f)
+        elif "calls_new" in f:
+            asked = f"{f['calls_new']:,} calls, {f['calls_cached']:,} cached"
+            text = f"{asked}; refused {text}" if text else asked
+        elif done.kind == "export":
+            text = str(f.get("path") or "")
+        rows.append((done.node, done.kind, amount(f.get("rows_in")), amount(done.rows), text, _state(done)))
+    return grid(("step", "kind", "rows in", "rows out", "dropped, called", ""), rows, width, right={2, 3})
+
+
+def training(figures: Mapping[str, Any]) -> str:
+    """Loss and speed of a training in words."""
+    world = figures.get("world_size", 1)
+    return (
+        f"loss {figures['first_loss']:.3f} to {figures['last_loss']:.3f} in {figures.get('steps', 0):,} steps"
+        f" on {world} process{'es' if world != 1 else ''}"
+    )
+
+
+def _state(done: Done) -> str:
+    return {"built": took(done.seconds), "reused": "as before", "equal": "equal, not rebuilt"}.get(done.action, done.action)
+
+
+def calls(result: Result) -> list[str]:
+    """Teacher calls and money of the run."""
+    asked = [d for d in result.done if "calls_new" in d.figures and d.action == "built"]
+    if not asked:
+        return ["", "teacher calls: 0"]
+    new = sum(d.figures["calls_new"] for d in asked)
+    cached = sum(d.figures["calls_cached"] for d in asked)
+    money = sum((Fraction(str(d.figures.get("usd") or 0)) for d in asked), Fraction(0))
+    failed = sum(d.figures.get("calls_failed", 0) for d in asked)
+    text = f"teacher calls: {new:,} new, {cached:,} from the cache; {dollars(money)}"
+    return ["", text + (f"; {failed:,} failed for good" if failed else "")]
+
+
+def mixture(done: Done, width: int) -> list[str]:
+    """Realised shares of a mixture, as a table with bars."""
+    entries: Sequence[Mapping[str, Any]] = done.figures.get("entries", [])
+    total = max(1, done.figures.get("rows", 0) or sum(e["rows"] for e in entries))
+    tokens = max(1, sum(e.get("tokens") or 0 for e in entries))
+    rows = []
+    for e in entries:
+        share = e["rows"] / total
+        of_tokens = f"{100 * e['tokens'] / tokens:.1f}%" if e.get("tokens") else ""
+        rows.append((e["name"], e.get("asked", ""), amount(e["rows"]), f"{100 * share:.1f}%", of_tokens, f"{e.get('epochs', 1):.2f}", "█" * round(20 * share)))
+    head = ("entry", "asked", "rows", "share", "of tokens", "epochs", "")
+    return [f"mixture {done.node}", *grid(head, rows, width, right={2, 3, 4, 5})]
+
+
+def places(ctx: Context, result: Result) -> list[str]:
+    """Where results lie, relative to the project."""
+    out = []
+    for done in result.done:
+        if done.kind == "export" and done.figures.get("path"):
+            out.append(f"dataset  {done.node}: {done.figures['path']}")
+        if done.kind == "train" and done.action != "not run":
+            stem = (ctx.plan.recipe.get("path") or "recipe").rsplit("/", 1)[-1].removesuffix(".recipe")
+            out.append(f"model    {done.node}: .alchemist/outputs/{stem}/{done.node}/model")
+    return out
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]], width: int, right: set[int]) -> list[str]:
+    """An aligned table without frames. The widest text column is folded so that a line fits."""
+    table = [list(head), *[list(r) for r in rows]]
+    used = [i for i in range(len(head)) if any(r[i] for r in table[1:]) or head[i]]
+    widths = {i: max(len(r[i]) for r in table) for i in used}
+    room = width - 2 * (len(used) - 1)
+    widest = max((i for i in used if i not in right and i != used[0]), key=lambda i: widths[i], default=used[0])
+    over = sum(widths.values()) - room
+    if over > 0:
+        widths[widest] = max(12, widths[widest] - over)
+    out = []
+    for number, row in enumerate(table):
+        folded = fold(row[widest], widths[widest])
+        for k, part in enumerate(folded):
+            cells = []
+            for i in used:
+                text = part if i == widest else (row[i] if k == 0 else "")
+                cells.append(text.rjust(widths[i]) if i in right else text.ljust(widths[i]))
+            out.append("  ".join(cells).rstrip())
+        if number == 0:
+            out.append("  ".join("─" * widths[i] for i in used))
+    return out
+
+
+def fold(text: str, width: int) -> list[str]:
+    """A text in lines of at most `width`, broken at spaces where it can be."""
+    out, line = [], ""
+    for word in text.split(" "):
+        while len(word) > width:
+            if line:
+                out.append(line)
+                line = ""
+            out.append(word[:width])
+            word = word[width:]
+        if line and len(line) + 1 + len(word) > width:
+            out.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*out, line]
+
+
