@@ -176,6 +176,7 @@ CODES: Final[dict[str, Code]] = {
         "teacher-unreachable", "error", "The teacher's server cannot be reached or refuses the key."
     ),
     "A709": Code("no-consent", "error", "The run would spend money and nobody agreed to it."),
+    "A710": Code("not-recorded", "error", "A replayed run asks a question that was not recorded."),
     "A801": Code(
         "no-template", "error", "The base model has no chat template and none is declared."
     ),
