@@ -32,12 +32,16 @@ def facts(figures: Mapping[str, Any]) -> str:
     words = []
     rows, before = figures.get("rows"), figures.get("rows_in")
     if rows is not None:
-        words.append(f"{rows:,} of {before:,} rows" if before not in (None, rows) else f"{rows:,} rows")
+        words.append(
+            f"{rows:,} of {before:,} rows" if before not in (None, rows) else f"{rows:,} rows"
+        )
     dropped = {k: v for k, v in figures.get("dropped", {}).items() if v}
     if dropped:
         words.append("dropped " + ", ".join(f"{k} {v:,}" for k, v in dropped.items()))
     if "calls_new" in figures or "calls_cached" in figures:
-        words.append(f"{figures.get('calls_new', 0):,} calls, {figures.get('calls_cached', 0):,} from the cache")
+        words.append(
+            f"{figures.get('calls_new', 0):,} calls, {figures.get('calls_cached', 0):,} from the cache"
+        )
     if figures.get("last_loss") is not None:
         words.append(f"loss {figures['first_loss']:.3f} to {figures['last_loss']:.3f}")
     return "; ".join(words)
@@ -88,13 +92,20 @@ class Live:
         self.done = 0
         self.total = total
         self.warnings: list[Problem] = []
-        self.live = RichLive(console=self.console, refresh_per_second=8, transient=True, get_renderable=self._draw)
+        self.live = RichLive(
+            console=self.console, refresh_per_second=8, transient=True, get_renderable=self._draw
+        )
 
     def __enter__(self) -> Live:
         self.live.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.live.__exit__(kind, value, trace)
 
     def _draw(self) -> Any:
@@ -115,7 +126,11 @@ class Live:
 
     def advance(self, node: str, done: int, total: int | None, unit: str, note: str = "") -> None:
         kind = self.lines.get(node, ("", "", ""))[1]
-        self.lines[node] = ("[cyan]›[/]", kind, f"{bar(done, total)}{done:,} {unit}{'  ' + note if note else ''}")
+        self.lines[node] = (
+            "[cyan]›[/]",
+            kind,
+            f"{bar(done, total)}{done:,} {unit}{'  ' + note if note else ''}",
+        )
 
     def finish(self, node: str, figures: Mapping[str, Any], seconds: float) -> None:
         kind = self.lines.get(node, ("", "", ""))[1]
@@ -130,7 +145,13 @@ def bar(done: int, total: int | None, width: int = 16) -> str:
     if not total:
         return ""
     full = min(width, width * done // total)
-    return "━" * full + "[dim]" + "─" * (width - full) + "[/]" + f" {min(100, 100 * done // total):3d}%  "
+    return (
+        "━" * full
+        + "[dim]"
+        + "─" * (width - full)
+        + "[/]"
+        + f" {min(100, 100 * done // total):3d}%  "
+    )
 
 
 @dataclass

@@ -54,8 +54,12 @@ def steps(ctx: Context, result: Result, width: int) -> list[str]:
             text = f"{asked}; refused {text}" if text else asked
         elif done.kind == "export":
             text = str(f.get("path") or "")
-        rows.append((done.node, done.kind, amount(f.get("rows_in")), amount(done.rows), text, _state(done)))
-    return grid(("step", "kind", "rows in", "rows out", "dropped, called", ""), rows, width, right={2, 3})
+        rows.append(
+            (done.node, done.kind, amount(f.get("rows_in")), amount(done.rows), text, _state(done))
+        )
+    return grid(
+        ("step", "kind", "rows in", "rows out", "dropped, called", ""), rows, width, right={2, 3}
+    )
 
 
 def training(figures: Mapping[str, Any]) -> str:
@@ -68,7 +72,9 @@ def training(figures: Mapping[str, Any]) -> str:
 
 
 def _state(done: Done) -> str:
-    return {"built": took(done.seconds), "reused": "as before", "equal": "equal, not rebuilt"}.get(done.action, done.action)
+    return {"built": took(done.seconds), "reused": "as before", "equal": "equal, not rebuilt"}.get(
+        done.action, done.action
+    )
 
 
 def calls(result: Result) -> list[str]:
@@ -93,7 +99,17 @@ def mixture(done: Done, width: int) -> list[str]:
     for e in entries:
         share = e["rows"] / total
         of_tokens = f"{100 * e['tokens'] / tokens:.1f}%" if e.get("tokens") else ""
-        rows.append((e["name"], e.get("asked", ""), amount(e["rows"]), f"{100 * share:.1f}%", of_tokens, f"{e.get('epochs', 1):.2f}", "█" * round(20 * share)))
+        rows.append(
+            (
+                e["name"],
+                e.get("asked", ""),
+                amount(e["rows"]),
+                f"{100 * share:.1f}%",
+                of_tokens,
+                f"{e.get('epochs', 1):.2f}",
+                "█" * round(20 * share),
+            )
+        )
     head = ("entry", "asked", "rows", "share", "of tokens", "epochs", "")
     return [f"mixture {done.node}", *grid(head, rows, width, right={2, 3, 4, 5})]
 
@@ -105,18 +121,26 @@ def places(ctx: Context, result: Result) -> list[str]:
         if done.kind == "export" and done.figures.get("path"):
             out.append(f"dataset  {done.node}: {done.figures['path']}")
         if done.kind == "train" and done.action != "not run":
-            stem = (ctx.plan.recipe.get("path") or "recipe").rsplit("/", 1)[-1].removesuffix(".recipe")
+            stem = (
+                (ctx.plan.recipe.get("path") or "recipe").rsplit("/", 1)[-1].removesuffix(".recipe")
+            )
             out.append(f"model    {done.node}: .alchemist/outputs/{stem}/{done.node}/model")
     return out
 
 
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]], width: int, right: set[int]) -> list[str]:
+def grid(
+    head: Sequence[str], rows: Sequence[Sequence[str]], width: int, right: set[int]
+) -> list[str]:
     """An aligned table without frames. The widest text column is folded so that a line fits."""
     table = [list(head), *[list(r) for r in rows]]
     used = [i for i in range(len(head)) if any(r[i] for r in table[1:]) or head[i]]
     widths = {i: max(len(r[i]) for r in table) for i in used}
     room = width - 2 * (len(used) - 1)
-    widest = max((i for i in used if i not in right and i != used[0]), key=lambda i: widths[i], default=used[0])
+    widest = max(
+        (i for i in used if i not in right and i != used[0]),
+        key=lambda i: widths[i],
+        default=used[0],
+    )
     over = sum(widths.values()) - room
     if over > 0:
         widths[widest] = max(12, widths[widest] - over)
@@ -150,5 +174,3 @@ def fold(text: str, width: int) -> list[str]:
         else:
             line = f"{line} {word}" if line else word
     return [*out, line]
-
-

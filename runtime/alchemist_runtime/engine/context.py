@@ -26,6 +26,7 @@ class Options:
     budget: str | None = None  # dollars, exact
     replay: Path | None = None
     processes: int | None = None
+    limited: bool = False  # --limit: nothing outside the store is moved
 
 
 @dataclass

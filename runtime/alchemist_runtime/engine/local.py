@@ -56,7 +56,10 @@ class Result:
     run: str
     done: list[Done] = field(default_factory=list)
     problem: Problem | None = None
-    checks: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def names(self) -> set[str]:
+        return {d.node for d in self.done}
 
 
 def needed(plan: Plan, targets: Iterable[str] | None) -> list[Node]:
@@ -76,8 +79,9 @@ def needed(plan: Plan, targets: Iterable[str] | None) -> list[Node]:
 
 def must_build(ctx: Context, nodes: list[Node], targets: Iterable[str] | None) -> list[Node]:
     """The nodes to look at: targets, and what those need that are not finished. What only finished nodes read is left alone."""
-    goals = set(targets) if targets is not None else {n.id for n in nodes}
-    if targets is None:
+    if targets is not None:
+        goals = set(targets)
+    else:
         read = {e.node for n in nodes for e in n.inputs}
         goals = {n.id for n in nodes if n.id not in read}
     wanted: set[str] = set()
@@ -102,21 +106,31 @@ def finished(ctx: Context, node: Node) -> Manifest | None:
     return manifest
 
 
+def unfinished(ctx: Context, targets: Iterable[str] | None) -> list[Node]:
+    """The nodes that a run would work on."""
+    nodes = must_build(ctx, needed(ctx.plan, targets), targets)
+    return [n for n in nodes if n.runnable and finished(ctx, n) is None]
+
+
 def run(
     ctx: Context,
     targets: Iterable[str] | None = None,
     *,
     ingredients: Mapping[str, Any] | None = None,
+    result: Result | None = None,
 ) -> Result:
     """Carry out a plan up to the targets. The result has a problem where the run broke off; nothing finished is lost.
 
     KeyboardInterrupt passes through after the record of the run is written."""
     started = time.time()
-    result = Result(run=_run_name(started))
+    result = result or Result(run_name())
     nodes = needed(ctx.plan, targets)
+    work = must_build(ctx, nodes, targets)
     try:
-        for node in _ordered(ctx, nodes, targets):
-            result.done.append(_carry_out(ctx, node))
+        for node in nodes:
+            if node in work:
+                result.done.append(_carry_out(ctx, node))
+            _expectations(ctx, node)
     except RunError as error:
         result.problem = error.problem
         raise
@@ -128,10 +142,6 @@ def run(
         ctx.services.clear()
         _record(ctx, result, started, ingredients or {})
     return result
-
-
-def _ordered(ctx: Context, nodes: list[Node], targets: Iterable[str] | None) -> list[Node]:
-    return must_build(ctx, nodes, list(targets) if targets is not None else None)
 
 
 def _carry_out(ctx: Context, node: Node) -> Done:
@@ -154,9 +164,7 @@ def _carry_out(ctx: Context, node: Node) -> Done:
     ctx.progress.start(node.id, node.kind, "build")
     faults.point(node.id, "start")
     with ctx.store.building(node.key, node.id) as out:
-        again = finished(
-            ctx, node
-        )  # another process may have built it while this one waited for the lock
+        again = finished(ctx, node)  # built by another process while this one waited?
         if again is not None:
             return _done(node, "reused", again, begun)
         _step(node.kind)(ctx, node, out)
@@ -165,7 +173,6 @@ def _carry_out(ctx: Context, node: Node) -> Done:
         )
     done = _done(node, "built", manifest, begun)
     ctx.progress.finish(node.id, {**manifest.figures, "rows": done.rows}, done.seconds)
-    _expectations(ctx, node)
     return done
 
 
@@ -205,6 +212,8 @@ def _expectations(ctx: Context, node: Node) -> None:
     from alchemist_runtime.engine.verdicts import broken_expectation
 
     rules = [r for r in getattr(node.spec, "rules", []) if r.verb == "expect"]
+    if not rules or ctx.store.manifest(node.key) is None:
+        return
     for rule in rules:
         problem = broken_expectation(ctx, node, rule)
         if problem is not None:
@@ -214,8 +223,9 @@ def _expectations(ctx: Context, node: Node) -> None:
 # --- the record of a run ----------------------------------------------------------------------------------------------------------
 
 
-def _run_name(started: float) -> str:
-    moment = datetime.datetime.fromtimestamp(started, tz=datetime.UTC)
+def run_name() -> str:
+    """Name of a run: when it started, and its process."""
+    moment = datetime.datetime.now(tz=datetime.UTC)
     return f"r-{moment:%Y%m%d-%H%M%S}-{os.getpid()}"
 
 

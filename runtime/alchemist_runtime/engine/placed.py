@@ -16,8 +16,8 @@ MARKER = ".alchemist-export.json"
 
 
 def folder(ctx: Context, spec: ExportSpec) -> Path | None:
-    """Where an export goes, None where it only goes to the hub."""
-    return ctx.project / spec.path if spec.path else None
+    """Where an export goes, None where it only goes to the hub, or nothing may be moved."""
+    return ctx.project / spec.path if spec.path and not ctx.options.limited else None
 
 
 def in_place(ctx: Context, node: Node, manifest: Manifest) -> bool:

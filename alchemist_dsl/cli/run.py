@@ -1,0 +1,305 @@
+"""`alchemist run`: carries a recipe or a plan out, skipping what exists, and says at the end what came of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from alchemist_dsl.project import Compiled
+    from alchemist_runtime.engine.context import Context
+    from alchemist_runtime.engine.local import Result
+    from alchemist_runtime.errors import Problem
+    from alchemist_runtime.plan import Plan
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option(
+    "--upto",
+    metavar="NODE",
+    multiple=True,
+    help="Build this step and what it needs, nothing after it.",
+)
+@click.option("--variant", metavar="NAME", help="A variant of the recipe.")
+@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
+@click.option("--params", type=click.Path(path_type=Path), help="File with values of parameters.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Only N rows of each source; moves no output.",
+)
+@click.option("--budget", metavar="$N", help="The most that this run may spend, for example $20.")
+@click.option(
+    "--replay", type=click.Path(path_type=Path), help="Answers from this file only: no network."
+)
+@click.option(
+    "--processes", type=click.IntRange(1), help="Processes of a training, instead of the recipe's."
+)
+@click.option("--locked", is_flag=True, help="Refuse anything that differs from recipe.lock.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of the summary.",
+)
+def run(
+    recipe: Path,
+    upto: tuple[str, ...],
+    variant: str | None,
+    sets: tuple[str, ...],
+    params: Path | None,
+    limit: int | None,
+    budget: str | None,
+    replay: Path | None,
+    processes: int | None,
+    locked: bool,
+    dry_run: bool,
+    format_: str,
+) -> None:
+    """Carry out RECIPE (or a plan file): build what is missing, train, check."""
+    from alchemist_dsl import project
+
+    most = _money(budget)
+    compiled = project.compile_recipe(
+        recipe,
+        sets=sets,
+        params_file=params,
+        variant=variant,
+        limit=limit,
+        upto=upto or None,
+        locked=locked,
+    )
+    from alchemist_dsl.cli.output import report
+
+    code = report(compiled)
+    if compiled.plan is None or code:
+        sys.exit(code or 1)
+    if dry_run:
+        from alchemist_dsl.cli.compile import plan_text
+
+        click.echo(plan_text(compiled))
+        return
+    sys.exit(_run(compiled, compiled.plan, upto, most, replay, processes, format_))
+
+
+def _money(text: str | None) -> Fraction | None:
+    if text is None:
+        return None
+    try:
+        return Fraction(text.removeprefix("$").replace("_", ""))
+    except (ValueError, ZeroDivisionError):
+        raise click.BadParameter(
+            f"`{text}` is no amount of money; write for example `$20`", param_hint="--budget"
+        ) from None
+
+
+def _run(
+    compiled: Compiled,
+    plan: Plan,
+    upto: tuple[str, ...],
+    most: Fraction | None,
+    replay: Path | None,
+    processes: int | None,
+    format_: str,
+) -> int:
+    from alchemist_runtime import errors
+    from alchemist_runtime.engine.context import Context, Options
+    from alchemist_runtime.engine.local import needed, run_name
+    from alchemist_runtime.store import Store
+
+    state = compiled.state_dir
+    options = Options(
+        budget=None if most is None else str(most), replay=replay, processes=processes
+    )
+    ctx = Context(plan, compiled.root, state, Store(state), options=options)
+    targets = list(upto) or None
+    try:
+        _consent(plan, {n.id for n in needed(plan, targets)}, most, replay)
+    except errors.RunError as error:
+        _say(compiled, error.problem)
+        return error.exit_code
+    name = run_name()
+    return _carry_out(compiled, ctx, targets, name, format_)
+
+
+def _carry_out(
+    compiled: Compiled, ctx: Context, targets: Sequence[str] | None, name: str, format_: str
+) -> int:
+    from alchemist_dsl.cli.display import Both, Lines, Live, open_log
+    from alchemist_runtime import errors
+    from alchemist_runtime.engine import local
+
+    begun = time.perf_counter()
+    result = local.Result(name)
+    with ExitStack() as stack:
+        log = _Lazy(ctx.state, name, stack, open_log)
+        terminal = sys.stderr.isatty()
+        busy = local.unfinished(ctx, targets)
+        person: Any = (
+            stack.enter_context(Live(len(busy))) if terminal and busy else Lines(sys.stderr)
+        )
+        ctx.progress = Both(person, Lines(log))
+        try:
+            local.run(ctx, targets, ingredients=compiled.ingredients, result=result)
+        except errors.RunError as error:
+            stack.close()
+            _say(compiled, error.problem)
+            _go_on(result, log)
+            return error.exit_code
+        except KeyboardInterrupt:
+            stack.close()
+            click.echo(
+                "interrupted: what is finished is kept; the same command goes on from here",
+                err=True,
+            )
+            _go_on(result, log)
+            return errors.INTERRUPTED
+    for problem in getattr(person, "warnings", ()):
+        _say(compiled, problem)
+    compiled.after_run(result)
+    return _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_)
+
+
+class _Lazy:
+    """The log of a run, opened when there is something to write: a run with nothing to do leaves none."""
+
+    def __init__(self, state: Path, name: str, stack: ExitStack, opener: Any) -> None:
+        self.path: Path | None = None
+        self._open = lambda: stack.enter_context(opener(state, name))
+        self._file: Any = None
+        self._where = state / "logs" / f"{name}.log"
+
+    def write(self, text: str) -> None:
+        if self._file is None:
+            self._file = self._open()
+            self.path = self._where
+        self._file.write(text)
+
+    def flush(self) -> None:
+        if self._file is not None:
+            self._file.flush()
+
+
+def _finish(
+    compiled: Compiled, ctx: Context, result: Result, seconds: float, log: _Lazy, format_: str
+) -> int:
+    from alchemist_dsl.cli import summary
+    from alchemist_runtime import errors
+    from alchemist_runtime.engine.verdicts import judge_check
+
+    verdicts = [
+        (c, *judge_check(ctx, c))
+        for c in ctx.plan.checks
+        if c.reads_are_built(ctx.plan, result.names)
+    ]
+    if format_ == "json":
+        import json
+
+        click.echo(json.dumps(summary.data(result, verdicts, seconds), indent=2, sort_keys=True))
+    else:
+        for line in summary.lines(ctx, result, seconds, _width()):
+            click.echo(line)
+        for line in summary.checks(verdicts):
+            click.echo(line)
+    if log.path is not None:
+        click.echo(f"log      {compiled.shown(log.path)}", err=format_ == "json")
+    errors_ = [v for c, v, _ in verdicts if c.severity == "error"]
+    if "fail" in errors_:
+        return errors.SAID_NO
+    return errors.NOT_CARRIED_OUT if "unknown" in errors_ else errors.OK
+
+
+def _width() -> int:
+    import shutil
+
+    return max(60, min(140, shutil.get_terminal_size((100, 24)).columns))
+
+
+def _go_on(result: Result, log: _Lazy) -> None:
+    finished = [d.node for d in result.done if d.action in ("built", "equal")]
+    if finished:
+        click.echo(f"finished before: {', '.join(finished)}", err=True)
+    if log.path is not None:
+        click.echo(f"log      {log.path}", err=True)
+
+
+def _say(compiled: Compiled, problem: Problem) -> None:
+    from alchemist_dsl.cli.output import show_problem
+
+    show_problem(compiled, problem)
+
+
+def _consent(plan: Plan, nodes: set[str], most: Fraction | None, replay: Path | None) -> None:
+    """Nothing that costs money happens by surprise: ask once on a terminal, else want a budget. RunError A702, A709."""
+    from alchemist_runtime.errors import Problem, RunError
+
+    if replay is not None or plan.now is None:
+        return
+    asked = [n for n in plan.now.nodes if n.id in nodes and n.action in ("build", "extend")]
+    paid = {s.id for s in plan.nodes if _costs(plan, s)}
+    asked = [n for n in asked if n.id in paid]
+    if not asked:
+        return
+    unknown = [n.id for n in asked if plan.teachers[_teacher(plan, n.id)].price is None]
+    if unknown and most is not None:
+        raise RunError(
+            Problem(
+                "A702",
+                "no-price",
+                f"the cost of `{unknown[0]}` is unknown, so a budget cannot be kept",
+                node=unknown[0],
+                help="add `price { input = … output = … }` to its teacher, or `price = free` for a local model",
+            )
+        )
+    if most is not None or all(_budget(plan, n.id) for n in asked):
+        return
+    total = sum((Fraction(n.usd.high or n.usd.value or 0) for n in asked if n.usd), Fraction(0))
+    calls = sum(n.calls_new or 0 for n in asked)
+    from alchemist_dsl.cli.summary import dollars
+
+    about = "an unknown amount" if unknown else f"up to {dollars(total)}"
+    text = f"this run makes about {calls:,} new calls to {', '.join(sorted({_teacher(plan, n.id) for n in asked}))} and spends {about}"
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        if click.confirm(f"{text}. Go on?", err=True):
+            return
+        raise RunError(
+            Problem("A709", "no-consent", "nothing was spent: the run was not agreed to")
+        )
+    raise RunError(
+        Problem(
+            "A709",
+            "no-consent",
+            f"{text}, and nobody is there to agree",
+            help="give `--budget $N`, or a `budget` in each step that asks a teacher",
+        )
+    )
+
+
+def _costs(plan: Plan, node: Any) -> bool:
+    name = getattr(node.spec, "teacher", None)
+    if name is None:
+        return False
+    teacher = plan.teachers[name]
+    return teacher.provider not in ("rules", "replay") and not (
+        teacher.price and teacher.price.free
+    )
+
+
+def _teacher(plan: Plan, node: str) -> str:
+    return str(getattr(plan.node(node).spec, "teacher", ""))
+
+
+def _budget(plan: Plan, node: str) -> str | None:
+    found = getattr(plan.node(node).spec, "budget", None)
+    return None if found is None else str(found)
