@@ -13,7 +13,7 @@ from typing import Any
 
 from alchemist_runtime import faults
 from alchemist_runtime.engine.context import Context
-from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.errors import NOT_CARRIED_OUT, SAID_NO, Problem, RunError
 from alchemist_runtime.plan import Node, Plan, digest
 from alchemist_runtime.store import Manifest, Output
 
@@ -217,7 +217,7 @@ def _expectations(ctx: Context, node: Node) -> None:
     for rule in rules:
         problem = broken_expectation(ctx, node, rule)
         if problem is not None:
-            raise RunError(problem, exit_code=1)
+            raise RunError(problem, exit_code=SAID_NO if problem.code == "A911" else NOT_CARRIED_OUT)
 
 
 # --- the record of a run ----------------------------------------------------------------------------------------------------------

@@ -29,12 +29,13 @@ def split(turns: Sequence[Turn]) -> dict[str, Any]:
         put(SYSTEM, rest.pop(0))
     at = next((i for i in reversed(range(len(rest))) if rest[i]["role"] == "user"), None)
     if at is None:
-        return {**row, HISTORY: rest or None}
-    put(INSTRUCTION, rest[at])
-    after = rest[at + 1 :]
-    if after and after[-1]["role"] == "assistant":
-        put(RESPONSE, after.pop())
-    made = {HISTORY: rest[:at] or None, TAIL: after or None}
+        made = {HISTORY: rest or None}
+    else:
+        put(INSTRUCTION, rest[at])
+        after = rest[at + 1 :]
+        if after and after[-1]["role"] == "assistant":
+            put(RESPONSE, after.pop())
+        made = {HISTORY: rest[:at] or None, TAIL: after or None}
     return {**row, **made, EXTRA: orjson.dumps(extra).decode() if extra else None}
 
 
