@@ -178,16 +178,17 @@ def _threads(processes: int) -> int:
     return max(1, min(16, len(os.sched_getaffinity(0)) // max(1, processes)))
 
 
-def environment(on: Devices, nodes: int = 1) -> dict[str, str]:
+def environment(spec: TrainSpec, on: Devices) -> dict[str, str]:
     """The environment of the training processes."""
     env = dict(os.environ)
     env["PYTHONPATH"] = os.pathsep.join(
         p for p in (str(Path(__file__).parents[1]), env.get("PYTHONPATH", "")) if p
     )
     env["HF_HUB_DISABLE_TELEMETRY"] = env["DO_NOT_TRACK"] = "1"
-    env.setdefault("WANDB_MODE", "disabled")
+    if "wandb" not in spec.report:
+        env["WANDB_MODE"] = "disabled"
     env["TOKENIZERS_PARALLELISM"] = "false"
-    env.setdefault("OMP_NUM_THREADS", str(_threads(on.processes // nodes)))
+    env.setdefault("OMP_NUM_THREADS", str(_threads(on.processes // spec.nodes)))
     env["ALCHEMIST_PARENT"] = str(os.getpid())
     if on.cpu:
         # without this the launcher starts processes that do not know of one another
@@ -281,7 +282,7 @@ def launch(
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
-            env=environment(on, spec.nodes),
+            env=environment(spec, on),
             cwd=project,
             start_new_session=True,  # Ctrl-C of the terminal reaches us alone
         )
@@ -362,7 +363,8 @@ def _failure(folder: Path, log: Path, code: int) -> RunError:
     """What the training itself said, else what its log shows."""
     for path in sorted(folder.glob("error-*.json")):
         said = json.loads(path.read_text())
-        return RunError(Problem(**said["problem"]), exit_code=said["exit_code"])
+        problem = Problem(**{**said["problem"], "place": said["problem"]["place"] or str(log)})
+        return RunError(problem, exit_code=said["exit_code"])
     text = log.read_text(errors="replace") if log.exists() else ""
     lines = [line for line in text.splitlines() if line.strip()]
     tail = "\n".join(lines[-_TAIL_LINES:])

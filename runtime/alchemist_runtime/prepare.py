@@ -72,7 +72,7 @@ def _draws(roots: Iterable[bytes], seed: int) -> list[int]:
 
 def _roots(batch: pa.RecordBatch) -> list[bytes]:
     """Source rows; a row without one is its own."""
-    ids = batch.column(rows.ID).to_pylist()
+    ids: list[bytes] = batch.column(rows.ID).to_pylist()
     if rows.ROOT not in batch.schema.names:
         return ids
     own = batch.column(rows.ROOT).to_pylist()
@@ -229,12 +229,6 @@ class _Set:
 
     def _note(self, number: int) -> Path:
         return self.folder / f"window-{number:05d}.json"
-
-    def forget(self, number: int) -> None:
-        """Drop the windows from a number on."""
-        for later in range(number, len(self.notes)):
-            self._note(later).unlink()
-        del self.notes[number:]
 
     def commit(self, window: Window, settings: Settings, step: str) -> None:
         number = len(self.notes)

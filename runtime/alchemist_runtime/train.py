@@ -1,0 +1,521 @@
+"""The program that trains, in every process: `accelerate launch … --module alchemist_runtime.train --job JOB.json`.
+
+Reads a prepared set, trains with transformers' Trainer, leaves `model/`, `train.jsonl` and, last of all, `metrics.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from alchemist_runtime import faults
+from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.plan import TrainSpec
+
+if TYPE_CHECKING:
+    from alchemist_runtime.train_log import TrainLog
+
+OPTIMIZERS: Final = {
+    "adamw": "adamw_torch",
+    "adamw_8bit": "adamw_bnb_8bit",
+    "adafactor": "adafactor",
+    "sgd": "sgd",
+    "lion": "lion_32bit",
+}
+#: A checkpoint that a crash cut short lacks this file.
+COMPLETE: Final = "complete.json"
+#: bf16 operations a second, dense, as the makers state them.
+PEAK_FLOPS: Final = {
+    "B200": 2250e12,
+    "GH200": 989e12,
+    "H200": 989e12,
+    "H100": 989e12,
+    "H800": 989e12,
+    "A100": 312e12,
+    "A800": 312e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "A10": 125e12,
+    "RTX 4090": 165e12,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a training process is told. Paths are relative to the folder of the job file."""
+
+    spec: TrainSpec
+    folder: Path
+    seed: int
+    processes: int
+    cpu: bool
+    tokenizer: str
+    model: str | None
+    revision: str | None
+    per_step: int  # sequences of one optimiser step, over all processes
+    micro_batch: int
+    accumulate: int
+    steps: int
+    warmup_steps: int
+    save_steps: int
+    rows: int
+    notes: list[str] = field(default_factory=list)
+
+    @staticmethod
+    def read(path: Path) -> Job:
+        data = json.loads(path.read_text())
+        spec = TrainSpec.model_validate(data.pop("spec"))
+        return Job(spec=spec, folder=path.resolve().parent, **data)
+
+    def write(self, path: Path) -> None:
+        from alchemist_runtime.store import write_atomic
+
+        data = {
+            k: getattr(self, k) for k in self.__dataclass_fields__ if k not in ("spec", "folder")
+        }
+        data["spec"] = self.spec.model_dump(mode="json")
+        write_atomic(path, json.dumps(data, indent=1, sort_keys=True).encode())
+
+    def at(self, name: str) -> Path:
+        return self.folder / name
+
+
+# --- the process ---------------------------------------------------------------------------------------------------------------
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def _settle(job: Job) -> None:
+    """Environment that libraries read when they are imported."""
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = os.environ["DO_NOT_TRACK"] = "1"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if "wandb" not in job.spec.report:
+        os.environ["WANDB_MODE"] = "disabled"
+    if job.cpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        os.environ["ACCELERATE_MIXED_PRECISION"] = "no"
+    if job.spec.report:
+        os.environ.setdefault("WANDB_DIR", str(job.at("reports")))
+
+
+def _gone(pid: int) -> bool:
+    """Whether a process is no more (one that nobody has buried counts as gone)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+    except (OSError, IndexError):
+        return False
+
+
+def _watch(parent: int) -> None:
+    """End with the process that started the training: an orphan would write into a folder that a new run works in."""
+
+    def look() -> None:
+        while not _gone(parent):
+            time.sleep(0.5)
+        os._exit(1)
+
+    if Path("/proc/self/stat").exists():
+        threading.Thread(target=look, daemon=True).start()
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Any:
+    """Hold the folder's lock; a training that is about to end may hold it for a moment longer."""
+    with path.open("a") as file:
+        for _ in range(300):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.2)
+        else:
+            raise RunError(
+                Problem(
+                    "A803",
+                    "training-failed",
+                    "another training works in the same folder",
+                    place=str(path.parent),
+                    help="wait for it, or end it",
+                )
+            )
+        yield
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="alchemist_runtime.train", description=__doc__)
+    parser.add_argument("--job", type=Path, required=True, help="job file")
+    job = Job.read(parser.parse_args(argv).job)
+    if parent := os.environ.get("ALCHEMIST_PARENT"):
+        _watch(int(parent))
+    _settle(job)
+    try:
+        with _alone(job.at("train.lock")) if _rank() == 0 else contextlib.nullcontext():
+            run(job)
+    except RunError as error:
+        _report(job, error.problem, error.exit_code)
+        return 3
+    except Exception as error:
+        traceback.print_exc()
+        short = type(error).__name__
+        _report(job, _no_memory(job) if short == "OutOfMemoryError" else _unforeseen(error), 3)
+        return 1
+    return 0
+
+
+def _report(job: Job, problem: Problem, exit_code: int) -> None:
+    data = {"problem": asdict(problem), "exit_code": exit_code}
+    temporary = job.at(f"error-{_rank():05d}.part")
+    temporary.write_text(json.dumps(data))
+    temporary.replace(temporary.with_suffix(".json"))
+    print(f"{problem.code} {problem.headline}", file=sys.stderr)
+
+
+def _unforeseen(error: Exception) -> Problem:
+    said = " ".join(str(error).split())[:300]
+    return Problem(
+        "A803",
+        "training-failed",
+        f"the training failed: {type(error).__name__}: {said}",
+        help="read the log; a further run goes on from the last checkpoint",
+    )
+
+
+def _no_memory(job: Job) -> Problem:
+    return Problem(
+        "A803",
+        "training-failed",
+        f"the device has no memory left at micro_batch = {job.micro_batch}, "
+        f"max_length = {job.spec.max_length}",
+        help="lower `micro_batch` or `max_length`, take `method = lora(…)` or `parallel = fsdp`",
+    )
+
+
+# --- the training ----------------------------------------------------------------------------------------------------------------
+
+
+def last_complete(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end."""
+    found = [p.parent for p in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    return max(found, key=lambda p: int(p.name.rpartition("-")[2]), default=None)
+
+
+def factor(name: str, args: dict[str, Any], step: int, warmup: int, steps: int) -> float:
+    """The learning rate of a step (from 0) as a part of its peak."""
+    import math
+
+    if step < warmup:
+        return (step + 1) / warmup
+    if name == "constant":
+        return 1.0
+    floor = float(Fraction(str(args.get("floor") or 0)))
+    done = (step - warmup) / max(1, steps - warmup)
+    left = (1 + math.cos(math.pi * done)) / 2 if name == "cosine" else 1 - done
+    return floor + (1 - floor) * max(0.0, left)
+
+
+def _arguments(job: Job) -> Any:
+    from transformers import TrainingArguments
+
+    spec, gpu = job.spec, not job.cpu
+    optimizer = OPTIMIZERS[spec.optimizer]
+    return TrainingArguments(
+        output_dir=str(job.at("checkpoints")),
+        per_device_train_batch_size=job.micro_batch,
+        gradient_accumulation_steps=job.accumulate,
+        num_train_epochs=1,
+        learning_rate=float(Fraction(spec.learning_rate)),
+        weight_decay=float(Fraction(spec.weight_decay)),
+        max_grad_norm=float(Fraction(spec.max_grad_norm)),
+        optim="adamw_torch_fused" if gpu and optimizer == "adamw_torch" else optimizer,
+        bf16=gpu and spec.precision == "bf16",
+        fp16=gpu and spec.precision == "fp16",
+        logging_strategy="steps",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="steps" if job.save_steps else "no",
+        save_steps=job.save_steps or 1,
+        save_total_limit=2,
+        report_to=list(spec.report) or "none",
+        disable_tqdm=True,
+        seed=job.seed % 2**32,
+        use_cpu=job.cpu,
+        dataloader_pin_memory=gpu,
+        remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
+        average_tokens_across_devices=True,
+    )
+
+
+def _check_world(job: Job, found: int) -> None:
+    if found == job.processes:
+        return
+    raise RunError(
+        Problem(
+            "A802",
+            "world-size",
+            f"training started in {found} process{'' if found == 1 else 'es'} instead of {job.processes}",
+            note="each would train alone on the same data and write over the others",
+            help="launch with `--num_processes` and a configuration that joins the processes; on the CPU "
+            "ACCELERATE_USE_CPU=true must be set",
+        )
+    )
+
+
+def _model(job: Job, flash: bool) -> Any:
+    """The model in the format that it trains in: weights in fp32, a frozen base under LoRA in the precision asked for."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from alchemist_runtime.base_model import new_weights, no_model
+
+    spec = job.spec
+    if job.model is None:
+        model = new_weights(job.at(job.tokenizer), job.seed)
+    else:
+        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(spec.precision, torch.float32)
+        frozen = spec.method.name == "lora" and not job.cpu
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                job.model,
+                revision=None if Path(job.model).is_dir() else job.revision,
+                config=_config(AutoConfig, job),
+                dtype=half if frozen else torch.float32,
+                attn_implementation="flash_attention_2" if flash else "sdpa",
+            )
+        except (OSError, ValueError) as error:
+            raise no_model(job.model, job.revision, error) from error
+    model.config.use_cache = False
+    return _with_lora(model, job) if spec.method.name == "lora" else model
+
+
+def _config(auto: Any, job: Job) -> Any:
+    """The model's configuration with the dropout asked for, where it has such a thing."""
+    config = auto.from_pretrained(
+        job.model, revision=None if Path(str(job.model)).is_dir() else job.revision
+    )
+    if job.spec.dropout is not None:
+        names = (
+            "attention_dropout",
+            "hidden_dropout",
+            "resid_pdrop",
+            "embd_pdrop",
+            "attn_pdrop",
+            "dropout",
+        )
+        for name in (n for n in names if hasattr(config, n)):
+            setattr(config, name, float(Fraction(job.spec.dropout)))
+    return config
+
+
+def _with_lora(model: Any, job: Job) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    args = job.spec.method.args
+    targets = str(args.get("targets", "all-linear"))
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=int(args.get("r", 16)),
+        lora_alpha=int(args.get("alpha", 32)),
+        lora_dropout=float(Fraction(str(args.get("dropout", 0)))),
+        target_modules=targets
+        if targets == "all-linear"
+        else [t.strip() for t in targets.split(",")],
+    )
+    return get_peft_model(model, config)
+
+
+def run(job: Job) -> None:
+    """Train; RunError for what a person can mend."""
+    import transformers
+    from transformers import set_seed
+    from transformers.utils import logging
+    from transformers.utils.import_utils import is_flash_attn_2_available
+
+    quiet: Any = logging.set_verbosity_error
+    quiet()
+    arguments = _arguments(job)
+    _check_world(job, arguments.world_size)
+    set_seed(job.seed % 2**32)
+    flash = not job.cpu and job.spec.precision != "fp32" and bool(is_flash_attn_2_available())
+    model = _model(job, flash)
+    if not job.cpu and sum(p.numel() for p in model.parameters()) >= 1e9:
+        arguments.gradient_checkpointing = True  # else activations decide what fits
+    trainer, log = _trainer(job, transformers, model, arguments, flash)
+    _check_world(job, trainer.accelerator.num_processes)
+    checkpoint = last_complete(job.at("checkpoints"))
+    log.open(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if trainer.state.global_step < job.steps:
+        return  # stopped on request; the checkpoint is written
+    _finish(job, trainer, log)
+
+
+def _trainer(
+    job: Job, transformers: Any, model: Any, arguments: Any, flash: bool
+) -> tuple[Any, TrainLog]:
+    import torch
+
+    from alchemist_runtime.train_data import Collator, Ordered, mapped, order
+    from alchemist_runtime.train_log import TrainLog, cost
+
+    spec = job.spec
+    with arguments.main_process_first(desc="packs"):
+        packs = mapped(
+            job.at("prepared"), "train", job.at("work"), first=arguments.local_process_index == 0
+        )
+    epochs = Fraction(spec.epochs) if spec.epochs is not None else None
+    places = order(len(packs), job.per_step, epochs=epochs, steps=spec.steps, seed=job.seed)
+    assert len(places) == job.steps * job.per_step
+    sizes = packs.tokens()
+    per_step = [int(sizes[p[p >= 0]].sum()) for p in places.reshape(job.steps, job.per_step)]
+    pad = model.config.pad_token_id
+    collator = Collator(pad if pad is not None else 0, spec.packing != "none", flash)
+
+    class OwnTrainer(transformers.Trainer):  # type: ignore[misc]
+        """Trainer with our order of sequences and our course of the learning rate."""
+
+        lr_scheduler: Any
+
+        def _get_train_sampler(self, *_: Any) -> Any:
+            return torch.utils.data.SequentialSampler(self.train_dataset)
+
+        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+            if self.lr_scheduler is None:
+                schedule = spec.schedule
+                self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                    optimizer or self.optimizer,
+                    lambda s: factor(schedule.name, schedule.args, s, job.warmup_steps, job.steps),
+                )
+            return self.lr_scheduler
+
+    trainer = OwnTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=Ordered(packs, places, collator.pad),
+        data_collator=collator,
+    )
+    log = TrainLog(job, trainer, per_step, cost(model, packs))
+    for kind in (transformers.PrinterCallback, transformers.ProgressCallback):
+        trainer.remove_callback(kind)
+    trainer.add_callback(log.callback(transformers.TrainerCallback))
+    return trainer, log
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------------------
+
+
+def _finish(job: Job, trainer: Any, log: TrainLog) -> None:
+    """Held-out loss, the model's folder, the figures, in this order; the figures say that all is there."""
+    import shutil
+
+    loss = _eval_loss(job, trainer)
+    _save(job, trainer)
+    trainer.accelerator.wait_for_everyone()
+    if _rank() != 0:
+        return
+    faults.point("train", "saved")
+    log.finish(eval_loss=loss)
+    for name in ("checkpoints", "work", "base"):
+        shutil.rmtree(job.at(name), ignore_errors=True)
+
+
+def _eval_loss(job: Job, trainer: Any) -> float | None:
+    """Mean loss over all held-out tokens. Every process does the same number of batches, as sharded models need."""
+    import torch
+
+    from alchemist_runtime.train_data import NOTHING, Ordered, mapped
+
+    if not any(job.at("prepared").glob("eval-*.parquet")):
+        return None
+    args, world = trainer.args, job.processes
+    with args.main_process_first(desc="held-out packs"):
+        packs = mapped(
+            job.at("prepared"), "eval", job.at("work"), first=args.local_process_index == 0
+        )
+    import numpy as np
+
+    each = job.micro_batch
+    places = np.full(-(-len(packs) // (each * world)) * each * world, NOTHING, dtype=np.int64)
+    places[: len(packs)] = np.arange(len(packs))
+    data = Ordered(packs, places, trainer.data_collator.pad)
+    model = trainer.model_wrapped
+    model.eval()
+    total = torch.zeros(
+        2, dtype=torch.float64, device=args.device if args.device.type != "mps" else "cpu"
+    )
+    for at in range(args.process_index * each, len(data), each * world):
+        batch = trainer._prepare_inputs(
+            trainer.data_collator([data[i] for i in range(at, at + each)])
+        )
+        learnt = (batch["labels"][:, 1:] >= 0).sum()
+        with torch.no_grad(), trainer.accelerator.autocast():
+            loss = model(**batch).loss
+        if learnt:
+            total += torch.stack([loss.double() * learnt, learnt.double()])
+    total = trainer.accelerator.reduce(total, "sum")
+    return float(total[0] / total[1]) if total[1] else None
+
+
+def _save(job: Job, trainer: Any) -> None:
+    """The final model as a folder that `from_pretrained` loads, tokenizer and template with it; LoRA merged, adapter beside."""
+    import shutil
+
+    lora = job.spec.method.name == "lora"
+    final, temporary = job.at("model"), job.at("model.part")
+    if _rank() == 0:
+        for old in (final, temporary):
+            shutil.rmtree(old, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    if trainer.is_fsdp_enabled:
+        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
+    trainer.save_model(str(job.at("adapter") if lora else temporary))
+    trainer.accelerator.wait_for_everyone()
+    if _rank() != 0:
+        return
+    if lora:
+        _merge(job, temporary)
+    (temporary / "training_args.bin").unlink(missing_ok=True)  # a pickle, of no use here
+    (job.at("adapter") / "training_args.bin").unlink(missing_ok=True)
+    for file in job.at(job.tokenizer).iterdir():
+        if file.name != "config.json":
+            shutil.copy2(file, temporary / file.name)
+    temporary.rename(final)
+
+
+def _merge(job: Job, folder: Path) -> None:
+    """Write base and adapter as one model."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from alchemist_runtime.base_model import new_weights
+
+    if job.model is None:
+        base = new_weights(job.at(job.tokenizer), job.seed)
+    else:
+        base = AutoModelForCausalLM.from_pretrained(
+            job.model,
+            revision=None if Path(job.model).is_dir() else job.revision,
+            dtype=torch.float32 if job.cpu else "auto",
+        )
+    merged = PeftModel.from_pretrained(base, str(job.at("adapter"))).merge_and_unload()
+    merged.save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

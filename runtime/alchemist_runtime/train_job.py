@@ -1,0 +1,288 @@
+"""One `train` step from rows to a model: prepare, launch, collect. What is finished is kept, so a second call goes on."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.launch import Devices, OnProgress, devices, launch
+from alchemist_runtime.plan import TrainSpec, digest
+from alchemist_runtime.store import write_atomic
+
+if TYPE_CHECKING:
+    from alchemist_runtime.base_model import Start
+    from alchemist_runtime.prepare import Batches
+
+#: Tokens of one forward pass where `micro_batch` is not given.
+_FORWARD_TOKENS: Final = {True: 8_192, False: 16_384}  # on the CPU, on a GPU
+#: Without `save_every`: a checkpoint after each tenth of the steps, but not oftener than this.
+_LEAST_SAVE_STEPS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How one optimiser step is cut: `per_step` = `micro_batch` × `accumulate` × processes, exactly."""
+
+    per_step: int
+    micro_batch: int
+    accumulate: int
+
+
+def sequences(spec: TrainSpec) -> int:
+    """Sequences of one optimiser step; a batch in tokens counts full ones. RunError A809 where it is no whole number."""
+    value = int(Fraction(str(spec.batch["value"])))
+    if spec.batch["unit"] != "tokens":
+        return value
+    if value % spec.max_length or not value:
+        low = value // spec.max_length * spec.max_length
+        sizes = " or ".join(f"{v:,}" for v in (low, low + spec.max_length) if v)
+        raise _batch_error(
+            f"a batch of {value:,} tokens is no whole number of sequences of {spec.max_length:,}",
+            f"take {sizes} tokens",
+        )
+    return value // spec.max_length
+
+
+def shape(spec: TrainSpec, processes: int, cpu: bool) -> Shape:
+    """Cut a batch among processes and forward passes; RunError A809 with the nearest sizes where it does not divide."""
+    total = sequences(spec)
+    unit = "rows" if spec.packing == "none" else "sequences"
+    if not total or total % processes:
+        raise _batch_error(
+            f"a batch of {total:,} {unit} cannot be shared out among {processes} processes",
+            f"take {_nearest(total, processes)} {unit}, or another number of processes",
+        )
+    own = total // processes
+    if spec.micro_batch is not None:
+        if own % spec.micro_batch:
+            unit_size = processes * spec.micro_batch
+            raise _batch_error(
+                f"{own:,} {unit} for each process are no multiple of micro_batch = {spec.micro_batch}",
+                f"take a batch of {_nearest(total, unit_size)} {unit}, or another `micro_batch`",
+            )
+        return Shape(total, spec.micro_batch, own // spec.micro_batch)
+    most = max(1, _FORWARD_TOKENS[cpu] // spec.max_length)
+    micro = max(m for m in range(1, min(most, own) + 1) if own % m == 0)
+    return Shape(total, micro, own // micro)
+
+
+def _nearest(value: int, unit: int) -> str:
+    low = value // unit * unit
+    return " or ".join(f"{v:,}" for v in (low, low + unit) if v)
+
+
+def _batch_error(headline: str, way_out: str) -> RunError:
+    return RunError(Problem("A809", "batch-size", headline, help=way_out), exit_code=1)
+
+
+def amount(value: Any, steps: int, rows_per_step: float) -> int:
+    """Steps that a percentage ("3/100"), a number of steps, or a number of rows stands for."""
+    unit, number = (
+        ("percent", value) if not isinstance(value, dict) else (value["unit"], value["value"])
+    )
+    if isinstance(value, int):
+        unit = "steps"
+    exact = Fraction(str(number))
+    match unit:
+        case "steps":
+            return int(exact)
+        case "rows":
+            return round(exact / Fraction(rows_per_step)) if rows_per_step else 0
+        case _:
+            return math.ceil(exact * steps)
+
+
+def _extras(spec: TrainSpec) -> None:
+    """RunError A910 for the first library that the spec needs and this environment lacks."""
+    needed = {"torch": "train", "transformers": "train", "accelerate": "train"}
+    if spec.method.name == "lora":
+        needed["peft"] = "lora"
+    if spec.optimizer in ("adamw_8bit", "lion"):
+        needed["bitsandbytes"] = ""
+    needed |= dict.fromkeys(spec.report, "")
+    for library, extra in needed.items():
+        if importlib.util.find_spec(library) is None:
+            what = f"'alchemist-dsl[{extra}]'" if extra else library
+            raise RunError(
+                Problem(
+                    "A910",
+                    "missing-extra",
+                    f"training as declared needs the library {library}",
+                    help=f"pip install {what}",
+                )
+            )
+
+
+def _fresh(spec: TrainSpec, folder: Path, seed: int, base: Path | None) -> None:
+    """Drop what an earlier call for another training left in the folder."""
+    speed = {
+        "parallel",
+        "gpus",
+        "nodes",
+        "processes",
+        "micro_batch",
+        "save_every",
+        "report",
+        "command",
+    }
+    key = digest([spec.model_dump(mode="json", exclude=speed), seed, str(base) if base else None])
+    mark = folder / "train.key"
+    if mark.exists() and mark.read_text() == key:
+        return
+    for name in ("prepared", "start", "checkpoints", "work", "model", "adapter"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in ("metrics.json", "train.jsonl", "job.json", "train.log"):
+        (folder / name).unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(mark, key.encode())
+
+
+def run_train(
+    spec: TrainSpec,
+    batches: Batches,
+    out_dir: Path,
+    *,
+    base_dir: Path | None = None,
+    seed: int = 0,
+    processes: int | None = None,
+    project_root: Path = Path(),
+    on_progress: Callable[[dict[str, Any]], None] = lambda _: None,
+    texts: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Train a model on some rows and return its figures.
+
+    `out_dir` gets prepared/, start/ (tokenizer and template), train.jsonl, train.log, model/ (adapter/ too with LoRA) and
+    metrics.json, written last. `base_dir` is the model folder of another training; `processes` overrides the spec's;
+    `texts` resolves a template that the spec names by digest. Progress: {"stage", "done", "total", "unit"} before, then
+    the lines of train.jsonl. RunError A801, A802, A803, A805, A806, A808 to A811, A910; KeyboardInterrupt after the
+    checkpoint that Ctrl-C asks for.
+    """
+    _extras(spec)
+    out_dir = out_dir.resolve()
+    _fresh(spec, out_dir, seed, base_dir)
+    if (out_dir / "metrics.json").exists():
+        finished: dict[str, Any] = json.loads((out_dir / "metrics.json").read_text())
+        return finished
+    on = devices(spec, processes)
+    cut = shape(spec, on.processes, on.cpu)
+    start, summary = _prepared(
+        spec, batches, out_dir, base_dir, project_root, texts or {}, seed, on_progress
+    )
+    job = _job(spec, on, cut, start, summary, seed, out_dir)
+    on_progress({"stage": f"starting {on.processes} processes", "step": 0, "steps": job.steps})
+    result = launch(
+        spec,
+        out_dir / "job.json",
+        on=on,
+        project=project_root.resolve(),
+        log=out_dir / "train.log",
+        figures=out_dir / "train.jsonl",
+        on_progress=on_progress,
+    )
+    if result.stopped:
+        raise KeyboardInterrupt
+    return {**result.metrics, "prepared": summary}
+
+
+def _prepared(
+    spec: TrainSpec,
+    batches: Batches,
+    out_dir: Path,
+    base_dir: Path | None,
+    project: Path,
+    texts: Mapping[str, str],
+    seed: int,
+    on_progress: OnProgress,
+) -> tuple[Start, dict[str, Any]]:
+    from alchemist_runtime.base_model import prepare_start
+    from alchemist_runtime.prepare import Settings, prepare
+
+    start, tokenizer = prepare_start(
+        spec, out_dir / "start", base_dir=base_dir, project=project, texts=texts
+    )
+    _fits(spec)
+    settings = Settings(
+        max_length=spec.max_length,
+        packing=spec.packing,
+        loss=spec.loss,
+        on_long=spec.on_long,
+        eval_share=Fraction(spec.eval_share or 0),
+        eval_rows=spec.eval_rows,
+        seed=seed % 2**64,
+    )
+    summary = prepare(
+        batches,
+        out_dir / "prepared",
+        tokenizer=tokenizer,
+        settings=settings,
+        on_progress=on_progress,
+    )
+    return start, summary
+
+
+def _fits(spec: TrainSpec) -> None:
+    """A model made here cannot see further than its context."""
+    context = int(spec.init.args.get("context", 2048))
+    if spec.init.name == "scratch" and spec.max_length > context:
+        raise RunError(
+            Problem(
+                "A808",
+                "no-model",
+                f"max_length = {spec.max_length:,} is more than the model's context of {context:,} tokens",
+                help=f"write `init = scratch(context = {spec.max_length}, …)` or a smaller `max_length`",
+            ),
+            exit_code=1,
+        )
+
+
+def _job(
+    spec: TrainSpec,
+    on: Devices,
+    cut: Shape,
+    start: Start,
+    summary: Mapping[str, Any],
+    seed: int,
+    out_dir: Path,
+) -> Any:
+    """Write the job file of a training."""
+    from alchemist_runtime.train import Job
+
+    packs, rows = summary["packs"], summary["rows"]
+    epochs = Fraction(spec.epochs or 1)
+    steps = spec.steps or max(1, math.ceil(epochs * packs / cut.per_step))
+    rows_per_step = rows * cut.per_step / packs
+    save = spec.save_every
+    every = amount(save, steps, rows_per_step) if save else max(_LEAST_SAVE_STEPS, -(-steps // 10))
+    notes = [on.note] if on.note else []
+    if on.cpu and spec.precision != "fp32":
+        notes.append(
+            f"`precision = {spec.precision}` is for GPUs: on the CPU everything is computed in fp32"
+        )
+    job = Job(
+        spec=spec,
+        folder=out_dir,
+        seed=seed,
+        processes=on.processes,
+        cpu=on.cpu,
+        tokenizer="start",
+        model=start.model,
+        revision=start.revision,
+        per_step=cut.per_step,
+        micro_batch=cut.micro_batch,
+        accumulate=cut.accumulate,
+        steps=steps,
+        warmup_steps=amount(spec.schedule.args.get("warmup") or 0, steps, rows_per_step),
+        save_steps=max(1, every) if every < steps else 0,
+        rows=rows,
+        notes=notes,
+    )
+    job.write(out_dir / "job.json")
+    return job
