@@ -13,18 +13,22 @@ _WORD = re.compile(r"\w")
 
 def text_between(text: str, first: int, last: int) -> str:
     """The part of a text from its word number `first` to its word number `last`, counted after folding."""
-    total = len(_words.words_of(text, _words.compatible))
-    end = _last(len(text), lambda at: _count(text[:at]) <= last + 1)
-    start = len(text) - _last(len(text), lambda n: _count(text[len(text) - n :]) <= total - first)
-    while start < end and not _counts(text[start]):
+    words = _found(text)
+    left = len(words) - first
+    end = _last(len(text), lambda at: len(_found(text[:at])) <= last + 1)
+    start = len(text) - _last(len(text), lambda n: len(_found(text[len(text) - n :])) <= left)
+    # one sign may fold to several words: where it would be cut, it stands whole
+    end += _found(text[:end])[-1:] != [words[last]]
+    start = max(0, start - (_found(text[start:])[:1] != [words[first]]))
+    while start < end and not _in_word(text[start]):
         start += 1
-    while end > start and not _counts(text[end - 1]):
+    while end > start and not (_in_word(text[end - 1]) or unicodedata.combining(text[end - 1])):
         end -= 1
     return text[start:end]
 
 
-def _count(text: str) -> int:
-    return len(_words.words_of(text, _words.compatible))
+def _found(text: str) -> list[str]:
+    return _words.words_of(text, _words.compatible)
 
 
 def _last(high: int, holds: Callable[[int], bool]) -> int:
@@ -39,6 +43,5 @@ def _last(high: int, holds: Callable[[int], bool]) -> int:
     return low
 
 
-def _counts(sign: str) -> bool:
-    """Whether a sign is part of a word or an accent on one."""
-    return bool(_WORD.search(_words.compatible(sign))) or unicodedata.combining(sign) > 0
+def _in_word(sign: str) -> bool:
+    return bool(_WORD.search(_words.compatible(sign)))

@@ -150,11 +150,11 @@ def _match(block: _words.Block, row: int, hits: _Hits, wanted: Wanted) -> str:
     new = np.ones(len(hits.row), bool)
     new[1:] = (np.diff(hits.word) > 1) | (np.diff(hits.column) != 0)
     first = np.flatnonzero(new)
-    last = np.append(first[1:], len(new)) - 1
-    ends = np.maximum.accumulate(hits.word + wanted.size[hits.gram])
-    best = int(np.argmax(hits.end[last] - hits.start[first]))
-    a, b = int(first[best]), int(last[best])
-    text = block.columns[int(hits.column[a])][row].as_py()
+    end = np.maximum.reduceat(hits.end, first)
+    last = np.maximum.reduceat(hits.word + wanted.size[hits.gram] - 1, first)
+    best = int(np.argmax(end - hits.start[first]))
+    at = int(first[best])
+    text = block.columns[int(hits.column[at])][row].as_py()
     if text.isascii():
-        return str(text[int(hits.start[a]) : int(hits.end[b])])
-    return text_between(text, int(hits.word[a]), int(ends[b]) - 1)
+        return str(text[int(hits.start[at]) : int(end[best])])
+    return text_between(text, int(hits.word[at]), int(last[best]))

@@ -39,7 +39,8 @@ def _suspects(texts: list[Any]) -> np.ndarray:
     lengths = np.stack([_words.byte_lengths(t) for t in texts], axis=1)
     kinds = np.zeros(len(lengths), np.int64)
     for column in lengths.T:
-        kinds = np.unique(np.stack([kinds, column], axis=1), axis=0, return_inverse=True)[1]
+        kinds = kinds * len(kinds) + np.unique(column, return_inverse=True)[1]
+        kinds = np.unique(kinds, return_inverse=True)[1]
     twice = np.bincount(kinds, minlength=1)[kinds] > 1
     return np.flatnonzero(twice & lengths.any(axis=1))
 
