@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from alchemist_runtime.errors import Problem
 
@@ -47,11 +47,18 @@ def facts(figures: Mapping[str, Any]) -> str:
     return "; ".join(words)
 
 
+class Sink(Protocol):
+    """What lines are written to: a stream, or a log that opens on the first line."""
+
+    def write(self, text: str, /) -> Any: ...
+    def flush(self) -> Any: ...
+
+
 @dataclass
 class Lines:
     """Plain lines on a stream; what a log file and a pipe get."""
 
-    stream: IO[str]
+    stream: Sink
     started: dict[str, float] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
     chatty: bool = True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -13,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from alchemist_dsl.project import Compiled
     from alchemist_runtime.engine.context import Context
     from alchemist_runtime.engine.local import Result
     from alchemist_runtime.errors import Problem
     from alchemist_runtime.plan import Plan
+
+    from alchemist_dsl.project import Compiled
 
 
 @click.command()
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 )
 def run(
     recipe: Path,
-    upto: tuple[str, ...],
+    upto: str | None,
     variant: str | None,
     sets: tuple[str, ...],
     params: Path | None,
@@ -69,19 +69,23 @@ def run(
 ) -> None:
     """Carry out RECIPE (or a plan file): build what is missing, train, check."""
     from alchemist_dsl import project
-
-    most = _money(budget)
-    compiled = project.compile_recipe(
-        recipe,
-        sets=sets,
-        params_file=params,
-        variant=variant,
-        limit=limit,
-        upto=upto or None,
-        locked=locked,
-    )
     from alchemist_dsl.cli.output import report
 
+    most = _money(budget)
+    try:
+        compiled = project.compile_recipe(
+            recipe,
+            sets=sets,
+            params_file=params,
+            variant=variant,
+            limit=limit,
+            upto=upto,
+            locked=locked,
+        )
+    except FileNotFoundError:
+        raise click.BadParameter(f"there is no file `{recipe}`", param_hint="RECIPE") from None
+    except project.ParamsError as error:
+        raise click.UsageError(str(error)) from None
     code = report(compiled)
     if compiled.plan is None or code:
         sys.exit(code or 1)
@@ -90,7 +94,15 @@ def run(
 
         click.echo(plan_text(compiled))
         return
-    sys.exit(_run(compiled, compiled.plan, upto, most, replay, processes, format_))
+    if limit is None:
+        project.add_facts(compiled)
+    options = {
+        "budget": most,
+        "replay": replay,
+        "processes": processes,
+        "limited": limit is not None,
+    }
+    sys.exit(_run(compiled, compiled.plan, upto, options, format_))
 
 
 def _money(text: str | None) -> Fraction | None:
@@ -105,57 +117,51 @@ def _money(text: str | None) -> Fraction | None:
 
 
 def _run(
-    compiled: Compiled,
-    plan: Plan,
-    upto: tuple[str, ...],
-    most: Fraction | None,
-    replay: Path | None,
-    processes: int | None,
-    format_: str,
+    compiled: Compiled, plan: Plan, upto: str | None, asked: dict[str, Any], format_: str
 ) -> int:
     from alchemist_runtime import errors
     from alchemist_runtime.engine.context import Context, Options
-    from alchemist_runtime.engine.local import needed, run_name
-    from alchemist_runtime.store import Store
+    from alchemist_runtime.engine.local import needed
 
-    state = compiled.state_dir
+    most: Fraction | None = asked["budget"]
     options = Options(
-        budget=None if most is None else str(most), replay=replay, processes=processes
+        budget=None if most is None else str(most),
+        replay=asked["replay"],
+        processes=asked["processes"],
+        limited=asked["limited"],
     )
-    ctx = Context(plan, compiled.root, state, Store(state), options=options)
-    targets = list(upto) or None
+    project = compiled.project
+    ctx = Context(plan, project.root, project.state, project.store, options=options)
+    targets = [upto] if upto else None
     try:
-        _consent(plan, {n.id for n in needed(plan, targets)}, most, replay)
+        _consent(plan, {n.id for n in needed(plan, targets)}, most, options.replay)
     except errors.RunError as error:
         _say(compiled, error.problem)
         return error.exit_code
-    name = run_name()
-    return _carry_out(compiled, ctx, targets, name, format_)
+    return _carry_out(compiled, ctx, targets, format_)
 
 
-def _carry_out(
-    compiled: Compiled, ctx: Context, targets: Sequence[str] | None, name: str, format_: str
-) -> int:
-    from alchemist_dsl.cli.display import Both, Lines, Live, open_log
+def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, format_: str) -> int:
     from alchemist_runtime import errors
     from alchemist_runtime.engine import local
 
+    from alchemist_dsl import project
+    from alchemist_dsl.cli.display import Both, Lines, Live, open_log
+
     begun = time.perf_counter()
-    result = local.Result(name)
+    result = local.Result(local.run_name())
     with ExitStack() as stack:
-        log = _Lazy(ctx.state, name, stack, open_log)
-        terminal = sys.stderr.isatty()
+        log = _Lazy(ctx.state, result.run, stack, open_log)
         busy = local.unfinished(ctx, targets)
-        person: Any = (
-            stack.enter_context(Live(len(busy))) if terminal and busy else Lines(sys.stderr)
-        )
+        terminal = sys.stderr.isatty() and bool(busy)
+        person: Any = stack.enter_context(Live(len(busy))) if terminal else Lines(sys.stderr)
         ctx.progress = Both(person, Lines(log))
         try:
             local.run(ctx, targets, ingredients=compiled.ingredients, result=result)
         except errors.RunError as error:
             stack.close()
             _say(compiled, error.problem)
-            _go_on(result, log)
+            _go_on(compiled, result, log)
             return error.exit_code
         except KeyboardInterrupt:
             stack.close()
@@ -163,11 +169,14 @@ def _carry_out(
                 "interrupted: what is finished is kept; the same command goes on from here",
                 err=True,
             )
-            _go_on(result, log)
+            _go_on(compiled, result, log)
             return errors.INTERRUPTED
     for problem in getattr(person, "warnings", ()):
         _say(compiled, problem)
-    compiled.after_run(result)
+    if not ctx.options.limited:
+        if targets is None:
+            local.point_at(ctx, result)
+        project.record_figures(compiled)
     return _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_)
 
 
@@ -194,15 +203,12 @@ class _Lazy:
 def _finish(
     compiled: Compiled, ctx: Context, result: Result, seconds: float, log: _Lazy, format_: str
 ) -> int:
-    from alchemist_dsl.cli import summary
     from alchemist_runtime import errors
     from alchemist_runtime.engine.verdicts import judge_check
 
-    verdicts = [
-        (c, *judge_check(ctx, c))
-        for c in ctx.plan.checks
-        if c.reads_are_built(ctx.plan, result.names)
-    ]
+    from alchemist_dsl.cli import summary
+
+    verdicts = [(c, *judge_check(ctx, c)) for c in ctx.plan.checks if _reached(ctx, c.reads)]
     if format_ == "json":
         import json
 
@@ -213,11 +219,20 @@ def _finish(
         for line in summary.checks(verdicts):
             click.echo(line)
     if log.path is not None:
-        click.echo(f"log      {compiled.shown(log.path)}", err=format_ == "json")
+        click.echo(f"log      {compiled.project.relative(log.path)}", err=format_ == "json")
     errors_ = [v for c, v, _ in verdicts if c.severity == "error"]
     if "fail" in errors_:
         return errors.SAID_NO
     return errors.NOT_CARRIED_OUT if "unknown" in errors_ else errors.OK
+
+
+def _reached(ctx: Context, reads: list[str]) -> bool:
+    """Whether everything that a check reads is built: after `--upto` a part of the promises is not reached."""
+    return all(
+        ctx.store.manifest(ctx.node(name).key) is not None
+        for name in reads
+        if name in {n.id for n in ctx.plan.nodes}
+    )
 
 
 def _width() -> int:
@@ -226,12 +241,12 @@ def _width() -> int:
     return max(60, min(140, shutil.get_terminal_size((100, 24)).columns))
 
 
-def _go_on(result: Result, log: _Lazy) -> None:
+def _go_on(compiled: Compiled, result: Result, log: _Lazy) -> None:
     finished = [d.node for d in result.done if d.action in ("built", "equal")]
     if finished:
         click.echo(f"finished before: {', '.join(finished)}", err=True)
     if log.path is not None:
-        click.echo(f"log      {log.path}", err=True)
+        click.echo(f"log      {compiled.project.relative(log.path)}", err=True)
 
 
 def _say(compiled: Compiled, problem: Problem) -> None:

@@ -174,3 +174,36 @@ def fold(text: str, width: int) -> list[str]:
         else:
             line = f"{line} {word}" if line else word
     return [*out, line]
+
+
+def checks(verdicts: Sequence[tuple[Any, str, str | None]]) -> list[str]:
+    """One line a check: its verdict, its text, the value found."""
+    if not verdicts:
+        return []
+    out = [""]
+    for check, verdict, value in verdicts:
+        found = f"  (it is {value})" if value is not None else ""
+        out.append(f"check    {verdict:<7} {check.id}: {check.text}{found}")
+    return out
+
+
+def data(
+    result: Result, verdicts: Sequence[tuple[Any, str, str | None]], seconds: float
+) -> dict[str, Any]:
+    """The summary as data, for `--format json`."""
+    return {
+        "run": result.run,
+        "seconds": round(seconds, 3),
+        "nodes": [
+            {
+                "node": d.node,
+                "kind": d.kind,
+                "action": d.action,
+                "key": d.key,
+                "rows": d.rows,
+                "figures": dict(d.figures),
+            }
+            for d in result.done
+        ],
+        "checks": [{"id": c.id, "expr": c.text, "verdict": v, "value": x} for c, v, x in verdicts],
+    }

@@ -1,0 +1,93 @@
+"""How commands print diagnostics of a recipe and problems of a run: in one style, with the recipe's own line where there is one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from alchemist_runtime.errors import Problem
+
+    from alchemist_dsl.diagnostics.model import Diagnostic
+    from alchemist_dsl.project import Compiled
+    from alchemist_dsl.source import SourceFile, Span
+
+
+def colored(stream: IO[str]) -> bool:
+    """Whether to colour what goes to a stream: a terminal, and `NO_COLOR` not set."""
+    return stream.isatty() and "NO_COLOR" not in os.environ
+
+
+def show(
+    diagnostics: Sequence[Diagnostic],
+    sources: Mapping[str, SourceFile],
+    format_: Literal["text", "concise", "json"] = "text",
+) -> None:
+    """Print diagnostics to standard error."""
+    if not diagnostics:
+        return
+    from alchemist_dsl.diagnostics.render import render
+
+    click.echo(
+        render(diagnostics, sources, format=format_, color=colored(sys.stderr)).rstrip("\n") + "\n",
+        err=True,
+    )
+
+
+def worst(diagnostics: Sequence[Diagnostic]) -> int:
+    """The exit code that diagnostics ask for: 1 where one is an error."""
+    from alchemist_dsl.diagnostics.codes import CODES
+
+    def severity(d: Diagnostic) -> str:
+        return str(d.severity or CODES[d.code].severity)
+
+    return int(any(severity(d) == "error" for d in diagnostics))
+
+
+def report(compiled: Compiled) -> int:
+    """Print a recipe's diagnostics; returns 1 where one is an error."""
+    show(compiled.diagnostics, compiled.sources)
+    return worst(compiled.diagnostics)
+
+
+def show_problem(compiled: Compiled, problem: Problem) -> None:
+    """Print what went wrong while a plan was carried out, at the block that it concerns."""
+    from alchemist_dsl.diagnostics.model import Diagnostic, Severity
+
+    span = _span(compiled, problem)
+    if span is None:
+        click.echo(plain(problem), err=True)
+        return
+    found = Diagnostic(
+        problem.code,
+        problem.headline,
+        span,
+        label=problem.place or "",
+        note=problem.note,
+        help=problem.help,
+        severity=Severity(problem.severity),
+    )
+    show([found], compiled.sources)
+
+
+def _span(compiled: Compiled, problem: Problem) -> Span | None:
+    if problem.node is None or compiled.program is None:
+        return None
+    block = compiled.program.blocks.get(problem.node)
+    return None if block is None else block.name_span
+
+
+def plain(problem: Problem) -> str:
+    """A problem without a place in a recipe."""
+    lines = [f"{problem.severity}[{problem.code} {problem.slug}]: {problem.headline}"]
+    if problem.place:
+        lines.append(f" --> {problem.place}")
+    if problem.note:
+        lines.append(f"note: {problem.note}")
+    if problem.help:
+        lines.append(f"help: {problem.help}")
+    return "\n".join(lines)
