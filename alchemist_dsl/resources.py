@@ -362,29 +362,10 @@ def package_digest(name: str, cache: FileCache) -> str | None:
 
 
 def package_files(name: str) -> list[tuple[str, Path]]:
-    """Python files of a package or module by their path inside it."""
-    from importlib.machinery import PathFinder
-    from importlib.util import find_spec
+    """Python files of a package, a module or `stdlib` by their path inside it: the same that the reader reads."""
+    from alchemist_runtime.sources._packages import package_files as find
 
-    top, *inner = name.split(".")
-    try:
-        spec = find_spec(top)
-        for i, _ in enumerate(inner, 1):
-            if spec is None:
-                return []
-            spec = PathFinder.find_spec(
-                ".".join([top, *inner[:i]]), spec.submodule_search_locations
-            )
-    except (ImportError, ValueError):
-        return []
-    if spec is None:
-        return []
-    if spec.submodule_search_locations:
-        folders = [Path(p) for p in spec.submodule_search_locations]
-        return [(f.relative_to(d).as_posix(), f) for d in folders for f in sorted(d.rglob("*.py"))]
-    return (
-        [(Path(spec.origin).name, Path(spec.origin))] if spec.origin and spec.has_location else []
-    )
+    return find(name)
 
 
 # --- problems --------------------------------------------------------------------------------------------------------------------------
