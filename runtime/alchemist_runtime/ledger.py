@@ -10,28 +10,32 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal
 from fractions import Fraction
 
 from alchemist_runtime import plan
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.teacher import Used, Want
 
+#: Digits behind the point of a price; with the 28 of a decimal, sums are exact to ten million dollars.
+DIGITS = 20
+
 
 @dataclass
 class Ledger:
     """Dollars spent and reserved under one budget; `limit` None: no budget, only a count."""
 
-    limit: Fraction | None = None
+    limit: Decimal | None = None
     name: str = "--budget"  # where a person raises it
     node: str | None = None
-    spent: Fraction = Fraction(0)
-    reserved: Fraction = Fraction(0)
+    spent: Decimal = Decimal(0)
+    reserved: Decimal = Decimal(0)
     _waiting: deque[asyncio.Future[None]] = field(default_factory=deque, repr=False)
 
-    def fits(self, amount: Fraction) -> bool:
+    def fits(self, amount: Decimal) -> bool:
         return self.limit is None or self.spent + self.reserved + amount <= self.limit
 
-    def free(self, reserved: Fraction, spent: Fraction) -> None:
+    def free(self, reserved: Decimal, spent: Decimal) -> None:
         """Give a reservation back and book what was spent of it."""
         self.reserved -= reserved
         self.spent += spent
@@ -52,7 +56,7 @@ class Reservation:
     """A lease of `Account`."""
 
     account: Account
-    amount: Fraction
+    amount: Decimal
 
     def settle(self, used: Used | None) -> None:
         account = self.account
@@ -70,11 +74,12 @@ class Account:
             raise RunError(_no_price(teacher))
         self.known = price is not None
         self.ledgers = tuple(ledgers)
-        self._input = Fraction(price.input) if price and not price.free else Fraction(0)
-        self._output = Fraction(price.output) if price and not price.free else Fraction(0)
+        paid = price is not None and not price.free
+        self._input = money(price.input) if price and paid else Decimal(0)
+        self._output = money(price.output) if price and paid else Decimal(0)
         self.free = not (self._input or self._output)
 
-    def cost(self, tokens_in: int, tokens_out: int) -> Fraction:
+    def cost(self, tokens_in: int, tokens_out: int) -> Decimal:
         """Dollars of so many tokens."""
         return self._input * tokens_in + self._output * tokens_out
 
@@ -89,18 +94,26 @@ class Account:
             ledger.reserved += amount
         return Reservation(self, amount)
 
-    def _full(self, amount: Fraction) -> Ledger | None:
+    def _full(self, amount: Decimal) -> Ledger | None:
         return next((ledger for ledger in self.ledgers if not ledger.fits(amount)), None)
 
 
-def dollars(amount: Fraction) -> str:
+def money(exact: str) -> Decimal:
+    """An exact number of dollars, "3/100000" or "20", as a decimal; what no decimal can say is rounded up far behind the point."""
+    value = Fraction(exact)
+    scaled = value * 10**DIGITS
+    whole = Decimal(scaled.numerator) / Decimal(scaled.denominator)
+    return whole.to_integral_value(ROUND_CEILING).scaleb(-DIGITS)
+
+
+def dollars(amount: Decimal) -> str:
     """Money for people: cents, and as many digits as a small amount needs."""
-    if amount == 0 or abs(amount) >= Fraction(1, 100):
+    if amount == 0 or abs(amount) >= Decimal("0.01"):
         return f"${float(amount):,.2f}"
     return f"${float(amount):.2g}"
 
 
-def _reached(ledger: Ledger, amount: Fraction) -> Problem:
+def _reached(ledger: Ledger, amount: Decimal) -> Problem:
     assert ledger.limit is not None
     what = "the budget of this run" if ledger.node is None else f"the budget of `{ledger.node}`"
     return Problem(

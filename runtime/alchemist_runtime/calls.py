@@ -1,0 +1,408 @@
+"""Many questions to one teacher: answers from the cache first, the rest asked within rate, concurrency and budget.
+
+Retries are ours. Every question ends in an outcome, answered or failed with a reason. Where the run must stop (budget, key,
+too many failures, Ctrl-C) no new call is sent, those in flight are waited for and committed, and then the reason is raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from alchemist_runtime import answers, catalog, plan
+from alchemist_runtime.cache import CallCache
+from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.ledger import Account, Ledger
+from alchemist_runtime.limits import Limits
+from alchemist_runtime.teacher import CallFailed, Client, Reply, Request, Service, Used, Want, scrub
+
+#: Keys looked up in the cache at once.
+LOOKUP = 512
+#: Pauses before another try are drawn from 0 to these: 0.25 s, 0.6, 1.6, 3.9, 9.8, 24, 30.
+FIRST_PAUSE_SECONDS, PAUSE_GROWTH, LONGEST_PAUSE_SECONDS = 0.25, 2.5, 30.0
+#: What the turns of a chat cost beside their text, generously.
+TURN_TOKENS = 16
+TELL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a question."""
+
+    reply: Reply | None
+    failure: str | None = None
+    kind: str = "answered"  # or the kind of the failure
+    cached: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """Figures of a step's calls. A question that another one asks at the same time is counted as cached."""
+
+    asked: int = 0
+    cached: int = 0
+    failed: int = 0
+    retried: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    new_tokens_in: int = 0
+    new_tokens_out: int = 0
+
+    @property
+    def new(self) -> int:
+        return self.asked - self.cached
+
+
+@dataclass
+class Desk:
+    """One teacher at work: its client, its limits, the cache. Shared by all steps that ask it."""
+
+    spec: plan.Teacher
+    client: Client
+    cache: CallCache
+    limits: Limits
+    keeps: bool = True  # whether new answers go into the cache
+    #: the largest schema or the like that a request carries beside its messages, in bytes
+    overhead: dict[tuple[str, ...], int] = field(default_factory=dict)
+
+    def want(self, request: Request) -> Want:
+        """What a call takes: tokens as expected (characters / 4), and at most (a token is a byte or more)."""
+        fields = tuple(request.outputs)
+        if fields not in self.overhead:
+            plain = answers.is_plain(request.outputs)
+            self.overhead[fields] = 0 if plain else 2 * len(str(answers.schema(request.outputs)))
+        chars = most = 0
+        for turn in request.messages:
+            chars += len(turn["content"])
+            most += len(turn["content"].encode()) + TURN_TOKENS
+        out = int(self.spec.sampling.get("max_tokens", 4_096))
+        return Want(chars // 4 + 1, most + TURN_TOKENS + self.overhead[fields], out)
+
+
+class Inquiry:
+    """The questions of one step to one teacher."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        account: Account,
+        *,
+        node: str,
+        planned: int,
+        max_failed: Fraction = Fraction(1, 20),
+        tell: Callable[[Tally], None] | None = None,
+    ) -> None:
+        self.desk, self.account, self.node = desk, account, node
+        self.tally = Tally()
+        self._services: tuple[Service, ...] = (account, desk.limits)
+        self._may_fail = math.floor(max_failed * planned)
+        self._planned, self._max_failed = planned, max_failed
+        self._tell, self._told = tell, 0.0
+        self._halted: BaseException | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[Any]] = set()
+        self._asking: dict[bytes, list[int]] = {}
+        self._answered = 0
+
+    async def answer(self, requests: Sequence[Request]) -> list[Outcome]:
+        """The outcome of every request, in order. RunError where the step must stop; what is answered by then is kept."""
+        outcomes: list[Outcome | None] = [None] * len(requests)
+        misses = self._misses(requests, outcomes)
+        # those that wait for another try hold no place, so there are more workers than places
+        workers = min(len(requests), 2 * self.desk.spec.concurrency)
+        self._tasks = {
+            asyncio.create_task(self._work(requests, outcomes, misses)) for _ in range(workers)
+        }
+        try:
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+        except asyncio.CancelledError as interrupt:
+            self._halt(interrupt)
+            await asyncio.wait(self._tasks)
+            raise
+        finally:
+            if self.desk.keeps:
+                self.desk.cache.flush()
+            self._report(now=True)
+        for task in self._tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
+        if self._halted is not None:
+            raise self._halted
+        assert all(o is not None for o in outcomes)
+        return outcomes  # type: ignore[return-value]
+
+    # --- the cache --------------------------------------------------------------------------------------------------------
+
+    def _misses(self, requests: Sequence[Request], outcomes: list[Outcome | None]) -> Iterator[int]:
+        """Numbers of the requests that must be asked; cached ones get their outcome here, equal ones wait for the first."""
+        for start in range(0, len(requests), LOOKUP):
+            part = requests[start : start + LOOKUP]
+            found = self.desk.cache.get_many([r.call_key for r in part])
+            for i, request in enumerate(part, start):
+                reply = found.get(request.call_key)
+                if reply is not None:
+                    outcomes[i] = self._count(Outcome(reply, cached=True))
+                elif request.call_key in self._asking:
+                    self._asking[request.call_key].append(i)
+                else:
+                    self._asking[request.call_key] = []
+                    yield i
+
+    def _count(self, outcome: Outcome) -> Outcome:
+        tally, reply = self.tally, outcome.reply
+        tally.asked += 1
+        tally.cached += outcome.cached
+        if reply is not None:
+            tally.tokens_in += reply.tokens_in
+            tally.tokens_out += reply.tokens_out
+            if not outcome.cached:
+                tally.new_tokens_in += reply.tokens_in
+                tally.new_tokens_out += reply.tokens_out
+        self._report()
+        return outcome
+
+    def _report(self, now: bool = False) -> None:
+        if self._tell is not None:
+            moment = time.monotonic()
+            if now or moment - self._told >= TELL_SECONDS:
+                self._told = moment
+                self._tell(self.tally)
+
+    # --- asking -----------------------------------------------------------------------------------------------------------
+
+    async def _work(
+        self, requests: Sequence[Request], outcomes: list[Outcome | None], misses: Iterator[int]
+    ) -> None:
+        try:
+            for i in misses:
+                outcome = await self._one(requests[i])
+                outcomes[i] = self._count(outcome)
+                for other in self._asking.pop(requests[i].call_key):
+                    same = Outcome(outcome.reply, outcome.failure, outcome.kind, cached=True)
+                    outcomes[other] = self._count(same)
+                if self._halted is not None:
+                    return
+        except RunError as stop:
+            self._halt(stop)
+        except Exception as bug:
+            self._halt(bug)
+            raise
+
+    async def _one(self, request: Request) -> Outcome:
+        try:
+            reply = await self._insist(request)
+        except CallFailed as failed:
+            return self._fail(failed)
+        self._answered += 1
+        if self.desk.keeps:
+            self.desk.cache.put(request.call_key, reply)
+        return Outcome(reply)
+
+    async def _insist(self, request: Request) -> Reply:
+        """Try, and try again where that may help; the first try goes without the machinery of the others."""
+        want, retries = self.desk.want(request), self.desk.spec.retries
+        try:
+            return await self._try(request, want)
+        except CallFailed as failed:
+            if not self._again(failed) or retries == 0:
+                raise
+            self._count_retry()
+            await asyncio.sleep(_pause(failed, 1))
+        from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
+
+        return await AsyncRetrying(
+            stop=stop_after_attempt(retries),
+            wait=lambda s: _pause(s.outcome and s.outcome.exception(), s.attempt_number + 1),
+            retry=retry_if_exception(self._again),
+            before_sleep=self._count_retry,
+            reraise=True,
+        )(self._try, request, want)
+
+    def _again(self, error: BaseException) -> bool:
+        return isinstance(error, CallFailed) and error.retry and self._halted is None
+
+    def _count_retry(self, _: object = None) -> None:
+        self.tally.retried += 1
+
+    async def _try(self, request: Request, want: Want) -> Reply:
+        leases = []
+        used: Used | None = Used(0, 0)
+        try:
+            for service in self._services:
+                leases.append(await service.reserve(want))
+            if self._halted is not None:
+                raise asyncio.CancelledError
+            used = None  # from here on the teacher may have worked, and charged, for it
+            try:
+                reply = await self._send(request)
+            except CallFailed as failed:
+                used = None if failed.kind == "lost" else Used(0, 0)
+                raise
+            used = Used(reply.tokens_in, reply.tokens_out)
+            return reply
+        finally:
+            for lease in leases:
+                lease.settle(used)
+
+    async def _send(self, request: Request) -> Reply:
+        me, seconds = asyncio.current_task(), self.desk.spec.timeout_seconds
+        assert me is not None
+        self._sending.add(me)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.desk.client.reply(request)
+        except TimeoutError as e:
+            raise CallFailed(f"no answer within {seconds:g} s", retry=True, kind="lost") from e
+        finally:
+            self._sending.discard(me)
+
+    # --- failing and stopping -----------------------------------------------------------------------------------------------
+
+    def _fail(self, failed: CallFailed) -> Outcome:
+        if failed.stop:
+            raise RunError(_cannot(self, failed))
+        if failed.kind != "too_long":
+            self.tally.failed += 1
+            if self.tally.failed > self._may_fail:
+                self._halt(RunError(_too_many(self, failed)))
+        return Outcome(None, failed.reason, failed.kind)
+
+    def _halt(self, why: BaseException) -> None:
+        """Send nothing new. Tasks that wait are ended; those with a call in flight end when it is back."""
+        if self._halted is None:
+            self._halted = why
+        for task in self._tasks - self._sending - {asyncio.current_task()}:
+            task.cancel()
+
+
+def _pause(failed: Any, attempt: int) -> float:
+    """Seconds before the next try: what the server asks for and a little more, else exponential with full jitter."""
+    if failed.retry_after is not None:
+        return float(failed.retry_after) * (1 + random.random() / 10)
+    longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * PAUSE_GROWTH ** (attempt - 1))
+    return random.random() * longest
+
+
+def _kept(inquiry: Inquiry) -> str:
+    done = inquiry.tally.asked - inquiry.tally.failed
+    return f"the {done:,} answers so far are kept and not paid again"
+
+
+def _cannot(inquiry: Inquiry, failed: CallFailed) -> Problem:
+    spec = inquiry.desk.spec
+    if failed.kind == "not_recorded":
+        return Problem(
+            "A710",
+            "not-recorded",
+            f"a question of `{inquiry.node}` to `{spec.name}` has no recorded answer",
+            node=inquiry.node,
+            note="the prompt, its inputs, the teacher or its sampling differ from when the answers were recorded",
+            help="run without `--replay`, or record the answers again",
+        )
+    variable = spec.api_key_env or "OPENAI_API_KEY"
+    return Problem(
+        "A708",
+        "teacher-unreachable",
+        f"the server of `{spec.name}` refuses the key in `{variable}`"
+        if failed.status in (401, 403)
+        else f"the server of `{spec.name}` refuses every call",
+        node=inquiry.node,
+        note=failed.reason,
+        help=f"see to the key, the account or the model, then run again; {_kept(inquiry)}",
+    )
+
+
+def _too_many(inquiry: Inquiry, failed: CallFailed) -> Problem:
+    spec = inquiry.desk.spec
+    if inquiry._answered == 0 and failed.kind == "unreachable":
+        return Problem(
+            "A708",
+            "teacher-unreachable",
+            f"the server of `{spec.name}` cannot be reached",
+            node=inquiry.node,
+            note=failed.reason,
+            help=f"start the server or mend `base_url`, then run again; {_kept(inquiry)}",
+        )
+    share = f"{float(inquiry._max_failed):.1%}".replace(".0%", "%")
+    return Problem(
+        "A705",
+        "teacher-failed",
+        f"more than {share} of the {inquiry._planned:,} calls of `{inquiry.node}` to `{spec.name}` failed for good",
+        node=inquiry.node,
+        note=f"the last one: {failed.reason}",
+        help=f"run again to try them once more, or raise `max_failed`; {_kept(inquiry)}",
+    )
+
+
+# --- all teachers of a run --------------------------------------------------------------------------------------------------------
+
+
+class Faculty:
+    """The teachers of a run on one event loop, with one call cache and one budget."""
+
+    def __init__(
+        self, state: Path, *, budget: Decimal | None = None, replay: Path | None = None
+    ) -> None:
+        if replay is not None and not replay.exists():
+            raise RunError(_no_recording(replay))
+        self.cache = CallCache(replay or state / "calls.sqlite", read_only=replay is not None)
+        self.ledger = Ledger(budget)
+        self._replays = replay is not None
+        self._runner = asyncio.Runner()
+        self._desks: dict[str, Desk] = {}
+
+    def desk(self, spec: plan.Teacher) -> Desk:
+        """A teacher ready to be asked. RunError where it cannot be (no key, unknown provider)."""
+        if spec.name not in self._desks:
+            self._desks[spec.name] = self._runner.run(self._open(spec))
+        return self._desks[spec.name]
+
+    async def _open(self, spec: plan.Teacher) -> Desk:
+        provider = "replay" if self._replays and spec.provider != "rules" else spec.provider
+        component = catalog.find("teachers", provider)
+        if component is None:
+            raise RunError(_no_provider(spec))
+        client = component.function(spec)
+        limits = Limits(spec.rate, spec.concurrency)
+        return Desk(spec, client, self.cache, limits, keeps=not self._replays)
+
+    def ask(self, inquiry: Inquiry, requests: Sequence[Request]) -> list[Outcome]:
+        """Outcomes of requests, in order. KeyboardInterrupt passes after the calls in flight are committed."""
+        return self._runner.run(inquiry.answer(requests))
+
+    def close(self) -> None:
+        """Close the clients and the cache."""
+        desks, self._desks = list(self._desks.values()), {}
+        for desk in desks:
+            self._runner.run(desk.client.close())
+        self._runner.close()
+        self.cache.close()
+
+
+def _no_recording(path: Path) -> Problem:
+    return Problem(
+        "A302",
+        "no-files",
+        f"there is no recording `{path.name}`",
+        place=str(path),
+        help="a recording is the file `.alchemist/calls.sqlite` of a run",
+    )
+
+
+def _no_provider(spec: plan.Teacher) -> Problem:
+    known = ", ".join(f"`{n}`" for n in catalog.names("teachers"))
+    return Problem(
+        "A910",
+        "missing-extra",
+        f"`{spec.name}` has the provider `{scrub(spec.provider)}`, which is not installed",
+        help=f"available here: {known}",
+    )

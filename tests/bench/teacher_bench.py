@@ -1,0 +1,236 @@
+"""Teacher calls against a local server of fixed latency: ours, with everything on, beside the transport and the client alone.
+
+    python tests/bench/teacher_bench.py [--calls 5000] [--latency 0.2] [--faults]
+
+Prints calls/s and CPU ms a call, and ours as a share of the transport; asserts nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+MESSAGES = [
+    {"role": "system", "content": "You say what a program does."},
+    {"role": "user", "content": "Which algorithm is at work in this function? " * 30},
+]
+BODY = {"model": "m", "messages": MESSAGES, "temperature": 0.5, "max_tokens": 200}
+REPLY = {
+    "id": "x",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "A short answer in plain words. " * 15},
+            "finish_reason": "stop",
+        }
+    ],
+    "usage": {"prompt_tokens": 350, "completion_tokens": 120, "total_tokens": 470},
+}
+
+
+# --- the server: as little of its own as can be, so that the client is what is measured --------------------------------------------
+
+
+class Server(asyncio.Protocol):
+    """Answers every request after a fixed time; with `faults`, 5% of them with 429 and 2% with 500."""
+
+    latency, faults = 0.2, False
+    body = json.dumps(REPLY).encode()
+    ok = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(
+        body
+    )
+    refusal = b'{"error": {"message": "no"}}'
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport, self.buffer = transport, b""
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
+            head = self.buffer[:end].lower()
+            at = head.find(b"content-length:")
+            size = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+            if len(self.buffer) < end + 4 + size:
+                return
+            self.buffer = self.buffer[end + 4 + size :]
+            asyncio.get_running_loop().call_later(self.latency, self.answer)
+
+    def answer(self) -> None:
+        draw = random.random() if self.faults else 1.0
+        if draw < 0.07:
+            status = b"429 Too Many Requests" if draw < 0.05 else b"500 Oops"
+            head = b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n" % (status, len(self.refusal))
+            self.transport.write(head + self.refusal)
+        elif not self.transport.is_closing():
+            self.transport.write(self.ok + self.body)
+
+
+async def serve(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", port, backlog=2048)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+@contextmanager
+def served(latency: float, faults: bool = False) -> Iterator[str]:
+    command = [sys.executable, __file__, "--serve", "--latency", str(latency)]
+    process = subprocess.Popen(
+        [*command, *(["--faults"] if faults else [])], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
+    finally:
+        process.kill()
+        process.wait()
+
+
+# --- the clients ----------------------------------------------------------------------------------------------------------------
+
+Call = Callable[[], Awaitable[Any]]
+
+
+async def drive(call: Call, calls: int, concurrency: int) -> tuple[float, float]:
+    """(calls/s, CPU ms a call) of `calls` calls, `concurrency` at once, connections already open."""
+    await asyncio.gather(*(call() for _ in range(concurrency)))
+    left = iter(range(calls))
+
+    async def work() -> None:
+        for _ in left:
+            await call()
+
+    began, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(work() for _ in range(concurrency)))
+    seconds = time.perf_counter() - began
+    return calls / seconds, (time.process_time() - cpu) / calls * 1000
+
+
+async def transport_alone(base: str, calls: int, concurrency: int) -> tuple[float, float]:
+    from openai import DefaultAioHttpClient
+
+    async with DefaultAioHttpClient(timeout=30) as http:
+        headers = {"content-type": "application/json", "authorization": "Bearer x"}
+
+        async def call() -> None:
+            response = await http.send(
+                http.build_request(
+                    "POST", f"{base}/chat/completions", headers=headers, content=orjson.dumps(BODY)
+                )
+            )
+            assert orjson.loads(response.content)["choices"][0]["message"]["content"]
+
+        return await drive(call, calls, concurrency)
+
+
+async def package(base: str, calls: int, concurrency: int, aiohttp: bool) -> tuple[float, float]:
+    from openai import AsyncOpenAI, DefaultAioHttpClient
+
+    http = DefaultAioHttpClient(timeout=30) if aiohttp else None
+    async with AsyncOpenAI(base_url=base, api_key="x", max_retries=0, http_client=http) as client:
+
+        async def call() -> None:
+            made = await client.chat.completions.create(**BODY)  # type: ignore[call-overload]
+            assert made.choices[0].message.content
+
+        return await drive(call, calls, concurrency)
+
+
+def ours(base: str, calls: int, concurrency: int) -> tuple[float, float, Any]:
+    """The whole way: cache, limits, ledger, budget, retries."""
+    from alchemist_runtime import plan
+    from alchemist_runtime.calls import Faculty, Inquiry
+    from alchemist_runtime.ledger import Account, Ledger
+    from alchemist_runtime.teacher import Request, call_key
+
+    spec = plan.Teacher(
+        name="t",
+        provider="openai",
+        model="m",
+        base_url=base,
+        sampling={"temperature": "1/2", "max_tokens": 200},
+        price=plan.Price(input="1/100000", output="3/100000"),
+        rate=[{"unit": "calls", "per_second": "1000000"}],
+        concurrency=concurrency,
+        identity_key="bench",
+    )
+
+    def questions(first: int, n: int) -> list[Request]:
+        outputs = {"answer": "text"}
+        return [
+            Request(call_key(spec, MESSAGES, outputs, i), tuple(MESSAGES), {}, outputs, sample=i)
+            for i in range(first, first + n)
+        ]
+
+    with tempfile.TemporaryDirectory() as folder:
+        faculty = Faculty(Path(folder), budget=Decimal(10_000))
+        desk = faculty.desk(spec)
+        account = Account(spec, [faculty.ledger, Ledger()])
+        faculty.ask(Inquiry(desk, account, node="b", planned=calls), questions(calls, concurrency))
+        inquiry = Inquiry(desk, account, node="b", planned=calls)
+        began, cpu = time.perf_counter(), time.process_time()
+        outcomes = faculty.ask(inquiry, questions(0, calls))
+        seconds = time.perf_counter() - began
+        spent = (time.process_time() - cpu) / calls * 1000
+        assert all(o.reply for o in outcomes)
+        again = Inquiry(desk, account, node="b", planned=calls)
+        began = time.perf_counter()
+        faculty.ask(again, questions(0, calls))
+        cached = calls / (time.perf_counter() - began)
+        assert again.tally.new == 0
+        faculty.close()
+    return calls / seconds, spent, (cached, inquiry.tally)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--faults", action="store_true", help="5%% 429 and 2%% 500, ours only")
+    parser.add_argument("--calls", type=int, default=5_000)
+    parser.add_argument("--latency", type=float, default=0.2)
+    args = parser.parse_args()
+    if args.serve:
+        Server.latency, Server.faults = args.latency, args.faults
+        asyncio.run(serve(0))
+        return
+    for concurrency in (64, 256):
+        ideal = concurrency / args.latency
+        print(f"{args.calls} calls, {concurrency} at once, ideal {ideal:.0f}/s")
+        if args.faults:
+            with served(args.latency, faults=True) as base:
+                rate, cpu, (_, tally) = ours(base, args.calls, concurrency)
+            print(
+                f"  with faults    {rate:7.0f}/s  {cpu:5.2f} ms CPU  {rate / ideal:4.0%} of the ideal, {tally.retried} retries"
+            )
+            continue
+        with served(args.latency) as base:
+            alone = asyncio.run(transport_alone(base, args.calls, concurrency))
+            rows = {"transport": alone}
+            rows["ours"] = (mine := ours(base, args.calls, concurrency))[:2]
+            rows["package, aiohttp"] = asyncio.run(package(base, args.calls, concurrency, True))
+            rows["package"] = asyncio.run(package(base, args.calls, concurrency, False))
+        for name, (rate, cpu) in rows.items():
+            print(f"  {name:18} {rate:7.0f}/s  {cpu:5.2f} ms CPU")
+        print(
+            f"  ours: {mine[0] / alone[0]:.0%} of the transport, {mine[1] / alone[1]:.2f} x its CPU, "
+            f"{mine[0] / rows['package'][0]:.2f} x the package; cached {mine[2][0]:,.0f}/s"
+        )
+
+
+if __name__ == "__main__":
+    main()
