@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from alchemist_runtime.plan import canonical, text_digest
 
+from alchemist_dsl.check import methods
 from alchemist_dsl.check.attrtypes import AttrType, attr_type
+from alchemist_dsl.check.world import default_value
 from alchemist_dsl.ir import (
     Attr,
     Block,
@@ -28,9 +30,11 @@ from alchemist_dsl.ir import (
     Value,
 )
 from alchemist_dsl.kinds import KINDS, Attribute
+from alchemist_dsl.syntax import ast
 
 Ingredients = dict[str, Any]  # path -> JSON value
 
+_NO_VALUES: Final[Any] = None  # signatures are looked up without reading a value
 #: Attributes that stand in other ingredients.
 _ELSEWHERE: Final = frozenset(
     {"extends", "salt", "seed", "teacher", "prompt", "schema", "tokenizer", "select", "best"}
@@ -108,12 +112,58 @@ def canon_select(value: SelectV) -> dict[str, Any]:
 @cache
 def method_defaults(type_: str, name: str) -> Mapping[str, Any]:
     """Defaults of a method's parameters in plan form, from the kind table or from the component."""
+    params = _parameters(type_, name)
+    return {p.name: p.default for p in params.values() if p.default is not ...}
+
+
+def _parameters(type_: str, name: str) -> dict[str, methods.Parameter]:
+    for t in _alternatives(type_):
+        found = methods._parameters(_NO_VALUES, name, t) if t.name == "method" else None
+        if found is not None:
+            return {p.name: p for p in found}
     return {}
 
 
+@cache
 def frozen_default(kind: str, name: str) -> Any:
     """The first published default of an attribute in canonical form, None where there is none."""
-    return None
+    spec = KINDS[kind].attributes[name]
+    expr = None if spec.frozen_default is None else default_value(spec.frozen_default)
+    return None if expr is None else _ordered(_canon_syntax(expr, spec.type), spec)
+
+
+def _canon_syntax(expr: ast.Expr, type_: str) -> Any:
+    """The canonical form of a default, which is plain: numbers, names, texts, methods, lists of these."""
+    match expr:
+        case ast.Quantity():
+            return _number(_quantity(expr), type_)
+        case ast.Text(value=text):
+            return text
+        case ast.Bool(value=truth):
+            return truth
+        case ast.Name(name=name):
+            return ["col", name] if "expr" in {t.name for t in _alternatives(type_)} else name
+        case ast.ListExpr(items=items):
+            return [_canon_syntax(item, type_) for item in items]
+        case ast.Call(function=function, args=args):
+            return {"method": function.name, **_given(function.name, args, type_)}
+        case _:
+            raise ValueError(f"a default that is no plain value: {expr}")
+
+
+def _quantity(q: ast.Quantity) -> Qty:
+    return Qty(q.span, q.kind, q.value, q.text, q.unit)
+
+
+def _given(name: str, args: tuple[ast.Argument, ...], type_: str) -> dict[str, Any]:
+    """Arguments of a default that differ from the method's own defaults, in plan form."""
+    params, defaults = _parameters(type_, name), method_defaults(type_, name)
+    out: dict[str, Any] = {}
+    for arg in args:
+        if arg.name is not None and isinstance(arg.value, ast.Quantity):
+            param = params[arg.name.name]
+            out[param.name] = methods.plan_value(_quantity(arg.value), param.type)
+    return {k: v for k, v in sorted(out.items()) if defaults.get(k) != v}
 
 
 # --- attributes and statements ----------------------------------------------------------------------------------------------
@@ -127,11 +177,7 @@ def data_attributes(block: Block, leave: frozenset[str] = frozenset()) -> Ingred
         if spec is None or spec.affects != "data" or name in _ELSEWHERE | leave or _refers(attr):
             continue
         value = _ordered(canon_value(attr.value, spec.type), spec)
-        if (
-            value is not None
-            and attr.origin != "default"
-            and value != frozen_default(block.kind, name)
-        ):
+        if value is not None and value != frozen_default(block.kind, name):
             out[f"attribute.{name}"] = value
     return out
 

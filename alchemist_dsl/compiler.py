@@ -5,59 +5,95 @@ Pure: what it may know of the world comes in as values (`facts`, `state`) and as
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from alchemist_runtime.plan import Plan, digest, portable
+from alchemist_runtime.plan import Check, Plan, digest, portable
 
 from alchemist_dsl.canon import Ingredients
+from alchemist_dsl.check import check
 from alchemist_dsl.diagnostics.codes import CODES
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
+from alchemist_dsl.estimate import figures, with_estimates
 from alchemist_dsl.facts import Facts
 from alchemist_dsl.ir import Program
 from alchemist_dsl.lower import lower
 from alchemist_dsl.lowering.scope import Find, Scope
 from alchemist_dsl.passes import PASSES, Options
 from alchemist_dsl.passes.verify import verify_plan, verify_program
+from alchemist_dsl.reasons import now
+from alchemist_dsl.source import SourceFile, Span
+from alchemist_dsl.state import State
+from alchemist_dsl.verdicts import with_verdicts
 
 PLAIN: Final = Options()
+Read = Callable[[str], bytes | None]
+Listing = Callable[[str], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """What came of a recipe. `ingredients`: of every node's key, by node."""
+    """What came of a recipe. `ingredients`: of every node's key, by node. `sources`: files by path, for messages."""
 
     plan: Plan | None
     program: Program | None
     diagnostics: tuple[Diagnostic, ...] = ()
-    ingredients: dict[str, Ingredients] = field(default_factory=dict)
+    ingredients: Mapping[str, Ingredients] = field(default_factory=dict)
+    sources: Mapping[str, SourceFile] = field(default_factory=dict)
+
+
+def compile_text(
+    file: SourceFile,
+    read: Read,
+    *,
+    listing: Listing | None = None,
+    find: Find,
+    facts: Facts,
+    outside: Mapping[str, tuple[str, str]] | None = None,
+    options: Options = PLAIN,
+    state: Callable[[Plan], State | None] = lambda plan: None,
+) -> Compilation:
+    """From a recipe's text to its plan. There is a plan unless an error was found before it; `now` only with a state."""
+    program, found = check(
+        file,
+        read,
+        sets=outside or {},
+        variant=options.variant,
+        columns=facts.columns,
+        listing=listing,
+    )
+    sources = {file.path: file} if program is None else program.files
+    if program is None or has_errors(found):
+        return Compilation(None, program, tuple(found), sources=sources)
+    made = compile_program(program, find, facts, options)
+    plan = made.plan
+    if plan is not None and (known := state(plan)) is not None:
+        plan = plan.model_copy(update={"now": now(plan, made.ingredients, known)})
+    return replace(made, plan=plan, diagnostics=(*found, *made.diagnostics), sources=sources)
 
 
 def compile_program(
-    program: Program,
-    find: Find,
-    facts: Facts,
-    options: Options = Options(),
-    *,
-    verify: bool = False,
+    program: Program, find: Find, facts: Facts, options: Options = PLAIN, *, verify: bool = False
 ) -> Compilation:
-    """The portable plan of a checked program."""
+    """The portable plan of a checked program. `verify` holds every step against the specification of legal plans."""
     found: list[Diagnostic] = []
     for step in PASSES:
         program, more = step(program, options)
         found += more
         if verify:
             verify_program(program, step.__name__)
-        if has_errors(found):
-            return Compilation(None, program, tuple(found))
     scope = Scope(program, facts, find, options)
     found += _places(scope)
     if has_errors(found):
         return Compilation(None, program, tuple(found))
     plan, ingredients = lower(scope)
+    expected = figures(plan, facts.measured, scope.known)
+    plan = with_verdicts(with_estimates(plan, expected), expected)
     plan = plan.model_copy(update={"digest": digest(portable(plan))})
     if verify:
         verify_plan(plan)
+    found += [d for c in plan.checks for d in _verdict(c, plan, program)]
     return Compilation(plan, program, tuple(found), ingredients)
 
 
@@ -67,9 +103,60 @@ def _places(scope: Scope) -> list[Diagnostic]:
     return [problem for block in placed for problem in scope.place(block).problems]
 
 
+def _verdict(check: Check, plan: Plan, program: Program) -> list[Diagnostic]:
+    """A broken promise, and one that nobody can judge because a price is missing. What needs a run first is no problem yet."""
+    span = _span(check, program)
+    if check.verdict == "fail":
+        headline = f"check `{check.id}` failed: {_compared(check)}"
+        severe = Severity.WARNING if check.severity == "warn" else None
+        return [Diagnostic("A901", headline, span, severity=severe)]
+    unpriced = sorted({t.name for t in plan.teachers.values() if t.price is None})
+    if check.verdict == "unknown" and unpriced and _of_money(check.expr):
+        return [
+            Diagnostic(
+                "A702",
+                f"the cost of `{unpriced[0]}` is unknown, so the check `{check.id}` cannot be judged",
+                span,
+                help="add `price { … }` with `input = …` and `output = …`, or `price = free` for a local model",
+                severity=Severity.WARNING if check.severity == "warn" else None,
+            )
+        ]
+    return []
+
+
+def _compared(check: Check) -> str:
+    return check.text if check.value is None else f"{check.text}, and it is {check.value}"
+
+
+def _of_money(tree: object) -> bool:
+    match tree:
+        case ["plan", "cost"] | ["call", "cost", _]:
+            return True
+        case list():
+            return any(_of_money(part) for part in tree)
+        case _:
+            return False
+
+
+def _span(check: Check, program: Program) -> Span:
+    for block in program.blocks.values():
+        if block.kind == "check":
+            for rule in block.rules:
+                file = program.files.get(rule.span.file)
+                at = (check.at.line, check.at.column)
+                if (
+                    file is not None
+                    and check.at.file == rule.span.file
+                    and file.position(rule.span.start) == at
+                ):
+                    return rule.span
+    return Span(check.at.file, 0, 0)
+
+
 def severity(problem: Diagnostic) -> Severity:
+    """How severe a problem is: its own word, else that of its code."""
     return problem.severity or Severity(CODES[problem.code].severity)
 
 
-def has_errors(problems: list[Diagnostic]) -> bool:
+def has_errors(problems: Sequence[Diagnostic]) -> bool:
     return any(severity(p) == Severity.ERROR for p in problems)

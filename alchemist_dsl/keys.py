@@ -287,10 +287,8 @@ def meta_key(block: Block, program: Program) -> str:
     return digest([CANON, block.name, block.doc, other, texts, expects, of_teacher])
 
 
-def flat(ingredients: Ingredients) -> dict[str, str]:
-    """Ingredients as texts, for the record of a run."""
-    return {path: v if isinstance(v, str) else _json(v) for path, v in sorted(ingredients.items())}
-
-
-def _json(value: Any) -> str:
+def readable(value: Any) -> str:
+    """An ingredient as text."""
+    if isinstance(value, str):
+        return value
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(", ", ": "))

@@ -89,9 +89,9 @@ def _speed(block: Block) -> dict[str, Any]:
 
 def command(spec: TrainSpec) -> list[str]:
     """The `accelerate launch` command line, with `{processes}` and `{node_dir}` left open."""
-    from alchemist_runtime import launch
+    from alchemist_runtime.launch import command as launch_line
 
-    return list(launch.command(spec))
+    return list(launch_line(spec))
 
 
 def train_seed(block: Block, scope: Scope) -> int:

@@ -13,9 +13,10 @@ from alchemist_dsl.source import Span
 
 
 def needed(program: Program, options: Options) -> tuple[Program, tuple[Diagnostic, ...]]:
-    """Drop nodes and resources that no root reads. With `upto` that block is the only root, and checks that it decides stay."""
-    if options.upto is not None and not _is_node(program.blocks.get(options.upto)):
-        return program, (_no_such_node(program, options.upto),)
+    """Drop nodes and resources that no root reads. With `upto` those blocks are the only roots, and checks that they decide stay."""
+    unknown = [name for name in options.upto if not _is_node(program.blocks.get(name))]
+    if unknown:
+        return program, tuple(_no_such_node(program, name) for name in unknown)
     kept = _closure(program, _roots(program, options))
     blocks = {
         name: block
@@ -30,8 +31,8 @@ def _is_node(block: Block | None) -> bool:
 
 
 def _roots(program: Program, options: Options) -> tuple[str, ...]:
-    if options.upto is not None:
-        return (options.upto,)
+    if options.upto:
+        return options.upto
     own = (b for b in program.blocks.values() if "." not in b.name)  # not of an import
     return tuple(b.name for b in own if KINDS[b.kind].root)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`upto`: build only this block and what it reads. `limit`: rows of lowest hash of each source."""
+    """`upto`: build only these blocks and what they read. `limit`: rows of lowest hash of each source."""
 
-    upto: str | None = None
+    upto: tuple[str, ...] = ()
     limit: int | None = None
     variant: str | None = None

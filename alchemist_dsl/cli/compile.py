@@ -1,0 +1,181 @@
+"""`alchemist compile`: from a recipe to its plan, as a table for people or as the plan file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from alchemist_runtime.plan import Check, Node, NowNode, Plan
+
+    from alchemist_dsl.project import Compiled
+
+
+@click.command(name="compile")
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the plan to this file.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of what is printed.",
+)
+@click.option(
+    "--portable", is_flag=True, help="Only what is the same on every machine: no actions."
+)
+@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
+@click.option(
+    "--params",
+    type=click.Path(path_type=Path),
+    help="File with values of parameters, TOML or JSON.",
+)
+@click.option("--variant", metavar="NAME", help="A variant of the recipe.")
+@click.option("--upto", metavar="NODE", multiple=True, help="Only this step and what it needs.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N rows of each source.")
+@click.option("--locked", is_flag=True, help="Refuse anything that differs from recipe.lock.")
+def compile_(
+    recipe: Path,
+    output: Path | None,
+    format_: str,
+    portable: bool,
+    sets: tuple[str, ...],
+    params: Path | None,
+    variant: str | None,
+    upto: tuple[str, ...],
+    limit: int | None,
+    locked: bool,
+) -> None:
+    """Print the plan of RECIPE: its steps, what they would cost, what a run would do and why. `-` is standard input."""
+    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code
+
+    made = compiled_or_exit(
+        recipe,
+        sets=sets,
+        params_file=params,
+        variant=variant,
+        upto=upto,
+        limit=limit,
+        locked=locked,
+        here=not portable,
+    )
+    if made.plan is None:
+        sys.exit(exit_code(made))
+    if not locked and limit is None and str(recipe) != "-":
+        from alchemist_dsl.project import add_facts
+
+        add_facts(made)
+    _write(made, made.plan, output, format_)
+    sys.exit(exit_code(made))
+
+
+def _write(made: Compiled, plan: Plan, output: Path | None, format_: str) -> None:
+    from alchemist_runtime.plan import dump
+
+    if output is not None:
+        output.write_text(dump(plan), "utf-8")
+    if format_ == "json":
+        if output is None:
+            click.echo(dump(plan), nl=False)
+        return
+    click.echo(plan_text(made))
+    if output is not None:
+        click.echo(f"\nplan     {output}")
+
+
+def plan_text(made: Compiled, width: int | None = None) -> str:
+    """The plan of a compiled recipe for people."""
+    assert made.plan is not None
+    return "\n".join(plan_lines(made.plan, width or terminal_width()))
+
+
+def terminal_width() -> int:
+    import shutil
+
+    return max(60, min(160, shutil.get_terminal_size((100, 24)).columns))
+
+
+def plan_lines(plan: Plan, width: int) -> list[str]:
+    """Head, table of nodes, totals, checks."""
+    out = [*_head(plan), "", *_table(plan, width), "", *_totals(plan)]
+    if plan.checks:
+        out += ["", *_checks(plan.checks)]
+    return out
+
+
+def _head(plan: Plan) -> list[str]:
+    from alchemist_dsl.explain import short
+
+    name = plan.recipe.get("path", "")
+    facts = [f"plan {short(plan.digest)}", f"seed {plan.seed}"]
+    if plan.variant:
+        facts.insert(0, f"variant {plan.variant}")
+    facts += [f"{p.name} = {p.value} ({p.origin})" for p in plan.params if p.origin != "default"]
+    title = f"{plan.title}\n" if plan.title else ""
+    return [f"{title}{name} · {' · '.join(facts)}"]
+
+
+def _table(plan: Plan, width: int) -> list[str]:
+    from alchemist_dsl.cli.summary import grid
+
+    doing = {n.id: n for n in plan.now.nodes} if plan.now else {}
+    rows = [_row(n, doing.get(n.id)) for n in plan.nodes]
+    return grid(
+        ("step", "kind", "rows", "calls", "cost", "action", "why"), rows, width, right={2, 3, 4}
+    )
+
+
+def _row(node: Node, doing: NowNode | None) -> tuple[str, ...]:
+    from alchemist_dsl.explain import count, dollars, reason
+
+    why = "; ".join(reason(r) for r in doing.reasons) if doing else ""
+    action = doing.action if doing else ""
+    if action == "skip":
+        why = (
+            "not needed: what reads it is there"
+            if node.runnable
+            else "this version does not run it"
+        )
+    e = node.estimate
+    return (
+        node.id, node.kind, count(e.get("rows")), count(e.get("calls")), dollars(e.get("usd")), action, why,
+    )  # fmt: skip
+
+
+def _totals(plan: Plan) -> list[str]:
+    from alchemist_dsl.explain import count, dollars_range
+
+    calls, usd = plan.totals.get("calls"), plan.totals.get("usd")
+    out = []
+    if plan.now is not None:
+        counted = [
+            (a, sum(n.action == a for n in plan.now.nodes))
+            for a in ("build", "extend", "reuse", "skip")
+        ]
+        out.append("now      " + ", ".join(f"{n} {a}" for a, n in counted if n))
+    if usd is not None and calls is not None:
+        out.append(f"in all   {count(calls)} teacher calls, {dollars_range(usd)} from scratch")
+    if any(e.basis == "declared" for n in plan.nodes for e in n.estimate.values()):
+        out.append(
+            "~ and ≤ are estimates; a token counts as 4 characters until a run has measured it"
+        )
+    return out
+
+
+def _checks(checks: list[Check]) -> list[str]:
+    from alchemist_dsl.cli.summary import grid
+
+    rows = [
+        (c.id, c.verdict if c.verdict != "unknown" else "open", c.text, c.value or "")
+        for c in checks
+    ]
+    return grid(("check", "verdict", "promise", "expected"), rows, terminal_width(), right=set())

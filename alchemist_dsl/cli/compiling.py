@@ -1,0 +1,105 @@
+"""What commands that compile a recipe share: messages for what cannot even be opened, and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from alchemist_runtime.plan import Plan
+
+    from alchemist_dsl.project import Compiled
+
+#: Problems of the world, not of the recipe: they exit with 3.
+_WORLD: Final = frozenset({"A306", "A309", "A702", "A708", "A902"})
+
+
+def compiled_or_exit(recipe: Path, **options: Any) -> Compiled:
+    """Compile and print the diagnostics; exits where there is no such recipe or an option cannot be read."""
+    from alchemist_runtime.errors import USAGE
+
+    from alchemist_dsl.cli.output import show
+    from alchemist_dsl.project import ParamsError, compile_recipe
+
+    try:
+        made = compile_recipe(recipe, **options)
+    except ParamsError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(USAGE)
+    except OSError as error:
+        click.echo(f"error: {_unopened(recipe, error)}", err=True)
+        sys.exit(USAGE)
+    show(made.diagnostics, made.sources)
+    return made
+
+
+def _unopened(recipe: Path, error: OSError) -> str:
+    from difflib import get_close_matches
+
+    if not isinstance(error, FileNotFoundError):
+        return f"`{recipe}` cannot be opened: {error.strerror}"
+    names = sorted(p.name for p in recipe.parent.glob("*.recipe"))
+    near = get_close_matches(recipe.name, names, 1)
+    help_ = f"; did you mean `{recipe.parent / near[0]}`?" if near else ""
+    return f"there is no recipe `{recipe}`{help_}"
+
+
+def exit_code(made: Compiled) -> int:
+    """0 fine; 1 the recipe is wrong or a check says no; 3 something could not be evaluated."""
+    from alchemist_runtime.errors import NOT_CARRIED_OUT, OK, SAID_NO
+
+    from alchemist_dsl.compiler import severity
+
+    codes = {d.code for d in made.diagnostics if severity(d) == "error"}
+    if not codes:
+        return OK
+    return NOT_CARRIED_OUT if codes <= _WORLD else SAID_NO
+
+
+def plan_or_exit(path: Path) -> Plan:
+    """A plan file; exits with a message where it is none, or one of a newer format."""
+    import json
+
+    from alchemist_runtime.errors import NOT_CARRIED_OUT, USAGE
+    from alchemist_runtime.plan import PLAN_FORMAT, Plan
+    from pydantic import ValidationError
+
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        major = str(data["plan_format"]).partition(".")[0]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        click.echo(f"error: `{path}` is no plan: {' '.join(str(error).split())}", err=True)
+        sys.exit(USAGE)
+    if major != PLAN_FORMAT.partition(".")[0]:
+        _too_new(path, str(data["plan_format"]))
+        sys.exit(NOT_CARRIED_OUT)
+    try:
+        return Plan.model_validate(data)
+    except ValidationError as error:
+        click.echo(f"error: `{path}` is no plan: {error.errors()[0]['msg']}", err=True)
+        sys.exit(USAGE)
+
+
+def _too_new(path: Path, found: str) -> None:
+    from alchemist_runtime.plan import PLAN_FORMAT
+
+    click.echo(
+        f"error[A904 plan-version]: `{path}` has plan format {found}, this program reads {PLAN_FORMAT}\n"
+        "help: update this program, or compile the recipe again",
+        err=True,
+    )
+
+
+def is_plan(path: Path) -> bool:
+    return path.suffix == ".json"
+
+
+def only_recipe(folder: Path) -> Path | None:
+    """The one recipe of a folder, None where there are none or several."""
+    found: Iterable[Path] = sorted(folder.glob("*.recipe"))
+    names = list(found)
+    return names[0] if len(names) == 1 else None

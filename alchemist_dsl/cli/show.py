@@ -1,0 +1,184 @@
+"""`alchemist show`: a plan, or one step of it: what it does, what it reads, its columns, and where its result lies."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from alchemist_runtime.plan import Node, Plan
+
+    from alchemist_dsl.project import Project
+
+
+@click.command()
+@click.argument("plan", metavar="PLAN|RECIPE", type=click.Path(path_type=Path))
+@click.argument("node", required=False)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of what is printed.",
+)
+@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
+@click.option("--variant", metavar="NAME", help="A variant of the recipe.")
+def show(
+    plan: Path, node: str | None, format_: str, sets: tuple[str, ...], variant: str | None
+) -> None:
+    """Show the plan in PLAN, or of RECIPE; with NODE, everything about that step."""
+    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, is_plan, plan_or_exit
+    from alchemist_dsl.project import project_of
+
+    if is_plan(plan):
+        found = plan_or_exit(plan)
+    else:
+        made = compiled_or_exit(plan, sets=sets, variant=variant)
+        if made.plan is None:
+            sys.exit(exit_code(made))
+        found = made.plan
+    _print(found, node, format_, project_of(plan))
+
+
+def _print(plan: Plan, node: str | None, format_: str, project: Project) -> None:
+    from alchemist_runtime.plan import dump
+
+    from alchemist_dsl.cli.compile import plan_lines, terminal_width
+
+    if node is None:
+        text = (
+            dump(plan).rstrip("\n")
+            if format_ == "json"
+            else "\n".join(plan_lines(plan, terminal_width()))
+        )
+        click.echo(text)
+        return
+    shown = find_node(plan, node)
+    if format_ == "json":
+        click.echo(shown.model_dump_json(indent=2, exclude_none=True))
+    else:
+        click.echo("\n".join(node_lines(shown, plan, project)))
+
+
+def find_node(plan: Plan, name: str) -> Node:
+    """The node of this name; exits with near names where there is none."""
+    from difflib import get_close_matches
+
+    from alchemist_runtime.errors import USAGE
+
+    names = [n.id for n in plan.nodes]
+    if name in names:
+        return plan.node(name)
+    near = get_close_matches(name, names, 1, 0.5)
+    help_ = (
+        f"did you mean `{near[0]}`?" if near else "its steps: " + ", ".join(f"`{n}`" for n in names)
+    )
+    click.echo(f"error[A912 no-such-node]: the plan has no step `{name}`\nhelp: {help_}", err=True)
+    sys.exit(USAGE)
+
+
+def node_lines(node: Node, plan: Plan, project: Project) -> list[str]:
+    """A node for people, one fact a line."""
+    out = [f"{node.kind} {node.id} · {node.at.file}:{node.at.line}"]
+    out += [f"  {line}" for line in (node.doc or "").splitlines()]
+    out += ["", *_reads(node), *_spec(node, plan), "", *_columns(node)]
+    out += ["", *_figures(node), *_now(node, plan), *_stored(node, project)]
+    return out
+
+
+def _reads(node: Node) -> Iterator[str]:
+    for edge in node.inputs:
+        port = "" if edge.port == "rows" else f".{edge.port}"
+        origin = f".{edge.origin}" if edge.origin else ""
+        yield f"reads    {edge.node}{port}{origin} ({edge.role})"
+
+
+def _spec(node: Node, plan: Plan) -> Iterator[str]:
+    """What differs from nothing in the spec, in words."""
+    from alchemist_dsl.explain import expression
+
+    data = node.spec.model_dump(exclude_defaults=True, exclude={"kind", "rules", "sets"})
+    for name, value in data.items():
+        if value not in (None, [], {}):
+            yield f"{name:<8} {_words(value)}"
+    for s in getattr(node.spec, "sets", []):
+        yield f"set      {s.column} = {expression(s.expr)}"
+    for rule in getattr(node.spec, "rules", []):
+        named = "" if rule.name == rule.text else f" as {rule.name}"
+        yield f"rule     {rule.verb} {rule.text}{named}"
+    for digest in _texts(node, plan):
+        yield f"text     {digest[3:15]}"
+        yield from (f"  | {line}" for line in plan.texts[digest].splitlines())
+
+
+def _texts(node: Node, plan: Plan) -> list[str]:
+    from alchemist_runtime.plan import TeacherStepSpec
+
+    spec = node.spec
+    if isinstance(spec, TeacherStepSpec):
+        prompt = plan.prompts[spec.prompt]
+        return [d for d in (prompt.system, prompt.user) if d]
+    named = [getattr(spec, n, None) for n in ("system", "instruction", "response")]
+    return [e[1] for e in named if e and e[0] == "template" and e[1] in plan.texts]
+
+
+def _words(value: Any) -> str:
+    from alchemist_dsl.explain import expression, is_tree, plain
+
+    if is_tree(value):
+        return expression(value)
+    if isinstance(value, list):
+        return ", ".join(_words(v) for v in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_words(v)}" for k, v in value.items() if v not in (None, [], {}))
+    return plain(value)
+
+
+def _columns(node: Node) -> Iterator[str]:
+    for port, columns in node.columns.items():
+        shown = ", ".join(f"{name}: {type_}" for name, type_ in columns.items())
+        yield f".{port:<7} {shown}"
+
+
+def _figures(node: Node) -> Iterator[str]:
+    from alchemist_dsl.explain import count, dollars
+
+    for name, e in node.estimate.items():
+        shown = dollars(e) if name == "usd" else count(e)
+        yield f"{name:<10} {shown} ({e.basis})"
+
+
+def _now(node: Node, plan: Plan) -> Iterator[str]:
+    from alchemist_dsl.explain import reason
+
+    doing = next((n for n in plan.now.nodes if n.id == node.id), None) if plan.now else None
+    if doing is not None:
+        why = "; ".join(reason(r) for r in doing.reasons)
+        yield f"a run would {_VERBS[doing.action]}" + (f": {why}" if why else "")
+
+
+_VERBS = {
+    "reuse": "reuse its result",
+    "build": "build it",
+    "extend": "extend it, keeping every answer that is there",
+    "skip": "leave it alone",
+}
+
+
+def _stored(node: Node, project: Project) -> Iterator[str]:
+    from alchemist_runtime.errors import RunError
+
+    yield f"key      {node.key}"
+    try:
+        manifest = project.store.manifest(node.key)
+    except RunError as error:
+        yield f"result   {error.problem.headline}"
+        return
+    if manifest is not None:
+        yield f"result   {project.relative(manifest.path)}"
+        for port, facts in manifest.data.get("ports", {}).items():
+            yield f"         .{port} {facts.get('rows', 0):,} rows"

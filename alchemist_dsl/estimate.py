@@ -1,0 +1,428 @@
+"""Estimates of every node from scratch: rows, calls, tokens, money, each with its range and its basis.
+
+Measured by the last complete run where `recipe.lock` has figures of the very key; else exact where counts are known;
+else declared (characters / 4); else unknown. No store and no cache is looked at: the figures are the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, Final
+
+from alchemist_runtime.plan import (
+    Edge,
+    Estimate,
+    ExportSpec,
+    FilterSpec,
+    MapSpec,
+    MixtureSpec,
+    Node,
+    Plan,
+    Select,
+    SourceSpec,
+    SuiteSpec,
+    TaskSpec,
+    Teacher,
+    TeacherStepSpec,
+    TrainSpec,
+)
+
+from alchemist_dsl.facts import FileFact, SourceFacts
+from alchemist_dsl.ranges import (
+    NOTHING,
+    UNKNOWN,
+    Range,
+    between,
+    estimate,
+    exactly,
+    part,
+    total,
+    worse,
+)
+
+CHARS_PER_TOKEN: Final = Fraction(4)
+#: Characters that a token may stand for in the texts that are met: what the range of an estimate rests on.
+_FEWEST, _MOST = Fraction(3), Fraction(5)
+
+Measured = Callable[[str], Mapping[str, Any] | None]
+Places = Mapping[str, SourceFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is expected of a node. `ports`: rows by port; `chars`: of one row; `entries`: rows by entry of a mixture."""
+
+    ports: Mapping[str, Range] = field(default_factory=dict)
+    origins: Mapping[str, Range] = field(default_factory=dict)
+    chars: Fraction | None = None
+    calls: Range = NOTHING
+    tokens_in: Range = NOTHING
+    tokens_out: Range = NOTHING
+    usd: Range = NOTHING
+    entries: Mapping[str, Range] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> Range:
+        return self.ports.get("rows", UNKNOWN)
+
+
+def figures(plan: Plan, measured: Measured, places: Places) -> dict[str, Figures]:
+    """Figures of every node of a plan, in its order."""
+    known: dict[str, Figures] = {}
+    for node in plan.nodes:
+        made = _kind(node, known, plan, places)
+        known[node.id] = _with_last_run(made, measured(node.key), plan, node)
+    return known
+
+
+def with_estimates(plan: Plan, known: Mapping[str, Figures]) -> Plan:
+    """The plan with its estimates and totals filled in."""
+    nodes = [n.model_copy(update={"estimate": _estimates(known[n.id], n)}) for n in plan.nodes]
+    totals = {name: estimate(total_of(known, name), whole=name != "usd") for name in _SPENT}
+    return plan.model_copy(update={"nodes": nodes, "totals": totals})
+
+
+_SPENT: Final = ("calls", "tokens_in", "tokens_out", "usd")
+
+
+def total_of(known: Mapping[str, Figures], name: str) -> Range:
+    return total(getattr(f, name) for f in known.values())
+
+
+def _estimates(f: Figures, node: Node) -> dict[str, Estimate]:
+    out = {}
+    if node.kind not in ("evaluate", "measure"):
+        out["rows"] = estimate(f.rows)
+    if isinstance(node.spec, TeacherStepSpec):
+        out |= {name: estimate(getattr(f, name), whole=name != "usd") for name in _SPENT}
+    return out
+
+
+# --- streams ------------------------------------------------------------------------------------------------------------------------
+
+
+def rows_of(known: Mapping[str, Figures], node: str, port: str, origin: str | None) -> Range:
+    """Rows of a stream."""
+    f = known.get(node, Figures())
+    if origin is None:
+        return f.ports.get(port, UNKNOWN)
+    if port == "rows" and origin in f.origins:
+        return f.origins[origin]
+    whole = f.ports.get(port, UNKNOWN)
+    return Range(Fraction(0), None, whole.high, "unknown")
+
+
+def _edge(edge: Edge, known: Mapping[str, Figures]) -> Range:
+    return rows_of(known, edge.node, edge.port, edge.origin)
+
+
+def _roles(node: Node, *roles: str) -> list[Edge]:
+    return [e for e in node.inputs if e.role.partition(".")[0] in roles]
+
+
+def _joined(edges: list[Edge], known: Mapping[str, Figures]) -> Figures:
+    """The rows of several edges together, with their origins and the mean length of a row."""
+    rows = [_edge(e, known) for e in edges]
+    origins: dict[str, Range] = {}
+    for e, r in zip(edges, rows, strict=True):
+        of = {e.origin: r} if e.origin else known[e.node].origins if e.port == "rows" else {}
+        for name, count in of.items():
+            origins[name] = total([origins[name], count]) if name in origins else count
+    return Figures({"rows": total(rows)}, origins, _mean(edges, rows, known))
+
+
+def _mean(edges: list[Edge], rows: list[Range], known: Mapping[str, Figures]) -> Fraction | None:
+    pairs = [
+        (r.value, known[e.node].chars)
+        for e, r in zip(edges, rows, strict=True)
+        if r.value is not None and known[e.node].chars is not None
+    ]
+    weight = sum((n for n, _ in pairs), Fraction(0))
+    if not pairs or len(pairs) < len(edges) or weight == 0:
+        return None
+    return sum((n * c for n, c in pairs if c is not None), Fraction(0)) / weight
+
+
+# --- kinds --------------------------------------------------------------------------------------------------------------------------
+
+
+def _kind(node: Node, known: Mapping[str, Figures], plan: Plan, places: Places) -> Figures:
+    match node.spec:
+        case SourceSpec() | SuiteSpec():
+            return _source(node.spec, places.get(node.id, SourceFacts()))
+        case MapSpec() as spec:
+            read = _joined(_roles(node, "from"), known)
+            return _kept(read, _by_mode(spec.mode, read.rows, selected(read.rows, spec.select)))
+        case FilterSpec() as spec:
+            read = _joined(_roles(node, "from"), known)
+            ruled = any(r.verb != "expect" for r in spec.rules)
+            kept = _up_to(read.rows) if ruled else read.rows
+            out = _kept(read, selected(kept, spec.select))
+            return replace(out, ports={**out.ports, "dropped": _refused(read.rows, ruled)})
+        case TeacherStepSpec() as spec:
+            return _teacher_step(_joined(_roles(node, "from"), known), spec, plan)
+        case TaskSpec() as spec:
+            return _task(node, spec, known)
+        case MixtureSpec() as spec:
+            return _mixture(node, spec, known)
+        case ExportSpec() | TrainSpec():
+            return _joined(_roles(node, "data"), known)
+        case _:
+            return _sieve(_joined(_roles(node, "from"), known))
+
+
+def _sieve(read: Figures) -> Figures:
+    """Dedup and decontaminate: anything up to all of the rows."""
+    out = _kept(read, _up_to(read.rows))
+    return replace(out, ports={**out.ports, "dropped": _refused(read.rows, True)})
+
+
+def _kept(read: Figures, rows: Range) -> Figures:
+    """Rows of a step that keeps or takes some of those it reads; origins shrink alike, known only where all stay."""
+    same = rows == read.rows
+    origins = read.origins if same else {name: _up_to(r) for name, r in read.origins.items()}
+    return Figures({"rows": rows}, origins, read.chars)
+
+
+def _up_to(rows: Range) -> Range:
+    """At most these rows, nobody knows how many before the data is read."""
+    if rows.high is None:
+        return UNKNOWN
+    if rows.high == 0:
+        return rows
+    return Range(Fraction(0), rows.value, rows.high, "declared")
+
+
+def _refused(rows: Range, ruled: bool) -> Range:
+    if not ruled:
+        return NOTHING
+    return UNKNOWN if rows.high is None else between(0, 0, rows.high)
+
+
+def selected(rows: Range, select: Select | None) -> Range:
+    """The rows that `select` chooses."""
+    if select is None:
+        return rows
+    if select.fraction is not None:
+        return part(rows, Fraction(select.fraction))
+    if select.count is not None and not select.per:
+        return rows.at_most(select.count)
+    return _up_to(rows)
+
+
+def _by_mode(mode: str, rows: Range, chosen: Range) -> Range:
+    match mode:
+        case "only":
+            return chosen
+        case "add":
+            return total([rows, chosen])
+        case _:
+            return rows
+
+
+def _source(spec: SourceSpec | SuiteSpec, facts: SourceFacts) -> Figures:
+    rows = _counted(spec, facts.files)
+    limits = [
+        n for n in (getattr(spec, "limit", None), getattr(spec, "run_limit", None)) if n is not None
+    ]
+    for limit in limits:
+        rows = rows.at_most(limit)
+    return Figures({"rows": rows, "dropped": NOTHING}, {spec.name: rows}, _row_chars(facts.files))
+
+
+def _counted(spec: SourceSpec | SuiteSpec, files: tuple[FileFact, ...]) -> Range:
+    if spec.reader.name == "missing":
+        return NOTHING
+    counts = [f.rows for f in files]
+    if not counts or any(c is None for c in counts):
+        return UNKNOWN
+    return exactly(sum(c for c in counts if c is not None))
+
+
+def _row_chars(files: tuple[FileFact, ...]) -> Fraction | None:
+    """Characters of a record, from the size of files that are not compressed."""
+    plain = [f for f in files if f.rows and f.size and f.format in ("jsonl", "json", "csv")]
+    plain = [f for f in plain if not f.path.endswith((".gz", ".zst"))]
+    rows = sum(f.rows or 0 for f in plain)
+    return Fraction(sum(f.size or 0 for f in plain), rows) if rows else None
+
+
+def _task(node: Node, spec: TaskSpec, known: Mapping[str, Figures]) -> Figures:
+    told = _joined(_roles(node, "learn"), known)
+    rows = _up_to(told.rows) if spec.standard or spec.classes else told.rows
+    if spec.sound is not None:
+        rows = rows.times(1 / (1 - Fraction(spec.sound))) if Fraction(spec.sound) < 1 else UNKNOWN
+    return Figures({"rows": selected(rows, spec.select)}, {}, told.chars)
+
+
+# --- teacher steps --------------------------------------------------------------------------------------------------------------------
+
+
+def _teacher_step(read: Figures, spec: TeacherStepSpec, plan: Plan) -> Figures:
+    chosen = selected(read.rows, spec.select)
+    judged = any(r.verb != "expect" for r in spec.rules)
+    most = spec.samples * (1 + (spec.retries_on_reject if judged else 0))
+    answers = chosen.times(spec.samples)
+    calls = replace(answers, high=None if chosen.high is None else chosen.high * most)
+    accepted = _up_to(answers) if judged else answers
+    rows = _by_mode(spec.mode, read.rows, accepted)
+    out = _kept(read, rows)
+    ports = {**out.ports, "dropped": _refused(answers, judged), "trace": accepted}
+    tokens_in, tokens_out = _tokens(read.chars, calls, spec, plan)
+    usd = cost(plan.teachers.get(spec.teacher), tokens_in, tokens_out)
+    return replace(
+        out, ports=ports, calls=calls, tokens_in=tokens_in, tokens_out=tokens_out, usd=usd
+    )
+
+
+def _tokens(
+    chars: Fraction | None, calls: Range, spec: TeacherStepSpec, plan: Plan
+) -> tuple[Range, Range]:
+    """Tokens sent and received: characters / 4 of the templates and of a row; an answer is at most `max_tokens`."""
+    prompt = plan.prompts.get(spec.prompt)
+    asked = (
+        sum(len(plan.texts.get(d or "", "")) for d in (prompt.system, prompt.user)) if prompt else 0
+    )
+    teacher = plan.teachers.get(spec.teacher)
+    most = Fraction((teacher.sampling if teacher else {}).get("max_tokens", 1024))
+    if chars is None:
+        sent = UNKNOWN
+        got = between(1, most / 2, most)
+    else:
+        each = asked + chars
+        sent = between(each / _MOST, each / CHARS_PER_TOKEN, each / _FEWEST)
+        got = between(1, min(most, max(Fraction(16), chars / CHARS_PER_TOKEN)), most)
+    return calls.times(sent), calls.times(got)
+
+
+def cost(teacher: Teacher | None, tokens_in: Range, tokens_out: Range) -> Range:
+    """Dollars of these tokens; unknown where nobody wrote a price."""
+    price = None if teacher is None else teacher.price
+    if price is None:
+        return UNKNOWN
+    if price.free:
+        return NOTHING
+    each = (tokens_in.times(Fraction(price.input)), tokens_out.times(Fraction(price.output)))
+    return total(each)
+
+
+# --- mixtures ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _mixture(node: Node, spec: MixtureSpec, known: Mapping[str, Figures]) -> Figures:
+    """Rows of every entry: what is there, cut to what the entry asks for."""
+    chars = {t.name: known[node.inputs[t.edge].node].chars for t in spec.take}
+    there = {t.name: _edge(node.inputs[t.edge], known) for t in spec.take if not t.missing}
+    sizes = {
+        name: r if spec.unit == "rows" else _in_tokens(r, chars[name]) for name, r in there.items()
+    }
+    wanted = _wanted(spec, sizes)
+    rows = {
+        name: r if spec.unit == "rows" else _in_rows(r, chars[name]) for name, r in wanted.items()
+    }
+    all_chars = [(rows[n].value, chars[n]) for n in rows]
+    weight = sum((v for v, c in all_chars if v is not None and c is not None), Fraction(0))
+    mean = (
+        sum((v * c for v, c in all_chars if v is not None and c is not None), Fraction(0)) / weight
+        if weight and all(v is not None and c is not None for v, c in all_chars)
+        else None
+    )
+    return Figures({"rows": total(rows.values())}, {}, mean, entries=rows)
+
+
+def _in_tokens(rows: Range, chars: Fraction | None) -> Range:
+    if chars is None:
+        return UNKNOWN
+    return rows.times(between(chars / _MOST, chars / CHARS_PER_TOKEN, chars / _FEWEST))
+
+
+def _in_rows(tokens: Range, chars: Fraction | None) -> Range:
+    if chars is None or chars == 0:
+        return UNKNOWN
+    return tokens.times(between(_FEWEST / chars, CHARS_PER_TOKEN / chars, _MOST / chars))
+
+
+def _wanted(spec: MixtureSpec, sizes: Mapping[str, Range]) -> dict[str, Range]:
+    """What each entry gives, in the mixture's unit, by the rules of its amounts."""
+    takes = [t for t in spec.take if t.name in sizes]
+    fixed: dict[str, Range] = {}
+    for t in takes:
+        if t.amount in ("all", "multiplier"):
+            fixed[t.name] = sizes[t.name].times(Fraction(t.value or 1))
+        elif t.amount in ("rows", "tokens"):
+            fixed[t.name] = exactly(Fraction(t.value or 0)) if t.amount == spec.unit else UNKNOWN
+    shares = {t.name: Fraction(t.value or 0) for t in takes if t.amount == "share"}
+    parts = {t.name: Fraction(t.value or 1) for t in takes if t.amount in ("parts", "rest")}
+    whole = _whole(spec, fixed, shares, parts, sizes)
+    out = dict(fixed)
+    out |= {name: whole.times(share) for name, share in shares.items()}
+    left = whole.times(1 - sum(shares.values(), Fraction(0))).minus(total(fixed.values()))
+    weight = sum(parts.values(), Fraction(0))
+    out |= {name: left.times(p / weight) for name, p in parts.items()}
+    return {t.name: out[t.name] for t in takes}
+
+
+def _whole(
+    spec: MixtureSpec,
+    fixed: Mapping[str, Range],
+    shares: Mapping[str, Fraction],
+    parts: Mapping[str, Fraction],
+    sizes: Mapping[str, Range],
+) -> Range:
+    """The size of the mixture: declared, or what the entries that are no shares fix, or the largest without repeats."""
+    if spec.total is not None:
+        return exactly(spec.total)
+    given = sum(shares.values(), Fraction(0))
+    if parts:
+        weight = sum(parts.values(), Fraction(0))
+        bounds = [sizes[n].times(weight / p) for n, p in parts.items() if p]
+        rest = _smallest(bounds)
+        return total([rest, *fixed.values()]).times(1 / (1 - given)) if given < 1 else UNKNOWN
+    if fixed:
+        return total(fixed.values()).times(1 / (1 - given)) if given < 1 else UNKNOWN
+    return _smallest([sizes[n].times(1 / s) for n, s in shares.items() if s])
+
+
+def _smallest(ranges: list[Range]) -> Range:
+    if not ranges or any(not r.known for r in ranges):
+        return UNKNOWN
+    lows, values, highs = zip(*(r.ends() for r in ranges), strict=True)
+    return Range(_min(lows), _min(values), _min(highs), worse(*ranges))
+
+
+def _min(values: tuple[Fraction | None, ...]) -> Fraction | None:
+    known = [v for v in values if v is not None]
+    return min(known) if len(known) == len(values) else None
+
+
+# --- the last run -------------------------------------------------------------------------------------------------------------------------
+
+
+def _with_last_run(
+    made: Figures, fact: Mapping[str, Any] | None, plan: Plan, node: Node
+) -> Figures:
+    """What the last complete run measured, in place of what was expected."""
+    if fact is None:
+        return made
+    ports = dict(made.ports)
+    if isinstance(fact.get("rows"), int):
+        ports["rows"] = _run(fact["rows"])
+    if isinstance(fact.get("dropped"), Mapping):
+        ports["dropped"] = _run(sum(fact["dropped"].values()))
+    if isinstance(fact.get("trace"), int):
+        ports["trace"] = _run(fact["trace"])
+    origins = {name: _run(n) for name, n in fact.get("origins", {}).items()} or made.origins
+    out = replace(made, ports=ports, origins=origins)
+    if isinstance(fact.get("entries"), Mapping):
+        out = replace(out, entries={name: _run(n) for name, n in fact["entries"].items()})
+    if isinstance(fact.get("calls"), int) and isinstance(node.spec, TeacherStepSpec):
+        sent, got = _run(fact.get("tokens_in", 0)), _run(fact.get("tokens_out", 0))
+        usd = cost(plan.teachers.get(node.spec.teacher), sent, got)
+        out = replace(out, calls=_run(fact["calls"]), tokens_in=sent, tokens_out=got, usd=usd)
+    return out
+
+
+def _run(count: int) -> Range:
+    return exactly(count, "last_run")

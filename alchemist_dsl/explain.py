@@ -1,0 +1,304 @@
+"""Reasons, ingredients and expressions in words: what `compile`, `show` and `why` print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, Final
+
+from alchemist_runtime.plan import Estimate, Expr, Reason
+
+from alchemist_dsl.verdicts import money, rounded
+
+_PLAIN: Final[Mapping[str, str]] = {
+    "never_built": "never built",
+    "output_missing": "its result is gone",
+    "output_incomplete": "its result is incomplete",
+    "forced": "asked for",
+    "unknown_history": "nothing is known of an earlier run",
+    "operator_changed": "the step itself works differently now",
+}
+_CHANGED: Final[Mapping[str, str]] = {
+    "template_changed": "the text of {path} changed",
+    "file_changed": "a file changed",
+    "source_revision_changed": "the revision changed",
+    "seed_changed": "the seed changed from {before} to {after}",
+    "operator_changed": "{path} works differently now",
+}
+
+
+def reason(r: Reason) -> str:
+    """A reason in a few words."""
+    if r.code in _PLAIN and r.path is None:
+        return _PLAIN[r.code]
+    if r.code == "output_missing":
+        return f"`{r.path}` does not hold it"
+    if r.code == "input_changed":
+        how = "" if r.before is None and r.after is None else f" ({_from_to(r)})"
+        return f"`{r.path}` changed{how}"
+    if r.code in _CHANGED:
+        return _CHANGED[r.code].format(
+            path=path_words(r.path or ""), before=r.before, after=r.after
+        )
+    return f"{path_words(r.path or '')} {_from_to(r)}"
+
+
+def _from_to(r: Reason) -> str:
+    path = r.path or ""
+    if r.before is None:
+        return f"is new: {value_words(path, r.after)}"
+    if r.after is None:
+        return f"is gone: {value_words(path, r.before)}"
+    return f"{value_words(path, r.before)} -> {value_words(path, r.after)}"
+
+
+# --- ingredients --------------------------------------------------------------------------------------------------------------------
+
+_NAMES: Final[Mapping[str, str]] = {
+    "operator_version": "version of the step",
+    "select.share": "`select`",
+    "select.count": "`select`",
+    "select.where": "`select`",
+    "select.per": "`select … per`",
+    "select.best": "`best`",
+    "rules.order": "order of the rules",
+    "classes.order": "order of the classes",
+    "salt": "salt of its draw and its ids",
+    "source_salt": "salt of its ids",
+    "run_limit": "`--limit`",
+    "version.python": "version of Python",
+}
+_PREFIXES: Final[Mapping[str, str]] = {
+    "attribute": "`{}`",
+    "rule": "rule `{}`",
+    "set": "`set {}`",
+    "class": "class `{}`",
+    "take": "entry `{}`",
+    "teacher": "`{}` of the teacher",
+    "prompt": "`{}` of the prompt",
+    "prompt_input": "input `{}` of the prompt",
+    "version.function": "version of `{}()`",
+    "version": "version of `{}`",
+    "module": "package `{}`",
+    "file": "file {}",
+}
+
+
+def path_words(path: str) -> str:
+    """An ingredient's name for people."""
+    if path in _NAMES:
+        return _NAMES[path]
+    for prefix, words in _PREFIXES.items():
+        if path.startswith(prefix + "."):
+            rest = path.removeprefix(prefix + ".")
+            return words.format(str(int(rest) + 1) if prefix == "file" and rest.isdigit() else rest)
+    return f"`{path}`"
+
+
+def value_words(path: str, value: Any) -> str:
+    """An ingredient's value for people: percents as such, expressions as they would be written, digests short."""
+    found = _parsed(value)
+    name = path.removeprefix("attribute.")
+    if name == "select.share" or name.endswith(".share"):
+        return percent(str(found))
+    if path.startswith("rule.") and isinstance(found, list) and len(found) == 2:
+        return f"{found[0]} {expression(found[1])}"
+    if path.startswith("take.") and isinstance(found, list):
+        return amount(*found[:2])
+    if is_tree(found):
+        return expression(found)
+    if isinstance(found, list) and all(is_tree(f) for f in found):
+        return ", ".join(expression(f) for f in found)
+    if isinstance(found, dict) and "method" in found:
+        args = ", ".join(f"{k} = {plain(v)}" for k, v in found.items() if k != "method")
+        return f"{found['method']}({args})"
+    return plain(found)
+
+
+def _parsed(value: Any) -> Any:
+    """A value of the record; texts of reasons hold what was no text as JSON."""
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def plain(value: Any) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "true" if value else "false"
+        case str() if value.startswith("b2:"):
+            return short(value)
+        case str():
+            return value
+        case list():
+            return ", ".join(plain(v) for v in value)
+        case dict():
+            return ", ".join(f"{k} {plain(v)}" for k, v in value.items() if v is not None)
+        case _:
+            return str(value)
+
+
+def short(digest: str) -> str:
+    """The first digits of a digest."""
+    return digest.removeprefix("b2:")[:12]
+
+
+def percent(text: str) -> str:
+    return f"{rounded(Fraction(text) * 100, 4)}%"
+
+
+def amount(kind: str, value: str | None = None) -> str:
+    """The amount of a mixture's entry as it is written."""
+    match kind:
+        case "share":
+            return percent(value or "0")
+        case "multiplier":
+            return f"{rounded(Fraction(value or 1), 4)}x"
+        case "rows" | "tokens" | "parts":
+            return f"{rounded(Fraction(value or 0), 4)} {kind}"
+        case _:
+            return kind
+
+
+# --- expressions ----------------------------------------------------------------------------------------------------------------------
+
+_HEADS: Final = frozenset(
+    {"lit", "col", "out", "field", "item", "call", "not", "neg", "and", "or", "cmp", "num", "cat", "in", "list", "record",
+     "interval", "template", "total", "ref", "plan"}
+)  # fmt: skip
+
+
+def is_tree(value: Any) -> bool:
+    """Whether a value is an expression tree."""
+    return (
+        isinstance(value, list)
+        and len(value) > 1
+        and isinstance(value[0], str)
+        and value[0] in _HEADS
+    )
+
+
+def expression(e: Expr) -> str:
+    """An expression as it would be written in a recipe."""
+    match e:
+        case ["lit", kind, value]:
+            return _literal(kind, value)
+        case ["col" | "total", name]:
+            return str(name)
+        case ["out", name]:
+            return f"out.{name}"
+        case ["plan", name]:
+            return f"plan.{name}"
+        case ["field", base, name]:
+            return f"{_inner(base)}.{name}"
+        case ["item", base, index]:
+            return f"{_inner(base)}[{expression(index)}]"
+        case ["call", name, args]:
+            return f"{name}({_arguments(args)})"
+        case ["not", inner]:
+            return f"not {_inner(inner)}"
+        case ["neg", inner]:
+            return f"-{_inner(inner)}"
+        case ["and" | "or" as word, parts]:
+            return f" {word} ".join(_inner(p) for p in parts)
+        case ["cmp" | "num", op, a, b]:
+            return f"{_inner(a)} {op} {_inner(b)}"
+        case ["cat", a, b]:
+            return f"{_inner(a)} + {_inner(b)}"
+        case ["in", a, b]:
+            return f"{_inner(a)} in {expression(b)}"
+        case ["interval", low, high]:
+            return f"{expression(low)}..{expression(high)}"
+        case ["list", parts]:
+            return "[" + ", ".join(expression(p) for p in parts) + "]"
+        case ["record", fields]:
+            return "{ " + ", ".join(f"{k} = {expression(v)}" for k, v in fields.items()) + " }"
+        case ["template", digest, names]:
+            return f"template {short(digest)} over {', '.join(names)}"
+        case ["ref", node, port, origin]:
+            return ".".join(
+                [node, *([] if port == "rows" else [port]), *([origin] if origin else [])]
+            )
+        case _:
+            return json.dumps(e, ensure_ascii=False)
+
+
+def _arguments(args: Mapping[str, Expr]) -> str:
+    if len(args) == 1:
+        (only,) = args.values()
+        return ", ".join(map(expression, only[1])) if only[:1] == ["list"] else expression(only)
+    first, *rest = args.items()
+    return ", ".join([expression(first[1]), *(f"{k} = {expression(v)}" for k, v in rest)])
+
+
+def _inner(e: Expr) -> str:
+    """A part in brackets where it would read wrongly without."""
+    text = expression(e)
+    return (
+        f"({text})"
+        if e and e[0] in ("and", "or", "cmp", "num", "cat", "in", "not", "neg")
+        else text
+    )
+
+
+def _literal(kind: str, value: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str() if kind == "percent":
+            return percent(value)
+        case str() if kind == "money":
+            return f"${money(Fraction(value))}"
+        case str() if kind in ("text", "text?"):
+            return json.dumps(value, ensure_ascii=False)
+        case _:
+            return str(value)
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------------------------
+
+
+def count(e: Estimate | None) -> str:
+    """A figure for a table: exact, about, at most, or unknown."""
+    if e is None:
+        return ""
+    if e.value is None:
+        return "?" if e.high is None else f"≤ {_grouped(e.high)}"
+    if e.low == e.value == e.high:
+        return _grouped(e.value)
+    if e.low == "0" and e.value == e.high:
+        return f"≤ {_grouped(e.value)}"
+    return f"~{_grouped(e.value)}"
+
+
+def _grouped(text: str) -> str:
+    return f"{int(text):,}"
+
+
+def dollars(e: Estimate | None) -> str:
+    """Money for a table; an estimate with its range."""
+    if e is None:
+        return ""
+    if e.value is None:
+        return "?" if e.high is None else f"≤ ${money(Fraction(e.high))}"
+    value = money(Fraction(e.value))
+    if e.low == e.high:
+        return "$0" if Fraction(e.value) == 0 else f"${value}"
+    return f"~${value}"
+
+
+def dollars_range(e: Estimate) -> str:
+    """Money in a sentence."""
+    if e.value is None or e.low is None or e.high is None:
+        return "unknown"
+    if e.low == e.high:
+        return dollars(e)
+    return f"about ${money(Fraction(e.value))} (${money(Fraction(e.low))} to ${money(Fraction(e.high))})"

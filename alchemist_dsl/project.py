@@ -1,0 +1,464 @@
+"""The world around a recipe: its project folder, files, library, parameters, lock, store and earlier runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from alchemist_runtime import catalog
+from alchemist_runtime.errors import RunError
+from alchemist_runtime.plan import Node, Plan
+from alchemist_runtime.store import Store, write_atomic
+
+from alchemist_dsl import lock as locks
+from alchemist_dsl.canon import Ingredients
+from alchemist_dsl.check.load import decode
+from alchemist_dsl.check.problems import Problems
+from alchemist_dsl.compiler import Compilation, compile_text, has_errors
+from alchemist_dsl.diagnostics.model import Diagnostic
+from alchemist_dsl.ir import Program
+from alchemist_dsl.lock import Lock, LockError
+from alchemist_dsl.passes import Options
+from alchemist_dsl.resources import FileCache, Resources
+from alchemist_dsl.source import SourceFile, Span
+from alchemist_dsl.state import Finished, Remembered, State
+
+STATE: Final = ".alchemist"
+LOCK: Final = "recipe.lock"
+STD: Final = "std:"
+ENVIRONMENT: Final = "ALCHEMIST_PARAM_"
+STDIN: Final = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A folder with recipes, `recipe.lock` and `.alchemist/`."""
+
+    root: Path
+
+    @property
+    def state(self) -> Path:
+        return self.root / STATE
+
+    @property
+    def lock_file(self) -> Path:
+        return self.root / LOCK
+
+    @property
+    def store(self) -> Store:
+        return Store(self.state)
+
+    def relative(self, path: Path) -> str:
+        """A path as messages and plans show it: from the root, with `/`."""
+        return Path(os.path.relpath(path, self.root)).as_posix()
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes of a recipe of the project, or of the library: `std:NAME`."""
+        file = (
+            library() / f"{path.removeprefix(STD)}.recipe"
+            if path.startswith(STD)
+            else self.root / path
+        )
+        try:
+            return file.read_bytes()
+        except OSError:
+            return None
+
+    def listing(self, folder: str) -> Sequence[str]:
+        """Names beside a file that is not there, for suggestions."""
+        if folder == STD:
+            return sorted(f.stem for f in library().glob("*.recipe"))
+        try:
+            return sorted(p.name for p in (self.root / folder).iterdir())
+        except OSError:
+            return ()
+
+
+def library() -> Path:
+    """The folder of the shipped library: in the package, else in the checkout."""
+    packaged = Path(__file__).parent / "_recipes" / "std"
+    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "recipes" / "std"
+
+
+def project_of(recipe: Path) -> Project:
+    """The project of a recipe: the nearest folder upward with `recipe.lock` or `.git`, else the recipe's own."""
+    folder = recipe.resolve().parent
+    for at in (folder, *folder.parents):
+        if (at / LOCK).exists() or (at / ".git").exists():
+            return Project(at)
+    return Project(folder)
+
+
+# --- parameters -----------------------------------------------------------------------------------------------------------------
+
+
+class ParamsError(ValueError):
+    """`--set` or `--params` cannot be read; the message says why."""
+
+
+def outside_values(
+    sets: Iterable[str] = (),
+    params_file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, tuple[str, str]]:
+    """Values of parameters from outside: name -> (text, where from). A later place wins: file, environment, `--set`.
+
+    Raises ParamsError."""
+    out: dict[str, tuple[str, str]] = {}
+    if params_file is not None:
+        out |= {name: (text, "file") for name, text in _from_file(params_file).items()}
+    known = os.environ if environment is None else environment
+    for variable, text in sorted(known.items()):
+        if variable.startswith(ENVIRONMENT) and variable != ENVIRONMENT:
+            out[variable.removeprefix(ENVIRONMENT).lower()] = (text, "environment")
+    for item in sets:
+        name, equals, text = item.partition("=")
+        if not equals or not name.strip():
+            raise ParamsError(f"`--set {item}` has no value; write `--set NAME=VALUE`")
+        out[name.strip()] = (text.strip(), "set")
+    return out
+
+
+def _from_file(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text("utf-8")
+        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as e:
+        raise ParamsError(f"`{path}` cannot be read: {e.strerror}") from e
+    except ValueError as e:
+        raise ParamsError(f"`{path}` cannot be read: {e}") from e
+    if not isinstance(data, dict):
+        raise ParamsError(f"`{path}` holds no names with values")
+    return {name: _as_written(value) for name, value in data.items()}
+
+
+def _as_written(value: Any) -> str:
+    """A value of TOML or JSON in the recipe's own words: a text stands as it is, so `"5%"` is a percent."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case None:
+            return "null"
+        case list():
+            return "[" + ", ".join(_inner(v) for v in value) + "]"
+        case dict():
+            return "{ " + ", ".join(f"{k} = {_inner(v)}" for k, v in value.items()) + " }"
+        case _:
+            return str(value)
+
+
+def _inner(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else _as_written(value)
+
+
+# --- lock -----------------------------------------------------------------------------------------------------------------------
+
+
+def read_lock(project: Project) -> tuple[Lock, tuple[Diagnostic, ...]]:
+    """The project's lock; an empty one where there is none."""
+    try:
+        return locks.loads(project.lock_file.read_text("utf-8")), ()
+    except FileNotFoundError:
+        return Lock(), ()
+    except (OSError, UnicodeDecodeError, LockError) as e:
+        problem = Diagnostic(
+            "A908",
+            f"`{LOCK}` cannot be read: {e}",
+            Span(LOCK, 0, 0),
+            help="mend it, or take it from git again; deleted, it is made anew",
+        )
+        return Lock(), (problem,)
+
+
+def write_lock(project: Project, lock: Lock) -> bool:
+    """Write the lock where its text changed; returns whether it did."""
+    text = locks.dumps(lock)
+    try:
+        if project.lock_file.read_text("utf-8") == text:
+            return False
+    except (OSError, UnicodeDecodeError):
+        pass
+    write_atomic(project.lock_file, text.encode())
+    return True
+
+
+# --- compiling ------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A recipe with everything that a command may want of it. `sources`: files by path, for messages."""
+
+    plan: Plan | None
+    program: Program | None
+    diagnostics: tuple[Diagnostic, ...]
+    project: Project
+    sources: Mapping[str, SourceFile] = field(default_factory=dict)
+    ingredients: Mapping[str, Ingredients] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
+    resources: Resources | None = None
+
+    @property
+    def root(self) -> Path:
+        return self.project.root
+
+    @property
+    def state_dir(self) -> Path:
+        return self.project.state
+
+    def shown(self, path: Path) -> str:
+        """A path as a person in the current folder would write it."""
+        return os.path.relpath(path)
+
+    def after_run(self, result: object = None) -> None:
+        """After a complete run: facts and figures go into the lock. A run with a limit leaves no trace there."""
+        limited = self.plan is not None and any(
+            getattr(n.spec, "run_limit", None) for n in self.plan.nodes
+        )
+        if not limited:
+            record_figures(self)
+
+
+def compile_recipe(
+    path: str | Path,
+    *,
+    sets: Iterable[str] = (),
+    params_file: Path | None = None,
+    variant: str | None = None,
+    limit: int | None = None,
+    upto: Iterable[str] | None = None,
+    locked: bool = False,
+    forced: Iterable[str] = (),
+    here: bool = True,
+) -> Compiled:
+    """Compile a recipe of the file system; `-` is standard input. `here`: say also what a run on this machine would do.
+
+    Raises FileNotFoundError for the recipe itself, ParamsError for `--set` and `--params`."""
+    project, shown, data = _open(path)
+    file, problems = _decoded(data, shown)
+    lock, more = read_lock(project)
+    problems += more
+    cache = FileCache(project.state / "files", again=locked)
+    resources = Resources(project.root, lock, cache, std=library())
+    made = compile_text(
+        file,
+        project.read,
+        listing=project.listing,
+        find=catalog.find,
+        facts=resources,
+        outside=outside_values(sets, params_file),
+        options=Options(upto=tuple(upto or ()), limit=limit, variant=variant),
+        state=lambda plan: read_state(project, plan, forced) if here else None,
+    )
+    cache.save()
+    if locked:
+        problems += tuple(_moved_facts(resources, shown))
+    return _compiled(made, problems, project, lock, resources)
+
+
+def _open(path: str | Path) -> tuple[Project, str, bytes]:
+    if str(path) == STDIN:
+        return project_of(Path.cwd() / "-"), "-", sys.stdin.buffer.read()
+    file = Path(path)
+    project = project_of(file)
+    return project, project.relative(file.resolve()), file.read_bytes()
+
+
+def _decoded(data: bytes, shown: str) -> tuple[SourceFile, tuple[Diagnostic, ...]]:
+    found = Problems()
+    return decode(data, shown, found), found.sorted(shown)
+
+
+def _compiled(
+    made: Compilation,
+    problems: tuple[Diagnostic, ...],
+    project: Project,
+    lock: Lock,
+    resources: Resources,
+) -> Compiled:
+    wrong = has_errors(problems)
+    return Compiled(
+        plan=None if wrong else made.plan,
+        program=made.program,
+        diagnostics=(*problems, *made.diagnostics),
+        project=project,
+        sources=made.sources,
+        ingredients=made.ingredients,
+        lock=lock,
+        resources=resources,
+    )
+
+
+def _moved_facts(resources: Resources, shown: str) -> Iterable[Diagnostic]:
+    """What `--locked` refuses: facts that the lock does not know, or knows otherwise."""
+    at = Span(shown, 0, 0)
+    for section, facts in (*resources.changed.items(), *resources.added.items()):
+        for name in facts:
+            known = resources.lock.fact(section, name) is not None
+            what = "differs from" if known else "is not in"
+            yield Diagnostic(
+                "A908",
+                f"`{name}` {what} {LOCK}",
+                at,
+                help="run without `--locked`, look at the change of the lock, and commit it",
+            )
+
+
+def add_facts(compiled: Compiled, *, changed: bool = False) -> Lock:
+    """Write facts that the lock did not know; after a complete run also those that changed. Returns the lock as it is now."""
+    lock = compiled.lock
+    if compiled.resources is not None:
+        for section, facts in compiled.resources.added.items():
+            lock = lock.with_facts(section, facts)
+        if changed:
+            for section, facts in compiled.resources.changed.items():
+                lock = lock.with_facts(section, facts)
+    if lock is not compiled.lock:
+        write_lock(compiled.project, lock)
+    return lock
+
+
+# --- figures of a run -------------------------------------------------------------------------------------------------------------
+
+
+def record_figures(compiled: Compiled) -> Compiled:
+    """After a complete run: write changed facts and what every step measured into the lock, and estimate anew from it."""
+    if compiled.plan is None:
+        return compiled
+    lock = add_facts(compiled, changed=True)
+    lock = with_measured(lock, compiled.plan, compiled.project.store)
+    write_lock(compiled.project, lock)
+    return replace(compiled, lock=lock)
+
+
+def with_measured(lock: Lock, plan: Plan, store: Store) -> Lock:
+    """The lock with the figures of every finished step of a plan; figures of other keys of the same steps go."""
+    facts = {n.key: measured(n, store) for n in plan.nodes}
+    known = {key: fact for key, fact in facts.items() if fact is not None}
+    names = {n.id for n in plan.nodes if n.key in known}
+    section = lock.sections.get(locks.MEASURED, {})
+    recipe = plan.recipe.get("path")
+    old = frozenset(
+        k for k, f in section.items() if f.get("node") in names and f.get("recipe") == recipe and k not in known
+        and f.get("variant") == plan.variant
+    )  # fmt: skip
+    marked: dict[str, dict[str, Any]] = {
+        k: {**f, "recipe": recipe, **({"variant": plan.variant} if plan.variant else {})}
+        for k, f in known.items()
+    }
+    return lock.without(locks.MEASURED, old).with_facts(locks.MEASURED, marked)
+
+
+def measured(node: Node, store: Store) -> dict[str, Any] | None:
+    """Figures of a finished step as the lock keeps them."""
+    try:
+        manifest = store.manifest(node.key)
+    except RunError:
+        return None
+    if manifest is None:
+        return None
+    ports, figures = manifest.data.get("ports", {}), manifest.figures
+    out: dict[str, Any] = {"node": node.id}
+    if "rows" in ports:
+        out |= {"rows": ports["rows"]["rows"], "origins": dict(ports["rows"].get("per_origin", {}))}
+    if "trace" in ports:
+        out["trace"] = ports["trace"]["rows"]
+    if isinstance(figures.get("dropped"), Mapping):
+        out["dropped"] = dict(figures["dropped"])
+    if isinstance(figures.get("entries"), list):
+        out["entries"] = {e["name"]: e["rows"] for e in figures["entries"]}
+    if "calls_new" in figures or "calls" in figures:
+        both = figures.get("calls_new", 0) + figures.get("calls_cached", 0)
+        out["calls"] = figures.get("calls", both)
+        out |= {
+            k: figures[k] for k in ("tokens_in", "tokens_out") if isinstance(figures.get(k), int)
+        }
+    return out
+
+
+# --- state ------------------------------------------------------------------------------------------------------------------------
+
+
+def read_state(project: Project, plan: Plan, forced: Iterable[str] = ()) -> State:
+    """What the store and the records of earlier runs say of a plan's nodes."""
+    store = project.store
+    stored = {n.key: _stored(store, n.key) for n in plan.nodes}
+    moved = (
+        n.id
+        for n in plan.nodes
+        if n.kind == "export" and stored[n.key] and not _in_place(project, n)
+    )
+    records = read_runs(project)
+    last = last_records(records, plan)
+    return State(
+        stored={key: found for key, found in stored.items() if found is not None},
+        last=last,
+        moved=frozenset(moved),
+        forced=frozenset(forced),
+        run=next(
+            (r["run"] for r in reversed(records) if r.get("recipe") == plan.recipe.get("path")),
+            None,
+        ),
+    )
+
+
+def _stored(store: Store, key: str) -> Finished | None:
+    try:
+        if store.manifest(key) is not None:
+            return "complete"
+    except RunError:
+        return "incomplete"
+    path = store.path(key)
+    return "incomplete" if path.exists() or path.with_suffix(".tmp").exists() else None
+
+
+def _in_place(project: Project, node: Node) -> bool:
+    """Whether an export still lies where it was put: its marker names this key."""
+    from alchemist_runtime.engine.placed import MARKER
+
+    path = getattr(node.spec, "path", None)
+    if path is None:
+        return True
+    try:
+        return bool(json.loads((project.root / path / MARKER).read_bytes()).get("key") == node.key)
+    except (OSError, ValueError):
+        return False
+
+
+def read_runs(project: Project) -> list[dict[str, Any]]:
+    """Records of earlier runs, oldest first. A line that a crash cut off is left out."""
+    try:
+        lines = (project.state / "runs.jsonl").read_bytes().splitlines()
+    except OSError:
+        return []
+    return [record for record in map(_record, lines) if record is not None]
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("nodes"), dict) else None
+
+
+def last_records(records: list[dict[str, Any]], plan: Plan) -> dict[str, Remembered]:
+    """The newest record of every node of a plan, of the same variant where there is one."""
+    wanted = {n.id for n in plan.nodes}
+    out: dict[str, Remembered] = {}
+    same = [r for r in records if r.get("recipe") == plan.recipe.get("path")]
+    for record in sorted(same, key=lambda r: r.get("variant") == plan.variant):
+        for name, node in record["nodes"].items():
+            if name in wanted and node.get("action") != "not run":
+                out[name] = Remembered(
+                    record.get("run", ""), node.get("key", ""), node.get("ingredients", {})
+                )
+    return out
