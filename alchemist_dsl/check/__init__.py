@@ -1,0 +1,134 @@
+"""From the syntax tree to the checked program: names, types and units, columns along the graph, and the rules of the house."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from alchemist_dsl import ir
+from alchemist_dsl.check import (
+    graph,
+    inherit,
+    mixture,
+    params,
+    policy,
+    prompts,
+    sinks,
+    sources,
+    steps,
+    tasks,
+    teaching,
+    variants,
+)
+from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.load import Loader
+from alchemist_dsl.check.problems import Problems
+from alchemist_dsl.check.world import Columns, World
+from alchemist_dsl.diagnostics.model import Diagnostic
+from alchemist_dsl.source import SourceFile
+
+_NOTHING: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({})
+
+_BUILDERS: Final[dict[str, Callable[[Building], None]]] = {
+    "recipe": Building.rest,
+    "schema": sources.schema,
+    "source": sources.source,
+    "suite": sources.suite,
+    "teacher": prompts.teacher,
+    "prompt": prompts.prompt,
+    "map": steps.map_,
+    "filter": steps.filter_,
+    "dedup": steps.dedup,
+    "decontaminate": steps.decontaminate,
+    "relabel": teaching.relabel,
+    "generate": teaching.generate,
+    "task": tasks.task,
+    "mixture": mixture.mixture,
+    "export": sinks.export,
+    "train": sinks.train,
+    "evaluate": sinks.evaluate,
+    "measure": sinks.measure,
+    "check": sinks.check,
+    "test": sinks.test,
+    "variant": sinks.variant,
+    "moved": sinks.moved,
+}
+#: Kinds that others need without naming them, so they come first.
+_FIRST: Final = ("schema", "recipe")
+
+
+def check(
+    file: SourceFile,
+    read: Callable[[str], bytes | None],
+    *,
+    root: str = "",
+    sets: Mapping[str, tuple[str, str]] = _NOTHING,
+    variant: str | None = None,
+    columns: Columns | None = None,
+    listing: Callable[[str], Sequence[str]] | None = None,
+) -> tuple[ir.Program | None, tuple[Diagnostic, ...]]:
+    """Check a recipe with everything that it imports. Pure: files come through `read`.
+
+    `read(path)`: bytes of a file of the project by its path from there, or of `std:NAME`; None if there is none.
+    `root`: the recipe's folder, where `file.path` does not say it. `sets`: values of parameters from outside, name ->
+    (text, "set" | "file" | "environment"). `columns`: columns of the records of a source or suite, None where unknown.
+    `listing(folder)`: names of the files of a folder, for suggestions only.
+    """
+    problems = Problems()
+    loader = Loader(read, listing or (lambda folder: ()), root, problems)
+    scope = loader.load_root(file)
+    world = World(problems, loader, scope, columns or (lambda block: None))
+    values = _declare(world, sets, variant)
+    inherit.resolve(world)
+    graph.arrange(world)
+    _build(world)
+    graph.unused(world)
+    policy.apply(world)
+    return _program(world, file, values, variant), problems.sorted(file.path)
+
+
+def _declare(
+    world: World, sets: Mapping[str, tuple[str, str]], variant: str | None
+) -> dict[str, ir.ParamValue]:
+    """Collect declarations, apply the variant, and give parameters their values."""
+    variants.apply(world, variant)
+    values = params.resolve(world, sets)
+    tasks.standard_bases(world)
+    for scope in world.loader.scopes.values():
+        for decl in scope.all():
+            world.decls[decl.key] = decl
+    return values
+
+
+def _build(world: World) -> None:
+    first = [k for kind in _FIRST for k, d in world.decls.items() if d.kind == kind]
+    last = [k for k in world.order if world.decls[k].kind == "test"]
+    for key in dict.fromkeys(
+        [*first, *(k for k in world.order if world.decls[k].kind != "test"), *last]
+    ):
+        b = Building(world.decls[key], world)
+        b.unknown_attributes()
+        _BUILDERS[b.decl.kind](b)
+        world.blocks[key] = b.finish()
+
+
+def _program(
+    world: World, file: SourceFile, values: dict[str, ir.ParamValue], variant: str | None
+) -> ir.Program:
+    policy.unused_imports(world)
+    return ir.Program(
+        file=file,
+        files=dict(world.loader.files),
+        edition=world.scope.edition,
+        imports=tuple(world.loader.imports),
+        params=values,
+        blocks={key: world.blocks[key] for key in world.decls},
+        schemas={
+            key: ir.RowSchema(dict(stream.columns), stream.open)
+            for key, stream in world.streams.items()
+        },
+        texts=dict(sorted(world.texts.items())),
+        variants=variants.names(world),
+        variant=variant,
+    )

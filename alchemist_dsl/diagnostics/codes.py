@@ -65,6 +65,7 @@ CODES: Final[dict[str, Code]] = {
     "A119": Code("unknown-function", "error", "There is no function of this name."),
     "A120": Code("unknown-method", "error", "There is no method of this name for this attribute."),
     "A121": Code("bad-moved", "error", "A `moved` block names blocks that do not fit."),
+    "A122": Code("several-runs", "error", "`any(…)` stands for several runs, and one must be named."),
     "A201": Code("wrong-type", "error", "A value has another type than the attribute takes."),
     "A202": Code("wrong-unit", "error", "A value has another unit than the attribute takes."),
     "A203": Code("percent-out-of-range", "error", "A share lies outside 0% to 100%."),
@@ -80,6 +81,7 @@ CODES: Final[dict[str, Code]] = {
     "A211": Code("not-a-condition", "error", "A rule needs a condition."),
     "A212": Code("param-without-value", "error", "A parameter without default got no value."),
     "A213": Code("unknown-choice", "error", "The attribute does not know this choice."),
+    "A215": Code("never-true", "error", "An expectation can never hold."),
     "A301": Code(
         "source-place",
         "error",

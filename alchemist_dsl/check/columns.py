@@ -1,0 +1,232 @@
+"""What `set` and rules do to the columns of a row, and the types that fields may declare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from alchemist_runtime.rows import IDENTITY, MESSAGES, optional, required
+
+from alchemist_dsl import ir
+from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.expressions import Env, condition, expression
+from alchemist_dsl.check.names import Found, find
+from alchemist_dsl.check.params import unknown_type
+from alchemist_dsl.check.scope import Placed, Scope
+from alchemist_dsl.check.types import ANY, NULL, bounded, family, fits, join, noun, record
+from alchemist_dsl.check.world import World
+from alchemist_dsl.diagnostics.model import Edit
+from alchemist_dsl.syntax import ast
+
+#: What a conversation gives.
+TURNS: Final[dict[str, str]] = {
+    "system": "text?",
+    "instruction": "text",
+    "response": "text",
+    "history": "messages?",
+}
+#: Columns whose type the language fixes.
+FIXED: Final[dict[str, str]] = {
+    **{n: required(t) for n, t in TURNS.items()},
+    "messages": "messages",
+    "lang": "text",
+    "tools": "json",
+    "template_args": "json",
+}
+
+
+def read_sets(b: Building, env: Env) -> tuple[tuple[ir.SetV, ...], dict[str, str]]:
+    """The assignments of a block, and the types that they give to columns (unknown where they are wrong)."""
+    made: list[ir.SetV] = []
+    types: dict[str, str] = {}
+    for name, placed in b.body.sets.items():
+        statement = placed.stmt
+        span = statement.path[-1].span
+        if name in IDENTITY or name.startswith("_"):
+            b.error(
+                "A511",
+                f"`{name}` carries the identity of the row and cannot be set",
+                span,
+                note="lineage rests on it",
+            )
+            continue
+        if statement.per is not None:
+            b.error("A111", "`set` takes no `per`", statement.per.span)
+        expr = expression(
+            statement.value, b.env_in(placed.scope) if env is b.env else _in(env, placed.scope)
+        )
+        if expr is None:
+            b.ok = False
+            types[name] = FIXED.get(name, ANY)
+            continue
+        if not _fits_column(b, name, expr, statement):
+            types[name] = FIXED[name]
+            continue
+        type_ = expr.type if expr.type != NULL else optional(FIXED.get(name, "text"))
+        types[name] = bounded(type_)
+        made.append(ir.SetV(name, expr, span))
+    return tuple(made), types
+
+
+def _in(env: Env, scope: Scope) -> Env:
+    from dataclasses import replace
+
+    return env if scope is env.scope else replace(env, scope=scope)
+
+
+def _fits_column(b: Building, name: str, expr: ir.ExprV, statement: ast.Assign) -> bool:
+    wanted = FIXED.get(name)
+    if wanted is None or fits(expr.type, wanted) or wanted == "json":
+        return True
+    help_, edit = None, None
+    if family(wanted) == "text" and family(expr.type) != "list":
+        help_, edit = f"write `text({expr.text})`", Edit(expr.span, f"text({expr.text})")
+    elif wanted == "messages":
+        help_, edit = f"write `turns({expr.text})`", Edit(expr.span, f"turns({expr.text})")
+    b.error("A504", f"`{name}` is {noun(wanted)}, but this is {noun(expr.type)}", statement.value.span, help=help_, edit=edit)  # fmt: skip
+    return False
+
+
+def with_sets(
+    columns: Mapping[str, str], types: Mapping[str, str], *, partly: bool = False
+) -> dict[str, str]:
+    """The columns after assignments. `partly`: some rows stay as they were."""
+    out = dict(columns)
+    flat = dict(types)
+    if MESSAGES in flat:
+        del flat[MESSAGES]
+        for name, type_ in TURNS.items():
+            flat.setdefault(name, type_)
+    for name, type_ in flat.items():
+        if not partly:
+            out[name] = type_
+        elif name in out:
+            out[name] = join(out[name], type_) or ANY
+        else:
+            out[name] = optional(type_) if type_ != ANY else ANY
+    return out
+
+
+def read_rules(b: Building, env: Env, totals: Env) -> tuple[ir.RuleV, ...]:
+    """The rules of a block in order. `expect` speaks of the block's own totals, the others of a row."""
+    made: list[ir.RuleV] = []
+    names: dict[str, None] = {}
+    for placed in b.body.rules:
+        rule = placed.stmt
+        text = b.world.slice(rule.condition.span)
+        name = rule.name.name if rule.name is not None else text
+        if rule.verb != "expect" and name in names:
+            b.error(
+                "A105",
+                f"two rules of {b.title} are the same",
+                rule.condition.span,
+                help="delete one",
+            )
+            continue
+        names[name] = None
+        base = totals if rule.verb == "expect" else env
+        expr = condition(rule.condition, _in(base, placed.scope), f"`{rule.verb}`")
+        if expr is None:
+            b.ok = False
+            continue
+        if rule.verb == "expect":
+            never_true(b, expr)
+        made.append(ir.RuleV(rule.verb, name, expr, text, rule.span))
+    return tuple(made)
+
+
+def rule_names(b: Building) -> tuple[str, ...]:
+    """Names under which the rules of a block count rows."""
+    found = []
+    for placed in b.body.rules:
+        rule = placed.stmt
+        if rule.verb != "expect":
+            found.append(rule.name.name if rule.name else b.world.slice(rule.condition.span))
+    return tuple(found)
+
+
+_SHARES: Final = frozenset({"share", "drop_share"})
+
+
+def never_true(b: Building, expr: ir.ExprV) -> None:
+    """Report an expectation that no run can meet: fewer than no rows, more than all of them."""
+    tree = expr.tree
+    if (
+        tree[0] != "cmp"
+        or tree[3][0] != "lit"
+        or tree[3][1] not in ("int", "real", "percent", "money")
+    ):
+        return
+    from fractions import Fraction
+
+    limit = Fraction(str(tree[3][2]))
+    low, high = Fraction(0), None
+    counted = tree[2]
+    if counted[0] == "call" and counted[1] in _SHARES:
+        high = Fraction(1)
+    elif counted[0] not in ("total", "plan") and not (counted[0] == "call" and counted[1] in ("rows", "tokens", "calls", "cost", "chars", "words", "lines")):  # fmt: skip
+        return
+    op = tree[1]
+    never = (
+        (op == "<" and limit <= low)
+        or (op == "<=" and limit < low)
+        or (op == "==" and (limit < low or (high is not None and limit > high)))
+        or (high is not None and ((op == ">" and limit >= high) or (op == ">=" and limit > high)))
+    )
+    if never:
+        bounds = "lies between 0% and 100%" if high is not None else "is never below 0"
+        b.error(
+            "A215",
+            f"this can never be true: `{expr.text}`",
+            expr.span,
+            note=f"the left side {bounds}",
+        )
+
+
+# --- declared fields -----------------------------------------------------------------------------------------------------------
+
+_COLUMN_TYPES: Final = frozenset(["text", "int", "real", "bool", "prob", "percent", "money", "json", "messages", "id"])
+
+
+def read_fields(
+    entries: Mapping[str, Placed[ast.FieldDecl]] | Mapping[str, object], b: Building
+) -> tuple[ir.FieldV, ...]:
+    """Typed fields of a schema or a prompt."""
+    made = []
+    for name, placed in entries.items():
+        if not isinstance(placed, Placed) or not isinstance(placed.stmt, ast.FieldDecl):
+            continue
+        statement = placed.stmt
+        if statement.default is not None:
+            b.error("A118", "fields have no defaults in this version", statement.default.span)
+        type_ = column_type_of(statement.type, placed.scope, b.world)
+        if type_ is None:
+            unknown_type(statement.type, b.world.problems, (*sorted(_COLUMN_TYPES), "list", "enum"))
+            b.ok = False
+            type_ = ANY
+        made.append(ir.FieldV(name, type_, statement.name.span))
+    return tuple(made)
+
+
+def column_type_of(type_: ast.TypeExpr, scope: Scope, world: World) -> str | None:
+    """The column type that a declared type means; None where nothing is called so."""
+    if type_.base in _COLUMN_TYPES or type_.base == "enum":
+        return type_.text
+    if type_.base == "list":
+        inner = column_type_of(type_.args[0], scope, world) if type_.args else ANY
+        made = None if inner is None else f"list<{inner}>"
+    else:
+        found = find([ast.Ident(type_.span, type_.base)], scope)
+        schema = isinstance(found, Found) and found.decl.kind == "schema"
+        columns = (
+            world.schema_types.get(found.decl.key) if isinstance(found, Found) and schema else None
+        )
+        made = record(columns) if columns else None
+    if made is None:
+        return None
+    return optional(made) if type_.nullable else made
+
+
+def field_columns(fields: tuple[ir.FieldV, ...]) -> dict[str, str]:
+    """Fields as columns, without the bounds of numbers."""
+    return {f.name: bounded(f.type) for f in fields}

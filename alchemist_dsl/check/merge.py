@@ -1,0 +1,377 @@
+"""Sorts the statements of a block by what they set, and lays one block over another by the rule of inheritance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from alchemist_dsl.check.attrtypes import attr_type
+from alchemist_dsl.check.problems import Problems, did_you_mean, listed
+from alchemist_dsl.check.scope import Body, Placed, Scope
+from alchemist_dsl.diagnostics.model import Label
+from alchemist_dsl.kinds import KINDS, Kind
+from alchemist_dsl.syntax import ast
+
+Entry = Placed[ast.Assign] | Placed[ast.FieldDecl]
+
+
+def collect(
+    block: ast.Block, kind: Kind, scope: Scope, problems: Problems, origin: str = "written"
+) -> Body:
+    """The body of a block, with statements reported that its kind does not take or that stand twice."""
+    return _Collector(block, kind, scope, problems, origin).run()
+
+
+class _Collector:
+    def __init__(
+        self, block: ast.Block, kind: Kind, scope: Scope, problems: Problems, origin: str
+    ) -> None:
+        self.block, self.kind, self.scope, self.problems = block, kind, scope, problems
+        self.origin = origin
+        self.body = Body()
+        self.rule_names: dict[str, ast.Ident] = {}
+        self.title = title(block)
+
+    def run(self) -> Body:
+        before = len(self.problems)
+        for statement in self.block.body:
+            match statement:
+                case ast.Assign(set=True):
+                    self._set(statement)
+                case ast.Assign():
+                    self._attr(statement)
+                case ast.RuleStmt():
+                    self._rule(statement)
+                case ast.FieldDecl():
+                    self._field(statement)
+                case ast.Block():
+                    self._sub_block(statement)
+                case ast.BadStatement():
+                    self.body.bad += (statement,)
+        self.body.wrong = len(self.problems) > before or bool(self.body.bad)
+        return self.body
+
+    def _place(self, statement: ast.Assign) -> Placed[ast.Assign]:
+        return Placed(statement, self.scope, self.origin)
+
+    def _attr(self, statement: ast.Assign) -> None:
+        if len(statement.path) > 1:
+            self._dotted(statement)
+            return
+        name = statement.path[0]
+        old = self.body.attrs.get(name.name)
+        if old is not None:
+            self._again(name, old.stmt, statement)
+        elif name.name in self.body.blocks:
+            self.problems.add(
+                "A105",
+                f"`{name.name}` is set twice in {self.title}",
+                name.span,
+                label="again",
+                labels=(Label(self.body.block_spans[name.name].header, "first, as a block"),),
+            )
+        else:
+            self.body.attrs[name.name] = self._place(statement)
+
+    def _again(self, name: ast.Ident, old: ast.Assign, new: ast.Assign) -> None:
+        one, two = brief(old.value), brief(new.value)
+        differ = f"; the two values differ ({one}, {two})" if one and two and one != two else ""
+        self.problems.add(
+            "A105",
+            f"`{name.name}` is set twice in {self.title}",
+            name.span,
+            label="again",
+            labels=(Label(old.path[-1].span, "first"),),
+            help="keep one" + differ,
+        )
+
+    def _dotted(self, statement: ast.Assign) -> None:
+        span = statement.path[0].span.to(statement.path[-1].span)
+        first = statement.path[0].name
+        rest = ".".join(i.name for i in statement.path[1:])
+        known = first in self.kind.blocks or _is_record(self.kind, first)
+        self.problems.add(
+            "A111",
+            f"a path with dots cannot be set in {self.title}",
+            span,
+            help=f"write it as a block: `{first} {{ {rest} = … }}`" if known else None,
+        )
+
+    def _set(self, statement: ast.Assign) -> None:
+        if "set" not in self.kind.statements:
+            self._misplaced(
+                statement,
+                "set",
+                "columns are set in " + listed(_kinds_with("set") - {"variant"}, "or") + " blocks"
+                if self.block.kind.name != "variant"
+                else "",
+            )
+            return
+        path = ".".join(i.name for i in statement.path)
+        if len(statement.path) > 1 and self.block.kind.name != "variant":
+            span = statement.path[0].span.to(statement.path[-1].span)
+            self.problems.add(
+                "A111",
+                f"`set` takes the name of a column, and `{path}` is a path",
+                span,
+                note="only variants set paths",
+            )
+            return
+        old = self.body.sets.get(path)
+        if old is not None:
+            self._again(ast.Ident(statement.path[-1].span, path), old.stmt, statement)
+        else:
+            self.body.sets[path] = self._place(statement)
+
+    def _rule(self, statement: ast.RuleStmt) -> None:
+        if statement.verb not in self.kind.statements:
+            where = listed(sorted(_kinds_with(statement.verb)), "or")
+            self._misplaced(
+                statement, statement.verb, f"`{statement.verb}` stands in {where} blocks"
+            )
+            return
+        if statement.name is not None:
+            first = self.rule_names.setdefault(statement.name.name, statement.name)
+            if first is not statement.name:
+                self.problems.add(
+                    "A105",
+                    f"two rules of {self.title} are called `{statement.name.name}`",
+                    statement.name.span,
+                    label="again",
+                    labels=(Label(first.span, "first"),),
+                    help="rows are counted by the name of the rule, so give each its own",
+                )
+                return
+        self.body.rules.append(Placed(statement, self.scope, self.origin))
+
+    def _field(self, statement: ast.FieldDecl) -> None:
+        name = statement.name.name
+        if "field" not in self.kind.statements:
+            inside = "`input` or `output`" if self.block.kind.name == "prompt" else None
+            known = name in self.kind.attributes
+            self.problems.add(
+                "A009" if known else "A111",
+                "attributes are set with `=`; `:` declares the type of a field"
+                if known
+                else f"a typed field does not belong into {self.title}",
+                statement.name.span,
+                help=f"put it into {inside}" if inside and not known else None,
+            )
+            return
+        _add_field(self.body.fields, statement, self.scope, self.origin, self.problems, self.title)
+
+    def _sub_block(self, block: ast.Block) -> None:
+        name = block.kind.name
+        if name not in self.kind.blocks and not _is_record(self.kind, name):
+            self._stray_block(block)
+            return
+        if name in self.body.blocks or name in self.body.attrs:
+            old = self.body.block_spans.get(name)
+            first = old.header if old else self.body.attrs[name].stmt.path[0].span
+            self.problems.add(
+                "A105",
+                f"`{name}` is set twice in {self.title}",
+                block.header,
+                label="again",
+                labels=(Label(first, "first"),),
+            )
+            return
+        self.body.block_spans[name] = block
+        self.body.blocks[name] = self._entries(block, typed=name in ("input", "output"))
+
+    def _stray_block(self, block: ast.Block) -> None:
+        name = block.kind.name
+        if name in KINDS:
+            self.problems.add(
+                "A111",
+                f"a `{name}` block cannot stand inside {self.title}",
+                block.header,
+                help="move it out to the top level",
+            )
+            return
+        blocks = [*self.kind.blocks, *(n for n in self.kind.attributes if _is_record(self.kind, n))]
+        if name in self.kind.attributes:
+            self.problems.add(
+                "A201",
+                f"`{name}` is not a block; it is set with `=`",
+                block.header,
+                help=f"write `{name} = …`",
+            )
+            return
+        text, edit = did_you_mean(name, blocks, block.kind.span)
+        self.problems.add(
+            "A102", f"{self.title} has no block `{name}`", block.kind.span, help=text, edit=edit
+        )
+
+    def _entries(self, block: ast.Block, *, typed: bool) -> dict[str, Entry]:
+        entries: dict[str, Entry] = {}
+        name = block.kind.name
+        for statement in block.body:
+            match statement:
+                case ast.Assign(set=False) if not typed:
+                    path = ".".join(i.name for i in statement.path)
+                    old = entries.get(path)
+                    if old is not None and isinstance(old.stmt, ast.Assign):
+                        ident = ast.Ident(statement.path[-1].span, path)
+                        self._again(ident, old.stmt, statement)
+                    else:
+                        entries[path] = self._place(statement)
+                case ast.FieldDecl() if typed:
+                    _add_field(
+                        entries, statement, self.scope, self.origin, self.problems, f"`{name}`"
+                    )
+                case ast.BadStatement():
+                    self.body.bad += (statement,)
+                case ast.Assign() if typed:
+                    field = statement.path[0]
+                    self.problems.add(
+                        "A111",
+                        f"`{name}` declares fields with a type",
+                        statement.span,
+                        help=f"for example `{field.name}: text`",
+                    )
+                case ast.FieldDecl():
+                    self.problems.add(
+                        "A009",
+                        f"an entry of `{name}` is set with `=`; `:` declares the type of a field",
+                        statement.name.span,
+                    )
+                case _:
+                    self._misplaced(statement, "this", f"`{name}` holds entries only")
+        return entries
+
+    def _misplaced(self, statement: ast.Statement, what: str, note: str) -> None:
+        self.problems.add(
+            "A111", f"`{what}` does not belong into {self.title}", statement.span, note=note or None
+        )
+
+
+def _add_field(
+    into: dict[str, Placed[ast.FieldDecl]] | dict[str, Entry],
+    statement: ast.FieldDecl,
+    scope: Scope,
+    origin: str,
+    problems: Problems,
+    where: str,
+) -> None:
+    name = statement.name.name
+    old = into.get(name)
+    if old is not None and isinstance(old.stmt, ast.FieldDecl):
+        problems.add(
+            "A105",
+            f"the field `{name}` is declared twice in {where}",
+            statement.name.span,
+            label="again",
+            labels=(Label(old.stmt.name.span, "first"),),
+        )
+        return
+    into[name] = Placed(statement, scope, origin)
+
+
+def _kinds_with(statement: str) -> set[str]:
+    return {name for name, kind in KINDS.items() if statement in kind.statements}
+
+
+def _is_record(kind: Kind, name: str) -> bool:
+    attribute = kind.attributes.get(name)
+    if attribute is None:
+        return False
+    return any(a.name == "record" for a in attr_type(attribute.type).alternatives)
+
+
+def title(block: ast.Block) -> str:
+    """How messages call a block: `filter clean`."""
+    match block.name:
+        case ast.Ident(name=name):
+            return f"`{block.kind.name} {name}`"
+        case ast.Text(value=value):
+            return f'`{block.kind.name} "{value}"`'
+        case _:
+            return f"`{block.kind.name}`"
+
+
+def brief(value: ast.Expr) -> str:
+    """A short value as written, for messages; empty for long ones."""
+    match value:
+        case ast.Quantity(text=text):
+            return text
+        case ast.Name(name=name):
+            return name
+        case ast.Bool(value=flag):
+            return "true" if flag else "false"
+        case ast.Text(value=text) if len(text) <= 24 and "\n" not in text:
+            return f'"{text}"'
+        case _:
+            return ""
+
+
+# --- inheritance ------------------------------------------------------------------------------------------------------------
+
+
+def merge(base: Body, inner: Body, kind: Kind) -> None:
+    """Lay `inner` over `base`, which changes. Null takes away; a rule of a known name replaces that rule in its place."""
+    for name, placed in inner.attrs.items():
+        if isinstance(placed.stmt.value, ast.Null) and name not in kind.attributes:
+            if _take_away(base, name):
+                continue
+        base.blocks.pop(name, None)
+        base.attrs[name] = placed
+    for name, entries in inner.blocks.items():
+        base.attrs.pop(name, None)
+        base.block_spans[name] = inner.block_spans[name]
+        base.blocks[name] = {**base.blocks.get(name, {}), **entries}
+    base.sets.update(inner.sets)
+    base.fields.update(inner.fields)
+    _merge_rules(base.rules, inner.rules)
+    base.bad += inner.bad
+    base.wrong = base.wrong or inner.wrong
+
+
+def _take_away(base: Body, name: str) -> bool:
+    """Remove the rule, column or field of a name; False where there is none."""
+    for rule in base.rules:
+        if rule.stmt.name is not None and rule.stmt.name.name == name:
+            base.rules.remove(rule)
+            return True
+    return base.sets.pop(name, None) is not None or base.fields.pop(name, None) is not None
+
+
+def _merge_rules(base: list[Placed[ast.RuleStmt]], inner: Iterable[Placed[ast.RuleStmt]]) -> None:
+    places = {r.stmt.name.name: i for i, r in enumerate(base) if r.stmt.name is not None}
+    for rule in inner:
+        at = places.get(rule.stmt.name.name) if rule.stmt.name is not None else None
+        if at is None:
+            base.append(rule)
+        else:
+            base[at] = rule
+
+
+def inherited(body: Body, origin: str) -> Body:
+    """A copy of a body whose statements say where they come from."""
+
+    def mark(placed: Placed[ast.Assign]) -> Placed[ast.Assign]:
+        return Placed(placed.stmt, placed.scope, origin)
+
+    return Body(
+        attrs={n: mark(p) for n, p in body.attrs.items()},
+        blocks={
+            n: {k: Placed(p.stmt, p.scope, origin) for k, p in entries.items()}  # type: ignore[misc]
+            for n, entries in body.blocks.items()
+        },
+        sets={n: mark(p) for n, p in body.sets.items()},
+        rules=[Placed(p.stmt, p.scope, origin) for p in body.rules],
+        fields={n: Placed(p.stmt, p.scope, origin) for n, p in body.fields.items()},
+        block_spans=dict(body.block_spans),
+        bad=body.bad,
+        wrong=body.wrong,
+    )
+
+
+def without_nulls(body: Body) -> None:
+    """Drop attributes and entries that are null: taken away, so that their defaults hold."""
+    body.attrs = {n: p for n, p in body.attrs.items() if not isinstance(p.stmt.value, ast.Null)}
+    for name, entries in body.blocks.items():
+        body.blocks[name] = {
+            n: p
+            for n, p in entries.items()
+            if not (isinstance(p.stmt, ast.Assign) and isinstance(p.stmt.value, ast.Null))
+        }

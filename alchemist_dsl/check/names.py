@@ -1,0 +1,159 @@
+"""Resolves names: declarations, members of imports, ports and origins of streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from alchemist_dsl.check.problems import Problems, article, did_you_mean, either, listed
+from alchemist_dsl.check.scope import Decl, Scope
+from alchemist_dsl.diagnostics.model import Label
+from alchemist_dsl.diagnostics.suggest import near
+from alchemist_dsl.kinds import KINDS
+from alchemist_dsl.source import Span
+from alchemist_dsl.syntax import ast
+
+Path = Sequence[ast.Ident]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A declaration, and what follows its name: a port, or the name of a source."""
+
+    decl: Decl
+    rest: tuple[ast.Ident, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Nothing is declared here. `alias`: the import whose member was asked for."""
+
+    ident: ast.Ident
+    scope: Scope
+    alias: str | None = None
+    silent: bool = False  # something that was reported already may have declared it
+    alone: bool = False  # the name of an import stands alone
+
+
+def path_of(expr: ast.Expr) -> tuple[ast.Ident, ...] | None:
+    """The names of `a.b.c`; None for other expressions."""
+    parts: list[ast.Ident] = []
+    while isinstance(expr, ast.Member):
+        parts.append(expr.name)
+        expr = expr.base
+    if not isinstance(expr, ast.Name):
+        return None
+    parts.append(ast.Ident(expr.span, expr.name))
+    return tuple(reversed(parts))
+
+
+def span_of(path: Path) -> Span:
+    return path[0].span.to(path[-1].span)
+
+
+def dotted(path: Path) -> str:
+    return ".".join(i.name for i in path)
+
+
+def find(path: Path, scope: Scope) -> Found | Missing:
+    """The declaration that a path begins with. Marks the import that it goes through as used."""
+    first = path[0]
+    decl = scope.decls.get(first.name)
+    if decl is not None:
+        return Found(decl, tuple(path[1:]))
+    alias = scope.aliases.get(first.name)
+    if alias is None:
+        return Missing(first, scope, silent=first.name in scope.lost or scope.lost_unnamed)
+    alias.used = True
+    if alias.scope is None:
+        return Missing(first, scope, silent=True)
+    if len(path) == 1:
+        return Missing(first, alias.scope, first.name, alone=True)
+    member = alias.scope.decls.get(path[1].name)
+    if member is not None:
+        return Found(member, tuple(path[2:]))
+    lost = path[1].name in alias.scope.lost or alias.scope.lost_unnamed
+    return Missing(path[1], alias.scope, first.name, silent=lost)
+
+
+def report_missing(missing: Missing, kinds: Iterable[str], problems: Problems) -> None:
+    """Say that a name is unknown, with near names of the kinds that may stand here."""
+    if missing.silent:
+        return
+    name, span = missing.ident.name, missing.ident.span
+    of = set(kinds)
+    candidates = {d.name: d for d in missing.scope.decls.values() if not of or d.kind in of}
+    if missing.alone:
+        members = either(list(candidates)[:3])
+        problems.add(
+            "A103",
+            f"`{name}` is an import, not a block",
+            span,
+            help=f"write one of its blocks, for example `{name}.{next(iter(candidates))}`"
+            if candidates
+            else None,
+            note=f"it has {members}" if members else None,
+        )
+    elif missing.alias is not None:
+        text, edit = did_you_mean(name, candidates, span)
+        problems.add(
+            "A109",
+            f"`{missing.alias}` ({missing.scope.path}) has no `{name}`",
+            span,
+            help=text,
+            edit=edit,
+            note=None if text or not candidates else "it has " + listed(list(candidates)[:8]),
+        )
+    else:
+        _unknown(missing, candidates, of, problems)
+
+
+def _unknown(
+    missing: Missing, candidates: dict[str, Decl], kinds: set[str], problems: Problems
+) -> None:
+    name, span = missing.ident.name, missing.ident.span
+    found = near(name, list(candidates), 3)
+    for alias, imported in missing.scope.aliases.items():
+        if not found and imported.scope is not None and name in imported.scope.decls:
+            member = imported.scope.decls[name]
+            if not kinds or member.kind in kinds:
+                text, edit = f"write `{alias}.{name}`", None
+                problems.add("A103", f"nothing is called `{name}`", span, help=text, edit=edit)
+                return
+    labels: tuple[Label, ...] = ()
+    if len(found) == 1:
+        target = candidates[found[0]].block
+        place = target.header if target.name is None else target.name.span
+        labels = (Label(place, "did you mean this one?"),)
+    text, edit = did_you_mean(name, found, span)
+    if len(found) == 1:
+        text = f"write `{found[0]}`"
+    if not found and name in KINDS:
+        text = f"`{name}` is a kind of block; write the name of one"
+    problems.add("A103", f"nothing is called `{name}`", span, labels=labels, help=text, edit=edit)
+
+
+def wrong_kind(
+    what: str, wanted: Iterable[str], found: Decl, span: Span, problems: Problems
+) -> None:
+    """Say that a name stands for a block of another kind."""
+    kinds = list(wanted)
+    target = found.block
+    place = target.header if target.name is None else target.name.span
+    candidates = [n for n, d in found.scope.decls.items() if d.kind in kinds]
+    close = near(found.name, candidates, 3)
+    need = article(kinds[0]) if len(kinds) == 1 else "a stream of rows"
+    problems.add(
+        "A110",
+        f"`{what}` needs {need}, but `{found.name}` is {article(found.kind)}",
+        span,
+        labels=(Label(place, "declared here"),),
+        help=f"did you mean {either(close)}?"
+        if close
+        else (f"there is {either(candidates)}" if 0 < len(candidates) <= 3 else None),
+    )
+
+
+def stream_kinds() -> tuple[str, ...]:
+    """Kinds whose names may stand where a stream may."""
+    return tuple(name for name, kind in KINDS.items() if kind.stream)

@@ -1,0 +1,253 @@
+"""The rules of the house: licences, decontamination, rows that come in twice, pinned models and data, unused imports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from alchemist_dsl import ir
+from alchemist_dsl.check.world import World
+from alchemist_dsl.diagnostics.model import Edit, Label
+
+_DATE: Final = re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4})(?!\d)")
+_PERMISSIVE: Final = frozenset(
+    ["apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "isc", "0bsd", "unlicense", "cc0-1.0", "cc-by-4.0", "cc-by-3.0", "zlib", "psf-2.0", "odc-by"]
+)
+_NON_COMMERCIAL: Final = re.compile(r"(^|-)nc(-|$)|non-?commercial", re.IGNORECASE)
+
+
+def apply(world: World) -> None:
+    """Report what is well formed and still not good. Speaks of the recipe's own blocks only."""
+    own = [world.blocks[k] for k, d in world.decls.items() if world.own(d) and k in world.blocks]
+    for block in own:
+        if block.poisoned:
+            continue
+        match block.kind:
+            case "source":
+                _unpinned(block, world)
+            case "teacher":
+                _undated(block, world)
+            case "train":
+                _base_revision(block, world)
+                _decontaminated(block, world)
+            case "export":
+                _licence(block, own, world)
+            case "mixture":
+                _twice(block, world)
+            case _:
+                pass
+
+
+def unused_imports(world: World) -> None:
+    """Warn of imports that nothing uses."""
+    for alias in world.scope.aliases.values():
+        if not alias.used:
+            world.problems.add(
+                "A114",
+                f"nothing uses the import `{alias.name}`",
+                alias.stmt.span,
+                help="delete the line",
+                edit=Edit(alias.stmt.span, "", safe=False),
+            )
+
+
+def _text(block: ir.Block, name: str) -> str | None:
+    value = block.get(name)
+    return value.value if isinstance(value, ir.TextV) else None
+
+
+def _unpinned(block: ir.Block, world: World) -> None:
+    hub = block.attrs.get("hub")
+    if hub is not None and block.get("revision") is None:
+        world.problems.add(
+            "A307",
+            f"`{block.name}` has no `revision`",
+            hub.value.span,
+            label="may change under the recipe",
+            note="`recipe.lock` pins one at the first run",
+            help='write the commit of the dataset: `revision = "…"`',
+        )
+
+
+def _undated(block: ir.Block, world: World) -> None:
+    provider, model = block.get("provider"), block.get("model")
+    if not isinstance(provider, ir.ChoiceV) or provider.name in ("rules", "replay"):
+        return
+    if not isinstance(model, ir.TextV) or _DATE.search(model.value):
+        return
+    if block.get("revision") is not None or block.get("identity") is not None:
+        return
+    world.problems.add(
+        "A706",
+        f"`{model.value}` has no date or revision, so what it names may change",
+        model.span,
+        help='name a dated model, or say which one it is: `revision = "…"`',
+    )
+
+
+def _base_revision(block: ir.Block, world: World) -> None:
+    base = block.get("base")
+    if not isinstance(base, ir.TextV) or block.get("revision") is not None:
+        return
+    if not re.fullmatch(r"[\w.\-]+/[\w.\-]+", base.value) or base.value.startswith((".", "/")):
+        return
+    world.problems.add(
+        "A804",
+        f"`{base.value}` has no `revision`, so the weights may change",
+        base.span,
+        help='write the commit of the model: `revision = "…"`',
+    )
+
+
+def _decontaminated(block: ir.Block, world: World) -> None:
+    refs = [r for r, role in zip(block.inputs, block.roles, strict=True) if role == "data"]
+    taught = dict.fromkeys(t for r in refs for t in world.stream(r).taught)
+    if not taught:
+        return
+    first = world.blocks[next(iter(taught))]
+    world.problems.add(
+        "A507",
+        f"rows that `{first.name}` wrote reach `{block.name}` without decontamination",
+        refs[0].span,
+        labels=(Label(first.name_span, "a teacher writes here"),),
+        note="a teacher may repeat a benchmark that it has seen",
+        help="put a `decontaminate` step after the last teacher step",
+    )
+
+
+def _licence(block: ir.Block, own: Iterable[ir.Block], world: World) -> None:
+    claim = block.attrs.get("license")
+    if claim is None:
+        recipe = next((b for b in own if b.kind == "recipe"), None)
+        claim = recipe.attrs.get("license") if recipe is not None else None
+    if (
+        claim is None
+        or not isinstance(claim.value, ir.TextV)
+        or claim.value.value.lower() not in _PERMISSIVE
+    ):
+        return
+    for name in sorted(_sources(block, world)):
+        licence = world.blocks[name].attrs.get("license")
+        if licence is None or not isinstance(licence.value, ir.TextV):
+            continue
+        if _NON_COMMERCIAL.search(licence.value.value):
+            world.problems.add(
+                "A313",
+                f"`{block.name}` claims {claim.value.value}, but `{name}` is {licence.value.value}",
+                claim.value.span,
+                labels=(Label(licence.value.span, "for non-commercial use only"),),
+                help=f'claim `license = "{licence.value.value}"`, or leave the source out',
+            )
+            return
+
+
+def _sources(block: ir.Block, world: World) -> set[str]:
+    return {o for r in block.inputs for o in world.stream(r).origins if o in world.blocks}
+
+
+# --- rows twice ------------------------------------------------------------------------------------------------------------------
+
+Key = tuple[str, str, str | None]
+Step = Callable[[Key, World], Iterator[Key]]
+
+
+def _twice(block: ir.Block, world: World) -> None:
+    """Two entries hold the same rows where the graph alone proves it."""
+    entries = [e for e in block.entries if e.value != 0]
+    if len(entries) < 2 or len(entries) > 60:
+        return
+    within = [_closure(_key(e.stream), world, _inside_of) for e in entries]
+    holds = [_closure(_key(e.stream), world, _all_of) for e in entries]
+    wide = [_widened(h, world) for h in holds]
+    for j, later in enumerate(entries):
+        for i, earlier in enumerate(entries[:j]):
+            if (
+                wide[i] & holds[j]
+                or wide[j] & holds[i]
+                or within[i] & holds[j]
+                or within[j] & holds[i]
+            ):
+                _report_twice(earlier, later, world)
+                return
+
+
+def _report_twice(one: ir.EntryV, two: ir.EntryV, world: World) -> None:
+    whole, part = (
+        (one, two) if _key(two.stream) in _closure(_key(one.stream), world, _all_of) else (two, one)
+    )
+    place = world.blocks[whole.stream.target]
+    source = next((r for r in place.inputs if _key(r) == _key(part.stream)), None)
+    labels = (Label(source.span, f"{whole.name} passes all of its input on"),) if source else ()
+    world.problems.add(
+        "A604",
+        f"rows of `{part.name}` are also in `{whole.name}`, so they would be trained on twice",
+        part.span,
+        labels=labels or (Label(whole.span, "also here"),),
+        help=f"drop `{part.name}` from the mixture, or take it out of what `{whole.name}` reads",
+    )
+
+
+def _key(ref: ir.RefV) -> Key:
+    return ref.target, ref.port, ref.origin
+
+
+def _closure(start: Key, world: World, step: Step) -> set[Key]:
+    found = {start}
+    waiting = [start]
+    while waiting:
+        for key in step(waiting.pop(), world):
+            if key not in found:
+                found.add(key)
+                waiting.append(key)
+    return found
+
+
+def _widened(keys: set[Key], world: World) -> set[Key]:
+    return set().union(*(_closure(k, world, _inside_of) for k in keys))
+
+
+def _inside_of(key: Key, world: World) -> Iterator[Key]:
+    """Streams that hold every row of this one: the only input of a step that keeps rows as they are."""
+    block = world.blocks.get(key[0])
+    if block is None:
+        return
+    if key[2] is not None:
+        yield (key[0], key[1], None)
+    inputs = _inputs(block)
+    if len(inputs) != 1 or key[1] == "trace":
+        return
+    keeps = block.kind in ("filter", "dedup", "decontaminate") or (
+        block.kind in ("map", "relabel", "generate")
+        and _mode(block) in ("replace", "only")
+        and not _made(block)
+    )
+    if keeps:
+        yield _key(inputs[0])
+
+
+def _all_of(key: Key, world: World) -> Iterator[Key]:
+    """Streams whose rows are all in this one: inputs of steps that pass everything on."""
+    block = world.blocks.get(key[0])
+    if block is None or key[1] != "rows" or key[2] is not None:
+        return
+    if (block.kind in ("map", "relabel", "generate") and _mode(block) in ("replace", "add")) or (block.kind == "map" and _mode(block) == "only" and block.get("select") is None):
+        for ref in _inputs(block):
+            yield _key(ref)
+
+
+def _made(block: ir.Block) -> bool:
+    """Whether the rows of a step are new ones, with ids of their own."""
+    turns = any(
+        s.column in ("system", "instruction", "response", "history", "messages") for s in block.sets
+    )
+    return block.kind != "map" and _mode(block) == "only" and turns
+
+
+def _mode(block: ir.Block) -> str:
+    mode = block.get("mode")
+    return mode.name if isinstance(mode, ir.ChoiceV) else ""
+
+
+def _inputs(block: ir.Block) -> list[ir.RefV]:
+    return [r for r, role in zip(block.inputs, block.roles, strict=True) if role == "from"]

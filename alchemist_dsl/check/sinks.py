@@ -1,0 +1,326 @@
+"""Checks what comes out of a recipe: export, train, evaluate, measure, check, test, moved."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import replace
+
+from alchemist_runtime.rows import nullable
+
+from alchemist_dsl import ir
+from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.columns import read_rules
+from alchemist_dsl.check.expressions import column_type, readable
+from alchemist_dsl.check.mixture import percent
+from alchemist_dsl.check.names import Found, find, report_missing
+from alchemist_dsl.check.problems import did_you_mean, listed
+from alchemist_dsl.check.sources import recipe_schema
+from alchemist_dsl.check.templates import Variables
+from alchemist_dsl.check.types import family, fits, noun
+from alchemist_dsl.check.world import UNKNOWN
+from alchemist_dsl.diagnostics.model import Label
+from alchemist_dsl.kinds import KINDS
+from alchemist_dsl.source import Span
+from alchemist_dsl.syntax import ast
+
+
+def export(b: Building) -> None:
+    """A dataset on disk or on the hub."""
+    b.read_from("data", "data")
+    b.rest()
+    if b.get("path") is None and b.get("hub") is None and not b.body.bad and b.ok:
+        b.error(
+            "A106", f"{b.title} needs `path` or `hub`", b.header, help='for example `path = "out"`'
+        )
+    _columns(b)
+    _needs_schema(b)
+    _split(b)
+    path = b.get("path")
+    if isinstance(path, ir.TextV) and _outside(path.value, b.decl.block.span.file):
+        b.error(
+            "A909",
+            f"`{path.value}` lies outside the project",
+            path.span,
+            help='write a folder of the project, for example `path = "out"`',
+        )
+
+
+def _columns(b: Building) -> None:
+    columns = b.get("columns")
+    for item in columns.items if isinstance(columns, ir.ListV) else ():
+        if not isinstance(item, ir.TextV) or b.stream.open or column_type(b.stream, item.value):
+            continue
+        text, edit = did_you_mean(item.value, readable(b.stream))
+        b.error(
+            "A503",
+            f"rows of {b.stream.name} have no column `{item.value}`",
+            item.span,
+            help=text or "columns: " + ", ".join(b.stream.columns),
+            edit=edit,
+        )
+
+
+def _needs_schema(b: Building) -> None:
+    """What is exported or trained on has the columns of the row schema."""
+    if b.stream.open or not b.inputs:
+        return
+    lacking = [
+        n
+        for n, t in recipe_schema(b.world).items()
+        if not nullable(t) and n not in b.stream.columns
+    ]
+    if lacking:
+        b.error(
+            "A503",
+            f"rows of {b.stream.name} have no column {listed(lacking, 'or')}",
+            b.inputs[0].span,
+            help="columns: " + ", ".join(b.stream.columns),
+        )
+
+
+def _split(b: Building) -> None:
+    split = b.get("split")
+    if not isinstance(split, ir.RecordV):
+        return
+    shares = [v.value for v in split.fields.values() if isinstance(v, ir.Qty)]
+    if len(shares) == 2 and sum(shares) != 1:
+        b.error(
+            "A601",
+            f"the parts of `split` are {' + '.join(percent(s) for s in shares)} = {percent(sum(shares, start=shares[0] * 0))}",
+            split.span,
+            help="they must be 100% together",
+        )
+
+
+def _outside(path: str, file: str) -> bool:
+    if path.startswith(("/", "~")) or (len(path) > 1 and path[1] == ":"):
+        return True
+    full = posixpath.normpath(posixpath.join(posixpath.dirname(file), path))
+    return full == ".." or full.startswith("../")
+
+
+def train(b: Building) -> None:
+    """A launch with accelerate."""
+    b.variables = Variables({}, open=True)
+    b.read_from("data", "data")
+    base = b.attribute("base")
+    if isinstance(base, ir.RefV):
+        b.add_input(base, "model")
+    b.rest()
+    _needs_schema(b)
+    if b.body.bad:
+        return
+    init = b.get("init")
+    scratch = isinstance(init, ir.MethodV) and init.name == "scratch"
+    if base is None and not scratch and "base" not in b.body.attrs:
+        b.error(
+            "A106",
+            f"{b.title} needs `base`",
+            b.header,
+            help='the model to start from, for example `base = "Qwen/Qwen2.5-0.5B"`, or `init = scratch()`',
+        )
+    elif base is not None and scratch:
+        b.error(
+            "A111",
+            "`init = scratch(…)` starts from no model, so it has no `base`",
+            b.attrs["base"].name_span,
+            labels=(Label(b.attrs["init"].name_span, "here"),),
+        )
+    lengths = [n for n in ("epochs", "steps") if n in b.body.attrs]
+    if not lengths:
+        b.error(
+            "A106",
+            f"{b.title} needs `epochs` or `steps`",
+            b.header,
+            help="for example `epochs = 2`",
+        )
+    elif len(lengths) == 2:
+        one, two = (b.body.attrs[n].stmt.path[0].span for n in lengths)
+        b.error("A111", f"{b.title} has both `epochs` and `steps`", two, labels=(Label(one, "first"),), help="keep one")  # fmt: skip
+    for name in ("batch", "max_length", "steps", "epochs"):
+        value = b.get(name)
+        if isinstance(value, ir.Qty) and value.value <= 0:
+            b.error("A204", f"`{name}` must be above 0; this is {value.text}", value.span)
+
+
+def evaluate(b: Building) -> None:
+    """Benchmarks of a trained model."""
+    model = b.attribute("model")
+    if isinstance(model, ir.RefV):
+        b.add_input(model, "model")
+    b.rest()
+
+
+def measure(b: Building) -> None:
+    """Diagnostics of a dataset."""
+    b.read_from("data", "data")
+    b.rest()
+    by = b.get("by")
+    if isinstance(by, ir.TextV) and not b.stream.open and not column_type(b.stream, by.value):
+        text, edit = did_you_mean(by.value, readable(b.stream))
+        b.error(
+            "A503",
+            f"rows of {b.stream.name} have no column `{by.value}`",
+            by.span,
+            help=text,
+            edit=edit,
+        )
+
+
+def check(b: Building) -> None:
+    """Promises about plan and result."""
+    b.rest()
+    env = replace(b.env, streams=True, plan=True)
+    b.extra["rules"] = read_rules(b, env, env)
+    if not b.body.rules and not b.body.bad:
+        b.error(
+            "A106",
+            f"{b.title} promises nothing",
+            b.header,
+            help="for example `expect plan.cost <= $20`",
+        )
+    seen: dict[tuple[str, str, str | None], ir.RefV] = {}
+    for ref in env.refs:
+        seen.setdefault((ref.target, ref.port, ref.origin), ref)
+    for ref in seen.values():
+        b.add_input(ref, "data")
+
+
+_TESTED = ("map", "filter", "dedup", "decontaminate", "relabel", "generate", "task")
+
+
+def test(b: Building) -> None:
+    """A unit test of one step."""
+    step = b.attribute("step")
+    b.rest()
+    target = b.world.decls.get(step.target) if isinstance(step, ir.RefV) else None
+    if target is None or not isinstance(step, ir.RefV):
+        b.ok = False
+        return
+    if target.kind not in _TESTED:
+        b.error(
+            "A110",
+            f"a test needs a step, and `{target.name}` is a {target.kind}",
+            step.span,
+            help="steps are " + listed(_TESTED, "and"),
+        )
+        return
+    stream = b.world.streams.get((step.target, "rows"), UNKNOWN)
+    inside = b.world.bodies[step.target]
+    names = [
+        r.stmt.name.name if r.stmt.name else b.world.slice(r.stmt.condition.span)
+        for r in inside.rules
+        if r.stmt.verb != "expect"
+    ]
+    more = {
+        "dedup": ["duplicate"],
+        "decontaminate": ["leak"],
+        "relabel": ["unreadable"],
+        "generate": ["unreadable"],
+    }
+    env = replace(b.env, stream=stream, totals=(*names, *more.get(target.kind, [])))
+    b.extra["rules"] = read_rules(b, env, env)
+    _reply(b, step)
+    _given(b, step)
+
+
+def _given(b: Building, step: ir.RefV) -> None:
+    """Given rows have types that the step's input could have."""
+    block = b.world.blocks.get(step.target)
+    given = b.get("given")
+    if block is None or not isinstance(given, ir.ListV):
+        return
+    refs = [
+        r for r, role in zip(block.inputs, block.roles, strict=True) if role in ("from", "learn")
+    ]
+    streams = [b.world.stream(r) for r in refs]
+    for row in given.items:
+        if not isinstance(row, ir.RecordV):
+            continue
+        for name, value in row.fields.items():
+            wanted = next((t for s in streams if (t := column_type(s, name))), None)
+            have = literal_type(value)
+            if (
+                wanted
+                and have
+                and not fits(have, wanted)
+                and family(wanted) not in ("json", "messages")
+            ):
+                b.error("A504", f"`{name}` is {noun(wanted)}, but this is {noun(have)}", value.span)
+
+
+def literal_type(value: ir.Value) -> str | None:
+    """Column type of a literal; None for null and what has none."""
+    match value:
+        case ir.TextV():
+            return "text"
+        case ir.BoolV():
+            return "bool"
+        case ir.Qty(kind="real" | "percent" | "money"):
+            return "real"
+        case ir.Qty():
+            return "int"
+        case ir.ListV():
+            return "list<any>"
+        case _:
+            return None
+
+
+def _reply(b: Building, step: ir.RefV) -> None:
+    """Fields of a mock answer are those that the step's prompt gives."""
+    reply = b.get("reply")
+    block = b.world.blocks.get(step.target)
+    prompt = block.get("prompt") if block is not None else None
+    if reply is None:
+        return
+    if block is None or block.kind not in ("relabel", "generate"):
+        b.error(
+            "A111",
+            f"`{step.target}` asks no teacher, so it needs no `reply`",
+            b.attrs["reply"].name_span,
+        )
+        return
+    found = b.world.blocks.get(prompt.target) if isinstance(prompt, ir.RefV) else None
+    if found is None or found.poisoned:
+        return
+    known = [f.name for f in found.output_fields]
+    for record in reply.items if isinstance(reply, ir.ListV) else (reply,):
+        for name, value in record.fields.items() if isinstance(record, ir.RecordV) else ():
+            if name not in known:
+                text, _ = did_you_mean(name, known)
+                b.error(
+                    "A406",
+                    f"the reply of `{found.name}` has no field `{name}`",
+                    value.span,
+                    help=text or f"it has {listed(known)}",
+                )
+
+
+def variant(b: Building) -> None:
+    """Its changes were applied or checked already."""
+    b.rest()
+
+
+def moved(b: Building) -> None:
+    """A rename that keeps selections."""
+    b.rest()
+    old, new = b.get("from"), b.get("to")
+    scope = b.decl.scope
+    if isinstance(old, ir.TextV) and old.value in scope.decls:
+        b.error(
+            "A121",
+            f"`{old.value}` still exists, so it was not renamed",
+            old.span,
+            labels=(Label(_name_span(scope.decls[old.value].block), "declared here"),),
+            help="delete this `moved` block, or rename the block",
+        )
+    if isinstance(new, ir.TextV):
+        path = [ast.Ident(new.span, n) for n in new.value.split(".")]
+        found = find(path, scope)
+        if not isinstance(found, Found):
+            report_missing(found, [k for k, v in KINDS.items() if v.stream], b.world.problems)
+            b.ok = False
+
+
+def _name_span(block: ast.Block) -> Span:
+    return block.header if block.name is None else block.name.span

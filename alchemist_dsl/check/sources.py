@@ -1,0 +1,202 @@
+"""Checks schemas, sources and suites: where rows come from and which columns they have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from alchemist_runtime.rows import MESSAGES, SFT, nullable
+
+from alchemist_dsl import ir
+from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.columns import (
+    TURNS,
+    field_columns,
+    read_fields,
+    read_rules,
+    read_sets,
+    with_sets,
+)
+from alchemist_dsl.check.problems import listed
+from alchemist_dsl.check.types import element, family, noun
+from alchemist_dsl.check.world import Stream, World
+from alchemist_dsl.diagnostics.model import Label
+
+#: Columns of common sets, by what they usually hold.
+_GUESSES: Final = {
+    "response": (
+        "output",
+        "answer",
+        "completion",
+        "solution",
+        "code",
+        "target",
+        "canonical_solution",
+        "content",
+    ),
+    "instruction": ("question", "prompt", "query", "problem", "input", "task", "text"),
+}
+
+
+def schema(b: Building) -> None:
+    """A schema: its fields become the columns that rows must have."""
+    placed = b.body.attrs.get("extends")
+    base: dict[str, str] = {}
+    if placed is not None and "sft" in (b.world.slice(placed.stmt.value.span),):
+        base = dict(SFT)
+    fields = read_fields(b.body.fields, b)
+    b.extra["fields"] = fields
+    b.world.schema_types[b.decl.key] = {**base, **field_columns(fields)}
+    b.rest()
+
+
+def recipe_schema(world: World, ref: ir.Value | None = None) -> dict[str, str]:
+    """Columns of the row schema that a block or the recipe names; `sft` without one."""
+    if not isinstance(ref, ir.RefV):
+        recipe = next((x for x in world.blocks.values() if x.kind == "recipe"), None)
+        ref = recipe.get("schema") if recipe is not None else None
+    if isinstance(ref, ir.RefV) and ref.target in world.schema_types:
+        return world.schema_types[ref.target]
+    return dict(SFT)
+
+
+def source(b: Building) -> None:
+    """A source: its place, the columns of its records, and those of the rows it gives."""
+    b.rest()
+    _place(b)
+    missing = "missing" in b.attrs
+    known = None if missing else b.world.columns(b.finish())
+    raw = Stream(dict(known or {}), open=known is None, name=f"`{b.decl.key}`")
+    env = replace(b.env, stream=raw)
+    sets, types = read_sets(b, env)
+    b.extra["sets"] = sets
+    totals = replace(b.env, stream=None, totals=())
+    b.extra["rules"] = read_rules(b, env, totals)
+    wanted = recipe_schema(b.world, b.attribute("schema"))
+    columns = _rows(raw.columns, types, wanted, open_=raw.open)
+    _required(b, raw, types, columns, wanted)
+    lost = any(not s.path or s.path[0].name == "set" for s in b.body.bad)
+    b.stream = Stream(
+        {}, open=raw.open or lost or not b.ok, origins=frozenset({b.decl.key}), missing=missing
+    )
+    b.publish("rows", columns)
+    b.publish("dropped", {"raw": "text?", "rule": "text", "reason": "text?"}, open=False)
+
+
+def _rows(
+    raw: Mapping[str, str], types: Mapping[str, str], wanted: Mapping[str, str], *, open_: bool
+) -> dict[str, str]:
+    """Columns of a source's rows: those of the record, what is set, and the nullable ones of the schema."""
+    columns = dict(raw)
+    given = dict(types)
+    if MESSAGES in columns and MESSAGES not in given:
+        given[MESSAGES] = "messages"
+    columns.pop(MESSAGES, None)
+    columns = with_sets(columns, given)
+    for name, type_ in wanted.items():
+        if nullable(type_) or open_:
+            columns.setdefault(name, type_)
+    if "instruction" in columns:
+        for name, type_ in TURNS.items():
+            if nullable(type_):
+                columns.setdefault(name, type_)
+    return columns
+
+
+def _place(b: Building) -> None:
+    places = [n for n in ("hub", "python", "missing") if n in b.body.attrs]
+    if "files" in b.body.attrs and "hub" not in places:
+        places.append("files")
+    if b.body.bad and not places:
+        return
+    if not places:
+        b.error(
+            "A301",
+            f"{b.title} does not say where its rows come from",
+            b.header,
+            help='write one of `hub = "owner/name"`, `files = "data/*.jsonl"`, `python = "module"`, `missing = "why"`',
+        )
+    elif len(places) > 1:
+        first, second = (b.body.attrs[n].stmt for n in places[:2])
+        b.error(
+            "A301",
+            f"{b.title} has two places: {listed(places)}",
+            second.path[0].span,
+            labels=(Label(first.path[0].span, "first"),),
+            help="make two sources of it and read both: `from = [a, b]`",
+        )
+
+
+def _required(
+    b: Building,
+    raw: Stream,
+    types: Mapping[str, str],
+    columns: Mapping[str, str],
+    wanted: Mapping[str, str],
+) -> None:
+    """Report columns that the schema requires and the source does not give, or gives with another type."""
+    if raw.open or b.body.bad:
+        return
+    shown = ", ".join(f"{n} ({t})" if family(t) != "text" else n for n, t in raw.columns.items())
+    for name, type_ in wanted.items():
+        if nullable(type_):
+            continue
+        have = columns.get(name)
+        if have is None:
+            b.error(
+                "A304",
+                f"`{b.decl.name}` must give `{name}: {type_}`, but has no such column",
+                b.header,
+                note=f"its columns: {shown}" if shown else "its records have no columns",
+                help=f"say where it comes from, for example `{_guess(name, raw.columns)}`",
+            )
+        elif name not in types and family(have) not in (family(type_), "any"):
+            b.error(
+                "A504",
+                f"`{name}` of `{b.decl.name}` is {noun(have)}, but must be {noun(type_)}",
+                b.header,
+                help=f"turn it into {noun(type_)}, for example `set {name} = text({name})`",
+            )
+
+
+def _guess(name: str, columns: Mapping[str, str]) -> str:
+    for column in _GUESSES.get(name, ()):
+        if column in columns:
+            return f"set {name} = {column}"
+    for column, type_ in columns.items():
+        if (element(type_) or "").startswith("record<") and name in TURNS:
+            return f"set messages = turns({column})"
+    texts = [c for c, t in columns.items() if family(t) == "text" and c not in TURNS]
+    return f"set {name} = {texts[0] if texts else '…'}"
+
+
+def suite(b: Building) -> None:
+    """A benchmark: its items are a stream as they are."""
+    from alchemist_dsl.check.templates import Variables
+
+    b.variables = Variables({}, open=True)
+    b.rest()
+    places = [n for n in ("hub", "files", "missing") if n in b.body.attrs]
+    if not places and not b.body.bad:
+        b.error(
+            "A301",
+            f"{b.title} does not say where its items are",
+            b.header,
+            help='write one of `hub = "owner/name"`, `files = "suite/*.jsonl"`, `missing = "why"`',
+        )
+    known = None if "missing" in b.attrs else b.world.columns(b.finish())
+    b.stream = Stream({}, open=known is None, missing="missing" in b.attrs)
+    b.publish("rows", dict(known or {}))
+    if known is None:
+        return
+    text = b.attribute("text")
+    items = text.items if isinstance(text, ir.ListV) else ()
+    for item in items:
+        if isinstance(item, ir.TextV) and item.value not in known:
+            b.error(
+                "A503",
+                f"items of `{b.decl.name}` have no column `{item.value}`",
+                item.span,
+                help="columns: " + ", ".join(known),
+            )

@@ -1,0 +1,130 @@
+"""Checks the steps that work on rows without a teacher: map, filter, dedup, decontaminate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from alchemist_runtime.rows import DROPPED_COLUMNS
+
+from alchemist_dsl import ir
+from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.columns import read_rules, read_sets, rule_names, with_sets
+from alchemist_dsl.check.expressions import Env
+from alchemist_dsl.check.types import ANY, family, noun
+
+
+def totals_env(b: Building, *more: str) -> Env:
+    """What `expect` of a step reads: its own totals."""
+    return replace(b.env, stream=None, out=None, totals=(*rule_names(b), *more))
+
+
+def selected(b: Building) -> ir.SelectV | None:
+    """`select` with `best` joined in."""
+    select = b.attribute("select")
+    best = b.attribute("best")
+    parts = (
+        tuple(i for i in best.items if isinstance(i, ir.ExprV))
+        if isinstance(best, ir.ListV)
+        else ()
+    )
+    if not isinstance(select, ir.SelectV):
+        if parts and "select" not in b.body.attrs:
+            b.error(
+                "A106",
+                "`best` needs a `select` that says how many rows",
+                b.attrs["best"].name_span,
+                help="for example `select = 10%`",
+            )
+        return None
+    for part in parts:
+        if family(part.type) not in ("number", "bool", ANY):
+            b.error("A210", f"`best` takes a number, but this is {noun(part.type)}", part.span)
+    if parts and select.where is not None:
+        b.error(
+            "A210",
+            "`best` goes with a share or a count, and `select` is a condition",
+            b.attrs["best"].name_span,
+        )
+    if parts:
+        select = replace(select, best=parts)
+        b.attrs["select"] = replace(b.attrs["select"], value=select)
+    return select
+
+
+def map_(b: Building) -> None:
+    """New or changed columns."""
+    b.read_from()
+    b.rest()
+    select = selected(b)
+    sets, types = read_sets(b, b.env)
+    b.extra["sets"] = sets
+    b.extra["rules"] = read_rules(b, b.env, totals_env(b))
+    if not b.body.sets and not b.body.bad:
+        b.error(
+            "A106",
+            f"{b.title} sets no column",
+            b.header,
+            help="for example `set lang = lang(response)`",
+        )
+    mode = b.attribute("mode")
+    partly = isinstance(mode, ir.ChoiceV) and (
+        mode.name == "add" or (mode.name == "replace" and select is not None)
+    )
+    b.publish("rows", with_sets(b.stream.columns, types, partly=partly))
+
+
+def filter_(b: Building) -> None:
+    """Ordered rules that refuse rows."""
+    b.read_from()
+    b.rest()
+    select = selected(b)
+    b.extra["rules"] = read_rules(b, b.env, totals_env(b))
+    if not b.body.rules and select is None and not b.body.bad and "select" not in b.body.attrs:
+        b.error(
+            "A106",
+            f"{b.title} has no rule",
+            b.header,
+            help="for example `drop chars(response) < 80 as too_short`",
+        )
+    b.publish("rows", b.stream.columns)
+    b.publish("dropped", {**b.stream.columns, **DROPPED_COLUMNS})
+
+
+def dedup(b: Building) -> None:
+    """One row of each group of duplicates."""
+    b.read_from()
+    b.rest()
+    b.extra["rules"] = read_rules(b, b.env, totals_env(b, "duplicate"))
+    _texts(b, "on")
+    prefer = b.attribute("prefer")
+    if isinstance(prefer, ir.ExprV) and family(prefer.type) not in ("number", "bool", ANY):
+        b.error("A210", f"`prefer` takes a number, but this is {noun(prefer.type)}", prefer.span)
+    b.publish("rows", b.stream.columns)
+    more = {"kept": "id", "similarity": "real"}
+    b.publish("dropped", {**b.stream.columns, **DROPPED_COLUMNS, **more})
+
+
+def decontaminate(b: Building) -> None:
+    """Refuses rows that leak a benchmark."""
+    b.read_from()
+    b.read_streams("against", "against")
+    b.rest()
+    b.extra["rules"] = read_rules(b, b.env, totals_env(b, "leak"))
+    _texts(b, "on")
+    b.publish("rows", b.stream.columns, taught=())
+    more = {"suite": "text", "item": "text", "method": "text", "match": "text?"}
+    b.publish("dropped", {**b.stream.columns, **DROPPED_COLUMNS, **more})
+
+
+def _texts(b: Building, name: str) -> None:
+    """What is compared or searched is text."""
+    value = b.attribute(name)
+    items = value.items if isinstance(value, ir.ListV) else ()
+    for item in items:
+        if isinstance(item, ir.ExprV) and family(item.type) not in ("text", "messages", ANY):
+            b.error(
+                "A210",
+                f"`{name}` takes texts, but this is {noun(item.type)}",
+                item.span,
+                help=f"write `text({item.text})`",
+            )

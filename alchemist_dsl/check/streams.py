@@ -1,0 +1,167 @@
+"""Resolves references to streams and joins several streams into one: columns, origins, what may be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alchemist_runtime.rows import optional
+
+from alchemist_dsl import ir
+from alchemist_dsl.check.names import (
+    Found,
+    Missing,
+    dotted,
+    find,
+    path_of,
+    report_missing,
+    span_of,
+    stream_kinds,
+    wrong_kind,
+)
+from alchemist_dsl.check.problems import did_you_mean, listed
+from alchemist_dsl.check.scope import Scope
+from alchemist_dsl.check.types import ANY, join
+from alchemist_dsl.check.world import UNKNOWN, Stream, World, shown
+from alchemist_dsl.kinds import KINDS
+from alchemist_dsl.source import Span
+from alchemist_dsl.syntax import ast
+
+
+def stream_ref(expr: ast.Expr, world: World, scope: Scope, what: str) -> ir.RefV | None:
+    """The stream that an expression names; None where an error was reported."""
+    if isinstance(expr, ast.BadExpr):
+        return None
+    path = path_of(expr)
+    if path is None:
+        world.problems.add(
+            "A201", f"`{what}` needs the name of a stream", expr.span, help="for example `clean`"
+        )
+        return None
+    return stream_at(path, expr.span, world, scope, what)
+
+
+def stream_at(
+    path: Sequence[ast.Ident], span: Span, world: World, scope: Scope, what: str
+) -> ir.RefV | None:
+    """The stream of a path of names: a block, a port of it, or the part that came from one source."""
+    found = find(path, scope)
+    if isinstance(found, Missing):
+        report_missing(found, stream_kinds(), world.problems)
+        return None
+    kind = KINDS[found.decl.kind]
+    if not kind.stream:
+        named = path[: len(path) - len(found.rest)]
+        wrong_kind(what, stream_kinds(), found.decl, span_of(named), world.problems)
+        return None
+    return _port(found, span, world, scope)
+
+
+def _port(found: Found, span: Span, world: World, scope: Scope) -> ir.RefV | None:
+    key, rest = found.decl.key, list(found.rest)
+    ports = KINDS[found.decl.kind].ports
+    port = "rows"
+    if rest and rest[0].name in ("rows", "dropped", "trace") and rest[0].name in ports:
+        port = rest.pop(0).name
+    if not rest:
+        return ir.RefV(span, key, port)  # type: ignore[arg-type]
+    origin = _origin(rest, scope)
+    stream = world.streams.get((key, port), UNKNOWN)
+    if origin is not None and (stream.open or origin in stream.origins):
+        return ir.RefV(span, key, port, origin)  # type: ignore[arg-type]
+    if stream is UNKNOWN and key not in world.blocks:
+        # Declared in a circle or not checked yet: what it holds is not known.
+        return ir.RefV(span, key, port, dotted(rest))  # type: ignore[arg-type]
+    _no_port(found, rest, stream, world)
+    return None
+
+
+def _origin(rest: Sequence[ast.Ident], scope: Scope) -> str | None:
+    found = find(rest, scope)
+    if isinstance(found, Found) and not found.rest and found.decl.kind == "source":
+        return found.decl.key
+    return None
+
+
+def _no_port(found: Found, rest: Sequence[ast.Ident], stream: Stream, world: World) -> None:
+    kind, name = found.decl.kind, dotted(rest)
+    ports = [p for p in KINDS[kind].ports if p != "rows"]
+    known = [*ports, *sorted(stream.origins)]
+    span = span_of(rest)
+    text, edit = did_you_mean(name, known, span)
+    note = None
+    if name in ("dropped", "trace"):
+        note = {
+            "dropped": "only steps that refuse rows have `.dropped`",
+            "trace": "only teacher steps have `.trace`",
+        }[name]
+    elif known:
+        note = f"it has {listed(known[:8])}"
+    world.problems.add(
+        "A117",
+        f"`{found.decl.name}` ({kind}) has no port and no source `{name}`",
+        span,
+        help=text,
+        edit=edit,
+        note=note,
+    )
+
+
+def joined(refs: Sequence[ir.RefV], world: World) -> Stream:
+    """What is known of the rows of several streams, one after the other."""
+    if not refs:
+        return UNKNOWN
+    streams = [world.stream(r) for r in refs]
+    if len(streams) == 1:
+        one = streams[0]
+        return Stream(
+            one.columns,
+            one.open,
+            one.origins,
+            one.conflicts,
+            one.missing,
+            one.taught,
+            f"`{shown(refs[0])}`",
+        )
+    columns: dict[str, str] = {}
+    conflicts: dict[str, tuple[tuple[str, str], ...]] = {}
+    open_ = any(s.open for s in streams)
+    for ref, stream in zip(refs, streams, strict=True):
+        conflicts.update(stream.conflicts)
+        for name, type_ in stream.columns.items():
+            _add_column(columns, conflicts, name, type_, shown(ref), refs, streams)
+    for name in list(columns):
+        if any(name not in s.columns and not s.open for s in streams):
+            columns[name] = optional(columns[name]) if columns[name] != ANY else ANY
+    taught = dict.fromkeys(t for s in streams for t in s.taught)
+    return Stream(
+        columns,
+        open_,
+        frozenset[str]().union(*(s.origins for s in streams)),
+        conflicts,
+        all(s.missing for s in streams),
+        tuple(taught),
+        listed([shown(r) for r in refs][:3]) + ("…" if len(refs) > 3 else ""),
+    )
+
+
+def _add_column(
+    columns: dict[str, str],
+    conflicts: dict[str, tuple[tuple[str, str], ...]],
+    name: str,
+    type_: str,
+    stream: str,
+    refs: Sequence[ir.RefV],
+    streams: Sequence[Stream],
+) -> None:
+    if name not in columns:
+        columns[name] = type_
+        return
+    met = join(columns[name], type_)
+    if met is not None:
+        columns[name] = met
+        return
+    first = next(
+        (shown(r), s.columns[name]) for r, s in zip(refs, streams, strict=True) if name in s.columns
+    )
+    conflicts.setdefault(name, (first, (stream, type_)))
+    columns[name] = ANY

@@ -1,0 +1,339 @@
+"""Checks relabel and generate: the prompt's inputs, what is done with the answer, and the columns of rows, dropped and trace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from alchemist_runtime.rows import DROPPED_COLUMNS, optional
+
+from alchemist_dsl import ir
+from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.columns import TURNS, field_columns, read_rules, read_sets, with_sets
+from alchemist_dsl.check.expressions import column_type, expression
+from alchemist_dsl.check.problems import did_you_mean, listed
+from alchemist_dsl.check.prompts import read_inputs
+from alchemist_dsl.check.scope import Scope
+from alchemist_dsl.check.steps import selected, totals_env
+from alchemist_dsl.check.types import ANY, family, fits, noun, record
+from alchemist_dsl.diagnostics.model import Label
+from alchemist_dsl.source import Span
+from alchemist_dsl.syntax import ast
+
+#: The rule under which answers count that do not fit the prompt's output.
+UNREADABLE = "unreadable"
+
+
+def relabel(b: Building) -> None:
+    """Hindsight relabeling: the first text of the answer goes before the instruction."""
+    prompt = _begin(b)
+    sets, types = read_sets(b, b.env)
+    if prompt is not None:
+        _reads_response(b, prompt)
+    _keeps_response(b)
+    if not b.body.sets and prompt is not None:
+        lowered = _lower(b, prompt)
+        if lowered is not None:
+            sets, types = (lowered,), {lowered.column: "text"}
+    _end(b, prompt, sets, types)
+
+
+def generate(b: Building) -> None:
+    """Any other teacher step."""
+    prompt = _begin(b)
+    sets, types = read_sets(b, b.env)
+    _end(b, prompt, sets, types)
+
+
+# --- what both do --------------------------------------------------------------------------------------------------------------
+
+
+def _begin(b: Building) -> ir.Block | None:
+    """Read streams, teacher, prompt and the other attributes; the prompt, if nothing is wrong with it."""
+    b.read_from()
+    teacher, ref = b.attribute("teacher"), b.attribute("prompt")
+    prompt = b.world.blocks.get(ref.target) if isinstance(ref, ir.RefV) else None
+    if prompt is not None and (prompt.kind != "prompt" or prompt.poisoned):
+        prompt = None
+    outputs = field_columns(prompt.output_fields) if prompt is not None else {}
+    places = {f.name: f.span for f in prompt.output_fields} if prompt is not None else {}
+    b.env = replace(
+        b.env, out=outputs, out_places=places, out_of=prompt.name if prompt is not None else ""
+    )
+    b.extra["prompt_inputs"] = _inputs(b, prompt)
+    b.rest()
+    _indirect_inputs(b, teacher, prompt)
+    _teacher_fits(b, teacher, prompt)
+    return prompt
+
+
+def _indirect_inputs(b: Building, teacher: ir.Value | None, prompt: ir.Block | None) -> None:
+    """Examples of the prompt and the trained model that answers are read by this step."""
+    for ref, role in zip(prompt.inputs, prompt.roles, strict=True) if prompt is not None else ():
+        b.add_input(ref, role)
+    block = b.world.blocks.get(teacher.target) if isinstance(teacher, ir.RefV) else None
+    for ref, role in zip(block.inputs, block.roles, strict=True) if block is not None else ():
+        b.add_input(ref, role)
+
+
+def _teacher_fits(b: Building, teacher: ir.Value | None, prompt: ir.Block | None) -> None:
+    block = b.world.blocks.get(teacher.target) if isinstance(teacher, ir.RefV) else None
+    if block is None or prompt is None or block.kind != "teacher" or block.poisoned:
+        return
+    provider = block.get("provider")
+    by_rules = isinstance(provider, ir.ChoiceV) and provider.name == "rules"
+    at = b.attrs["prompt"].value.span
+    if by_rules and prompt.get("rules") is None:
+        b.error(
+            "A407",
+            f"the rules teacher `{block.name}` cannot answer `{prompt.name}`",
+            at,
+            labels=(Label(prompt.name_span, "it has no `rules`"),),
+            help="write `rules = describe`, `evolve` or `review` into the prompt, or ask another teacher",
+        )
+    elif not by_rules and prompt.get("user") is None:
+        b.error(
+            "A106",
+            f"`{prompt.name}` has no `user` template, which `{block.name}` needs",
+            at,
+            labels=(Label(prompt.name_span, "declared here"),),
+        )
+
+
+def _inputs(b: Building, prompt: ir.Block | None) -> dict[str, ir.ExprV]:
+    """Prompt input -> expression over the row: the column of that name, or what `map` says."""
+    mapped = _mapped(b)
+    if prompt is None:
+        return mapped
+    known = {f.name: f for f in prompt.input_fields}
+    for name, expr in mapped.items():
+        if name not in known:
+            text, _ = did_you_mean(name, known)
+            b.error(
+                "A402",
+                f"the prompt `{prompt.name}` has no input `{name}`",
+                expr.span,
+                help=text or (f"it has {listed(list(known))}" if known else None),
+            )
+    made: dict[str, ir.ExprV] = {}
+    for name, field in known.items():
+        expr = mapped.get(name) or _own_column(b, field, prompt)
+        if expr is None:
+            continue
+        if not _fits_input(expr.type, field.type):
+            b.error(
+                "A504",
+                f"the input `{name}` of `{prompt.name}` is {noun(field.type)}, but gets {noun(expr.type)}",
+                expr.span,
+                labels=(Label(field.span, field.type),),
+            )
+        made[name] = expr
+    return made
+
+
+def _fits_input(given: str, wanted: str) -> bool:
+    return fits(given, wanted) or family(wanted) in ("text", "json")
+
+
+def _mapped(b: Building) -> dict[str, ir.ExprV]:
+    """The `map` of a step, written as a block or as a record."""
+    b.done.add("map")
+    entries: dict[str, tuple[ast.Expr, Scope]] = {}
+    span, name_span, origin = b.name_span, b.name_span, "written"
+    block = b.body.blocks.get("map")
+    placed = b.body.attrs.get("map")
+    if block is not None:
+        span = name_span = b.body.block_spans["map"].header
+        for name, entry in block.items():
+            if isinstance(entry.stmt, ast.Assign):
+                entries[name] = (entry.stmt.value, entry.scope)
+                origin = entry.origin
+    elif placed is not None:
+        value, name_span, origin = placed.stmt.value, placed.stmt.path[0].span, placed.origin
+        span = value.span
+        if not isinstance(value, ast.Record):
+            if not isinstance(value, ast.BadExpr):
+                b.error(
+                    "A201",
+                    "`map` is a record",
+                    span,
+                    help="for example `map = { code = code(response) }`",
+                )
+            b.ok = False
+            return {}
+        entries = {f.name.name: (f.value, placed.scope) for f in value.fields}
+    made: dict[str, ir.ExprV] = {}
+    for name, (expr, scope) in entries.items():
+        typed = expression(expr, replace(b.env_in(scope), out=None))
+        if typed is None:
+            b.ok = False
+            typed = ir.ExprV(expr.span, ["lit", "null", None], ANY, frozenset(), "")
+        made[name] = typed
+    if made:
+        b.attrs["map"] = ir.Attr("map", ir.RecordV(span, dict(made)), name_span, origin)
+    return made
+
+
+def _own_column(b: Building, field: ir.FieldV, prompt: ir.Block) -> ir.ExprV | None:
+    name = field.name
+    span = b.inputs[0].span if b.inputs else b.header
+    type_ = column_type(b.stream, name)
+    if type_ is None and not b.stream.open:
+        _not_supplied(b, field, prompt, span)
+        return None
+    conflict = b.stream.conflicts.get(name)
+    if conflict:
+        told = "; ".join(f"`{s}` has {noun(t)}" for s, t in conflict)
+        b.error("A504", f"`{name}` has two types here: {told}", span)
+        return None
+    at = b.attrs["prompt"].value.span if "prompt" in b.attrs else span
+    return ir.ExprV(at, ["col", name], type_ or ANY, frozenset({name}), name)
+
+
+def _not_supplied(b: Building, field: ir.FieldV, prompt: ir.Block, span: Span) -> None:
+    shown = [*b.stream.columns]
+    example = {
+        "lang": "lang(response)",
+        "language": "lang(response)",
+        "code": "code(response)",
+    }.get(field.name, "…")
+    near, _ = did_you_mean(field.name, shown)
+    b.error(
+        "A404",
+        f"`{prompt.name}` needs `{field.name}`, but rows of {b.stream.name} have no such column",
+        span,
+        label="columns: " + ", ".join(shown),
+        labels=(Label(field.span, "needed here"),),
+        help=f"{near.rstrip('?')}? Then write `map = {{ {field.name} = … }}`"
+        if near
+        else f"add it before, for example `map with_{field.name} {{ set {field.name} = {example} }}`",
+    )
+
+
+def _end(
+    b: Building, prompt: ir.Block | None, sets: tuple[ir.SetV, ...], types: dict[str, str]
+) -> None:
+    """Rules, selection and the columns of the three ports."""
+    b.extra["sets"] = sets
+    b.extra["rules"] = read_rules(b, b.env, totals_env(b, UNREADABLE))
+    for placed in b.body.rules:
+        if placed.stmt.name is not None and placed.stmt.name.name == UNREADABLE:
+            b.error(
+                "A115",
+                f"a rule may not be called `{UNREADABLE}`",
+                placed.stmt.name.span,
+                note="answers that do not fit the prompt's output are counted under it",
+            )
+    selected(b)
+    mode = b.get("mode")
+    only = isinstance(mode, ir.ChoiceV) and mode.name == "only"
+    _samples(b, only)
+    after = with_sets(b.stream.columns, types)
+    rows = after if only else with_sets(b.stream.columns, types, partly=True)
+    refused = with_sets(
+        b.stream.columns, {n: optional(t) if t != ANY else t for n, t in types.items()}
+    )
+    made: dict[str, Any] = {}
+    if any(n in TURNS or n == "messages" for n in types):
+        made["taught"] = (*b.stream.taught, b.decl.key)
+    b.publish("rows", rows, **made)
+    b.publish("dropped", {**refused, **DROPPED_COLUMNS})
+    outputs = field_columns(prompt.output_fields) if prompt is not None else {}
+    trace = {
+        "before": record(dict(b.stream.columns)),
+        "out": record(outputs),
+        "after": record(after),
+        "teacher": "text",
+        "sample": "int",
+        "attempt": "int",
+    }
+    b.publish("trace", trace, open=b.stream.open or prompt is None, conflicts={}, **made)
+
+
+def _samples(b: Building, only: bool) -> None:
+    samples = b.get("samples")
+    if isinstance(samples, ir.Qty) and samples.value > 1 and not only:
+        b.error(
+            "A204",
+            f"`samples = {samples.text}` makes several rows of one, which goes with `mode = only`",
+            b.attrs["samples"].value.span,
+            labels=(Label(b.attrs["mode"].value.span, "this mode"),)
+            if b.attrs["mode"].origin != "default"
+            else (),
+            help="write `mode = only`",
+        )
+
+
+# --- relabel ---------------------------------------------------------------------------------------------------------------------
+
+
+def _reads_response(b: Building, prompt: ir.Block) -> None:
+    """The label says what the response does, so the prompt must see the response."""
+    reads = read_inputs(prompt)
+    inputs: dict[str, ir.ExprV] = b.extra["prompt_inputs"]
+    for name, expr in inputs.items():
+        if name in reads and expr.reads & {"response", "messages"}:
+            return
+    if not b.ok:
+        return
+    b.error(
+        "A408",
+        f"the prompt `{prompt.name}` does not read `response`",
+        b.attrs["prompt"].value.span,
+        labels=(Label(prompt.name_span, "declared here"),),
+        note="an AlchemistPrompt says what the answer does; without seeing it the teacher can only guess",
+        help="add the input `response: text` and read it in the template: `{{ response }}`",
+    )
+
+
+def _keeps_response(b: Building) -> None:
+    for name in ("response", "messages"):
+        placed = b.body.sets.get(name)
+        if placed is not None:
+            b.error(
+                "A408",
+                f"`relabel` keeps the response as it is and cannot set `{name}`",
+                placed.stmt.path[-1].span,
+                note="hindsight relabeling fits the instruction to the answer, never the answer to the instruction",
+                help="use `generate` for a step that writes answers",
+            )
+
+
+def _lower(b: Building, prompt: ir.Block) -> ir.SetV | None:
+    """`place` as an assignment: prompt, newline, original instruction."""
+    first = next((f for f in prompt.output_fields if family(f.type) == "text"), None)
+    if first is None:
+        b.error(
+            "A406",
+            f"the prompt `{prompt.name}` gives no text that could go before the instruction",
+            b.attrs["prompt"].value.span,
+            labels=(Label(prompt.name_span, "declared here"),),
+            help="for example `output { prompt: text }`",
+        )
+        return None
+    place = b.get("place")
+    where = place.name if isinstance(place, ir.ChoiceV) else "before"
+    out: list[Any] = ["out", first.name]
+    own: list[Any] = ["col", "instruction"]
+    newline: list[Any] = ["lit", "text", "\n"]
+    span = b.attrs["prompt"].value.span
+    if where == "system":
+        return ir.SetV(
+            "system", ir.ExprV(span, out, "text", frozenset(), f"out.{first.name}"), span
+        )
+    if "instruction" not in b.stream.columns and not b.stream.open:
+        if b.ok:
+            b.error(
+                "A503",
+                f"rows of {b.stream.name} have no column `instruction`",
+                b.inputs[0].span if b.inputs else b.header,
+            )
+        return None
+    parts = (out, own) if where == "before" else (own, out)
+    text = f'out.{first.name} + "\\n" + instruction'
+    if where == "after":
+        text = f'instruction + "\\n" + out.{first.name}'
+    tree = ["cat", ["cat", parts[0], newline], parts[1]]
+    return ir.SetV(
+        "instruction", ir.ExprV(span, tree, "text", frozenset({"instruction"}), text), span
+    )

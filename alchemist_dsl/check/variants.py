@@ -1,0 +1,256 @@
+"""Variants: which ones a recipe has, what `any(…)` makes of them, and the changes of the chosen one to the declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice, product
+
+from alchemist_dsl.check.attrtypes import attr_type, declared_type
+from alchemist_dsl.check.merge import merge
+from alchemist_dsl.check.names import Found, Missing, dotted, find, report_missing, span_of
+from alchemist_dsl.check.params import value_text
+from alchemist_dsl.check.problems import did_you_mean, listed
+from alchemist_dsl.check.scope import Body, Decl, Placed
+from alchemist_dsl.check.values import Place, Values
+from alchemist_dsl.check.world import World
+from alchemist_dsl.diagnostics.suggest import near
+from alchemist_dsl.kinds import KINDS
+from alchemist_dsl.source import Span
+from alchemist_dsl.syntax import ast
+
+Change = Placed[ast.Assign]
+_MOST = 10_000
+#: Types whose values can be read without knowing the rows.
+_PLAIN = frozenset(
+    ["text", "bool", "choice", "int", "real", "percent", "rows", "tokens", "steps", "multiplier", "money", "bytes", "duration", "rate", "name"]
+)
+
+
+def names(world: World) -> tuple[str, ...]:
+    """All names that `--variant` takes: a variant with `any(…)` stands for one run per combination."""
+    return tuple(name for decl in _variants(world) for name in islice(_expanded(decl), _MOST))
+
+
+def _variants(world: World) -> list[Decl]:
+    return [d for d in world.scope.decls.values() if d.kind == "variant"]
+
+
+def _choices(decl: Decl) -> list[list[ast.Expr]]:
+    found = []
+    for change in decl.body.sets.values():
+        options = _options(change.stmt.value)
+        if options is not None:
+            found.append(options)
+    return found
+
+
+def _options(expr: ast.Expr) -> list[ast.Expr] | None:
+    if isinstance(expr, ast.Call) and expr.function.name == "any":
+        return [a.value for a in expr.args]
+    return None
+
+
+def _expanded(decl: Decl) -> list[str] | tuple[str, ...]:
+    choices = _choices(decl)
+    if not choices:
+        return (decl.name,)
+    return [_run_name(decl.name, picks) for picks in islice(product(*choices), _MOST)]
+
+
+def _run_name(name: str, picks: Sequence[ast.Expr]) -> str:
+    return f"{name}[{','.join(value_text(p).strip(chr(34)) for p in picks)}]"
+
+
+# --- applying -------------------------------------------------------------------------------------------------------------------
+
+
+def apply(world: World, variant: str | None) -> None:
+    """Check the paths of all variants, and make the changes of the chosen one."""
+    _inherit(world)
+    chosen: list[Change] = []
+    for decl in _variants(world):
+        for change in decl.body.sets.values():
+            _check_value(world, change)
+    if variant is not None:
+        chosen = _chosen(world, variant)
+    for change in chosen:
+        _apply(world, change)
+
+
+def _inherit(world: World) -> None:
+    """A variant that extends another makes its changes first."""
+    done: dict[str, Body] = {}
+
+    def body(decl: Decl, chain: tuple[str, ...]) -> Body:
+        placed = decl.body.attrs.get("extends")
+        if decl.key in done or placed is None or not isinstance(placed.stmt.value, ast.Name):
+            return decl.body
+        base = world.scope.decls.get(placed.stmt.value.name)
+        if base is None or base.kind != "variant" or base.key in chain:
+            return decl.body  # reported where all `extends` are
+        made = Body(sets=dict(body(base, (*chain, decl.key)).sets))
+        merge(made, decl.body, KINDS["variant"])
+        done[decl.key] = made
+        return made
+
+    for decl in _variants(world):
+        decl.body = body(decl, ())
+
+
+def _chosen(world: World, variant: str) -> list[Change]:
+    wanted = variant.replace(" ", "")
+    for decl in _variants(world):
+        changes = list(decl.body.sets.values())
+        origin = f"variant:{variant}"
+        choices = _choices(decl)
+        if not choices and decl.name == wanted:
+            return [Placed(c.stmt, c.scope, origin) for c in changes]
+        if decl.name == wanted:
+            _several(world, decl)
+            return []
+        if not wanted.startswith(decl.name + "["):
+            continue
+        for picks in product(*choices):
+            if _run_name(decl.name, picks).replace(" ", "") == wanted:
+                left = list(picks)
+                return [
+                    Placed(
+                        replace(c.stmt, value=left.pop(0))
+                        if _options(c.stmt.value) is not None
+                        else c.stmt,
+                        c.scope,
+                        origin,
+                    )
+                    for c in changes
+                ]
+    known = names(world)
+    close = near(variant, list(known), 3)
+    world.problems.add(
+        "A103",
+        f"the recipe has no variant `{variant}`",
+        Span(world.scope.path, 0, 0),
+        help="did you mean " + listed(close, "or") + "?" if close else None,
+        note=None if close else ("variants: " + listed(known[:8]) if known else "it declares none"),
+    )
+    return []
+
+
+def _several(world: World, decl: Decl) -> None:
+    runs = _expanded(decl)
+    shown = listed(list(runs)[:3], "or")
+    world.problems.add(
+        "A122",
+        f"the variant `{decl.name}` stands for {len(runs)} runs",
+        decl.block.header,
+        help=f"name one: {shown}",
+    )
+
+
+def _target(world: World, change: Change) -> tuple[Decl, tuple[ast.Ident, ...]] | None:
+    path, scope = change.stmt.path, change.scope
+    found = find(path, scope)
+    if isinstance(found, Missing):
+        report_missing(found, (), world.problems)
+        return None
+    assert isinstance(found, Found)
+    if not found.rest:
+        world.problems.add(
+            "A111",
+            f"`{dotted(path)}` is a whole block; a variant sets an attribute of it",
+            span_of(path),
+            help=f"for example `set {dotted(path)}.{next(iter(KINDS[found.decl.kind].attributes))} = …`",
+        )
+        return None
+    return found.decl, found.rest
+
+
+def _check_value(world: World, change: Change) -> None:
+    """Report paths that lead nowhere, and plain values of the wrong type, also in variants that are not chosen."""
+    path, scope = change.stmt.path, change.scope
+    if path[0].name == "param":
+        _check_param(world, change)
+        return
+    target = _target(world, change)
+    if target is None:
+        return
+    decl, rest = target
+    kind = KINDS[decl.kind]
+    attribute = kind.attributes.get(rest[0].name)
+    if len(rest) == 1 and attribute is not None:
+        type_ = attr_type(attribute.type)
+        if any(t.name not in _PLAIN for t in type_.alternatives) or isinstance(
+            change.stmt.value, ast.Null
+        ):
+            return
+        for option in _options(change.stmt.value) or [change.stmt.value]:
+            Values(world, scope).read(
+                option, type_, Place(rest[0].name, option.span, change.stmt.per)
+            )
+        return
+    if len(rest) > 1 and (rest[0].name in kind.blocks or attribute is not None):
+        return
+    if len(rest) == 1 and (_rule(decl, rest[0].name) or "set" in kind.statements):
+        return
+    known = [*kind.attributes, *kind.blocks]
+    text, edit = did_you_mean(rest[0].name, known, rest[0].span)
+    world.problems.add(
+        "A102",
+        f"`{decl.kind} {decl.name}` has no attribute `{rest[0].name}`",
+        rest[0].span,
+        help=text,
+        edit=edit,
+    )
+
+
+def _rule(decl: Decl, name: str) -> bool:
+    return any(r.stmt.name is not None and r.stmt.name.name == name for r in decl.body.rules)
+
+
+def _check_param(world: World, change: Change) -> None:
+    path = change.stmt.path
+    param = change.scope.params.get(path[1].name) if len(path) == 2 else None
+    if param is None:
+        name = path[-1]
+        text, edit = did_you_mean(name.name, change.scope.params, name.span)
+        world.problems.add(
+            "A116", f"there is no parameter `{name.name}`", name.span, help=text, edit=edit
+        )
+        return
+    type_ = declared_type(param.decl.type)
+    if type_ is not None:
+        for option in _options(change.stmt.value) or [change.stmt.value]:
+            Values(world, change.scope).read(
+                option, type_, Place(param.name, option.span, from_param=None)
+            )
+
+
+def _apply(world: World, change: Change) -> None:
+    path, value = change.stmt.path, change.stmt.value
+    if path[0].name == "param":
+        param = change.scope.params.get(path[1].name) if len(path) == 2 else None
+        if param is not None:
+            param.expr, param.origin = value, "variant"
+        return
+    found = find(path, change.scope)
+    if not isinstance(found, Found) or not found.rest:
+        return
+    decl, rest = found.decl, found.rest
+    kind = KINDS[decl.kind]
+    inner = Body()
+    if len(rest) == 1:
+        statement = replace(change.stmt, path=rest, set=False)
+        is_set = "set" in kind.statements and rest[0].name not in kind.attributes
+        if is_set and not isinstance(value, ast.Null):
+            inner.sets[rest[0].name] = Placed(
+                replace(statement, set=True), change.scope, change.origin
+            )
+        else:
+            inner.attrs[rest[0].name] = Placed(statement, change.scope, change.origin)
+    else:
+        statement = replace(change.stmt, path=rest[1:], set=False)
+        inner.blocks[rest[0].name] = {
+            dotted(rest[1:]): Placed(statement, change.scope, change.origin)
+        }
+        inner.block_spans[rest[0].name] = decl.body.block_spans.get(rest[0].name, decl.block)
+    merge(decl.body, inner, kind)

@@ -1,0 +1,97 @@
+"""The state of one check: what is declared, what is known of every stream, and where problems go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+from alchemist_dsl import ir
+from alchemist_dsl.check.load import Loader
+from alchemist_dsl.check.problems import Problems
+from alchemist_dsl.check.scope import Body, Decl, Scope
+from alchemist_dsl.source import Span
+from alchemist_dsl.syntax import ast
+
+Columns = Callable[[ir.Block], Mapping[str, str] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What is known of the rows of a port before they are read."""
+
+    columns: Mapping[str, str]
+    open: bool = False  # more columns may be there
+    origins: frozenset[str] = frozenset()  # sources whose rows it holds
+    conflicts: Mapping[str, tuple[tuple[str, str], ...]] = field(
+        default_factory=dict
+    )  # column: (stream, type)…
+    missing: bool = False  # all of its rows come from sources that are not available
+    taught: tuple[
+        str, ...
+    ] = ()  # teacher steps whose rows it holds and that no decontamination has seen
+    name: str = ""  # as messages call it
+
+
+UNKNOWN = Stream({}, open=True)
+
+
+@dataclass(slots=True)
+class World:
+    """One check. Filled in by the passes in the order of `check.__init__`."""
+
+    problems: Problems
+    loader: Loader
+    scope: Scope
+    columns: Columns
+    decls: dict[str, Decl] = field(default_factory=dict)  # by key
+    bodies: dict[str, Body] = field(default_factory=dict)  # with what they extend, by key
+    order: tuple[str, ...] = ()
+    cyclic: frozenset[str] = frozenset()
+    blocks: dict[str, ir.Block] = field(default_factory=dict)
+    streams: dict[tuple[str, str], Stream] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    schema_types: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def own(self, decl: Decl) -> bool:
+        """Whether a block belongs to the recipe itself or the file it extends, not to an import."""
+        return decl.scope is self.scope
+
+    def stream(self, ref: ir.RefV) -> Stream:
+        """What is known of the stream of a reference."""
+        found = self.streams.get((ref.target, ref.port), UNKNOWN)
+        if ref.origin is None:
+            return found
+        return Stream(
+            found.columns,
+            found.open,
+            frozenset({ref.origin}),
+            found.conflicts,
+            self._source_missing(ref.origin),
+            found.taught,
+            shown(ref),
+        )
+
+    def _source_missing(self, origin: str) -> bool:
+        found = self.streams.get((origin, "rows"))
+        return found is not None and found.missing
+
+    def slice(self, span: Span) -> str:
+        """The text of a span as written, on one line."""
+        file = self.loader.files.get(span.file)
+        return " ".join(file.text[span.start : span.end].split()) if file is not None else ""
+
+
+def shown(ref: ir.RefV) -> str:
+    """A reference as it is written: `clean.dropped`."""
+    port = "" if ref.port == "rows" else f".{ref.port}"
+    return ref.target + port + (f".{ref.origin}" if ref.origin else "")
+
+
+@cache
+def default_value(text: str) -> ast.Expr | None:
+    """The syntax of a default of the kind table."""
+    from alchemist_dsl.syntax.parse import parse_value
+
+    found, _ = parse_value(text, "default")
+    return found
