@@ -85,7 +85,20 @@ def _signature(text: str) -> Signature:
 
 
 _PARAM_TYPES = frozenset(
-    ["text", "int", "real", "bool", "percent", "money", "duration", "bytes", "rate", "rows", "tokens", "multiplier"]
+    [
+        "text",
+        "int",
+        "real",
+        "bool",
+        "percent",
+        "money",
+        "duration",
+        "bytes",
+        "rate",
+        "rows",
+        "tokens",
+        "multiplier",
+    ]
 )
 
 

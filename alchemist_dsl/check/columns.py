@@ -185,7 +185,9 @@ def never_true(b: Building, expr: ir.ExprV) -> None:
 
 # --- declared fields -----------------------------------------------------------------------------------------------------------
 
-_COLUMN_TYPES: Final = frozenset(["text", "int", "real", "bool", "prob", "percent", "money", "json", "messages", "id"])
+_COLUMN_TYPES: Final = frozenset(
+    ["text", "int", "real", "bool", "prob", "percent", "money", "json", "messages", "id"]
+)
 
 
 def read_fields(

@@ -16,6 +16,7 @@ from alchemist_dsl.ir import ImportedFile
 from alchemist_dsl.kinds import KINDS, TAKEN
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax import ast
+from alchemist_dsl.syntax.decode import decode
 from alchemist_dsl.syntax.parse import parse
 
 Read = Callable[[str], bytes | None]
@@ -173,7 +174,9 @@ class Loader:
         if data is None:
             self._not_found(path, written or path, span)
             return None
-        file = decode(data, path, self.problems)
+        decoded, found = decode(path, data)
+        self.problems.take(found)
+        file = decoded if decoded is not None else SourceFile(path, "")
         self.files[path] = file
         return file
 
@@ -326,18 +329,3 @@ def _extended(tree: ast.File) -> ast.Text | None:
 
 def _name_span(block: ast.Block) -> Span:
     return block.header if block.name is None else block.name.span
-
-
-def decode(data: bytes, path: str, problems: Problems) -> SourceFile:
-    """A file's text: UTF-8, without byte-order mark, line ends as LF. What is not UTF-8 is reported and left out."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        text = ""
-        problems.add(
-            "A014",
-            f"`{path}` is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}",
-            Span(path, 0, 0),
-            help="save the file as UTF-8",
-        )
-    return SourceFile(path, text.replace("\r\n", "\n").replace("\r", "\n"))

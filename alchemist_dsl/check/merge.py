@@ -101,9 +101,7 @@ class _Collector:
             self._misplaced(
                 statement,
                 "set",
-                "columns are set in " + listed(_kinds_with("set") - {"variant"}, "or") + " blocks"
-                if self.block.kind.name != "variant"
-                else "",
+                f"columns are set in {listed(sorted(_kinds_with('set') - {'variant'}), 'or')} blocks",
             )
             return
         path = ".".join(i.name for i in statement.path)
@@ -310,9 +308,9 @@ def brief(value: ast.Expr) -> str:
 def merge(base: Body, inner: Body, kind: Kind) -> None:
     """Lay `inner` over `base`, which changes. Null takes away; a rule of a known name replaces that rule in its place."""
     for name, placed in inner.attrs.items():
-        if isinstance(placed.stmt.value, ast.Null) and name not in kind.attributes:
-            if _take_away(base, name):
-                continue
+        null = isinstance(placed.stmt.value, ast.Null) and name not in kind.attributes
+        if null and _take_away(base, name):
+            continue
         base.blocks.pop(name, None)
         base.attrs[name] = placed
     for name, entries in inner.blocks.items():

@@ -69,7 +69,7 @@ def _entries(b: Building) -> tuple[ir.EntryV, ...]:
     found = []
     for name, placed in take.items():
         if isinstance(placed.stmt, ast.Assign):
-            entry = _entry(b, name, placed)  # type: ignore[arg-type]
+            entry = _entry(b, name, placed)
             if entry is None:
                 b.ok = False
             else:

@@ -117,8 +117,9 @@ def _unknown(
         if not found and imported.scope is not None and name in imported.scope.decls:
             member = imported.scope.decls[name]
             if not kinds or member.kind in kinds:
-                text, edit = f"write `{alias}.{name}`", None
-                problems.add("A103", f"nothing is called `{name}`", span, help=text, edit=edit)
+                problems.add(
+                    "A103", f"nothing is called `{name}`", span, help=f"write `{alias}.{name}`"
+                )
                 return
     labels: tuple[Label, ...] = ()
     if len(found) == 1:

@@ -17,7 +17,24 @@ from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax.parse import parse_value
 
-TYPES: Final = ["text", "int", "real", "bool", "percent", "prob", "money", "duration", "bytes", "rate", "json", "rows", "tokens", "multiplier", "list", "enum"]
+TYPES: Final = [
+    "text",
+    "int",
+    "real",
+    "bool",
+    "percent",
+    "prob",
+    "money",
+    "duration",
+    "bytes",
+    "rate",
+    "json",
+    "rows",
+    "tokens",
+    "multiplier",
+    "list",
+    "enum",
+]
 _PLACES: Final = {"set": "--set", "environment": "environment", "file": "--params"}
 
 

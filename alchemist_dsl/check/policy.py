@@ -12,7 +12,21 @@ from alchemist_dsl.diagnostics.model import Edit, Label
 
 _DATE: Final = re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4})(?!\d)")
 _PERMISSIVE: Final = frozenset(
-    ["apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "isc", "0bsd", "unlicense", "cc0-1.0", "cc-by-4.0", "cc-by-3.0", "zlib", "psf-2.0", "odc-by"]
+    [
+        "apache-2.0",
+        "mit",
+        "bsd-2-clause",
+        "bsd-3-clause",
+        "isc",
+        "0bsd",
+        "unlicense",
+        "cc0-1.0",
+        "cc-by-4.0",
+        "cc-by-3.0",
+        "zlib",
+        "psf-2.0",
+        "odc-by",
+    ]
 )
 _NON_COMMERCIAL: Final = re.compile(r"(^|-)nc(-|$)|non-?commercial", re.IGNORECASE)
 
@@ -231,7 +245,9 @@ def _all_of(key: Key, world: World) -> Iterator[Key]:
     block = world.blocks.get(key[0])
     if block is None or key[1] != "rows" or key[2] is not None:
         return
-    if (block.kind in ("map", "relabel", "generate") and _mode(block) in ("replace", "add")) or (block.kind == "map" and _mode(block) == "only" and block.get("select") is None):
+    if (block.kind in ("map", "relabel", "generate") and _mode(block) in ("replace", "add")) or (
+        block.kind == "map" and _mode(block) == "only" and block.get("select") is None
+    ):
         for ref in _inputs(block):
             yield _key(ref)
 

@@ -44,15 +44,15 @@ def teacher(b: Building) -> None:
     if (
         isinstance(provider, ir.ChoiceV)
         and provider.name in ("openai", "transformers")
-        and model is None
+        and "model" not in b.body.attrs
+        and not b.body.bad
     ):
-        if "model" not in b.body.attrs and not b.body.bad:
-            b.error(
-                "A106",
-                f"{b.title} needs `model`",
-                b.header,
-                help='the name of the model, for example `model = "gpt-4o-mini-2024-07-18"`',
-            )
+        b.error(
+            "A106",
+            f"{b.title} needs `model`",
+            b.header,
+            help='the name of the model, for example `model = "gpt-4o-mini-2024-07-18"`',
+        )
 
 
 def prompt(b: Building) -> None:

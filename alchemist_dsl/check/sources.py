@@ -105,7 +105,7 @@ def _rows(
 
 
 def _place(b: Building) -> None:
-    places = [n for n in ("hub", "python", "missing") if n in b.body.attrs]
+    places: list[str] = [n for n in ("hub", "python", "missing") if n in b.body.attrs]
     if "files" in b.body.attrs and "hub" not in places:
         places.append("files")
     if b.body.bad and not places:

@@ -132,7 +132,7 @@ def task(b: Building) -> None:
     b.rest()
     selected(b)
     b.extra["rules"] = read_rules(b, b.env, replace(b.env, stream=None, totals=()))
-    templates = [n for n in _TEMPLATES if n in b.attrs]
+    templates: list[str] = [n for n in _TEMPLATES if n in b.attrs]
     standard_one = any(
         b.body.attrs[n].origin.endswith("." + _LIBRARY[decided]) for n in templates if decided
     )

@@ -117,17 +117,17 @@ def _inputs(b: Building, prompt: ir.Block | None) -> dict[str, ir.ExprV]:
             )
     made: dict[str, ir.ExprV] = {}
     for name, field in known.items():
-        expr = mapped.get(name) or _own_column(b, field, prompt)
-        if expr is None:
+        given = mapped.get(name) or _own_column(b, field, prompt)
+        if given is None:
             continue
-        if not _fits_input(expr.type, field.type):
+        if not _fits_input(given.type, field.type):
             b.error(
                 "A504",
-                f"the input `{name}` of `{prompt.name}` is {noun(field.type)}, but gets {noun(expr.type)}",
-                expr.span,
+                f"the input `{name}` of `{prompt.name}` is {noun(field.type)}, but gets {noun(given.type)}",
+                given.span,
                 labels=(Label(field.span, field.type),),
             )
-        made[name] = expr
+        made[name] = given
     return made
 
 

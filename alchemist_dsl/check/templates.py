@@ -135,9 +135,8 @@ class _Template:
             assert isinstance(node, n.Name)
             if node.ctx == "load" and node.name in names and not self._knows(node.name):
                 self._unknown(node.name, self._word(node.name, _offset(node)))
-        for node in tree.find_all(n.Getattr):
-            assert isinstance(node, n.Getattr)
-            self._attribute(node, names)
+        for part in tree.find_all(n.Getattr):
+            self._attribute(part, names)
         return tuple(sorted(names)) if self.ok else None
 
     def _knows(self, name: str) -> bool:

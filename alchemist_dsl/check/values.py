@@ -54,9 +54,29 @@ NOUNS: Final = {
     "literal": ("a value", "1"),
 }
 NUMERIC: Final = frozenset(
-    ["int", "real", "percent", "rows", "tokens", "steps", "multiplier", "parts", "money", "price", "bytes", "duration", "rate", "chars", "words", "lines", "calls"]
+    [
+        "int",
+        "real",
+        "percent",
+        "rows",
+        "tokens",
+        "steps",
+        "multiplier",
+        "parts",
+        "money",
+        "price",
+        "bytes",
+        "duration",
+        "rate",
+        "chars",
+        "words",
+        "lines",
+        "calls",
+    ]
 )
-WHOLE: Final = frozenset(["int", "rows", "tokens", "steps", "chars", "words", "lines", "calls", "bytes"])
+WHOLE: Final = frozenset(
+    ["int", "rows", "tokens", "steps", "chars", "words", "lines", "calls", "bytes"]
+)
 _NUMBER_WORDS: Final = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
 }  # fmt: skip
@@ -283,7 +303,9 @@ class Values:
         return ir.ListV(expr.span, tuple(m for m in made if m is not None))
 
     def _record(self, expr: ast.Record, type_: AttrType, place: Place) -> ir.Value | None:
-        entries = {f.name.name: (f.name.span, f.value, None) for f in expr.fields}
+        entries: dict[str, tuple[Span, ast.Expr, ast.Expr | None]] = {
+            f.name.name: (f.name.span, f.value, None) for f in expr.fields
+        }
         return self.record(entries, type_, place, expr.span)
 
     def record(

@@ -23,7 +23,23 @@ Change = Placed[ast.Assign]
 _MOST = 10_000
 #: Types whose values can be read without knowing the rows.
 _PLAIN = frozenset(
-    ["text", "bool", "choice", "int", "real", "percent", "rows", "tokens", "steps", "multiplier", "money", "bytes", "duration", "rate", "name"]
+    [
+        "text",
+        "bool",
+        "choice",
+        "int",
+        "real",
+        "percent",
+        "rows",
+        "tokens",
+        "steps",
+        "multiplier",
+        "money",
+        "bytes",
+        "duration",
+        "rate",
+        "name",
+    ]
 )
 
 
