@@ -34,7 +34,6 @@ from alchemist_dsl.syntax import ast
 
 Ingredients = dict[str, Any]  # path -> JSON value
 
-_NO_VALUES: Final[Any] = None  # signatures are looked up without reading a value
 #: Attributes that stand in other ingredients.
 _ELSEWHERE: Final = frozenset(
     {"extends", "salt", "seed", "teacher", "prompt", "schema", "tokenizer", "select", "best"}
@@ -118,7 +117,7 @@ def method_defaults(type_: str, name: str) -> Mapping[str, Any]:
 
 def _parameters(type_: str, name: str) -> dict[str, methods.Parameter]:
     for t in _alternatives(type_):
-        found = methods._parameters(_NO_VALUES, name, t) if t.name == "method" else None
+        found = methods.parameters(name, t) if t.name == "method" else None
         if found is not None:
             return {p.name: p for p in found}
     return {}

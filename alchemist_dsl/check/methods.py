@@ -48,7 +48,7 @@ def method(values: Values, expr: ast.Expr, type_: AttrType, attribute: str) -> i
     assert name is not None
     if name in UNRUN.get(type_.family or "", frozenset()) and not _known(type_, name):
         return _as_written(values, expr, name, arguments)
-    params = _parameters(values, name, type_)
+    params = parameters(name, type_)
     if params is None:
         _unknown(values, ast.Ident(name_span, name), type_, attribute)
         return None
@@ -82,7 +82,8 @@ def method_names(type_: AttrType) -> tuple[str, ...]:
     return catalog.names(type_.family)  # type: ignore[arg-type]
 
 
-def _parameters(values: Values, name: str, type_: AttrType) -> tuple[Parameter, ...] | None:
+def parameters(name: str, type_: AttrType) -> tuple[Parameter, ...] | None:
+    """The parameters of a method by the kind table or its component; None if there is no such method."""
     if type_.family is None:
         found = next((s for s in type_.methods if s.name == name), None)
         if found is None:
