@@ -198,7 +198,7 @@ def _up_to(rows: Range) -> Range:
 def _refused(rows: Range, ruled: bool) -> Range:
     if not ruled:
         return NOTHING
-    return UNKNOWN if rows.high is None else between(0, 0, rows.high)
+    return UNKNOWN if rows.high is None else Range(Fraction(0), None, rows.high, "declared")
 
 
 def selected(rows: Range, select: Select | None) -> Range:

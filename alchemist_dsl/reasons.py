@@ -10,6 +10,7 @@ from alchemist_runtime.plan import Estimate, Node, Now, NowNode, Plan, Reason, T
 
 from alchemist_dsl.canon import Ingredients
 from alchemist_dsl.keys import readable
+from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lowering.values import decimal
 from alchemist_dsl.state import Remembered, State
 
@@ -36,10 +37,10 @@ def now(plan: Plan, ingredients: Mapping[str, Ingredients], state: State) -> Now
 
 
 def _wanted(plan: Plan, state: State) -> set[str]:
-    """The nodes that must be there: what nobody reads, and what an unfinished node reads."""
+    """The nodes that must be there: results, what nobody reads, and what an unfinished node reads."""
     read = {e.node for n in plan.nodes for e in n.inputs}
     wanted: set[str] = set()
-    goals = {n.id for n in plan.nodes if n.id not in read}
+    goals = {n.id for n in plan.nodes if n.id not in read or KINDS[n.kind].root}
     for node in reversed(plan.nodes):
         if node.id in goals:
             wanted.add(node.id)

@@ -352,6 +352,8 @@ def merged(tables: list[Mapping[str, str] | None]) -> dict[str, str] | None:
 
 def package_digest(name: str, cache: FileCache) -> str | None:
     """Digest of the Python files of a package or module, which is not imported; None if it is not installed."""
+    from alchemist_runtime.sources._packages import package_files
+
     files = package_files(name)
     if not files:
         return None
@@ -359,13 +361,6 @@ def package_digest(name: str, cache: FileCache) -> str | None:
     for shown, file in files:
         h.update(f"{shown}\0{cache.get(file)['digest']}\n".encode())
     return "b2:" + h.hexdigest()
-
-
-def package_files(name: str) -> list[tuple[str, Path]]:
-    """Python files of a package, a module or `stdlib` by their path inside it: the same that the reader reads."""
-    from alchemist_runtime.sources._packages import package_files as find
-
-    return find(name)
 
 
 # --- problems --------------------------------------------------------------------------------------------------------------------------

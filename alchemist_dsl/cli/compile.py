@@ -140,11 +140,7 @@ def _row(node: Node, doing: NowNode | None) -> tuple[str, ...]:
     why = "; ".join(reason(r) for r in doing.reasons) if doing else ""
     action = doing.action if doing else ""
     if action == "skip":
-        why = (
-            "not needed: what reads it is there"
-            if node.runnable
-            else "this version does not run it"
-        )
+        why = "nothing that would run needs it" if node.runnable else "this version does not run it"
     e = node.estimate
     return (
         node.id, node.kind, count(e.get("rows")), count(e.get("calls")), dollars(e.get("usd")), action, why,

@@ -109,7 +109,7 @@ def _verdict(plan: Plan, node: Node, last: Remembered | None) -> Iterator[str]:
         "reuse": "is there: a run would take it as it is",
         "skip": "would not be run"
         if not node.runnable
-        else "is not needed: what reads it is there",
+        else "is not needed: nothing that would run reads it",
         "build": "would be built",
         "extend": "would be extended; every answer that is there is kept",
     }[action]
