@@ -269,4 +269,4 @@ def _unknown(values: Values, name: ast.Ident, type_: AttrType, attribute: str) -
     )
 
 
-__all__ = ["Mapping", "Parameter", "method", "method_names", "plan_value"]
+__all__ = ["Mapping", "Parameter", "method", "method_names", "parameters", "plan_value"]
