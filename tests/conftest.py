@@ -15,7 +15,10 @@ THINGS = {
     "data": (DATA.is_dir(), "the public sets are not there: ../shared/data beside the checkout"),
     "chromium": (shutil.which("chromium") is not None, "chromium is not installed"),
     "tmux": (shutil.which("tmux") is not None, "tmux is not installed"),
-    "mount": (os.geteuid() == 0 and shutil.which("mount") is not None, "mounting a small file system needs root"),
+    "mount": (
+        os.geteuid() == 0 and shutil.which("mount") is not None,
+        "mounting a small file system needs root",
+    ),
 }
 
 
@@ -39,7 +42,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
         terminalreporter.write_line(f"{len(skipped)} tests did not run:")
-        reasons = {str(r.longrepr[2]) if isinstance(r.longrepr, tuple) else str(r.longrepr) for r in skipped}
+        reasons = {
+            str(r.longrepr[2]) if isinstance(r.longrepr, tuple) else str(r.longrepr)
+            for r in skipped
+        }
         for reason in sorted(reasons):
             terminalreporter.write_line(f"  {reason}")
 

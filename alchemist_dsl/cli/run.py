@@ -185,7 +185,7 @@ class _Lazy:
 
     def __init__(self, state: Path, name: str, stack: ExitStack, opener: Any) -> None:
         self.path: Path | None = None
-        self._open = lambda: stack.enter_context(opener(state, name))
+        self._open = lambda: stack.enter_context(opener(state, name))  # type: ignore[no-untyped-call]
         self._file: Any = None
         self._where = state / "logs" / f"{name}.log"
 

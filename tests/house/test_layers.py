@@ -25,7 +25,18 @@ DSL = [
 ]  # fmt: skip
 BORDER = {"plan", "rows", "registry", "errors", "functions", "catalog"}
 #: What the compiler may import of the runtime besides the border; launch is the one line that starts a training.
-EXECUTION = {"engine", "train", "train_job", "evaluate", "report", "store", "cache", "ledger", "limits", "teacher"}
+EXECUTION = {
+    "engine",
+    "train",
+    "train_job",
+    "evaluate",
+    "report",
+    "store",
+    "cache",
+    "ledger",
+    "limits",
+    "teacher",
+}
 
 
 def modules(folder: str, package: str) -> Iterator[tuple[str, Path]]:
@@ -52,7 +63,9 @@ def layer(module: str) -> int | None:
     best = None
     for number, names in enumerate(DSL):
         for name in names:
-            if (module == name or module.startswith(name + ".")) and (best is None or len(name) > best[0]):
+            if (module == name or module.startswith(name + ".")) and (
+                best is None or len(name) > best[0]
+            ):
                 best = (len(name), number)
     return None if best is None else best[1]
 
@@ -83,7 +96,22 @@ def test_only_the_command_line_and_project_reach_execution() -> None:
                 assert other.split(".")[1] not in EXECUTION, f"{name} imports {other}"
 
 
-HEAVY = ("torch", "transformers", "datasets", "openai", "polars", "pyarrow", "numpy", "duckdb", "huggingface_hub", "ray", "pandas", "accelerate", "rensa", "tree_sitter")
+HEAVY = (
+    "torch",
+    "transformers",
+    "datasets",
+    "openai",
+    "polars",
+    "pyarrow",
+    "numpy",
+    "duckdb",
+    "huggingface_hub",
+    "ray",
+    "pandas",
+    "accelerate",
+    "rensa",
+    "tree_sitter",
+)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +125,9 @@ HEAVY = ("torch", "transformers", "datasets", "openai", "polars", "pyarrow", "nu
 )
 def test_compiler_and_catalog_import_nothing_heavy(code: str) -> None:
     check = f"import sys\n{code}\nprint([m for m in {HEAVY!r} if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True
+    )
     assert found.stdout.strip() == "[]"
 
 
@@ -107,11 +137,17 @@ def test_help_imports_click_alone() -> None:
         "assert CliRunner().invoke(main, ['--help']).exit_code == 0\n"
         "print([m for m in ('lark', 'pydantic', 'jinja2', 'rich', 'pyarrow', 'numpy') if m in sys.modules])"
     )
-    found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, check=True
+    )
     assert found.stdout.strip() == "[]"
 
 
 def test_no_plan_or_artefact_holds_a_pickle() -> None:
     for package, folder in (("alchemist_dsl", "."), ("alchemist_runtime", "runtime")):
         for name, path in modules(folder, package):
-            assert not {m for m in imported(path) if m.split(".")[0] in ("pickle", "dill", "cloudpickle", "joblib")}, name
+            assert not {
+                m
+                for m in imported(path)
+                if m.split(".")[0] in ("pickle", "dill", "cloudpickle", "joblib")
+            }, name

@@ -38,7 +38,11 @@ def fresh(folder: Path) -> Path:
     python = folder / "bin" / "python"
     here = next(p for p in map(Path, sys.path) if p.name == "site-packages")
     target = next((folder / "lib").glob("python*/site-packages"))
-    names = [p for p in here.iterdir() if not p.name.lower().startswith(("alchemist", "_alchemist", "__editable__", "pip"))]
+    names = [
+        p
+        for p in here.iterdir()
+        if not p.name.lower().startswith(("alchemist", "_alchemist", "__editable__", "pip"))
+    ]
     for path in names:
         if not (target / path.name).exists():
             (target / path.name).symlink_to(path)
@@ -61,7 +65,9 @@ def test_wheel_is_whole(tmp_path: Path) -> None:
     seen = subprocess.run([python, "-c", SEE], cwd=tmp_path, capture_output=True, text=True)
     assert seen.returncode == 0, seen.stderr
     assert all(str(tmp_path / "env") in part for part in seen.stdout.split())
-    command = subprocess.run([tmp_path / "env" / "bin" / "alchemist", "--version"], capture_output=True, text=True)
+    command = subprocess.run(
+        [tmp_path / "env" / "bin" / "alchemist", "--version"], capture_output=True, text=True
+    )
     assert command.returncode == 0 and command.stdout.strip()
 
 
