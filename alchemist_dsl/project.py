@@ -18,8 +18,6 @@ from alchemist_runtime.store import Store, write_atomic
 
 from alchemist_dsl import lock as locks
 from alchemist_dsl.canon import Ingredients
-from alchemist_dsl.check.load import decode
-from alchemist_dsl.check.problems import Problems
 from alchemist_dsl.compiler import Compilation, compile_text, has_errors
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.ir import Program
@@ -28,6 +26,7 @@ from alchemist_dsl.passes import Options
 from alchemist_dsl.resources import FileCache, Resources
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.state import Finished, Remembered, State
+from alchemist_dsl.syntax.decode import decode
 
 STATE: Final = ".alchemist"
 LOCK: Final = "recipe.lock"
@@ -243,7 +242,9 @@ def compile_recipe(
 
     Raises FileNotFoundError for the recipe itself, ParamsError for `--set` and `--params`."""
     project, shown, data = _open(path)
-    file, problems = _decoded(data, shown)
+    file, problems = decode(shown, data)
+    if file is None:
+        return Compiled(None, None, problems, project)
     lock, more = read_lock(project)
     problems += more
     cache = FileCache(project.state / "files", again=locked)
@@ -270,11 +271,6 @@ def _open(path: str | Path) -> tuple[Project, str, bytes]:
     file = Path(path)
     project = project_of(file)
     return project, project.relative(file.resolve()), file.read_bytes()
-
-
-def _decoded(data: bytes, shown: str) -> tuple[SourceFile, tuple[Diagnostic, ...]]:
-    found = Problems()
-    return decode(data, shown, found), found.sorted(shown)
 
 
 def _compiled(
