@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from alchemist_runtime.train_log import TrainLog
 
 OPTIMIZERS: Final = {
-    "adamw": "adamw_torch",
+    "adamw": "adamw_torch_fused",
     "adamw_8bit": "adamw_bnb_8bit",
     "adafactor": "adafactor",
     "sgd": "sgd",
     "lion": "lion_32bit",
 }
+#: Libraries that transformers loads if they are there and that nothing here uses. Without them a small training on the
+#: CPU, where imports are most of the time, starts a quarter faster.
+UNUSED: Final = ("datasets", "scipy", "sklearn")
 #: A checkpoint that a crash cut short lacks this file.
 COMPLETE: Final = "complete.json"
 #: bf16 operations a second, dense, as the makers state them.
@@ -107,6 +110,9 @@ def _settle(job: Job) -> None:
     if job.cpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         os.environ["ACCELERATE_MIXED_PRECISION"] = "no"
+    if job.cpu and "transformers" not in sys.modules:
+        for name in UNUSED:
+            sys.modules.setdefault(name, None)  # type: ignore[arg-type]
     if job.spec.report:
         os.environ.setdefault("WANDB_DIR", str(job.at("reports")))
 
@@ -232,7 +238,6 @@ def _arguments(job: Job) -> Any:
     from transformers import TrainingArguments
 
     spec, gpu = job.spec, not job.cpu
-    optimizer = OPTIMIZERS[spec.optimizer]
     return TrainingArguments(
         output_dir=str(job.at("checkpoints")),
         per_device_train_batch_size=job.micro_batch,
@@ -241,7 +246,7 @@ def _arguments(job: Job) -> Any:
         learning_rate=float(Fraction(spec.learning_rate)),
         weight_decay=float(Fraction(spec.weight_decay)),
         max_grad_norm=float(Fraction(spec.max_grad_norm)),
-        optim="adamw_torch_fused" if gpu and optimizer == "adamw_torch" else optimizer,
+        optim=OPTIMIZERS[spec.optimizer],
         bf16=gpu and spec.precision == "bf16",
         fp16=gpu and spec.precision == "fp16",
         logging_strategy="steps",

@@ -1,0 +1,222 @@
+"""The prepared set: every token accounted for, rows left out by name, windows that survive a crash."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from alchemist_runtime import prepare as module
+from alchemist_runtime.errors import RunError
+from alchemist_runtime.prepare import SCHEMA, Settings, prepare
+from train_rows import row_id, source, sums, table
+
+KEY = {"max_length": 128, "packing": "ffd"}
+
+
+def read(folder: Path, name: str = "train") -> list[dict[str, Any]]:
+    return [
+        r for p in sorted(folder.glob(f"{name}-*.parquet")) for r in pq.read_table(p).to_pylist()
+    ]
+
+
+def whole_documents(folder: Path, name: str = "train") -> dict[bytes, list[int]]:
+    """Tokens of each row, put together from its packs."""
+    out: dict[bytes, list[int]] = {}
+    for pack in read(folder, name):
+        at = 0
+        for length, id_ in zip(pack["lengths"], pack["ids"], strict=True):
+            out.setdefault(id_, []).extend(pack["input_ids"][at : at + length])
+            at += length
+        assert at == len(pack["input_ids"]) == len(pack["labels"])
+    return out
+
+
+@pytest.mark.parametrize("packing", ["none", "ffd", "wrapped"])
+def test_every_row_with_its_id_and_origin(
+    tmp_path: Path, byte_tokenizer: Any, packing: str
+) -> None:
+    rows = sums(90)
+    settings = Settings(max_length=200, packing=packing)
+    summary = prepare(source(rows), tmp_path / "p", tokenizer=byte_tokenizer, settings=settings)
+    expected = {
+        row_id(f"row {i}"): byte_tokenizer.apply_chat_template(
+            [
+                {"role": "user", "content": r["instruction"]},
+                {"role": "assistant", "content": r["response"]},
+            ]
+        )["input_ids"]
+        for i, r in enumerate(rows)
+    }
+    assert whole_documents(tmp_path / "p") == expected
+    packs = read(tmp_path / "p")
+    first = pq.read_schema(next((tmp_path / "p").glob("train-*.parquet")))
+    assert first.types == SCHEMA.types and first.names == SCHEMA.names
+    assert max(len(p["input_ids"]) for p in packs) <= 200
+    origins = Counter(
+        {i: o for p in packs for i, o in zip(p["ids"], p["origins"], strict=True)}.values()
+    )
+    assert origins == summary["origins"] == {"odd": 45, "even": 45}
+    assert summary["rows"] == summary["read"] == 90
+    assert summary["packs"] == len(packs)
+    assert summary["tokens"] == sum(map(len, expected.values()))
+    assert summary["loss_tokens"] == sum(label >= 0 for p in packs for label in p["labels"])
+    for pack in packs:  # no document is learnt from the one before it
+        starts = [sum(pack["lengths"][:k]) for k in range(len(pack["lengths"]))]
+        assert all(pack["labels"][s] == -100 for s in starts)
+
+
+@pytest.mark.parametrize(
+    ("on_long", "rows", "why"), [("drop", 8, "too_long"), ("truncate", 10, "truncated")]
+)
+def test_long_rows_are_counted_and_listed(
+    tmp_path: Path, byte_tokenizer: Any, on_long: Any, rows: int, why: str
+) -> None:
+    data = [
+        {"instruction": "i", "response": "r" * (500 if i < 2 else 20), "origin": "x"}
+        for i in range(10)
+    ]
+    data.append({"instruction": "i" * 300, "response": "never seen", "origin": "y"})
+    settings = Settings(max_length=128, on_long=on_long)
+    summary = prepare(source(data), tmp_path / "p", tokenizer=byte_tokenizer, settings=settings)
+    assert summary["rows"] == rows and summary["read"] == 11
+    listed = [json.loads(x) for x in (tmp_path / "p" / "left_out.jsonl").read_text().splitlines()]
+    assert [e["id"] for e in listed if e["why"] == why and e["origin"] == "x"] == [
+        row_id("row 0").hex(),
+        row_id("row 1").hex(),
+    ]
+    if on_long == "truncate":  # cut before its answer: nothing to learn, so it is left out by name
+        assert summary["left_out"]["nothing_to_learn"] == {"y": 1}
+    else:
+        assert summary["left_out"] == {"too_long": {"x": 2, "y": 1}}
+
+
+def test_long_rows_can_be_an_error(tmp_path: Path, byte_tokenizer: Any) -> None:
+    data = [{"instruction": "i", "response": "r" * n, "origin": "x"} for n in (5, 400, 300)]
+    with pytest.raises(RunError) as caught:
+        prepare(
+            source(data),
+            tmp_path / "p",
+            tokenizer=byte_tokenizer,
+            settings=Settings(max_length=128, on_long="error"),
+        )
+    problem = caught.value.problem
+    assert problem.code == "A806" and "2 rows" in problem.headline
+    assert "2 of `x`" in str(problem.note) and row_id("row 1").hex() in str(problem.note)
+    assert not (tmp_path / "p" / "summary.json").exists()
+
+
+def test_nothing_to_learn(tmp_path: Path, byte_tokenizer: Any) -> None:
+    with pytest.raises(RunError) as caught:
+        prepare(
+            source([{"instruction": "only a question"}]),
+            tmp_path / "p",
+            tokenizer=byte_tokenizer,
+            settings=Settings(max_length=128),
+        )
+    assert caught.value.problem.code == "A811"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [Settings(eval_share=Fraction(1, 5), **KEY), Settings(eval_rows=30, **KEY)],
+    ids=["share", "rows"],
+)
+def test_held_out_rows_are_cut_by_root(
+    tmp_path: Path, byte_tokenizer: Any, settings: Settings
+) -> None:
+    rows = [{**r, "root": i // 3} for i, r in enumerate(sums(300))]
+    summary = prepare(source(rows), tmp_path / "p", tokenizer=byte_tokenizer, settings=settings)
+    train, held = (set(whole_documents(tmp_path / "p", n)) for n in ("train", "eval"))
+    assert len(train) + len(held) == 300 and not train & held
+    root = {row_id(f"row {i}"): i // 3 for i in range(300)}
+    assert not {root[i] for i in train} & {root[i] for i in held}
+    assert len(held) == summary["eval"]["rows"]
+    assert len(held) == 30 if settings.eval_rows else 30 <= len(held) <= 90
+    # the same rows whatever their order
+    other = source(rows[::-1])
+    reversed_ids = [row_id(f"row {i}") for i in range(299, -1, -1)]
+    chosen = module._held_out(other, settings)([row_id(f"root {root[i]}") for i in reversed_ids])
+    assert {i for i, c in zip(reversed_ids, chosen, strict=True) if c} == held
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+
+
+def test_a_crash_costs_a_window_and_changes_nothing(
+    tmp_path: Path, byte_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WINDOW_ROWS", 100)
+    monkeypatch.setattr(module, "CHUNK", 50)
+    rows = sums(430)
+    settings = Settings(eval_share=Fraction(1, 10), **KEY)
+
+    def make(name: str, size: int = 64) -> Any:
+        return prepare(
+            source(rows, size), tmp_path / name, tokenizer=byte_tokenizer, settings=settings
+        )
+
+    whole = make("whole")
+    assert len(whole["shards"]["train"]) == 5
+    # batches of another size make the same bytes
+    assert make("other", 7) == whole and bytes_of(tmp_path / "other") == bytes_of(
+        tmp_path / "whole"
+    )
+    written: list[Path] = []
+    real = module.write_parquet
+
+    def full_disk(path: Path, data: Any) -> None:
+        if len(written) == 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        real(path, data)
+
+    monkeypatch.setattr(module, "write_parquet", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        make("broken")
+    done = len(list((tmp_path / "broken").glob("window-*.json")))
+    assert done == 2
+    written.clear()
+    monkeypatch.setattr(module, "write_parquet", lambda p, d: (written.append(p), real(p, d))[1])
+    assert make("broken") == whole
+    assert len(written) == 2 * (5 - done)  # finished windows were not made again
+    assert bytes_of(tmp_path / "broken") == bytes_of(tmp_path / "whole")
+
+
+def test_other_rows_or_settings_start_over(
+    tmp_path: Path, byte_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WINDOW_ROWS", 100)
+    monkeypatch.setattr(module, "CHUNK", 50)
+    folder = tmp_path / "p"
+    settings = Settings(**KEY)
+    prepare(source(sums(200)), folder, tokenizer=byte_tokenizer, settings=settings)
+    (folder / "summary.json").unlink()  # as if it had been stopped after its last window
+    other = [{**r, "response": "other"} for r in sums(150)]
+    batch = table(other)
+    ids = batch.schema.get_field_index("_id")
+    moved = batch.set_column(ids, "_id", batch["_id"].take(list(range(149, -1, -1))))
+    summary = prepare(lambda: iter([moved]), folder, tokenizer=byte_tokenizer, settings=settings)
+    assert summary["rows"] == 150
+    assert all(len(t) < 60 for t in whole_documents(folder).values())
+    shorter = Settings(max_length=64, packing="ffd")
+    summary = prepare(lambda: iter([moved]), folder, tokenizer=byte_tokenizer, settings=shorter)
+    assert summary["max_length"] == 64 and max(len(p["input_ids"]) for p in read(folder)) <= 64
+
+
+def test_special_tokens_in_texts_are_counted(tmp_path: Path, byte_tokenizer: Any) -> None:
+    rows = [
+        {"instruction": "say <|end|>", "response": "no", "origin": "x"},
+        {"instruction": "a", "response": "b <|user|>", "origin": "x"},
+        {"instruction": "a < b | c", "response": "b", "origin": "y"},
+    ]
+    summary = prepare(
+        source(rows), tmp_path / "p", tokenizer=byte_tokenizer, settings=Settings(max_length=128)
+    )
+    assert summary["special_in_text"] == {"x": 2}
