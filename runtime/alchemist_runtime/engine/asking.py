@@ -1,0 +1,273 @@
+"""From rows to judged answers: prompts rendered over a batch, a teacher asked, answers read and sieved by the step's rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from alchemist_runtime import answers
+from alchemist_runtime.calls import Faculty, Inquiry, Outcome
+from alchemist_runtime.engine.context import Context, edges
+from alchemist_runtime.engine.rowwise import judge, reason, sieves
+from alchemist_runtime.engine.select import draw_order
+from alchemist_runtime.engine.streams import Stream, arrow_type
+from alchemist_runtime.engine.templates import render
+from alchemist_runtime.engine.turns import columns_for
+from alchemist_runtime.engine.values import cast_null, python_values
+from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.plan import Node, Prompt, Teacher, TeacherStepSpec
+from alchemist_runtime.rows import nullable
+from alchemist_runtime.teacher import Request, call_key
+
+#: Rules of our own, beside those of the step.
+UNREADABLE, CALL_FAILED, TOO_LONG, NO_INPUT = "unreadable", "call_failed", "too_long", "no_input"
+#: Draw number of the n-th further draw: n * 1000 + sample (`samples` is at most 1000).
+FURTHER = 1_000
+#: How often `on_long = truncate` halves the longest input of a row.
+HALVINGS = 6
+
+Message = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One answer that a row of the batch gets, and what became of it: accepted if `rule` is None."""
+
+    row: int
+    sample: int
+    attempt: int = 0
+    halvings: int = 0
+    out: Mapping[str, Any] | None = None
+    rule: str | None = None
+    reason: str | None = None
+
+
+@dataclass
+class Asking:
+    """One teacher step's way of asking."""
+
+    ctx: Context
+    node: Node
+    spec: TeacherStepSpec
+    faculty: Faculty
+    inquiry: Inquiry
+    #: answers that a rule refused and that were drawn again
+    redrawn: Counter[str] = field(default_factory=Counter)
+    _shots: list[Message] | None = None
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.ctx.plan.prompts[self.spec.prompt]
+
+    @property
+    def teacher(self) -> Teacher:
+        return self.inquiry.desk.spec
+
+    def out_type(self) -> pa.DataType:
+        """The Arrow type of an answer."""
+        return pa.struct([(n, arrow_type(t)) for n, t in self.prompt.outputs.items()])
+
+    def types(self, stream: Mapping[str, str]) -> dict[str, str]:
+        """Column types with those of the answer's fields."""
+        return {**stream, **{f"out.{n}": t for n, t in self.prompt.outputs.items()}}
+
+    def batch(self, batch: pa.RecordBatch, types: Mapping[str, str]) -> list[Draw]:
+        """Every answer of every row of a batch, by row and sample."""
+        inputs = self._inputs(batch, types)
+        done: list[Draw] = []
+        todo = []
+        for row in range(batch.num_rows):
+            lacking = self._lacking(inputs, row)
+            for sample in range(self.spec.samples):
+                draw = Draw(row, sample)
+                if lacking is None:
+                    todo.append(draw)
+                else:
+                    done.append(replace(draw, rule=NO_INPUT, reason=f"`{lacking}` is null"))
+        while todo:
+            todo, ready = self._round(batch, types, inputs, todo)
+            done += ready
+        return sorted(done, key=lambda d: (d.row, d.sample))
+
+    # --- asking -----------------------------------------------------------------------------------------------------------
+
+    def _inputs(self, batch: pa.RecordBatch, types: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The prompt's inputs of every row, as Python values."""
+        scope = self.ctx.scope(batch, types)
+        columns = []
+        for name, type_ in self.prompt.inputs.items():
+            value = cast_null(scope(self.spec.inputs[name]), arrow_type(type_))
+            assert isinstance(value, pa.Array)
+            columns.append(python_values(value, type_))
+        names = list(self.prompt.inputs)
+        if not names:
+            return [{} for _ in range(batch.num_rows)]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def _lacking(self, inputs: Sequence[Mapping[str, Any]], row: int) -> str | None:
+        """An input that may not be null and is."""
+        declared = self.prompt.inputs
+        values = inputs[row]
+        return next((n for n, t in declared.items() if values[n] is None and not nullable(t)), None)
+
+    def _round(
+        self,
+        batch: pa.RecordBatch,
+        types: Mapping[str, str],
+        inputs: Sequence[Mapping[str, Any]],
+        todo: Sequence[Draw],
+    ) -> tuple[list[Draw], list[Draw]]:
+        """Ask for these draws; what must be drawn again, and what is ready."""
+        requests = self._requests([(d, self._cut(inputs[d.row], d.halvings)) for d in todo])
+        outcomes = self.faculty.ask(self.inquiry, requests)
+        read = [self._read(d, o) for d, o in zip(todo, outcomes, strict=True)]
+        judged = self._judge(batch, types, read)
+        again, ready = [], []
+        for draw in judged:
+            further = self._further(draw)
+            if further is None:
+                ready.append(draw)
+            else:
+                again.append(further)
+        return again, ready
+
+    def _further(self, draw: Draw) -> Draw | None:
+        """The draw to make after this one, None where it stands."""
+        if draw.rule is None or draw.rule in (CALL_FAILED, NO_INPUT):
+            return None
+        fresh = Draw(draw.row, draw.sample, draw.attempt, draw.halvings)
+        if draw.rule == TOO_LONG:
+            cut = self.spec.on_long == "truncate" and draw.halvings < HALVINGS
+            return replace(fresh, halvings=draw.halvings + 1) if cut else None
+        if draw.attempt < self.spec.retries_on_reject:
+            self.redrawn[draw.rule] += 1
+            return replace(fresh, attempt=draw.attempt + 1)
+        return None
+
+    def _requests(self, asked: Sequence[tuple[Draw, Mapping[str, Any]]]) -> list[Request]:
+        turns = self._turns([values for _, values in asked])
+        prompt, teacher = self.prompt, self.teacher
+        out = []
+        for (draw, values), messages in zip(asked, turns, strict=True):
+            number = draw.attempt * FURTHER + draw.sample
+            key = call_key(
+                teacher, messages, prompt.outputs, number, inputs=values, rules=prompt.rules
+            )
+            out.append(Request(key, messages, values, prompt.outputs, prompt.rules, number))
+        return out
+
+    def _turns(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Message, ...]]:
+        """The rendered turns: system, examples, the question."""
+        system = self._rendered(self.prompt.system, rows)
+        user = self._rendered(self.prompt.user, rows)
+        shots = self.shots()
+        out = []
+        for i in range(len(rows)):
+            turns: list[Message] = []
+            if system is not None:
+                turns.append({"role": "system", "content": system[i]})
+            turns += shots
+            if user is not None:
+                turns.append({"role": "user", "content": user[i]})
+            out.append(tuple(turns))
+        return out
+
+    def _rendered(self, digest: str | None, rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
+        if digest is None:
+            return None
+        columns = {n: [r[n] for r in rows] for n in self.prompt.inputs}
+        return render(self.ctx.texts[digest], columns, len(rows), node=self.node.id)
+
+    def _cut(self, values: Mapping[str, Any], halvings: int) -> Mapping[str, Any]:
+        """The inputs with the longest text halved so many times."""
+        cut = dict(values)
+        for _ in range(halvings):
+            texts = [n for n, v in cut.items() if isinstance(v, str)]
+            if texts:
+                longest = max(texts, key=lambda n: len(cut[n]))
+                cut[longest] = cut[longest][: len(cut[longest]) // 2]
+        return cut
+
+    def shots(self) -> list[Message]:
+        """The examples as turns, drawn by hash from the prompt's streams."""
+        if self._shots is None:
+            self._shots = []
+            numbers = edges(self.node, "examples")
+            if numbers and self.prompt.shots:
+                stream = self.ctx.inputs(self.node, "examples")
+                order = draw_order(stream.ids(), self.ctx.plan.seed, f"shots {self.prompt.name}")
+                self._shots = self._examples(stream.select(order[: self.prompt.shots]))
+        return self._shots
+
+    def _examples(self, stream: Stream) -> list[Message]:
+        fields = {**self.prompt.inputs, **self.prompt.outputs}
+        table = stream.table(columns_for(stream, list(fields)))
+        columns = {n: python_values(table.column(n).combine_chunks(), fields[n]) for n in fields}
+        rows = [dict(zip(columns, r, strict=True)) for r in zip(*columns.values(), strict=True)]
+        asked = self._rendered(self.prompt.user, rows) or []
+        out: list[Message] = []
+        for row, question in zip(rows, asked, strict=True):
+            answer = {n: row[n] for n in self.prompt.outputs}
+            plain = answers.is_plain(self.prompt.outputs)
+            text = str(next(iter(answer.values()))) if plain else orjson.dumps(answer).decode()
+            out += [{"role": "user", "content": question}, {"role": "assistant", "content": text}]
+        return out
+
+    # --- reading and judging ------------------------------------------------------------------------------------------------
+
+    def _read(self, draw: Draw, outcome: Outcome) -> Draw:
+        if outcome.reply is None:
+            if outcome.kind == "too_long":
+                return self._too_long(draw, outcome)
+            return replace(draw, rule=CALL_FAILED, reason=outcome.failure)
+        try:
+            out = answers.read(outcome.reply.text, self.prompt.outputs, outcome.reply.finish_reason)
+        except answers.Unreadable as e:
+            return replace(draw, rule=UNREADABLE, reason=str(e))
+        return replace(draw, out=out)
+
+    def _too_long(self, draw: Draw, outcome: Outcome) -> Draw:
+        if self.spec.on_long == "error":
+            raise RunError(
+                Problem(
+                    "A704",
+                    "prompt-too-long",
+                    f"a row of `{self.node.id}` does not fit the context of `{self.teacher.name}`",
+                    node=self.node.id,
+                    note=outcome.failure,
+                    help="filter long rows before, or set `on_long = drop` or `on_long = truncate`",
+                )
+            )
+        return replace(draw, rule=TOO_LONG, reason=outcome.failure)
+
+    def _judge(
+        self, batch: pa.RecordBatch, types: Mapping[str, str], draws: list[Draw]
+    ) -> list[Draw]:
+        rules = sieves(self.spec.rules)
+        read = [i for i, d in enumerate(draws) if d.rule is None]
+        if not rules or not read:
+            return draws
+        chosen = [draws[i] for i in read]
+        scope = self.ctx.scope(
+            taken(batch, [d.row for d in chosen]), self.types(types), self.outs(chosen)
+        )
+        for i, number in zip(read, judge(scope, rules).tolist(), strict=True):
+            if number:
+                rule = rules[number - 1]
+                draws[i] = replace(draws[i], rule=rule.name, reason=reason(rule))
+        return draws
+
+    def outs(self, draws: Sequence[Draw]) -> pa.StructArray:
+        """The answers of draws that have one."""
+        return pa.array([d.out for d in draws], self.out_type())
+
+
+def taken(batch: pa.RecordBatch, rows: Sequence[int]) -> pa.RecordBatch:
+    """The rows of a batch at these positions."""
+    return batch.take(pa.array(np.asarray(rows, np.int64)))

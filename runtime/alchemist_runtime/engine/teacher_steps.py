@@ -1,0 +1,363 @@
+"""The steps that ask a teacher: relabel and generate. Answers become changed rows, refused rows and a trace.
+
+Their progress is the call cache: a broken-off step asks again only what was in flight. What leaves a step is in the order of
+its input, whatever order the answers came in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from alchemist_runtime.calls import Faculty, Inquiry, Tally
+from alchemist_runtime.engine.asking import Asking, Draw, taken
+from alchemist_runtime.engine.context import Context, edges
+from alchemist_runtime.engine.expressions import columns_read
+from alchemist_runtime.engine.rowwise import assign, patch_index, selected, set_types, sieves
+from alchemist_runtime.engine.select import derive_ids
+from alchemist_runtime.engine.streams import Stream, arrow_type
+from alchemist_runtime.engine.turns import TURN_TYPES, columns_for, with_messages
+from alchemist_runtime.engine.values import cast_null
+from alchemist_runtime.engine.views import Part, port
+from alchemist_runtime.ledger import Account, Ledger, dollars, money
+from alchemist_runtime.plan import Node, Prompt, Teacher, TeacherStepSpec
+from alchemist_runtime.rows import (
+    COPY,
+    DROPPED_COLUMNS,
+    IDENTITY,
+    IDENTITY_TYPES,
+    MESSAGES,
+    optional,
+)
+from alchemist_runtime.store import Output, TableWriter
+
+#: Rows asked at a time; answers of so many rows are held in memory.
+ROWS = 4_096
+#: Columns that a template or an expression can name; others stay out of the records of a trace.
+_NAME = re.compile(r"[A-Za-z_]\w*")
+
+
+def run_teacher_step(ctx: Context, node: Node, out: Output) -> None:
+    """Ask about the selected rows and write `rows`, `dropped` and `trace`."""
+    spec: TeacherStepSpec = node.spec  # type: ignore[assignment]
+    stream = ctx.inputs(node, "from")
+    chosen = np.arange(stream.n) if spec.select is None else selected(ctx, stream, spec.select)
+    asking = _asking(ctx, node, spec, len(chosen) * spec.samples)
+    made = _Made(ctx, node, spec, stream, asking, out)
+    schemas = made.schemas()
+    with (
+        out.table("set", schemas["set"]) as rows,
+        out.table("refused", schemas["refused"]) as refused,
+        out.table("traced", schemas["traced"]) as traced,
+    ):
+        for start in range(0, len(chosen), ROWS):
+            made.take(chosen[start : start + ROWS], rows, refused, traced)
+    made.ports(rows, refused, traced)
+    out.figures.update(_figures(made, len(chosen)))
+
+
+def faculty(ctx: Context) -> Faculty:
+    """The run's teachers, opened once."""
+    if "teachers" not in ctx.services:
+        budget = None if ctx.options.budget is None else money(ctx.options.budget)
+        ctx.services["teachers"] = Faculty(ctx.state, budget=budget, replay=ctx.options.replay)
+    found: Faculty = ctx.services["teachers"]
+    return found
+
+
+def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> Asking:
+    teachers = faculty(ctx)
+    teacher: Teacher = ctx.plan.teachers[spec.teacher]
+    budget = None if spec.budget is None else money(spec.budget)
+    account = Account(teacher, [teachers.ledger, Ledger(budget, "budget", node.id)])
+
+    def tell(tally: Tally) -> None:
+        notes = [f"{tally.cached:,} cached"] if tally.cached else []
+        notes += [f"{tally.failed:,} failed"] if tally.failed else []
+        spent = account.ledgers[1].spent
+        notes += [dollars(spent)] if spent else []
+        ctx.progress.advance(node.id, tally.asked, planned, "calls", ", ".join(notes))
+
+    inquiry = Inquiry(
+        teachers.desk(teacher),
+        account,
+        node=node.id,
+        planned=planned,
+        max_failed=Fraction(spec.max_failed),
+        tell=tell,
+    )
+    return Asking(ctx, node, spec, teachers, inquiry)
+
+
+@dataclass
+class _Made:
+    """What a step makes of its answers, batch by batch."""
+
+    ctx: Context
+    node: Node
+    spec: TeacherStepSpec
+    stream: Stream
+    asking: Asking
+    out: Output
+    accepted: list[Any] = field(default_factory=list)  # positions in the input, one array a batch
+    dropped: list[Any] = field(default_factory=list)
+    rules: Counter[str] = field(default_factory=Counter)
+
+    # --- schemas ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.asking.prompt
+
+    @property
+    def sets(self) -> dict[str, str]:
+        """The columns that the step sets, with their types."""
+        return set_types(self.spec.sets)
+
+    @property
+    def new_ids(self) -> bool:
+        """Whether what leaves are new rows: copies, several answers to one row, or turns that the teacher wrote."""
+        if self.spec.mode == "replace":
+            return False
+        return (
+            self.spec.mode == "add"
+            or self.spec.samples > 1
+            or bool(set(self.sets) & set(TURN_TYPES))
+        )
+
+    def records(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Fields of `before` and `after` in the trace: the row's columns without identity."""
+        hidden = {*IDENTITY, COPY, MESSAGES}
+        before = {
+            n: t for n, t in self.stream.types.items() if n not in hidden and _NAME.fullmatch(n)
+        }
+        return before, {**before, **self.sets}
+
+    def schemas(self) -> dict[str, pa.Schema]:
+        ids = {"_id": "id", "_parent": "id?"} if self.new_ids else {}
+        columns = {n: t for n, t in self.sets.items() if n not in ids}
+        return {
+            "set": _schema({**columns, **ids}),
+            "refused": _schema({**columns, **ids, **DROPPED_COLUMNS}),
+            "traced": _schema(self.trace_types()),
+        }
+
+    def trace_types(self) -> dict[str, str]:
+        before, after = self.records()
+        return {
+            **IDENTITY_TYPES,
+            "before": _record(before),
+            "out": _record(self.prompt.outputs),
+            "after": _record(after),
+            "teacher": "text",
+            "sample": "int",
+            "attempt": "int",
+        }
+
+    # --- a batch ----------------------------------------------------------------------------------------------------------
+
+    def take(
+        self,
+        positions: Any,
+        rows: TableWriter,
+        refused: TableWriter,
+        traced: TableWriter,
+    ) -> None:
+        """Ask about these rows of the input and write what comes of them."""
+        batch = self._read(positions)
+        draws = self.asking.batch(batch, self.stream.types)
+        kept = [d for d in draws if d.rule is None]
+        lost = [d for d in draws if d.rule is not None]
+        self.accepted.append(positions[[d.row for d in kept]] if kept else positions[:0])
+        self.dropped.append(positions[[d.row for d in lost]] if lost else positions[:0])
+        self.rules.update(d.rule for d in lost if d.rule is not None)
+        if kept:
+            parent, new = taken(batch, [d.row for d in kept]), self._columns(batch, kept)
+            identity = self._identity(parent, kept)
+            _write(rows, {**new, **identity})
+            _write(traced, self._trace(parent, new, identity, kept))
+        if lost:
+            parent, new = taken(batch, [d.row for d in lost]), self._columns(batch, lost)
+            why = {"rule": pa.array([d.rule for d in lost], pa.string())}
+            why["reason"] = pa.array([d.reason for d in lost], pa.string())
+            _write(refused, {**new, **self._identity(parent, lost), **why})
+
+    def _read(self, positions: Any) -> pa.RecordBatch:
+        """All columns of these rows, and `messages` where an expression reads it."""
+        exprs = [*self.spec.inputs.values(), *(s.expr for s in self.spec.sets)]
+        exprs += [r.expr for r in sieves(self.spec.rules)]
+        wanted = sorted(frozenset().union(*(columns_read(e) for e in exprs)) if exprs else ())
+        names = columns_for(self.stream, list(dict.fromkeys([*self.stream.types, *wanted])))
+        table = self.stream.select(positions).table(names).combine_chunks()
+        batches = table.to_batches()
+        return with_messages(batches[0], wanted)
+
+    def _columns(self, batch: pa.RecordBatch, draws: Sequence[Draw]) -> dict[str, pa.Array]:
+        """The set columns as these draws would leave them: by the answer where there is one, else as the row came in."""
+        answered = [i for i, d in enumerate(draws) if d.out is not None]
+        some = [draws[i] for i in answered]
+        new: dict[str, pa.Array] = {}
+        if some and self.sets:
+            part = taken(batch, [d.row for d in some])
+            types = self.asking.types(self.stream.types)
+            new = assign(self.ctx.scope(part, types, self.asking.outs(some)), self.spec.sets)
+        if len(some) == len(draws):
+            return new
+        under = taken(batch, [d.row for d in draws])
+        order = np.arange(len(draws))
+        order[answered] = len(draws) + np.arange(len(answered))
+        return {n: _over(under, n, arrow_type(t), new.get(n), order) for n, t in self.sets.items()}
+
+    def _identity(self, parent: pa.RecordBatch, draws: Sequence[Draw]) -> dict[str, pa.Array]:
+        """New ids of rows that are made; nothing where rows keep theirs."""
+        if not self.new_ids:
+            return {}
+        ids = parent.column("_id")
+        halves = Stream.of({"_id": ids}, {"_id": "id"}).ids()
+        samples = np.array([d.sample for d in draws], np.int64)
+        return {"_id": derive_ids(halves, self.spec.salt, samples), "_parent": ids}
+
+    def _trace(
+        self,
+        parent: pa.RecordBatch,
+        new: dict[str, pa.Array],
+        identity: dict[str, pa.Array],
+        draws: Sequence[Draw],
+    ) -> dict[str, pa.Array]:
+        columns = dict(zip(parent.schema.names, parent.columns, strict=True))
+        before, after = self.records()
+        n = len(draws)
+        made_by = {"made_by": pa.array([self.node.id] * n)} if identity else {}
+        return {
+            **{k: v for k, v in columns.items() if k in IDENTITY},
+            **identity,
+            **made_by,
+            "before": _struct(columns, before, n),
+            "out": self.asking.outs(draws),
+            "after": _struct({**columns, **new}, after, n),
+            "teacher": pa.array([self.asking.teacher.name] * n),
+            "sample": pa.array([d.sample for d in draws], pa.int64()),
+            "attempt": pa.array([d.attempt for d in draws], pa.int64()),
+        }
+
+    # --- the ports --------------------------------------------------------------------------------------------------------
+
+    def ports(self, rows: TableWriter, refused: TableWriter, traced: TableWriter) -> None:
+        from_ = tuple(edges(self.node, "from"))
+        types = {**self.stream.types, **self._types()}
+        self._port("rows", self._rows(from_, rows), types)
+        lost = Part(
+            edges=from_,
+            select=self.out.array("refused", _joined(self.dropped)),
+            set=refused.description(),
+            constant=self._made_by(),
+        )
+        self._port("dropped", [lost], {**types, **DROPPED_COLUMNS})
+        self._port("trace", [Part(stored=traced.description())], self.trace_types())
+
+    def _rows(self, from_: tuple[int, ...], rows: TableWriter) -> list[Part]:
+        accepted = _joined(self.accepted)
+        table = rows.description() if rows.schema.names else None
+        if self.spec.mode == "replace":
+            if table is None or not len(accepted):
+                return [Part(edges=from_)]
+            at = self.out.array("at", patch_index(self.stream.n, accepted))
+            return [Part(edges=from_, at=at, patch=table)]
+        select = self.out.array("accepted", accepted)
+        changed = Part(edges=from_, select=select, set=table, constant=self._made_by())
+        return [Part(edges=from_), changed] if self.spec.mode == "add" else [changed]
+
+    def _types(self) -> dict[str, str]:
+        """Types of the set columns in the port: a column that not every row gets may be null."""
+        partly = self.spec.mode != "only"
+        new = {
+            n: optional(t) if partly and n not in self.stream.types else t
+            for n, t in self.sets.items()
+        }
+        return {**new, **({"_parent": "id?"} if self.new_ids else {})}
+
+    def _made_by(self) -> dict[str, str] | None:
+        return {"made_by": self.node.id} if self.new_ids else None
+
+    def _port(self, name: str, parts: list[Part], types: dict[str, str]) -> None:
+        port(self.ctx, self.node, self.out, name, parts, types)
+
+
+# --- Arrow ------------------------------------------------------------------------------------------------------------------------
+
+
+def _schema(types: dict[str, str]) -> pa.Schema:
+    return pa.schema([(n, arrow_type(t)) for n, t in types.items()])
+
+
+def _record(fields: dict[str, str]) -> str:
+    return "record<" + ", ".join(f"{n}: {t}" for n, t in fields.items()) + ">"
+
+
+def _struct(columns: dict[str, pa.Array], fields: dict[str, str], n: int) -> pa.StructArray:
+    if not fields:
+        return pa.array([{}] * n, pa.struct([]))
+    arrays = [_as(columns[name], arrow_type(t)) for name, t in fields.items()]
+    return pa.StructArray.from_arrays(arrays, fields=list(arrow_type(_record(fields))))
+
+
+def _as(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    return array if array.type == wanted else cast_null(array, wanted)
+
+
+def _over(
+    under: pa.RecordBatch, name: str, type_: pa.DataType, new: pa.Array | None, order: Any
+) -> pa.Array:
+    """A column of the rows as they came in, with new values over some of them."""
+    n = under.num_rows
+    base = under.column(name) if name in under.schema.names else pa.nulls(n, type_)
+    both = [_as(base, type_)] + ([] if new is None else [new])
+    return pa.concat_arrays(both).take(pa.array(order))
+
+
+def _write(writer: TableWriter, columns: dict[str, pa.Array]) -> None:
+    schema = writer.schema
+    if schema.names:
+        arrays = [_as(columns[n], schema.field(n).type) for n in schema.names]
+        writer.write(pa.RecordBatch.from_arrays(arrays, schema=schema))
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------------------
+
+
+def _figures(made: _Made, chosen: int) -> dict[str, Any]:
+    asking = made.asking
+    tally, account = asking.inquiry.tally, asking.inquiry.account
+    sums = (
+        account.cost(tally.new_tokens_in, tally.new_tokens_out),
+        account.cost(tally.tokens_in, tally.tokens_out),
+    )
+    now, scratch = (format(s.normalize(), "f") if account.known else None for s in sums)
+    names = [r.name for r in sieves(made.spec.rules)]
+    return {
+        "rows_in": made.stream.n,
+        "chosen": chosen,
+        "accepted": sum(len(a) for a in made.accepted),
+        "dropped": {**dict.fromkeys(names, 0), **made.rules},
+        "redrawn": dict(asking.redrawn),
+        "calls": tally.asked,
+        "calls_new": tally.new,
+        "calls_cached": tally.cached,
+        "calls_failed": tally.failed,
+        "tries_repeated": tally.retried,
+        "tokens_in": tally.tokens_in,
+        "tokens_out": tally.tokens_out,
+        "usd": now,
+        "usd_scratch": scratch,
+    }
