@@ -69,24 +69,22 @@ def run(
 ) -> None:
     """Carry out RECIPE (or a plan file): build what is missing, train, check."""
     from alchemist_dsl import project
-    from alchemist_dsl.cli.output import report
+    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, is_plan
 
     most = _money(budget)
-    try:
-        compiled = project.compile_recipe(
+    if is_plan(recipe):
+        compiled = _planned(recipe, sets or params or variant or limit)
+    else:
+        compiled = compiled_or_exit(
             recipe,
             sets=sets,
             params_file=params,
             variant=variant,
             limit=limit,
-            upto=upto,
+            upto=(upto,) if upto else (),
             locked=locked,
         )
-    except FileNotFoundError:
-        raise click.BadParameter(f"there is no file `{recipe}`", param_hint="RECIPE") from None
-    except project.ParamsError as error:
-        raise click.UsageError(str(error)) from None
-    code = report(compiled)
+    code = exit_code(compiled)
     if compiled.plan is None or code:
         sys.exit(code or 1)
     if dry_run:
@@ -103,6 +101,18 @@ def run(
         "limited": limit is not None,
     }
     sys.exit(_run(compiled, compiled.plan, upto, options, format_))
+
+
+def _planned(path: Path, options: object) -> Compiled:
+    """A plan file as what a recipe compiles to. What a plan holds can no longer be changed by options."""
+    from alchemist_dsl.cli.compiling import plan_or_exit
+    from alchemist_dsl.project import Compiled, project_of
+
+    if options:
+        raise click.UsageError(
+            "--set, --params, --variant and --limit belong to a recipe; a plan holds their result"
+        )
+    return Compiled(plan_or_exit(path), None, (), project_of(path))
 
 
 def _money(text: str | None) -> Fraction | None:

@@ -14,6 +14,7 @@ from alchemist_runtime.engine.rowwise import Positions, drop, keep_rows, values
 from alchemist_runtime.engine.streams import Stream
 from alchemist_runtime.errors import Problem
 from alchemist_runtime.plan import DecontaminateSpec, DedupSpec, Expr, Method, Node, SuiteSpec
+from alchemist_runtime.rows import HISTORY, INSTRUCTION, RESPONSE, SYSTEM, TAIL
 from alchemist_runtime.store import Output
 
 
@@ -30,6 +31,23 @@ def text_values(ctx: Context, stream: Stream, expr: Expr) -> pa.Array:
             pa.string(),
         )
     return array if array.type == pa.string() else array.cast(pa.string())
+
+
+def turn_texts(stream: Stream) -> list[pa.Array]:
+    """The texts of all turns of each row: one array for each plain turn column, one for the turns between, joined."""
+    out = [
+        stream.column(c).combine_chunks().cast(pa.string())
+        for c in (SYSTEM, INSTRUCTION, RESPONSE)
+        if c in stream.types
+    ]
+    for name in (HISTORY, TAIL):
+        if name in stream.types and (column := stream.column(name)).null_count < len(column):
+            rows = (
+                None if r is None else "\n".join(t["content"] or "" for t in r)
+                for r in column.to_pylist()
+            )
+            out.append(pa.array(rows, pa.string()))
+    return out
 
 
 def arguments(method: Method) -> dict[str, Any]:
@@ -105,7 +123,7 @@ def survivors(
 def run_decontaminate(ctx: Context, node: Node, out: Output) -> None:
     spec: DecontaminateSpec = node.spec  # type: ignore[assignment]
     stream = ctx.inputs(node, "from")
-    texts = [text_values(ctx, stream, e) for e in spec.on]
+    texts = [text_values(ctx, stream, e) for e in spec.on] or turn_texts(stream)
     items = benchmark_items(ctx, node)
     hits: dict[int, tuple[int, str, str]] = {}
     for method in spec.methods:
