@@ -1,0 +1,314 @@
+"""Keys: what moves them and what does not; a golden table holds them still."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from alchemist_runtime.plan import dump
+
+from alchemist_dsl.canon import canon_value, frozen_default
+from alchemist_dsl.kinds import KINDS
+from alchemist_dsl.lowering.values import decimal
+
+HERE = Path(__file__).parent / "golden"
+
+
+def moved(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+
+def test_golden_keys_and_plan(work, monkeypatch):
+    """A key that moves makes every user's step run again. If that is meant, bump the version of what changed and `make golden`."""
+    monkeypatch.setattr("alchemist_dsl.keys.PYTHON_MINOR", "3.11")
+    plan = work.plan((HERE / "every_kind.recipe").read_text(), here=False)
+    made = {
+        "keys.json": json.dumps({n.id: n.key for n in plan.nodes}, indent=2) + "\n",
+        "plan.json": dump(plan),
+    }
+    if os.environ.get("UPDATE_GOLDEN"):
+        for name, text in made.items():
+            (HERE / name).write_text(text)
+    for name, text in made.items():
+        assert text == (HERE / name).read_text()
+
+
+COSMETIC = {
+    "comment": ("filter clean {", "# a remark\nfilter clean {"),
+    "doc": ("filter clean {", "## What it is for.\nfilter clean {"),
+    "spaces": ("drop chars(response) < 10", "drop   chars( response )  <  10"),
+    "order of attributes": (
+        "  select = param.part\n  teacher = paid\n",
+        "  teacher = paid\n  select = param.part\n",
+    ),
+    "order of set": (
+        "  set instruction = out.instruction\n  set response = out.response\n",
+        "  set response = out.response\n  set instruction = out.instruction\n",
+    ),
+    "order of entries": (
+        "    evolution = 10%\n    filtering = 5%\n",
+        "    filtering = 5%\n    evolution = 10%\n",
+    ),
+    "another spelling of a number": ("select = 10% per origin", "select = 10.0% per origin"),
+    "a default written out": ("dedup pool {", "dedup pool {\n  method = exact()\n  on = [instruction, response]"),
+    "a default of a method": ("against = items", "against = items\n  method = [ngram(n = 10)]"),
+    "a default with its unit": ("max_length = 128 tokens", "max_length = 128"),
+    "path of an export": ('path = "out"', 'path = "elsewhere"'),
+    "title": ('title = "A small recipe"', 'title = "Another title"'),
+    "licence": ('license = "MIT"', 'license = "Apache-2.0"'),
+    "rate": ("500/min", "900/min"),
+    "price": ("$2.5 per 1M", "$3.5 per 1M"),
+    "retries": ("  provider = openai\n", "  provider = openai\n  retries = 2\n  timeout = 30s\n  concurrency = 8\n"),
+    "budget": ("  samples = 1\n", "  budget = $3\n"),
+    "processes": ("  epochs = 1\n", "  epochs = 1\n  processes = 2\n  gpus = 0\n  save_every = 5 steps\n"),
+    "an expectation": ("drop chars(response) < 10 as too_short", "drop chars(response) < 10 as too_short\n  expect rows >= 1"),
+    "a check": ("expect plan.cost <= $5", "expect plan.cost <= $6"),
+    "an unused block": ("check promises", "filter unread {\n  from = pool\n  drop chars(response) < 3\n}\ncheck promises"),
+    "a test": ("check promises", 'test "it drops" {\n  step = clean\n  given = [{ instruction = "a", response = "b" }]\n  expect rows == 0\n}\ncheck promises'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COSMETIC)
+def test_what_moves_no_key(work, full, name):
+    old, new = COSMETIC[name]
+    base = (
+        full.replace("  teacher = paid\n", "  teacher = paid\n  samples = 1\n")
+        if name == "budget"
+        else full
+    )
+    assert old in base
+    assert moved(work.keys(base), work.keys(base.replace(old, new, 1))) == set()
+
+
+def after(*names: str) -> set[str]:
+    """These steps and what reads them in the full recipe."""
+    readers = {
+        "rows_a": {"tagged"}, "rows_b": {"tagged"}, "items": {"safe", "bench"}, "tagged": {"pool"}, "pool": {"clean"},
+        "clean": {"safe", "filtering"}, "safe": {"evolved", "harmonized", "reviewed"},
+        "evolved": {"harmonized", "evolution"}, "harmonized": {"sft"}, "reviewed": {"review"}, "evolution": {"sft"},
+        "filtering": {"sft"}, "review": {"sft"}, "sft": {"dataset", "tiny"}, "tiny": {"bench"},
+    }  # fmt: skip
+    found = set(names)
+    while more := {r for n in found for r in readers.get(n, set())} - found:
+        found |= more
+    return found
+
+
+EVERYTHING_THAT_DRAWS = after("evolved", "harmonized", "reviewed", "filtering", "sft")
+MEANT = {
+    "a rule": ("chars(response) < 10", "chars(response) < 11", after("clean")),
+    "the name of a rule": ("as too_short", "as brief", None),
+    "another verb": ("keep parses(code", "drop parses(code", after("clean")),
+    "a method": ("dedup pool {", "dedup pool {\n  method = minhash()", after("pool")),
+    "an argument": ("against = items", "against = items\n  method = ngram(n = 8)", after("safe")),
+    "a column": ("set lang = lang(response)", "set lang = lang(instruction)", after("tagged")),
+    "order of streams": ("    rows_a,\n    rows_b,\n", "    rows_b,\n    rows_a,\n", after("tagged")),
+    "a share": ("select = 10% per origin", "select = 11% per origin", after("harmonized")),
+    "groups of a share": ("select = 10% per origin", "select = 10%", after("harmonized")),
+    "a count": ("select = 5 rows", "select = 6 rows", after("reviewed")),
+    "a parameter": ("percent = 25%", "percent = 30%", after("evolved")),
+    "the model": ('"gpt-4o-2024-08-06"', '"gpt-4o-mini-2024-07-18"', after("evolved")),
+    "sampling": ("  provider = openai\n", "  provider = openai\n  temperature = 0.5\n", after("evolved")),
+    "another server": ("  provider = openai\n", '  provider = openai\n  base_url = "http://localhost:8000/v1"\n', after("evolved")),
+    "samples": ("  teacher = paid\n", "  teacher = paid\n  samples = 2\n", after("evolved")),
+    "place": ("  prompt = alchemy.relabel\n", "  prompt = alchemy.relabel\n  place = after\n", after("harmonized")),
+    "classes": ("uncompilable_code = parses", "broken = parses", after("filtering")),
+    "sound rows": ("sound = 20%", "sound = 10%", after("filtering")),
+    "an amount": ("evolution = 10%", "evolution = 11%", after("sft")),
+    "on_short": ("  on_short = shrink\n", "  on_short = repeat(max = 2x)\n", after("sft")),
+    "the split": ("train = 90%\n    eval = 10%", "train = 80%\n    eval = 20%", after("dataset")),
+    "the format": ('path = "out"', 'path = "out"\n  format = jsonl', after("dataset")),
+    "learning rate": ("1e-3", "2e-3", after("tiny")),
+    "the model's shape": ("hidden = 32", "hidden = 64", after("tiny")),
+    "the seed": ("seed = 7", "seed = 8", EVERYTHING_THAT_DRAWS | {"evolution", "review", "dataset", "tiny", "bench"}),
+    "the name of a source": ("rows_a", "rows_c", None),
+    "the schema": ('  title = "A small recipe"\n', "  schema = own\n", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MEANT)
+def test_what_moves_keys_moves_those_and_no_others(work, full, name):
+    old, new, expected = MEANT[name]
+    assert old in full
+    text = (
+        full.replace(old, new) if name in ("the name of a source",) else full.replace(old, new, 1)
+    )
+    if name == "the name of a rule":
+        text = text.replace("short_response = too_short", "short_response = brief")
+        expected = after("clean")
+    if name == "the schema":
+        text += "\nschema own {\n  instruction: text\n  response: text\n  lang: text?\n}\n"
+        expected = after("rows_a", "rows_b")
+    if name == "the name of a source":
+        expected = after("rows_a") | {"rows_c"}
+    before, now = work.keys(full), work.keys(text)
+    assert moved(before, now) == expected
+
+
+def test_a_changed_template_moves_the_steps_that_ask_it(work, full):
+    own = full.replace("prompt = alchemy.review", "prompt = mine") + (
+        "\nprompt mine {\n  input {\n    instruction: text\n    response: text\n  }\n  output {\n    note: text\n  }\n"
+        '  user = jinja"""\n    Read {{ instruction }} and {{ response }}.\n    """\n}\n'
+    )
+    own = (
+        own.replace("  teacher = rules\n  prompt = mine", "  teacher = paid\n  prompt = mine")
+        .replace("task review {\n  learn = reviewed.trace\n}\n", "")
+        .replace("    review = 3 rows\n", "    reviewed = 3 rows\n")
+    )
+    indented = own.replace("    Read {{", "        Read {{").replace('.\n    """', '.\n        """')
+    changed = own.replace("Read {{", "See {{")
+    assert indented != own and moved(work.keys(own), work.keys(indented)) == set()
+    assert moved(work.keys(own), work.keys(changed)) == {
+        "reviewed",
+        "sft",
+        "dataset",
+        "tiny",
+        "bench",
+    }
+
+
+def test_a_renamed_file_moves_no_key_and_changed_bytes_do(work, full):
+    before = work.keys(full)
+    (work.root / "data/a.jsonl").rename(work.root / "data/renamed.jsonl")
+    assert moved(before, work.keys(full.replace("data/a.jsonl", "data/renamed.jsonl"))) == set()
+    with (work.root / "data/renamed.jsonl").open("a") as file:
+        file.write('{"instruction": "one more", "response": "yes"}\n')
+    assert moved(before, work.keys()) == after("rows_a")
+
+
+def test_a_renamed_step_is_free_where_it_draws_nothing(work, full):
+    before = work.keys(full)
+    now = work.keys(re.sub(r"\bclean\b", "tidy", full))
+    assert now.pop("tidy") == before.pop("clean")
+    assert now == before
+
+
+def test_moved_keeps_the_draw_of_a_renamed_step(work, full):
+    before = work.keys(full)
+    renamed = re.sub(r"\breviewed\b", "judged", full)
+    assert work.keys(renamed)["judged"] != before["reviewed"]
+    kept = work.keys(renamed + "\nmoved {\n  from = reviewed\n  to = judged\n}\n")
+    assert kept["judged"] == before["reviewed"] and kept["sft"] == before["sft"]
+
+
+def test_a_salt_written_by_hand_counts_as_the_name(work, full):
+    text = full.replace("  select = 5 rows\n", '  select = 5 rows\n  salt = "reviewed"\n')
+    assert moved(work.keys(full), work.keys(text)) == set()
+
+
+def test_limit_is_in_the_keys_of_sources(work, full):
+    assert moved(work.keys(full), work.keys(limit=3)) >= {"rows_a", "rows_b", "tagged"}
+
+
+def test_identity_of_a_teacher_stands_for_its_address(work, full):
+    here = full.replace(
+        "  provider = openai\n",
+        '  provider = openai\n  identity = "llama at home"\n  base_url = "http://a/v1"\n',
+    )
+    there = here.replace("http://a/v1", "http://b/v1")
+    assert moved(work.keys(here), work.keys(there)) == set()
+    official = full.replace(
+        "  provider = openai\n", '  provider = openai\n  base_url = "https://api.openai.com/v1"\n'
+    )
+    assert moved(work.keys(full), work.keys(official)) == set()
+
+
+def test_metadata_moves_the_meta_key_alone(work, full):
+    before, now = (
+        work.node("evolved", full),
+        work.node("evolved", full.replace("500/min", "900/min")),
+    )
+    assert before.key == now.key and before.meta_key != now.meta_key
+
+
+def test_own_key_does_not_know_the_inputs_keys(work, full):
+    before, now = (
+        work.node("pool", full),
+        work.node(
+            "pool", full.replace("set lang = lang(response)", "set lang = lang(instruction)")
+        ),
+    )
+    assert before.key != now.key and before.own_key == now.own_key
+
+
+def test_the_key_is_the_digest_of_the_ingredients(work, full):
+    from alchemist_dsl.keys import node_key
+
+    made = work.compile(full)
+    assert made.plan is not None
+    for node in made.plan.nodes:
+        stored = json.loads(json.dumps(made.ingredients[node.id]))
+        assert node_key(stored) == node.key
+
+
+@pytest.mark.parametrize(
+    "kind, name",
+    [(k, a) for k, spec in KINDS.items() for a, at in spec.attributes.items() if at.frozen_default],
+)
+def test_every_default_has_a_canonical_form(kind, name):
+    value = frozen_default(kind, name)
+    assert value is not None
+    json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "block, kind",
+    [
+        ("pool", "dedup"),
+        ("safe", "decontaminate"),
+        ("evolved", "generate"),
+        ("harmonized", "relabel"),
+        ("sft", "mixture"),
+        ("dataset", "export"),
+        ("tiny", "train"),
+        ("rows_a", "source"),
+        ("filtering", "task"),
+    ],
+)
+def test_every_default_of_a_kind_may_be_written_out(work, full, block, kind):
+    """What equals the first published default is left out: writing it says nothing new."""
+    before = work.keys(full)
+    header = f"{kind} {block} {{\n"
+    start = full.index(header) + len(header)
+    body = full[start : full.index("\n}\n", start)]
+    for name, spec in KINDS[kind].attributes.items():
+        if (
+            spec.frozen_default is None
+            or spec.affects != "data"
+            or re.search(rf"^  {name} =", body, re.M)
+        ):
+            continue
+        if kind == "source" and name == "split":
+            continue  # only with `hub`
+        text = full[:start] + f"  {name} = {spec.frozen_default}\n" + full[start:]
+        assert moved(before, work.keys(text)) == set(), name
+
+
+def test_numbers_of_the_same_value_are_equal():
+    from fractions import Fraction
+
+    from alchemist_dsl.ir import Qty
+    from alchemist_dsl.source import Span
+
+    at = Span("x", 0, 0)
+    bare, counted = (
+        Qty(at, "int", Fraction(128), "128"),
+        Qty(at, "tokens", Fraction(128), "128 tokens"),
+    )
+    assert (
+        canon_value(bare, "tokens | int(1..)") == canon_value(counted, "tokens | int(1..)") == "128"
+    )
+    share, rows = Qty(at, "percent", Fraction(1, 20), "5%"), Qty(at, "rows", Fraction(5), "5 rows")
+    assert canon_value(share, "percent | rows") == "1/20 percent"
+    assert canon_value(rows, "percent | rows") == "5 rows"
+
+
+@pytest.mark.parametrize("text", ["0", "1", "1/2", "1/2000", "5/4", "-3/8", "123456789/1000000"])
+def test_decimals_are_exact(text):
+    from fractions import Fraction
+
+    assert Fraction(decimal(Fraction(text))) == Fraction(text)
+    assert "/" not in decimal(Fraction(text))
