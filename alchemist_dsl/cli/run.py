@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option(
     "--upto",
-    metavar="NODE",
     multiple=True,
+    metavar="NODE",
     help="Build this step and what it needs, nothing after it.",
 )
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 )
 def run(
     recipe: Path,
-    upto: str | None,
+    upto: tuple[str, ...],
     variant: str | None,
     sets: tuple[str, ...],
     params: Path | None,
@@ -81,7 +81,7 @@ def run(
             params_file=params,
             variant=variant,
             limit=limit,
-            upto=(upto,) if upto else (),
+            upto=upto,
             locked=locked,
         )
     code = exit_code(compiled)
@@ -127,7 +127,7 @@ def _money(text: str | None) -> Fraction | None:
 
 
 def _run(
-    compiled: Compiled, plan: Plan, upto: str | None, asked: dict[str, Any], format_: str
+    compiled: Compiled, plan: Plan, upto: tuple[str, ...], asked: dict[str, Any], format_: str
 ) -> int:
     from alchemist_runtime import errors
     from alchemist_runtime.engine.context import Context, Options
@@ -142,7 +142,7 @@ def _run(
     )
     project = compiled.project
     ctx = Context(plan, project.root, project.state, project.store, options=options)
-    targets = [upto] if upto else None
+    targets = list(upto) or None
     try:
         _consent(plan, {n.id for n in needed(plan, targets)}, most, options.replay)
     except errors.RunError as error:
