@@ -369,7 +369,7 @@ def write(work: Workload, folder: Path) -> None:
         row = work.rows[k]
         record = {"id": k, "instruction": row.instruction, "response": row.response}
         files[name].append({**record, "source": name, "lang": row.lang})
-    files["bench"] = list(work.problems)
+    files["bench"] = [dict(p) for p in work.problems]
     files["truth"] = [{"id": k, **planted} for k, planted in work.truth.items()]
     for name, records in files.items():
         lines = (json.dumps(r, ensure_ascii=False) + "\n" for r in records)

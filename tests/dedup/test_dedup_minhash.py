@@ -214,7 +214,7 @@ def test_pairs_are_compared_in_parts(monkeypatch):
     texts = [f"one two three four five six {k // 2}" for k in range(60)]
     want = run(texts, ngram=1, threshold=0.95).labels.tolist()
     assert want == [k // 2 * 2 for k in range(60)]
-    monkeypatch.setattr(module, "HELD_ROWS", 4)
+    monkeypatch.setattr(module, "HELD_BYTES", 100)
     monkeypatch.setattr(module, "MANY_PAIRS", 3)
     assert run(texts, ngram=1, threshold=0.95).labels.tolist() == want
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -125,12 +125,25 @@ def _cuts(length: Indices, size: int) -> Indices:
     return np.unique(np.concatenate(([0], np.minimum(last, len(ends)), [len(ends)])))
 
 
-def in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def in_threads(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
     """Apply `work` in as many threads as there are cores, at most four; results in the order of the items."""
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(min(4, len(os.sched_getaffinity(0)))) as pool:
+    if len(items) < 2:
+        yield from map(work, items)
+        return
+    pool = ThreadPoolExecutor(min(4, _cores()))
+    try:
         yield from pool.map(work, items)
+    finally:  # an error or an interrupt need not wait for the rest
+        pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
 
 
 # --- words ------------------------------------------------------------------------------------------------------------------

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 MARGIN, MISSED = 0.05, 1 / 200
 #: In a bucket of at most this many rows all pairs are compared, in a larger one each row with the first.
 ALL_PAIRS = 32
-#: Rows whose n-grams are held at once while pairs are compared.
-HELD_ROWS = 32_768
+#: Bytes of text whose n-grams are held at once while pairs are compared.
+HELD_BYTES = 1 << 26
 #: Pairs that wait for their comparison at most, but for those of one band.
 MANY_PAIRS = 4_000_000
 
@@ -49,7 +49,8 @@ def minhash(
     """
     import numpy as np
 
-    rows = _Rows(_words.blocks(texts), ngram)
+    size = sum((_words.byte_lengths(t) for t in texts), np.zeros(len(ids), np.int64))
+    rows = _Rows(_words.blocks(texts), size, ngram)
     keys, filled = _band_keys(rows, len(ids), *bands(permutations, threshold))
     rank = np.empty(len(ids), np.int64)
     rank[np.lexsort((ids[:, 1], ids[:, 0]))] = np.arange(len(ids))
@@ -218,6 +219,7 @@ class _Rows:
     """The rows' texts, whose n-grams are made anew when they are needed: they would be as large as the texts."""
 
     blocks: list[_words.Block]
+    size: Indices  # bytes of each row's texts
     ngram: int
 
     def shingles(self, texts: pa.Array) -> tuple[Hashes, Indices]:
@@ -236,9 +238,13 @@ class _Rows:
 
     def _spans(self, first: Indices, second: Indices) -> Iterator[tuple[int, int]]:
         """Cut the pairs so that the n-grams of each part fit into memory."""
-        step = HELD_ROWS // 2
-        for low in range(0, len(first), step):
-            yield low, min(low + step, len(first))
+        import numpy as np
+
+        if not len(first):
+            return
+        part = np.cumsum(self.size[first] + self.size[second]) // HELD_BYTES
+        cuts = np.flatnonzero(np.diff(part)) + 1
+        yield from pairwise([0, *cuts.tolist(), len(first)])
 
     def _sets(self, rows: Indices) -> dict[int, Hashes]:
         """The distinct n-grams of these rows (sorted, each once), in order."""
