@@ -150,8 +150,8 @@ export done {{
   data = mixed
   path = "done"
   columns = [
-    record,
-    prompt,
+    "record",
+    "prompt",
   ]
 }}
 '''
