@@ -248,6 +248,7 @@ class Building:
             "conflicts": {c: t for c, t in base.conflicts.items() if c in columns},
             "missing": base.missing,
             "taught": base.taught,
+            "lost": base.lost,
         }
         facts.update(changes)
         self.world.streams[(self.decl.key, port)] = Stream(columns, name=f"`{name}`", **facts)

@@ -253,6 +253,8 @@ class Typer:
             span,
             help="count a stream, for example `rows(clean)`, or read the plan: `plan.cost`"
             if self.env.streams
+            else "`expect` speaks of the step's totals: `rows`, `tokens`, `dropped.RULE`"
+            if self.env.totals is not None
             else None,
         )
 

@@ -152,11 +152,13 @@ def _report_circle(world: World, circle: list[str], needs_: list[Need]) -> None:
 
 def unused(world: World) -> None:
     """Warn of own steps that nothing reads, or once if nothing at all is asked for."""
+    if not world.problems.names_are_sound():
+        return
     own = [d for d in world.scope.decls.values() if not d.bad]
     steps = [d for d in own if KINDS[d.kind].stream and d.kind != "suite"]
     roots = [d for d in own if KINDS[d.kind].root]
     if not [d for d in roots if d.kind != "check"]:
-        if steps and not world.scope.lost_unnamed and not _lost_root(world):
+        if steps:
             world.problems.add(
                 "A502",
                 "nothing in this recipe is exported, trained or measured",
@@ -182,7 +184,3 @@ def unused(world: World) -> None:
             decl.block.header if named is None else named.span,
             help="use it in a mixture, export it, or delete it; it will not be built",
         )
-
-
-def _lost_root(world: World) -> bool:
-    return bool(world.scope.lost)

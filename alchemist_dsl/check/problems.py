@@ -37,6 +37,14 @@ class Problems:
         for item in diagnostics:
             self._items.setdefault((item.code, item.span, item.headline), item)
 
+    def names_are_sound(self) -> bool:
+        """Whether nothing was reported that may hide a use of a name: then unused things are really unused."""
+        return not any(
+            c[0][:2] in ("A0", "A1") or c[0] in ("A201", "A501")
+            for c in self._items
+            if c[0] != "A114"
+        )
+
     def __len__(self) -> int:
         return len(self._items)
 

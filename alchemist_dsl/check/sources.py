@@ -19,7 +19,7 @@ from alchemist_dsl.check.columns import (
     with_sets,
 )
 from alchemist_dsl.check.problems import listed
-from alchemist_dsl.check.types import element, family, noun
+from alchemist_dsl.check.types import ANY, element, family, noun, plain
 from alchemist_dsl.check.world import Stream, World
 from alchemist_dsl.diagnostics.model import Label
 
@@ -138,26 +138,35 @@ def _required(
     """Report columns that the schema requires and the source does not give, or gives with another type."""
     if raw.open or b.body.bad:
         return
-    shown = ", ".join(f"{n} ({t})" if family(t) != "text" else n for n, t in raw.columns.items())
-    for name, type_ in wanted.items():
-        if nullable(type_):
-            continue
-        have = columns.get(name)
-        if have is None:
-            b.error(
-                "A304",
-                f"`{b.decl.name}` must give `{name}: {type_}`, but has no such column",
-                b.header,
-                note=f"its columns: {shown}" if shown else "its records have no columns",
-                help=f"say where it comes from, for example `{_guess(name, raw.columns)}`",
-            )
-        elif name not in types and family(have) not in (family(type_), "any"):
+    required = {n: t for n, t in wanted.items() if not nullable(t) and t != ANY}
+    lacking = [n for n in required if n not in columns]
+    if lacking:
+        _lacking(b, raw, {n: required[n] for n in lacking})
+    for name, type_ in required.items():
+        have = columns.get(name, ANY)
+        if name not in types and family(have) not in (family(type_), "any"):
             b.error(
                 "A504",
                 f"`{name}` of `{b.decl.name}` is {noun(have)}, but must be {noun(type_)}",
                 b.header,
                 help=f"turn it into {noun(type_)}, for example `set {name} = text({name})`",
             )
+
+
+def _lacking(b: Building, raw: Stream, lacking: Mapping[str, str]) -> None:
+    shown = ", ".join(
+        f"{n} ({plain(t)})" if family(t) != "text" else n for n, t in raw.columns.items()
+    )
+    what = listed([f"{n}: {t}" for n, t in lacking.items()])
+    where = "it comes" if len(lacking) == 1 else "they come"
+    guesses = list(dict.fromkeys(_guess(n, raw.columns) for n in lacking))
+    b.error(
+        "A304",
+        f"`{b.decl.name}` must give {what}, but has no such column{'s' * (len(lacking) > 1)}",
+        b.header,
+        note=f"its columns: {shown}" if shown else "its records have no columns",
+        help=f"say where {where} from, for example {listed(guesses)}",
+    )
 
 
 def _guess(name: str, columns: Mapping[str, str]) -> str:

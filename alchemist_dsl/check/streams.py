@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from alchemist_runtime.rows import optional
 
@@ -66,11 +67,8 @@ def _port(found: Found, span: Span, world: World, scope: Scope) -> ir.RefV | Non
         return ir.RefV(span, key, port)  # type: ignore[arg-type]
     origin = _origin(rest, scope)
     stream = world.streams.get((key, port), UNKNOWN)
-    if origin is not None and (stream.open or origin in stream.origins):
-        return ir.RefV(span, key, port, origin)  # type: ignore[arg-type]
-    if stream is UNKNOWN and key not in world.blocks:
-        # Declared in a circle or not checked yet: what it holds is not known.
-        return ir.RefV(span, key, port, dotted(rest))  # type: ignore[arg-type]
+    if stream.lost or (origin is not None and origin in stream.origins):
+        return ir.RefV(span, key, port, origin or dotted(rest))  # type: ignore[arg-type]
     _no_port(found, rest, stream, world)
     return None
 
@@ -110,18 +108,12 @@ def joined(refs: Sequence[ir.RefV], world: World) -> Stream:
     """What is known of the rows of several streams, one after the other."""
     if not refs:
         return UNKNOWN
-    streams = [world.stream(r) for r in refs]
-    if len(streams) == 1:
-        one = streams[0]
-        return Stream(
-            one.columns,
-            one.open,
-            one.origins,
-            one.conflicts,
-            one.missing,
-            one.taught,
-            f"`{shown(refs[0])}`",
-        )
+    if len(refs) == 1:
+        return replace(world.stream(refs[0]), name=f"`{shown(refs[0])}`")
+    every = [world.stream(r) for r in refs]
+    # What is not available gives no rows, so its columns matter only where nothing else is there.
+    there = [(r, s) for r, s in zip(refs, every, strict=True) if not s.missing]
+    refs, streams = [r for r, _ in there] or list(refs), [s for _, s in there] or every
     columns: dict[str, str] = {}
     conflicts: dict[str, tuple[tuple[str, str], ...]] = {}
     open_ = any(s.open for s in streams)
@@ -130,17 +122,18 @@ def joined(refs: Sequence[ir.RefV], world: World) -> Stream:
         for name, type_ in stream.columns.items():
             _add_column(columns, conflicts, name, type_, shown(ref), refs, streams)
     for name in list(columns):
-        if any(name not in s.columns and not s.open for s in streams):
+        if any(name not in s.columns for s in streams):
             columns[name] = optional(columns[name]) if columns[name] != ANY else ANY
     taught = dict.fromkeys(t for s in streams for t in s.taught)
     return Stream(
         columns,
-        open_,
-        frozenset[str]().union(*(s.origins for s in streams)),
-        conflicts,
-        all(s.missing for s in streams),
-        tuple(taught),
-        listed([shown(r) for r in refs][:3]) + ("…" if len(refs) > 3 else ""),
+        open=open_,
+        origins=frozenset[str]().union(*(s.origins for s in every)),
+        conflicts=conflicts,
+        missing=all(s.missing for s in every),
+        taught=tuple(taught),
+        name=listed([shown(r) for r in refs][:3]) + ("…" if len(refs) > 3 else ""),
+        lost=any(s.lost for s in every),
     )
 
 

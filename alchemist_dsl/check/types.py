@@ -143,6 +143,15 @@ _NOUNS = {
 }
 
 
+def plain(type_: str) -> str:
+    """A type as people say it: `list of {role, content}`."""
+    inner = element(type_)
+    if inner is not None and required(type_) != "messages":
+        return f"list of {plain(inner)}"
+    parts = fields(type_)
+    return "{" + ", ".join(parts) + "}" if parts else required(type_)
+
+
 def noun(type_: str) -> str:
     """A type in words."""
     return _NOUNS.get(family(type_), type_)

@@ -123,7 +123,7 @@ class Values:
         if isinstance(expr, ast.Call) and expr.function.name == "any":
             self._any(expr)
             return None
-        chosen = next((t for t in type_.alternatives if accepts(t, expr, place)), None)
+        chosen = _alternative(type_, expr, place)
         if chosen is None:
             self._mismatch(expr, type_, place)
             return None
@@ -468,11 +468,14 @@ class Values:
         name = place.name
         if "duration" in numeric and expr.kind == "int" and expr.text.endswith("M"):
             fixed = expr.text[:-1] + "m"
+            count = next(
+                (w for w, n in _NUMBER_WORDS.items() if str(n) == expr.text[:-1]), expr.text[:-1]
+            )
             self._report(
                 "A205",
                 f"`M` means million; `{name}` is a duration",
                 expr,
-                help=f"write `{fixed}` for minutes",
+                help=f"write `{fixed}` for {count} minute{'s' * (count != 'one')}",
                 edit=Edit(expr.span, fixed) if not via else None,
             )
             return True
@@ -503,6 +506,17 @@ LITERALS: Final = AttrType("list", (LITERAL,))
 PERCENT: Final = AttrType("percent")
 ROWS: Final = AttrType("rows")
 SELECT: Final = AttrType("select")
+
+
+def _alternative(type_: AttrType, expr: ast.Expr, place: Place) -> AttrType | None:
+    """The alternative that a value is meant for: one that knows its name, else one of its shape."""
+    fitting = [t for t in type_.alternatives if accepts(t, expr, place)]
+    name = choice_name(expr) or (expr.function.name if isinstance(expr, ast.Call) else None)
+    if len(fitting) > 1 and name is not None:
+        for one in fitting:
+            if name in one.names or (one.name == "method" and name in methods.method_names(one)):
+                return one
+    return fitting[0] if fitting else None
 
 
 def accepts(type_: AttrType, expr: ast.Expr, place: Place) -> bool:
@@ -669,7 +683,11 @@ def _with_unit(expr: ast.Quantity, numeric: list[str]) -> tuple[str | None, Edit
         "percent": f"{expr.text}%", "money": f"${expr.text}", "multiplier": f"{expr.text}x",
         "duration": f"{expr.text}s", "rate": f"{expr.text}/min", "price": f"${expr.text} per 1M tokens",
     }  # fmt: skip
-    usable = [shapes[n] for n in numeric if n in shapes and (whole or n not in WHOLE)]
+    usable = [
+        shapes[n]
+        for n in numeric
+        if n in shapes and (whole or n not in WHOLE) and not (n == "percent" and expr.value > 100)
+    ]
     if not usable:
         return None, None
     edit = Edit(expr.span, usable[0], safe=False) if len(usable) == 1 else None

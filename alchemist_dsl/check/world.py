@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from alchemist_dsl import ir
@@ -31,9 +31,10 @@ class Stream:
         str, ...
     ] = ()  # teacher steps whose rows it holds and that no decontamination has seen
     name: str = ""  # as messages call it
+    lost: bool = False  # something that was reported hides what it holds
 
 
-UNKNOWN = Stream({}, open=True)
+UNKNOWN = Stream({}, open=True, lost=True)
 
 
 @dataclass(slots=True)
@@ -62,14 +63,11 @@ class World:
         found = self.streams.get((ref.target, ref.port), UNKNOWN)
         if ref.origin is None:
             return found
-        return Stream(
-            found.columns,
-            found.open,
-            frozenset({ref.origin}),
-            found.conflicts,
-            self._source_missing(ref.origin),
-            found.taught,
-            shown(ref),
+        return replace(
+            found,
+            origins=frozenset({ref.origin}),
+            missing=self._source_missing(ref.origin),
+            name=f"`{shown(ref)}`",
         )
 
     def _source_missing(self, origin: str) -> bool:
