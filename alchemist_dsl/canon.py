@@ -30,6 +30,7 @@ from alchemist_dsl.ir import (
     Value,
 )
 from alchemist_dsl.kinds import KINDS, Attribute
+from alchemist_dsl.lowering.scope import rule_name
 from alchemist_dsl.syntax import ast
 
 Ingredients = dict[str, Any]  # path -> JSON value
@@ -201,10 +202,9 @@ def statements(block: Block) -> Ingredients:
     """Assignments by column and rules in their order. Expectations change no byte: they are not here."""
     out: Ingredients = {f"set.{s.column}": s.expr.tree for s in block.sets}
     rules = [r for r in block.rules if r.verb != "expect"]
-    for rule in rules:
-        out[f"rule.{rule.name}"] = [rule.verb, rule.expr.tree]
+    out |= _by_name([(rule_name(r), [r.verb, r.expr.tree]) for r in rules])
     if len(rules) > 1:
-        out["rules.order"] = [r.name for r in rules]
+        out["rules.order"] = [rule_name(r) for r in rules]
     for name, expr in block.prompt_inputs.items():
         if expr.tree != ["col", name]:
             out[f"prompt_input.{name}"] = expr.tree
@@ -212,6 +212,18 @@ def statements(block: Block) -> Ingredients:
         out[f"class.{c.name}"] = sorted(c.rules)
     if len(block.classes) > 1:
         out["classes.order"] = [c.name for c in block.classes]
+    return out
+
+
+def _by_name(rules: list[tuple[str, list[Any]]]) -> Ingredients:
+    """Rules by name; of several with the same text the later ones are numbered."""
+    out: Ingredients = {}
+    for name, rule in rules:
+        path, number = f"rule.{name}", 1
+        while path in out:
+            number += 1
+            path = f"rule.{name} ({number})"
+        out[path] = rule
     return out
 
 

@@ -6,7 +6,7 @@ else declared (characters / 4); else unknown. No store and no cache is looked at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final
@@ -134,15 +134,19 @@ def _joined(edges: list[Edge], known: Mapping[str, Figures]) -> Figures:
 
 
 def _mean(edges: list[Edge], rows: list[Range], known: Mapping[str, Figures]) -> Fraction | None:
-    pairs = [
-        (r.value, known[e.node].chars)
-        for e, r in zip(edges, rows, strict=True)
-        if r.value is not None and known[e.node].chars is not None
-    ]
-    weight = sum((n for n, _ in pairs), Fraction(0))
-    if not pairs or len(pairs) < len(edges) or weight == 0:
-        return None
-    return sum((n * c for n, c in pairs if c is not None), Fraction(0)) / weight
+    return mean((r.value, known[e.node].chars) for e, r in zip(edges, rows, strict=True))
+
+
+def mean(pairs: Iterable[tuple[Fraction | None, Fraction | None]]) -> Fraction | None:
+    """The mean of (how many, how long), None where one that counts is unknown."""
+    whole = weight = Fraction(0)
+    for rows, chars in pairs:
+        if rows == 0:
+            continue
+        if rows is None or chars is None:
+            return None
+        whole, weight = whole + rows * chars, weight + rows
+    return whole / weight if weight else None
 
 
 # --- kinds --------------------------------------------------------------------------------------------------------------------------
@@ -322,14 +326,17 @@ def _mixture(node: Node, spec: MixtureSpec, known: Mapping[str, Figures]) -> Fig
     rows = {
         name: r if spec.unit == "rows" else _in_rows(r, chars[name]) for name, r in wanted.items()
     }
-    all_chars = [(rows[n].value, chars[n]) for n in rows]
-    weight = sum((v for v, c in all_chars if v is not None and c is not None), Fraction(0))
-    mean = (
-        sum((v * c for v, c in all_chars if v is not None and c is not None), Fraction(0)) / weight
-        if weight and all(v is not None and c is not None for v, c in all_chars)
-        else None
+    chars_of_row = mean((rows[name].value, chars[name]) for name in rows)
+    return Figures({"rows": _size(spec, total(rows.values()))}, {}, chars_of_row, entries=rows)
+
+
+def _size(spec: MixtureSpec, rows: Range) -> Range:
+    """A declared total of rows holds, but where the mixture may shrink."""
+    if spec.total is None or spec.unit != "rows":
+        return rows
+    return (
+        rows.at_most(spec.total) if spec.on_short == "shrink" else exactly(spec.total, "declared")
     )
-    return Figures({"rows": total(rows.values())}, {}, mean, entries=rows)
 
 
 def _in_tokens(rows: Range, chars: Fraction | None) -> Range:

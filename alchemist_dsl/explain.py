@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_runtime.plan import Estimate, Expr, Reason
+from alchemist_runtime.plan import Estimate, Reason
 
 from alchemist_dsl.verdicts import money, rounded
+from alchemist_dsl.written import expression, is_tree
 
 _PLAIN: Final[Mapping[str, str]] = {
     "never_built": "never built",
@@ -164,103 +165,6 @@ def amount(kind: str, value: str | None = None) -> str:
             return f"{rounded(Fraction(value or 0), 4)} {kind}"
         case _:
             return kind
-
-
-# --- expressions ----------------------------------------------------------------------------------------------------------------------
-
-_HEADS: Final = frozenset(
-    {"lit", "col", "out", "field", "item", "call", "not", "neg", "and", "or", "cmp", "num", "cat", "in", "list", "record",
-     "interval", "template", "total", "ref", "plan"}
-)  # fmt: skip
-
-
-def is_tree(value: Any) -> bool:
-    """Whether a value is an expression tree."""
-    return (
-        isinstance(value, list)
-        and len(value) > 1
-        and isinstance(value[0], str)
-        and value[0] in _HEADS
-    )
-
-
-def expression(e: Expr) -> str:
-    """An expression as it would be written in a recipe."""
-    match e:
-        case ["lit", kind, value]:
-            return _literal(kind, value)
-        case ["col" | "total", name]:
-            return str(name)
-        case ["out", name]:
-            return f"out.{name}"
-        case ["plan", name]:
-            return f"plan.{name}"
-        case ["field", base, name]:
-            return f"{_inner(base)}.{name}"
-        case ["item", base, index]:
-            return f"{_inner(base)}[{expression(index)}]"
-        case ["call", name, args]:
-            return f"{name}({_arguments(args)})"
-        case ["not", inner]:
-            return f"not {_inner(inner)}"
-        case ["neg", inner]:
-            return f"-{_inner(inner)}"
-        case ["and" | "or" as word, parts]:
-            return f" {word} ".join(_inner(p) for p in parts)
-        case ["cmp" | "num", op, a, b]:
-            return f"{_inner(a)} {op} {_inner(b)}"
-        case ["cat", a, b]:
-            return f"{_inner(a)} + {_inner(b)}"
-        case ["in", a, b]:
-            return f"{_inner(a)} in {expression(b)}"
-        case ["interval", low, high]:
-            return f"{expression(low)}..{expression(high)}"
-        case ["list", parts]:
-            return "[" + ", ".join(expression(p) for p in parts) + "]"
-        case ["record", fields]:
-            return "{ " + ", ".join(f"{k} = {expression(v)}" for k, v in fields.items()) + " }"
-        case ["template", digest, names]:
-            return f"template {short(digest)} over {', '.join(names)}"
-        case ["ref", node, port, origin]:
-            return ".".join(
-                [node, *([] if port == "rows" else [port]), *([origin] if origin else [])]
-            )
-        case _:
-            return json.dumps(e, ensure_ascii=False)
-
-
-def _arguments(args: Mapping[str, Expr]) -> str:
-    if len(args) == 1:
-        (only,) = args.values()
-        return ", ".join(map(expression, only[1])) if only[:1] == ["list"] else expression(only)
-    first, *rest = args.items()
-    return ", ".join([expression(first[1]), *(f"{k} = {expression(v)}" for k, v in rest)])
-
-
-def _inner(e: Expr) -> str:
-    """A part in brackets where it would read wrongly without."""
-    text = expression(e)
-    return (
-        f"({text})"
-        if e and e[0] in ("and", "or", "cmp", "num", "cat", "in", "not", "neg")
-        else text
-    )
-
-
-def _literal(kind: str, value: Any) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "true" if value else "false"
-        case str() if kind == "percent":
-            return percent(value)
-        case str() if kind == "money":
-            return f"${money(Fraction(value))}"
-        case str() if kind in ("text", "text?"):
-            return json.dumps(value, ensure_ascii=False)
-        case _:
-            return str(value)
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------------------------

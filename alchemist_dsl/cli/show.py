@@ -99,7 +99,7 @@ def _reads(node: Node) -> Iterator[str]:
 
 def _spec(node: Node, plan: Plan) -> Iterator[str]:
     """What differs from nothing in the spec, in words."""
-    from alchemist_dsl.explain import expression
+    from alchemist_dsl.written import expression
 
     data = node.spec.model_dump(exclude_defaults=True, exclude={"kind", "rules", "sets"})
     for name, value in data.items():
@@ -127,7 +127,8 @@ def _texts(node: Node, plan: Plan) -> list[str]:
 
 
 def _words(value: Any) -> str:
-    from alchemist_dsl.explain import expression, is_tree, plain
+    from alchemist_dsl.explain import plain
+    from alchemist_dsl.written import expression, is_tree
 
     if is_tree(value):
         return expression(value)

@@ -15,6 +15,7 @@ from alchemist_dsl.ir import Block, MethodV, Program, RuleV, TemplateV
 from alchemist_dsl.lowering.values import exact, text
 from alchemist_dsl.passes import Options
 from alchemist_dsl.source import Span
+from alchemist_dsl.written import expression
 
 Find = Callable[[Family, str], Component | None]
 
@@ -87,7 +88,7 @@ class Scope:
 
     def rule(self, rule: RuleV) -> Rule:
         return Rule(
-            verb=rule.verb, name=rule.name, expr=rule.expr.tree, text=rule.text, at=self.at(rule.span)
+            verb=rule.verb, name=rule_name(rule), expr=rule.expr.tree, text=rule.text, at=self.at(rule.span)
         )  # fmt: skip
 
     def sets(self, block: Block) -> list[SetColumn]:
@@ -113,6 +114,11 @@ def salt(block: Block) -> str:
     """Salt of a block's draws and new ids; the pass `salts` has filled it in."""
     value: Any = block.get("salt")
     return block.name if value is None else str(value.value)
+
+
+def rule_name(rule: RuleV) -> str:
+    """The name under which a rule's rows are counted: its own, or its expression in one spelling, so that spaces say nothing."""
+    return expression(rule.expr.tree) if rule.name == rule.text else rule.name
 
 
 def inputs(block: Block) -> tuple[Input, ...]:

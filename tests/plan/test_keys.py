@@ -312,3 +312,23 @@ def test_decimals_are_exact(text):
 
     assert Fraction(decimal(Fraction(text))) == Fraction(text)
     assert "/" not in decimal(Fraction(text))
+
+
+def test_a_rule_without_a_name_is_called_by_one_spelling(work, full):
+    def with_rule(text: str) -> str:
+        return full.replace(
+            "  drop chars(response) < 10 as too_short",
+            f"  drop chars(response) < 10 as too_short\n  {text}",
+        )
+
+    one, two = (
+        with_rule('drop contains(response, "x","y") and not (1 <2)'),
+        with_rule('drop contains( response, "x", "y" ) and not(1 < 2)'),
+    )
+    assert work.keys(one) == work.keys(two)
+    names = [r.name for r in work.node("clean", two).spec.rules]
+    assert names == [
+        "too_short",
+        'contains(response, "x", "y") and (not (1 < 2))',
+        "parses",
+    ]
