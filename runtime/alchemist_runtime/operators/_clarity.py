@@ -12,7 +12,7 @@ from alchemist_runtime.operators import _grammars
 # --- clarity ------------------------------------------------------------------------------------------------------------------
 
 _HASH: Final = frozenset({"python", "bash", "ruby", "r", "perl", "powershell"})
-_BRACES: Final = frozenset(
+BRACES: Final = frozenset(
     {
         "javascript",
         "typescript",
@@ -249,17 +249,25 @@ def measure(code: str, lang: str | None) -> int:
     return _names(page.lines) + _layout(page, lang) + nesting + int(longest <= 60) + _comments(page)
 
 
+def remarks(code: str, lang: str | None) -> tuple[list[str], bool, int]:
+    """(names that say little, where they cost points; whether comments do; the number of code lines)."""
+    page = _page(code, lang)
+    names = (
+        sorted(n for n in _found(page.lines) if not _telling(n)) if _names(page.lines) < 3 else []
+    )
+    return names, _comments(page) < 2, len(page.lines)
+
+
 def _page(code: str, lang: str | None) -> _Page:
     text = code.replace("\r\n", "\n")
     token = (
         _HASH_TOKEN
         if lang in _HASH or lang is None
         else _SLASH_TOKEN
-        if lang in _BRACES
+        if lang in BRACES
         else _DASH_TOKEN
     )
     comments = 0
-    spans: list[int] = []  # lines of long strings, which belong to no count of code
 
     def plain(found: re.Match[str]) -> str:
         nonlocal comments
@@ -267,11 +275,10 @@ def _page(code: str, lang: str | None) -> _Page:
         start = text.rfind("\n", 0, found.start()) + 1
         lead = not text[start : found.start()].strip()
         if comment is not None:
-            comments += comment.count("\n") + 1
+            comments += 0 if comment.startswith("#!") else comment.count("\n") + 1
             return "\n" * comment.count("\n")
         if long is not None and token is _HASH_TOKEN and lead:
             comments += long.count("\n") + 1
-            spans.append(long.count("\n"))
             return "\n" * long.count("\n")
         return '""' + "\n" * found[0].count("\n")
 
@@ -281,13 +288,20 @@ def _page(code: str, lang: str | None) -> _Page:
 
 
 def _names(lines: list[str]) -> int:
-    found = {n for line in lines for n in _NAME.findall(line)}
-    found = {n for n in found if n not in _WORDS and n not in _NEUTRAL}
+    found = _found(lines)
     if not found:
         return 3
-    telling = sum(1 for n in found if len(n.strip("_$")) >= 3 and not _PLACEHOLDER.match(n.lower()))
-    share = telling / len(found)
+    share = sum(1 for n in found if _telling(n)) / len(found)
     return 3 if share >= 0.8 else 2 if share >= 0.6 else 1 if share >= 0.4 else 0
+
+
+def _found(lines: list[str]) -> set[str]:
+    found = {n for line in lines for n in _NAME.findall(line)}
+    return {n for n in found if n not in _WORDS and n not in _NEUTRAL}
+
+
+def _telling(name: str) -> bool:
+    return len(name.strip("_$")) >= 3 and not _PLACEHOLDER.match(name.lower())
 
 
 def _layout(page: _Page, lang: str | None) -> int:
@@ -310,7 +324,7 @@ def _crowded(line: str, lang: str | None) -> bool:
     """Whether a line holds two statements."""
     if lang == "python":
         return bool(re.search(r";\s*\S", line)) or bool(_PY_CROWDED.match(line))
-    if lang in _BRACES and lang != "css":
+    if lang in BRACES and lang != "css":
         return _LOOP_HEAD.sub("", line).count(";") > 1
     return lang == "bash" and len(re.findall(r";(?!;)\s*(?!then|do\b)\S", line)) > 1
 
@@ -326,7 +340,7 @@ def _shape(lines: list[str], lang: str | None) -> tuple[int, int]:
     """(control blocks inside one another, lines of the longest function or of the code outside of functions)."""
     if lang == "python":
         return _indented(lines)
-    if lang in _BRACES:
+    if lang in BRACES:
         return _braced(lines)
     if lang == "bash":
         depth = deepest = 0

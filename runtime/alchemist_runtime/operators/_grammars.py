@@ -42,6 +42,8 @@ _GO_HEAD: Final = re.compile(
 _DOCTEST: Final = re.compile(r"^[ \t]*>>> ?", re.M)
 _PROMPT: Final = re.compile(r"^[ \t]*(?:>>>|\.\.\.)(?: |$)")
 
+_EXPANSION: Final = re.compile(r"\$\{[#!]?(\w+)[^{}\n]*\}")
+
 PARSED: Final = frozenset(
     {"python", "javascript", "typescript", "java", "c", "cpp", "go", "rust", "bash", "json"}
 )
@@ -75,6 +77,9 @@ def tree(code: str, lang: str) -> Parsed | None:
     for grammar in ("typescript", "tsx") if lang == "typescript" else (lang,):
         if made := _parse(code, grammar):
             return made
+    if lang == "bash" and "${" in code:
+        # The grammar does not know all of bash's expansions, as ${x:$i:1}: to it they are plain ones.
+        return _parse(_EXPANSION.sub(r"${\1}", code), lang)
     head = ""
     if lang == "go" and (found := _GO_HEAD.match(code)):
         head, code = found[0], code[found.end() :]

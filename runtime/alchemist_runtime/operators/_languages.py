@@ -60,6 +60,7 @@ _COMMENT: Final = re.compile(r"\s*(?:#|//|/?\*|--|<!--|\"\"\"|''')")
 _CODE_LINE: Final = re.compile(
     r"[;{}\\]\s*\Z|\w\([^()]*\)\s*\Z|\s(?://|#)\s?\w"
     r"|^\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|FROM|WHERE)\b"
+    r"|^\s*(?:echo|print|printf|puts)\b[ (]*[\"'$]"
     r"|^\s*(?:public|private|protected|static|def|class|function|const|let|var|return|import|from)\b[^\n]*[({=:;]"
 )
 _BULLET: Final = re.compile(r"\s*(?:[-*•]|\d+[.)])\s+")
