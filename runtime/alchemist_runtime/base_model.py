@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -86,8 +87,8 @@ def write_byte_tokenizer(folder: Path, context: int) -> None:
     (folder / "chat_template.jinja").write_text(BYTE_TEMPLATE)
 
 
-def write_scratch_config(folder: Path, args: Mapping[str, Any]) -> None:
-    """The configuration of a small Llama-style model over the byte tokenizer; RunError A809 where the sizes do not fit."""
+def write_scratch_config(folder: Path, args: Mapping[str, Any], dropout: float = 0.0) -> None:
+    """The configuration of a small Llama-style model over the byte tokenizer; RunError A808 where the sizes do not fit."""
     hidden, heads = int(args.get("hidden", 128)), int(args.get("heads", 4))
     if hidden % heads or (hidden // heads) % 2:
         raise RunError(
@@ -113,6 +114,7 @@ def write_scratch_config(folder: Path, args: Mapping[str, Any]) -> None:
         "pad_token_id": 256,
         "eos_token_id": 257,
         "bos_token_id": None,
+        "attention_dropout": dropout,
         "dtype": "float32",
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -229,7 +231,7 @@ def prepare_start(
     model: str | None = None
     if spec.init.name == "scratch":
         write_byte_tokenizer(folder, int(spec.init.args.get("context", 2048)))
-        write_scratch_config(folder, spec.init.args)
+        write_scratch_config(folder, spec.init.args, float(Fraction(spec.dropout or 0)))
         tokenizer = load_tokenizer(str(folder))
     else:
         model = str(base_dir) if base_dir is not None else _source(spec, project)

@@ -363,7 +363,10 @@ def run(job: Job) -> None:
     trainer, log = _trainer(job, transformers, model, arguments, flash)
     _check_world(job, trainer.accelerator.num_processes)
     checkpoint = last_complete(job.at("checkpoints"))
-    log.open(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0)
+    done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    if done:
+        print(f"resuming at step {done}", flush=True)
+    log.open(done)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.state.global_step < job.steps:
         return  # stopped on request; the checkpoint is written
