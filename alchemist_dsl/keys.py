@@ -33,6 +33,7 @@ from alchemist_dsl.lowering.scope import Input, Scope, salt
 from alchemist_dsl.lowering.sources import reader_name, source_salt
 from alchemist_dsl.lowering.steps import counts_tokens, entries, tokenizer
 from alchemist_dsl.lowering.targets import seed, train_seed
+from alchemist_dsl.lowering.values import text
 
 #: Functions whose verdict depends on the Python that runs them.
 PYTHON_FUNCTIONS: Final = frozenset({"code", "parses", "lang", "clarity", "organised"})
@@ -225,8 +226,7 @@ def _place(block: Block, scope: Scope) -> Ingredients:
             ordered = sorted(facts.files, key=lambda f: f.path)
             out |= {f"file.{i}": [f.digest, f.format] for i, f in enumerate(ordered)}
         case "hub":
-            written = block.get("revision")
-            out["revision"] = written.value if isinstance(written, TextV) else facts.revision
+            out["revision"] = facts.revision or text(block, "revision")
         case "python":
             out |= {f"module.{name}": d for name, d in sorted(facts.modules.items())}
     if scope.options.limit is not None and block.kind == "source":

@@ -237,8 +237,10 @@ def compile_recipe(
     locked: bool = False,
     forced: Iterable[str] = (),
     here: bool = True,
+    pin: bool = False,
 ) -> Compiled:
     """Compile a recipe of the file system; `-` is standard input. `here`: say also what a run on this machine would do.
+    `pin`: ask the hub for revisions that neither recipe nor lock names.
 
     Raises FileNotFoundError for the recipe itself, ParamsError for `--set` and `--params`."""
     project, shown, data = _open(path)
@@ -248,7 +250,7 @@ def compile_recipe(
     lock, more = read_lock(project)
     problems += more
     cache = FileCache(project.state / "files", again=locked)
-    resources = Resources(project.root, lock, cache, std=library())
+    resources = Resources(project.root, lock, cache, std=library(), pin=pin)
     made = compile_text(
         file,
         project.read,

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import posixpath
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ SETTLED_NS: Final = (
     2_000_000_000  # a file that changed less than 2 s before it was hashed may change again unseen
 )
 COLUMNS_FROM: Final = 100  # records
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 COUNT_BELOW: Final = (
     64 << 20
 )  # bytes: larger files other than Parquet are not parsed to count their rows
@@ -113,6 +115,7 @@ class Resources:
     lock: Lock
     cache: FileCache
     std: Path | None = None
+    pin: bool = False  # ask the hub for revisions that the lock does not know: `run` and `lock` do
     added: dict[str, dict[str, Any]] = field(default_factory=dict)
     changed: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -120,7 +123,7 @@ class Resources:
         if block.get("missing") is not None:
             return SourceFacts()
         if block.get("hub") is not None:
-            return SourceFacts(revision=self._hub_revision(block))
+            return self._hub(block)
         if block.get("python") is not None:
             return self._packages(block)
         return self._files(block)
@@ -140,13 +143,31 @@ class Resources:
 
     # --- hub -------------------------------------------------------------------------------------------------------------------
 
-    def _hub_revision(self, block: Block) -> str | None:
-        written = block.get("revision")
-        if isinstance(written, TextV):
-            return written.value
-        repo = block.get("hub")
-        fact = self.lock.fact(locks.HUB, repo.value) if isinstance(repo, TextV) else None
-        return None if fact is None else fact.get("revision")
+    def _hub(self, block: Block) -> SourceFacts:
+        """The commit of a hub dataset: as written, as locked, or, where that is allowed, asked for and locked."""
+        repo = next(_texts(block, "hub")).value
+        written = next(_texts(block, "revision"), None)
+        if written is not None and _COMMIT.fullmatch(written.value):
+            return SourceFacts(revision=written.value)
+        name = repo if written is None else f"{repo}@{written.value}"
+        fact = self.lock.fact(locks.HUB, name) or self.added.get(locks.HUB, {}).get(name)
+        if fact is not None and isinstance(fact.get("revision"), str):
+            return SourceFacts(revision=fact["revision"])
+        return self._asked(block, repo, name, written) if self.pin else SourceFacts()
+
+    def _asked(self, block: Block, repo: str, name: str, written: TextV | None) -> SourceFacts:
+        from alchemist_runtime.sources.hub import resolve_revision
+
+        try:
+            revision = resolve_revision(repo, None if written is None else written.value)
+        except RunError as e:
+            p = e.problem
+            at = next(_texts(block, "hub")).span if written is None else written.span
+            return SourceFacts(
+                problems=(Diagnostic(p.code, p.headline, at, note=p.note, help=p.help),)
+            )
+        self.added.setdefault(locks.HUB, {})[name] = {"revision": revision}
+        return SourceFacts(revision=revision)
 
     # --- packages ---------------------------------------------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ def reader(block: Block, scope: Scope) -> Method:
 def _hub(block: Block, scope: Scope) -> dict[str, Any]:
     args = {
         "repo": text(block, "hub"),
-        "revision": text(block, "revision") or scope.place(block).revision,
+        "revision": scope.place(block).revision or text(block, "revision"),
         "config": text(block, "config"),
         "split": texts(block, "split"),
         "files": texts(block, "files"),

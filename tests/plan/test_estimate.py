@@ -1,0 +1,254 @@
+"""Estimates and verdicts: ranges, their basis, and what a check says of them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from alchemist_runtime.plan import Check, MixtureSpec, Plan, Take
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alchemist_dsl.estimate import Figures, _wanted
+from alchemist_dsl.ranges import UNKNOWN, Range, between, exactly, part, total
+from alchemist_dsl.verdicts import Counts, _holds, money, with_verdicts
+
+numbers = st.fractions(min_value=0, max_value=10**6, max_denominator=100)
+ranges = st.tuples(numbers, numbers, numbers).map(lambda t: between(*sorted(t)))
+
+
+@given(ranges, ranges)
+def test_ranges_stay_ordered(a, b):
+    for made in (a.times(b), total([a, b]), a.minus(b), a.at_most(5), part(a, Fraction(1, 20))):
+        assert made.low <= made.value <= made.high
+
+
+@given(st.integers(0, 10**6), st.fractions(0, 1, max_denominator=1000))
+def test_a_draw_is_expected_at_its_share(n, share):
+    made = part(exactly(n), share)
+    assert made.value == n * share and made.low >= 0 and made.high <= n
+
+
+def test_nothing_is_known_of_a_sum_with_an_unknown_part():
+    made = total([exactly(5), UNKNOWN])
+    assert (made.low, made.value, made.high, made.basis) == (5, None, None, "unknown")
+
+
+def mix(
+    total_: int | None = None, unit: str = "rows", **takes: tuple[str, str | None]
+) -> MixtureSpec:
+    listed = [
+        Take(name=n, edge=i, amount=a, value=v) for i, (n, (a, v)) in enumerate(takes.items())
+    ]  # type: ignore[arg-type]
+    return MixtureSpec(unit=unit, total=total_, take=listed)  # type: ignore[arg-type]
+
+
+def sizes(**counts: int) -> dict[str, Range]:
+    return {name: exactly(n) for name, n in counts.items()}
+
+
+def values(spec: MixtureSpec, there: dict[str, Range]) -> dict[str, Fraction | None]:
+    return {name: r.value for name, r in _wanted(spec, there).items()}
+
+
+def test_shares_of_a_declared_total():
+    spec = mix(1000, a=("share", "3/5"), b=("rows", "100"), c=("rest", None))
+    assert values(spec, sizes(a=5000, b=5000, c=5000)) == {"a": 600, "b": 100, "c": 300}
+
+
+def test_without_total_the_other_entries_fix_it():
+    spec = mix(a=("all", None), b=("share", "1/10"), c=("share", "1/10"))
+    assert values(spec, sizes(a=800, b=500, c=500)) == {"a": 800, "b": 100, "c": 100}
+
+
+def test_shares_alone_make_the_largest_mixture_without_repeats():
+    spec = mix(a=("share", "3/4"), b=("share", "1/4"))
+    assert values(spec, sizes(a=300, b=1000)) == {"a": 300, "b": 100}
+
+
+def test_parts_share_what_is_left():
+    spec = mix(1000, a=("parts", "3"), b=("parts", "1"), c=("share", "1/5"))
+    assert values(spec, sizes(a=9999, b=9999, c=9999)) == {"a": 600, "b": 200, "c": 200}
+
+
+def test_a_multiplier_counts_its_own_size():
+    assert values(mix(a=("multiplier", "5/2")), sizes(a=100)) == {"a": 250}
+
+
+# --- from a recipe --------------------------------------------------------------------------------------------------------------------
+
+
+def estimates(plan: Plan, node: str) -> dict[str, tuple[str | None, str]]:
+    return {name: (e.value, e.basis) for name, e in plan.node(node).estimate.items()}
+
+
+def test_rows_are_exact_as_far_as_nothing_is_refused(work, full):
+    plan = work.plan(full)
+    assert estimates(plan, "tagged") == {"rows": ("60", "exact")}
+    pool = plan.node("pool").estimate["rows"]
+    assert (pool.low, pool.high, pool.basis) == ("0", "60", "declared")
+
+
+def test_a_paid_step_is_priced(work, full):
+    plan = work.plan(full)
+    evolved = plan.node("evolved").estimate
+    assert evolved["calls"].value == "15"
+    assert (
+        Fraction(evolved["usd"].low)
+        <= Fraction(evolved["usd"].value)
+        <= Fraction(evolved["usd"].high)
+    )
+    most = (
+        Fraction(evolved["calls"].high) * 1024 / 100_000
+        + Fraction(evolved["tokens_in"].high) / 400_000
+    )
+    assert Fraction(evolved["usd"].high) <= most + Fraction(1, 10)
+    assert plan.totals["usd"].high == evolved["usd"].high  # rules cost nothing
+
+
+def test_retries_and_samples_count_as_calls(work, full):
+    text = full.replace(
+        "  teacher = paid\n", "  teacher = paid\n  samples = 3\n  retries_on_reject = 2\n"
+    )
+    one, more = (
+        work.node("evolved", full).estimate["calls"],
+        work.node("evolved", text).estimate["calls"],
+    )
+    assert int(more.value) == 3 * int(one.value)
+    assert int(more.high) == 9 * int(one.high)
+
+
+def test_a_teacher_without_price_is_unknown_and_a_check_on_it_exits_3(work, full):
+    from alchemist_dsl.cli.compiling import exit_code
+
+    start = full.index("  price {")
+    text = full[:start] + full[full.index("  }\n", start) + 4 :]
+    made = work.compile(text)
+    assert made.plan.totals["usd"].value is None
+    assert [d.code for d in made.diagnostics if d.code == "A702"]
+    assert made.plan.checks[0].verdict == "unknown" and exit_code(made) == 3
+
+
+def test_a_check_that_fails_is_an_error_but_there_is_a_plan(work, full):
+    from alchemist_dsl.cli.compiling import exit_code
+
+    made = work.compile(full.replace("plan.cost <= $5", "plan.cost <= $0.01"))
+    (problem,) = [d for d in made.diagnostics if d.code == "A901"]
+    assert (
+        "plan.cost <= $0.01" in problem.headline and made.plan is not None and exit_code(made) == 1
+    )
+    span = problem.span
+    assert made.sources[span.file].text[span.start : span.end].startswith("expect plan.cost")
+
+
+def test_a_check_that_warns_does_not_fail(work, full):
+    from alchemist_dsl.cli.compiling import exit_code
+
+    text = full.replace(
+        "  expect plan.cost <= $5", "  severity = warn\n  expect plan.cost <= $0.01"
+    )
+    made = work.compile(text)
+    assert made.plan.checks[0].verdict == "fail" and exit_code(made) == 0
+
+
+def test_a_promise_on_rows_stays_open_before_the_first_run(work, full):
+    made = work.compile(full)
+    assert [(c.id, c.verdict) for c in made.plan.checks] == [
+        ("promises", "pass"),
+        ("promises.2", "unknown"),
+    ]
+    assert not [d for d in made.diagnostics if d.code in ("A901", "A902")]
+
+
+# --- verdicts --------------------------------------------------------------------------------------------------------------------------
+
+
+def verdict(expr: list, **known: Figures) -> bool | None:
+    plan = Plan(edition=2026, recipe={}, nodes=[])
+    return _holds(expr, Counts(plan, known))
+
+
+def rows(node: str) -> list:
+    return ["call", "rows", {"x": ["ref", node, "rows", None]}]
+
+
+def lit(value: object, kind: str = "int") -> list:
+    return ["lit", kind, value]
+
+
+def known(low: int, value: int, high: int) -> Figures:
+    return Figures({"rows": between(low, value, high)}, usd=between(low, value, high))
+
+
+@pytest.mark.parametrize(
+    "expr, expected",
+    [
+        (["cmp", ">=", rows("a"), lit(10)], True),
+        (["cmp", ">=", rows("a"), lit(11)], None),
+        (["cmp", ">=", rows("a"), lit(21)], False),
+        (["cmp", "<", rows("a"), lit(21)], True),
+        (["cmp", "<", rows("a"), lit(10)], False),
+        (["cmp", "==", rows("a"), lit(15)], None),
+        (["cmp", "!=", rows("a"), lit(25)], True),
+        (["in", rows("a"), ["interval", lit(5), lit(25)]], True),
+        (["in", rows("a"), ["interval", lit(12), lit(25)]], None),
+        (["not", ["cmp", ">=", rows("a"), lit(10)]], False),
+        (["and", [["cmp", ">=", rows("a"), lit(10)], ["cmp", ">=", rows("a"), lit(11)]]], None),
+        (["or", [["cmp", ">=", rows("a"), lit(10)], ["cmp", ">=", rows("a"), lit(11)]]], True),
+        (["cmp", ">=", ["num", "*", rows("a"), lit(2)], lit(20)], True),
+        (
+            ["cmp", "<=", ["call", "cost", {"x": ["ref", "a", "rows", None]}], lit("20", "money")],
+            True,
+        ),
+        (
+            ["cmp", "<=", ["call", "cost", {"x": ["ref", "a", "rows", None]}], lit("15", "money")],
+            False,
+        ),
+        (["cmp", ">=", rows("nobody"), lit(1)], None),
+    ],
+)
+def test_what_holds_for_the_whole_range(expr, expected):
+    assert verdict(expr, a=known(10, 15, 20)) is expected
+
+
+def test_a_cost_that_is_too_high_already_fails_whatever_the_rest_comes_to():
+    figures = {"a": Figures(usd=exactly(500)), "b": Figures(usd=UNKNOWN)}
+    cost = ["cmp", "<=", ["plan", "cost"], lit("300", "money")]
+    assert verdict(cost, **figures) is False
+    assert verdict(["cmp", "<=", ["plan", "cost"], lit("600", "money")], **figures) is None
+
+
+def test_shares_of_entries_and_of_sources(work, full):
+    text = full.replace(
+        "  expect rows(sft) >= 10 rows\n",
+        "  expect share(tagged, rows_a) >= 60%\n  expect share(sft, filtering) <= 50%\n",
+    )
+    checks = {c.text: c for c in work.plan(text).checks}
+    assert checks["share(tagged, rows_a) >= 60%"].verdict == "pass"
+    assert checks["share(tagged, rows_a) >= 60%"].value == "66.67%"
+
+
+def test_a_check_keeps_its_text_and_value():
+    check = Check(
+        id="c",
+        at={"file": "r", "line": 1, "column": 1},
+        expr=["cmp", "<=", ["plan", "cost"], lit("1", "money")],
+        text="plan.cost <= $1",
+    )  # type: ignore[arg-type]
+    plan = Plan(edition=2026, recipe={}, nodes=[], checks=[check])
+    (made,) = with_verdicts(plan, {"a": Figures(usd=exactly(Fraction(1, 2)))}).checks
+    assert (made.verdict, made.value) == ("pass", "$0.50")
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        ("0", "0.00"),
+        ("1/3", "0.33"),
+        ("1234567/100", "12,345.67"),
+        ("3/10000", "0.0003"),
+        ("1/1000000", "0.000001"),
+    ],
+)
+def test_money_for_people(value, text):
+    assert money(Fraction(value)) == text
