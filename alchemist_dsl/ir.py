@@ -122,6 +122,7 @@ class ListV:
 class RecordV:
     span: Span
     fields: dict[str, Value]
+    places: dict[str, Span] = field(default_factory=dict, compare=False)  # of the fields' names
 
 
 Value = (

@@ -43,6 +43,11 @@ class Building:
         self.extra: dict[str, Any] = {}
 
     @property
+    def incomplete(self) -> bool:
+        """Whether something of it could not be read, so that what seems to be missing may be there."""
+        return bool(self.body.bad) or self.body.base_lost or self.decl.scope.base_lost
+
+    @property
     def header(self) -> Span:
         return self.decl.block.header
 
@@ -91,6 +96,13 @@ class Building:
 
     def _unknown(self, name: str, placed: Placed[ast.Assign], span: Span) -> None:
         text, edit = did_you_mean(name, self.kind.attributes, span)
+        inside = self._block_of(name)
+        if text is None and inside is not None:
+            if self.world.problems.first(f"entries of {inside} in {self.decl.key}"):
+                text = f"entries of `{inside}` stand in a block: `{inside} {{ {name} = … }}`"
+                self.error("A102", f"{self.title} has no attribute `{name}`", span, help=text)
+            self.ok = False
+            return
         if text is None and "set" in self.kind.statements:
             text, edit = f"for a column write `set {name} = …`", Edit(span, f"set {name}")
         elsewhere = [k for k, kind in KINDS.items() if name in kind.attributes]
@@ -100,6 +112,21 @@ class Building:
         self.error(
             "A102", f"{self.title} has no attribute `{name}`", span, help=text, edit=edit, note=note
         )
+
+    def _block_of(self, name: str) -> str | None:
+        """The sub-block in which a name would stand, where that is not written."""
+        for block in ("take", "classes"):
+            if (
+                block in self.kind.blocks
+                and block not in self.body.blocks
+                and "from" not in self.body.attrs
+            ):
+                return block
+        for attribute, declared in self.kind.attributes.items():
+            for one in attr_type(declared.type).alternatives:
+                if any(f.name == name for f in one.fields) and attribute not in self.body.blocks:
+                    return attribute
+        return None
 
     def _key(self, name: str, statement: ast.Assign, span: Span) -> None:
         self.error(
@@ -162,8 +189,8 @@ class Building:
         return None
 
     def _lost(self, name: str) -> bool:
-        """Whether a statement that did not parse may have set the attribute."""
-        return any(not b.path or b.path[0].name == name for b in self.body.bad)
+        """Whether something that could not be read may have set the attribute."""
+        return self.incomplete or name in self.body.attrs
 
     def _default(self, name: str, attribute: Attribute) -> ir.Value | None:
         expr = default_value(attribute.default or "")
@@ -239,9 +266,7 @@ class Building:
         """Say what is known of the rows of a port."""
         name = self.decl.key + ("" if port == "rows" else f".{port}")
         base = self.stream
-        open_ = base.open or any(
-            True for b in self.body.bad if not b.path or b.path[0].name == "set"
-        )
+        open_ = base.open or self.incomplete
         facts: dict[str, Any] = {
             "open": open_,
             "origins": base.origins,

@@ -66,6 +66,7 @@ def inherited_as_is(body: Body) -> Body:
     made.blocks = {n: dict(e) for n, e in body.blocks.items()}
     made.sets, made.rules, made.fields = dict(body.sets), list(body.rules), dict(body.fields)
     made.block_spans, made.bad, made.wrong = dict(body.block_spans), body.bad, body.wrong
+    made.base_lost = body.base_lost
     return made
 
 
@@ -87,7 +88,7 @@ def _base(decl: Decl, world: World, *, silent: bool = False) -> Decl | None:
                 "`extends` takes the name of a block of the same kind",
                 placed.stmt.value.span,
             )
-            decl.body.wrong = True
+            decl.body.wrong = decl.body.base_lost = True
         return None
     if decl.kind == "schema" and len(path) == 1 and path[0].name == "sft":
         return None
@@ -95,13 +96,13 @@ def _base(decl: Decl, world: World, *, silent: bool = False) -> Decl | None:
     if isinstance(found, Missing):
         if not silent:
             report_missing(found, (decl.kind,), world.problems)
-            decl.body.wrong = True
+            decl.body.wrong = decl.body.base_lost = True
         return None
     assert isinstance(found, Found)
     if found.decl.kind != decl.kind or found.rest:
         if not silent:
             wrong_kind("extends", (decl.kind,), found.decl, span_of(path), world.problems)
-            decl.body.wrong = True
+            decl.body.wrong = decl.body.base_lost = True
         return None
     return found.decl
 
@@ -114,4 +115,5 @@ def _circle(decl: Decl, base: Decl, world: World) -> None:
         one.stmt.value.span,
         labels=(Label(two.stmt.value.span, "and back here"),) if decl is not base else (),
     )
-    decl.body.wrong = base.body.wrong = True
+    for at in (decl, base):
+        at.body.wrong = at.body.base_lost = True

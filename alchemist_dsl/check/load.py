@@ -10,7 +10,7 @@ from alchemist_dsl.check.digest import text_digest
 from alchemist_dsl.check.merge import collect, merge
 from alchemist_dsl.check.problems import Problems, did_you_mean
 from alchemist_dsl.check.scope import Alias, Body, Decl, Param, Scope
-from alchemist_dsl.diagnostics.model import Label
+from alchemist_dsl.diagnostics.model import Edit, Label
 from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.ir import ImportedFile
 from alchemist_dsl.kinds import KINDS, TAKEN
@@ -92,7 +92,7 @@ class Loader:
         """Take everything of a base file first; what this file writes then goes over it."""
         base = self._locate(path, file, "extends")
         if base is None:
-            scope.lost_unnamed = True
+            scope.lost_unnamed = scope.base_lost = True
             return
         if base.path in chain:
             self._cycle(path.span, base.path, chain)
@@ -194,6 +194,7 @@ class Loader:
             f"no file `{path}`",
             span,
             label=where,
+            edit=Edit(span, f'"{places[0]}"') if len(places) == 1 else None,
             help="did you mean " + " or ".join(f'"{p}"' for p in places) + "?" if places else None,
         )
 

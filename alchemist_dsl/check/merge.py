@@ -321,6 +321,7 @@ def merge(base: Body, inner: Body, kind: Kind) -> None:
     base.fields.update(inner.fields)
     _merge_rules(base.rules, inner.rules)
     base.bad += inner.bad
+    base.base_lost = base.base_lost or inner.base_lost
     base.wrong = base.wrong or inner.wrong
 
 
@@ -360,6 +361,7 @@ def inherited(body: Body, origin: str) -> Body:
         fields={n: Placed(p.stmt, p.scope, origin) for n, p in body.fields.items()},
         block_spans=dict(body.block_spans),
         bad=body.bad,
+        base_lost=body.base_lost,
         wrong=body.wrong,
     )
 

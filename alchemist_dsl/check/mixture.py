@@ -12,7 +12,7 @@ from alchemist_runtime.rows import nullable
 from alchemist_dsl import ir
 from alchemist_dsl.check.building import Building
 from alchemist_dsl.check.columns import read_rules
-from alchemist_dsl.check.problems import listed
+from alchemist_dsl.check.problems import either, listed
 from alchemist_dsl.check.scope import Placed
 from alchemist_dsl.check.sources import recipe_schema
 from alchemist_dsl.check.streams import joined, stream_at
@@ -46,7 +46,7 @@ def mixture(b: Building) -> None:
     if b.ok and entries:
         _sums(b, entries)
         _columns(b, entries)
-    elif b.ok and not b.body.bad:
+    elif b.ok and not b.incomplete:
         b.error(
             "A608", f"{b.title} takes nothing", b.header, help="for example `take { clean = all }`"
         )
@@ -157,7 +157,10 @@ def _no_unit(b: Building, name: str, expr: ast.Quantity) -> None:
         text = f"{float(expr.value * 100):g}%"
         help_, edit = f"for a share write `{text}`, for a part of its own size `{expr.text}x`", None
     else:
-        help_ = f"write `{expr.text} rows`, `{expr.text}%`, `{expr.text}x` or `{expr.text} parts`"
+        shapes = [f"{expr.text} rows", f"{expr.text} parts"]
+        if expr.value <= 100:
+            shapes += [f"{expr.text}%", f"{expr.text}x"]
+        help_ = f"write {either(shapes)}"
         edit = None
     b.error("A202", f"the amount of `{name}` has no unit", expr.span, help=help_, edit=edit)
 
@@ -241,13 +244,14 @@ def _shares(
     if not shares or any(not _written(e) for e in shares):
         return
     told = " + ".join(percent(e.value or Fraction(0)) for e in shares)
+    told += f" = {percent(here)}" if len(shares) > 1 else ""
     if here > 1 or (here == 1 and fixed and not total) or (here == 1 and open_end):
         why = "more than 100%" if here > 1 else "leave nothing for the other entries"
         b.error(
             "A601",
-            f"the shares of {b.title} are {told} = {percent(here)}: {why}"
+            f"the shares of {b.title} are {told}: {why}"
             if here > 1
-            else f"the shares of {b.title} are {told} = 100% and {why}",
+            else f"the shares of {b.title} are {told} and {why}",
             shares[-1].span,
             labels=(Label(shares[0].span, "first share"),) if len(shares) > 1 else (),
             help=f"take {percent(here - 1)} away" if here > 1 else "lower one of them",
@@ -255,7 +259,7 @@ def _shares(
     elif here < 1 and not fixed and not open_end:
         b.error(
             "A601",
-            f"the shares of {b.title} are {told} = {percent(here)}: {percent(1 - here)} is missing",
+            f"the shares of {b.title} are {told}: {percent(1 - here)} is missing",
             shares[-1].span,
             labels=(Label(shares[0].span, "first share"),) if len(shares) > 1 else (),
             help="raise one of them, or write `rest` as the amount of one",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from alchemist_dsl.check.problems import Problems, article, did_you_mean, either, listed
 from alchemist_dsl.check.scope import Decl, Scope
-from alchemist_dsl.diagnostics.model import Label
+from alchemist_dsl.diagnostics.model import Edit, Label
 from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span
@@ -33,6 +33,7 @@ class Missing:
     alias: str | None = None
     silent: bool = False  # something that was reported already may have declared it
     alone: bool = False  # the name of an import stands alone
+    dotted: bool = False  # `x` of `x.y`: it was meant as an import or a step
 
 
 def path_of(expr: ast.Expr) -> tuple[ast.Ident, ...] | None:
@@ -63,7 +64,8 @@ def find(path: Path, scope: Scope) -> Found | Missing:
         return Found(decl, tuple(path[1:]))
     alias = scope.aliases.get(first.name)
     if alias is None:
-        return Missing(first, scope, silent=first.name in scope.lost or scope.lost_unnamed)
+        lost = first.name in scope.lost or scope.lost_unnamed
+        return Missing(first, scope, silent=lost, dotted=len(path) > 1)
     alias.used = True
     if alias.scope is None:
         return Missing(first, scope, silent=True)
@@ -127,6 +129,16 @@ def _unknown(
         place = target.header if target.name is None else target.name.span
         labels = (Label(place, "did you mean this one?"),)
     text, edit = did_you_mean(name, found, span)
+    if missing.dotted and not found:
+        if not problems.first(f"import {missing.scope.path} {name}"):
+            return
+        aliases = near(name, list(missing.scope.aliases), 3)
+        text = (
+            f"did you mean {either(aliases)}?"
+            if aliases
+            else f'is an import missing? `import "std:{name}" as {name}`'
+        )
+        edit = Edit(span, aliases[0]) if len(aliases) == 1 else None
     if len(found) == 1:
         text = f"write `{found[0]}`"
     if not found and name in KINDS:

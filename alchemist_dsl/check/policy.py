@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.world import World
+from alchemist_dsl.check.world import World, shown
 from alchemist_dsl.diagnostics.model import Edit, Label
 
 _DATE: Final = re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4})(?!\d)")
@@ -200,8 +200,18 @@ def _report_twice(one: ir.EntryV, two: ir.EntryV, world: World) -> None:
         f"rows of `{part.name}` are also in `{whole.name}`, so they would be trained on twice",
         part.span,
         labels=labels or (Label(whole.span, "also here"),),
-        help=f"drop `{part.name}` from the mixture, or take it out of what `{whole.name}` reads",
+        help=f"drop `{part.name}` from the mixture, or take it out of what `{whole.name}` reads"
+        if source
+        else f"drop one of them, or take what only one has: `{shown(part.stream)}.dropped`"
+        if part.stream.port == "rows" and _key(whole.stream) in _refused_of(part.stream, world)
+        else "drop one of them from the mixture",
     )
+
+
+def _refused_of(ref: ir.RefV, world: World) -> list[Key]:
+    """Inputs of a step that refuses rows: together, its rows and `.dropped` are one of them."""
+    block = world.blocks[ref.target]
+    return [_key(r) for r in _inputs(block)] if block.kind in ("filter", "dedup") else []
 
 
 def _key(ref: ir.RefV) -> Key:

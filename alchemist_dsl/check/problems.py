@@ -14,6 +14,7 @@ class Problems:
 
     def __init__(self) -> None:
         self._items: dict[tuple[str, Span, str], Diagnostic] = {}
+        self._said: set[str] = set()
 
     def add(
         self,
@@ -37,10 +38,16 @@ class Problems:
         for item in diagnostics:
             self._items.setdefault((item.code, item.span, item.headline), item)
 
+    def first(self, what: str) -> bool:
+        """Whether this is the first time; for causes that show in many places."""
+        new = what not in self._said
+        self._said.add(what)
+        return new
+
     def names_are_sound(self) -> bool:
         """Whether nothing was reported that may hide a use of a name: then unused things are really unused."""
         return not any(
-            c[0][:2] in ("A0", "A1") or c[0] in ("A201", "A501")
+            c[0][:2] in ("A0", "A1") or c[0] in ("A201", "A501", "A608", "A106")
             for c in self._items
             if c[0] != "A114"
         )

@@ -45,7 +45,7 @@ def teacher(b: Building) -> None:
         isinstance(provider, ir.ChoiceV)
         and provider.name in ("openai", "transformers")
         and "model" not in b.body.attrs
-        and not b.body.bad
+        and not b.incomplete
     ):
         b.error(
             "A106",
@@ -61,7 +61,7 @@ def prompt(b: Building) -> None:
     outputs = read_fields(b.body.blocks.get("output", {}), b)
     b.extra["input_fields"], b.extra["output_fields"] = inputs, outputs
     places = {f.name: f.span for f in inputs}
-    lost = bool(b.body.bad)
+    lost = b.incomplete
     b.variables = Variables(
         field_columns(inputs), lost, f"the prompt `{b.decl.name}`", "input", places
     )

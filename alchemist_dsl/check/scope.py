@@ -33,6 +33,7 @@ class Body:
     fields: dict[str, Placed[ast.FieldDecl]] = field(default_factory=dict)
     block_spans: dict[str, ast.Block] = field(default_factory=dict)
     bad: tuple[ast.BadStatement, ...] = ()
+    base_lost: bool = False  # the block that it extends is not known
     wrong: bool = False  # an error was reported while its statements were collected
 
 
@@ -88,6 +89,7 @@ class Scope:
     )  # recipe, test, moved, and second ones of a name
     lost: set[str] = field(default_factory=set)  # names of items that did not parse
     lost_unnamed: bool = False
+    base_lost: bool = False  # the file that it extends could not be read
 
     def all(self) -> list[Decl]:
         """Every block of the file in the order of the text."""

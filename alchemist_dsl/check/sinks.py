@@ -28,7 +28,7 @@ def export(b: Building) -> None:
     """A dataset on disk or on the hub."""
     b.read_from("data", "data")
     b.rest()
-    if b.get("path") is None and b.get("hub") is None and not b.body.bad and b.ok:
+    if b.get("path") is None and b.get("hub") is None and not b.incomplete and b.ok:
         b.error(
             "A106", f"{b.title} needs `path` or `hub`", b.header, help='for example `path = "out"`'
         )
@@ -108,7 +108,7 @@ def train(b: Building) -> None:
         b.add_input(base, "model")
     b.rest()
     _needs_schema(b)
-    if b.body.bad:
+    if b.incomplete:
         return
     init = b.get("init")
     scratch = isinstance(init, ir.MethodV) and init.name == "scratch"
@@ -172,7 +172,7 @@ def check(b: Building) -> None:
     b.rest()
     env = replace(b.env, streams=True, plan=True)
     b.extra["rules"] = read_rules(b, env, env)
-    if not b.body.rules and not b.body.bad:
+    if not b.body.rules and not b.incomplete:
         b.error(
             "A106",
             f"{b.title} promises nothing",
@@ -285,13 +285,15 @@ def _reply(b: Building, step: ir.RefV) -> None:
         return
     known = [f.name for f in found.output_fields]
     for record in reply.items if isinstance(reply, ir.ListV) else (reply,):
-        for name, value in record.fields.items() if isinstance(record, ir.RecordV) else ():
+        if not isinstance(record, ir.RecordV):
+            continue
+        for name, value in record.fields.items():
             if name not in known:
                 text, _ = did_you_mean(name, known)
                 b.error(
                     "A406",
                     f"the reply of `{found.name}` has no field `{name}`",
-                    value.span,
+                    record.places.get(name, value.span),
                     help=text or f"it has {listed(known)}",
                 )
 

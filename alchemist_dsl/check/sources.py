@@ -76,7 +76,7 @@ def source(b: Building) -> None:
     wanted = recipe_schema(b.world, b.attribute("schema"))
     columns = _rows(raw.columns, types, wanted, open_=raw.open)
     _required(b, raw, types, columns, wanted)
-    lost = any(not s.path or s.path[0].name == "set" for s in b.body.bad)
+    lost = b.incomplete
     b.stream = Stream(
         {}, open=raw.open or lost or not b.ok, origins=frozenset({b.decl.key}), missing=missing
     )
@@ -108,7 +108,7 @@ def _place(b: Building) -> None:
     places: list[str] = [n for n in ("hub", "python", "missing") if n in b.body.attrs]
     if "files" in b.body.attrs and "hub" not in places:
         places.append("files")
-    if b.body.bad and not places:
+    if b.incomplete and not places:
         return
     if not places:
         b.error(
@@ -136,7 +136,7 @@ def _required(
     wanted: Mapping[str, str],
 ) -> None:
     """Report columns that the schema requires and the source does not give, or gives with another type."""
-    if raw.open or b.body.bad:
+    if raw.open or b.incomplete:
         return
     required = {n: t for n, t in wanted.items() if not nullable(t) and t != ANY}
     lacking = [n for n in required if n not in columns]
@@ -187,7 +187,7 @@ def suite(b: Building) -> None:
     b.variables = Variables({}, open=True)
     b.rest()
     places = [n for n in ("hub", "files", "missing") if n in b.body.attrs]
-    if not places and not b.body.bad:
+    if not places and not b.incomplete:
         b.error(
             "A301",
             f"{b.title} does not say where its items are",

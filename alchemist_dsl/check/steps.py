@@ -59,7 +59,7 @@ def map_(b: Building) -> None:
     sets, types = read_sets(b, b.env)
     b.extra["sets"] = sets
     b.extra["rules"] = read_rules(b, b.env, totals_env(b))
-    if not b.body.sets and not b.body.bad:
+    if not b.body.sets and not b.incomplete:
         b.error(
             "A106",
             f"{b.title} sets no column",
@@ -79,7 +79,7 @@ def filter_(b: Building) -> None:
     b.rest()
     select = selected(b)
     b.extra["rules"] = read_rules(b, b.env, totals_env(b))
-    if not b.body.rules and select is None and not b.body.bad and "select" not in b.body.attrs:
+    if not b.body.rules and select is None and not b.incomplete and "select" not in b.body.attrs:
         b.error(
             "A106",
             f"{b.title} has no rule",

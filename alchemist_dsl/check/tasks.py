@@ -157,7 +157,10 @@ def _template_only(b: Building) -> bool:
 
 def _complete(b: Building, templates: list[str]) -> None:
     lacking = [n for n in _TEMPLATES if n not in templates and n not in b.body.attrs]
-    if not lacking or not b.ok or not b.inputs or b.body.bad:
+    if not lacking or not b.ok or not b.inputs or b.incomplete:
+        return
+    if any(b.world.blocks[r.target].poisoned for r in b.inputs if r.target in b.world.blocks):
+        b.ok = False
         return
     if len(lacking) == 1:
         b.error("A106", f"{b.title} needs `{lacking[0]}`", b.header, help=f'for example `{lacking[0]} = jinja"""…"""`')  # fmt: skip
@@ -245,7 +248,7 @@ def _classes(b: Building) -> tuple[ir.ClassV, ...]:
         names = [n for i in items if (n := _rule(b, i, rules, taken)) is not None]
         made.append(ir.ClassV(name, tuple(names), placed.stmt.span))
     _unclassed(b, rules or {}, taken)
-    if not made and not b.body.bad:
+    if not made and not b.incomplete:
         b.error("A106", "`classes` is empty", b.body.block_spans["classes"].header)
     return tuple(made)
 

@@ -106,13 +106,15 @@ def _inputs(b: Building, prompt: ir.Block | None) -> dict[str, ir.ExprV]:
     if prompt is None:
         return mapped
     known = {f.name: f for f in prompt.input_fields}
+    record_ = b.get("map")
+    places = record_.places if isinstance(record_, ir.RecordV) else {}
     for name, expr in mapped.items():
         if name not in known:
             text, _ = did_you_mean(name, known)
             b.error(
                 "A402",
                 f"the prompt `{prompt.name}` has no input `{name}`",
-                expr.span,
+                places.get(name, expr.span),
                 help=text or (f"it has {listed(list(known))}" if known else None),
             )
     made: dict[str, ir.ExprV] = {}
@@ -139,6 +141,7 @@ def _mapped(b: Building) -> dict[str, ir.ExprV]:
     """The `map` of a step, written as a block or as a record."""
     b.done.add("map")
     entries: dict[str, tuple[ast.Expr, Scope]] = {}
+    places: dict[str, Span] = {}
     span, name_span, origin = b.name_span, b.name_span, "written"
     block = b.body.blocks.get("map")
     placed = b.body.attrs.get("map")
@@ -147,6 +150,7 @@ def _mapped(b: Building) -> dict[str, ir.ExprV]:
         for name, entry in block.items():
             if isinstance(entry.stmt, ast.Assign):
                 entries[name] = (entry.stmt.value, entry.scope)
+                places[name] = entry.stmt.path[-1].span
                 origin = entry.origin
     elif placed is not None:
         value, name_span, origin = placed.stmt.value, placed.stmt.path[0].span, placed.origin
@@ -162,6 +166,7 @@ def _mapped(b: Building) -> dict[str, ir.ExprV]:
             b.ok = False
             return {}
         entries = {f.name.name: (f.value, placed.scope) for f in value.fields}
+        places = {f.name.name: f.name.span for f in value.fields}
     made: dict[str, ir.ExprV] = {}
     for name, (expr, scope) in entries.items():
         typed = expression(expr, replace(b.env_in(scope), out=None))
@@ -170,7 +175,7 @@ def _mapped(b: Building) -> dict[str, ir.ExprV]:
             typed = ir.ExprV(expr.span, ["lit", "null", None], ANY, frozenset(), "")
         made[name] = typed
     if made:
-        b.attrs["map"] = ir.Attr("map", ir.RecordV(span, dict(made)), name_span, origin)
+        b.attrs["map"] = ir.Attr("map", ir.RecordV(span, dict(made), places), name_span, origin)
     return made
 
 

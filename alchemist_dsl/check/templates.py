@@ -64,13 +64,15 @@ class _Template:
         except TemplateSyntaxError as error:
             at = getattr(error.lineno, "offset", None)
             message = (error.message or "does not parse").rstrip(".")
-            if "Unexpected end of template" in message and seen.opened:
-                at = seen.opened[-1]
-                message = "this is opened and never closed"
+            if (
+                message.lower().startswith("unexpected end of template")
+                and seen.open_at is not None
+            ):
+                at, message = seen.open_at, "this is opened and never closed"
             self._fail(
                 "A401",
                 f"the template does not parse: {_lower(message)}",
-                seen.last if at is None else at,
+                seen.end if at is None else at,
             )
             return None
         self._forbidden(tree)
@@ -206,34 +208,43 @@ def template_span(text: ast.Text, at: int, length: int) -> Span:
 
 
 class _Seen:
-    """What the lexer has passed: the offset of the last token, and of the blocks that are still open."""
+    """What the lexer has passed: where the last token ended, and what is still open."""
 
     def __init__(self) -> None:
-        self.last = 0
-        self.opened: list[int] = []
+        self.end = 0
+        self.blocks: list[int] = []
+        self.tag: int | None = None  # of `{{`, `{%` or `{#` that is not closed yet
+
+    @property
+    def open_at(self) -> int | None:
+        """Where the innermost thing begins that is still open."""
+        return self.tag if self.tag is not None else self.blocks[-1] if self.blocks else None
 
 
-_OPEN = frozenset({"if", "for", "macro", "call", "filter", "block", "raw", "with", "autoescape"})
+_OPEN = frozenset({"if", "for", "macro", "call", "filter", "block", "with", "autoescape"})
+_BEGIN = frozenset({"block_begin", "variable_begin", "comment_begin", "raw_begin"})
+_END = frozenset({"block_end", "variable_end", "comment_end", "raw_end"})
 
 
 def _positions(
     tokens: Iterator[tuple[int, str, str]], source: str, seen: _Seen
 ) -> Iterator[tuple[int, str, str]]:
-    at, block_at, expecting = 0, 0, False
+    at, first = 0, False
     for line, token, value in tokens:
         found = source.find(value, at)
         start = found if found >= 0 else at
-        seen.last = start
-        if token in ("block_begin", "raw_begin"):
-            block_at, expecting = start, token == "block_begin"
-        elif expecting and token == "name":
-            expecting = False
-            if value in _OPEN:
-                seen.opened.append(block_at)
-            elif value.startswith("end") and seen.opened:
-                seen.opened.pop()
+        if token in _BEGIN:
+            seen.tag, first = start, token == "block_begin"
+        elif first and token == "name":
+            first = False
+            if value in _OPEN and seen.tag is not None:
+                seen.blocks.append(seen.tag)
+            elif value.startswith("end") and seen.blocks:
+                seen.blocks.pop()
+        elif token in _END:
+            seen.tag = None
+        at = seen.end = start + len(value)
         yield Pos(line, start), token, value
-        at = start + len(value)
 
 
 @cache

@@ -341,7 +341,8 @@ class Values:
                 "A106", f"`{place.name}` is empty", span, help=f"it has {either(list(known))}"
             )
             return None
-        return ir.RecordV(span, fields) if good else None
+        places = {name: at for name, (at, _, _) in entries.items()}
+        return ir.RecordV(span, fields, places) if good else None
 
     def _method(self, expr: ast.Expr, type_: AttrType, place: Place) -> ir.Value | None:
         return methods.method(self, expr, type_, place.name)
@@ -383,7 +384,7 @@ class Values:
             value = self._param(name)
             if value is None:
                 return None
-            expr = value
+            expr, place = value, replace(place, from_param=name.name)
         per = self._per(place)
         if per is None:
             return None

@@ -206,7 +206,7 @@ def _check_value(world: World, change: Change) -> None:
         return
     if len(rest) > 1 and (rest[0].name in kind.blocks or attribute is not None):
         return
-    if len(rest) == 1 and (_rule(decl, rest[0].name) or "set" in kind.statements):
+    if len(rest) == 1 and (_rule(decl, rest[0].name) or rest[0].name in decl.body.sets):
         return
     known = [*kind.attributes, *kind.blocks]
     text, edit = did_you_mean(rest[0].name, known, rest[0].span)
@@ -256,7 +256,7 @@ def _apply(world: World, change: Change) -> None:
     inner = Body()
     if len(rest) == 1:
         statement = replace(change.stmt, path=rest, set=False)
-        is_set = "set" in kind.statements and rest[0].name not in kind.attributes
+        is_set = rest[0].name in decl.body.sets
         if is_set and not isinstance(value, ast.Null):
             inner.sets[rest[0].name] = Placed(
                 replace(statement, set=True), change.scope, change.origin

@@ -157,7 +157,9 @@ def _values(program: ir.Program) -> str:
         lines += [f"  {r.verb} {r.name}: {r.expr.tree}" for r in block.rules]
         lines += [f"  field {f.name}: {f.type}" for f in block.fields]
         lines += [f"  asks {n} = {e.tree}" for n, e in block.prompt_inputs.items()]
-        lines += [f"  take {e.name} {e.amount} {e.value}" for e in block.entries]
+        lines += [
+            f"  take {e.name} {e.amount} {e.value}{' missing' * e.missing}" for e in block.entries
+        ]
         lines += [f"  class {c.name} = {', '.join(c.rules)}" for c in block.classes]
         if block.standard_task:
             lines.append(f"  standard task {block.standard_task}")
