@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from fractions import Fraction
 from typing import Any
 
@@ -26,7 +27,7 @@ def export(block: Block, scope: Scope) -> ExportSpec:
     lineage: Any = text(block, "lineage") or "columns"
     return ExportSpec(
         format=kind,
-        path=text(block, "path"),
+        path=_place(block),
         hub=text(block, "hub"),
         columns=texts(block, "columns"),
         lineage=lineage,
@@ -36,6 +37,14 @@ def export(block: Block, scope: Scope) -> ExportSpec:
         schema_columns=scope.schema(block),
         salt=salt(block),
     )
+
+
+def _place(block: Block) -> str | None:
+    """The folder of an export, relative to the project; in the recipe it is relative to the recipe."""
+    written = text(block, "path")
+    if written is None:
+        return None
+    return posixpath.normpath(posixpath.join(posixpath.dirname(block.span.file), written))
 
 
 def _split(block: Block) -> dict[str, str]:
