@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import builtins
-import doctest
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import doctest
 
 #: A session that shows more is cut into a first part of so many examples.
 EXAMPLES = 12
@@ -37,6 +40,8 @@ def sessions(docstring: str) -> Iterator[Session]:
 
 def _runs(docstring: str) -> list[list[doctest.Example]]:
     """Examples that follow each other without prose between them."""
+    import doctest  # slow to import, and compilers only read this component's signature
+
     try:
         pieces = doctest.DocTestParser().parse(docstring)
     except ValueError:  # an example that is not indented as doctest wants it
