@@ -98,7 +98,7 @@ def licence(name: str) -> str | None:
         return None
     if "License-Expression" in meta:
         return meta["License-Expression"]
-    written = (meta["License"] if "License" in meta else "").strip()
+    written = (meta["License"] or "").strip() if "License" in meta else ""
     if written and "\n" not in written and len(written) <= 60:
         return written
     named = [

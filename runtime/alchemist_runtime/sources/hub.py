@@ -1,0 +1,265 @@
+"""Rows from a dataset on the hub, at one commit: the repository's files are fetched first and then read as local files.
+
+`datasets` tells which files make a configuration and a split, from the snapshot's folder and never by the repository's name:
+its offline mode ignores the revision that it is asked for. JSON, CSV, Parquet and Arrow are read by our own readers, so that
+a text that looks like a date stays a text and every row has a place.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from alchemist_runtime.errors import SAID_NO, Problem, RunError
+from alchemist_runtime.registry import source
+from alchemist_runtime.sources._formats import ENDINGS, PACKED, format_of, plain, read
+from alchemist_runtime.sources._identity import canonical
+from alchemist_runtime.sources._records import CHUNK, Bad, Chunk, Where, place
+
+_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+#: What a snapshot needs for its rows; images, weights and scripts stay where they are.
+_WANTED: Final = ["*.md", *(f"*{e}{p}" for e in [*ENDINGS, ".txt"] for p in ["", *PACKED])]
+
+
+@source()
+def hub(
+    where: Where,
+    *,
+    repo: str,
+    revision: str,
+    config: str = "",
+    split: list[str] = ["train"],  # noqa: B006  read only: the default that the language shows
+    files: list[str] = [],  # noqa: B006
+    format: str = "",
+) -> Iterator[Chunk]:
+    """A dataset of the Hugging Face hub, at one commit: its splits, or the files that patterns name."""
+    commit = (
+        revision
+        if _COMMIT.fullmatch(revision)
+        else resolve_revision(repo, revision, node=where.node)
+    )
+    with _explained(repo, commit, where.node):
+        folder = _snapshot(repo, commit, files)
+    if files:
+        yield from _files(folder, repo, commit, files, format, where)
+    else:
+        for name in split:
+            yield from _split(folder, repo, commit, config, name, where)
+
+
+def resolve_revision(repo: str, ref: str | None = None, *, node: str | None = None) -> str:
+    """The commit (40 hex digits) that a branch or tag of a dataset stands at now; `main` without one. RunError A306, A309, A310."""
+    from huggingface_hub import HfApi
+
+    with _explained(repo, ref or "main", node):
+        commit = HfApi().dataset_info(repo, revision=ref or "main").sha
+    assert commit is not None, "the hub names a commit for every revision"
+    return commit
+
+
+# --- fetching ---------------------------------------------------------------------------------------------------------------------
+
+
+def _snapshot(repo: str, commit: str, files: list[str]) -> Path:
+    """The folder of a commit's files, fetched where they are not there yet; the library checks that it is complete."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    patterns = ["README.md", *files] if files else _WANTED
+    return Path(
+        snapshot_download(repo, repo_type="dataset", revision=commit, allow_patterns=patterns)
+    )
+
+
+@contextmanager
+def _explained(repo: str, revision: str, node: str | None) -> Iterator[None]:
+    """Turn the library's exceptions into problems with a way out."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.RevisionNotFoundError as e:
+        raise _unknown(
+            f"`{repo}` has no revision `{revision}`",
+            "look at the dataset's history on the hub",
+            node,
+        ) from e
+    except errors.LocalEntryNotFoundError as e:
+        raise _unreachable(repo, e, node) from e
+    except errors.HfHubHTTPError as e:
+        status = getattr(getattr(e, "response", None), "status_code", None)
+        if status in (401, 403, 404) or isinstance(e, errors.RepositoryNotFoundError):
+            raise _gated(repo, status, node) from e
+        raise _unreachable(repo, e, node) from e
+    except errors.HFValidationError as e:
+        raise _unknown(f"`{repo}` is no dataset id", "write it as `owner/name`", node) from e
+    except (OSError, RuntimeError) as e:
+        if _is_full(e):
+            raise
+        raise _unreachable(repo, e, node) from e
+
+
+def _is_full(error: Exception) -> bool:
+    import errno
+
+    return isinstance(error, OSError) and error.errno in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EACCES,
+        errno.EROFS,
+    )
+
+
+def _gated(repo: str, status: int | None, node: str | None) -> RunError:
+    token = "" if os.environ.get("HF_TOKEN") else " (`HF_TOKEN` is not set)"
+    return RunError(
+        Problem(
+            "A306",
+            "gated-dataset",
+            f"the hub refuses `{repo}` ({status or 'no such dataset'})",
+            node=node,
+            help=f"log in{token} and accept the conditions on the dataset's page; a wrong name gives the same answer",
+        )
+    )
+
+
+def _unreachable(repo: str, error: Exception, node: str | None) -> RunError:
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    why = (
+        "the machine is set to offline (`HF_HUB_OFFLINE`)"
+        if offline
+        else f"{endpoint} does not answer"
+    )
+    first = str(error).strip().split("\n")[0][:200]
+    return RunError(
+        Problem(
+            "A309",
+            "hub-unreachable",
+            f"`{repo}` cannot be fetched: {why}",
+            node=node,
+            note=f"{type(error).__name__}: {first}" if first else None,
+            help="see to the network and run again: what is already fetched is kept",
+        )
+    )
+
+
+def _unknown(headline: str, help_: str, node: str | None) -> RunError:
+    return RunError(
+        Problem("A310", "unknown-revision", headline, node=node, help=help_), exit_code=SAID_NO
+    )
+
+
+# --- reading ------------------------------------------------------------------------------------------------------------------------
+
+
+def _files(
+    folder: Path, repo: str, commit: str, patterns: list[str], format_: str, where: Where
+) -> Iterator[Chunk]:
+    """The records of the files that the patterns name, in the order of their paths."""
+    inside = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    for pattern in patterns:
+        if not fnmatch.filter(inside, pattern):
+            some = ", ".join(inside[:5]) or "none that match"
+            raise _unknown(
+                f"`{pattern}` matches no file of `{repo}` at {commit[:12]}",
+                f"its files: {some}",
+                where.node,
+            )
+    for path in inside:
+        if not any(fnmatch.fnmatch(path, p) for p in patterns):
+            continue
+        kind = format_ or format_of(path)
+        if kind is None:
+            problem = Problem(
+                "A303",
+                "file-type",
+                f"the type of `{path}` in `{repo}` is not supported",
+                node=where.node,
+                help="jsonl, json, csv, parquet and arrow are, also .gz and .zst; say which with `format`",
+            )
+            raise RunError(problem, exit_code=SAID_NO)
+        yield from read(folder / path, f"{repo}/{path}", kind)
+
+
+def _split(
+    folder: Path, repo: str, commit: str, config: str, split: str, where: Where
+) -> Iterator[Chunk]:
+    """The records of one split: which files it has is told by `datasets`, and what our readers do not know it reads, too."""
+    import datasets
+
+    datasets.logging.set_verbosity_error()
+    try:
+        builder = datasets.load_dataset_builder(str(folder), name=config or None)
+        splits: dict[str, list[str]] = dict(builder.config.data_files or {})
+    except (ValueError, datasets.exceptions.DatasetsError, OSError) as e:
+        headline = f"`{repo}` at {commit[:12]} cannot be opened: {_sentence(e)}"
+        raise _unknown(
+            headline, "set `config`, or name its data files with `files`", where.node
+        ) from e
+    if split not in splits:
+        have = ", ".join(f"`{s}`" for s in splits)
+        headline = f"`{repo}` at {commit[:12]} has no split `{split}`"
+        raise _unknown(headline, f"it has {have}", where.node)
+    paths = [Path(p) for p in splits[split]]
+    if all(p.is_relative_to(folder) and format_of(p.name) for p in paths):
+        for path in paths:
+            shown = f"{repo}/{path.relative_to(folder).as_posix()}"
+            yield from read(path, shown, format_of(path.name) or "")
+    else:
+        yield from _streamed(folder, repo, commit, config, split, where)
+
+
+def _streamed(
+    folder: Path, repo: str, commit: str, config: str, split: str, where: Where
+) -> Iterator[Chunk]:
+    """The records of one split as `datasets` streams them from the snapshot."""
+    import datasets
+
+    shown = f"{repo} {config + ' ' if config else ''}{split}"
+    at = 1
+    try:
+        rows: Any = datasets.load_dataset(
+            str(folder), name=config or None, split=split, streaming=True
+        )
+        for batch in rows.with_format("arrow").iter(batch_size=CHUNK):
+            yield _chunk(shown, [plain(r) for r in batch.to_pylist()], at)
+            at += batch.num_rows
+    except (ValueError, datasets.exceptions.DatasetsError, OSError, RuntimeError) as e:
+        headline = f"`{repo}` at {commit[:12]} cannot be read: {_sentence(e)}"
+        problem = Problem(
+            "A312",
+            "unreadable-file",
+            headline,
+            node=where.node,
+            help="name its data files with `files`",
+        )
+        raise RunError(problem) from e
+
+
+def _sentence(error: Exception) -> str:
+    """The first line of somebody else's message, without the paths of this machine."""
+    text = str(error).strip().split("\n")[0]
+    return (
+        re.sub(r"(?:file://)?/\S*/snapshots/[0-9a-f]{40}/?", "", text)[:300] or type(error).__name__
+    )
+
+
+def _chunk(shown: str, records: list[dict[str, Any]], first: int) -> Chunk:
+    chunk = Chunk(shown, "row")
+    for number, record in enumerate(records, first):
+        try:
+            data = canonical(record)
+        except ValueError as e:
+            chunk.bad.append(Bad(place(shown, "row", number), str(e), repr(record)[:2000]))
+            continue
+        chunk.records.append(record)
+        chunk.numbers.append(number)
+        chunk.canonical.append(data)
+    return chunk
