@@ -1,5 +1,5 @@
 """From rows to the prepared set of a training: tokens, labels and packs as Parquet shards, with the id and the origin of
-every document in a pack. Works window by window (65,536 rows or 16M tokens), so memory is bounded and a crash costs a window.
+every document in a pack. Works window by window (65,536 rows or 8M tokens), so memory is bounded and a crash costs a window.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OnLong = Literal["error", "drop", "truncate"]
 OnProgress = Callable[[dict[str, Any]], None]
 
 WINDOW_ROWS: Final = 65_536
-WINDOW_TOKENS: Final = 16_777_216
+WINDOW_TOKENS: Final = 8_388_608
 FORMAT: Final = 1
 
 ID16: Final = pa.binary(16)
