@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -55,6 +58,21 @@ def test_text_types_and_chunks(kind):
     assert made.similarity(np.array([0, 1]), np.array([2, 4])).tolist() == [1.0, 1.0]
 
 
-def test_parameters_can_be_read_without_numpy():
-    found = catalog.find("dedup", "exact")
-    assert found is not None and found.params == () and found.doc.startswith("Rows whose texts")
+def test_components_are_found_without_importing_what_they_need():
+    program = """
+import sys
+from alchemist_runtime import catalog
+for family, name in (("dedup", "exact"), ("dedup", "minhash"), ("decontaminate", "ngram")):
+    found = catalog.find(family, name)
+    print(name, [(p.name, p.type, p.default, p.range.low, p.range.high) for p in found.params])
+print(sorted({"numpy", "pyarrow", "rensa"} & set(sys.modules)))
+"""
+    made = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert made.stdout.splitlines() == [
+        "exact []",
+        "minhash [('ngram', 'int', 5, 1, 32), ('permutations', 'int', 128, 16, 1024), ('threshold', 'real', 0.8, 0.1, 1)]",
+        "ngram [('n', 'int', 10, 1, 64), ('share', 'real', 0.0, 0, 1)]",
+        "[]",
+    ]
