@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from alchemist_runtime.plan import Estimate, Reason
 
+from alchemist_dsl.reasons import TEMPLATES
 from alchemist_dsl.verdicts import money, rounded
 from alchemist_dsl.written import expression, is_tree
 
@@ -68,6 +69,9 @@ _NAMES: Final[Mapping[str, str]] = {
     "salt": "salt of its draw and its ids",
     "source_salt": "salt of its ids",
     "run_limit": "`--limit`",
+    "teacher.version": "version of the teacher's rules",
+    "prompt.input": "inputs of the prompt",
+    "prompt.output": "outputs of the prompt",
     "version.python": "version of Python",
 }
 _PREFIXES: Final[Mapping[str, str]] = {
@@ -105,6 +109,8 @@ def value_words(path: str, value: Any) -> str:
         return percent(str(found))
     if path.startswith("rule.") and isinstance(found, list) and len(found) == 2:
         return f"{found[0]} {expression(found[1])}"
+    if path in TEMPLATES:
+        return f"text {short(str(found))}"
     if path.startswith("take.") and isinstance(found, list):
         return amount(*found[:2])
     if is_tree(found):
@@ -139,6 +145,8 @@ def plain(value: Any) -> str:
             return value
         case list():
             return ", ".join(plain(v) for v in value)
+        case {"unit": str(unit), "value": amount_}:
+            return percent(str(amount_)) if unit == "percent" else f"{amount_} {unit}"
         case dict():
             return ", ".join(f"{k} {plain(v)}" for k, v in value.items() if v is not None)
         case _:

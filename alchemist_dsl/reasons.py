@@ -26,7 +26,7 @@ _CODES: Final[Mapping[str, str]] = {
     "kind": "operator_changed",
     "seed": "seed_changed",
 }
-_TEMPLATES: Final = frozenset({"prompt.system", "prompt.user", "attribute.instruction", "attribute.response", "attribute.system", "attribute.template", "attribute.chat_template"})  # fmt: skip
+TEMPLATES: Final = frozenset({"prompt.system", "prompt.user", "attribute.instruction", "attribute.response", "attribute.system", "attribute.template", "attribute.chat_template"})  # fmt: skip
 
 
 def now(plan: Plan, ingredients: Mapping[str, Ingredients], state: State) -> Now:
@@ -40,7 +40,7 @@ def _wanted(plan: Plan, state: State) -> set[str]:
     """The nodes that must be there: results, what nobody reads, and what an unfinished node reads."""
     read = {e.node for n in plan.nodes for e in n.inputs}
     wanted: set[str] = set()
-    goals = {n.id for n in plan.nodes if n.id not in read or KINDS[n.kind].root}
+    goals = {n.id for n in plan.nodes if n.id not in read or KINDS[n.kind].root} | state.forced
     for node in reversed(plan.nodes):
         if node.id in goals:
             wanted.add(node.id)
@@ -145,7 +145,7 @@ def _reason(path: str, before: Any, after: Any, node: Node) -> Reason:
 
 def code_of(path: str) -> str:
     """The reason that a change of an ingredient is."""
-    if path in _TEMPLATES:
+    if path in TEMPLATES:
         return "template_changed"
     return _CODES.get(path.partition(".")[0], "attribute_changed")
 

@@ -118,6 +118,7 @@ class Resources:
     pin: bool = False  # ask the hub for revisions that the lock does not know: `run` and `lock` do
     added: dict[str, dict[str, Any]] = field(default_factory=dict)
     changed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _packages_known: dict[str, str | None] = field(default_factory=dict)
 
     def source(self, block: Block) -> SourceFacts:
         if block.get("missing") is not None:
@@ -175,13 +176,19 @@ class Resources:
         modules: dict[str, str] = {}
         problems = []
         for text in _texts(block, "python"):
-            digest = package_digest(text.value, self.cache)
+            digest = self._package(text.value)
             if digest is None:
                 problems.append(_no_module(text))
             else:
                 modules[text.value] = digest
                 self._note(locks.PYTHON, text.value, {"digest": digest, "python": PYTHON_MINOR})
         return SourceFacts(modules=modules, problems=tuple(problems))
+
+    def _package(self, name: str) -> str | None:
+        """The digest of a package, computed once: several sources may read one."""
+        if name not in self._packages_known:
+            self._packages_known[name] = package_digest(name, self.cache)
+        return self._packages_known[name]
 
     # --- files ----------------------------------------------------------------------------------------------------------------------
 

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 _WORLD: Final = frozenset({"A306", "A309", "A702", "A708", "A902"})
 
 
-def compiled_or_exit(recipe: Path, **options: Any) -> Compiled:
+def compiled_or_exit(recipe: Path, *, warnings: bool = True, **options: Any) -> Compiled:
     """Compile and print the diagnostics; exits where there is no such recipe or an option cannot be read."""
     from alchemist_runtime.errors import USAGE
 
     from alchemist_dsl.cli.output import show
+    from alchemist_dsl.compiler import severity
     from alchemist_dsl.project import ParamsError, compile_recipe
 
     try:
@@ -33,7 +34,7 @@ def compiled_or_exit(recipe: Path, **options: Any) -> Compiled:
     except OSError as error:
         click.echo(f"error: {_unopened(recipe, error)}", err=True)
         sys.exit(USAGE)
-    show(made.diagnostics, made.sources)
+    show([d for d in made.diagnostics if warnings or severity(d) == "error"], made.sources)
     return made
 
 

@@ -37,7 +37,7 @@ def show(
     if is_plan(plan):
         found = plan_or_exit(plan)
     else:
-        made = compiled_or_exit(plan, sets=sets, variant=variant)
+        made = compiled_or_exit(plan, warnings=False, sets=sets, variant=variant)
         if made.plan is None:
             sys.exit(exit_code(made))
         found = made.plan
@@ -98,17 +98,19 @@ def _reads(node: Node) -> Iterator[str]:
 
 
 def _spec(node: Node, plan: Plan) -> Iterator[str]:
-    """What differs from nothing in the spec, in words."""
+    """What the spec says beyond its defaults, in words."""
     from alchemist_dsl.written import expression
 
-    data = node.spec.model_dump(exclude_defaults=True, exclude={"kind", "rules", "sets"})
+    data = node.spec.model_dump(
+        exclude_defaults=True, exclude={"kind", "rules", "sets", "schema_columns"}
+    )
     for name, value in data.items():
         if value not in (None, [], {}):
-            yield f"{name:<8} {_words(value)}"
+            yield f"{name:<8} {_words(name, value)}"
     for s in getattr(node.spec, "sets", []):
         yield f"set      {s.column} = {expression(s.expr)}"
     for rule in getattr(node.spec, "rules", []):
-        named = "" if rule.name == rule.text else f" as {rule.name}"
+        named = "" if rule.name == expression(rule.expr) else f" as {rule.name}"
         yield f"rule     {rule.verb} {rule.text}{named}"
     for digest in _texts(node, plan):
         yield f"text     {digest[3:15]}"
@@ -126,17 +128,36 @@ def _texts(node: Node, plan: Plan) -> list[str]:
     return [e[1] for e in named if e and e[0] == "template" and e[1] in plan.texts]
 
 
-def _words(value: Any) -> str:
-    from alchemist_dsl.explain import plain
+def _words(name: str, value: Any) -> str:
+    """A value of a spec, as the recipe would write it where it can."""
+    from alchemist_dsl.explain import amount, percent, plain
     from alchemist_dsl.written import expression, is_tree
 
-    if is_tree(value):
-        return expression(value)
-    if isinstance(value, list):
-        return ", ".join(_words(v) for v in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{k} {_words(v)}" for k, v in value.items() if v not in (None, [], {}))
-    return plain(value)
+    match value:
+        case _ if is_tree(value):
+            return expression(value)
+        case {"name": method, "args": dict(args)}:
+            return f"{method}({', '.join(f'{k} = {plain(v)}' for k, v in args.items())})"
+        case {"name": entry, "rules": rules}:
+            return f"{entry} = {' or '.join(rules)}"
+        case {"name": method} if name in ("reader", "init", "method", "methods", "schedule"):
+            return f"{method}()"
+        case {"path": path, "digest": _}:
+            return str(path)
+        case {"amount": kind, "name": entry}:
+            return f"{entry} = {amount(kind, value.get('value'))}"
+        case {"fraction": share}:
+            return " ".join([percent(share), *(["per", *value["per"]] if value.get("per") else [])])
+        case str() if name in ("max_failed", "sound", "eval_share"):
+            return percent(value)
+        case list():
+            return (" " if name == "command" else ", ").join(_words(name, v) for v in value)
+        case dict():
+            return ", ".join(
+                f"{k} = {_words(k, v)}" for k, v in value.items() if v not in (None, [], {})
+            )
+        case _:
+            return plain(value)
 
 
 def _columns(node: Node) -> Iterator[str]:

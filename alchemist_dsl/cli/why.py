@@ -44,7 +44,7 @@ def why(
             err=True,
         )
         sys.exit(USAGE)
-    made = compiled_or_exit(found, sets=sets, variant=variant)
+    made = compiled_or_exit(found, warnings=False, sets=sets, variant=variant)
     if made.plan is None:
         sys.exit(exit_code(made))
     shown = find_node(made.plan, node)
@@ -129,7 +129,7 @@ def _ingredients(
 ) -> Iterator[str]:
     from alchemist_dsl.explain import path_words, value_words
 
-    for path in sorted({*now, *before}, key=_position):
+    for path in sorted({*now, *before} - {"kind"}, key=_position):
         new, old = now.get(path), before.get(path)
         changed = bool(before) and new != old
         mark = (
