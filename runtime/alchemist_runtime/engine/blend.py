@@ -51,7 +51,8 @@ def run_mixture(ctx: Context, node: Node, out: Output) -> None:
 def _tokens(ctx: Context, spec: MixtureSpec, streams: list[Stream]) -> list[Counts | None]:
     """Tokens of every row of each entry: where the mixture is one of tokens, or where counting costs nothing."""
     cheap = spec.tokenizer is None or bool(spec.tokenizer.get("bytes"))
-    if spec.unit != "tokens" and not cheap:
+    needed = spec.unit == "tokens" or any(t.amount == "tokens" for t in spec.take)
+    if not needed and not cheap:
         return [None] * len(streams)
     return [row_tokens(s, spec.tokenizer, ctx.project) for s in streams]
 
