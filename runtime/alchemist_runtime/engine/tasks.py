@@ -40,7 +40,13 @@ TYPES = {
     "lang": "text?",
 }
 #: Columns that a template sees beside those of the port, in a multiple choice.
-CHOICE = {"options": "list<text>", "letters": "list<text>", "answer": "text"}
+CHOICE = {
+    "options": "list<text>",  # in the order of this row
+    "letters": "list<text>",
+    "letter": "text",  # of the right option
+    "answer": "text",  # letter and text of the right option
+    "classes": "list<text>",  # as declared
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +195,19 @@ def _with_options(
     order = _drawn(batch.column("_id"), len(texts), ctx.plan.seed, spec.salt)
     place = np.argsort(order, axis=1)[np.arange(len(right)), right]
     options = pa.array([[texts[i] for i in row] for row in order.tolist()], pa.list_(pa.string()))
-    letters = list(LETTERS[: len(texts)])
-    answer = [
-        f"{LETTERS[p]}. {texts[r]}" for p, r in zip(place.tolist(), right.tolist(), strict=True)
-    ]
-    batch = _put(batch, "options", options)
-    batch = _put(batch, "letters", pa.array([letters] * len(right), pa.list_(pa.string())))
-    return _put(batch, "answer", pa.array(answer, pa.string()))
+    n, text = len(right), pa.string()
+    letter = [LETTERS[p] for p in place.tolist()]
+    answer = [f"{a}. {texts[r]}" for a, r in zip(letter, right.tolist(), strict=True)]
+    given = {
+        "options": options,
+        "letters": pa.array([list(LETTERS[: len(texts)])] * n, pa.list_(text)),
+        "letter": pa.array(letter, text),
+        "answer": pa.array(answer, text),
+        "classes": pa.array([[c["text"] for c in spec.classes]] * n, pa.list_(text)),
+    }
+    for name, array in given.items():
+        batch = _put(batch, name, array)
+    return batch
 
 
 def _drawn(ids: pa.Array, options: int, seed: int, salt: str) -> Numbers:

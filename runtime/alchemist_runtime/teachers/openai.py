@@ -118,15 +118,8 @@ class Chat:
         )
         try:
             response = await self._http.send(prepared)
-        except httpx2.ConnectError as e:
-            reason = f"no connection to {self._url}: {e}"
-            raise self._failed(reason, retry=True, kind="unreachable") from e
-        except (httpx2.TimeoutException, TimeoutError) as e:
-            reason = f"no answer within {self._spec.timeout_seconds:g} s"
-            raise self._failed(reason, retry=True, kind="lost") from e
         except (httpx2.HTTPError, aiohttp.ClientError, OSError) as e:
-            reason = f"the connection was cut: {e or type(e).__name__}"
-            raise self._failed(reason, retry=True, kind="lost") from e
+            raise self._broken(e) from e
         if response.status_code != 200:
             raise self._refused(response)
         return self._parse(response.content, request)
@@ -204,6 +197,21 @@ class Chat:
 
     def _failed(self, reason: str, **kw: Any) -> CallFailed:
         return CallFailed(scrub(reason, self._key), **kw)
+
+    def _broken(self, error: Exception) -> CallFailed:
+        """A call without a response. The transport's own mapping mixes these up, so its cause is asked."""
+        import aiohttp
+        import httpx2
+
+        cause = error.__cause__ or error
+        if isinstance(cause, (aiohttp.ClientConnectorError, httpx2.ConnectError)):
+            reason = f"no connection to {self._url}: {cause}"
+            return self._failed(reason, retry=True, kind="unreachable")
+        if isinstance(cause, (TimeoutError, httpx2.ReadTimeout)):
+            reason = f"no answer within {self._spec.timeout_seconds:g} s"
+            return self._failed(reason, retry=True, kind="lost")
+        reason = f"the connection was cut ({type(cause).__name__})"
+        return self._failed(reason, retry=True, kind="lost")
 
     def _refused(self, response: httpx2.Response) -> CallFailed:
         status, text = response.status_code, response.text

@@ -1,0 +1,46 @@
+"""Teachers and requests by hand, so that asking is tested without the compiler and without rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from alchemist_runtime import plan
+from alchemist_runtime.calls import Faculty, Inquiry
+from alchemist_runtime.ledger import Account, Ledger, money
+from alchemist_runtime.teacher import Request, call_key
+
+
+def teacher(base_url: str | None, **more: Any) -> plan.Teacher:
+    """A served teacher that retries fast enough for a test."""
+    given: dict[str, Any] = {
+        "name": "t",
+        "provider": "openai",
+        "model": "m",
+        "base_url": base_url,
+        "sampling": {"temperature": "1/2", "max_tokens": 20},
+        "concurrency": 8,
+        "retries": 4,
+        "timeout_seconds": 10.0,
+        "identity_key": "b2:test",
+    }
+    return plan.Teacher(**{**given, **more})
+
+
+def requests(
+    spec: plan.Teacher, questions: Sequence[str], outputs: dict[str, str] | None = None
+) -> list[Request]:
+    fields = {"answer": "text"} if outputs is None else outputs
+    made = []
+    for question in questions:
+        messages = ({"role": "user", "content": question},)
+        made.append(Request(call_key(spec, messages, fields, 0), messages, {}, fields))
+    return made
+
+
+def inquiry(
+    faculty: Faculty, spec: plan.Teacher, planned: int, *, budget: str | None = None, **more: Any
+) -> Inquiry:
+    step = Ledger(None if budget is None else money(budget), "budget", "step")
+    account = Account(spec, [faculty.ledger, step])
+    return Inquiry(faculty.desk(spec), account, node="step", planned=planned, **more)
