@@ -65,7 +65,9 @@ CODES: Final[dict[str, Code]] = {
     "A119": Code("unknown-function", "error", "There is no function of this name."),
     "A120": Code("unknown-method", "error", "There is no method of this name for this attribute."),
     "A121": Code("bad-moved", "error", "A `moved` block names blocks that do not fit."),
-    "A122": Code("several-runs", "error", "`any(…)` stands for several runs, and one must be named."),
+    "A122": Code(
+        "several-runs", "error", "`any(…)` stands for several runs, and one must be named."
+    ),
     "A201": Code("wrong-type", "error", "A value has another type than the attribute takes."),
     "A202": Code("wrong-unit", "error", "A value has another unit than the attribute takes."),
     "A203": Code("percent-out-of-range", "error", "A share lies outside 0% to 100%."),
@@ -153,6 +155,7 @@ CODES: Final[dict[str, Code]] = {
     "A511": Code(
         "set-identity", "error", "A column that carries the identity of a row cannot be set."
     ),
+    "A512": Code("not-searchable", "warning", "Benchmark items are too short to be searched for."),
     "A601": Code("shares-over-100", "error", "The shares of a mixture do not add up."),
     "A602": Code(
         "not-enough-data", "error", "A mixture's entry has fewer rows than it should give."

@@ -135,7 +135,7 @@ def run_decontaminate(ctx: Context, node: Node, out: Output) -> None:
             leaks.row.tolist(), leaks.item.tolist(), leaks.match, strict=True
         ):
             hits.setdefault(row, (item, method.name, match))
-        _warn_unsearchable(ctx, node, leaks)
+        _warn_unsearchable(ctx, node, items, leaks)
     refused = np.array(sorted(hits), dtype=np.int64)
     kept = np.setdiff1d(np.arange(stream.n), refused, assume_unique=True)
     keep_rows(ctx, node, out, stream, kept)
@@ -165,15 +165,16 @@ def run_decontaminate(ctx: Context, node: Node, out: Output) -> None:
     out.figures["items_leaked"] = len(leaked)
 
 
-def _warn_unsearchable(ctx: Context, node: Node, leaks: Any) -> None:
-    short = list(getattr(leaks, "too_short", ()))
+def _warn_unsearchable(ctx: Context, node: Node, items: Any, leaks: Any) -> None:
+    """A benchmark item that is too short to be searched for guards nothing: say so."""
+    short = [f"{items.names[i]} of {items.suites[i]}" for i in leaks.unsearchable]
     if short:
-        shown = ", ".join(map(str, short[:3])) + (", …" if len(short) > 3 else "")
+        shown = ", ".join(short[:3]) + (", …" if len(short) > 3 else "")
         ctx.progress.warn(
             Problem(
-                "A507",
+                "A512",
                 "not-searchable",
-                f"{len(short)} benchmark items are too short to search for: {shown}",
+                f"{len(short)} benchmark items are too short to be searched for, so rows with them stay: {shown}",
                 node=node.id,
                 severity="warning",
             )

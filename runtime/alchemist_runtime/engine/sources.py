@@ -215,8 +215,7 @@ class _Rows:
         if absent and raw.files:
             raise RunError(_missing_column(node, absent, raw))
         self.required = [n for n, t in schema.items() if not nullable(t)]
-        if not raw.files:
-            given = {**schema, **given}
+        given = {**schema, **given}  # what the schema allows to be absent is null
         self.types = {**{n: t for n, t in given.items() if n not in IDENTITY}, **IDENTITY_TYPES}
 
     def write(self, chosen: np.ndarray[Any, Any] | None) -> None:
@@ -313,7 +312,9 @@ class _Rows:
         places = raw.column(" place")
         for row, name in refused.items():
             record = {n: v for n, v in raw.slice(row, 1).to_pylist()[0].items() if n != " place"}
-            self.raw.bad.append(Bad(places[row].as_py(), f"`{name}` is null", as_json(record) or ""))
+            self.raw.bad.append(
+                Bad(places[row].as_py(), f"`{name}` is null", as_json(record) or "")
+            )
         keep = np.setdiff1d(np.arange(made.num_rows), np.array(list(refused)))
         return made.take(pa.array(keep))
 
