@@ -484,7 +484,7 @@ def _in(scope: Scope, expr: plan.Expr) -> Datum:
     if right[0] == "list":
         same = [_compared("==", *_pair(scope, left, e, "`in`"), scope.n) for e in right[1]]
         if not same:
-            return pc.and_(pc.is_null(scope.value(left)), pa.scalar(False))
+            return pc.if_else(pc.is_valid(scope.value(left)), False, pa.scalar(None, pa.bool_()))
         return reduce(pc.or_kleene, same)
     return _in_column(scope, left, right)
 

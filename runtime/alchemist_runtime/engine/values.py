@@ -76,9 +76,9 @@ def unified(values: Sequence[Datum], what: str) -> list[Datum]:
 
 
 def cast_null(value: Datum, wanted: pa.DataType) -> Datum:
-    """A cast that also takes the null type to any type, nested ones included."""
+    """A cast that also takes the null type to any type, nested ones included; whole numbers become the nearest float."""
     if not pa.types.is_null(value.type):
-        return value.cast(wanted)
+        return value.cast(wanted, safe=wanted != pa.float64())
     if isinstance(value, pa.Scalar):
         return pa.scalar(None, wanted)
     return pa.nulls(len(value), wanted)
@@ -96,7 +96,7 @@ def plain(array: pa.Array) -> pa.Array:
     if pa.types.is_integer(type_) and type_ != pa.int64():
         return array.cast(pa.int64())
     if pa.types.is_decimal(type_) or (pa.types.is_floating(type_) and type_ != pa.float64()):
-        return array.cast(pa.float64())
+        return array.cast(pa.float64(), safe=False)
     if pa.types.is_large_list(type_):
         return array.cast(pa.list_(type_.value_type))
     return array

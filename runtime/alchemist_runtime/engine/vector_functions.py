@@ -236,7 +236,7 @@ def _any_of(
             mine = _per_row([x, mark], slow, pa.bool_())
         result = mine if result is None else pc.or_(result, mine)
     if result is None:
-        return pc.and_(pc.is_null(x), pa.scalar(False))
+        return pc.if_else(pc.is_valid(x), False, pa.scalar(None, pa.bool_()))
     return result
 
 
@@ -288,7 +288,7 @@ def join(call: Call) -> pa.Array:
         pa.types.is_string(x.type.value_type) or pa.types.is_null(x.type.value_type)
     ):
         raise column_error(f"`join` takes a list of texts, not {column_type(x.type)}")
-    return pc.binary_join(x.cast(pa.list_(pa.string())), spread(call.args["separator"], call.n))
+    return pc.binary_join(x.cast(pa.list_(pa.string())), call.text("separator"))
 
 
 def ascii_share(call: Call) -> pa.Array:
@@ -327,7 +327,7 @@ def int_(call: Call) -> pa.Array:
 def real(call: Call) -> pa.Array:
     x = call.array()
     if is_number(x.type):
-        value = x.cast(pa.float64())
+        value = cast_null(x, pa.float64())
         return pc.if_else(pc.is_finite(value), value, pa.scalar(None, pa.float64()))
     if pa.types.is_nested(x.type):
         return pa.nulls(len(x), pa.float64())
