@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -93,18 +94,59 @@ def parse_record(data: bytes) -> tuple[dict[str, Any], bytes]:
 
     try:
         record = orjson.loads(data)
+        if _vast(record):  # a float now; a whole number keeps its digits
+            record = _exact(data)
     except orjson.JSONDecodeError as first:
-        try:  # whole numbers beyond 64 bits are JSON too
-            record = json.loads(data, parse_constant=_refuse_constant)
-        except RecursionError as e:
-            raise ValueError("nested too deep") from e
+        try:
+            record = _exact(data)
         except ValueError as e:
-            if "is no JSON value" in str(e):
-                raise
-            raise ValueError(f"not JSON: {first}") from first
+            if isinstance(e, UnicodeDecodeError):
+                raise ValueError(f"not UTF-8 at byte {e.start + 1} of the record") from e
+            if isinstance(e, json.JSONDecodeError):
+                raise ValueError(f"not JSON: {first}") from first
+            raise
     if not isinstance(record, dict):
         raise ValueError(f"a {_json_type(record)}, not an object with named columns")
-    return record, canonical(record)
+    return record, checked(record)
+
+
+def _exact(data: bytes | str) -> Any:
+    """JSON by Python's own reader: whole numbers of any size. ValueError for what JSON does not have."""
+    try:
+        return json.loads(data, parse_constant=_refuse_constant)
+    except RecursionError as e:
+        raise ValueError("nested too deep") from e
+
+
+def _vast(value: Any) -> bool:
+    """Whether a number beyond 64 bits is among the values."""
+    kind = type(value)
+    if kind is float:
+        return bool(abs(value) >= 2**63)
+    if kind is dict:
+        return any(map(_vast, value.values()))
+    return kind is list and any(map(_vast, value))
+
+
+def checked(record: dict[str, Any]) -> bytes:
+    """The canonical JSON of a record. ValueError for values that no column can hold: infinities, half a surrogate pair."""
+    data = canonical(record)
+    try:
+        data.decode()
+    except UnicodeDecodeError as e:
+        raise ValueError("a text holds half of a surrogate pair, which is no character") from e
+    if _infinite(record):
+        raise ValueError("a number is too large to be held (beyond 1.8e308)")
+    return data
+
+
+def _infinite(value: Any) -> bool:
+    kind = type(value)
+    if kind is float:
+        return not math.isfinite(value)
+    if kind is dict:
+        return any(map(_infinite, value.values()))
+    return kind is list and any(map(_infinite, value))
 
 
 def _json_type(value: Any) -> str:
@@ -146,9 +188,11 @@ def _json(path: Path, shown: str) -> Iterator[Chunk]:
     try:
         try:
             whole = orjson.loads(data)
+            if _vast(whole):
+                whole = _exact(data)
         except orjson.JSONDecodeError:
-            whole = json.loads(data, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as e:
+            whole = _exact(data)
+    except ValueError as e:
         if _looks_like_lines(data):
             yield from _lines(path, shown)
             return
@@ -185,7 +229,7 @@ def _items(values: list[Any], shown: str, unit: str, first: int = 1) -> Iterator
             )
             continue
         try:
-            data = canonical(value)
+            data = checked(value)
         except ValueError as e:
             chunk.bad.append(Bad(place(shown, unit, number), str(e), repr(value)[:2000]))
             continue
@@ -212,6 +256,9 @@ def _csv(path: Path, shown: str) -> Iterator[Chunk]:
         chunk = Chunk(shown, "line")
         try:
             head = next(reader, None) or []
+            twice = sorted({n for n in head if head.count(n) > 1})
+            if twice:
+                raise unreadable(shown, ValueError(f"two columns are called `{twice[0]}`"))
             for row in reader:
                 if not row:
                     continue
@@ -223,7 +270,7 @@ def _csv(path: Path, shown: str) -> Iterator[Chunk]:
                     continue
                 record = dict(zip(head, row, strict=True))
                 chunk.records.append(record)
-                chunk.canonical.append(canonical(record))
+                chunk.canonical.append(checked(record))
                 chunk.numbers.append(reader.line_num)
                 if len(chunk.records) >= CHUNK:
                     yield chunk
@@ -270,11 +317,13 @@ def _arrow(path: Path, shown: str) -> Iterator[Chunk]:
 
 
 def plain(value: Any) -> Any:
-    """A value of a typed table as JSON data: dates and decimals as text, bytes as base64."""
+    """A value of a typed table as JSON data: dates and decimals as text, bytes as base64, NaN as null."""
     import base64
     import datetime
     import decimal
 
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, list):
