@@ -18,7 +18,14 @@ import pyarrow.compute as pc
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.expressions import columns_read
 from alchemist_runtime.engine.rowwise import selected
-from alchemist_runtime.engine.select import derive_ids, draw_order, hashes, ids_to_u64, splitmix64
+from alchemist_runtime.engine.select import (
+    Ids,
+    derive_ids,
+    draw_order,
+    hashes,
+    ids_to_u64,
+    splitmix64,
+)
 from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import columns_for, with_messages
 from alchemist_runtime.engine.views import Part, port
@@ -88,6 +95,7 @@ def _told(
         if spec.select is not None:
             learn = learn.select(selected(ctx, learn, spec.select))
         return [Told(learn, None, _ordinals(learn) * 2)]
+    refused = learn.ids()
     learn, classes = _classed(spec, learn, figures)
     if spec.select is not None:
         chosen = selected(ctx, learn, spec.select)
@@ -100,7 +108,7 @@ def _told(
     }
     out = [Told(learn, classes, _ordinals(learn) * 2)]
     if spec.sound is not None:
-        sound = _sound(ctx, node, spec, learn.n)
+        sound = _sound(ctx, node, spec, learn.n, refused)
         figures["sound"] = sound.n
         none = np.full(sound.n, len(spec.classes), np.int64)
         out.append(Told(sound, none, _ordinals(sound) * 2 + 1))
@@ -119,10 +127,13 @@ def _classed(spec: TaskSpec, learn: Stream, figures: dict[str, Any]) -> tuple[St
     return learn.select(there), classes[there]
 
 
-def _sound(ctx: Context, node: Node, spec: TaskSpec, defects: int) -> Stream:
-    """So many sound rows that they are the wanted share of all, the first in the order of their draw."""
+def _sound(ctx: Context, node: Node, spec: TaskSpec, defects: int, refused: Ids) -> Stream:
+    """So many sound rows that they are the wanted share of all, the first in the order of their draw.
+
+    A teacher step that replaces keeps a row whose answer was refused: such a row is not sound."""
     share = Fraction(spec.sound or 0)
     rows = ctx.inputs(node, "sound")
+    rows = rows.select(np.flatnonzero(~_among(rows.ids(), refused)))
     wanted = round(defects * share / (1 - share)) if share < 1 else rows.n
     if wanted > rows.n:
         ctx.progress.warn(
@@ -137,6 +148,13 @@ def _sound(ctx: Context, node: Node, spec: TaskSpec, defects: int) -> Stream:
         )
     order = draw_order(rows.ids(), ctx.plan.seed, f"sound {spec.salt}")
     return rows.select(np.sort(order[:wanted]))
+
+
+def _among(ids: Ids, others: Ids) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """For each id whether it is among others."""
+    wide = np.dtype((np.void, 16))
+    a, b = (np.ascontiguousarray(x, ">u8").view(wide).reshape(-1) for x in (ids, others))
+    return np.isin(a, b)
 
 
 def _ordinals(stream: Stream) -> Numbers:
