@@ -1,0 +1,159 @@
+"""Exports of every format load with `datasets`, keep turns and lineage, and are put in place as a whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from alchemist_runtime import plan as p
+from alchemist_runtime.engine.context import Context
+from alchemist_runtime.engine.local import run
+from alchemist_runtime.engine.progress import Silent
+from alchemist_runtime.store import Store
+
+AT = p.At(file="r.recipe", line=1, column=1)
+CALLS = [{"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}]
+
+
+def chat(n: int) -> list[dict[str, Any]]:
+    """Conversations of several shapes, all different."""
+    plain = [
+        {"role": "user", "content": f"Question {n}"},
+        {"role": "assistant", "content": f"Answer {n}"},
+    ]
+    if n % 3 == 1:
+        return [
+            {"role": "system", "content": f"Be brief, {n}."},
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Yes?"},
+            *plain,
+        ]
+    if n % 3 == 2:
+        call = {"role": "assistant", "content": "", "tool_calls": CALLS}
+        return [plain[0], call, {"role": "tool", "content": str(n), "tool_call_id": "c1"}, plain[1]]
+    return plain
+
+
+def export(root: Path, rows: list[dict[str, Any]], **spec: Any) -> Path:
+    """Run source -> export in a folder of its own; the exported folder."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "chat.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    files = [{"path": "chat.jsonl", "format": "jsonl"}]
+    source = p.SourceSpec(
+        name="chat", salt="chat", reader=p.Method(name="files"), files=files, license="MIT"
+    )
+    sink = p.ExportSpec(path="out", salt="out", license="CC-BY-4.0", title='A "set": one', **spec)
+    nodes: list[p.Node] = []
+    for name, inputs, made in (
+        ("chat", [], source),
+        ("set", [p.Edge(node="chat", role="data", key="")], sink),
+    ):
+        key = p.digest([name, made.model_dump(mode="json")])
+        nodes.append(
+            p.Node(
+                id=name,
+                kind=made.kind,
+                at=AT,
+                inputs=inputs,
+                spec=made,
+                key=key,
+                meta_key="",
+                own_key=key,
+            )
+        )
+    plan = p.Plan(edition=2026, recipe={"path": "r.recipe"}, nodes=nodes)
+    result = run(Context(plan, root, root / ".alchemist", Store(root / ".alchemist"), Silent()))
+    assert result.problem is None, result.problem
+    return root / "out"
+
+
+def load(folder: Path, cache: Path) -> Any:
+    datasets = pytest.importorskip("datasets")
+    return datasets.load_dataset(str(folder), cache_dir=str(cache))
+
+
+@pytest.mark.parametrize("format_", ["parquet", "jsonl", "messages"])
+@pytest.mark.parametrize("lineage", ["columns", "sidecar"])
+def test_an_export_loads_with_both_splits_and_its_lineage(
+    tmp_path: Path, format_: str, lineage: str
+) -> None:
+    rows = [{"messages": chat(n), "topic": f"t{n}"} for n in range(60)]
+    folder = export(
+        tmp_path,
+        rows,
+        format=format_,
+        lineage=lineage,
+        columns=["topic"],
+        split={"train": "3/4", "eval": "1/4"},
+    )
+    got = load(folder, tmp_path / "cache")
+    assert set(got) == {"train", "eval"}
+    every = [r for split in got.values() for r in split]
+    assert len(every) == 60
+    assert len(got["eval"]) in range(3, 30)
+    assert {r["topic"] for r in every} == {f"t{n}" for n in range(60)}
+    ids = [r["_id"] for r in every]
+    assert len(set(ids)) == 60
+    assert all(len(i) == 32 and set(i) <= set("0123456789abcdef") for i in ids)
+    if lineage == "columns":
+        assert {(r["origin"], r["made_by"]) for r in every} == {("chat", "chat")}
+        assert all(r["_root"] == r["_id"] for r in every)
+        return
+    assert "origin" not in every[0]
+    for split, data in got.items():
+        (file,) = (folder / "lineage" / "data").glob(f"{split}-*.parquet")
+        beside = pq.read_table(file)
+        assert beside.column("_id").to_pylist() == list(data["_id"])
+        assert set(beside.column_names) >= {"_id", "_root", "origin", "made_by"}
+
+
+def test_messages_are_the_conversations_that_went_in(tmp_path: Path) -> None:
+    given = [chat(n) for n in range(12)]
+    folder = export(tmp_path, [{"messages": m} for m in given], format="messages")
+    lines = [json.loads(x) for x in (folder / "data" / "train.jsonl").read_text().splitlines()]
+    assert [x["messages"] for x in lines] == given
+
+
+@pytest.mark.parametrize("format_", ["parquet", "jsonl", "messages"])
+def test_two_runs_write_the_same_bytes(tmp_path: Path, format_: str) -> None:
+    rows = [{"instruction": f"Do {n}", "response": "ü" * n} for n in range(20)]
+    a = export(tmp_path / "a", rows, format=format_, split={"train": "1/2", "eval": "1/2"})
+    b = export(tmp_path / "b", rows, format=format_, split={"train": "1/2", "eval": "1/2"})
+    names = sorted(x.relative_to(a).as_posix() for x in a.rglob("*") if x.is_file())
+    assert names == sorted(x.relative_to(b).as_posix() for x in b.rglob("*") if x.is_file())
+    for name in names:
+        assert (a / name).read_bytes() == (b / name).read_bytes(), name
+
+
+def test_families_stay_on_one_side(tmp_path: Path) -> None:
+    words = [
+        f"alpha{n} beta{n} gamma{n} delta{n} epsilon{n} zeta{n} eta{n} theta{n} iota{n} kappa{n}"
+        for n in range(40)
+    ]
+    rows = [{"instruction": w, "response": f"{w} {w}{end}"} for w in words for end in ("", ".")]
+    folder = export(tmp_path, rows, format="jsonl", split={"train": "1/2", "eval": "1/2"})
+    sides = {}
+    for split in ("train", "eval"):
+        for line in (folder / "data" / f"{split}.jsonl").read_text().splitlines():
+            sides.setdefault(json.loads(line)["instruction"], set()).add(split)
+    assert len(sides) == 40
+    assert all(len(s) == 1 for s in sides.values())
+    assert {s for x in sides.values() for s in x} == {"train", "eval"}
+
+
+def test_the_card_says_what_is_inside(tmp_path: Path) -> None:
+    rows = [{"instruction": f"Do {n}", "response": "done"} for n in range(7)]
+    folder = export(tmp_path, rows, format="parquet")
+    text = (folder / "README.md").read_text()
+    front = yaml.safe_load(text.split("---")[1])
+    assert front["license"] == "cc-by-4.0"
+    assert front["pretty_name"] == 'A "set": one'
+    assert front["size_categories"] == ["n<1K"]
+    assert front["configs"][0]["data_files"] == [{"split": "train", "path": "data/train-*.parquet"}]
+    assert "| chat | 7 | 100.0% | MIT |" in text
+    assert "7 rows in `train`" in text
+    assert str(tmp_path) not in text
