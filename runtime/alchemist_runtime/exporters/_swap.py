@@ -17,7 +17,7 @@ def refuse_foreign(target: Path, node: str, shown: str) -> None:
     """RunError A906 if there is something at the target that alchemist did not write."""
     if not target.exists() or (target / MARKER).is_file():
         return
-    if target.is_dir() and not any(target.iterdir()):
+    if target.is_dir() and all(p.is_dir() for p in target.rglob("*")):
         return
     raise RunError(
         Problem(
