@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from alchemist_runtime.operators import _grammars
@@ -203,7 +203,7 @@ _WORDS: Final = frozenset(
     ]
 )
 _PLACEHOLDER: Final = re.compile(
-    r"(?:foo|bar|baz|qux|quux|asdf|qwerty|tmp|temp|aaa+|xxx+|abc|xyz|(?:var|func|fn|val|arg|data|test|thing|stuff|num|str)_?\d+)\d*\Z"
+    r"(?:[a-z]{1,2}\d+|foo|bar|baz|qux|quux|asdf|qwerty|tmp|temp|aaa+|xxx+|abc|xyz|(?:var|func|fn|val|arg|data|test|thing|stuff|num|str)_?\d+)\d*\Z"
 )
 _CONTROL: Final = re.compile(
     r"(?:\}\s*)?(?:else\s+)?\b(?:if|for|foreach|while|switch|else|do|try|catch|finally|match|loop|unsafe|with|select)\b"
@@ -232,7 +232,7 @@ def measure(code: str, lang: str | None) -> int:
 
     names 0-3      share of telling names among the distinct names of the code (no attributes, keywords, built-ins, nor customary
                    short names such as i, n, x, os): 80% give 3, 60% 2, 40% 1. Telling: three characters or more, no
-                   placeholder (foo, tmp, var1). Without names, 3.
+                   placeholder (foo, tmp, var1, x2). Without names, 3.
     layout 0-2     lines of more than 100 characters or with two statements: none 2, up to a tenth of the lines 1. Tabs and spaces
                    mixed in the indentation take one off.
     nesting 0-2    control blocks inside one another: up to three 2, four 1.
@@ -374,26 +374,24 @@ def _indented(lines: list[str]) -> tuple[int, int]:
     return deepest, max(longest, loose)
 
 
-@dataclass(slots=True)
-class _Braces:
-    stack: list[str] = field(default_factory=list)  # control | function | type | data
-    starts: list[int] = field(default_factory=list)
-
-
 def _braced(lines: list[str]) -> tuple[int, int]:
-    state = _Braces()
-    deepest = longest = loose = 0
+    blocks: list[tuple[str, int, int]] = []  # (kind, line it began on, control blocks around it in its function)
+    deepest = longest = loose = functions = 0
     head = ""
     for number, line in enumerate(lines):
-        loose += "function" not in state.stack and "}" not in line
+        loose += not functions and "}" not in line
         for part in re.split(r"([{};])", line):
             if part == "{":
-                state.stack.append(_block_kind(head))
-                state.starts.append(number)
-                deepest = max(deepest, _control_depth(state.stack))
-            elif part == "}" and state.stack:
-                kind, start = state.stack.pop(), state.starts.pop()
+                kind = _block_kind(head)
+                around = blocks[-1][2] if blocks else 0
+                depth = 0 if kind == "function" else around + (kind == "control")
+                blocks.append((kind, number, depth))
+                functions += kind == "function"
+                deepest = max(deepest, depth)
+            elif part == "}" and blocks:
+                kind, start, _ = blocks.pop()
                 if kind == "function":
+                    functions -= 1
                     longest = max(longest, number - start + 1)
             head = "" if part in ("{", "}", ";") else (head + " " + part)[-400:]
     return deepest, max(longest, loose)
@@ -405,15 +403,6 @@ def _block_kind(head: str) -> str:
     if _CONTROL.match(head.strip()):
         return "control"
     return "function" if ")" in head or "=>" in head or "function" in head else "data"
-
-
-def _control_depth(stack: list[str]) -> int:
-    depth = 0
-    for kind in reversed(stack):
-        if kind == "function":
-            break
-        depth += kind == "control"
-    return depth
 
 
 # --- organised ----------------------------------------------------------------------------------------------------------------

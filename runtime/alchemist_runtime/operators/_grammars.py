@@ -44,6 +44,9 @@ _PROMPT: Final = re.compile(r"^[ \t]*(?:>>>|\.\.\.)(?: |$)")
 
 _EXPANSION: Final = re.compile(r"\$\{[#!]?(\w+)[^{}\n]*\}")
 
+_LIMIT: Final = 50_000  # characters
+_LIMITS: Final[dict[str, int]] = {"bash": 10_000, "python": 1_000_000}
+
 PARSED: Final = frozenset(
     {"python", "javascript", "typescript", "java", "c", "cpp", "go", "rust", "bash", "json"}
 )
@@ -72,8 +75,15 @@ class Parsed:
     inside: str = ""
 
 
+def judged(code: str, lang: str) -> bool:
+    """Whether code is short enough for its parser: error recovery takes time in the square of the length."""
+    return len(code) <= _LIMITS.get(lang, _LIMIT)
+
+
 def tree(code: str, lang: str) -> Parsed | None:
-    """The syntax tree of code or a snippet of it (then inside what it lacks), None where it has errors."""
+    """The syntax tree of code or a snippet of it (then inside what it lacks), None where it has errors or is too long."""
+    if not judged(code, lang):
+        return None
     for grammar in ("typescript", "tsx") if lang == "typescript" else (lang,):
         if made := _parse(code, grammar):
             return made
@@ -111,6 +121,8 @@ def module(code: str) -> ast.Module | None:
 
 
 def _ast(code: str) -> ast.Module | None:
+    if not judged(code, "python"):
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -125,12 +137,12 @@ def session(text: str) -> str:
 
 
 def parses(code: str, lang: str) -> bool:
-    """Whether code, or a snippet of it, parses; true for a language without a parser."""
+    """Whether code, or a snippet of it, parses; true for a language without a parser, and for code too long to judge."""
     if lang == "python":
-        return module(code) is not None
+        return not judged(code, lang) or module(code) is not None
     if lang == "json":
         return json_value(code) is not _BAD
-    return lang not in PARSED or tree(code, lang) is not None
+    return lang not in PARSED or not judged(code, lang) or tree(code, lang) is not None
 
 
 _BAD: Final = object()

@@ -63,7 +63,7 @@ _CODE_LINE: Final = re.compile(
     r"|^\s*(?:echo|print|printf|puts)\b[ (]*[\"'$]"
     r"|^\s*(?:public|private|protected|static|def|class|function|const|let|var|return|import|from)\b[^\n]*[({=:;]"
 )
-_BULLET: Final = re.compile(r"\s*(?:[-*•]|\d+[.)])\s+")
+_BULLET: Final = re.compile(r"\A\s*(?:[-*•]|\d+[.)])\s+")
 _LITERAL: Final = re.compile(r"`[^`]*`")
 
 

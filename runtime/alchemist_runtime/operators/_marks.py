@@ -10,7 +10,7 @@ from typing import Final
 # fmt: off
 _ROWS: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[int, str], ...]], ...]] = (
     ("python", (), (
-        (3, r"^[ \t]*(?:async )?def \w+\([^\n]*\)(?: *-> *[^\n:]+)?:[ \t]*(?:#.*|return\b.*|pass|\.\.\.)?$"),
+        (3, r"^[ \t]*(?:async )?def \w+\([^\n]*(?:\)(?: *-> *[^\n:]+)?)?:[ \t]*(?:#.*|return\b.*|pass|\.\.\.)?$"),
         (3, r"^[ \t]*class \w+(?:\([\w., =]*\))?:[ \t]*$"),
         (3, r"^>>> \S"),
         (3, r"^[ \t]*from [\w.]+ import [\w*(]"),
@@ -35,7 +35,7 @@ _ROWS: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[int, str], ...]], ...
         (2, r"^[ \t]*var [\w$]+ *=[^\n]*[;{\[(][ \t]*$|^[ \t]*for *\((?:let|var|const) \w+"),
         (3, r"^class \w+(?: extends [\w.]+)? *\{\s*(?:static |async |#)?(?:constructor|\w+) *\([^)\n:]*\) *\{"),
         (2, r"===|!==|\bJSON\.(?:parse|stringify)\(|\bMath\.[a-z]\w*\(|\bnew Promise\b|\bawait fetch\("),
-        (3, r"\$\([\"'.#]|\.addEventListener\(|\.forEach\(\(?\w*\)? *=>|\bjQuery\b|^\s*alert\("),
+        (3, r"\$\([\"'.#]|\.addEventListener\(|\.forEach\(\(?\w*\)? *=>|\bjQuery\b|^[ \t]*alert\("),
         (1, r"^[ \t]*\w+(?:\.\w+)+\([^\n]*\);?[ \t]*$|\.(?:length|push|map|filter|reduce)\b"),
     )),
     ("typescript", (": ", "interface ", "type ", "enum ", "readonly ", " as "), (
@@ -56,7 +56,7 @@ _ROWS: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[int, str], ...]], ...
     ("csharp", (";", "{"), (
         (4, r"^[ \t]*using [A-Z][\w.]*;|\bConsole\.(?:Write|Read)\w*\(|^[ \t]*namespace [\w.]+"),
         (3, r"\{ *get; *(?:private |protected )?(?:set;)? *\}|\bforeach *\((?:var|[\w<>]+) \w+ in |\bstring\.(?:Join|Format|IsNull\w+|Empty)\b"),
-        (3, r"\bList<(?:int|string|double)>|\bDictionary<|\bstatic void Main\(|\bIEnumerable<|^\s*var \w+ = from \w+ in "),
+        (3, r"\bList<(?:int|string|double)>|\bDictionary<|\bstatic void Main\(|\bIEnumerable<|^[ \t]*var \w+ = from \w+ in "),
         (3, r"\bpublic (?:static |override |virtual |async )*(?:string|bool|Task)\b"),
         (3, r"^[ \t]*(?:public|private|protected|internal)(?: static)? (?:int|double|void|decimal|long)(?:\[\])? [A-Z]\w*\("),
         (2, r"\bstring(?:\[\])? \w+ *[=;]|\.(?:Length|Count|ToString|Add|Where|Select)\b|\bMath\.[A-Z][a-z]+\("),
@@ -104,7 +104,7 @@ _ROWS: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[int, str], ...]], ...
     )),
     ("html", ("<",), (
         (5, r"(?i)\A\s*(?:<!--[\s\S]*?-->\s*)?<!doctype html|\A\s*<html\b"),
-        (3, r"(?i)<(div|p|a|ul|ol|li|table|tr|td|th|form|h[1-6]|body|head|span|button|select|nav|section|header|footer|label|title|script|style|svg|video|option|textarea|center|marquee|b|i|strong|em|iframe|audio|pre|code|main|article|blockquote|tbody|thead)\b[^<>]*>[\s\S]*?</\1>"),
+        (3, r"(?i)<(div|p|a|ul|ol|li|table|tr|td|th|form|h[1-6]|body|head|span|button|select|nav|section|header|footer|label|title|script|style|svg|video|option|textarea|center|marquee|b|i|strong|em|iframe|audio|pre|code|main|article|blockquote|tbody|thead)\b[^<>]*>[\s\S]{0,500}?</\1>"),
         (3, r"(?i)\A\s*<(?:img|input|link|meta|br|hr)\b[^<>]*/?>"),
     )),
     ("css", ("{",), (

@@ -64,7 +64,7 @@ def parses(text: str | None, lang: str | None = None) -> bool | None:
     """Whether code parses in a language, by default that of the text; true for a language without a parser, or no code.
 
     Parsers: ast for Python (of the running version), orjson for JSON, tree-sitter for javascript, typescript, java, c, cpp, go,
-    rust, bash. A snippet that lacks only what goes around it (a class, a function) parses. Of a text with fences, the blocks
+    rust, bash. Code of more than 50,000 characters (bash 10,000, Python a million) is not judged, and passes. A snippet that lacks only what goes around it (a class, a function) parses. Of a text with fences, the blocks
     of that language must parse, each by itself.
     """
     if text is None:
