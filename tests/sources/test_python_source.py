@@ -144,6 +144,19 @@ def test_functions_become_requests_and_code(package: Path) -> None:
     assert "alc_shapes" not in sys.modules
 
 
+def test_a_docstring_may_stand_left_of_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'if True:\n    def run(mode, file):\n        """run(mode, file) -> integer\n\nExecute a file. The rule is:\n\n.. math:: x\n"""\n        if mode:\n            return 1\n'
+    (tmp_path / "alc_left.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    (row,) = rows("alc_left")
+    assert row["instruction"].endswith("for the module `alc_left`.\n\nExecute a file. The rule is.")
+    assert row["response"].startswith('def run(mode, file):\n    """run(mode')
+    assert row["response"].endswith('\n"""\n    if mode:\n        return 1\n')
+    ast.parse(row["response"])
+
+
 def test_places_name_file_and_line(package: Path) -> None:
     (chunk,) = python(Where(Path(), (), "n"), modules=["alc_shapes"])
     lines = SHAPES.splitlines()

@@ -28,9 +28,15 @@ class Doc:
     returns: str | None = None
 
 
-def read(docstring: str) -> Doc | None:
-    """The parts of a docstring; None where it says too little to ask for anything."""
+def read(docstring: str, name: str = "") -> Doc | None:
+    """The parts of a docstring; None where it says too little to ask for anything. A first line `name(…)` is left out."""
     lines = inspect.cleandoc(docstring).splitlines()
+    if (
+        name
+        and lines
+        and re.fullmatch(rf"(?:\w+\.)*{re.escape(name)}\s*\(.*\)(?:\s*->.*)?\.?", lines[0].strip())
+    ):
+        lines = lines[1:]
     sections = _sections(lines)
     prose = _prose(sections.pop("", []))
     if not prose:
@@ -83,7 +89,7 @@ def _flow(lines: list[str]) -> str:
         if any(x.startswith((" ", "-", "*")) for x in lines[1:])
         else " ".join(lines)
     )
-    return unmarked(text).rstrip(":") if text.endswith("::") else unmarked(text)
+    return unmarked(text).replace("::", ":") if text.endswith("::") else unmarked(text)
 
 
 def unmarked(text: str) -> str:
@@ -98,6 +104,8 @@ def _cut(paragraphs: list[str]) -> str:
         if sum(map(len, kept)) + len(paragraph) > PROSE_CHARS:
             break
         kept.append(paragraph)
+    while len(kept) > 1 and kept[-1].endswith(":"):  # what it announces is not told
+        kept.pop()
     return "\n\n".join(kept).removesuffix(":")
 
 

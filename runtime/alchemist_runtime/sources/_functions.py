@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -84,7 +83,11 @@ def code(found: Found, lines: list[str]) -> str:
     """The source of a definition with its decorators, without its indentation."""
     node = found.node
     first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-    return textwrap.dedent("".join(lines[first - 1 : node.end_lineno])).rstrip() + "\n"
+    margin = lines[node.lineno - 1][: node.col_offset]
+    # not `dedent`: a line of a docstring may stand further left than the code around it
+    return (
+        "".join(x.removeprefix(margin) for x in lines[first - 1 : node.end_lineno]).rstrip() + "\n"
+    )
 
 
 def signature(node: Function) -> str:
@@ -96,7 +99,7 @@ def signature(node: Function) -> str:
 def request(found: Found, module: str) -> str | None:
     """The words that ask for a function: what to write, what it does, its parameters; None if the docstring says too little."""
     node = found.node
-    doc = _docstrings.read(found.docstring)
+    doc = _docstrings.read(found.docstring, node.name)
     if doc is None or isinstance(node, ast.ClassDef) or len(doc.summary) < 12:
         return None
     kind = "asynchronous " if isinstance(node, ast.AsyncFunctionDef) else ""
@@ -122,9 +125,7 @@ def request(found: Found, module: str) -> str | None:
 
 def _about(owner: ast.ClassDef) -> str:
     """What a class is, in a few words, from the first sentence of its docstring."""
-    doc = _docstrings.read(ast.get_docstring(owner, clean=False) or "")
+    doc = _docstrings.read(ast.get_docstring(owner, clean=False) or "", owner.name)
     if doc is None or len(doc.summary) > 120 or "\n" in doc.summary:
-        return ""
-    if doc.summary.startswith(f"{owner.name}("):  # its signature
         return ""
     return f" ({doc.summary.rstrip('.')})"
