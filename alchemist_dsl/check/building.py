@@ -12,9 +12,10 @@ from alchemist_dsl.check.expressions import Env
 from alchemist_dsl.check.merge import title
 from alchemist_dsl.check.problems import did_you_mean
 from alchemist_dsl.check.scope import Body, Decl, Placed, Scope
+from alchemist_dsl.check.shapes import NOUNS, Place, nouns, param_name
 from alchemist_dsl.check.streams import joined
 from alchemist_dsl.check.templates import Variables
-from alchemist_dsl.check.values import NOUNS, Place, Values, nouns, param_name
+from alchemist_dsl.check.values import Values
 from alchemist_dsl.check.world import UNKNOWN, Stream, World, default_value
 from alchemist_dsl.diagnostics.model import Edit
 from alchemist_dsl.kinds import KINDS, Attribute
@@ -41,6 +42,12 @@ class Building:
         self.env = Env(world, decl.scope)
         self.variables: Variables | None = None
         self.extra: dict[str, Any] = {}
+
+    @property
+    def abstract(self) -> bool:
+        """Whether it is there to be extended only: others take from it, and nothing reads its rows."""
+        key = self.decl.key
+        return key in self.world.bases and key not in self.world.read
 
     @property
     def incomplete(self) -> bool:
@@ -179,7 +186,9 @@ class Building:
     def _absent(self, name: str, attribute: Attribute) -> ir.Value | None:
         if attribute.default is not None:
             return self._default(name, attribute)
-        if attribute.required and not self._lost(name):
+        if attribute.required and self.abstract:
+            self.ok = False
+        elif attribute.required and not self._lost(name):
             self.error(
                 "A106",
                 f"{self.title} needs `{name}`",
@@ -190,7 +199,7 @@ class Building:
 
     def _lost(self, name: str) -> bool:
         """Whether something that could not be read may have set the attribute."""
-        return self.incomplete or name in self.body.attrs
+        return self.incomplete or name in self.body.attrs or self.abstract
 
     def _default(self, name: str, attribute: Attribute) -> ir.Value | None:
         expr = default_value(attribute.default or "")

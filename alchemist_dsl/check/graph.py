@@ -117,6 +117,9 @@ def arrange(world: World) -> None:
                     _report_circle(world, circle, [*taken[start:], need])
                 cyclic |= set(circle)
     world.order = tuple(order)
+    world.read = frozenset(
+        n.target for k, found in edges.items() for n in found if world.decls[k].kind != "test"
+    )
     world.cyclic = frozenset(cyclic)
 
 
@@ -167,14 +170,8 @@ def unused(world: World) -> None:
                 help=f"add an `export` or a `train` block that reads `{steps[-1].name}`",
             )
         return
-    read = {
-        n.target
-        for key, decl in world.decls.items()
-        for n in needs(decl, world)
-        if decl.kind != "test"
-    }
     for decl in steps:
-        if decl.key in read:
+        if decl.key in world.read or decl.key in world.bases:
             continue
         named = decl.block.name
         cost = ", and it would pay a teacher" if decl.kind in ("relabel", "generate") else ""

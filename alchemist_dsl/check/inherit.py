@@ -40,6 +40,7 @@ def _body(decl: Decl, world: World) -> Body:
         if base.key in seen:
             _circle(chain[-1], base, world)
             break
+        world.bases.add(base.key)
         chain.append(base)
         seen.add(base.key)
         if base.key in world.bodies:

@@ -151,7 +151,7 @@ _WRONG: Final = object()
 
 
 def _argument(values: Values, expr: ast.Expr, param: Parameter, method_name: str) -> Any:
-    from alchemist_dsl.check.values import Place
+    from alchemist_dsl.check.shapes import Place
 
     if isinstance(expr, ast.Null) and param.default is None:
         return None
@@ -181,7 +181,8 @@ def plan_value(value: ir.Value, type_: AttrType) -> Any:
 def _as_written(
     values: Values, expr: ast.Expr, name: str, arguments: tuple[ast.Argument, ...]
 ) -> ir.MethodV | None:
-    from alchemist_dsl.check.values import LITERAL, Place
+    from alchemist_dsl.check.shapes import Place
+    from alchemist_dsl.check.values import LITERAL
 
     args: dict[str, Any] = {}
     for number, argument in enumerate(arguments):

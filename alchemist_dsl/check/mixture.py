@@ -14,9 +14,9 @@ from alchemist_dsl.check.building import Building
 from alchemist_dsl.check.columns import read_rules
 from alchemist_dsl.check.problems import either, listed
 from alchemist_dsl.check.scope import Placed
+from alchemist_dsl.check.shapes import describe, folded, param_name
 from alchemist_dsl.check.sources import recipe_schema
 from alchemist_dsl.check.streams import joined, stream_at
-from alchemist_dsl.check.values import describe, folded, param_name
 from alchemist_dsl.check.world import shown
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.syntax import ast

@@ -10,7 +10,8 @@ from alchemist_dsl import ir
 from alchemist_dsl.check.attrtypes import AttrType, declared_type
 from alchemist_dsl.check.problems import Problems, article, did_you_mean, listed
 from alchemist_dsl.check.scope import Param, Scope
-from alchemist_dsl.check.values import NOUNS, Place, Values
+from alchemist_dsl.check.shapes import NOUNS, Place
+from alchemist_dsl.check.values import Values
 from alchemist_dsl.check.world import World
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.source import SourceFile, Span
@@ -166,7 +167,7 @@ def _from_outside(world: World, param: Param, line: Line, type_: AttrType) -> as
         if problems:
             expr = None
     if expr is not None:
-        from alchemist_dsl.check.values import relocated
+        from alchemist_dsl.check.shapes import relocated
 
         expr = relocated(expr, line.span)
         scratch = Problems()

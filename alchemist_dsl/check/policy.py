@@ -49,6 +49,7 @@ def apply(world: World) -> None:
                 _licence(block, own, world)
             case "mixture":
                 _twice(block, world)
+                _tokenizer(block, own, world)
             case _:
                 pass
 
@@ -162,6 +163,50 @@ def _sources(block: ir.Block, world: World) -> set[str]:
     return {o for r in block.inputs for o in world.stream(r).origins if o in world.blocks}
 
 
+def _tokenizer(block: ir.Block, own: Iterable[ir.Block], world: World) -> None:
+    """Tokens are those of one tokenizer: declared, or that of the only base model that reads the mixture."""
+    total, unit = block.get("total"), block.get("unit")
+    by_tokens = (
+        (isinstance(total, ir.Qty) and total.kind == "tokens")
+        or (isinstance(unit, ir.ChoiceV) and unit.name == "tokens")
+        or any(e.amount == "tokens" for e in block.entries)
+    )
+    recipe = next((b for b in own if b.kind == "recipe"), None)
+    if not by_tokens or block.get("tokenizer") or (recipe is not None and recipe.get("tokenizer")):
+        return
+    readers = [
+        b for b in own if b.kind == "train" and any(r.target == block.name for r in b.inputs)
+    ]
+    bases: dict[str, ir.Block] = {}
+    for reader in readers:
+        base = reader.get("base")
+        shown_base = (
+            base.value
+            if isinstance(base, ir.TextV)
+            else base.target
+            if isinstance(base, ir.RefV)
+            else "scratch"
+        )
+        bases.setdefault(shown_base, reader)
+    if len(bases) > 1:
+        first, second = list(bases.values())[:2]
+        world.problems.add(
+            "A607",
+            f"`{first.name}` and `{second.name}` start from different models, and `{block.name}` counts tokens",
+            block.name_span,
+            labels=(Label(first.name_span, "one tokenizer"), Label(second.name_span, "another")),
+            help=f'say which one counts: `tokenizer = "{next(iter(bases))}"`',
+        )
+    elif not bases:
+        world.problems.add(
+            "A606",
+            f"`{block.name}` counts tokens, and no tokenizer is declared",
+            block.name_span,
+            note="without one, a token is four characters",
+            help='name one: `tokenizer = "Qwen/Qwen2.5-0.5B"`',
+        )
+
+
 # --- rows twice ------------------------------------------------------------------------------------------------------------------
 
 Key = tuple[str, str, str | None]
@@ -189,11 +234,14 @@ def _twice(block: ir.Block, world: World) -> None:
 
 
 def _report_twice(one: ir.EntryV, two: ir.EntryV, world: World) -> None:
-    whole, part = (
-        (one, two) if _key(two.stream) in _closure(_key(one.stream), world, _all_of) else (two, one)
-    )
+    whole, part = two, one
+    if _key(one.stream) in _closure(_key(two.stream), world, _inside_of) or _key(
+        two.stream
+    ) in _closure(_key(one.stream), world, _all_of):
+        whole, part = one, two
     place = world.blocks[whole.stream.target]
-    source = next((r for r in place.inputs if _key(r) == _key(part.stream)), None)
+    passed = _key(part.stream) in _closure(_key(whole.stream), world, _all_of)
+    source = next((r for r in place.inputs if passed and _key(r) == _key(part.stream)), None)
     labels = (Label(source.span, f"{whole.name} passes all of its input on"),) if source else ()
     world.problems.add(
         "A604",

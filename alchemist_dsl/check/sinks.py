@@ -137,10 +137,29 @@ def train(b: Building) -> None:
     elif len(lengths) == 2:
         one, two = (b.body.attrs[n].stmt.path[0].span for n in lengths)
         b.error("A111", f"{b.title} has both `epochs` and `steps`", two, labels=(Label(one, "first"),), help="keep one")  # fmt: skip
+    _accelerate_file(b)
     for name in ("batch", "max_length", "steps", "epochs"):
         value = b.get(name)
         if isinstance(value, ir.Qty) and value.value <= 0:
             b.error("A204", f"`{name}` must be above 0; this is {value.text}", value.span)
+
+
+def _accelerate_file(b: Building) -> None:
+    """A configuration file that `parallel` names lies beside the recipe."""
+    parallel = b.get("parallel")
+    if not isinstance(parallel, ir.TextV):
+        return
+    folder = posixpath.dirname(parallel.span.file)
+    path = posixpath.normpath(posixpath.join(folder, parallel.value))
+    if path.startswith(("/", "../")) or b.world.loader.read(path) is not None:
+        return
+    b.error(
+        "A805",
+        f"no accelerate configuration `{path}`",
+        parallel.span,
+        label=f"looked in {folder or '.'}",
+        help="write the path of a file from here, or one of `ddp`, `fsdp`, `zero2` and `zero3`",
+    )
 
 
 def evaluate(b: Building) -> None:
@@ -214,7 +233,6 @@ def test(b: Building) -> None:
     ]
     more = {
         "dedup": ["duplicate"],
-        "decontaminate": ["leak"],
         "relabel": ["unreadable"],
         "generate": ["unreadable"],
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from alchemist_runtime.rows import MESSAGES, SFT, nullable
+from alchemist_runtime.rows import DROPPED_COLUMNS, MESSAGES, SFT, nullable
 
 from alchemist_dsl import ir
 from alchemist_dsl.check.building import Building
@@ -81,7 +81,7 @@ def source(b: Building) -> None:
         {}, open=raw.open or lost or not b.ok, origins=frozenset({b.decl.key}), missing=missing
     )
     b.publish("rows", columns)
-    b.publish("dropped", {"raw": "text?", "rule": "text", "reason": "text?"}, open=False)
+    b.publish("dropped", {"record": "text", "place": "text", **DROPPED_COLUMNS}, open=False)
 
 
 def _rows(

@@ -109,7 +109,7 @@ def decontaminate(b: Building) -> None:
     b.read_from()
     b.read_streams("against", "against")
     b.rest()
-    b.extra["rules"] = read_rules(b, b.env, totals_env(b, "leak"))
+    b.extra["rules"] = read_rules(b, b.env, totals_env(b))
     _texts(b, "on")
     b.publish("rows", b.stream.columns, taught=())
     more = {"suite": "text", "item": "text", "method": "text", "match": "text?"}

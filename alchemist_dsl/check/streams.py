@@ -65,7 +65,7 @@ def _port(found: Found, span: Span, world: World, scope: Scope) -> ir.RefV | Non
         port = rest.pop(0).name
     if not rest:
         return ir.RefV(span, key, port)  # type: ignore[arg-type]
-    origin = _origin(rest, scope)
+    origin = _origin(rest, scope) or _origin(rest, found.decl.scope)
     stream = world.streams.get((key, port), UNKNOWN)
     if stream.lost or (origin is not None and origin in stream.origins):
         return ir.RefV(span, key, port, origin or dotted(rest))  # type: ignore[arg-type]

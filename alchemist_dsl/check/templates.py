@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,7 +15,7 @@ from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
 if TYPE_CHECKING:
-    from jinja2 import Environment, nodes
+    from jinja2 import Environment, TemplateSyntaxError, nodes
 
 #: Globals of jinja that a template may use; none of them reads anything from outside.
 GLOBALS = frozenset({"range", "dict", "namespace", "cycler", "joiner"})
@@ -62,24 +63,47 @@ class _Template:
         try:
             tree = _parse(env, self.text.value, seen)
         except TemplateSyntaxError as error:
-            at = getattr(error.lineno, "offset", None)
-            message = (error.message or "does not parse").rstrip(".")
-            if (
-                message.lower().startswith("unexpected end of template")
-                and seen.open_at is not None
-            ):
-                at, message = seen.open_at, "this is opened and never closed"
-            self._fail(
-                "A401",
-                f"the template does not parse: {_lower(message)}",
-                seen.end if at is None else at,
-            )
+            self._syntax(error, seen)
             return None
         self._forbidden(tree)
         self._filters(env, tree)
         if not self.ok:
             return None
         return self._variables(tree)
+
+    def _syntax(self, error: TemplateSyntaxError, seen: _Seen) -> None:
+        """A syntax error in plain words; what is never closed is shown where it opens."""
+        message = (error.message or "does not parse").rstrip(".")
+        at = getattr(error.lineno, "offset", None)
+        tag = re.match(r"Encountered unknown tag '(\w+)'", message)
+        inner = re.search(r"needs to be closed is '(\w+)'", message)
+        text, open_at = self.text.value, seen.open_at
+        if tag is not None:
+            word = tag[1]
+            closes = (
+                f"`{word}` closes nothing here"
+                if word.startswith("end")
+                else f"there is no tag `{word}`"
+            )
+            inside = f"; the innermost open block is `{inner[1]}`" if inner else ""
+            self._fail("A401", closes + inside, self._word(word, at or 0), len(word))
+            return
+        never = message.lower().startswith("unexpected end of template")
+        if seen.tag is not None and message.startswith("expected token 'end of"):
+            never = at is None or "\n" in text[seen.tag : at]
+        if never and open_at is not None:
+            self._fail("A401", "this is opened and never closed", open_at, 2)
+            return
+        for jinja, plain in (
+            ("'end of print statement'", "`}}`"),
+            ("'end of statement block'", "`%}`"),
+        ):
+            message = message.replace(jinja, plain)
+        self._fail(
+            "A401",
+            f"the template does not parse: {_lower(message)}",
+            seen.end if at is None else at,
+        )
 
     def _fail(self, code: str, headline: str, at: int, length: int = 1, **kw: Any) -> None:
         self.ok = False

@@ -12,7 +12,8 @@ from alchemist_dsl.check.names import Found, Missing, dotted, find, report_missi
 from alchemist_dsl.check.params import value_text
 from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.scope import Body, Decl, Placed
-from alchemist_dsl.check.values import Place, Values
+from alchemist_dsl.check.shapes import Place
+from alchemist_dsl.check.values import Values
 from alchemist_dsl.check.world import World
 from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.kinds import KINDS

@@ -49,6 +49,8 @@ class World:
     bodies: dict[str, Body] = field(default_factory=dict)  # with what they extend, by key
     order: tuple[str, ...] = ()
     cyclic: frozenset[str] = frozenset()
+    read: frozenset[str] = frozenset()  # blocks that another one reads
+    bases: set[str] = field(default_factory=set)  # blocks that another one extends
     blocks: dict[str, ir.Block] = field(default_factory=dict)
     streams: dict[tuple[str, str], Stream] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
