@@ -33,7 +33,7 @@ def facts(figures: Mapping[str, Any]) -> str:
     rows, before = figures.get("rows"), figures.get("rows_in")
     if rows is not None:
         words.append(
-            f"{rows:,} of {before:,} rows" if before not in (None, rows) else f"{rows:,} rows"
+            f"{rows:,} of {before:,} rows" if before and rows < before else f"{rows:,} rows"
         )
     dropped = {k: v for k, v in figures.get("dropped", {}).items() if v}
     if dropped:
@@ -118,10 +118,11 @@ class Live:
     def _draw(self) -> Any:
         from rich.table import Table
 
-        table = Table.grid(padding=(0, 2))
-        table.add_column(no_wrap=True)
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="ellipsis", no_wrap=True)
+        widest = max((len(name) for name in self.lines), default=0)
+        table = Table.grid(padding=(0, 2), expand=True)
+        table.add_column(no_wrap=True, width=min(widest + 2, self.console.width // 3))
+        table.add_column(style="dim", no_wrap=True, width=13)
+        table.add_column(overflow="ellipsis", no_wrap=True, ratio=1)
         for name, (mark, kind, text) in list(self.lines.items())[-(self.console.height - 2) :]:
             table.add_row(f"{mark} {name}", kind, text)
         return table
