@@ -78,12 +78,13 @@ def compile_program(
 ) -> Compilation:
     """The portable plan of a checked program. `verify` holds every step against the specification of legal plans."""
     found: list[Diagnostic] = []
+    whole = program
     for step in PASSES:
         program, more = step(program, options)
         found += more
         if verify:
             verify_program(program, step.__name__)
-    scope = Scope(program, facts, find, options)
+    scope = Scope(program, facts, find, options, whole)
     found += _places(scope)
     if has_errors(found):
         return Compilation(None, program, tuple(found))

@@ -71,11 +71,19 @@ def compile_(
     if made.plan is None:
         sys.exit(exit_code(made))
     if not locked and limit is None and str(recipe) != "-":
-        from alchemist_dsl.project import add_facts
-
-        add_facts(made)
+        _remember(made)
     _write(made, made.plan, output, format_)
     sys.exit(exit_code(made))
+
+
+def _remember(made: Compiled) -> None:
+    """Add what the lock did not know. A project that may not be written is compiled all the same."""
+    from alchemist_dsl.project import add_facts
+
+    try:
+        add_facts(made)
+    except OSError as error:
+        click.echo(f"note: recipe.lock cannot be written ({error.strerror})", err=True)
 
 
 def _write(made: Compiled, plan: Plan, output: Path | None, format_: str) -> None:

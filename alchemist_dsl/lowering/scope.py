@@ -38,6 +38,9 @@ class Scope:
     facts: Facts
     find: Find
     options: Options
+    whole: Program | None = (
+        None  # before pruning: what reads a stream in the whole recipe decides its tokenizer
+    )
     texts: dict[str, str] = field(default_factory=dict)
     known: dict[str, SourceFacts] = field(default_factory=dict)
 

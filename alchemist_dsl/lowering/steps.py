@@ -204,7 +204,7 @@ def tokenizer(block: Block | None, scope: Scope) -> dict[str, Any] | None:
 def _declared(owner: Block, scope: Scope) -> dict[str, Any]:
     value = owner.get("tokenizer")
     if isinstance(value, RefV):
-        return _of_train(scope.program.blocks[value.target], scope)
+        return _of_train((scope.whole or scope.program).blocks[value.target], scope)
     name = text(owner, "tokenizer") or ""
     return _pinned(name, text(owner, "revision") or scope.facts.tokenizer(name))
 
@@ -214,17 +214,22 @@ def _pinned(name: str, revision: str | None) -> dict[str, Any]:
 
 
 def _of_reader(block: Block, scope: Scope) -> dict[str, Any] | None:
-    readers = [
-        b for b in scope.program.blocks.values()
-        if b.kind == "train" and any(r.target == block.name for r in b.inputs)
-    ]  # fmt: skip
-    return _of_train(min(readers, key=lambda b: b.name), scope) if readers else None
+    """By the trainings that read a mixture, directly or through other steps; the checker has refused two different ones."""
+    blocks = (scope.whole or scope.program).blocks
+    after = {block.name}
+    while (
+        more := {b.name for b in blocks.values() if any(r.target in after for r in b.inputs)}
+        - after
+    ):
+        after |= more
+    readers = sorted(name for name in after if blocks[name].kind == "train")
+    return _of_train(blocks[readers[0]], scope) if readers else None
 
 
 def _of_train(train: Block, scope: Scope) -> dict[str, Any]:
     base = train.get("base")
     if isinstance(base, RefV):
-        return _of_train(scope.program.blocks[base.target], scope)
+        return _of_train((scope.whole or scope.program).blocks[base.target], scope)
     if method(train, "init").name == "scratch":
         return {"bytes": True}
     name = text(train, "base") or ""

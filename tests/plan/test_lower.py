@@ -186,3 +186,35 @@ def test_an_unknown_type_of_file_is_an_error(work, slice_):
     (work.root / "data/a.xyz").write_text("x")
     made = work.compile(slice_.replace("data/a.jsonl", "data/a.xyz"))
     assert [d.code for d in made.diagnostics if d.code == "A303"] == ["A303"]
+
+
+def test_the_tokenizer_of_a_mixture_is_that_of_the_model_that_reads_it(work, full):
+    text = full.replace("  unit = rows\n", "  unit = tokens\n").replace(
+        "    review = 3 rows\n", "    review = all\n"
+    )
+    assert work.node("sft", text).spec.tokenizer == {"bytes": True}
+    named = text.replace(
+        '  title = "A small recipe"\n',
+        '  tokenizer = "owner/model"\n  revision = "' + "c" * 40 + '"\n',
+    )
+    assert work.node("sft", named).spec.tokenizer == {"name": "owner/model", "revision": "c" * 40}
+    assert work.node("sft", named).key != work.node("sft", text).key
+
+
+def test_upto_moves_no_key(work, full):
+    text = full.replace("  unit = rows\n", "  unit = tokens\n").replace(
+        "    review = 3 rows\n", "    review = all\n"
+    )
+    assert work.node("sft", text, upto=("sft",)).key == work.node("sft").key
+
+
+def test_compiling_any_text_never_raises(work, full):
+    import random
+    import re
+
+    tokens = [m.span() for m in re.finditer(r"\w+|[^\w\s]", full)]
+    draw = random.Random(1)
+    for _ in range(60):
+        (a, b), (x, y) = draw.choice(tokens), draw.choice(tokens)
+        made = work.compile(full[:a] + full[x:y] + full[b:])
+        assert made.plan is not None or made.diagnostics
