@@ -53,6 +53,10 @@ class Facts(Protocol):
         """The locked revision of a tokenizer."""
         ...
 
+    def local(self, path: str) -> str | None:
+        """Digest of a file or folder of the project (a base model, a chat template); None where there is none."""
+        ...
+
     def measured(self, key: str) -> Mapping[str, Any] | None:
         """Figures of the last complete run of a step, by its key."""
         ...
@@ -68,6 +72,9 @@ class NoFacts:
         return None
 
     def tokenizer(self, name: str) -> str | None:
+        return None
+
+    def local(self, path: str) -> str | None:
         return None
 
     def measured(self, key: str) -> Mapping[str, Any] | None:

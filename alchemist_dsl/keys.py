@@ -200,8 +200,10 @@ def _named(block: Block, scope: Scope) -> Ingredients:
         case "mixture":
             out: Ingredients = {f"take.{e.name}": _entry(e) for e in entries(block)}
             return out | ({"tokenizer": tokenizer(block, scope)} if counts_tokens(block) else {})
-        case "export" | "train":
+        case "export":
             return _schema(block, scope)
+        case "train":
+            return _schema(block, scope) | _local(block, scope)
         case _:
             return {}
 
@@ -232,6 +234,17 @@ def _place(block: Block, scope: Scope) -> Ingredients:
     if scope.options.limit is not None and block.kind == "source":
         out |= {"run_limit": scope.options.limit, "seed": seed(scope)}
     return out
+
+
+def _local(block: Block, scope: Scope) -> Ingredients:
+    """Digests of what a training takes from the project's own files: other weights under the same name are another base."""
+    named = {name: block.get(name) for name in ("base", "chat_template")}
+    found = {
+        name: scope.facts.local(value.value)
+        for name, value in named.items()
+        if isinstance(value, TextV)
+    }
+    return {f"file.{name}": made for name, made in found.items() if made is not None}
 
 
 def _schema(block: Block, scope: Scope) -> Ingredients:

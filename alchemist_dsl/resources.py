@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from alchemist_runtime.errors import RunError
+from alchemist_runtime.plan import digest
 
 from alchemist_dsl import lock as locks
 from alchemist_dsl.diagnostics.model import Diagnostic
@@ -138,6 +139,18 @@ class Resources:
     def tokenizer(self, name: str) -> str | None:
         fact = self.lock.fact(locks.TOKENIZERS, name)
         return None if fact is None else fact.get("revision")
+
+    def local(self, path: str) -> str | None:
+        """Digest of a file, or of a folder's files by their names; None where there is none of this name."""
+        at = self.root / path
+        try:
+            if at.is_file():
+                return str(self.cache.get(at)["digest"])
+            files = sorted(f for f in at.rglob("*") if f.is_file()) if at.is_dir() else []
+            digests = [[f.relative_to(at).as_posix(), self.cache.get(f)["digest"]] for f in files]
+        except OSError:
+            return None
+        return digest(digests) if digests else None
 
     def measured(self, key: str) -> Mapping[str, Any] | None:
         return self.lock.fact(locks.MEASURED, key)

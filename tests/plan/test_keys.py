@@ -332,3 +332,12 @@ def test_a_rule_without_a_name_is_called_by_one_spelling(work, full):
         'contains(response, "x", "y") and (not (1 < 2))',
         "parses",
     ]
+
+
+def test_other_weights_in_the_folder_of_a_local_base_move_the_key(work, full):
+    text = full.replace("  init = scratch(layers = 1, hidden = 32)\n", '  base = "models/own"\n')
+    (work.root / "models/own").mkdir(parents=True)
+    (work.root / "models/own/model.safetensors").write_bytes(b"one")
+    before = work.keys(text)
+    (work.root / "models/own/model.safetensors").write_bytes(b"two")
+    assert moved(before, work.keys()) == {"tiny", "bench"}
