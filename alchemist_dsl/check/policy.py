@@ -251,7 +251,8 @@ def _report_twice(one: ir.EntryV, two: ir.EntryV, world: World) -> None:
         help=f"drop `{part.name}` from the mixture, or take it out of what `{whole.name}` reads"
         if source
         else f"drop one of them, or take what only one has: `{shown(part.stream)}.dropped`"
-        if part.stream.port == "rows" and _key(whole.stream) in _refused_of(part.stream, world)
+        if _key(part.stream)[1:] == ("rows", None)
+        and _key(whole.stream) in _refused_of(part.stream, world)
         else "drop one of them from the mixture",
     )
 
