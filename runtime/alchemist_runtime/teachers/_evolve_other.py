@@ -235,6 +235,9 @@ def usage_check(code: str, lang: str) -> Made:
     return wordings, f"{first}\n\n{check}\n{rest if rest.startswith(chr(10)) else chr(10) + rest}"
 
 
+_TRUTH: Final = r"!\s*NAME\b|\b(?:if|while)\s*\(\s*NAME\s*\)|\bNAME\s*(?:&&|\|\||\?)|(?:&&|\|\|)\s*NAME\s*[)&|;?]"
+
+
 def null_check(code: str, lang: str) -> Made:
     """An error where a parameter is null, in JavaScript, TypeScript and Java."""
     if lang not in ("javascript", "typescript", "java") or re.search(
@@ -259,7 +262,7 @@ def null_check(code: str, lang: str) -> Made:
         or len(re.findall(rf"\b{re.escape(name)}\b", _text(body)))
     ):
         return None
-    if re.search(rf"[!&|(]\s*{re.escape(parameter)}\s*[)&|?]", _text(body)) and lang != "java":
+    if lang != "java" and re.search(_TRUTH.replace("NAME", re.escape(parameter)), _text(body)):
         return None  # its truth is asked for: null may mean something
     first, row = body.named_children[0], code.split("\n")
     line, column = first.start_point

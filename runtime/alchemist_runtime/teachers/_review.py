@@ -107,10 +107,11 @@ _ASKED: Final = tuple(
         "json": r"\bJSON\b",
     }.items()
 )
+#: Languages that stand in for each other, or carry each other.
 _NEAR: Final = (
     {"javascript", "typescript", "html", "css", "json"},
     {"c", "cpp"},
-    {"sql", "python", "php", "java", "csharp"},
+    *({"sql", host} for host in ("python", "php", "java", "csharp", "javascript")),
 )
 
 
