@@ -21,11 +21,11 @@ import pyarrow.compute as pc
 from alchemist_runtime import faults, rows
 from alchemist_runtime.chat import CHUNK, Document, Encoder, Loss, Template, bounds, documents
 from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.held_out import Batches, held_out, roots_of
 from alchemist_runtime.packing import pieces
 from alchemist_runtime.plan import digest
 from alchemist_runtime.store import write_atomic, write_parquet
 
-Batches = Callable[[], Iterator[pa.RecordBatch]]
 OnLong = Literal["error", "drop", "truncate"]
 OnProgress = Callable[[dict[str, Any]], None]
 
@@ -56,52 +56,6 @@ class Settings:
     eval_share: Fraction = Fraction(0)
     eval_rows: int | None = None
     seed: int = 0
-
-
-# --- the rows that are held out -------------------------------------------------------------------------------------------------
-
-
-def _draws(roots: Iterable[bytes], seed: int) -> list[int]:
-    """A 64-bit draw for each source row: the same for all rows that came from it."""
-    key = seed.to_bytes(8, "big")
-    return [
-        int.from_bytes(hashlib.blake2b(r, digest_size=8, key=key, person=b"alc eval").digest())
-        for r in roots
-    ]
-
-
-def _roots(batch: pa.RecordBatch) -> list[bytes]:
-    """Source rows; a row without one is its own."""
-    ids: list[bytes] = batch.column(rows.ID).to_pylist()
-    if rows.ROOT not in batch.schema.names:
-        return ids
-    own = batch.column(rows.ROOT).to_pylist()
-    return [r if r is not None else i for r, i in zip(own, ids, strict=True)]
-
-
-def _held_out(batches: Batches, settings: Settings) -> Callable[[list[bytes]], list[bool]]:
-    """Which rows are held out, as a function of their roots."""
-    if settings.eval_rows:
-        chosen = _by_count(batches, settings)
-        return lambda roots: [r in chosen for r in roots]
-    below = int(settings.eval_share * 2**64)
-    if not below:
-        return lambda roots: [False] * len(roots)
-    return lambda roots: [d < below for d in _draws(roots, settings.seed)]
-
-
-def _by_count(batches: Batches, settings: Settings) -> frozenset[bytes]:
-    """Source rows in the order of their draws, each taken with all its rows if they still fit."""
-    sizes = Counter(r for b in batches() for r in _roots(b))
-    ordered = sorted(zip(_draws(sizes, settings.seed), sizes, strict=True))
-    left, chosen = settings.eval_rows or 0, set()
-    for _, root in ordered:
-        if sizes[root] <= left:
-            chosen.add(root)
-            left -= sizes[root]
-        if not left:
-            break
-    return frozenset(chosen)
 
 
 # --- one window -----------------------------------------------------------------------------------------------------------------
@@ -275,7 +229,7 @@ def prepare(
         finished: dict[str, Any] = json.loads(done.read_text())
         return finished
     template, encoder = Template(tokenizer), Encoder(tokenizer)
-    held_out = _held_out(batches, settings)
+    is_held = held_out(batches, settings.eval_share, settings.eval_rows, settings.seed)
     special = _special_pattern(tokenizer)
     odd: Counter[str] = Counter()
     window, seen, at = Window.empty(), hashlib.blake2b(digest_size=16), 0
@@ -295,7 +249,7 @@ def prepare(
                 )  # fmt: skip
             continue
         origins = _texts(batch, rows.ORIGIN)
-        held = held_out(_roots(batch))
+        held = is_held(roots_of(batch))
         for doc, id_, origin, out in zip(
             documents(batch, template, encoder, settings.loss), ids, origins, held, strict=True
         ):

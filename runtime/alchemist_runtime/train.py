@@ -14,14 +14,13 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from alchemist_runtime import faults
 from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.plan import TrainSpec
+from alchemist_runtime.job import Job, rank
 
 if TYPE_CHECKING:
     from alchemist_runtime.train_log import TrainLog
@@ -54,51 +53,7 @@ PEAK_FLOPS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a training process is told. Paths are relative to the folder of the job file."""
-
-    spec: TrainSpec
-    folder: Path
-    seed: int
-    processes: int
-    cpu: bool
-    tokenizer: str
-    model: str | None
-    revision: str | None
-    per_step: int  # sequences of one optimiser step, over all processes
-    micro_batch: int
-    accumulate: int
-    steps: int
-    warmup_steps: int
-    save_steps: int
-    rows: int
-    notes: list[str] = field(default_factory=list)
-
-    @staticmethod
-    def read(path: Path) -> Job:
-        data = json.loads(path.read_text())
-        spec = TrainSpec.model_validate(data.pop("spec"))
-        return Job(spec=spec, folder=path.resolve().parent, **data)
-
-    def write(self, path: Path) -> None:
-        from alchemist_runtime.store import write_atomic
-
-        data = {
-            k: getattr(self, k) for k in self.__dataclass_fields__ if k not in ("spec", "folder")
-        }
-        data["spec"] = self.spec.model_dump(mode="json")
-        write_atomic(path, json.dumps(data, indent=1, sort_keys=True).encode())
-
-    def at(self, name: str) -> Path:
-        return self.folder / name
-
-
 # --- the process ---------------------------------------------------------------------------------------------------------------
-
-
-def _rank() -> int:
-    return int(os.environ.get("RANK", "0"))
 
 
 def _settle(job: Job) -> None:
@@ -170,7 +125,7 @@ def main(argv: list[str] | None = None) -> int:
         _watch(int(parent))
     _settle(job)
     try:
-        with _alone(job.at("train.lock")) if _rank() == 0 else contextlib.nullcontext():
+        with _alone(job.at("train.lock")) if rank() == 0 else contextlib.nullcontext():
             run(job)
     except RunError as error:
         _report(job, error.problem, error.exit_code)
@@ -185,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _report(job: Job, problem: Problem, exit_code: int) -> None:
     data = {"problem": asdict(problem), "exit_code": exit_code}
-    temporary = job.at(f"error-{_rank():05d}.part")
+    temporary = job.at(f"error-{rank():05d}.part")
     temporary.write_text(json.dumps(data))
     temporary.replace(temporary.with_suffix(".json"))
     print(f"{problem.code} {problem.headline}", file=sys.stderr)
@@ -297,7 +252,7 @@ def _model(job: Job, flash: bool) -> Any:
         try:
             model = AutoModelForCausalLM.from_pretrained(
                 job.model,
-                revision=None if Path(job.model).is_dir() else job.revision,
+                revision=job.base_revision,
                 config=_config(AutoConfig, job),
                 dtype=half if frozen else torch.float32,
                 attn_implementation="flash_attention_2" if flash else "sdpa",
@@ -310,9 +265,7 @@ def _model(job: Job, flash: bool) -> Any:
 
 def _config(auto: Any, job: Job) -> Any:
     """The model's configuration with the dropout asked for, where it has such a thing."""
-    config = auto.from_pretrained(
-        job.model, revision=None if Path(str(job.model)).is_dir() else job.revision
-    )
+    config = auto.from_pretrained(job.model, revision=job.base_revision)
     if job.spec.dropout is not None:
         names = (
             "attention_dropout",
@@ -351,6 +304,8 @@ def run(job: Job) -> None:
     from transformers.utils import logging
     from transformers.utils.import_utils import is_flash_attn_2_available
 
+    from alchemist_runtime.train_end import finish
+
     quiet: Any = logging.set_verbosity_error
     quiet()
     arguments = _arguments(job)
@@ -370,7 +325,7 @@ def run(job: Job) -> None:
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if trainer.state.global_step < job.steps:
         return  # stopped on request; the checkpoint is written
-    _finish(job, trainer, log)
+    finish(job, trainer, log)
 
 
 def _trainer(
@@ -422,107 +377,6 @@ def _trainer(
         trainer.remove_callback(kind)
     trainer.add_callback(log.callback(transformers.TrainerCallback))
     return trainer, log
-
-
-# --- the end ----------------------------------------------------------------------------------------------------------------------
-
-
-def _finish(job: Job, trainer: Any, log: TrainLog) -> None:
-    """Held-out loss, the model's folder, the figures, in this order; the figures say that all is there."""
-    import shutil
-
-    loss = _eval_loss(job, trainer)
-    _save(job, trainer)
-    trainer.accelerator.wait_for_everyone()
-    if _rank() != 0:
-        return
-    faults.point("train", "saved")
-    log.finish(eval_loss=loss)
-    for name in ("checkpoints", "work", "base"):
-        shutil.rmtree(job.at(name), ignore_errors=True)
-
-
-def _eval_loss(job: Job, trainer: Any) -> float | None:
-    """Mean loss over all held-out tokens. Every process does the same number of batches, as sharded models need."""
-    import torch
-
-    from alchemist_runtime.train_data import NOTHING, Ordered, mapped
-
-    if not any(job.at("prepared").glob("eval-*.parquet")):
-        return None
-    args, world = trainer.args, job.processes
-    with args.main_process_first(desc="held-out packs"):
-        packs = mapped(
-            job.at("prepared"), "eval", job.at("work"), first=args.local_process_index == 0
-        )
-    import numpy as np
-
-    each = job.micro_batch
-    places = np.full(-(-len(packs) // (each * world)) * each * world, NOTHING, dtype=np.int64)
-    places[: len(packs)] = np.arange(len(packs))
-    data = Ordered(packs, places, trainer.data_collator.pad)
-    model = trainer.model_wrapped
-    model.eval()
-    total = torch.zeros(
-        2, dtype=torch.float64, device=args.device if args.device.type != "mps" else "cpu"
-    )
-    for at in range(args.process_index * each, len(data), each * world):
-        batch = trainer._prepare_inputs(
-            trainer.data_collator([data[i] for i in range(at, at + each)])
-        )
-        learnt = (batch["labels"][:, 1:] >= 0).sum()
-        with torch.no_grad(), trainer.accelerator.autocast():
-            loss = model(**batch).loss
-        if learnt:
-            total += torch.stack([loss.double() * learnt, learnt.double()])
-    total = trainer.accelerator.reduce(total, "sum")
-    return float(total[0] / total[1]) if total[1] else None
-
-
-def _save(job: Job, trainer: Any) -> None:
-    """The final model as a folder that `from_pretrained` loads, tokenizer and template with it; LoRA merged, adapter beside."""
-    import shutil
-
-    lora = job.spec.method.name == "lora"
-    final, temporary = job.at("model"), job.at("model.part")
-    if _rank() == 0:
-        for old in (final, temporary):
-            shutil.rmtree(old, ignore_errors=True)
-    trainer.accelerator.wait_for_everyone()
-    if trainer.is_fsdp_enabled:
-        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
-    trainer.save_model(str(job.at("adapter") if lora else temporary))
-    trainer.accelerator.wait_for_everyone()
-    if _rank() != 0:
-        return
-    if lora:
-        _merge(job, temporary)
-    (temporary / "training_args.bin").unlink(missing_ok=True)  # a pickle, of no use here
-    (job.at("adapter") / "training_args.bin").unlink(missing_ok=True)
-    for file in job.at(job.tokenizer).iterdir():
-        if file.name != "config.json":
-            shutil.copy2(file, temporary / file.name)
-    temporary.rename(final)
-
-
-def _merge(job: Job, folder: Path) -> None:
-    """Write base and adapter as one model."""
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
-    from alchemist_runtime.base_model import new_weights
-
-    if job.model is None:
-        base = new_weights(job.at(job.tokenizer), job.seed)
-    else:
-        base = AutoModelForCausalLM.from_pretrained(
-            job.model,
-            revision=None if Path(job.model).is_dir() else job.revision,
-            dtype=torch.float32 if job.cpu else "auto",
-        )
-    merged = PeftModel.from_pretrained(base, str(job.at("adapter"))).merge_and_unload()
-    merged.save_pretrained(folder)
 
 
 if __name__ == "__main__":

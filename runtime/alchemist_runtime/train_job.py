@@ -12,14 +12,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from alchemist_runtime.devices import Devices, devices
 from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.launch import Devices, OnProgress, devices, launch
+from alchemist_runtime.job import Job
+from alchemist_runtime.launch import OnProgress, launch
 from alchemist_runtime.plan import TrainSpec, digest
 from alchemist_runtime.store import write_atomic
 
 if TYPE_CHECKING:
     from alchemist_runtime.base_model import Start
-    from alchemist_runtime.prepare import Batches
+    from alchemist_runtime.held_out import Batches
 
 #: Tokens of one forward pass where `micro_batch` is not given.
 _FORWARD_TOKENS: Final = {True: 8_192, False: 16_384}  # on the CPU, on a GPU
@@ -166,7 +168,8 @@ def run_train(
     checkpoint that Ctrl-C asks for.
     """
     _extras(spec)
-    out_dir = out_dir.resolve()
+    out_dir, project = out_dir.resolve(), project_root.resolve()
+    base_dir = base_dir.resolve() if base_dir else None
     _fresh(spec, out_dir, seed, base_dir)
     if (out_dir / "metrics.json").exists():
         finished: dict[str, Any] = json.loads((out_dir / "metrics.json").read_text())
@@ -174,7 +177,7 @@ def run_train(
     on = devices(spec, processes)
     cut = shape(spec, on.processes, on.cpu)
     start, summary = _prepared(
-        spec, batches, out_dir, base_dir, project_root, texts or {}, seed, on_progress
+        spec, batches, out_dir, base_dir, project, texts or {}, seed, on_progress
     )
     job = _job(spec, on, cut, start, summary, seed, out_dir)
     on_progress({"stage": f"starting {on.processes} processes", "step": 0, "steps": job.steps})
@@ -182,7 +185,7 @@ def run_train(
         spec,
         out_dir / "job.json",
         on=on,
-        project=project_root.resolve(),
+        project=project,
         log=out_dir / "train.log",
         figures=out_dir / "train.jsonl",
         on_progress=on_progress,
@@ -251,10 +254,8 @@ def _job(
     summary: Mapping[str, Any],
     seed: int,
     out_dir: Path,
-) -> Any:
+) -> Job:
     """Write the job file of a training."""
-    from alchemist_runtime.train import Job
-
     packs, rows = summary["packs"], summary["rows"]
     epochs = Fraction(spec.epochs or 1)
     steps = spec.steps or max(1, math.ceil(epochs * packs / cut.per_step))

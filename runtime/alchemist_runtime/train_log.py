@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alchemist_runtime import faults
+from alchemist_runtime.job import Job, rank
 from alchemist_runtime.store import write_atomic
 
 if TYPE_CHECKING:
-    from alchemist_runtime.train import Job
     from alchemist_runtime.train_data import Packs
 
 
@@ -49,7 +48,7 @@ class TrainLog:
         self.path: Path = job.at("train.jsonl")
         self.lines: list[dict[str, Any]] = []
         self.begun = self.before = 0.0
-        self.main = int(os.environ.get("RANK", "0")) == 0
+        self.main = rank() == 0
 
     def open(self, step: int) -> None:
         """Keep the lines up to a step that a checkpoint holds, so that each step stands there once."""

@@ -171,7 +171,7 @@ def main() -> None:
     for name, default in (("layers", 12), ("hidden", 1024), ("max-length", 2048), ("steps", 40), ("batch", 16), ("micro", 4), ("rows", 8000)):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
-    from alchemist_runtime.launch import visible_gpus
+    from alchemist_runtime.devices import visible_gpus
 
     if not visible_gpus() and not args.anyway:
         print("no CUDA device here: nothing to measure")

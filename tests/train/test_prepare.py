@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from alchemist_runtime import prepare as module
 from alchemist_runtime.errors import RunError
+from alchemist_runtime.held_out import held_out
 from alchemist_runtime.prepare import SCHEMA, Settings, prepare
 from train_rows import row_id, source, sums, table
 
@@ -141,7 +142,9 @@ def test_held_out_rows_are_cut_by_root(
     # the same rows whatever their order
     other = source(rows[::-1])
     reversed_ids = [row_id(f"row {i}") for i in range(299, -1, -1)]
-    chosen = module._held_out(other, settings)([row_id(f"root {root[i]}") for i in reversed_ids])
+    chosen = held_out(other, settings.eval_share, settings.eval_rows, 0)(
+        [row_id(f"root {root[i]}") for i in reversed_ids]
+    )
     assert {i for i, c in zip(reversed_ids, chosen, strict=True) if c} == held
 
 

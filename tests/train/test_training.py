@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime import launch
+from alchemist_runtime import devices
 from alchemist_runtime.errors import RunError
 from alchemist_runtime.plan import Method, TrainSpec
 from alchemist_runtime.train_job import run_train
@@ -25,7 +25,7 @@ pytest.importorskip("accelerate")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(launch.visible_gpus() > 0, reason="these trainings are made for the CPU"),
+    pytest.mark.skipif(devices.visible_gpus() > 0, reason="these trainings are made for the CPU"),
 ]
 
 ROWS = sums(160)
@@ -248,7 +248,7 @@ def test_the_world_that_was_asked_for_or_none(tmp_path: Path, undisturbed: Any) 
         "no",
     ]
     line += ["--module", "alchemist_runtime.train", "--job", str(tmp_path / "job.json")]
-    env = launch.environment(spec(), launch.Devices(True, 2))
+    env = devices.environment(spec(), devices.Devices(True, 2))
     del env["ACCELERATE_USE_CPU"], env["ALCHEMIST_PARENT"]
     run = subprocess.run(line, env=env, capture_output=True, text=True, timeout=120)
     assert run.returncode != 0
