@@ -6,7 +6,7 @@ A terminal arrives as the number of its token, a nonterminal as what its method 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final, Literal, TypeVar, cast
 
@@ -18,6 +18,8 @@ from alchemist_dsl.syntax.texts import dedent, unescape
 from alchemist_dsl.syntax.tokens import Tokens
 
 T = TypeVar("T")
+Node = ast.Expr | ast.TypeExpr | ast.Block
+_DEEPEST: Final = 100
 _LEFT: Final = re.compile(r"(?:set[ \t]+)?([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)")
 
 
@@ -31,6 +33,32 @@ class Builder:
         self.ends = tokens.ends
         self.docs = tokens.docs
         self.report = report
+        self.depths: dict[
+            int, tuple[object, int]
+        ] = {}  # by id; holding the node keeps its id taken
+        self.too_deep = False
+
+    def fits(self, node: Node, parts: Iterable[object]) -> bool:
+        """Notes how deep a node is; reports once, and says no, beyond what recursive readers of the tree can take."""
+        depths = self.depths
+        deepest = 0
+        for part in parts:
+            known = depths.get(id(part))
+            if known and known[1] > deepest:
+                deepest = known[1]
+        if deepest < _DEEPEST:
+            depths[id(node)] = (node, deepest + 1)
+            return True
+        if not self.too_deep:
+            self.too_deep = True
+            start = node.span.start
+            self.say("A002", f"this is nested more than {_DEEPEST} levels deep", start, start + 1, label="from here on",
+                     help="split it: several rules, a list with `in`, or a column set by a `map`")  # fmt: skip
+        return False
+
+    def deep(self, node: ast.Expr, *parts: object) -> ast.Expr:
+        """The node, or a bad value where it is nested too deeply."""
+        return node if self.fits(node, parts) else ast.BadExpr(node.span)
 
     # --- places -----------------------------------------------------------------------------------------------------------
 
@@ -103,28 +131,31 @@ class Builder:
 
     param_default = param
 
-    def bad_item(self, item: ast.BadItem) -> ast.BadItem:
-        return item
+    def bad_item(self, item: ast.BadItem | int) -> ast.BadItem:
+        return ast.BadItem(self.span(item, item)) if isinstance(item, int) else item
 
     # --- blocks and statements --------------------------------------------------------------------------------------------
 
-    def block(self, kind: int, _open: int, body: list[ast.Statement], close: int) -> ast.Block:
+    def block(
+        self, kind: int, _open: int, body: list[ast.Statement], close: int
+    ) -> ast.Block | ast.BadStatement:
         return self._block(kind, kind, None, body, close)
 
     def named_block(
         self, kind: int, name: int, _open: int, body: list[ast.Statement], close: int
-    ) -> ast.Block:
+    ) -> ast.Block | ast.BadStatement:
         return self._block(kind, name, self.ident(name), body, close)
 
     def titled_block(
         self, kind: int, name: int, _open: int, body: list[ast.Statement], close: int
-    ) -> ast.Block:
+    ) -> ast.Block | ast.BadStatement:
         return self._block(kind, name, self.plain_text(name), body, close)
 
     def _block(self, kind: int, last: int, name: ast.Ident | ast.Text | None,
-               body: list[ast.Statement], close: int) -> ast.Block:  # fmt: skip
+               body: list[ast.Statement], close: int) -> ast.Block | ast.BadStatement:  # fmt: skip
         span, header = self.span(kind, close), self.span(kind, last)
-        return ast.Block(span, header, self.ident(kind), name, tuple(body), self.doc(span.start))
+        block = ast.Block(span, header, self.ident(kind), name, tuple(body), self.doc(span.start))
+        return block if self.fits(block, body) else ast.BadStatement(span)
 
     def assign(self, path: tuple[ast.Ident, ...], _eq: int, value: ast.Expr, _per: int = -1,
                per: ast.Expr | None = None) -> ast.Assign:  # fmt: skip
@@ -161,7 +192,9 @@ class Builder:
 
     named_rule = rule
 
-    def bad_statement(self, item: ast.BadItem) -> ast.BadStatement:
+    def bad_statement(self, item: ast.BadItem | int) -> ast.BadStatement:
+        if isinstance(item, int):
+            return ast.BadStatement(self.span(item, item))
         return ast.BadStatement(item.span, self.left_side(item.span))
 
     def left_side(self, span: Span) -> tuple[ast.Ident, ...]:
@@ -184,7 +217,9 @@ class Builder:
 
     def nullable(self, type: ast.TypeExpr, mark: int) -> ast.TypeExpr:
         span = Span(self.path, type.span.start, self.ends[mark])
-        return replace(type, span=span, text=type.text + "?", nullable=True)
+        whole = replace(type, span=span, text=type.text + "?", nullable=True)
+        self.fits(whole, (type,))
+        return whole
 
     def bounded_type(self, name: int, _open: int, bounds: tuple[ast.Expr | None, ast.Expr | None],
                      close: int) -> ast.TypeExpr:  # fmt: skip
@@ -212,7 +247,9 @@ class Builder:
         if self.text(name) != "list":
             self.say("A002", f"there is no type `{self.text(name)}<…>`", self.starts[name], self.ends[name],
                      help=f"a list of these is written `list<{type.text}>`")  # fmt: skip
-        return ast.TypeExpr(self.span(name, more), f"list<{type.text}>", "list", args=(type,))
+        span = self.span(name, more)
+        whole = ast.TypeExpr(span, f"list<{type.text}>", "list", args=(type,))
+        return whole if self.fits(whole, (type,)) else ast.TypeExpr(span, "text", "text")
 
     def bounds(
         self, low: ast.Expr, _dots: int, high: ast.Expr
@@ -315,15 +352,19 @@ class Builder:
 
     def member(self, base: ast.Expr, _dot: int, name: int) -> ast.Expr:
         ident = self.ident(name)
-        return ast.Member(Span(self.path, base.span.start, ident.span.end), base, ident)
+        return self.deep(
+            ast.Member(Span(self.path, base.span.start, ident.span.end), base, ident), base
+        )
 
     def index(self, base: ast.Expr, _open: int, index: ast.Expr, close: int) -> ast.Expr:
-        return ast.Index(Span(self.path, base.span.start, self.ends[close]), base, index)
+        span = Span(self.path, base.span.start, self.ends[close])
+        return self.deep(ast.Index(span, base, index), base, index)
 
     def call(
         self, name: int, _open: int, args: list[ast.Argument], close: int, last: int = -1
     ) -> ast.Expr:
-        return ast.Call(self.span(name, close if last < 0 else last), self.ident(name), tuple(args))
+        span = self.span(name, close if last < 0 else last)
+        return self.deep(ast.Call(span, self.ident(name), tuple(args)), *(a.value for a in args))
 
     def call_empty(self, name: int, _open: int, close: int) -> ast.Expr:
         return ast.Call(self.span(name, close), self.ident(name), ())
@@ -336,13 +377,13 @@ class Builder:
         return ast.Argument(Span(self.path, ident.span.start, value.span.end), ident, value)
 
     def parens(self, open: int, value: ast.Expr, close: int) -> ast.Expr:
-        return replace(value, span=self.span(open, close))
+        return self.deep(replace(value, span=self.span(open, close)), value)
 
     def list_(self, open: int, items: list[ast.Expr], close: int) -> ast.Expr:
-        return ast.ListExpr(self.span(open, close), tuple(items))
+        return self.deep(ast.ListExpr(self.span(open, close), tuple(items)), *items)
 
     def list_comma(self, open: int, items: list[ast.Expr], _comma: int, close: int) -> ast.Expr:
-        return ast.ListExpr(self.span(open, close), tuple(items), True)
+        return self.deep(ast.ListExpr(self.span(open, close), tuple(items), True), *items)
 
     def list_empty(self, open: int, close: int) -> ast.Expr:
         return ast.ListExpr(self.span(open, close), ())
@@ -351,23 +392,27 @@ class Builder:
         span = self.span(open, close)
         good = tuple(f for f in fields if f is not None)
         # A record that lacks what did not parse is not the one that was written: it silences what reads it.
-        return ast.Record(span, good) if len(good) == len(fields) else ast.BadExpr(span)
+        if len(good) < len(fields):
+            return ast.BadExpr(span)
+        return self.deep(ast.Record(span, good), *(f.value for f in good))
 
     def entry(self, name: int, _eq: int, value: ast.Expr) -> ast.RecordField:
         ident = self.ident(name)
         return ast.RecordField(Span(self.path, ident.span.start, value.span.end), ident, value)
 
-    def bad_entry(self, _item: ast.BadItem) -> None:
+    def bad_entry(self, _item: ast.BadItem | int) -> None:
         return None
 
     def interval(self, low: ast.Expr, _dots: int, high: ast.Expr) -> ast.Expr:
-        return ast.Interval(Span(self.path, low.span.start, high.span.end), low, high)
+        return self.deep(
+            ast.Interval(Span(self.path, low.span.start, high.span.end), low, high), low, high
+        )
 
     # --- operators --------------------------------------------------------------------------------------------------------
 
     def unary(self, op: int, operand: ast.Expr) -> ast.Expr:
         span = Span(self.path, self.starts[op], operand.span.end)
-        return ast.Unary(span, cast(Any, self.text(op)), operand)
+        return self.deep(ast.Unary(span, cast(Any, self.text(op)), operand), operand)
 
     def binary(self, left: ast.Expr, op: int, right: ast.Expr) -> ast.Expr:
         start, end = self.starts[op], self.ends[op]
@@ -382,7 +427,7 @@ class Builder:
         # A word of the recovery (`&&`) has the place of what was written; its kind decides.
         op = {"&&": "and", "&": "and", "||": "or", "|": "or"}.get(op, op)
         span = Span(self.path, left.span.start, right.span.end)
-        return ast.Binary(span, cast(Any, op), left, right, op_span)
+        return self.deep(ast.Binary(span, cast(Any, op), left, right, op_span), left, right)
 
 
 def _text(value: ast.Expr) -> str:

@@ -8,11 +8,12 @@ the end of the statement is known.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from dataclasses import replace
 from typing import Any, Final
 
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.source import SourceFile
-from alchemist_dsl.syntax import ast
+from alchemist_dsl.syntax import ast, conflict, opening
 from alchemist_dsl.syntax.brackets import Pairs, pair, pairs
 from alchemist_dsl.syntax.build import Builder
 from alchemist_dsl.syntax.decode import decode
@@ -20,27 +21,32 @@ from alchemist_dsl.syntax.grammar import Tables, load
 from alchemist_dsl.syntax.recover import Place, accepts, begins_statement, place
 from alchemist_dsl.syntax.tokens import END, Tokens, scan
 
-__all__ = ["EDITIONS", "decode", "parse", "parse_value"]
+__all__ = ["decode", "parse", "parse_value"]
 
-EDITIONS: Final = (2026,)
 _BRACKETS: Final = frozenset({"A003", "A004", "A005"})
 
 
 def parse(source: SourceFile) -> tuple[ast.File, tuple[Diagnostic, ...]]:
     """The syntax tree of a recipe, with bad nodes where something could not be read, and all syntax problems by place."""
     tables = load()
-    tokens = scan(source, tables)
+    shown, conflicts = conflict.resolve(source)
+    tokens = scan(shown, tables)
     run = _Run(tables, tokens)
     items = run.parse("file") or []
-    edition = next((i for i in items if isinstance(i, ast.Edition)), None)
+    edition = opening.check(source, items, run.report)
     file = ast.File(
         source.span(0, len(source.text)),
         edition,
-        tuple(i for i in items if not isinstance(i, ast.Edition)),
+        tuple(_item(i) for i in items if not isinstance(i, ast.Edition)),
         tuple(tokens.comments),
     )
-    run.problems.sort(key=lambda d: (d.span.start, d.code))
-    return file, tuple(run.problems)
+    problems = [*run.problems, *conflicts]
+    problems.sort(key=lambda d: (d.span.start, d.code))
+    return file, tuple(problems)
+
+
+def _item(item: ast.Item | ast.BadStatement) -> ast.Item:
+    return ast.BadItem(item.span) if isinstance(item, ast.BadStatement) else item
 
 
 def parse_value(text: str, path: str) -> tuple[ast.Expr | None, tuple[Diagnostic, ...]]:
@@ -72,6 +78,7 @@ class _Run:
         actions, gotos, soft = tables.actions, tables.gotos, tables.soft
         build = Builder(tokens, self.report)
         rules = [(n, to, getattr(build, name) if name else None) for n, to, name in tables.rules]
+        self.rules: list[tuple[int, str, Any]] = rules
         kinds = tokens.kinds
         final = tables.ends[start]
         states = [tables.starts[start]]
@@ -116,24 +123,69 @@ class _Run:
 
         tokens, tables = self.tokens, self.tables
         self.nest = nest = self.nest or pairs(tokens)
-        braces = (v for v in reversed(values) if isinstance(v, int) and tokens.kinds[v] == "LBRACE")
-        where = place(tokens, nest, next(braces, -1), i)
+        where = place(tokens, nest, self._open_brace(values, i), i)
         clean = not self._known(where)
         if kind != "NEWLINE" and begins_statement(tokens, i) and accepts(tables, states, "NEWLINE"):
             if clean:
                 self.report(phrase.same_line(where))
             return "NEWLINE", i - 1  # as if there were one
+        if (
+            kind == "NEWLINE"
+            and tokens.kinds[i + 1] == "LBRACE"
+            and accepts(tables, states, "LBRACE")
+        ):
+            if clean:
+                self.report(phrase.brace_on_next_line(where))
+            return "LBRACE", i + 1  # as if the newline were not there
         if clean:
             row = tables.actions[states[-1]]
             self.report(phrase.unexpected(where, {k for k in row if accepts(tables, states, k)}))
-        while "BAD_LINE" not in tables.actions[states[-1]]:
+        if (
+            i > where.first
+            and tokens.kinds[i - 1] == "RBRACE"
+            and accepts(tables, states, "NEWLINE")
+        ):
+            self._feed(
+                states, values, "NEWLINE", i - 1
+            )  # what is complete before the mistake stays
+            where = replace(where, first=i)
+        keep = self._inside(values, where.opener)
+        del states[keep + 1 :], values[keep:]
+        while not accepts(tables, states, "BAD_LINE"):
             states.pop()
             if not states:
                 return "", -1
             values.pop()
-        states.append(tables.actions[states[-1]]["BAD_LINE"])
-        values.append(phrase.bad_item(where))
+        self._feed(states, values, "BAD_LINE", phrase.bad_item(where))
         return tokens.kinds[where.stop], where.stop
+
+    def _feed(self, states: list[int], values: list[Any], kind: str, value: object) -> None:
+        """Shift a token that is not in the text; the automaton accepts it."""
+        tables = self.tables
+        while (action := tables.actions[states[-1]][kind]) < 0:
+            length, origin, method = self.rules[-action - 1]
+            parts = values[len(values) - length :]
+            del states[len(states) - length :], values[len(values) - length :]
+            values.append(method(*parts) if method else parts[0])
+            states.append(tables.gotos[states[-1]][origin])
+        states.append(action)
+        values.append(value)
+
+    def _open_brace(self, values: list[Any], i: int) -> int:
+        """The innermost `{` that the automaton has read and that is open at token `i`; -1 at top level."""
+        kinds, partner = self.tokens.kinds, self.nest.partner if self.nest else {}
+        for value in reversed(values):
+            if isinstance(value, int) and kinds[value] == "LBRACE" and partner[value] >= i:
+                return value
+        return -1
+
+    def _inside(self, values: list[Any], opener: int) -> int:
+        """How many of the values to keep: those up to the next `{` behind the one that the statement stands in."""
+        kinds = self.tokens.kinds
+        for count, value in enumerate(values):
+            if isinstance(value, int) and value > opener and kinds[value] == "LBRACE":
+                return count
+        return len(values)
 
     def _known(self, where: Place) -> bool:
         """Whether a problem of the same line, or a bracket of the same statement, was reported already."""

@@ -67,8 +67,6 @@ def begins_statement(tokens: Tokens, i: int) -> bool:
 
 def accepts(tables: Tables, states: list[int], kind: str) -> bool:
     """Whether the automaton would take a token of this kind now (its rows alone promise more than it keeps)."""
-    if kind == "BAD_LINE" or kind == "BAD_VALUE":
-        return False
     stack = list(states[-24:]) if len(states) > 24 else list(states)
     full = len(stack) == len(states)
     while True:

@@ -19,6 +19,9 @@ _CONTINUES: Final = frozenset(
         "EQUAL", "UNEQUAL", "LESS", "LESSEQ", "MORE", "MOREEQ",
     }
 )  # fmt: skip
+_LOOK_BACK: Final = (
+    500  # tokens; bounds the search, so that a file of stray brackets takes linear time
+)
 _WORDS: Final = frozenset({"NAME", "PARAM", "IMPORT", "EDITION"})
 
 
@@ -27,6 +30,7 @@ class _Open:
     token: int
     closer: str
     indent: int  # of the line that it stands on
+    header: str = ""  # `filter clean` before a block's `{`
 
 
 def repair(raw: Tokens) -> Tokens:
@@ -40,14 +44,16 @@ class _Repair:
         self.text = raw.source.text
         self.out = Tokens(raw.source, comments=raw.comments, docs=raw.docs, problems=raw.problems)
         self.stack: list[_Open] = []
-        self.closed: dict[str, tuple[int, int]] = {}  # closer -> opener and closer of the last pair
+        self.braces = 0  # on the stack
+        self.closed: tuple[str, int] | None = None  # header and `}` of the last block
 
     def run(self) -> Tokens:
         raw = self.raw
         for i, kind in enumerate(raw.kinds):
             if kind in OPENERS:
+                header = self._header() if kind == "LBRACE" else ""
                 self._copy(i)
-                self.stack.append(_Open(i, OPENERS[kind], self._indent(i)))
+                self._push(_Open(i, OPENERS[kind], self._indent(i), header))
             elif kind in CLOSERS:
                 self._closer(i, kind)
             elif kind == "NEWLINE":
@@ -61,6 +67,15 @@ class _Repair:
             else:
                 self._copy(i)
         return self.out
+
+    def _push(self, opened: _Open) -> None:
+        self.stack.append(opened)
+        self.braces += opened.closer == "RBRACE"
+
+    def _pop(self) -> _Open:
+        opened = self.stack.pop()
+        self.braces -= opened.closer == "RBRACE"
+        return opened
 
     # --- places -----------------------------------------------------------------------------------------------------------
 
@@ -86,20 +101,74 @@ class _Repair:
         stack = self.stack
         if kind == "RBRACE" and self._first_on_line(i):
             self._close_inner_by_indent(i)
-        if stack and stack[-1].closer == kind:
-            opened = stack.pop()
-            self.closed[kind] = (opened.token, i)
+        if kind == "RBRACE" and (start := self._record_without_brace(i)) is not None:
+            self._open_late(i, start)
+        elif kind == "RBRACE" and self._goes_on(i):
+            self._stray(i, kind)
+        elif stack and stack[-1].closer == kind:
+            opened = self._pop()
+            if opened.header:
+                self.closed = opened.header, i
             self._copy(i)
-        elif any(o.closer == kind for o in stack) and not (kind != "RBRACE" and stack[-1].closer == "RBRACE"
-                                                          and self._first_on_line(stack[-1].token)):  # fmt: skip
+        elif self._opened_here(kind):
             while stack[-1].closer != kind:
                 self._unclosed(i)
-            self.closed[kind] = (stack.pop().token, i)
+            self._pop()
             self._copy(i)
         elif stack and stack[-1].closer != "RBRACE" and kind != "RBRACE":
-            self._wrong_closer(i, stack.pop())
+            self._wrong_closer(i, self._pop())
         else:
             self._stray(i, kind)
+
+    def _opened_here(self, kind: str) -> bool:
+        """Whether a bracket that `kind` closes is open; a list or call never reaches around a block."""
+        for opened in reversed(self.stack):
+            if opened.closer == kind:
+                return True
+            if kind != "RBRACE" and opened.header:
+                return False
+        return False
+
+    def _record_without_brace(self, i: int) -> int | None:
+        """Where a `{` is missing for a `}` behind fields on one line: `= a = 1 }`, or `a = 1 },` as element of a list."""
+        if self._first_on_line(i) or (self.stack and self._same_line(self.stack[-1].token, i)):
+            return None
+        kinds = self.out.kinds
+        first = len(kinds)
+        while first > 0 and kinds[first - 1] != "NEWLINE":
+            first -= 1
+        in_list = bool(self.stack) and self.stack[-1].closer == "RSQB"
+        if in_list and kinds[first : first + 2] == ["NAME", "EQ"]:
+            return first
+        for j in range(first, len(kinds) - 2):
+            if kinds[j : j + 3] == ["EQ", "NAME", "EQ"]:
+                return j + 1
+        return None
+
+    def _goes_on(self, i: int) -> bool:
+        """A `}` in the middle of a line that would close a block whose content goes on below: one too many."""
+        block = next((o for o in reversed(self.stack) if o.closer == "RBRACE"), None)
+        if self._first_on_line(i) or block is None or self._same_line(block.token, i):
+            return False
+        following = i
+        while self.raw.kinds[following] not in ("NEWLINE", END):
+            following += 1
+        while self.raw.kinds[following] == "NEWLINE":
+            following += 1
+        return self._indented(block.token) and self._indent(following) > block.indent
+
+    def _open_late(self, i: int, at: int) -> None:
+        raw, offset = self.raw, self.out.starts[at]
+        self.out.insert(at, "LBRACE", offset)
+        self._copy(i)
+        here = raw.source.span(offset, offset)
+        raw.problems.append(
+            Diagnostic(
+                "A005", "this `}` closes nothing", raw.source.span(raw.starts[i], raw.ends[i]),
+                labels=(Label(here, "did the record start here?"),), help="write `{` before the first field",
+                edit=Edit(here, "{ "),
+            )
+        )  # fmt: skip
 
     def _close_inner_by_indent(self, i: int) -> None:
         """A `}` that stands under an outer block's first letter closes that one: the inner ones lack theirs."""
@@ -143,11 +212,13 @@ class _Repair:
             help, edit = "write `[` after the `=`", Edit(at, " [")
             self._open_list_at(opened)
             self.out.add(kind, raw.starts[i], raw.ends[i])
-        elif kind == "RBRACE" and kind in self.closed:
-            opener, closer = self.closed[kind]
+        elif (orphans := self._orphans(i, kind)) is not None:
+            self._headless(orphans, i)
+            return
+        elif kind == "RBRACE" and self.closed:
+            name, closer = self.closed
             line = raw.source.position(raw.starts[closer])[0]
-            name = self._header(opener)
-            label = f"the block `{name}` was already closed on line {line}" if name else ""
+            label = f"the block `{name}` was already closed on line {line}"
         raw.problems.append(
             Diagnostic(
                 "A005",
@@ -160,19 +231,64 @@ class _Repair:
             )
         )
 
-    def _header(self, opener: int) -> str:
-        """`filter clean` of the block that a `{` opens; empty for a record."""
-        raw, first = self.raw, opener
-        while first > 0 and raw.kinds[first - 1] in ("NAME", "STRING") and opener - first < 2:
+    def _orphans(self, i: int, kind: str) -> int | None:
+        """The first of the lines right above a stray closer that look like the inside of what it closes."""
+        if not self._first_on_line(i) or kind == "RPAR":
+            return None
+        if kind == "RBRACE":
+            return None if self.stack else self._lines_above(0)
+        return self._lines_above(self._indent(i))
+
+    def _lines_above(self, indent: int) -> int | None:
+        """The first token of the lines right above that are indented deeper than that and whose brackets pair."""
+        out = self.out
+        at, depth = len(out.kinds), 0
+        found: int | None = None
+        while at > 0 and len(out.kinds) - at < _LOOK_BACK:
+            end = at
+            while at > 0 and out.kinds[at - 1] != "NEWLINE":
+                at -= 1
+                depth += (out.kinds[at] in CLOSERS) - (out.kinds[at] in OPENERS)
+                if depth < 0:
+                    return None
+            if at < end and depth == 0:
+                if out.starts[at] - self.text.rfind("\n", 0, out.starts[at]) - 1 <= indent:
+                    return found
+                found = at
+            at -= 1
+        return found if depth == 0 else None
+
+    def _headless(self, first: int, i: int) -> None:
+        """Lines of a block or list whose first line is gone: one message, one bad item."""
+        raw, out = self.raw, self.out
+        start, end = out.starts[first], raw.ends[i]
+        closer = raw.source.span(raw.starts[i], end)
+        block = raw.kinds[i] == "RBRACE"
+        label = (
+            f"the {'block' if block else 'list'} that this `{raw.text(i)}` closes was never opened"
+        )
+        raw.problems.append(
+            Diagnostic(
+                "A005", f"these lines stand in no {'block' if block else 'list'}",
+                raw.source.span(start, self.text.find("\n", start)), labels=(Label(closer, label),),
+                help=f"write its first line above them: `{'KIND NAME {' if block else 'NAME = ['}`",
+            )
+        )  # fmt: skip
+        del out.kinds[first:], out.starts[first:], out.ends[first:]
+        out.add("BAD_LINE", start, end)
+
+    def _header(self) -> str:
+        """`filter clean`, where the last tokens are the header of a block; empty before a record."""
+        out = self.out
+        first = end = len(out.kinds)
+        while first > 0 and out.kinds[first - 1] in ("NAME", "STRING") and end - first < 2:
             first -= 1
-        if first == opener:
-            return ""
-        return " ".join(self.text[raw.starts[first] : raw.ends[opener - 1]].split())
+        return "" if first == end else " ".join(self.text[out.starts[first] : out.ends[-1]].split())
 
     def _list_without_bracket(self, i: int) -> int | None:
         """The end of the nearest `=` with nothing after it on its line, in the block of a stray `]`."""
         kinds, depth = self.out.kinds, 0
-        for j in range(len(kinds) - 1, -1, -1):
+        for j in range(len(kinds) - 1, max(len(kinds) - _LOOK_BACK, 0) - 1, -1):
             if kinds[j] in CLOSERS:
                 depth += 1
             elif kinds[j] in OPENERS:
@@ -193,7 +309,7 @@ class _Repair:
     def _unclosed(self, i: int, label: Label | None = None) -> None:
         """Close the innermost bracket before token `i`, at the end of the last line that has anything."""
         raw, out = self.raw, self.out
-        opened = self.stack.pop()
+        opened = self._pop()
         kind = raw.kinds[opened.token]
         at = len(out.kinds)
         while at and out.kinds[at - 1] == "NEWLINE":
@@ -209,7 +325,7 @@ class _Repair:
             if same and raw.kinds[i] in CLOSERS
             else f"at the end of line {line}"
         )
-        name = self._header(opened.token) if kind == "LBRACE" else ""
+        name = opened.header
         call = kind == "LPAR" and opened.token > 0 and raw.kinds[opened.token - 1] == "NAME"
         if kind == "LBRACE":
             what = f"the block `{name}`" if name else "this record"
@@ -252,16 +368,19 @@ class _Repair:
     def _moved_on(self, newline: int, following: int) -> bool:
         raw = self.raw
         kinds = raw.kinds
+        if kinds[following] == END:
+            return False
         top = self.stack[-1]
         indent = self._indent(following)
-        if top.closer == "RBRACE":
-            return (
-                indent == 0
-                and self._block_header(following)
-                and top.indent <= 0
-                and self._indented(top.token)
+        if top.closer == "RBRACE" and not top.header:
+            return kinds[following] != "RBRACE" and (
+                indent <= top.indent or kinds[following] in VERBS or kinds[following] == "SET"
             )
-        if not any(o.closer == "RBRACE" for o in self.stack):
+        if top.closer == "RBRACE":
+            if indent > top.indent or kinds[following] == "RBRACE" or not self._indented(top.token):
+                return False
+            return top.indent > 0 or self._block_header(following)
+        if not self.braces:
             return self._block_header(following)
         if kinds[following] in VERBS or kinds[following] == "SET":
             return True
@@ -278,8 +397,18 @@ class _Repair:
         while last > 0 and kinds[last] == "NEWLINE":
             last -= 1
         if top.closer == "RSQB":
-            return True
+            return not self._closes_more(following)
         return kinds[last] not in _CONTINUES or indent <= top.indent
+
+    def _closes_more(self, i: int) -> bool:
+        """Whether the line from token `i` on closes a brace that it does not open."""
+        kinds, depth = self.raw.kinds, 0
+        while kinds[i] not in ("NEWLINE", END):
+            depth += (kinds[i] == "LBRACE") - (kinds[i] == "RBRACE")
+            if depth < 0:
+                return True
+            i += 1
+        return False
 
     def _indented(self, opener: int) -> bool:
         """Whether the content of a block is indented: only then does a line at the margin say that it is over."""
@@ -336,4 +465,4 @@ class _Repair:
             )
         )  # fmt: skip
         out.insert(end, "LBRACE", offset)
-        self.stack.append(_Open(i - 1, "RBRACE", own))
+        self._push(_Open(i - 1, "RBRACE", own, name))

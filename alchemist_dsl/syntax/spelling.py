@@ -100,13 +100,17 @@ def _unclosed_string(out: Tokens, start: int) -> int:
     report(out, "A007", "this string does not end on its line", start, start + 1, label="opened here",
            note='for text over several lines use a block that starts with `"""`',
            help=f'add `"` {where}', edit=(end, end, '"'))  # fmt: skip
-    out.add("BAD_VALUE", start, end)
+    header = text[end : text.find("\n", end) % (len(text) + 1)].strip() == "{"
+    out.add("STRING" if header else "BAD_VALUE", start, end)  # the name of a block still names it
     return end
 
 
 def _before_closers(text: str, start: int, end: int) -> int:
     """The end of a string that nothing closes: brackets that were opened before it on its line are not part of it."""
     line = text[text.rfind("\n", 0, start) + 1 : start]
+    header = re.search(r"[ \t]*\{[ \t]*$", text[start + 1 : end])
+    if header and re.fullmatch(r"[ \t]*\w+(?:[ \t]+[^=:{]*)?", line):
+        return start + 1 + header.start()
     wanted = []
     for char in line:
         if char in "([{":

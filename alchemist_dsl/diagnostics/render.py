@@ -1,0 +1,256 @@
+"""Diagnostics -> text for people, one line each for tools, or JSON. Knows columns of wide characters and tabs."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from alchemist_dsl.diagnostics.codes import CODES
+from alchemist_dsl.diagnostics.model import Diagnostic, Severity
+from alchemist_dsl.source import SourceFile, Span
+
+Format = Literal["text", "concise", "json"]
+FORMATS: Final[tuple[Format, ...]] = ("text", "concise", "json")
+
+_TAB: Final = 4
+_WIDTH: Final = 100  # of a shown source line; longer ones are cut around the place
+_FIX_COLUMN: Final = 76
+_RED, _YELLOW, _BLUE, _CYAN, _BOLD, _OFF = (
+    "\x1b[1;31m", "\x1b[1;33m", "\x1b[1;34m", "\x1b[36m", "\x1b[1m", "\x1b[0m",
+)  # fmt: skip
+
+
+def render(
+    diagnostics: Sequence[Diagnostic],
+    sources: Mapping[str, SourceFile],
+    format: Format = "text",
+    color: bool = False,
+) -> str:
+    """All diagnostics in one form. `sources` by path; a file that is not there is named without showing its line."""
+    if format == "json":
+        return (
+            json.dumps([_as_json(d, sources) for d in diagnostics], indent=2, ensure_ascii=False)
+            + "\n"
+        )
+    if format == "concise":
+        return "".join(_concise(d, sources) + "\n" for d in diagnostics)
+    paint = _Paint(color)
+    return "\n".join(_text(d, sources, paint) for d in diagnostics)
+
+
+def sort_unique(
+    diagnostics: Iterable[Diagnostic], sources: Mapping[str, SourceFile] | None = None
+) -> tuple[Diagnostic, ...]:
+    """By file, offset and code, without repetitions. Files in the order of `sources`, else by name."""
+    order = {path: i for i, path in enumerate(sources or ())}
+    seen: dict[tuple[str, str, Span], Diagnostic] = {}
+    for d in diagnostics:
+        seen.setdefault((d.code, d.headline, d.span), d)
+    return tuple(
+        sorted(
+            seen.values(),
+            key=lambda d: (order.get(d.span.file, len(order)), d.span.file, d.span.start, d.code),
+        )
+    )
+
+
+def severity(diagnostic: Diagnostic) -> Severity:
+    """Its own severity, else that of its code."""
+    return diagnostic.severity or Severity(CODES[diagnostic.code].severity)
+
+
+# --- one line and JSON ------------------------------------------------------------------------------------------------------
+
+
+def _concise(d: Diagnostic, sources: Mapping[str, SourceFile]) -> str:
+    source = sources.get(d.span.file)
+    line, column = source.position(d.span.start) if source else (1, 1)
+    help = f"; {_one_line(d.help)}" if d.help else ""
+    where = f"{d.span.file}:{line}:{column}"
+    return f"{where}: {severity(d)}[{d.code}]: {_one_line(d.headline)}{help}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _as_json(d: Diagnostic, sources: Mapping[str, SourceFile]) -> dict[str, object]:
+    """An object of the JSON form; docs/cli.md describes it. Positions from 1, columns in code points, ends exclusive."""
+    return {
+        "code": d.code,
+        "slug": CODES[d.code].slug,
+        "severity": str(severity(d)),
+        "headline": d.headline,
+        "place": _place(d.span, sources),
+        "label": d.label,
+        "labels": [{"place": _place(one.span, sources), "text": one.text} for one in d.labels],
+        "note": d.note,
+        "help": d.help,
+        "edit": {"place": _place(d.edit.span, sources), "text": d.edit.text, "safe": d.edit.safe}
+        if d.edit
+        else None,
+    }
+
+
+def _place(span: Span, sources: Mapping[str, SourceFile]) -> dict[str, object]:
+    place: dict[str, object] = {"file": span.file, "start": span.start, "end": span.end}
+    source = sources.get(span.file)
+    if source:
+        place["line"], place["column"] = source.position(span.start)
+        place["end_line"], place["end_column"] = source.position(span.end)
+    return place
+
+
+# --- text -------------------------------------------------------------------------------------------------------------------
+
+
+class _Paint:
+    def __init__(self, on: bool) -> None:
+        self.on = on
+
+    def __call__(self, code: str, text: str) -> str:
+        return f"{code}{text}{_OFF}" if self.on and text else text
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A stretch of one line that is underlined."""
+
+    line: int
+    start: int  # columns from 0, in code points
+    end: int
+    text: str
+    sign: str
+
+
+def _text(d: Diagnostic, sources: Mapping[str, SourceFile], paint: _Paint) -> str:
+    kind = severity(d)
+    tone = _RED if kind is Severity.ERROR else _YELLOW
+    slug = CODES[d.code].slug
+    out = [paint(tone, f"{kind}[{d.code} {slug}]") + paint(_BOLD, f": {d.headline}")]
+    source = sources.get(d.span.file)
+    same = [one for one in d.labels if one.span.file == d.span.file]
+    other = [one for one in d.labels if one.span.file != d.span.file]
+    if source is None:
+        out.append(paint(_BLUE, " --> ") + d.span.file)
+    else:
+        line, column = source.position(d.span.start)
+        out.append(paint(_BLUE, " --> ") + f"{d.span.file}:{line}:{column}")
+        primary = _mark(source, d.span, d.label, "^")
+        out += _lines(
+            source, primary, [_mark(source, s.span, s.text, "-") for s in same], tone, paint
+        )
+    for one in other:
+        out += _elsewhere(one.span, one.text, sources, paint)
+    if d.help:
+        out.append(_advice("help", d.help, d.edit is not None and d.edit.safe, paint))
+    if d.note:
+        out.append(_advice("note", d.note, False, paint))
+    return "\n".join(out) + "\n"
+
+
+def _advice(word: str, text: str, fix: bool, paint: _Paint) -> str:
+    first, *rest = text.split("\n")
+    line = f"{word}: {first}"
+    if fix:
+        line = (
+            f"{line:<{_FIX_COLUMN}} " + paint(_CYAN, "fix")
+            if len(line) <= _FIX_COLUMN
+            else f"{line}  {paint(_CYAN, 'fix')}"
+        )
+    line = paint(_CYAN, word) + line[len(word) :] if paint.on else line
+    return "\n".join([line, *(" " * (len(word) + 2) + more for more in rest)])
+
+
+def _elsewhere(
+    span: Span, text: str, sources: Mapping[str, SourceFile], paint: _Paint
+) -> list[str]:
+    source = sources.get(span.file)
+    if source is None:
+        return [paint(_BLUE, " ::: ") + f"{span.file}: {text}"]
+    line, column = source.position(span.start)
+    head = paint(_BLUE, " ::: ") + f"{span.file}:{line}:{column}"
+    return [head, *_lines(source, _mark(source, span, text, "-"), [], _BLUE, paint)]
+
+
+def _mark(source: SourceFile, span: Span, text: str, sign: str) -> _Mark:
+    line, column = source.position(span.start)
+    end_line, end_column = source.position(max(span.end, span.start))
+    if end_line > line:  # a long place is shown by its first line
+        end_column = len(source.line(line).rstrip()) + 1
+    return _Mark(line, column - 1, max(end_column - 1, column), text, sign)
+
+
+def _lines(
+    source: SourceFile, primary: _Mark, labels: list[_Mark], tone: str, paint: _Paint
+) -> list[str]:
+    """The source lines with their underlines: the primary one first, then the others in their order."""
+    groups: dict[int, list[_Mark]] = {primary.line: [primary]}
+    for mark in labels:
+        groups.setdefault(mark.line, []).append(mark)
+    width = max(len(str(line)) for line in groups)
+    out: list[str] = []
+    for line, marks in groups.items():
+        shown, starts = _window(source.line(line), marks)
+        out.append(paint(_BLUE, f"{line:>{width}} | ") + shown)
+        for mark in marks:
+            start, end = starts(mark.start), starts(mark.end)
+            color = tone if mark.sign == "^" else _BLUE
+            under = mark.sign * max(end - start, 1) + (f" {mark.text}" if mark.text else "")
+            out.append(paint(_BLUE, f"{'':>{width}} | ") + " " * start + paint(color, under))
+    return out
+
+
+class _Columns:
+    """Code points of a line -> cells on the screen, after cutting `offset` cells at the left."""
+
+    def __init__(self, cells: list[int], offset: int) -> None:
+        self.cells = cells
+        self.offset = offset
+
+    def __call__(self, column: int) -> int:
+        return max(
+            self.cells[min(column, len(self.cells) - 1)] - self.offset + (1 if self.offset else 0),
+            0,
+        )
+
+
+def _window(line: str, marks: list[_Mark]) -> tuple[str, _Columns]:
+    """A line as it is shown: tabs expanded, cut around its first mark where it is long."""
+    pieces: list[str] = []
+    cells = [0]
+    for char in line:
+        at = cells[-1]
+        piece = (
+            " " * (_TAB - at % _TAB) if char == "\t" else char if char.isprintable() else "\ufffd"
+        )
+        pieces.append(piece)
+        cells.append(at + (len(piece) if char == "\t" else _cells(piece)))
+    cells += [cells[-1]] * 2  # the end of the line can be pointed at
+    cells[-1] += 1
+    if cells[len(line)] <= _WIDTH:
+        return "".join(pieces), _Columns(cells, 0)
+    focus = min(m.start for m in marks)
+    last = max(m.end for m in marks)
+    room = _WIDTH - 2
+    left = (
+        0
+        if cells[min(last, len(line))] <= room
+        else max(cells[min(focus, len(line))] - _WIDTH // 3, 0)
+    )
+    first = next(i for i, cell in enumerate(cells) if cell >= left)
+    end = first
+    while end < len(line) and cells[end + 1] - cells[first] <= room:
+        end += 1
+    shown = ("…" if first else "") + "".join(pieces[first:end]) + ("…" if end < len(line) else "")
+    limit = [min(cell, cells[end] + 1) for cell in cells]
+    return shown, _Columns(limit, cells[first])
+
+
+def _cells(char: str) -> int:
+    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
