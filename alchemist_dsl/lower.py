@@ -134,7 +134,7 @@ def _runnable(block: Block, scope: Scope) -> bool:
     teacher = scope.program.blocks.get(_target(block, "teacher"))
     if teacher is not None and scope.find("teachers", text(teacher, "provider") or "") is None:
         return False
-    if block.get("weights") is not None or text(block, "redraw") == "per_epoch":
+    if text(block, "redraw") == "per_epoch":
         return False
     return all(scope.find(family, name) is not None for family, name in keys.components(block))
 

@@ -83,6 +83,7 @@ def run(
             limit=limit,
             upto=upto,
             locked=locked,
+            pin=True,
         )
     code = exit_code(compiled)
     if compiled.plan is None or code:
@@ -155,7 +156,6 @@ def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, form
     from alchemist_runtime import errors
     from alchemist_runtime.engine import local
 
-    from alchemist_dsl import project
     from alchemist_dsl.cli.display import Both, Lines, Live, open_log
 
     begun = time.perf_counter()
@@ -184,9 +184,8 @@ def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, form
     for problem in getattr(person, "warnings", ()):
         _say(compiled, problem)
     if not ctx.options.limited:
-        if targets is None:
-            local.point_at(ctx, result)
-        project.record_figures(compiled)
+        local.point_at(ctx, result)
+    compiled.after_run(result)
     return _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_)
 
 

@@ -140,10 +140,12 @@ def _lang(block: Block, scope: Scope) -> Expr | None:
 def mixture(block: Block, scope: Scope) -> MixtureSpec:
     """Entries by name: their order says nothing."""
     on_short, repeat_max = _on_short(block)
+    weighted = block.get("weights") is not None
     return MixtureSpec(
         unit=unit(block),
         total=whole(block, "total"),
         take=[_take(i, e) for i, e in enumerate(entries(block))],
+        weights=method(block, "weights") if weighted else None,
         on_short=on_short,
         repeat_max=repeat_max,
         tokenizer=tokenizer(block, scope),
@@ -156,7 +158,8 @@ def entries(block: Block) -> tuple[EntryV, ...]:
     """The entries of `take` by name, or all of each stream of `from`."""
     if block.entries:
         return tuple(sorted(block.entries, key=lambda e: e.name))
-    return tuple(EntryV(_stream_name(ref), ref, "all", None, ref.span) for ref in block.inputs)
+    amount: Any = "all" if block.get("weights") is None else "parts"
+    return tuple(EntryV(_stream_name(ref), ref, amount, None, ref.span) for ref in block.inputs)
 
 
 def _stream_name(ref: RefV) -> str:

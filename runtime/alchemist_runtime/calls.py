@@ -10,10 +10,11 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,22 +112,22 @@ class Inquiry:
         self._sending: set[asyncio.Task[Any]] = set()
         self._asking: dict[bytes, list[int]] = {}
         self._answered = 0
+        self._spare = 0  # further workers that may be started
+        self._more: Callable[[], Coroutine[Any, Any, None]]
 
     async def answer(self, requests: Sequence[Request]) -> list[Outcome]:
         """The outcome of every request, in order. RunError where the step must stop; what is answered by then is kept."""
         outcomes: list[Outcome | None] = [None] * len(requests)
         misses = self._misses(requests, outcomes)
-        # those that wait for another try hold no place, so there are more workers than places
-        workers = min(len(requests), 2 * self.desk.spec.concurrency)
-        self._tasks = {
-            asyncio.create_task(self._work(requests, outcomes, misses)) for _ in range(workers)
-        }
+        places = self.desk.spec.concurrency
+        work = partial(self._work, requests, outcomes, misses)
+        self._tasks = {asyncio.create_task(work()) for _ in range(min(len(requests), places))}
+        self._more, self._spare = work, places
         try:
-            if self._tasks:
-                await asyncio.wait(self._tasks)
+            await self._all_done()
         except asyncio.CancelledError as interrupt:
             self._halt(interrupt)
-            await asyncio.wait(self._tasks)
+            await self._all_done()
             raise
         finally:
             if self.desk.keeps:
@@ -139,6 +140,10 @@ class Inquiry:
             raise self._halted
         assert all(o is not None for o in outcomes)
         return outcomes  # type: ignore[return-value]
+
+    async def _all_done(self) -> None:
+        while running := [t for t in self._tasks if not t.done()]:
+            await asyncio.wait(running)
 
     # --- the cache --------------------------------------------------------------------------------------------------------
 
@@ -216,6 +221,9 @@ class Inquiry:
             if not self._again(failed) or retries == 0:
                 raise
             self._count_retry()
+            if self._spare:  # a call that waits for its next try holds no place: another one may go
+                self._spare -= 1
+                self._tasks.add(asyncio.create_task(self._more()))
             await asyncio.sleep(_pause(failed, 1))
         from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
 

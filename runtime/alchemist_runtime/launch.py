@@ -116,9 +116,8 @@ def _config_error(path: Path, why: str, way_out: str) -> RunError:
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """How a training ended: its figures, and whether it was stopped before its end (then it goes on next time)."""
+    """How a training ended: whether it was stopped before its end (then it goes on next time)."""
 
-    metrics: dict[str, Any]
     stopped: bool
     seconds: float
 
@@ -206,11 +205,8 @@ def launch(
         _end(child)
     if child.returncode != 0:
         raise _failure(folder, log, child.returncode)
-    if stopped or not (folder / "metrics.json").exists():
-        return TrainResult({}, True, time.monotonic() - started)
-    return TrainResult(
-        json.loads((folder / "metrics.json").read_text()), False, time.monotonic() - started
-    )
+    stopped = stopped or not (folder / "metrics.json").exists()
+    return TrainResult(stopped, time.monotonic() - started)
 
 
 class _Tail:

@@ -241,6 +241,7 @@ class MixtureSpec(Model):
     unit: Literal["rows", "tokens"]
     total: int | None = None  # in `unit`
     take: list[Take]
+    weights: Method | None = None  # by_size(temperature): the parts of all entries, from their sizes
     on_short: Literal["error", "repeat", "shrink"] = "error"
     repeat_max: str | None = None
     tokenizer: dict[str, Any] | None = None  # {"name": …, "revision": …} | {"bytes": true} | None: declared estimate chars / 4

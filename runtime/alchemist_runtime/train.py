@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -147,6 +148,13 @@ def _report(job: Job, problem: Problem, exit_code: int) -> None:
 
 
 def _unforeseen(error: Exception) -> Problem:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return Problem(
+            "A905",
+            "disk-full",
+            "there is no space left on the device while the training wrote",
+            help="make room, then run again: it goes on from the last checkpoint",
+        )
     said = " ".join(str(error).split())[:300]
     return Problem(
         "A803",
@@ -315,7 +323,7 @@ def run(job: Job) -> None:
     model = _model(job, flash)
     if not job.cpu and sum(p.numel() for p in model.parameters()) >= 1e9:
         arguments.gradient_checkpointing = True  # else activations decide what fits
-    trainer, log = _trainer(job, transformers, model, arguments, flash)
+    trainer, log = _trainer(job, transformers, model, arguments)
     _check_world(job, trainer.accelerator.num_processes)
     checkpoint = last_complete(job.at("checkpoints"))
     done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
@@ -328,9 +336,7 @@ def run(job: Job) -> None:
     finish(job, trainer, log)
 
 
-def _trainer(
-    job: Job, transformers: Any, model: Any, arguments: Any, flash: bool
-) -> tuple[Any, TrainLog]:
+def _trainer(job: Job, transformers: Any, model: Any, arguments: Any) -> tuple[Any, TrainLog]:
     import torch
 
     from alchemist_runtime.train_data import Collator, Ordered, mapped, order
@@ -347,7 +353,8 @@ def _trainer(
     sizes = packs.tokens()
     per_step = [int(sizes[p[p >= 0]].sum()) for p in places.reshape(job.steps, job.per_step)]
     pad = model.config.pad_token_id
-    collator = Collator(pad if pad is not None else 0, spec.packing != "none", flash)
+    flat = "flash" in str(getattr(model.config, "_attn_implementation", ""))
+    collator = Collator(pad if pad is not None else 0, spec.packing != "none", flat)
 
     class OwnTrainer(transformers.Trainer):  # type: ignore[misc]
         """Trainer with our order of sequences and our course of the learning rate."""

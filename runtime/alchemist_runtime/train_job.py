@@ -172,8 +172,7 @@ def run_train(
     base_dir = base_dir.resolve() if base_dir else None
     _fresh(spec, out_dir, seed, base_dir)
     if (out_dir / "metrics.json").exists():
-        finished: dict[str, Any] = json.loads((out_dir / "metrics.json").read_text())
-        return finished
+        return _figures(out_dir)
     on = devices(spec, processes)
     cut = shape(spec, on.processes, on.cpu)
     start, summary = _prepared(
@@ -192,7 +191,16 @@ def run_train(
     )
     if result.stopped:
         raise KeyboardInterrupt
-    return {**result.metrics, "prepared": summary}
+    for name in ("stop", "train.lock", "work"):
+        path = out_dir / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return _figures(out_dir)
+
+
+def _figures(folder: Path) -> dict[str, Any]:
+    """The figures of a finished training, with those of its prepared set."""
+    figures: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    return {**figures, "prepared": json.loads((folder / "prepared" / "summary.json").read_text())}
 
 
 def _prepared(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -32,6 +33,7 @@ def run_mixture(ctx: Context, node: Node, out: Output) -> None:
         else EntrySize.counted(t[draw_order(i, ctx.plan.seed, spec.salt)])
         for s, i, t in zip(streams, ids, counted, strict=True)
     ]
+    spec = weighted(spec, sizes)
     counts = plan_counts(spec, sizes, node=node.id)
     drawn = draw(counts, ids, ctx.plan.seed, spec.salt)
     if not len(drawn.entry):
@@ -46,6 +48,27 @@ def run_mixture(ctx: Context, node: Node, out: Output) -> None:
         )
     _write(ctx, node, out, spec, streams, drawn)
     _figures(ctx, out, spec, streams, counts, drawn, counted)
+
+
+def weighted(spec: MixtureSpec, sizes: Sequence[EntrySize]) -> MixtureSpec:
+    """With `weights = by_size(temperature = T)`: entry i counts size(i) ** (1 / T) parts, the temperature-scaled mixing of
+    multilingual and multi-task training (arXiv 1910.10683, section 3.5.2): 1 is in proportion, larger is more even."""
+    if spec.weights is None:
+        return spec
+    temperature = float(Fraction(str(spec.weights.args.get("temperature", "1"))))
+    take = [
+        t.model_copy(
+            update={
+                "value": str(
+                    Fraction(float(s.stock(spec.unit)) ** (1 / temperature)).limit_denominator(
+                        10**6
+                    )
+                )
+            }
+        )
+        for t, s in zip(spec.take, sizes, strict=True)
+    ]
+    return spec.model_copy(update={"take": take})
 
 
 def _tokens(ctx: Context, spec: MixtureSpec, streams: list[Stream]) -> list[Counts | None]:

@@ -130,7 +130,7 @@ def families(stream: Stream) -> np.ndarray[Any, Any]:
     first = np.r_[True, label[order][1:] != label[order][:-1]]
     lowest = np.empty((label.max() + 1, 2), np.uint64)
     lowest[label[order][first]] = roots[order][first]
-    return lowest[label]
+    return np.asarray(lowest[label])
 
 
 def _joined(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

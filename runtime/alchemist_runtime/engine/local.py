@@ -149,7 +149,9 @@ def _carry_out(ctx: Context, node: Node) -> Done:
     manifest = finished(ctx, node)
     if manifest is not None:
         return _done(node, "reused", manifest, begun)
-    if not node.runnable:
+    if not node.runnable or any(
+        ctx.store.manifest(ctx.node(e.node).key) is None for e in node.inputs
+    ):
         ctx.progress.start(node.id, node.kind, "not run")
         return Done(node.id, node.kind, "not run", node.key, None, {}, 0.0)
     content = content_key(ctx, node)
@@ -217,7 +219,9 @@ def _expectations(ctx: Context, node: Node) -> None:
     for rule in rules:
         problem = broken_expectation(ctx, node, rule)
         if problem is not None:
-            raise RunError(problem, exit_code=SAID_NO if problem.code == "A911" else NOT_CARRIED_OUT)
+            raise RunError(
+                problem, exit_code=SAID_NO if problem.code == "A911" else NOT_CARRIED_OUT
+            )
 
 
 # --- the record of a run ----------------------------------------------------------------------------------------------------------

@@ -126,7 +126,8 @@ def known(ctx: Context, expr: Expr, node: Node | None) -> Any:
     if head == "total" and node is not None:
         return _total(ctx, node, rest[0])
     if head == "plan":
-        found = ctx.plan.totals.get({"cost": "usd"}.get(rest[0], rest[0]))
+        name = str(rest[0])
+        found = ctx.plan.totals.get({"cost": "usd"}.get(name, name))
         return (
             None
             if found is None or (found.high or found.value) is None

@@ -1,15 +1,12 @@
-"""Two measures of code as text: how clear it is, and whether it is organised in functions or classes."""
+"""How clear code is, read from its characters alone."""
 
 from __future__ import annotations
 
-import ast
 import re
 from dataclasses import dataclass
 from typing import Final
 
-from alchemist_runtime.operators import _grammars
-
-# --- clarity ------------------------------------------------------------------------------------------------------------------
+from alchemist_runtime.operators._names import NEUTRAL, PLACEHOLDER, WORDS
 
 _HASH: Final = frozenset({"python", "bash", "ruby", "r", "perl", "powershell"})
 BRACES: Final = frozenset(
@@ -39,172 +36,6 @@ _DASH_TOKEN: Final = re.compile(
 )
 
 _NAME: Final = re.compile(r"(?<![\w.$@])(?<!->)(?<!::)[A-Za-z_$][\w$]*")
-_NEUTRAL: Final = frozenset(
-    [
-        "_",
-        "i",
-        "j",
-        "k",
-        "n",
-        "m",
-        "x",
-        "y",
-        "z",
-        "e",
-        "ex",
-        "os",
-        "re",
-        "np",
-        "pd",
-        "io",
-        "id",
-        "db",
-        "fs",
-        "tf",
-        "sc",
-        "in",
-        "st",
-        "$",
-        "el",
-        "to",
-        "of",
-        "ok",
-        "up",
-    ]
-)
-_WORDS: Final = frozenset(
-    [
-        "and",
-        "as",
-        "assert",
-        "async",
-        "await",
-        "break",
-        "case",
-        "catch",
-        "class",
-        "const",
-        "continue",
-        "def",
-        "default",
-        "del",
-        "do",
-        "done",
-        "double",
-        "elif",
-        "else",
-        "enum",
-        "esac",
-        "except",
-        "export",
-        "extends",
-        "false",
-        "final",
-        "finally",
-        "fi",
-        "float",
-        "fn",
-        "for",
-        "foreach",
-        "from",
-        "fun",
-        "func",
-        "function",
-        "global",
-        "goto",
-        "if",
-        "impl",
-        "implements",
-        "import",
-        "in",
-        "include",
-        "instanceof",
-        "int",
-        "interface",
-        "is",
-        "lambda",
-        "let",
-        "long",
-        "loop",
-        "match",
-        "mod",
-        "mut",
-        "namespace",
-        "new",
-        "nil",
-        "none",
-        "nonlocal",
-        "not",
-        "null",
-        "or",
-        "package",
-        "pass",
-        "private",
-        "protected",
-        "pub",
-        "public",
-        "raise",
-        "return",
-        "self",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "string",
-        "struct",
-        "super",
-        "switch",
-        "then",
-        "this",
-        "throw",
-        "throws",
-        "true",
-        "try",
-        "type",
-        "typedef",
-        "typeof",
-        "undefined",
-        "union",
-        "unsafe",
-        "unsigned",
-        "use",
-        "using",
-        "var",
-        "virtual",
-        "void",
-        "while",
-        "with",
-        "yield",
-        "True",
-        "False",
-        "None",
-        "String",
-        "bool",
-        "boolean",
-        "byte",
-        "char",
-        "print",
-        "len",
-        "range",
-        "str",
-        "list",
-        "dict",
-        "set",
-        "tuple",
-        "std",
-        "cout",
-        "cin",
-        "endl",
-        "printf",
-        "console",
-        "log",
-        "echo",
-        "main",
-    ]
-)
-_PLACEHOLDER: Final = re.compile(
-    r"(?:[a-z]{1,2}\d+|foo|bar|baz|qux|quux|asdf|qwerty|tmp|temp|aaa+|xxx+|abc|xyz|(?:var|func|fn|val|arg|data|test|thing|stuff|num|str)_?\d+)\d*\Z"
-)
 _CONTROL: Final = re.compile(
     r"(?:\}\s*)?(?:else\s+)?\b(?:if|for|foreach|while|switch|else|do|try|catch|finally|match|loop|unsafe|with|select)\b"
 )
@@ -219,7 +50,7 @@ _LOOP_HEAD: Final = re.compile(r"\bfor\s*\([^()]*(?:\([^()]*\)[^()]*)*\)")
 
 
 @dataclass(slots=True)
-class _Page:
+class Page:
     """Code as text: `lines` hold no comments, and strings as two quotes; empty lines are left out."""
 
     lines: list[str]
@@ -241,7 +72,7 @@ def measure(code: str, lang: str | None) -> int:
                    and up to 25 lines without any 1.
     Empty code has 0.
     """
-    page = _page(code, lang)
+    page = page(code, lang)
     if not page.lines:
         return 0
     depth, longest = _shape(page.lines, lang)
@@ -251,14 +82,14 @@ def measure(code: str, lang: str | None) -> int:
 
 def remarks(code: str, lang: str | None) -> tuple[list[str], bool, int]:
     """(names that say little, where they cost points; whether comments do; the number of code lines)."""
-    page = _page(code, lang)
+    page = page(code, lang)
     names = (
         sorted(n for n in _found(page.lines) if not _telling(n)) if _names(page.lines) < 3 else []
     )
     return names, _comments(page) < 2, len(page.lines)
 
 
-def _page(code: str, lang: str | None) -> _Page:
+def page(code: str, lang: str | None) -> Page:
     text = code.replace("\r\n", "\n")
     token = (
         _HASH_TOKEN
@@ -284,7 +115,7 @@ def _page(code: str, lang: str | None) -> _Page:
 
     bare = token.sub(plain, text).split("\n")
     pairs = [(line, raw) for line, raw in zip(bare, text.split("\n"), strict=False) if line.strip()]
-    return _Page([p[0] for p in pairs], [p[1] for p in pairs], comments)
+    return Page([p[0] for p in pairs], [p[1] for p in pairs], comments)
 
 
 def _names(lines: list[str]) -> int:
@@ -297,14 +128,14 @@ def _names(lines: list[str]) -> int:
 
 def _found(lines: list[str]) -> set[str]:
     found = {n for line in lines for n in _NAME.findall(line)}
-    return {n for n in found if n not in _WORDS and n not in _NEUTRAL}
+    return {n for n in found if n not in WORDS and n not in NEUTRAL}
 
 
 def _telling(name: str) -> bool:
-    return len(name.strip("_$")) >= 3 and not _PLACEHOLDER.match(name.lower())
+    return len(name.strip("_$")) >= 3 and not PLACEHOLDER.match(name.lower())
 
 
-def _layout(page: _Page, lang: str | None) -> int:
+def _layout(page: Page, lang: str | None) -> int:
     bad = sum(
         1
         for line, raw in zip(page.lines, page.raw, strict=True)
@@ -329,7 +160,7 @@ def _crowded(line: str, lang: str | None) -> bool:
     return lang == "bash" and len(re.findall(r";(?!;)\s*(?!then|do\b)\S", line)) > 1
 
 
-def _comments(page: _Page) -> int:
+def _comments(page: Page) -> int:
     size = len(page.lines)
     if size <= 12 or page.comments * 20 >= size:
         return 2
@@ -375,7 +206,9 @@ def _indented(lines: list[str]) -> tuple[int, int]:
 
 
 def _braced(lines: list[str]) -> tuple[int, int]:
-    blocks: list[tuple[str, int, int]] = []  # (kind, line it began on, control blocks around it in its function)
+    blocks: list[
+        tuple[str, int, int]
+    ] = []  # (kind, line it began on, control blocks around it in its function)
     deepest = longest = loose = functions = 0
     head = ""
     for number, line in enumerate(lines):
@@ -403,151 +236,3 @@ def _block_kind(head: str) -> str:
     if _CONTROL.match(head.strip()):
         return "control"
     return "function" if ")" in head or "=>" in head or "function" in head else "data"
-
-
-# --- organised ----------------------------------------------------------------------------------------------------------------
-
-_ALLOWED: Final = 5
-_ALLOWED_SCRIPT: Final = 20
-_DEFS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_TREE_DEFS: Final = frozenset(
-    [
-        "function_declaration",
-        "function_definition",
-        "function_item",
-        "function_expression",
-        "arrow_function",
-        "generator_function",
-        "generator_function_declaration",
-        "method_definition",
-        "method_declaration",
-        "constructor_declaration",
-        "class_declaration",
-        "class_definition",
-        "class_specifier",
-        "struct_specifier",
-        "class",
-        "interface_declaration",
-        "enum_declaration",
-        "record_declaration",
-        "impl_item",
-        "struct_item",
-        "trait_item",
-        "enum_item",
-        "func_literal",
-        "lambda_expression",
-        "closure_expression",
-        "type_declaration",
-        "union_specifier",
-        "abstract_class_declaration",
-        "type_alias_declaration",
-    ]
-)
-_COUNTED: Final = frozenset(
-    [
-        "variable_declaration",
-        "lexical_declaration",
-        "local_variable_declaration",
-        "declaration",
-        "short_var_declaration",
-        "var_declaration",
-        "const_declaration",
-        "let_declaration",
-        "macro_invocation",
-        "command",
-        "assignment_statement",
-        "call_expression_statement",
-    ]
-)
-_UNCOUNTED: Final = frozenset(
-    [
-        "import_statement",
-        "export_statement",
-        "compound_statement",
-        "statement_block",
-        "block_statement",
-        "labeled_statement",
-        "empty_statement",
-        "else_clause",
-    ]
-)
-_DEF_LINE: Final = re.compile(
-    r"^\s*(?:(?:export|default|public|private|protected|static|async|pub|final|abstract|override|inline|virtual)\s+)*"
-    r"(?:def|class|function\*?|func|fn|fun|sub|interface|struct|impl|trait)\b|^\s*(?:[\w<>\[\],*&:]+\s+)+\**\w+\([^;]*\)\s*(?:const\s*)?\{|=>\s*\{\s*$",
-    re.M,
-)
-_FREE: Final = frozenset({"sql", "html", "json", "css", None})
-
-
-def is_organised(code: str, lang: str | None) -> bool:
-    """See `code.organised`."""
-    if lang in _FREE:
-        return True
-    counts = _count_python(code) if lang == "python" else _count_tree(code, lang)
-    if counts is None:
-        lines = _page(code, lang).lines
-        return len(lines) <= _ALLOWED or any(_DEF_LINE.search(line) for line in lines)
-    loose, inside = counts
-    return loose <= (_ALLOWED_SCRIPT if lang == "bash" else _ALLOWED) or inside >= loose
-
-
-def _count_python(code: str) -> tuple[int, int] | None:
-    """(statements outside of functions and classes, statements inside)."""
-    tree = _grammars.module(code)
-    if tree is None:
-        return None
-    loose = inside = 0
-    todo: list[tuple[ast.AST, bool]] = [(s, False) for s in tree.body if not _guard(s)]
-    while todo:
-        node, within = todo.pop()
-        if isinstance(node, _DEFS):
-            within = True
-        elif isinstance(node, ast.stmt) and not _uncounted(node):
-            inside += within
-            loose += not within
-        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
-            below = getattr(node, name, None)
-            if isinstance(below, list):
-                todo.extend((b, within) for b in below)
-    return loose, inside
-
-
-def _uncounted(s: ast.stmt) -> bool:
-    if isinstance(s, ast.Import | ast.ImportFrom | ast.Pass):
-        return True
-    if isinstance(s, ast.Expr):
-        return isinstance(s.value, ast.Constant)
-    if isinstance(s, ast.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], ast.Name):
-        return s.targets[0].id.isupper()
-    return False
-
-
-def _guard(s: ast.stmt) -> bool:
-    """`if __name__ == "__main__":`"""
-    return (
-        isinstance(s, ast.If)
-        and isinstance(s.test, ast.Compare)
-        and isinstance(s.test.left, ast.Name)
-        and s.test.left.id == "__name__"
-    )
-
-
-def _count_tree(code: str, lang: str | None) -> tuple[int, int] | None:
-    if lang is None or lang not in _grammars.PARSED:
-        return None
-    parsed = _grammars.tree(code, lang)
-    if parsed is None:
-        return None
-    ours = 1 if parsed.inside else 0  # what we put around a snippet is no organisation
-    loose = inside = 0
-    todo = [(parsed.tree.root_node, 0)]
-    while todo:
-        node, defs = todo.pop()
-        kind = node.type
-        if kind in _TREE_DEFS:
-            defs += 1
-        elif kind in _COUNTED or (kind.endswith("_statement") and kind not in _UNCOUNTED):
-            inside += defs > ours
-            loose += defs <= ours
-        todo.extend((child, defs) for child in node.named_children)
-    return loose, inside

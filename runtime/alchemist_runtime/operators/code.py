@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from alchemist_runtime.operators import _clarity, _fences, _grammars, _languages
+from alchemist_runtime.operators import _clarity, _fences, _grammars, _languages, _organised
 
 
 def lang(text: str | None) -> str | None:
@@ -100,7 +100,7 @@ def organised(text: str | None, lang: str | None = None) -> bool | None:
     """
     if text is None:
         return None
-    return _clarity.is_organised(_judged(text), lang or _lang(text))
+    return _organised.is_organised(_judged(text), lang or _lang(text))
 
 
 _FUNCTIONS: Final[dict[str, Callable[..., object]]] = {

@@ -39,7 +39,7 @@ def open_bytes(path: Path) -> IO[bytes]:
 
         return gzip.open(path, "rb")  # type: ignore[return-value]
     if packed:
-        return io.BufferedReader(_Raw(pa.CompressedInputStream(pa.OSFile(str(path)), packed)))  # type: ignore[return-value]
+        return io.BufferedReader(_Raw(pa.CompressedInputStream(pa.OSFile(str(path)), packed)))
     return path.open("rb")
 
 

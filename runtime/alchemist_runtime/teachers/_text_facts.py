@@ -118,7 +118,7 @@ _SQL_UNITS: Final = (
 def code_facts(code: str, lang: str, *, broken: bool = False) -> Facts:
     """Facts from the words of code. Of broken code only its language and length are said."""
     out = Facts(NAMES.get(lang, lang), unit="code")
-    page = _clarity._page(code, lang)
+    page = _clarity.page(code, lang)
     if broken:
         length(len(page.lines), out)
         return out
