@@ -13,7 +13,9 @@ from alchemist_dsl.diagnostics.codes import CODES
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.source import SourceFile, Span
 
-LIBRARY = Path(__file__).parents[2] / "recipes" / "std"
+LIBRARY = (
+    Path(__file__).parent / "std"
+)  # a library of the tests' own, so that cases do not move with the shipped one
 _FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```\n", re.M | re.S)
 
 
