@@ -26,6 +26,7 @@ from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import TURN_TYPES, columns_for, with_messages
 from alchemist_runtime.engine.values import cast_null
 from alchemist_runtime.engine.views import Part, port
+from alchemist_runtime.errors import Problem
 from alchemist_runtime.ledger import Account, Ledger, dollars, money
 from alchemist_runtime.plan import Node, Prompt, Teacher, TeacherStepSpec
 from alchemist_runtime.rows import (
@@ -75,6 +76,8 @@ def faculty(ctx: Context) -> Faculty:
 def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> Asking:
     teachers = faculty(ctx)
     teacher: Teacher = ctx.plan.teachers[spec.teacher]
+    if teacher.batch:
+        ctx.progress.warn(_no_batch(node, teacher))
     budget = None if spec.budget is None else money(spec.budget)
     account = Account(teacher, [teachers.ledger, Ledger(budget, "budget", node.id)])
 
@@ -94,6 +97,17 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         tell=tell,
     )
     return Asking(ctx, node, spec, teachers, inquiry)
+
+
+def _no_batch(node: Node, teacher: Teacher) -> Problem:
+    return Problem(
+        "A711",
+        "no-batch",
+        f"`{teacher.name}` says `batch = true`, but this version sends its calls one by one",
+        node=node.id,
+        note="the answers are the same; the price is that of single calls",
+        severity="warning",
+    )
 
 
 @dataclass
