@@ -256,14 +256,14 @@ def _end(
 
 
 def _samples(b: Building, only: bool) -> None:
-    samples = b.get("samples")
+    samples, mode = b.get("samples"), b.attrs.get("mode")
     if isinstance(samples, ir.Qty) and samples.value > 1 and not only:
         b.error(
             "A204",
             f"`samples = {samples.text}` makes several rows of one, which goes with `mode = only`",
             b.attrs["samples"].value.span,
-            labels=(Label(b.attrs["mode"].value.span, "this mode"),)
-            if b.attrs["mode"].origin != "default"
+            labels=(Label(mode.value.span, "this mode"),)
+            if mode is not None and mode.origin != "default"
             else (),
             help="write `mode = only`",
         )
