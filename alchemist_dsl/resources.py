@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from alchemist_runtime.errors import RunError
-from alchemist_runtime.plan import digest
 
 from alchemist_dsl import lock as locks
 from alchemist_dsl.diagnostics.model import Diagnostic
@@ -150,6 +149,9 @@ class Resources:
             digests = [[f.relative_to(at).as_posix(), self.cache.get(f)["digest"]] for f in files]
         except OSError:
             return None
+        # Plans bring pydantic, which `check` does without.
+        from alchemist_runtime.plan import digest
+
         return digest(digests) if digests else None
 
     def measured(self, key: str) -> Mapping[str, Any] | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any, Final
+from typing import Final, NoReturn
 
 import click
 
@@ -46,10 +47,10 @@ class Lazy(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in COMMANDS:
-            from difflib import get_close_matches
+            from alchemist_dsl.diagnostics.suggest import near
 
-            near = get_close_matches(name, COMMANDS, 1)
-            hint = f"; did you mean `{near[0]}`?" if near else ""
+            found = near(name, COMMANDS)
+            hint = f"; did you mean {' or '.join(f'`{c}`' for c in found)}?" if found else ""
             ctx.fail(f"there is no command `{name}`{hint}")
         return super().resolve_command(ctx, args)
 
@@ -69,31 +70,54 @@ def group() -> None:
     """
 
 
-def main(args: list[str] | None = None) -> Any:
+def main(args: list[str] | None = None) -> NoReturn:
     """The command line. Exit codes: 0 ok, 1 the recipe is wrong, 2 usage, 3 could not be carried out, 4 our bug, 130 interrupted."""
     try:
-        return group.main(args, prog_name="alchemist", standalone_mode=True)
-    except KeyboardInterrupt:
+        code = group.main(args, prog_name="alchemist", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):  # click turns Ctrl-C into the former
         click.echo("interrupted", err=True)
-        sys.exit(130)
+        code = 130
+    except BrokenPipeError:  # `alchemist … | head`: who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
     except Exception as error:
         _bug(error)
-        sys.exit(4)
+        code = 4
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _bug(error: Exception) -> None:
     """Our own mistake: one calm line, and where the details are."""
-    import os
-    import tempfile
     import traceback
 
     if os.environ.get("ALCHEMIST_DEBUG"):
         traceback.print_exception(error)
         return
-    with tempfile.NamedTemporaryFile("w", prefix="alchemist-", suffix=".log", delete=False) as file:
-        file.write("".join(traceback.format_exception(error)))
+    log = _write_log("".join(traceback.format_exception(error)))
+    where = f"the details are in {log}" if log else "`ALCHEMIST_DEBUG=1` shows the details"
     click.echo(
-        f"error: alchemist failed unexpectedly ({type(error).__name__}); this is our bug, nothing finished is lost\n"
-        f"the details are in {file.name}; please send them to us",
+        f"error: alchemist failed unexpectedly ({type(error).__name__}); this is our bug, nothing that was finished is lost\n"
+        f"{where}; please send them to us",
         err=True,
     )
+
+
+def _write_log(text: str) -> str | None:
+    """A new file with a text, in the project's `.alchemist` or the temporary folder; None where neither can be written."""
+    import tempfile
+
+    folder = ".alchemist" if os.path.isdir(".alchemist") else None  # noqa: PTH112 (pathlib costs start-up time)
+    for place in dict.fromkeys((folder, None)):
+        try:
+            with tempfile.NamedTemporaryFile(
+                "w", prefix="failure-", suffix=".log", dir=place, delete=False, encoding="utf-8"
+            ) as file:
+                file.write(text)
+            return file.name
+        except OSError:
+            continue
+    return None

@@ -182,7 +182,9 @@ CODES: Final[dict[str, Code]] = {
     ),
     "A709": Code("no-consent", "error", "The run would spend money and nobody agreed to it."),
     "A710": Code("not-recorded", "error", "A replayed run asks a question that was not recorded."),
-    "A711": Code("no-batch", "warning", "A teacher's calls are sent one by one, not by the Batch API."),
+    "A711": Code(
+        "no-batch", "warning", "A teacher's calls are sent one by one, not by the Batch API."
+    ),
     "A801": Code(
         "no-template", "error", "The base model has no chat template and none is declared."
     ),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from alchemist_dsl.diagnostics.codes import CODES
@@ -28,8 +28,13 @@ def render(
     sources: Mapping[str, SourceFile],
     format: Format = "text",
     color: bool = False,
+    shown: Callable[[str], str] = str,
 ) -> str:
-    """All diagnostics in one form. `sources` by path; a file that is not there is named without showing its line."""
+    """All diagnostics in one form. `sources` by path; a file that is not there is named without showing its line.
+    `shown`: a path as the reader would write it."""
+    if shown is not str:
+        diagnostics = [_moved(d, shown) for d in diagnostics]
+        sources = {shown(path): source for path, source in sources.items()}
     if format == "json":
         return (
             json.dumps([_as_json(d, sources) for d in diagnostics], indent=2, ensure_ascii=False)
@@ -39,6 +44,18 @@ def render(
         return "".join(_concise(d, sources) + "\n" for d in diagnostics)
     paint = _Paint(color)
     return "\n".join(_text(d, sources, paint) for d in diagnostics)
+
+
+def _moved(d: Diagnostic, shown: Callable[[str], str]) -> Diagnostic:
+    def at(span: Span) -> Span:
+        return Span(shown(span.file), span.start, span.end)
+
+    return replace(
+        d,
+        span=at(d.span),
+        labels=tuple(replace(one, span=at(one.span)) for one in d.labels),
+        edit=replace(d.edit, span=at(d.edit.span)) if d.edit else None,
+    )
 
 
 def sort_unique(
@@ -74,7 +91,7 @@ def _concise(d: Diagnostic, sources: Mapping[str, SourceFile]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(_plain(text).split())
 
 
 def _as_json(d: Diagnostic, sources: Mapping[str, SourceFile]) -> dict[str, object]:
@@ -130,7 +147,7 @@ def _text(d: Diagnostic, sources: Mapping[str, SourceFile], paint: _Paint) -> st
     kind = severity(d)
     tone = _RED if kind is Severity.ERROR else _YELLOW
     slug = CODES[d.code].slug
-    out = [paint(tone, f"{kind}[{d.code} {slug}]") + paint(_BOLD, f": {d.headline}")]
+    out = [paint(tone, f"{kind}[{d.code} {slug}]") + paint(_BOLD, f": {_plain(d.headline)}")]
     source = sources.get(d.span.file)
     same = [one for one in d.labels if one.span.file == d.span.file]
     other = [one for one in d.labels if one.span.file != d.span.file]
@@ -152,8 +169,17 @@ def _text(d: Diagnostic, sources: Mapping[str, SourceFile], paint: _Paint) -> st
     return "\n".join(out) + "\n"
 
 
+def _plain(text: str) -> str:
+    """Text that a terminal may be sent: a recipe's control characters do not reach it."""
+    return (
+        text
+        if text.isprintable()
+        else "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+    )
+
+
 def _advice(word: str, text: str, fix: bool, paint: _Paint) -> str:
-    first, *rest = text.split("\n")
+    first, *rest = _plain(text).split("\n")
     line = f"{word}: {first}"
     if fix:
         line = (
@@ -199,7 +225,8 @@ def _lines(
         for mark in marks:
             start, end = starts(mark.start), starts(mark.end)
             color = tone if mark.sign == "^" else _BLUE
-            under = mark.sign * max(end - start, 1) + (f" {mark.text}" if mark.text else "")
+            text = f" {_plain(mark.text)}" if mark.text else ""
+            under = mark.sign * max(end - start, 1) + text
             out.append(paint(_BLUE, f"{'':>{width}} | ") + " " * start + paint(color, under))
     return out
 
