@@ -69,10 +69,10 @@ _ALL: Final = (
     _f("repeats", "x: text, unit: text = 'lines'", "int", "How often the most frequent line, sentence or paragraph (of 20 characters or more) occurs.", shape="rows"),
     _f("ascii_share", "x: text", "real", "Share of characters below U+0080; 1 for an empty text."),
     # code
-    _f("lang", "x: text", "text?", "Language of the code in a text, from its fence or its syntax: python, javascript, typescript, java, c, cpp, go, rust, bash, sql, html, json; null if there is none.", shape="rows"),
-    _f("code", "x: text", "text?", "The fenced blocks joined, or the whole text if it parses as a known language, else null.", shape="rows"),
+    _f("lang", "x: text", "text?", "Language of the code in a text, from its fence or its syntax: python, javascript, typescript, java, c, cpp, go, rust, bash, sql, html, json and some more; a fence tag that we do not know as it stands; null if there is no code.", shape="rows"),
+    _f("code", "x: text", "text?", "The fenced blocks of the text's language joined, or the whole text if it parses as a known language, else null.", shape="rows"),
     _f("fences", "x: text", "int", "Number of fenced code blocks.", shape="rows"),
-    _f("parses", "x: text, lang: text? = null", "bool", "Whether the code parses in that language (of `lang(x)` where it is null); true for a language without a parser here.", shape="rows", null_aware=True),
+    _f("parses", "x: text, lang: text? = null", "bool", "Whether the code parses in that language (of `lang(x)` where it is null); true for a language without a parser here, for prose, and for code too long to judge.", shape="rows", null_aware=True),
     _f("clarity", "x: text, lang: text? = null", "int", "Clarity of code, 0 to 10: names, length of lines and functions, nesting, comments.", shape="rows", null_aware=True),
     _f("organised", "x: text, lang: text? = null", "bool", "Whether the code is organised in functions or classes, or so short (5 statements) that it needs none.", shape="rows", null_aware=True),
     # values

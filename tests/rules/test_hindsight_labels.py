@@ -142,6 +142,29 @@ def test_javascript_that_calls_another_function_of_a_method_name_is_not_recursiv
     )
 
 
+@pytest.mark.parametrize(
+    "text, claim",
+    [
+        ("import os\n\ndef f(a):\n    return os.path.join(a, 'b')", "joins"),
+        ("def sorted(a):\n    return a\n\ndef g(a):\n    return sorted(a)", "built-in"),
+        ("def f(a):\n    return a\n\nprint(f'{f(1)}')", "f-strings"),
+        ("import csv\n\ndef f(a):\n    return a\n\nprint(csv.reader(f(1)))", "csv"),
+        ("function fetchData(a) {\n  return a;\n}\n\nfetchData(1);", "HTTP"),
+        ("function sort(a) {\n  return a;\n}\n\nsort([1]);", "`sort`"),
+        ("function f(a) {\n  return a;\n}\n\nconst b = [1, 2];\nf(b.sort());", "`sort`"),
+        ("function f(a) {\n  return path.join(a, 'b');\n}", "text"),
+        (
+            "#include <string>\nstd::string f(std::string strings) {\n    return strings.substr(1);\n}",
+            "C string",
+        ),
+        ('#include <iostream>\nint main() {\n    std::cout << "cin";\n}', "input"),
+        ("#!/bin/bash\nreadlink -f a\nls", "reads input"),
+    ],
+)
+def test_names_that_only_look_alike_prove_nothing(text, claim):
+    assert claim not in said(text)
+
+
 def test_words_in_strings_and_comments_prove_nothing():
     assert "join" not in said("SELECT 'join' FROM t -- join\nWHERE x = 1;")
     assert "await" not in said("function f() {\n  // await\n  return 'await';\n}")

@@ -72,7 +72,7 @@ def measure(code: str, lang: str | None) -> int:
                    and up to 25 lines without any 1.
     Empty code has 0.
     """
-    page = page(code, lang)
+    page = page_of(code, lang)
     if not page.lines:
         return 0
     depth, longest = _shape(page.lines, lang)
@@ -82,14 +82,14 @@ def measure(code: str, lang: str | None) -> int:
 
 def remarks(code: str, lang: str | None) -> tuple[list[str], bool, int]:
     """(names that say little, where they cost points; whether comments do; the number of code lines)."""
-    page = page(code, lang)
+    page = page_of(code, lang)
     names = (
         sorted(n for n in _found(page.lines) if not _telling(n)) if _names(page.lines) < 3 else []
     )
     return names, _comments(page) < 2, len(page.lines)
 
 
-def page(code: str, lang: str | None) -> Page:
+def page_of(code: str, lang: str | None) -> Page:
     text = code.replace("\r\n", "\n")
     token = (
         _HASH_TOKEN

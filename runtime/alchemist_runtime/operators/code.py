@@ -7,8 +7,6 @@ or prose around Markdown fences. Null in, null out.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
 
 from alchemist_runtime.operators import _clarity, _fences, _grammars, _languages, _organised
 
@@ -101,26 +99,6 @@ def organised(text: str | None, lang: str | None = None) -> bool | None:
     if text is None:
         return None
     return _organised.is_organised(_judged(text), lang or _lang(text))
-
-
-_FUNCTIONS: Final[dict[str, Callable[..., object]]] = {
-    "lang": lang,
-    "code": code,
-    "fences": fences,
-    "parses": parses,
-    "clarity": clarity,
-    "organised": organised,
-}
-
-
-def verdicts(
-    function: str, texts: Sequence[str | None], langs: Iterable[str | None] | None = None
-) -> list[object]:
-    """One function over many texts, for a worker process; `langs` only for `parses`, `clarity`, `organised`."""
-    call = _FUNCTIONS[function]
-    if langs is None:
-        return [None if t is None else call(t) for t in texts]
-    return [None if t is None else call(t, name) for t, name in zip(texts, langs, strict=True)]
 
 
 _lang = lang  # the parameter of that name hides the function

@@ -37,6 +37,10 @@ def copies(sentence: str, response: str) -> bool:
     )
 
 
+#: Units whose length is none of the response: lines that try them out may follow.
+_NO_LENGTH: Final = ("one-liner", "function", "method")
+
+
 def read(response: str, lang: str | None = None) -> Facts:
     """The facts of a response."""
     name = lang or code_functions.lang(response)
@@ -52,7 +56,7 @@ def read(response: str, lang: str | None = None) -> Facts:
         out = _of_code(without_prose(response), name)
     if out is None:
         out = _text_facts.code_facts(code, name or "code", broken=name in _grammars.PARSED)
-    if len(out.says) + len(out.others) < 2 and out.unit != "one-liner":
+    if len(out.says) + len(out.others) < 2 and out.unit not in _NO_LENGTH:
         _text_facts.length(sum(1 for line in code.split("\n") if line.strip()), out)
     if blocks or not whole:
         _around(response, bool(blocks), out)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from alchemist_runtime.operators import _grammars
+from alchemist_runtime.teachers._tree_scan import parameters
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -55,7 +56,7 @@ def functions(code: str, lang: str) -> list[Found]:
                 else node
             )
             before = head.prev_sibling
-            names = _parameters(node)
+            names = parameters(node)
             out.append(
                 Found(
                     _name(node),
@@ -85,41 +86,6 @@ def _name(node: Node) -> str:
     ):
         at = at.child_by_field_name("declarator")
     return _text(found if found is not None else at)
-
-
-def _parameters(node: Node) -> tuple[str, ...]:
-    at: Node | None = node
-    while at is not None and at.child_by_field_name("parameters") is None:
-        at = at.child_by_field_name("declarator")
-    holder = at.child_by_field_name("parameters") if at is not None else None
-    if holder is None:
-        return ()
-    names = []
-    for p in holder.named_children:
-        if "comment" in p.type:
-            continue
-        found = [n for n in _grammars.walk(p) if n.type in ("identifier", "self")]
-        if p.type in ("object_pattern", "array_pattern") or not found:
-            return ("…",)
-        names += (
-            [_text(n) for n in found]
-            if p.type == "parameter_declaration" and node.type == "function_declaration"
-            else [_text(_own(p, found))]
-        )
-    return tuple(n for n in names if n != "self")
-
-
-def _own(p: Node, found: list[Node]) -> Node:
-    """The name of a parameter, not that of its type or default."""
-    for field in ("pattern", "name", "declarator", "left"):
-        at = p.child_by_field_name(field)
-        while at is not None and at.type != "identifier":
-            at = at.child_by_field_name("declarator") or next(
-                (c for c in at.named_children if c.type == "identifier"), None
-            )
-        if at is not None:
-            return at
-    return found[0]
 
 
 def _text(node: Node | None) -> str:

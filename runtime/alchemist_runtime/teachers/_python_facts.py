@@ -26,15 +26,25 @@ from alchemist_runtime.teachers._python_structure import structure
 
 def facts(tree: ast.Module, source: str) -> Facts:
     """What the tree proves. `source` is asked for comments only."""
-    s = scan(tree)
+    whole = scan(tree)
     out = Facts("Python")
-    _unit(s, out)
-    calls = Counter(called(c, s) for c in s.calls)
-    ideas(s, calls, out)
-    structure(s, calls, out)
-    libraries(s, out)
-    habits(s, calls, source, out)
+    _unit(whole, out)
+    # What is said of a function is true of the function, not of the lines that try it out.
+    part = scan(_alone(tree)) if out.name and len(tree.body) > 1 else whole
+    calls = Counter(called(c, part) for c in part.calls)
+    for f, _ in part.functions:
+        del calls[f.name]  # not the built-in of that name
+    ideas(part, calls, out)
+    structure(part, calls, out)
+    libraries(part, out)
+    habits(whole, part, source, out)
     return out
+
+
+def _alone(tree: ast.Module) -> ast.Module:
+    """The imports and definitions of a module."""
+    kept = (ast.Import, ast.ImportFrom, ast.ClassDef, *FUNCTION)
+    return ast.Module([n for n in tree.body if isinstance(n, kept)], [])
 
 
 def _unit(s: Scan, out: Facts) -> None:

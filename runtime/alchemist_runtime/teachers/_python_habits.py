@@ -87,7 +87,9 @@ _GOOGLE_DOC: Final = re.compile(r"^\s*(?:Args|Arguments|Returns|Yields|Raises):\
 _REST_DOC: Final = re.compile(r"^\s*:(?:param|parameter|arg|returns?|rtype|type|raises)\b", re.M)
 
 
-def habits(s: Scan, calls: Counter[str], source: str, out: Facts) -> None:
+def habits(s: Scan, part: Scan, source: str, out: Facts) -> None:
+    """`part` is what the phrases about a function look at, `s` the whole code."""
+    calls = Counter(called(c, part) for c in part.calls)
     functions = [f for f, _ in s.functions]
     annotated = [sum(1 for x in arguments(f) if x.annotation) for f in functions]
     wanted = [sum(1 for x in arguments(f) if x.arg not in ("self", "cls")) for f in functions]

@@ -291,7 +291,7 @@ def _sorting(s: Scan, calls: Counter[str], out: Facts) -> None:
     elif calls["sorted"]:
         out.say("sorts with the built-in `sorted`", "relies on the built-in `sorted`")
     else:
-        out.say("sorts a list in place", "uses the list's own `sort`")
+        out.say("sorts in place with `sort`", "uses the `sort` method")
 
 
 def _counting(s: Scan, calls: Counter[str], out: Facts) -> None:
@@ -308,18 +308,7 @@ def _counting(s: Scan, calls: Counter[str], out: Facts) -> None:
         and isinstance(n.value, ast.Constant)
         and n.value.value == 1
     }
-    got = any(
-        isinstance(n, ast.Assign)
-        and isinstance(n.targets[0], ast.Subscript)
-        and any(
-            isinstance(c, ast.Call)
-            and isinstance(c.func, ast.Attribute)
-            and c.func.attr == "get"
-            and len(c.args) == 2
-            for c in ast.walk(n.value)
-        )
-        for n in s.nodes
-    )
+    got = any(_adds_one(n) for n in s.nodes)
     empty = _assigned(
         s,
         lambda v: (
@@ -348,6 +337,25 @@ def _counting(s: Scan, calls: Counter[str], out: Facts) -> None:
     }
     if sets & added & asked:
         out.say("remembers what it has seen in a set", "keeps a set of what came before")
+
+
+def _adds_one(n: ast.AST) -> bool:
+    """`d[k] = d.get(k, 0) + 1`"""
+    if not (
+        isinstance(n, ast.Assign)
+        and isinstance(n.targets[0], ast.Subscript)
+        and isinstance(n.value, ast.BinOp)
+    ):
+        return False
+    name = _root(n.targets[0])
+    return isinstance(n.value.op, ast.Add) and any(
+        isinstance(c, ast.Call)
+        and isinstance(c.func, ast.Attribute)
+        and c.func.attr == "get"
+        and len(c.args) == 2
+        and _root(c.func.value) == name is not None
+        for c in ast.walk(n.value)
+    )
 
 
 def _assigned(s: Scan, test) -> set[str]:  # type: ignore[no-untyped-def]

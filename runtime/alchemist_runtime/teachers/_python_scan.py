@@ -61,13 +61,18 @@ def called(call: ast.Call, s: Scan) -> str:
     f = call.func
     if isinstance(f, ast.Name):
         return s.members.get(f.id, f.id)
-    if isinstance(f, ast.Attribute):
-        if isinstance(f.value, ast.Name) and f.value.id in s.modules:
-            return f"{s.modules[f.value.id]}.{f.attr}"
-        if isinstance(f.value, ast.Name) and f.value.id in s.members:
-            return f"{s.members[f.value.id]}.{f.attr}"
-        return "." + f.attr
-    return ""
+    if not isinstance(f, ast.Attribute):
+        return ""
+    root: ast.expr = f.value
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    if isinstance(root, ast.Name) and (root.id in s.modules or root.id in s.members):
+        path = dotted(f, s)
+        head, _, rest = path.partition(".")
+        return f"{s.modules.get(head, head)}.{rest}"
+    if isinstance(f.value, ast.Constant | ast.JoinedStr) and f.attr in ("join", "format"):
+        return f"str.{f.attr}"
+    return "." + f.attr
 
 
 def own_nodes(f: Function) -> Iterator[ast.AST]:

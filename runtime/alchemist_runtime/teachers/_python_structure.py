@@ -153,7 +153,7 @@ def _errors(s: Scan, out: Facts) -> None:
         if names[0] in under:
             out.say(
                 f"raises `{names[0]}` when a check fails",
-                f"checks a condition and raises `{names[0]}`",
+                f"raises `{names[0]}` after a check",
             )
         else:
             out.say(f"raises `{names[0]}`")
@@ -250,13 +250,13 @@ def _expressions(s: Scan, calls: Counter[str], out: Facts) -> None:
         if calls[name]:
             out.also(f"uses `{name}`", f"relies on the built-in `{name}`")
             break
-    if calls[".join"] and calls[".split"]:
-        out.also("splits and joins strings", "takes text apart and joins it again")
-    elif calls[".join"]:
+    if calls["str.join"] and calls[".split"]:
+        out.also("uses `split` and `join`", "takes text apart and joins it again")
+    elif calls["str.join"]:
         out.also("joins strings", "puts text together with `join`")
     elif calls[".split"]:
-        out.also("splits text", "takes text apart with `split`")
-    if calls[".format"] or s.kinds[ast.JoinedStr]:
+        out.also("uses `split`", "relies on `split`")
+    if calls["str.format"] or s.kinds[ast.JoinedStr]:
         out.also(
             "formats text with f-strings"
             if s.kinds[ast.JoinedStr]
@@ -271,8 +271,8 @@ def _expressions(s: Scan, calls: Counter[str], out: Facts) -> None:
         for n in s.nodes
     ):
         out.also("works with remainders", "tests remainders with the modulo operator")
-    if calls[".append"] and s.kinds[ast.For]:
-        out.also("collects its results in a list", "appends to a list in a loop")
+    if any(_appends(n) for n in s.nodes if isinstance(n, ast.For)):
+        out.also("uses `append` in a loop", "appends values one by one")
     if s.kinds[ast.Subscript] and any(isinstance(n, ast.Slice) for n in s.nodes):
         out.also("uses slices", "takes slices of a sequence")
     literals = {type(n.value) for n in s.tree.body if isinstance(n, ast.Assign)}
@@ -284,6 +284,13 @@ def _expressions(s: Scan, calls: Counter[str], out: Facts) -> None:
         out.also("loops with `for`", "walks through its data in a `for` loop")
     if s.kinds[ast.If]:
         out.also("branches on a condition", "decides with an `if`")
+
+
+def _appends(loop: ast.For) -> bool:
+    return any(
+        isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "append"
+        for n in ast.walk(loop)
+    )
 
 
 def _chain(s: Scan) -> int:

@@ -84,7 +84,7 @@ _ANY: Final[tuple[tuple[str, _W], ...]] = (
     (r"\breturn\b", ("returns its result", "hands its result back")),
     (
         r"\b(?:Console\.Write\w*|echo|puts|print\w*|Write-Host|putStrLn)\b",
-        ("prints to the console", "writes its output to the console"),
+        ("prints its output", "prints something"),
     ),
     (r"\bswitch\b|\bcase\b", ("decides by cases", "branches by case")),
     (r"\bif\b", ("branches on a condition", "decides with an `if`")),
@@ -118,7 +118,7 @@ _SQL_UNITS: Final = (
 def code_facts(code: str, lang: str, *, broken: bool = False) -> Facts:
     """Facts from the words of code. Of broken code only its language and length are said."""
     out = Facts(NAMES.get(lang, lang), unit="code")
-    page = _clarity.page(code, lang)
+    page = _clarity.page_of(code, lang)
     if broken:
         length(len(page.lines), out)
         return out
@@ -196,13 +196,11 @@ def _json(code: str, out: Facts) -> Facts:
 def length(lines: int, out: Facts) -> None:
     if lines <= 1:
         out.also("fits on one line", "is a single line")
-    elif lines <= 5:
-        out.also(f"takes {number_word(lines)} lines", f"is {number_word(lines)} lines long")
     elif lines <= 12:
-        out.also("takes about ten lines", "stays at about a dozen lines")
+        out.also(f"has {number_word(lines)} lines", f"is {number_word(lines)} lines long")
     else:
         near = round(lines, -1)
-        out.also(f"takes about {near} lines", f"is about {near} lines long")
+        out.also(f"has about {near} lines", f"is about {near} lines long")
 
 
 # --- prose --------------------------------------------------------------------------------------------------------------------

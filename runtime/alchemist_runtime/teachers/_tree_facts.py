@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
 from typing import Final
 
 from alchemist_runtime.operators import _grammars
-from alchemist_runtime.teachers._facts import Facts, number_word
+from alchemist_runtime.teachers._facts import Facts, listed, number_word
 from alchemist_runtime.teachers._tree_ideas import CALLED, KINDS, PRINTS
 from alchemist_runtime.teachers._tree_scan import Scan, scan
 
@@ -45,9 +43,11 @@ def facts(code: str, lang: str) -> Facts | None:
     parsed = _grammars.tree(code, lang)
     if parsed is None:
         return None
-    s = scan(parsed)
+    whole = scan(parsed)
     out = Facts(NAMES[lang])
-    _unit(s, out, lang)
+    _unit(whole, out, lang)
+    # What is said of a function is true of the function, not of the lines that try it out.
+    s = scan(parsed, within_only=True) if out.unit in ("function", "method") else whole
     _ideas(s, out)
     for kind, wordings in KINDS.get(lang, ()):
         if any(s.kinds[k] for k in kind.split("|")):
@@ -55,7 +55,7 @@ def facts(code: str, lang: str) -> Facts | None:
     for test, wordings in CALLED.get(lang, ()):
         if test(s):
             out.say(*wordings)
-    _fillers(s, out, lang)
+    _fillers(s, whole, out, lang)
     return out
 
 
@@ -134,7 +134,7 @@ def _ideas(s: Scan, out: Facts) -> None:
         out.say("awaits asynchronous calls", "waits for asynchronous work with `await`")
 
 
-def _fillers(s: Scan, out: Facts, lang: str) -> None:
+def _fillers(s: Scan, whole: Scan, out: Facts, lang: str) -> None:
     if s.depth >= 2:
         out.also("uses nested loops", "loops inside a loop")
     elif s.depth == 1 and lang != "bash":
@@ -147,37 +147,31 @@ def _fillers(s: Scan, out: Facts, lang: str) -> None:
         out.also("uses the conditional operator", "chooses a value with the conditional operator")
     if (s.kinds["if_statement"] or s.kinds["if_expression"]) and lang != "bash":
         out.also("branches on a condition", "decides with an `if`")
-    if s.kinds["array"] or s.kinds["array_initializer"] or s.kinds["initializer_list"]:
-        out.also(
-            "spells its data out in an array", "holds an array of given values"
-        ) if lang != "bash" else None
+    if (
+        any(s.kinds[k] for k in ("array", "array_initializer", "initializer_list"))
+        and lang != "bash"
+    ):
+        out.also("spells data out in an array", "holds an array of given values")
     if s.kinds["object"]:
         out.also("uses an object literal", "holds its data in an object literal")
-    printed = PRINTS[lang](s)
-    inside = out.unit not in ("function", "method") or PRINTS[lang](_only(s))
-    if printed and inside:
-        out.also("prints to the console", "writes its output to the console")
+    if PRINTS[lang](s):
+        out.also("prints its output", "prints to the console")
+    if 1 <= len(s.parameters) <= 4 and out.unit in ("function", "method"):
+        names = listed([f"`{p}`" for p in s.parameters])
+        out.also(f"takes {names}", f"works from {names}")
+    _company(whole, out, lang)
+
+
+def _company(s: Scan, out: Facts, lang: str) -> None:
+    """Comments, and lines that show the use of a function."""
     if s.comments >= 3:
         out.have("explanatory comments", "comments along the way")
     elif s.comments:
         out.have("a short comment", "a brief comment")
     own = set(s.functions) - {"main"}
-    if (
-        "main" in s.functions
-        and own & {c.rpartition(".")[2] for c in s.calls}
-        and lang in ("c", "cpp", "go", "rust", "java")
-    ):
+    inner = {c.rpartition(".")[2] for c in s.calls}
+    if "main" in s.functions and own & inner and lang in ("c", "cpp", "go", "rust", "java"):
         out.have("a `main` that shows its use", "an example of its use in `main`")
     elif own and s.loose and own & set(s.calls) and lang in ("javascript", "typescript"):
-        out.have(
-            *(
-                ("a printed usage example", "an example call that prints the result")
-                if printed
-                else ("an example call", "a usage example")
-            )
-        )
-
-
-def _only(s: Scan) -> Scan:
-    """The scan as if only what stands inside of functions were called."""
-    return replace(s, calls=Counter({k: v for k, v in s.calls.items() if k in s.inner}))
+        shown = ("a printed usage example", "an example call that prints the result")
+        out.have(*(shown if PRINTS[lang](s) else ("an example call", "a usage example")))
