@@ -72,8 +72,7 @@ def _lengths(batch: pa.RecordBatch, length: Callable[[pa.Array], pa.Array], arou
             rows = pc.list_parent_indices(turns).to_numpy()
             texts = pc.list_flatten(turns)
             sizes = _filled(pc.add(length(texts.field("content")), around))
-            sizes += _filled(length(texts.field("extra")))
-            np.add.at(total, rows, sizes)
+            np.add.at(total, rows, sizes + _filled(length(texts.field("extra"))))
     for name in ("tools", EXTRA):
         if name in batch.schema.names:
             total += _filled(length(batch.column(name)))

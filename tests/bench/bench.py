@@ -71,6 +71,7 @@ def start_up(runs: int) -> None:
     with tempfile.TemporaryDirectory(prefix="alchemist-bench-") as folder:
         project = Path(folder)
         shutil.copytree(REPO / "recipes", project / "recipes")
+        (project / ".git").mkdir()  # what marks the folder of a project
         for goal in GOALS:
             print(
                 f"  {goal.name:20} {_start_up_figures(goal, project, runs)}   {goal.peers}",
