@@ -92,16 +92,13 @@ def _unclosed_string(out: Tokens, start: int) -> int:
                    help='put `"` before the text', edit=(at, at, '"'))  # fmt: skip
             out.add("BAD_VALUE", start, end)
             return end
-    where = (
-        "at the end of the line"
-        if text[end : end + 1] in ("", "\n")
-        else f"before the `{text[end:].lstrip()[0]}`"
-    )
+    rest = text[end : text.find("\n", end) % (len(text) + 1)].strip()
+    where = f"before the `{rest[0]}`" if rest else "at the end of the line"
     report(out, "A007", "this string does not end on its line", start, start + 1, label="opened here",
            note='for text over several lines use a block that starts with `"""`',
            help=f'add `"` {where}', edit=(end, end, '"'))  # fmt: skip
-    header = text[end : text.find("\n", end) % (len(text) + 1)].strip() == "{"
-    out.add("STRING" if header else "BAD_VALUE", start, end)  # the name of a block still names it
+    # The name of a block still names it.
+    out.add("STRING" if rest == "{" else "BAD_VALUE", start, end)
     return end
 
 

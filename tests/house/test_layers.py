@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Layers from the top down; a module may import its own layer and those below. Longest prefix wins.
 DSL = [
     ("alchemist_dsl.cli", "alchemist_dsl.__main__"),
-    ("alchemist_dsl.project",),
+    ("alchemist_dsl.project", "alchemist_dsl.folder"),
     ("alchemist_dsl.compiler",),
     ("alchemist_dsl.lower", "alchemist_dsl.lowering", "alchemist_dsl.keys", "alchemist_dsl.canon", "alchemist_dsl.written",
      "alchemist_dsl.estimate", "alchemist_dsl.ranges", "alchemist_dsl.verdicts", "alchemist_dsl.reasons", "alchemist_dsl.state",
@@ -35,6 +35,8 @@ EXECUTION = {
     "report",
     "store",
     "cache",
+    "calls",
+    "answers",
     "ledger",
     "limits",
     "teacher",
