@@ -125,7 +125,7 @@ KINDS: Final[dict[str, Kind]] = {
             "revision": A("text", "Revision of the model."),
             "base_url": A("text", "Address of an OpenAI-compatible server.", affects="speed"),
             "identity": A("text", "What the model is, whatever server answers: part of keys instead of a foreign base_url."),
-            "api_key_env": A("text", "Environment variable with the key.", default="\"OPENAI_API_KEY\"", affects="speed"),
+            "api_key_env": A("text", "Environment variable with the key; with a `base_url` of your own no key is sent unless you name one.", default="\"OPENAI_API_KEY\"", affects="speed"),
             "temperature": A("real(0..2)", "Sampling temperature.", default="0"),
             "top_p": A("real(0..1)", "Nucleus sampling.", default="1"),
             "max_tokens": A("tokens | int(1..)", "Longest answer.", default="1024 tokens"),

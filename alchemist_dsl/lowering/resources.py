@@ -44,8 +44,16 @@ def teacher(block: Block, scope: Scope) -> Teacher:
 
 
 def _key_variable(block: Block) -> str | None:
-    """Only a served model wants a key."""
-    return text(block, "api_key_env") if text(block, "provider") == "openai" else None
+    """Only a served model wants a key, and the default one goes to nobody but the server that it belongs to."""
+    if text(block, "provider") != "openai":
+        return None
+    attr = block.attrs.get("api_key_env")
+    foreign = text(block, "base_url") is not None
+    return (
+        None
+        if attr is not None and attr.origin == "default" and foreign
+        else text(block, "api_key_env")
+    )
 
 
 def _sampling(block: Block) -> dict[str, Any]:

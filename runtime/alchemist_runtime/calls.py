@@ -320,12 +320,16 @@ def _cannot(inquiry: Inquiry, failed: CallFailed) -> Problem:
     return Problem(
         "A708",
         "teacher-unreachable",
-        f"the server of `{spec.name}` refuses the key in `{variable}`"
+        (
+            f"the server of `{spec.name}` refuses the key in `{variable}`"
+            if spec.api_key_env or not spec.base_url
+            else f"the server of `{spec.name}` wants a key, and the recipe names none"
+        )
         if failed.status in (401, 403)
         else f"the server of `{spec.name}` refuses every call",
         node=inquiry.node,
         note=failed.reason,
-        help=f"see to the key, the account or the model, then run again; {_kept(inquiry)}",
+        help=f"see to the key (`api_key_env` names its variable), the account or the model, then run again; {_kept(inquiry)}",
     )
 
 

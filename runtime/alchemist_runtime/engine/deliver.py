@@ -190,6 +190,7 @@ def run_train_node(ctx: Context, node: Node, out: Output) -> None:
         processes=ctx.options.processes,
         project_root=ctx.project,
         on_progress=tell,
+        texts=ctx.plan.texts,
     )
     out.figures.update(metrics)
     out.figures["rows_in"] = stream.n

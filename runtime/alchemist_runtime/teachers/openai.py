@@ -50,7 +50,12 @@ def is_local(base_url: str | None) -> bool:
 
 
 def key_of(spec: plan.Teacher) -> str:
-    """The key from its environment variable; a local server without one gets a dummy. RunError A701 where it is not set."""
+    """The key from its environment variable. RunError A701 where it is not set.
+
+    A server of another address gets a key only where the recipe names the variable; else, and for a local server whose
+    variable is not set, a dummy."""
+    if spec.api_key_env is None and spec.base_url is not None:
+        return "none"
     variable = spec.api_key_env or "OPENAI_API_KEY"
     key = os.environ.get(variable, "").strip()
     if key:
