@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -90,7 +91,8 @@ class FileCache:
             temporary.write_text(json.dumps(self._entries, separators=(",", ":")))
             temporary.replace(self.path)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def _settled(entry: Mapping[str, Any]) -> bool:

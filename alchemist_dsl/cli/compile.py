@@ -71,12 +71,12 @@ def compile_(
     if made.plan is None:
         sys.exit(exit_code(made))
     if not locked and limit is None and str(recipe) != "-":
-        _remember(made)
+        remember(made)
     _write(made, made.plan, output, format_)
     sys.exit(exit_code(made))
 
 
-def _remember(made: Compiled) -> None:
+def remember(made: Compiled) -> None:
     """Add what the lock did not know. A project that may not be written is compiled all the same."""
     from alchemist_dsl.project import add_facts
 

@@ -60,7 +60,7 @@ def show_problem(compiled: Compiled, problem: Problem) -> None:
 
     span = _span(compiled, problem)
     if span is None:
-        click.echo(plain(problem), err=True)
+        click.echo(plain(problem, _at(compiled, problem)), err=True)
         return
     found = Diagnostic(
         problem.code,
@@ -78,14 +78,23 @@ def _span(compiled: Compiled, problem: Problem) -> Span | None:
     if problem.node is None or compiled.program is None:
         return None
     block = compiled.program.blocks.get(problem.node)
-    return None if block is None else block.name_span
+    if block is None:
+        return None
+    entry = next((e.span for e in block.entries if e.name == problem.entry), None)
+    return entry or block.name_span
 
 
-def plain(problem: Problem) -> str:
-    """A problem without a place in a recipe."""
+def _at(compiled: Compiled, problem: Problem) -> str | None:
+    """The place that a plan tells of, where its recipe is not at hand."""
+    nodes = () if compiled.plan is None else compiled.plan.nodes
+    at = next((n.at for n in nodes if n.id == problem.node), None)
+    return None if at is None else f"{at.file}:{at.line}:{at.column}"
+
+
+def plain(problem: Problem, at: str | None = None) -> str:
+    """A problem as text without the recipe's line; `at` names its place there."""
     lines = [f"{problem.severity}[{problem.code} {problem.slug}]: {problem.headline}"]
-    if problem.place:
-        lines.append(f" --> {problem.place}")
+    lines += [f" --> {place}" for place in (at, problem.place) if place]
     if problem.note:
         lines.append(f"note: {problem.note}")
     if problem.help:

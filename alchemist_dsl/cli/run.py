@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
     from alchemist_runtime.engine.local import Result
-    from alchemist_runtime.errors import Problem
+    from alchemist_runtime.errors import Problem, RunError
     from alchemist_runtime.plan import Plan
 
     from alchemist_dsl.project import Compiled
@@ -68,7 +69,7 @@ def run(
     format_: str,
 ) -> None:
     """Carry out RECIPE (or a plan file): build what is missing, train, check."""
-    from alchemist_dsl import project
+    from alchemist_dsl.cli.compile import remember
     from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, is_plan
 
     most = _money(budget)
@@ -94,7 +95,7 @@ def run(
         click.echo(plan_text(compiled))
         return
     if limit is None:
-        project.add_facts(compiled)
+        remember(compiled)
     options = {
         "budget": most,
         "replay": replay,
@@ -157,22 +158,18 @@ def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, form
     from alchemist_runtime.engine import local
 
     from alchemist_dsl.cli.display import Both, Lines, Live, open_log
+    from alchemist_dsl.cli.output import plain
 
     begun = time.perf_counter()
     result = local.Result(local.run_name())
     with ExitStack() as stack:
         log = _Lazy(ctx.state, result.run, stack, open_log)
-        busy = local.unfinished(ctx, targets)
-        terminal = sys.stderr.isatty() and bool(busy)
-        person: Any = stack.enter_context(Live(len(busy))) if terminal else Lines(sys.stderr)
-        ctx.progress = Both(person, Lines(log))
         try:
+            busy = local.unfinished(ctx, targets)
+            terminal = sys.stderr.isatty() and bool(busy)
+            person: Any = stack.enter_context(Live(len(busy))) if terminal else Lines(sys.stderr)
+            ctx.progress = Both(person, Lines(log))
             local.run(ctx, targets, ingredients=compiled.ingredients, result=result)
-        except errors.RunError as error:
-            stack.close()
-            _say(compiled, error.problem)
-            _go_on(compiled, result, log)
-            return error.exit_code
         except KeyboardInterrupt:
             stack.close()
             click.echo(
@@ -181,32 +178,70 @@ def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, form
             )
             _go_on(compiled, result, log)
             return errors.INTERRUPTED
+        except (errors.RunError, OSError) as error:
+            stopped = _stopped(error, "the project's folder")
+            log.write(plain(stopped.problem) + "\n")
+            stack.close()
+            _say(compiled, stopped.problem)
+            _go_on(compiled, result, log)
+            return stopped.exit_code
     for problem in getattr(person, "warnings", ()):
         _say(compiled, problem)
-    if not ctx.options.limited:
-        local.point_at(ctx, result)
-    compiled.after_run(result)
+    try:
+        if not ctx.options.limited:
+            local.point_at(ctx, result)
+        compiled.after_run(result)
+    except OSError as error:
+        _say(compiled, _stopped(error, "`recipe.lock`").problem)
+        _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_)
+        return errors.NOT_CARRIED_OUT
     return _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_)
 
 
-class _Lazy:
-    """The log of a run, opened when there is something to write: a run with nothing to do leaves none."""
+def _stopped(error: RunError | OSError, what: str) -> RunError:
+    """A full disk or a folder that may not be written, wherever it showed, as a problem with a way out."""
+    from alchemist_runtime.errors import RunError
+    from alchemist_runtime.store import disk_problem
 
-    def __init__(self, state: Path, name: str, stack: ExitStack, opener: Any) -> None:
+    if isinstance(error, RunError):
+        return error
+    problem = disk_problem(error, what)
+    if problem is None:
+        raise error
+    return RunError(problem)
+
+
+Opener = Callable[[Path, str], IO[str]]
+
+
+class _Lazy:
+    """The log of a run, opened when there is something to write: a run with nothing to do leaves none.
+
+    A log that cannot be written stops no run."""
+
+    def __init__(self, state: Path, name: str, stack: ExitStack, opener: Opener) -> None:
         self.path: Path | None = None
-        self._open = lambda: stack.enter_context(opener(state, name))  # type: ignore[no-untyped-call]
-        self._file: Any = None
+        self._open: Callable[[], IO[str]] = lambda: opener(state, name)
+        self._file: IO[str] | None = None
+        stack.callback(self.close)
         self._where = state / "logs" / f"{name}.log"
 
     def write(self, text: str) -> None:
-        if self._file is None:
-            self._file = self._open()
-            self.path = self._where
-        self._file.write(text)
+        with suppress(OSError):
+            if self._file is None:
+                self._file = self._open()
+                self.path = self._where
+            self._file.write(text)
 
     def flush(self) -> None:
-        if self._file is not None:
-            self._file.flush()
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.flush()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.close()
 
 
 def _finish(
@@ -227,6 +262,8 @@ def _finish(
             click.echo(line)
         for line in summary.checks(verdicts):
             click.echo(line)
+    if result.unrecorded is not None:
+        click.echo(f"note: this run is not in runs.jsonl ({result.unrecorded.strerror})", err=True)
     if log.path is not None:
         click.echo(f"log      {compiled.project.relative(log.path)}", err=format_ == "json")
     errors_ = [v for c, v, _ in verdicts if c.severity == "error"]

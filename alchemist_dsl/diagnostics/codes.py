@@ -219,4 +219,5 @@ CODES: Final[dict[str, Code]] = {
     "A911": Code("expect-failed", "error", "A step's expectation does not hold."),
     "A912": Code("no-such-node", "error", "The plan has no node of this name."),
     "A913": Code("file-changed", "error", "A file changed between planning and reading."),
+    "A914": Code("not-writable", "error", "A folder or file of the project cannot be written."),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from alchemist_runtime.plan import (
@@ -10,6 +11,7 @@ from alchemist_runtime.plan import (
     Expr,
     FilterSpec,
     MapSpec,
+    Method,
     MixtureSpec,
     Take,
     TaskSpec,
@@ -140,12 +142,11 @@ def _lang(block: Block, scope: Scope) -> Expr | None:
 def mixture(block: Block, scope: Scope) -> MixtureSpec:
     """Entries by name: their order says nothing."""
     on_short, repeat_max = _on_short(block)
-    weighted = block.get("weights") is not None
     return MixtureSpec(
         unit=unit(block),
         total=whole(block, "total"),
         take=[_take(i, e) for i, e in enumerate(entries(block))],
-        weights=method(block, "weights") if weighted else None,
+        weights=_weights(block),
         on_short=on_short,
         repeat_max=repeat_max,
         tokenizer=tokenizer(block, scope),
@@ -154,12 +155,19 @@ def mixture(block: Block, scope: Scope) -> MixtureSpec:
     )
 
 
+def _weights(block: Block) -> Method | None:
+    value = block.get("weights")
+    return Method(name=value.name, args=value.args) if isinstance(value, MethodV) else None
+
+
 def entries(block: Block) -> tuple[EntryV, ...]:
     """The entries of `take` by name, or all of each stream of `from`."""
-    if block.entries:
-        return tuple(sorted(block.entries, key=lambda e: e.name))
-    amount: Any = "all" if block.get("weights") is None else "parts"
-    return tuple(EntryV(_stream_name(ref), ref, amount, None, ref.span) for ref in block.inputs)
+    found = block.entries or [
+        EntryV(_stream_name(ref), ref, "all", None, ref.span) for ref in block.inputs
+    ]
+    if block.get("weights") is not None:  # their parts follow from their sizes
+        found = [replace(e, amount="parts", value=None) for e in found]
+    return tuple(sorted(found, key=lambda e: e.name))
 
 
 def _stream_name(ref: RefV) -> str:

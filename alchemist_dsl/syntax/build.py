@@ -322,7 +322,9 @@ class Builder:
                 else "this line is indented less than the closing quotes",
                 start + bad.start,
                 start + bad.end,
-                label="" if bad.lines == 1 else f"and {bad.lines - 1} more lines",
+                label=""
+                if bad.lines == 1
+                else f"and {bad.lines - 1} more line{'s' * (bad.lines > 2)}",
                 labels=(Label(closing, "the indentation of these quotes is taken off every line"),),
                 help="indent it like the closing quotes"
                 if bad.tabs

@@ -125,10 +125,9 @@ def _count(
 
 
 def _not_whole(text: str, what: str, value: Fraction) -> BadNumber:
-    shown = f"{float(value):.12g}"
+    exact = "" if text.startswith(f"{float(value):g}") else f", it is {float(value):.12g}"
     return BadNumber(
-        f"`{text}` is {shown}, which is not a whole number{' of ' + what if what else ''}",
-        code="A206",
+        f"`{text}` is not a whole number{' of ' + what if what else ''}{exact}", code="A206"
     )
 
 

@@ -250,7 +250,7 @@ class _Repair:
                 at -= 1
                 depth += (out.kinds[at] in CLOSERS) - (out.kinds[at] in OPENERS)
                 if depth < 0:
-                    return None
+                    return found
             if at < end and depth == 0:
                 if out.starts[at] - self.text.rfind("\n", 0, out.starts[at]) - 1 <= indent:
                     return found
@@ -325,14 +325,12 @@ class _Repair:
             if same and raw.kinds[i] in CLOSERS
             else f"at the end of line {line}"
         )
-        name = opened.header
-        call = kind == "LPAR" and opened.token > 0 and raw.kinds[opened.token - 1] == "NAME"
-        if kind == "LBRACE":
-            what = f"the block `{name}`" if name else "this record"
-            if name and line != own:
-                where = f"on a line of its own after line {line}"
+        what = self._called(opened)
+        if opened.header:
+            what += f" `{opened.header}`"
+            where = f"on a line of its own after line {line}" if line != own else where
         else:
-            what = "this list" if kind == "LSQB" else "this call" if call else "this parenthesis"
+            what = what.replace("the", "this")
         edit = Edit(
             raw.source.span(offset, offset),
             closer if not where.startswith("on") else f"\n{' ' * opened.indent}}}",
@@ -359,11 +357,21 @@ class _Repair:
             end += 1
         span = raw.source.span(raw.starts[following], raw.ends[end])
         shown = raw.source.text[span.start : span.end]
-        closed = {"RSQB": "the list", "RPAR": "the parenthesis", "RBRACE": "the block"}[
-            self.stack[-1].closer
-        ]
-        what = "block" if closed == "the block" else "statement"
+        opened = self.stack[-1]
+        closed = self._called(opened)
+        if raw.kinds[following] in CLOSERS:
+            return Label(
+                span, f"`{shown}` ends what is around {closed}, so that was ended before it"
+            )
+        what = "block" if opened.header and self._block_header(following) else "statement"
         return Label(span, f"`{shown}` looks like the next {what}, so {closed} was ended before it")
+
+    def _called(self, opened: _Open) -> str:
+        """What a bracket opens, in words."""
+        if opened.closer == "RBRACE":
+            return "the block" if opened.header else "the record"
+        call = opened.token > 0 and self.raw.kinds[opened.token - 1] == "NAME"
+        return "the list" if opened.closer == "RSQB" else "the call" if call else "the parenthesis"
 
     def _moved_on(self, newline: int, following: int) -> bool:
         raw = self.raw

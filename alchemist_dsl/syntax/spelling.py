@@ -35,8 +35,8 @@ def report(
     headline: str,
     start: int,
     end: int,
-    *,
     label: str = "",
+    *,
     note: str | None = None,
     help: str | None = None,
     edit: tuple[int, int, str] | None = None,
@@ -86,6 +86,13 @@ def _unclosed_string(out: Tokens, start: int) -> int:
     end = _before_closers(text, start, m.end())
     if end == start + 1:
         word = re.search(r"[^\s=,(\[{]+$", text[text.rfind("\n", 0, start) + 1 : start])
+        if (
+            word and text[start - len(word[0]) - 1] == '"'
+        ):  # `["a, "b"]`: they pair wrongly from the first on
+            report(out, "A007", "the quotes on this line do not pair", start, end, "the last one is alone",
+                   help='look where a text lacks its `"`')  # fmt: skip
+            out.add("BAD_VALUE", start, end)
+            return end
         if word:  # `hub = owner/name"`: the quote that is there is the second one
             at = start - len(word[0])
             report(out, "A007", "this quote closes nothing; the text before it has no opening quote", start, end,
@@ -188,10 +195,19 @@ def _unknown(out: Tokens, start: int) -> int:
     char = text[start]
     m = _WORD.match(text, start)
     if m:
-        plain = unicodedata.normalize("NFKD", m[0]).encode("ascii", "ignore").decode()
+        if out.kinds and out.ends[-1] == start and out.kinds[-1] == "NAME":
+            out.kinds.pop()
+            out.ends.pop()
+            start = out.starts.pop()
+        word = text[start : m.end()]
+        plain = (
+            unicodedata.normalize("NFKD", word.replace("ß", "ss"))
+            .encode("ascii", "ignore")
+            .decode()
+        )
         report(out, "A002", "names are made of the letters a to z, digits and `_`", start, m.end(),
                help=f"for example `{plain}`" if plain.isidentifier() else 'text is written in quotes, `"…"`')  # fmt: skip
-        out.add("BAD_VALUE", start, m.end())
+        out.add("NAME", start, m.end())
         return m.end()
     end = start + 1
     while end < len(text) and text[end] == char:
