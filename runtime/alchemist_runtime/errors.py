@@ -15,11 +15,14 @@ class Problem:
     code: str  # "A302"
     slug: str  # "no-files"
     headline: str
-    node: str | None = None  # the block it concerns; the caller adds file, line and column from the plan
+    node: str | None = (
+        None  # the block it concerns; the caller adds file, line and column from the plan
+    )
     place: str | None = None  # a place outside the recipe: "data/a.jsonl:17"
     note: str | None = None
     help: str | None = None
     severity: str = "error"
+    entry: str | None = None  # the entry of a mixture that it concerns
 
 
 class RunError(Exception):

@@ -71,16 +71,9 @@ class Store:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as e:
-            raise RunError(
-                Problem(
-                    "A907",
-                    "damaged-store",
-                    f"the stored result {path.name[:12]}… has a manifest that cannot be read",
-                    place=str(path / "manifest.json"),
-                    note=str(e),
-                    help="delete that folder; the next run makes it again",
-                )
-            ) from e
+            raise RunError(_damaged(path, str(e))) from e
+        if not isinstance(data, dict):
+            raise RunError(_damaged(path, "it holds no object"))
         if "same_as" in data:
             return self.manifest(data["same_as"])
         if data.get("format") != MANIFEST_FORMAT:
@@ -106,9 +99,10 @@ class Store:
         """The place to build a key in, under its lock. Nothing of it is seen by others before `Output.finish`."""
         from filelock import FileLock
 
-        self.folder.mkdir(parents=True, exist_ok=True)
         final = self.path(key)
-        with FileLock(final.with_suffix(".lock")), disk_errors(step):
+        with disk_errors(step):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        with disk_errors(step), FileLock(final.with_suffix(".lock")):
             temporary = final.with_suffix(".tmp")
             temporary.mkdir(exist_ok=True)
             yield Output(self, key, step, temporary)
@@ -186,6 +180,17 @@ class Output:
             index.mkdir(exist_ok=True)
             write_atomic(index / name_of(content_key), self.key.encode())
         return Manifest(final, data)
+
+
+def _damaged(path: Path, why: str) -> Problem:
+    return Problem(
+        "A907",
+        "damaged-store",
+        f"the stored result {path.name[:12]}… has a manifest that cannot be read",
+        place=str(path / "manifest.json"),
+        note=why,
+        help="delete that folder; the next run makes it again",
+    )
 
 
 class TableWriter:
@@ -280,18 +285,35 @@ def sync_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def disk_errors(step: str) -> Iterator[None]:
-    """Turn a full disk into RunError A905, and a folder that may not be written into A907."""
+    """Turn a full disk into RunError A905, and a place that may not be written into A914."""
     try:
         yield
     except OSError as e:
-        if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise RunError(
-                Problem(
-                    "A905",
-                    "disk-full",
-                    f"there is no space left on the device while `{step}` was written",
-                    node=step,
-                    help="make room, then run again: what is finished is kept and not made again",
-                )
-            ) from e
-        raise
+        problem = disk_problem(e, f"`{step}`", step)
+        if problem is None:
+            raise
+        raise RunError(problem) from e
+
+
+def disk_problem(error: OSError, what: str, step: str | None = None) -> Problem | None:
+    """What a failed write tells a person; None where it is no matter of room or rights."""
+    place = error.filename if isinstance(error.filename, str) else None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return Problem(
+            "A905",
+            "disk-full",
+            f"there is no space left on the device while {what} was written",
+            node=step,
+            place=place,
+            help="make room, then run again: what is finished is kept and not made again",
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return Problem(
+            "A914",
+            "not-writable",
+            f"{what} cannot be written: {(error.strerror or str(error)).lower()}",
+            node=step,
+            place=place,
+            help="see that you may write there, then run again: what is finished is kept",
+        )
+    return None

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Result:
     run: str
     done: list[Done] = field(default_factory=list)
     problem: Problem | None = None
+    unrecorded: OSError | None = None  # why the run could not be added to `runs.jsonl`
 
     @property
     def names(self) -> set[str]:
@@ -129,19 +130,37 @@ def run(
     try:
         for node in nodes:
             if node in work:
-                result.done.append(_carry_out(ctx, node))
+                result.done.append(_placed(ctx, node))
             _expectations(ctx, node)
     except RunError as error:
         result.problem = error.problem
         raise
     finally:
-        for service in list(ctx.services.values()):
-            close = getattr(service, "shutdown", None) or getattr(service, "close", None)
-            if close:
-                close()
-        ctx.services.clear()
-        _record(ctx, result, started, ingredients or {})
+        try:
+            _close(ctx)
+        finally:
+            _record(ctx, result, started, ingredients or {})
     return result
+
+
+def _close(ctx: Context) -> None:
+    """Give back what outlives a step: worker processes, the call cache, connections."""
+    services = list(ctx.services.values())
+    ctx.services.clear()
+    for service in services:
+        close = getattr(service, "shutdown", None) or getattr(service, "close", None)
+        if close:
+            close()
+
+
+def _placed(ctx: Context, node: Node) -> Done:
+    """Carry a node out; a problem that names no node gets this one, so that a person sees where it arose."""
+    try:
+        return _carry_out(ctx, node)
+    except RunError as error:
+        if error.problem.node is None:
+            error.problem = replace(error.problem, node=node.id)
+        raise
 
 
 def _carry_out(ctx: Context, node: Node) -> Done:
@@ -258,11 +277,22 @@ def _record(ctx: Context, result: Result, started: float, ingredients: Mapping[s
         "problem": result.problem.code if result.problem else None,
         "nodes": nodes,
     }
-    ctx.state.mkdir(parents=True, exist_ok=True)
-    data = (json.dumps(line, sort_keys=True) + "\n").encode()
-    handle = os.open(ctx.state / "runs.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(handle, data)
+        _append(ctx.state / "runs.jsonl", json.dumps(line, sort_keys=True).encode())
+    except (
+        OSError
+    ) as error:  # a full disk: what was built is there, and what is wrong with it is said already
+        result.unrecorded = error
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Add a line by one write; a line that a full disk or a crash cut off before is ended first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        size = os.fstat(handle).st_size
+        torn = size and os.pread(handle, 1, size - 1) != b"\n"
+        os.write(handle, (b"\n" if torn else b"") + line + b"\n")
     finally:
         os.close(handle)
 
@@ -278,5 +308,8 @@ def point_at(ctx: Context, result: Result) -> None:
         if manifest is None:
             continue
         link, temporary = folder / done.node, folder / f".{done.node}.{os.getpid()}"
-        temporary.symlink_to(os.path.relpath(manifest.path, folder), target_is_directory=True)
+        target = os.path.relpath(manifest.path, folder)
+        if link.is_symlink() and os.readlink(link) == target:  # noqa: PTH115 (text beside text)
+            continue
+        temporary.symlink_to(target, target_is_directory=True)
         temporary.replace(link)

@@ -373,6 +373,7 @@ class _Sum:
             "A602",
             "not-enough-data",
             headline,
+            entry=name,
             note=note,
             help=self.ways_out(worst, wanted, has, total),
         )
