@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
     from alchemist_runtime.engine.streams import Stream
 
+_NUMBER = re.compile(r"[\d.,]*%?")
 _SIZES = (
     (10**3, "n<1K"),
     (10**4, "1K<n<10K"),
@@ -34,7 +36,7 @@ def write_card(
     parts = [
         _front(ctx, spec, rows),
         f"# {_title(ctx, spec)}\n",
-        _summary(ctx, rows),
+        _summary(ctx, node, rows),
         _origins(ctx, stream, upstream),
         _mixture(ctx, upstream),
         _steps(ctx, upstream),
@@ -75,7 +77,7 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _summary(ctx: Context, rows: Mapping[str, int]) -> str:
+def _summary(ctx: Context, node: Node, rows: Mapping[str, int]) -> str:
     splits = ", ".join(f"{n:,} rows in `{name}`" for name, n in rows.items())
     recipe = Path(ctx.plan.recipe.get("path") or "recipe").name
     variant = f", variant `{ctx.plan.variant}`" if ctx.plan.variant else ""
@@ -83,14 +85,13 @@ def _summary(ctx: Context, rows: Mapping[str, int]) -> str:
         f"Made by alchemist from `{recipe}`{variant}: {splits}. Every row carries its identity: `_id`, `_parent` (the row that it\n"
         "was made from), `_root` (the row of a source that it goes back to), `origin` (the source) and `made_by` (the step).\n"
     )
-    return doc + f"\nPlan: `{ctx.plan.digest}`\n"
+    return doc + f"\nWhat it is made of has the key `{node.key}`.\n"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     """A Markdown table; numbers to the right."""
     right = [
-        bool(rows) and all(isinstance(r[i], int | float) or str(r[i])[-1:] == "%" for r in rows)
-        for i in range(len(head))
+        bool(rows) and all(_NUMBER.fullmatch(str(r[i])) for r in rows) for i in range(len(head))
     ]
     lines = [
         "| " + " | ".join(head) + " |",
