@@ -14,6 +14,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.check:check",
         "Check recipes: every mistake, with its place and a way out.",
     ),
+    "fmt": ("alchemist_dsl.cli.fmt:fmt", "Format recipes; comments, order and keys stay."),
     "compile": (
         "alchemist_dsl.cli.compile:compile_",
         "Print the plan of a recipe: steps, rows, calls, money.",
