@@ -95,7 +95,8 @@ def _one_line(text: str) -> str:
 
 
 def _as_json(d: Diagnostic, sources: Mapping[str, SourceFile]) -> dict[str, object]:
-    """An object of the JSON form; docs/cli.md describes it. Positions from 1, columns in code points, ends exclusive."""
+    """An object of the JSON form. `start` and `end` are offsets in code points, lines and columns count from 1, ends are
+    exclusive; `edit` replaces its place by its text, and a tool may apply it unasked where it is safe."""
     return {
         "code": d.code,
         "slug": CODES[d.code].slug,

@@ -167,7 +167,7 @@ def _no_shape(text: str) -> BadNumber:
     tail = text[len(head) :]
     if "_" in head:
         better = re.sub(r"_+", "_", head).strip("_") + tail
-        if not isinstance(read_number(better), BadNumber):
+        if _SHAPE.fullmatch(better) and not isinstance(read_number(better), BadNumber):
             return BadNumber(
                 f"`{text}` is not a number",
                 better=better,

@@ -330,7 +330,7 @@ class _Repair:
             what += f" `{opened.header}`"
             where = f"on a line of its own after line {line}" if line != own else where
         else:
-            what = what.replace("the", "this")
+            what = "this" + what.removeprefix("the")
         edit = Edit(
             raw.source.span(offset, offset),
             closer if not where.startswith("on") else f"\n{' ' * opened.indent}}}",

@@ -120,17 +120,13 @@ def _text_block(out: Tokens, start: int, opened: int) -> int:
         found = closer.search(text, line_end + 1)
         if found is None:
             out.unclosed.add(quotes)
-    if found is None or _swallows(text, opened, found.start()):
+    if found is None or _swallows(text, opened, found.start(), quotes):
         return _broken_text(out, start, opened, quotes)
     out.add("TEXT_BLOCK", start, found.end())
     return found.end()
 
 
-_OPENING_LINE: Final = re.compile(
-    r'^[ \t]*(?:set[ \t]+)?[A-Za-z_][\w.]*[ \t]*=[ \t]*(?:jinja)?"{3,}[ \t]*$', re.MULTILINE
-)
-
-
-def _swallows(text: str, start: int, end: int) -> bool:
+def _swallows(text: str, start: int, end: int, quotes: int) -> bool:
     """Whether a text block holds the first line of another one: then its own closing quotes are missing."""
-    return _OPENING_LINE.search(text, text.find("\n", start), end) is not None
+    line = rf'^[ \t]*(?:set[ \t]+)?[A-Za-z_][\w.]*[ \t]*=[ \t]*(?:jinja)?"{{{quotes},}}[ \t]*$'
+    return re.compile(line, re.MULTILINE).search(text, text.find("\n", start), end) is not None

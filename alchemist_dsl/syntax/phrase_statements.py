@@ -1,0 +1,190 @@
+"""What to say where an attribute, a name or the end of a statement is wrong."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from alchemist_dsl.diagnostics.model import Diagnostic, Edit
+from alchemist_dsl.syntax.mistake import (
+    ENDS,
+    OPERATORS,
+    RESERVED,
+    VALUES,
+    Mistake,
+)
+from alchemist_dsl.syntax.phrase_blocks import name_form
+from alchemist_dsl.syntax.recover import VERBS
+
+_BEFORE_VALUES: Final = OPERATORS - {"DOT"} | VERBS | {"EQ", "LPAR", "COMMA", "LSQB", "PER"}
+
+
+def double_equals(m: Mistake) -> Diagnostic | None:
+    end = m.path_end()
+    if m.i != end or end == m.first or m.top:
+        return None
+    if m.here == "EQUAL":
+        return Diagnostic(
+            "A001",
+            "an attribute is set with one `=`; `==` compares",
+            m.span(m.i),
+            help="write `=`",
+            edit=Edit(m.span(m.i), "="),
+        )
+    if m.here in ("PLUS", "MINUS", "STAR") and m.kind(m.i + 1) == "EQ":
+        return Diagnostic(
+            "A002",
+            f"there is no `{m.text(m.i)}=`; a recipe says what a value is, not how it changes",
+            m.span(m.i, m.i + 1),
+            help="write `=` and the whole value",
+        )
+    return None
+
+
+def arrow(m: Mistake) -> Diagnostic | None:
+    if m.here == "MORE" and m.before in ("EQ", "MINUS") and m.i - 1 >= m.path_end():
+        span = m.span(m.i - 1, m.i)
+        return Diagnostic(
+            "A002", "a value is set with `=`", span, help="write `=`", edit=Edit(span, "=")
+        )
+    return None
+
+
+def missing_equals(m: Mistake) -> Diagnostic | None:
+    end = m.path_end()
+    if m.top or end == m.first or m.kind(end) not in VALUES or m.i < end:
+        return None
+    if m.kind(end) == "LBRACE" or (m.kind(end) == "LPAR" and m.kind(m.first) != "SET"):
+        return None
+    if m.here in ENDS or m.i == end or m.kind(end) == "NAME":
+        path = m.shown(m.first, end - 1)
+        value = m.shown(end, m.value_end())
+        return Diagnostic(
+            "A001",
+            f"`{path}` needs `=` before its value",
+            m.after(end - 1),
+            "here",
+            help=f"write `{path} = {value}`",
+            edit=Edit(m.after(end - 1), " ="),
+        )
+    return None
+
+
+def colon(m: Mistake) -> Diagnostic | None:
+    """`epochs: 2`, `a := 1`, `{ a: 1 }`, `f(n: 5)`."""
+    colon = next((j for j in (m.i, m.i - 1) if m.kind(j) == "COLON"), m.first + 1)
+    if m.kind(colon) != "COLON" or (m.top and m.kinds[m.first] == "PARAM" and colon == m.first + 2):
+        return None
+    if m.here == "EQ" and m.before == "COLON":
+        span = m.span(m.i - 1, m.i)
+        return Diagnostic(
+            "A009",
+            "attributes are set with `=`, not with `:=`",
+            span,
+            help="write `=`",
+            edit=Edit(span, "="),
+        )
+    if m.kind(colon - 1) != "NAME" or m.i < colon:
+        return None
+    name = m.text(colon - 1)
+    inside = m.around()
+    last = m.value_end() if not inside else colon + 1
+    value = m.shown(colon + 1, last) if m.kind(colon + 1) and last > colon else "…"
+    what = {"LPAR": "arguments", "LBRACE": "the fields of a record"}.get(inside, "attributes")
+    if not inside and m.kinds[m.where.opener] == "LBRACE" and _in_record(m):
+        what = "the fields of a record"
+    gap = "" if m.where.tokens.ends[colon] < m.where.tokens.starts[colon + 1] else " "
+    return Diagnostic(
+        "A009",
+        f"{what} are set with `=`; `:` declares the type of a field",
+        m.span(colon),
+        help=f"write `{name} = {value}`",
+        edit=Edit(m.span(colon), " =" + gap),
+    )
+
+
+def _in_record(m: Mistake) -> bool:
+    """Whether the block around the statement is a record: it stands after `=`, `,` or an opening bracket."""
+    opener = m.where.opener
+    return opener > 0 and m.kinds[opener - 1] in ("EQ", "COMMA", "LSQB", "LPAR", "NEWLINE")
+
+
+def missing_value(m: Mistake) -> Diagnostic | None:
+    if m.here not in ENDS and m.here not in ("RSQB", "RPAR"):
+        return None
+    if m.before == "EQ":
+        name = m.text(m.i - 2) if m.i - 2 >= m.first else ""
+        return Diagnostic(
+            "A016",
+            f"`{name}` has no value",
+            m.span(m.i - 1),
+            help="write a value after the `=`, or delete the line",
+        )
+    if m.before in VERBS or m.before == "SET":
+        word = m.text(m.i - 1)
+        what = "a column and its value" if word == "set" else "a condition"
+        example = "set lang = lang(response)" if word == "set" else f"{word} chars(response) < 80"
+        return Diagnostic(
+            "A016", f"`{word}` needs {what}", m.span(m.i - 1), help=f"for example `{example}`"
+        )
+    if m.before in ("AS", "PER"):
+        word = m.text(m.i - 1)
+        what = "a name" if m.before == "AS" else "a column or a count"
+        return Diagnostic(
+            "A016",
+            f"`{word}` needs {what} after it",
+            m.span(m.i - 1),
+            help=f"write it, or delete `{word}`",
+        )
+    end = m.path_end()
+    if m.i == end and end > m.first and not m.top and m.here != "LPAR":
+        path = m.shown(m.first, end - 1)
+        return Diagnostic(
+            "A016",
+            f"`{path}` has no value",
+            m.span(m.first, end - 1),
+            help=f"write `{path} = …`, or delete the line",
+        )
+    return None
+
+
+# --- what names get wrong -------------------------------------------------------------------------------------------------------
+
+
+def reserved(m: Mistake) -> Diagnostic | None:
+    """A reserved word where a name is needed."""
+    at = _reserved_token(m)
+    if at is None:
+        return None
+    word = m.text(at)
+    before = m.kind(at - 1)
+    if at == m.i and before == "DOT":
+        help = f'a column of this name is read as `{m.text(at - 2)}["{word}"]`'
+    elif at == m.i and before in _BEFORE_VALUES:
+        help = f'a column of this name is read as `row["{word}"]`'
+    else:
+        help = f"choose another name, for example `{word}_`"
+    return Diagnostic(
+        "A017", f"`{word}` is a reserved word and cannot be a name", m.span(at), help=help
+    )
+
+
+def _reserved_token(m: Mistake) -> int | None:
+    """The reserved word that stands where a name should, at or right before the token that does not fit."""
+    if m.here in ("EQ", "COLON"):
+        named = m.kind(m.i - 2) in ("", "DOT", "COMMA", "LPAR", "SET")
+        return m.i - 1 if m.before in RESERVED and named else None
+    if m.here not in RESERVED or "NAME" not in m.expected or (m.top and m.i == m.first):
+        return None
+    if m.here in ("AND", "OR", "IN") and m.before in ("", "NAME"):
+        return None  # an operator without its left side, not a name
+    named = m.before in _BEFORE_VALUES or m.before in ("", "DOT", "SET", "AS", "NAME", "PARAM")
+    return m.i if named else None
+
+
+def rule_name(m: Mistake) -> Diagnostic | None:
+    """What follows `as`: quotes, hyphens."""
+    if m.before == "AS" and m.here in ("STRING", "NUMBER"):
+        return name_form(m, m.i, m.i)
+    if m.here in ("MINUS", "DOT") and m.before == "NAME" and m.kind(m.i - 2) == "AS":
+        return name_form(m, m.i - 1, m.value_end())
+    return None

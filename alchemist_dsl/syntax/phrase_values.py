@@ -1,0 +1,259 @@
+"""What to say where a value or a condition is wrong."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from alchemist_dsl.diagnostics.model import Diagnostic, Edit
+from alchemist_dsl.diagnostics.suggest import near
+from alchemist_dsl.syntax.mistake import (
+    COMPARE,
+    ENDS,
+    OPERATORS,
+    VALUES,
+    Mistake,
+    missing_comma_before,
+)
+from alchemist_dsl.syntax.numbers import BadNumber, read_number
+from alchemist_dsl.syntax.recover import VERBS
+from alchemist_dsl.syntax.tokens import END
+
+_UNITS: Final = ("rows", "tokens", "chars", "words", "lines", "steps", "calls", "parts")
+_SYNONYMS: Final = {
+    "row": "rows", "sample": "rows", "samples": "rows", "examples": "rows", "example": "rows", "items": "rows",
+    "records": "rows", "characters": "chars", "char": "chars", "toks": "tokens", "requests": "calls",
+}  # fmt: skip
+
+
+def single_equals(m: Mistake) -> Diagnostic | None:
+    """`=` inside a condition."""
+    if m.here != "EQ" or m.i <= m.first + 1:
+        return None
+    if m.kinds[m.first] in VERBS or m.assigns() >= 0:
+        if m.kind(m.i + 1) == "EQ" or m.before in COMPARE:
+            return None
+        if m.kind(m.i + 1) == "MORE":
+            span = m.span(m.i, m.i + 1)
+            return Diagnostic(
+                "A002", "`=>` is written `>=`", span, help="write `>=`", edit=Edit(span, ">=")
+            )
+        return Diagnostic(
+            "A002",
+            "`=` sets a value; `==` compares",
+            m.span(m.i),
+            help="write `==`",
+            edit=Edit(m.span(m.i), "=="),
+        )
+    return None
+
+
+def unit(m: Mistake) -> Diagnostic | None:
+    """`50 samples`, `90 s`."""
+    if m.before != "NUMBER" or m.here != "NAME":
+        return None
+    number, word = m.text(m.i - 1), m.text(m.i)
+    read = read_number(number)
+    if isinstance(read, BadNumber) or read.kind not in ("int", "real"):
+        return None
+    whole = m.span(m.i - 1, m.i)
+    if word in (
+        "s",
+        "m",
+        "h",
+        "d",
+        "ms",
+        "k",
+        "M",
+        "B",
+        "x",
+        "KB",
+        "MB",
+        "GB",
+        "TB",
+        "KiB",
+        "MiB",
+        "GiB",
+        "TiB",
+    ):
+        return Diagnostic(
+            "A011",
+            f"`{number} {word}` is not a number",
+            whole,
+            help=f"write `{number}{word}`, without a space",
+            edit=Edit(whole, number + word),
+        )
+    better = _SYNONYMS.get(word) or next(iter(near(word, _UNITS, 1)), None)
+    if better is None and not (m.kind(m.i + 1) in ENDS or m.kind(m.i + 1) == "PER"):
+        return None
+    return Diagnostic(
+        "A011",
+        f"`{word}` is not a unit",
+        m.span(m.i),
+        note=f"what can be counted: {', '.join(_UNITS)}",
+        help=f"write `{number} {better}`" if better else None,
+        edit=Edit(m.span(m.i), better, safe=False) if better else None,
+    )
+
+
+def word_operator(m: Mistake) -> Diagnostic | None:
+    """`x is null`, `x contains "y"`, `x like "y"`, `a if b else c`."""
+    if m.here != "NAME" or not m.before:
+        return None
+    word = m.text(m.i)
+    left = m.text(m.i - 1)
+    if word == "is":
+        negative = m.kind(m.i + 1) == "NOT"
+        sign = "!=" if negative else "=="
+        last = m.i + negative
+        return Diagnostic(
+            "A002", f"there is no `is`; `{sign}` compares", m.span(m.i, last), help=f"write `{sign}`",
+            edit=Edit(m.span(m.i, last), sign),
+        )  # fmt: skip
+    if word in ("contains", "matches", "startswith", "like"):
+        right = m.text(m.i + 1) if m.kind(m.i + 1) else "…"
+        name = word if word in ("contains", "matches") else "matches"
+        return Diagnostic(
+            "A002",
+            f"`{word}` is not an operator",
+            m.span(m.i),
+            help=f"write `{name}({left}, {right})`",
+        )
+    if word in ("if", "when", "unless", "where"):
+        return Diagnostic(
+            "A002",
+            f"there is no `{word}`",
+            m.span(m.i),
+            help="a choice between values is made by two rules, or with `coalesce(…)`",
+        )
+    if word in ("AND", "OR", "NOT", "IN"):
+        return Diagnostic(
+            "A002", f"`{word}` is written in small letters", m.span(m.i), help=f"write `{word.lower()}`",
+            edit=Edit(m.span(m.i), word.lower()),
+        )  # fmt: skip
+    return None
+
+
+def chained(m: Mistake) -> Diagnostic | None:
+    if m.here not in COMPARE or "AND" not in m.expected or m.before in OPERATORS:
+        return None
+    return Diagnostic(
+        "A002",
+        "comparisons do not chain",
+        m.span(m.i),
+        help="join two by `and`, or ask for an interval: `x in 50..8000`",
+    )
+
+
+def missing_comma(m: Mistake) -> Diagnostic | None:
+    if (
+        "COMMA" not in m.expected
+        or m.here not in VALUES
+        or m.around() not in ("LSQB", "LPAR", "LBRACE")
+    ):
+        return None
+    if m.here == "LPAR":
+        return None
+    inside = {"LSQB": "the next element of this list", "LPAR": "the next argument of this call"}
+    return missing_comma_before(m, inside.get(m.around(), ""))
+
+
+def named_value(m: Mistake) -> Diagnostic | None:
+    if m.here == "AS" and m.kinds[m.first] not in VERBS and not m.top:
+        return Diagnostic(
+            "A002",
+            "only rules have a name after `as`",
+            m.span(m.i),
+            help="rules are `keep`, `drop` and `expect`; delete the rest of the line otherwise",
+        )
+    return None
+
+
+def line_breaks(m: Mistake) -> Diagnostic | None:
+    """A line that ends with an operator, or starts with one."""
+    if m.here in ("NEWLINE", END) and m.before in OPERATORS:
+        return Diagnostic(
+            "A002",
+            f"the line ends after `{m.text(m.i - 1)}`",
+            m.span(m.i - 1),
+            help="an expression over several lines goes into parentheses",
+        )
+    if m.i == m.first and m.here in OPERATORS - {"MINUS", "NOT", "DOT"} | {"PER", "AS"}:
+        return Diagnostic(
+            "A002",
+            f"`{m.text(m.i)}` cannot start a line",
+            m.span(m.i),
+            help="an expression over several lines goes into parentheses",
+        )
+    return None
+
+
+def method_call(m: Mistake) -> Diagnostic | None:
+    if m.here != "LPAR" or m.before not in ("NAME", "RPAR", "RSQB", "STRING"):
+        return None
+    if m.before == "NAME" and m.kind(m.i - 2) == "DOT":
+        name = m.text(m.i - 1)
+        subject = m.text(m.i - 3) if m.kind(m.i - 3) == "NAME" and m.kind(m.i - 4) != "DOT" else "x"
+        more = "" if m.kind(m.i + 1) == "RPAR" else ", …"
+        return Diagnostic(
+            "A002",
+            "functions are called by their bare name",
+            m.span(m.i - 1),
+            help=f"write `{name}({subject}{more})`",
+        )
+    return None
+
+
+def extra_comma(m: Mistake) -> Diagnostic | None:
+    if m.here != "COMMA":
+        return None
+    if m.before in ("LSQB", "LPAR", "LBRACE", "COMMA") or m.i == m.first:
+        where = "here"
+    elif m.top:
+        where = "after this" if m.before in ("RBRACE",) else "here"
+    else:
+        return None
+    return Diagnostic(
+        "A002",
+        f"there is nothing to separate {where}",
+        m.span(m.i),
+        help="delete the comma",
+        edit=Edit(m.span(m.i), ""),
+    )
+
+
+def half_number(m: Mistake) -> Diagnostic | None:
+    """`.5`"""
+    if m.here == "DOT" and m.where.tokens.kinds[m.i + 1] == "NUMBER" and "NUMBER" in m.expected:
+        number = m.text(m.i + 1)
+        span = m.span(m.i, m.i + 1)
+        return Diagnostic(
+            "A011",
+            f"`.{number}` is not a number",
+            span,
+            help=f"write `0.{number}`",
+            edit=Edit(span, f"0.{number}"),
+        )
+    return None
+
+
+def after_block(m: Mistake) -> Diagnostic | None:
+    """Something behind the `}` of a block or the end of a value."""
+    if m.before == "RBRACE" and "NEWLINE" in m.expected and m.here in VALUES:
+        return Diagnostic(
+            "A002",
+            f"`{m.shown(m.i, m.i)}` stands behind a closed bracket",
+            m.span(m.i),
+            help="start a new line before it",
+        )
+    return None
+
+
+def ternary(m: Mistake) -> Diagnostic | None:
+    if m.here == "QUESTION":
+        return Diagnostic(
+            "A002",
+            "`?` only stands after a type",
+            m.span(m.i),
+            help="a value that may be null is replaced with `coalesce(x, other)`",
+        )
+    return None
