@@ -315,16 +315,28 @@ def describe(
 
     if kind == "parquet" and file.suffix == ".parquet":
         return _parquet(file)
-    rows, first = 0, list[dict[str, Any]]()
+    rows, first, late = 0, list[dict[str, Any]](), dict[str, Any]()
     try:
         for chunk in read(file, shown, kind):
-            first += chunk.records[: COLUMNS_FROM - len(first)]
+            missing = max(COLUMNS_FROM - len(first), 0)
+            first += chunk.records[:missing]
+            for name in _null_columns(first) - late.keys():
+                values = (r.get(name) for r in chunk.records[missing:])
+                found = next((v for v in values if v is not None), None)
+                late |= {} if found is None else {name: found}
             rows += len(chunk.records)
             if size > COUNT_BELOW and len(first) >= COLUMNS_FROM:
-                return None, column_types(first)
+                return None, column_types(first, late)
     except RunError:
         return None, None  # `run` says what is wrong with the file, and where
-    return rows, column_types(first) if first else None
+    types = column_types(first, dict.fromkeys(_null_columns(first), "") | late)
+    return rows, types if first else None
+
+
+def _null_columns(records: list[dict[str, Any]]) -> set[str]:
+    """Columns that are null in all of these records."""
+    names = {name for record in records for name in record}
+    return names - {name for record in records for name, v in record.items() if v is not None}
 
 
 def _parquet(file: Path) -> tuple[int | None, dict[str, str] | None]:
@@ -341,10 +353,13 @@ def _parquet(file: Path) -> tuple[int | None, dict[str, str] | None]:
     return parquet.metadata.num_rows, column_types(first) if first else None
 
 
-def column_types(records: list[dict[str, Any]]) -> dict[str, str]:
-    """Columns and their types as far as these records show them."""
+def column_types(
+    records: list[dict[str, Any]], late: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """Columns and their types as far as these records show them; `late`: a value of columns that are null in all of them."""
     names = dict.fromkeys(name for record in records for name in record)
-    return {name: _type([record.get(name) for record in records]) for name in names}
+    types = {name: _type([record.get(name) for record in records]) for name in names}
+    return types | {name: f"{_kind(v)}?" for name, v in (late or {}).items()}
 
 
 def _type(values: list[Any]) -> str:

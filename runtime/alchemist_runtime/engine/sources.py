@@ -6,6 +6,7 @@ column's type is known: assignments, the row schema, and the rows in the store.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,7 +199,9 @@ class _Rows:
         self.count = 0
         self.description: Mapping[str, Any] = {}
         schema = dict(spec.schema_columns or SFT)
-        given = {_renamed(n): _column_type(t) for n, t in raw.types.items()}
+        self.plain = plain_types(spec, raw, schema)
+        self.raw_types = {**raw.types, **{n: arrow_type(t) for n, t in self.plain.items()}}
+        given = {_renamed(n): _column_type(t) for n, t in self.raw_types.items()}
         given.update({s.column: s.type for s in spec.sets})
         if MESSAGES in given and MESSAGES not in schema:
             del given[MESSAGES]
@@ -221,15 +224,15 @@ class _Rows:
     def write(self, chosen: np.ndarray[Any, Any] | None) -> None:
         schema = pa.schema([(n, arrow_type(t)) for n, t in self.types.items()])
         with self.out.table("rows", schema) as writer:
-            for batch, ids in self._batches(chosen):
-                done = self._row_batch(batch, ids, schema)
+            for batch, ids, unfit in self._batches(chosen):
+                done = self._row_batch(batch, ids, schema, unfit)
                 writer.write(done)
                 self.count += done.num_rows
         self.description = writer.description()
 
     def _batches(
         self, chosen: np.ndarray[Any, Any] | None
-    ) -> Iterator[tuple[pa.RecordBatch, list[bytes]]]:
+    ) -> Iterator[tuple[pa.RecordBatch, list[bytes], Unfit]]:
         at = 0
         for path, n in self.raw.files:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
@@ -241,21 +244,28 @@ class _Rows:
                     continue
                 table = table.take(pa.array(picked))
                 ids = [ids[i] for i in picked]
-            yield self._typed(table), ids
+            batch, unfit = self._typed(table)
+            yield batch, ids, unfit
 
-    def _typed(self, table: pa.Table) -> pa.RecordBatch:
+    def _typed(self, table: pa.Table) -> tuple[pa.RecordBatch, Unfit]:
         arrays: dict[str, pa.Array] = {}
-        for name, type_ in self.raw.types.items():
+        unfit: Unfit = {}
+        for name, type_ in self.raw_types.items():
             plain = pa.string() if type_ == JSON or pa.types.is_null(type_) else type_
-            if name in table.column_names:
+            if name in self.plain and name in table.column_names:
+                column = table.column(name).combine_chunks()
+                arrays[_renamed(name)], others = fitting(column, self.plain[name])
+                for row, value in others.items():
+                    unfit.setdefault(row, {})[name] = value
+            elif name in table.column_names:
                 arrays[_renamed(name)] = _as_type(table.column(name).combine_chunks(), type_)
             else:
                 arrays[_renamed(name)] = pa.nulls(table.num_rows, plain)
         arrays[" place"] = table.column(" place").combine_chunks()
-        return pa.RecordBatch.from_pydict(arrays)
+        return pa.RecordBatch.from_pydict(arrays), unfit
 
     def _row_batch(
-        self, batch: pa.RecordBatch, ids: list[bytes], schema: pa.Schema
+        self, batch: pa.RecordBatch, ids: list[bytes], schema: pa.Schema, unfit: Unfit
     ) -> pa.RecordBatch:
         origin = pa.repeat(pa.scalar(self.spec.name), batch.num_rows)
         id_array = pa.array(ids, pa.binary(16))
@@ -263,7 +273,7 @@ class _Rows:
         columns |= {"_id": id_array, "_root": id_array, "origin": origin, "made_by": origin}
         columns["_parent"] = pa.nulls(batch.num_rows, pa.binary(16))
         whole = pa.RecordBatch.from_pydict(columns)
-        types = {_renamed(n): _column_type(t) for n, t in self.raw.types.items()}
+        types = {_renamed(n): _column_type(t) for n, t in self.raw_types.items()}
         new = assign(self.ctx.scope(_with_nulls(whole, self.spec), types), self.spec.sets)
         if MESSAGES in columns and MESSAGES not in {s.column for s in self.spec.sets}:
             new = {**split_columns(read_turns(columns[MESSAGES])), **new}
@@ -277,7 +287,7 @@ class _Rows:
         made = pa.RecordBatch.from_arrays(
             [self._column(columns, f, whole.num_rows) for f in schema], schema=schema
         )
-        return self._refuse(made, batch)
+        return self._refuse(made, batch, unfit)
 
     def _column(self, columns: Mapping[str, pa.Array], wanted: pa.Field, n: int) -> pa.Array:
         array = columns.get(wanted.name)
@@ -300,23 +310,99 @@ class _Rows:
                 exit_code=1,
             ) from e
 
-    def _refuse(self, made: pa.RecordBatch, raw: pa.RecordBatch) -> pa.RecordBatch:
-        """Rows without a required column are bad rows; the others stay."""
-        refused: dict[int, str] = {}
+    def _refuse(self, made: pa.RecordBatch, raw: pa.RecordBatch, unfit: Unfit) -> pa.RecordBatch:
+        """Rows without a required column, and with a value of another type than its column, are bad; the others stay."""
+        refused = {row: self._misfit(values) for row, values in unfit.items()}
         for name in self.required:
             if made.column(name).null_count:
                 for i in np.flatnonzero(made.column(name).is_null().to_numpy(zero_copy_only=False)):
-                    refused.setdefault(int(i), name)
+                    refused.setdefault(int(i), f"`{name}` is null")
         if not refused:
             return made
         places = raw.column(" place")
-        for row, name in refused.items():
+        for row, why in sorted(refused.items()):
             record = {n: v for n, v in raw.slice(row, 1).to_pylist()[0].items() if n != " place"}
-            self.raw.bad.append(
-                Bad(places[row].as_py(), f"`{name}` is null", as_json(record) or "")
-            )
+            record |= unfit.get(row, {})
+            self.raw.bad.append(Bad(places[row].as_py(), why, as_json(record) or ""))
         keep = np.setdiff1d(np.arange(made.num_rows), np.array(list(refused)))
         return made.take(pa.array(keep))
+
+    def _misfit(self, values: Mapping[str, Any]) -> str:
+        name, value = next(iter(values.items()))
+        return f"`{name}` is {_kind_of(value)}, not {_NOUNS[self.plain[name]]}"
+
+
+#: Row of a batch -> column -> a value that is not of the column's type.
+Unfit = dict[int, dict[str, Any]]
+_PYTHON: Mapping[str, tuple[type, ...]] = {
+    "text": (str,), "int": (int,), "real": (int, float), "bool": (bool,),
+}  # fmt: skip
+_NOUNS: Mapping[str, str] = {
+    "text": "text", "int": "a whole number", "real": "a number", "bool": "true or false",
+}  # fmt: skip
+
+
+def plain_types(spec: SourceSpec, raw: Raw, schema: Mapping[str, str]) -> dict[str, str]:
+    """The type that a column of mixed values was planned with, for those that something reads as plain values.
+
+    The first records of a file decide a column's type; one that comes later and differs is a bad record, not a reason
+    to turn all the others into JSON text."""
+    own = {s.column for s in spec.sets}
+    read = {n for s in spec.sets for n in _read_plainly(s.expr)}
+    mixed = [n for n, t in raw.types.items() if t == JSON]
+    planned = {n: spec.columns.get(n) for n in mixed if n in read or (n in schema and n not in own)}
+    for name in ("system", "instruction", "response"):
+        if name in mixed and name not in own and name not in spec.columns:
+            planned[name] = schema.get(name, "text")
+    return {n: required(t) for n, t in planned.items() if t is not None and required(t) in _PYTHON}
+
+
+def _read_plainly(tree: Any) -> Iterator[str]:
+    """Columns that an expression reads as they are: `text(x)` takes any value."""
+    match tree:
+        case ["col", name]:
+            yield name
+        case ["template", _, names]:
+            yield from names
+        case ["call", "text", *_] | ["lit", *_]:
+            return
+        case list():
+            for part in tree:
+                yield from _read_plainly(part)
+        case dict():
+            for part in tree.values():
+                yield from _read_plainly(part)
+
+
+def fitting(array: pa.Array, wanted: str) -> tuple[pa.Array, dict[int, Any]]:
+    """The values of a column as one plain type; those of another kind are null there, and returned by position."""
+    values = array.to_pylist()
+    if array.type == JSON:
+        values = [None if v is None else json.loads(v) for v in values]
+    kinds = _PYTHON[wanted]
+    unfit = {
+        i: v
+        for i, v in enumerate(values)
+        if v is not None
+        and (not isinstance(v, kinds) or (isinstance(v, bool) and bool not in kinds))
+    }
+    if unfit:
+        values = [None if i in unfit else v for i, v in enumerate(values)]
+    return pa.array(values, arrow_type(wanted)), unfit
+
+
+def _kind_of(value: Any) -> str:
+    match value:
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case _:
+            return "a record"
 
 
 def _renamed(name: str) -> str:
