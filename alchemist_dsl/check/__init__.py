@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -22,11 +23,12 @@ from alchemist_dsl.check import (
     variants,
 )
 from alchemist_dsl.check.building import Building
-from alchemist_dsl.check.load import Loader
+from alchemist_dsl.check.load import Loader, Parse
 from alchemist_dsl.check.problems import Problems
-from alchemist_dsl.check.world import Columns, World
+from alchemist_dsl.check.world import Columns, Room, World
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.source import SourceFile
+from alchemist_dsl.syntax.parse import parse as parse_file
 
 _NOTHING: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({})
 
@@ -58,6 +60,15 @@ _BUILDERS: Final[dict[str, Callable[[Building], None]]] = {
 _FIRST: Final = ("schema", "recipe")
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A checked recipe with all that was learnt on the way, also of what is wrong: what an editor asks about."""
+
+    program: ir.Program
+    diagnostics: tuple[Diagnostic, ...]
+    world: World
+
+
 def check(
     file: SourceFile,
     read: Callable[[str], bytes | None],
@@ -75,8 +86,26 @@ def check(
     (text, "set" | "file" | "environment"). `columns`: columns of the records of a source or suite, None where unknown.
     `listing(folder)`: names of the files of a folder, for suggestions only.
     """
+    found = examine(
+        file, read, root=root, sets=sets, variant=variant, columns=columns, listing=listing
+    )
+    return found.program, found.diagnostics
+
+
+def examine(
+    file: SourceFile,
+    read: Callable[[str], bytes | None],
+    *,
+    root: str = "",
+    sets: Mapping[str, tuple[str, str]] = _NOTHING,
+    variant: str | None = None,
+    columns: Columns | None = None,
+    listing: Callable[[str], Sequence[str]] | None = None,
+    parse: Parse = parse_file,
+) -> Checked:
+    """As `check`, and everything that was learnt. `parse`: the parser, or one that remembers unchanged files."""
     problems = Problems()
-    loader = Loader(read, listing or (lambda folder: ()), root, problems)
+    loader = Loader(read, listing or (lambda folder: ()), root, problems, parse)
     scope = loader.load_root(file)
     world = World(problems, loader, scope, columns or (lambda block: None))
     values = _declare(world, sets, variant)
@@ -86,7 +115,8 @@ def check(
     if variant is None:  # a variant may leave out what the recipe itself uses
         graph.unused(world)
     policy.apply(world)
-    return _program(world, file, values, variant), problems.sorted(file.path)
+    program = _program(world, file, values, variant)
+    return Checked(program, problems.sorted(file.path), world)
 
 
 def _declare(
@@ -112,6 +142,7 @@ def _build(world: World) -> None:
         b.unknown_attributes()
         _BUILDERS[b.decl.kind](b)
         world.blocks[key] = b.finish()
+        world.rooms[key] = Room(b.env, b.variables)
 
 
 def _program(

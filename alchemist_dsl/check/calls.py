@@ -14,8 +14,8 @@ from alchemist_dsl.check.types import ANY, NULL, family, fits, join, noun
 from alchemist_dsl.diagnostics.model import Edit
 from alchemist_dsl.syntax import ast
 
-#: Functions of the language that this version does not have.
-LATER = frozenset({"passes", "coverage"})
+#: Parameters that take a number of one thing only, and an example of it.
+_UNITS = {"duration": "10s", "bytes": "4GB"}
 
 
 def call(typer: Typer, expr: ast.Call) -> Typed:
@@ -27,6 +27,12 @@ def call(typer: Typer, expr: ast.Call) -> Typed:
     function = FUNCTIONS.get(name)
     if function is None or (env.stream is None and name in AGGREGATES):
         return _unknown(typer, expr)
+    if function.only is not None and function.only != env.attribute:
+        return typer.fail(
+            "A119",
+            f"`{name}(…)` says nothing about a single row; it stands in `{function.only} = …`",
+            expr.function.span,
+        )
     bound = bind(typer, expr, function)
     if bound is None:
         for argument in expr.args:
@@ -37,8 +43,6 @@ def call(typer: Typer, expr: ast.Call) -> Typed:
 
 def _unknown(typer: Typer, expr: ast.Call) -> Typed:
     name, span = expr.function.name, expr.function.span
-    if name in LATER:
-        return typer.fail("A118", f"this version does not know `{name}(…)` yet", span)
     if name in AGGREGATES:
         return typer.fail(
             "A119",
@@ -165,6 +169,15 @@ def _apply(
 
 
 def _argument(typer: Typer, function: Function, param: Param, made: Typed, value: ast.Expr) -> None:
+    if param.type in _UNITS:
+        if made.unit != param.type and made != BAD:
+            typer.fail(
+                "A202",
+                f"`{param.name}` of `{function.name}` is a {'duration' if param.type == 'duration' else 'size in bytes'}",
+                value.span,
+                help=f"for example `{param.name} = {_UNITS[param.type]}`",
+            )
+        return
     if param.type in ("any", "T") or fits(made.type, param.type):
         return
     wanted = noun(param.type) if param.type != "ordered" else "a number or text"

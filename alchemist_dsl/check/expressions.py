@@ -58,6 +58,7 @@ class Env:
     )
     streams: bool = False  # rows(x), share(a, b) …
     plan: bool = False  # plan.cost, plan.calls
+    attribute: str | None = None  # whose value this is; some functions stand in one attribute only
     refs: list[ir.RefV] = field(default_factory=list)
 
 

@@ -10,7 +10,7 @@ from alchemist_dsl.check.digest import text_digest
 from alchemist_dsl.check.merge import collect, merge
 from alchemist_dsl.check.problems import Problems, did_you_mean
 from alchemist_dsl.check.scope import Alias, Body, Decl, Param, Scope
-from alchemist_dsl.diagnostics.model import Edit, Label
+from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label
 from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.ir import ImportedFile
 from alchemist_dsl.kinds import KINDS, TAKEN
@@ -21,6 +21,7 @@ from alchemist_dsl.syntax.parse import parse
 
 Read = Callable[[str], bytes | None]
 Listing = Callable[[str], Sequence[str]]
+Parse = Callable[[SourceFile], tuple[ast.File, tuple[Diagnostic, ...]]]
 
 STD = "std:"
 
@@ -33,6 +34,7 @@ class Loader:
     listing: Listing
     root: str
     problems: Problems
+    parse: Parse = parse
     files: dict[str, SourceFile] = field(default_factory=dict)
     trees: dict[str, ast.File] = field(default_factory=dict)
     scopes: dict[str, Scope] = field(default_factory=dict)
@@ -61,6 +63,7 @@ class Loader:
         base = _extended(tree)
         if base is not None:
             self._extend(scope, base, file, chain)
+        scope.files.append(file.path)
         if tree.edition is not None and file.path == scope.path:
             scope.edition = tree.edition.year
         for item in tree.items:
@@ -81,7 +84,7 @@ class Loader:
 
     def _parse(self, file: SourceFile) -> ast.File:
         if file.path not in self.trees:
-            tree, found = parse(file)
+            tree, found = self.parse(file)
             self.problems.take(found)
             self.trees[file.path] = tree
         return self.trees[file.path]

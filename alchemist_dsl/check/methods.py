@@ -8,26 +8,16 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.attrtypes import AttrType
+from alchemist_dsl.check.attrtypes import AttrType, Signature, attr_type
 from alchemist_dsl.check.problems import did_you_mean, either
 from alchemist_dsl.check.world import default_value
+from alchemist_dsl.kinds import METHODS
 from alchemist_dsl.syntax import ast
 
 if TYPE_CHECKING:
     from alchemist_runtime.registry import Family
 
     from alchemist_dsl.check.values import Values
-
-#: Methods of the language that no component of this version brings.
-LATER: Final[dict[str, frozenset[str]]] = {
-    "dedup": frozenset({"fuzzy", "embedding"}),
-    "decontaminate": frozenset({"substring", "entry_point", "fuzzy", "embedding", "syntax_tree"}),
-}
-#: Families of blocks that this version compiles and does not run: their methods are taken as written.
-UNRUN: Final[dict[str, frozenset[str]]] = {
-    "metrics": frozenset({"style", "overlap", "separability", "cpd", "leakage"}),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -46,8 +36,6 @@ def method(values: Values, expr: ast.Expr, type_: AttrType, attribute: str) -> i
     if isinstance(expr, ast.Call):
         name, arguments, name_span = expr.function.name, expr.args, expr.function.span
     assert name is not None
-    if name in UNRUN.get(type_.family or "", frozenset()) and not _known(type_, name):
-        return _as_written(values, expr, name, arguments)
     params = parameters(name, type_)
     if params is None:
         _unknown(values, ast.Ident(name_span, name), type_, attribute)
@@ -67,40 +55,42 @@ def method(values: Values, expr: ast.Expr, type_: AttrType, attribute: str) -> i
     return ir.MethodV(expr.span, name, args, frozenset(given))
 
 
-def _known(type_: AttrType, name: str) -> bool:
-    from alchemist_runtime import catalog
-
-    return name in catalog.names(type_.family)  # type: ignore[arg-type]
-
-
 def method_names(type_: AttrType) -> tuple[str, ...]:
     """Names of the methods that an attribute takes."""
     if type_.family is None:
         return tuple(s.name for s in type_.methods)
     from alchemist_runtime import catalog
 
-    return catalog.names(type_.family)  # type: ignore[arg-type]
+    brought = catalog.names(type_.family)  # type: ignore[arg-type]
+    return tuple(sorted({*brought, *(s.name for s in _of_the_language(type_.family))}))
+
+
+def _of_the_language(family: str) -> tuple[Signature, ...]:
+    """Methods that the language has and no component of this version brings."""
+    return attr_type(METHODS[family]).methods if family in METHODS else ()
 
 
 def parameters(name: str, type_: AttrType) -> tuple[Parameter, ...] | None:
     """The parameters of a method by the kind table or its component; None if there is no such method."""
     if type_.family is None:
-        found = next((s for s in type_.methods if s.name == name), None)
-        if found is None:
-            return None
-        return tuple(Parameter(f.name, f.type, _default(f.default, f.type)) for f in found.params)
-    if name in LATER.get(type_.family, frozenset()) and not _known(type_, name):
-        return None
+        return _declared(name, type_.methods)
     from alchemist_runtime import catalog
 
     family: Family = type_.family  # type: ignore[assignment]
     component = catalog.find(family, name)
     if component is None:
-        return None
+        return _declared(name, _of_the_language(type_.family))
     return tuple(
         Parameter(p.name, _component_type(p.type, p.range), _plain(p.default))
         for p in component.params
     )
+
+
+def _declared(name: str, methods: tuple[Signature, ...]) -> tuple[Parameter, ...] | None:
+    found = next((s for s in methods if s.name == name), None)
+    if found is None:
+        return None
+    return tuple(Parameter(f.name, f.type, _default(f.default, f.type)) for f in found.params)
 
 
 def _component_type(text: str, range_: Any) -> AttrType:
@@ -178,25 +168,6 @@ def plan_value(value: ir.Value, type_: AttrType) -> Any:
             return None
 
 
-def _as_written(
-    values: Values, expr: ast.Expr, name: str, arguments: tuple[ast.Argument, ...]
-) -> ir.MethodV | None:
-    from alchemist_dsl.check.shapes import Place
-    from alchemist_dsl.check.values import LITERAL
-
-    args: dict[str, Any] = {}
-    for number, argument in enumerate(arguments):
-        key = argument.name.name if argument.name else str(number)
-        if isinstance(argument.value, ast.Name | ast.Member):
-            args[key] = values.world.slice(argument.value.span)
-            continue
-        made = values.read(argument.value, LITERAL, Place(key, argument.span))
-        if made is None:
-            return None
-        args[key] = plan_value(made, LITERAL)
-    return ir.MethodV(expr.span, name, args, frozenset(args))
-
-
 def _bind(
     values: Values,
     expr: ast.Expr,
@@ -252,14 +223,6 @@ def _usage(name: str, params: tuple[Parameter, ...]) -> str:
 
 def _unknown(values: Values, name: ast.Ident, type_: AttrType, attribute: str) -> None:
     names = method_names(type_)
-    if name.name in LATER.get(type_.family or "", frozenset()):
-        values.world.problems.add(
-            "A118",
-            f"this version does not know the method `{name.name}` yet",
-            name.span,
-            help=f"it knows {either(names)}" if names else None,
-        )
-        return
     text, edit = did_you_mean(name.name, names, name.span)
     values.world.problems.add(
         "A120",

@@ -81,6 +81,7 @@ class Scope:
     path: str
     prefix: str = ""  # "alchemy." before the names of an import's blocks in the program
     edition: int = 2026
+    files: list[str] = field(default_factory=list)  # what it extends, base first, and itself
     aliases: dict[str, Alias] = field(default_factory=dict)
     params: dict[str, Param] = field(default_factory=dict)
     decls: dict[str, Decl] = field(default_factory=dict)

@@ -189,7 +189,7 @@ def measure(b: Building) -> None:
 def check(b: Building) -> None:
     """Promises about plan and result."""
     b.rest()
-    env = replace(b.env, streams=True, plan=True)
+    env = b.env = replace(b.env, streams=True, plan=True)
     b.extra["rules"] = read_rules(b, env, env)
     if not b.body.rules and not b.incomplete:
         b.error(
@@ -236,7 +236,7 @@ def test(b: Building) -> None:
         "relabel": ["unreadable"],
         "generate": ["unreadable"],
     }
-    env = replace(b.env, stream=stream, totals=(*names, *more.get(target.kind, [])))
+    env = b.env = replace(b.env, stream=stream, totals=(*names, *more.get(target.kind, [])))
     b.extra["rules"] = read_rules(b, env, env)
     _reply(b, step)
     _given(b, step)

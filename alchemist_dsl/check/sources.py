@@ -68,7 +68,7 @@ def source(b: Building) -> None:
     missing = "missing" in b.attrs
     known = None if missing else b.world.columns(b.finish())
     raw = Stream(dict(known or {}), open=known is None, name=f"`{b.decl.key}`")
-    env = replace(b.env, stream=raw)
+    env = b.env = replace(b.env, stream=raw)
     sets, types = read_sets(b, env)
     b.extra["sets"] = sets
     totals = replace(b.env, stream=None, totals=())

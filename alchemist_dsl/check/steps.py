@@ -39,6 +39,13 @@ def selected(b: Building) -> ir.SelectV | None:
     for part in parts:
         if family(part.type) not in ("number", "bool", ANY):
             b.error("A210", f"`best` takes a number, but this is {noun(part.type)}", part.span)
+    covering = [p for p in parts if "coverage" in called(p.tree)]
+    if covering and (len(parts) > 1 or covering[0].tree[:2] != ["call", "coverage"]):
+        b.error(
+            "A210",
+            "`coverage(…)` chooses the rows by itself; nothing stands beside it in `best`",
+            covering[0].span,
+        )
     if parts and select.where is not None:
         b.error(
             "A210",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from alchemist_dsl.check.problems import Problems, did_you_mean, listed
@@ -56,17 +56,12 @@ class _Template:
         self.ok = True
 
     def run(self) -> tuple[str, ...] | None:
-        from jinja2 import TemplateSyntaxError
-
-        env = _environment()
-        seen = _Seen()
-        try:
-            tree = _parse(env, self.text.value, seen)
-        except TemplateSyntaxError as error:
-            self._syntax(error, seen)
+        tree, seen = _read(self.text.value)
+        if isinstance(tree, Exception):
+            self._syntax(tree, seen)
             return None
         self._forbidden(tree)
-        self._filters(env, tree)
+        self._filters(_environment(), tree)
         if not self.ok:
             return None
         return self._variables(tree)
@@ -149,11 +144,11 @@ class _Template:
                 )
 
     def _variables(self, tree: nodes.Template) -> tuple[str, ...] | None:
-        from jinja2 import TemplateAssertionError, meta
+        from jinja2 import TemplateAssertionError
         from jinja2 import nodes as n
 
         try:
-            names = meta.find_undeclared_variables(tree) - GLOBALS
+            names = _undeclared(self.text.value)
         except TemplateAssertionError as error:  # blocks twice, unknown tests in odd places
             self._fail("A401", f"the template does not compile: {error.message}", 0)
             return None
@@ -168,7 +163,7 @@ class _Template:
     def _knows(self, name: str) -> bool:
         return self.known.open or name in self.known.types
 
-    def _attribute(self, node: nodes.Getattr, names: set[str]) -> None:
+    def _attribute(self, node: nodes.Getattr, names: frozenset[str]) -> None:
         from jinja2 import nodes as n
 
         base = node.node
@@ -276,6 +271,28 @@ def _environment() -> Environment:
     from jinja2 import Environment, StrictUndefined
 
     return Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+
+
+@lru_cache(maxsize=2048)
+def _read(source: str) -> tuple[nodes.Template | TemplateSyntaxError, _Seen]:
+    """The tree of a template or what is wrong with it. Remembered: an editor checks the same templates at every keystroke."""
+    from jinja2 import TemplateSyntaxError
+
+    seen = _Seen()
+    try:
+        return _parse(_environment(), source, seen), seen
+    except TemplateSyntaxError as error:
+        return error, seen
+
+
+@lru_cache(maxsize=2048)
+def _undeclared(source: str) -> frozenset[str]:
+    """The variables that a template without syntax errors reads from outside."""
+    from jinja2 import meta
+
+    tree, _ = _read(source)
+    assert not isinstance(tree, Exception)
+    return frozenset(meta.find_undeclared_variables(tree) - GLOBALS)
 
 
 def _parse(env: Environment, source: str, seen: _Seen) -> nodes.Template:

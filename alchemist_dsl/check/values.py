@@ -319,8 +319,8 @@ class Values:
 
     # --- expressions ---------------------------------------------------------------------------------------------------------
 
-    def _expr(self, expr: ast.Expr, _type: AttrType, _place: Place) -> ir.Value | None:
-        return expression(expr, self._env())
+    def _expr(self, expr: ast.Expr, _type: AttrType, place: Place) -> ir.Value | None:
+        return expression(expr, replace(self._env(), attribute=place.name))
 
     def _condition(self, expr: ast.Expr, _type: AttrType, place: Place) -> ir.Value | None:
         return condition(expr, self._env(), f"`{place.name}`")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 from alchemist_dsl import ir
 from alchemist_dsl.check.load import Loader
@@ -12,6 +13,10 @@ from alchemist_dsl.check.problems import Problems
 from alchemist_dsl.check.scope import Body, Decl, Scope
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
+
+if TYPE_CHECKING:
+    from alchemist_dsl.check.expressions import Env
+    from alchemist_dsl.check.templates import Variables
 
 Columns = Callable[[ir.Block], Mapping[str, str] | None]
 
@@ -37,6 +42,14 @@ class Stream:
 UNKNOWN = Stream({}, open=True, lost=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the expressions and the templates of a block may read."""
+
+    env: Env
+    variables: Variables | None = None
+
+
 @dataclass(slots=True)
 class World:
     """One check. Filled in by the passes in the order of `check.__init__`."""
@@ -53,6 +66,7 @@ class World:
     bases: set[str] = field(default_factory=set)  # blocks that another one extends
     blocks: dict[str, ir.Block] = field(default_factory=dict)
     streams: dict[tuple[str, str], Stream] = field(default_factory=dict)
+    rooms: dict[str, Room] = field(default_factory=dict)  # by key of the block
     texts: dict[str, str] = field(default_factory=dict)
     schema_types: dict[str, dict[str, str]] = field(default_factory=dict)
 
