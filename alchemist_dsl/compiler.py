@@ -23,6 +23,7 @@ from alchemist_dsl.lowering.scope import Find, Scope
 from alchemist_dsl.passes import PASSES, Options
 from alchemist_dsl.passes.verify import verify_plan, verify_program
 from alchemist_dsl.reasons import now
+from alchemist_dsl.shortage import shortages
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.state import State
 from alchemist_dsl.verdicts import with_verdicts
@@ -95,6 +96,8 @@ def compile_program(
     if verify:
         verify_plan(plan)
     found += [d for c in plan.checks for d in _verdict(c, plan, program)]
+    if options.limit is None:  # a try with few rows finds out what it fills when it gets there
+        found += shortages(plan, expected, program)
     return Compilation(plan, program, tuple(found), ingredients)
 
 

@@ -317,17 +317,31 @@ def cost(teacher: Teacher | None, tokens_in: Range, tokens_out: Range) -> Range:
 
 def _mixture(node: Node, spec: MixtureSpec, known: Mapping[str, Figures]) -> Figures:
     """Rows of every entry: what is there, cut to what the entry asks for."""
-    chars = {t.name: known[node.inputs[t.edge].node].chars for t in spec.take}
-    there = {t.name: _edge(node.inputs[t.edge], known) for t in spec.take if not t.missing}
-    sizes = {
-        name: r if spec.unit == "rows" else _in_tokens(r, chars[name]) for name, r in there.items()
-    }
-    wanted = _wanted(spec, sizes)
+    chars = _chars(node, spec, known)
+    _, wanted = offered(node, spec, known)
     rows = {
         name: r if spec.unit == "rows" else _in_rows(r, chars[name]) for name, r in wanted.items()
     }
     chars_of_row = mean((rows[name].value, chars[name]) for name in rows)
     return Figures({"rows": _size(spec, total(rows.values()))}, {}, chars_of_row, entries=rows)
+
+
+def offered(
+    node: Node, spec: MixtureSpec, known: Mapping[str, Figures]
+) -> tuple[dict[str, Range], dict[str, Range]]:
+    """What each entry has and what it should give, in the mixture's unit; entries that are missing are left out."""
+    chars = _chars(node, spec, known)
+    there = {t.name: _edge(node.inputs[t.edge], known) for t in spec.take if not t.missing}
+    sizes = {
+        name: r if spec.unit == "rows" else _in_tokens(r, chars[name]) for name, r in there.items()
+    }
+    return sizes, _wanted(spec, sizes)
+
+
+def _chars(
+    node: Node, spec: MixtureSpec, known: Mapping[str, Figures]
+) -> dict[str, Fraction | None]:
+    return {t.name: known[node.inputs[t.edge].node].chars for t in spec.take}
 
 
 def _size(spec: MixtureSpec, rows: Range) -> Range:
