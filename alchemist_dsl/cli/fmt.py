@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Formatted:
-    """One file before and after. `after` is None where it is not text; `problems` are what was left as it is."""
+    """One file before and after. `after` is None where it is not text; `problems` are those of its syntax."""
 
     path: str  # "-": standard input
     source: SourceFile
@@ -87,15 +87,14 @@ def _recipes(folder: str) -> Iterator[str]:
 def _format(path: str) -> Formatted:
     from alchemist_dsl.source import SourceFile
     from alchemist_dsl.syntax.decode import decode
-    from alchemist_dsl.syntax.format import PARSES, format_text
+    from alchemist_dsl.syntax.format import format_text
 
     before = sys.stdin.buffer.read() if path == "-" else _read(path)
     source, problems = decode(path, before)
     if source is None:
         return Formatted(path, SourceFile(path, ""), before, None, problems)
     text, problems = format_text(source)
-    left = tuple(p for p in problems if p.code not in PARSES)  # the others are for `check`
-    return Formatted(path, source, before, text.encode(), left)
+    return Formatted(path, source, before, text.encode(), problems)
 
 
 def _read(path: str) -> bytes:
@@ -134,6 +133,7 @@ def _write(formatted: Formatted) -> str | None:
 
 def _say(done: Sequence[Formatted], written: Set[str], check: bool, diff: bool) -> None:
     from alchemist_dsl.cli.output import show
+    from alchemist_dsl.syntax.format import PARSES
 
     for one in done:
         if diff:
@@ -145,7 +145,7 @@ def _say(done: Sequence[Formatted], written: Set[str], check: bool, diff: bool) 
         elif one.path in written:
             click.echo(f"formatted {one.path}")
         show(one.problems, {one.path: one.source})
-        if one.problems and one.after is not None:
+        if any(p.code not in PARSES for p in one.problems):
             click.echo(f"what does not parse in `{one.path}` stays as it is\n", err=True)
     if diff or [f.path for f in done] == ["-"]:
         return

@@ -32,7 +32,7 @@ def format_text(source: SourceFile) -> tuple[str, tuple[Diagnostic, ...]]:
     file, problems = parse(source)
     if any(p.code in _LEFT_ALONE for p in problems):
         return source.text, problems
-    if all(p.code in PARSES for p in problems):
+    if _parses(file, problems):
         return _clean(source), problems
     text = _around(source, file, problems)
     after = SourceFile(source.path, text)
@@ -184,8 +184,7 @@ def _trimmed(lines: list[str]) -> tuple[bool, list[str], bool]:
 
 def _laid_out(path: str, lines: list[str]) -> list[str]:
     part = SourceFile(path, "\n".join(lines) + "\n")
-    _, problems = parse(part)
-    if any(p.code not in PARSES for p in problems):
+    if not _parses(*parse(part)):
         return lines  # it reads well only together with what does not
     return _clean(part).removesuffix("\n").split("\n")
 
@@ -221,6 +220,10 @@ def _nodes(node: object) -> Iterator[object]:
         for field in fields(node):
             if field.name not in _PLACES:
                 yield from _nodes(getattr(node, field.name))
+
+
+def _parses(file: ast.File, problems: Iterable[Diagnostic]) -> bool:
+    return all(p.code in PARSES for p in problems) and not any(map(_is_bad, file.items))
 
 
 def _is_bad(item: ast.Item) -> bool:
