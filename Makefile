@@ -38,6 +38,7 @@ check: $(VENV)/.dev ## format, lint, types, generated files, layers: what CI hol
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m alchemist_dsl.syntax.grammar --check
+	@$(BIN)/alchemist fmt --check recipes
 	@$(PYTEST) tests/house
 
 bench: $(VENV)/.dev ## start-up times and the 20k pipeline beside a `datasets` pipeline, in one run
