@@ -23,7 +23,8 @@ DSL = [
     ("alchemist_dsl.passes",),
     ("alchemist_dsl.check",),
     ("alchemist_dsl.syntax",),
-    ("alchemist_dsl.diagnostics", "alchemist_dsl.source", "alchemist_dsl.kinds", "alchemist_dsl.ir"),
+    ("alchemist_dsl.diagnostics", "alchemist_dsl.source", "alchemist_dsl.kinds", "alchemist_dsl.ir",
+     "alchemist_dsl.trees", "alchemist_dsl.unrun"),
 ]  # fmt: skip
 BORDER = {"plan", "rows", "registry", "errors", "functions", "catalog"}
 #: What the compiler may import of the runtime besides the border; launch is the one line that starts a training.

@@ -256,9 +256,9 @@ def test_an_answer_that_was_lost_counts_as_paid(serve: Serve, faculty: Any) -> N
     price = plan.Price(input="1/1000", output="1/1000")
     spec = teacher(server.base_url, price=price, retries=50, concurrency=1)
     with pytest.raises(RunError) as e:
-        ask(faculty(), spec, QUESTIONS[:1], budget="1")
+        ask(faculty(), spec, QUESTIONS[:1], budget="0.3")
     assert e.value.problem.code == "A703"
-    assert 5 < server.asked < 25
+    assert 2 <= server.asked < 10
 
 
 def test_ctrl_c_keeps_what_is_in_flight(serve: Serve, faculty: Any) -> None:
