@@ -255,6 +255,18 @@ def broken_text(out: Tokens, start: int, opened: int, quotes: int) -> int:
     return end
 
 
+def two_quotes(out: Tokens, start: int, end: int) -> int:
+    """Report `""` where a text block opens; `end` is behind its closing quotes."""
+    report(out, "A018", "a text block opens with three quotes", start, start + 2,
+           help='write `"""`', edit=(start, start, '"'))  # fmt: skip
+    if out.kinds and out.ends[-1] == start and out.text(-1) == "jinja":
+        out.kinds.pop()
+        out.ends.pop()
+        out.starts.pop()
+    out.add("BAD_VALUE", start, end)
+    return end
+
+
 def _late_closer(text: str, line_end: int, run: str) -> int | None:
     """Where the block is closed after all, though not on a line of its own; None where a new block opens first."""
     at = text.find(run, line_end)

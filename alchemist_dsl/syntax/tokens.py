@@ -14,6 +14,10 @@ from alchemist_dsl.syntax.grammar import Tables
 
 END: Final = "$END"
 _OPEN_TEXT: Final = r'(?:jinja)?"{3,}'
+#: After the end of a line: what shows that a statement is over.
+_READS_ON: Final = re.compile(
+    r"\n+[ \t]*(?:\}|\]|#|$|(?:set|keep|drop|expect)\b|[A-Za-z_][\w.]*[ \t]*[=:{])"
+)
 _CLOSERS: Final[dict[int, re.Pattern[str]]] = {}
 
 
@@ -73,6 +77,27 @@ def _broken_text(out: Tokens, start: int, opened: int, quotes: int) -> int:
     return spelling.broken_text(out, start, opened, quotes)
 
 
+def _lacks_a_quote(text: str, end: int) -> bool:
+    """Whether `""` at the end of a line stands where a text block was meant to open: its closing quotes come alone."""
+    if text[end : end + 1] != "\n" or _READS_ON.match(text, end):
+        return False
+    closer = _closer(3).search(text, end)
+    return closer is not None and not _swallows(text, end, closer.start(), 3)
+
+
+def _two_quotes(out: Tokens, start: int) -> int:
+    from alchemist_dsl.syntax import spelling
+
+    closer = _closer(3).search(out.source.text, start)
+    assert closer is not None
+    return spelling.two_quotes(out, start, closer.end())
+
+
+def _closer(quotes: int) -> re.Pattern[str]:
+    """The closing line of a text block."""
+    return _CLOSERS.setdefault(quotes, re.compile(rf'^[ \t]*"{{{quotes}}}(?!")', re.MULTILINE))
+
+
 def scan(source: SourceFile, tables: Tables) -> Tokens:
     """Cut a text into tokens. Never fails: what is no token is reported and left out or replaced by a bad value."""
     out = Tokens(source)
@@ -98,6 +123,10 @@ def scan(source: SourceFile, tables: Tables) -> Tokens:
             end = _text_block(out, start, end) if kind == "text" else _odd(out, start)
             match = pattern.scanner(text, end).match  # type: ignore[attr-defined]
             kind = ""
+        elif kind == "STRING" and end == start + 2 and _lacks_a_quote(text, end):
+            end = _two_quotes(out, start)
+            match = pattern.scanner(text, end).match  # type: ignore[attr-defined]
+            kind = ""
         if doc and kind != "NEWLINE":
             out.docs[start] = "\n".join(doc)
             doc = []
@@ -114,7 +143,7 @@ def _text_block(out: Tokens, start: int, opened: int) -> int:
     text = out.source.text
     quotes = opened - start - (5 if text.startswith("jinja", start) else 0)
     line_end = text.find("\n", opened)
-    closer = _CLOSERS.setdefault(quotes, re.compile(rf'^[ \t]*"{{{quotes}}}(?!")', re.MULTILINE))
+    closer = _closer(quotes)
     found = None
     if line_end >= 0 and quotes not in out.unclosed and not text[opened:line_end].strip(" \t"):
         found = closer.search(text, line_end + 1)
