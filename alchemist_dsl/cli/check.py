@@ -54,7 +54,7 @@ def check(
     outside = _outside(sets)
     found = Found()
     for recipe in _expanded(recipes):
-        _check_one(recipe, outside, variant, found)
+        check_one(recipe, outside, variant, found)
     problems = sort_unique(found.diagnostics, found.sources)
     if format_ == "json" or problems:
         _print(problems, found, format_)
@@ -92,9 +92,10 @@ def _expanded(recipes: Sequence[Path]) -> list[Path]:
     return list(out)
 
 
-def _check_one(
+def check_one(
     path: Path, outside: Mapping[str, tuple[str, str]], variant: str | None, found: Found
 ) -> None:
+    """Check one recipe of the file system and add what was found."""
     from alchemist_dsl.check import check as check_recipe
     from alchemist_dsl.folder import folder_of
     from alchemist_dsl.source import SourceFile

@@ -1,7 +1,6 @@
 """The table of diagnostic codes: number, slug, severity, one sentence. Codes are stable: never reused, never renumbered.
 
-Areas: A0 syntax, A1 names and imports, A2 types and units, A3 sources, A4 prompts, A5 graph and columns, A6 mixture,
-A7 teachers and money, A8 training and evaluation, A9 plan and run. Add a row where a check needs a code of its own.
+Add a row where a check needs a code of its own, and its page under `pages/`; a code that nothing emits is deleted.
 """
 
 from __future__ import annotations
@@ -14,6 +13,19 @@ class Code(NamedTuple):
     severity: str
     summary: str
 
+
+AREAS: Final[dict[str, str]] = {
+    "A0": "syntax",
+    "A1": "names and imports",
+    "A2": "types and units",
+    "A3": "sources",
+    "A4": "prompts and templates",
+    "A5": "graph and columns",
+    "A6": "mixtures",
+    "A7": "teachers and money",
+    "A8": "training and evaluation",
+    "A9": "plan and run",
+}
 
 CODES: Final[dict[str, Code]] = {
     "A001": Code("missing-equals", "error", "An attribute needs `=` before its value."),
@@ -185,6 +197,7 @@ CODES: Final[dict[str, Code]] = {
     "A711": Code(
         "no-batch", "warning", "A teacher's calls are sent one by one, not by the Batch API."
     ),
+    "A712": Code("replies", "error", "A test gives fewer answers than its step asks for."),
     "A801": Code(
         "no-template", "error", "The base model has no chat template and none is declared."
     ),
@@ -204,7 +217,6 @@ CODES: Final[dict[str, Code]] = {
     "A811": Code("nothing-to-learn", "error", "Nothing is left to train on."),
     "A901": Code("check-failed", "error", "A check says no."),
     "A902": Code("check-unknown", "error", "A check could not be evaluated."),
-    "A903": Code("stale-plan", "error", "The plan was made for another state of the world."),
     "A904": Code("plan-version", "error", "The plan's format is newer than this program."),
     "A905": Code("disk-full", "error", "There is no space left on the device."),
     "A906": Code(
