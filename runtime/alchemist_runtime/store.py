@@ -194,70 +194,111 @@ def _damaged(path: Path, why: str) -> Problem:
 
 
 class TableWriter:
-    """Writes one table as Parquet shards of 65,536 rows, each committed by rename."""
+    """Writes one table as Parquet shards of 65,536 rows, each committed by rename; holds one row group at a time."""
 
     def __init__(self, output: Output, name: str, schema: pa.Schema) -> None:
         self.output, self.name, self.schema = output, name, schema
         self.rows: list[int] = []
         self._pending: list[pa.RecordBatch] = []
         self._waiting = 0
+        self._shard: Shard | None = None
 
     def __enter__(self) -> TableWriter:
         return self
 
     def __exit__(self, kind: object, *rest: object) -> None:
-        if kind is None:
-            while self._waiting:
-                self._flush()
-            if not self.rows:
-                self._write(self._empty())
-
-    def _empty(self) -> pa.Table:
-        return self.schema.empty_table()
+        if kind is not None:
+            if self._shard is not None:
+                self._shard.abandon()
+            return
+        if self._waiting or (self._shard is None and not self.rows):
+            self._group(self._waiting)
+        self._commit()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        from alchemist_runtime.engine.columns import SHARD_ROWS
+        from alchemist_runtime.engine.columns import GROUP_ROWS
 
         self._pending.append(batch)
         self._waiting += batch.num_rows
-        while self._waiting >= SHARD_ROWS:
-            self._flush()
+        while self._waiting >= GROUP_ROWS:
+            self._group(GROUP_ROWS)
 
-    def _flush(self) -> None:
+    def _group(self, rows: int) -> None:
+        """Write the next row group; a shard that is full is committed."""
         import pyarrow as pa
 
         from alchemist_runtime.engine.columns import SHARD_ROWS
 
         table = pa.Table.from_batches(self._pending, schema=self.schema)
-        self._write(table.slice(0, SHARD_ROWS))
-        rest = table.slice(SHARD_ROWS)
+        if self._shard is None:
+            path = self.output.folder / f"{self.name}-{len(self.rows):05d}.parquet"
+            faults.point(self.output.step, "write")
+            self._shard = Shard(path, self.schema)
+        self._shard.write(table.slice(0, rows))
+        rest = table.slice(rows)
         self._pending, self._waiting = rest.to_batches(), rest.num_rows
+        if self._shard.rows >= SHARD_ROWS:
+            self._commit()
 
-    def _write(self, table: pa.Table) -> None:
-        path = self.output.folder / f"{self.name}-{len(self.rows):05d}.parquet"
-        faults.point(self.output.step, "write")
-        write_parquet(path, table)
-        self.rows.append(table.num_rows)
+    def _commit(self) -> None:
+        if self._shard is not None:
+            self.rows.append(self._shard.rows)
+            self._shard.commit()
+            self._shard = None
 
     def description(self) -> dict[str, Any]:
         """`{"table": name, "rows": [rows of each shard]}`, as a manifest holds it."""
         return {"table": self.name, "rows": self.rows}
 
 
-def write_parquet(path: Path, table: pa.Table) -> None:
-    """One Parquet file by rename, with the one setting that all shards share."""
-    import pyarrow.parquet as pq
+class Shard:
+    """One Parquet file that takes its place by rename, with the one setting that all shards share."""
 
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        import pyarrow.parquet as pq
+
+        self.path, self.rows = path, 0
+        self._temporary = path.with_name(path.name + ".part")
+        self._file = self._temporary.open("wb")
+        names = schema.names
+        repeated = [n for n in ("origin", "made_by", "rule") if n in names]
+        self._writer = pq.ParquetWriter(
+            self._file,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=repeated or False,
+            write_statistics=False,
+        )
+
+    def write(self, table: pa.Table) -> None:
+        """One row group."""
+        if table.num_rows:
+            self._writer.write_table(table, row_group_size=table.num_rows)
+            self.rows += table.num_rows
+
+    def commit(self) -> None:
+        self._writer.close()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        self._temporary.rename(self.path)
+
+    def abandon(self) -> None:
+        """Let go of a file that will not be finished."""
+        for file in (self._writer, self._file):
+            with contextlib.suppress(Exception):  # what it could not write is no longer wanted
+                file.close()
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """A table as one shard."""
     from alchemist_runtime.engine.columns import GROUP_ROWS
 
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        pq.write_table(
-            table, file, row_group_size=GROUP_ROWS, compression="zstd", compression_level=1, use_dictionary=["origin", "made_by", "rule"] if "origin" in table.column_names or "rule" in table.column_names else False, write_statistics=False,
-        )  # fmt: skip
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
+    shard = Shard(path, table.schema)
+    for at in range(0, table.num_rows, GROUP_ROWS):
+        shard.write(table.slice(at, GROUP_ROWS))
+    shard.commit()
 
 
 def write_atomic(path: Path, data: bytes) -> None:

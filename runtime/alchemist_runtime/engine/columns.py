@@ -6,6 +6,7 @@ it is read. Reading in ascending order keeps at most two row groups of each stor
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,30 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 Index = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class _NoPandas:
+    """Says that pandas is not there."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ImportError(name)
+
+
+def _spare_pandas() -> None:
+    """Arrow imports pandas at the first list that it is given, to see whether it is one of its series: a quarter of a second
+    for nothing. Let it find none now; where pandas is wanted (`to_pandas`), Arrow imports it still."""
+    if "pandas" not in sys.modules:
+        finder: Any = _NoPandas()
+        sys.meta_path.insert(0, finder)
+        try:
+            pa.array([])
+        finally:
+            sys.meta_path.remove(finder)
+
+
+_spare_pandas()
 
 #: Rows of one shard file, and of one row group in it: what a reader holds of a column at a time.
 SHARD_ROWS = 65_536
@@ -62,7 +87,7 @@ class Shards:
 
     def _file(self, number: int) -> pq.ParquetFile:
         if number not in self._files:
-            self._files[number] = pq.ParquetFile(self.paths[number], memory_map=True)
+            self._files[number] = pq.ParquetFile(self.paths[number])
         return self._files[number]
 
     def bounds(self) -> list[tuple[int, int, int, int]]:
@@ -112,7 +137,7 @@ class Stored:
     shards: Shards
     name: str
     index: Index | None = None
-    _whole: dict[str, pa.ChunkedArray] = field(default_factory=dict, repr=False, compare=False)
+    _whole: dict[str, pa.Array] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def n(self) -> int:
@@ -131,11 +156,27 @@ class Stored:
         low, high = int(wanted.min()), int(wanted.max()) + 1
         if high - low <= max(4 * len(wanted), 2 * GROUP_ROWS):
             return self.shards.read(self.name, low, high).take(pa.array(wanted - low))
-        if "x" not in self._whole:  # a random order: the column is held whole while it is read
-            groups = [self.shards.group(self.name, g) for g in range(len(self.shards.bounds()))]
-            self._whole["x"] = pa.chunked_array(groups, self.type)
-        taken = self._whole["x"].take(pa.array(wanted))
-        return _one(taken.chunks, self.type)
+        if pa.types.is_primitive(self.type) or pa.types.is_fixed_size_binary(self.type):
+            if "x" not in self._whole:  # a random order: a column of small values is held whole
+                self._whole["x"] = self.shards.read(self.name, 0, self.shards.n)
+            return self._whole["x"].take(pa.array(wanted))
+        return self._gathered(wanted)
+
+    def _gathered(self, wanted: Index) -> pa.Array:
+        """Values at random places, from one row group after the other: no more than the answer is held."""
+        order = np.argsort(wanted, kind="stable")
+        places = wanted[order]
+        bounds = self.shards.bounds()
+        cuts = np.searchsorted(places, [b[1] for b in bounds])
+        parts, first = [], 0
+        for number, end in enumerate(cuts.tolist()):
+            if end > first:
+                group = self.shards.group(self.name, number)
+                parts.append(group.take(pa.array(places[first:end] - bounds[number][0])))
+            first = end
+        back = np.empty(len(wanted), np.int64)
+        back[order] = np.arange(len(wanted))
+        return _one(parts, self.type).take(pa.array(back))
 
     def select(self, index: Index) -> Column:
         return Stored(self.shards, self.name, index if self.index is None else self.index[index])

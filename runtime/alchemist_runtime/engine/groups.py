@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from alchemist_runtime import catalog
 from alchemist_runtime.engine.context import Context
-from alchemist_runtime.engine.rowwise import Positions, drop, keep_rows, values
+from alchemist_runtime.engine.rowwise import Positions, chunked, drop, keep_rows, values
 from alchemist_runtime.engine.streams import Stream
 from alchemist_runtime.errors import Problem
 from alchemist_runtime.plan import DecontaminateSpec, DedupSpec, Expr, Method, Node, SuiteSpec
@@ -18,25 +18,23 @@ from alchemist_runtime.rows import HISTORY, INSTRUCTION, RESPONSE, SYSTEM, TAIL
 from alchemist_runtime.store import Output
 
 
-def text_values(ctx: Context, stream: Stream, expr: Expr) -> pa.Array:
+def text_values(ctx: Context, stream: Stream, expr: Expr) -> pa.ChunkedArray:
     """An expression over a stream as text; what is not text is cast."""
-    array = values(ctx, stream, expr)
+    array = chunked(ctx, stream, expr)
     if pa.types.is_null(array.type):
-        return pa.nulls(len(array), pa.string())
+        return pa.chunked_array([pa.nulls(len(array), pa.string())])
     if pa.types.is_nested(array.type):
         import orjson
 
-        return pa.array(
-            [None if v is None else orjson.dumps(v).decode() for v in array.to_pylist()],
-            pa.string(),
-        )
+        texts = [None if v is None else orjson.dumps(v).decode() for v in array.to_pylist()]
+        return pa.chunked_array([pa.array(texts, pa.string())])
     return array if array.type == pa.string() else array.cast(pa.string())
 
 
-def turn_texts(stream: Stream) -> list[pa.Array]:
+def turn_texts(stream: Stream) -> list[pa.Array | pa.ChunkedArray]:
     """The texts of all turns of each row: one array for each plain turn column, one for the turns between, joined."""
-    out = [
-        stream.column(c).combine_chunks().cast(pa.string())
+    out: list[pa.Array | pa.ChunkedArray] = [
+        stream.column(c).cast(pa.string())
         for c in (SYSTEM, INSTRUCTION, RESPONSE)
         if c in stream.types
     ]

@@ -39,8 +39,13 @@ def batches(stream: Stream, exprs: Sequence[Expr]) -> Iterator[pa.RecordBatch]:
 
 def values(ctx: Context, stream: Stream, expr: Expr) -> pa.Array:
     """An expression over a whole stream."""
+    return chunked(ctx, stream, expr).combine_chunks()
+
+
+def chunked(ctx: Context, stream: Stream, expr: Expr) -> pa.ChunkedArray:
+    """An expression over a whole stream, in the pieces in which it was computed: nothing is held twice."""
     parts = [ctx.scope(b, stream.types)(expr) for b in batches(stream, [expr])]
-    return pa.chunked_array(parts).combine_chunks() if parts else pa.nulls(0)
+    return pa.chunked_array(parts) if parts else pa.chunked_array([], pa.null())
 
 
 def truth(array: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
