@@ -41,7 +41,7 @@ from alchemist_dsl.syntax import ast
 
 _SECRET: Final = re.compile(
     r"^(sk-[A-Za-z0-9_\-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|gsk_[A-Za-z0-9]{16,}"
-    r"|AKIA[A-Z0-9]{12,}|AIza[A-Za-z0-9_\-]{20,}|xox[bap]-[A-Za-z0-9\-]{10,})$"
+    r"|AKIA[A-Z0-9]{12,}|AIza[A-Za-z0-9_\-]{20,}|xox[bap]-[A-Za-z0-9\-]{10,})$|^[a-z][a-z0-9+.\-]*://[^/\s]*@"
 )
 
 

@@ -23,6 +23,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.run:run",
         "Carry a recipe out: build what is missing, train, check.",
     ),
+    "test": (
+        "alchemist_dsl.cli.test:test",
+        "Carry out the tests of a recipe, offline, with a mock teacher.",
+    ),
     "show": ("alchemist_dsl.cli.show:show", "Show a plan or one of its steps in full."),
     "why": ("alchemist_dsl.cli.why:why", "Say what a step is made of, and why it would run again."),
     "explain": (
@@ -102,13 +106,21 @@ def _bug(error: Exception) -> None:
     if os.environ.get("ALCHEMIST_DEBUG"):
         traceback.print_exception(error)
         return
-    log = _write_log("".join(traceback.format_exception(error)))
+    log = _write_log(_without_secrets("".join(traceback.format_exception(error))))
     where = f"the details are in {log}" if log else "`ALCHEMIST_DEBUG=1` shows the details"
     click.echo(
         f"error: alchemist failed unexpectedly ({type(error).__name__}); this is our bug, nothing that was finished is lost\n"
         f"{where}; please send them to us",
         err=True,
     )
+
+
+def _without_secrets(text: str) -> str:
+    """A text without the values of variables that by their names hold keys."""
+    for name, value in os.environ.items():
+        if len(value) >= 8 and any(w in name.upper() for w in ("KEY", "TOKEN", "SECRET", "PASS")):
+            text = text.replace(value, "***")
+    return text
 
 
 def _write_log(text: str) -> str | None:

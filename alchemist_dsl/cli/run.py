@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
     from alchemist_runtime.engine.local import Result
     from alchemist_runtime.errors import Problem, RunError
-    from alchemist_runtime.plan import Plan
+    from alchemist_runtime.plan import Node, Plan
 
     from alchemist_dsl.project import Compiled
 
@@ -133,7 +133,7 @@ def _run(
 ) -> int:
     from alchemist_runtime import errors
     from alchemist_runtime.engine.context import Context, Options
-    from alchemist_runtime.engine.local import needed
+    from alchemist_runtime.engine.local import unfinished
 
     most: Fraction | None = asked["budget"]
     options = Options(
@@ -146,7 +146,8 @@ def _run(
     ctx = Context(plan, project.root, project.state, project.store, options=options)
     targets = list(upto) or None
     try:
-        _consent(plan, {n.id for n in needed(plan, targets)}, most, options.replay)
+        if options.replay is None:
+            _consent(plan, unfinished(ctx, targets), most)
     except errors.RunError as error:
         _say(compiled, error.problem)
         return error.exit_code
@@ -301,15 +302,11 @@ def _say(compiled: Compiled, problem: Problem) -> None:
     show_problem(compiled, problem)
 
 
-def _consent(plan: Plan, nodes: set[str], most: Fraction | None, replay: Path | None) -> None:
+def _consent(plan: Plan, todo: Sequence[Node], most: Fraction | None) -> None:
     """Nothing that costs money happens by surprise: ask once on a terminal, else want a budget. RunError A702, A709."""
     from alchemist_runtime.errors import Problem, RunError
 
-    if replay is not None or plan.now is None:
-        return
-    asked = [n for n in plan.now.nodes if n.id in nodes and n.action in ("build", "extend")]
-    paid = {s.id for s in plan.nodes if _costs(plan, s)}
-    asked = [n for n in asked if n.id in paid]
+    asked = [n for n in todo if _costs(plan, n)]
     if not asked:
         return
     unknown = [n.id for n in asked if plan.teachers[_teacher(plan, n.id)].price is None]
@@ -325,29 +322,42 @@ def _consent(plan: Plan, nodes: set[str], most: Fraction | None, replay: Path | 
         )
     if most is not None or all(_budget(plan, n.id) for n in asked):
         return
-    total = sum((Fraction(n.usd.high or n.usd.value or 0) for n in asked if n.usd), Fraction(0))
-    calls = sum(n.calls_new or 0 for n in asked)
-    from alchemist_dsl.cli.summary import dollars
-
-    about = "an unknown amount" if unknown else f"up to {dollars(total)}"
-    text = f"this run makes about {calls:,} new calls to {', '.join(sorted({_teacher(plan, n.id) for n in asked}))} and spends {about}"
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        if click.confirm(f"{text}. Go on?", err=True):
-            return
-        raise RunError(
-            Problem("A709", "no-consent", "nothing was spent: the run was not agreed to")
-        )
+    text = _spending(plan, asked, bool(unknown))
+    agreed = sys.stdin.isatty() and sys.stderr.isatty()
+    if agreed and click.confirm(f"{text}. Go on?", err=True):
+        return
     raise RunError(
         Problem(
             "A709",
             "no-consent",
-            f"{text}, and nobody is there to agree",
+            "nothing was spent: the run was not agreed to"
+            if agreed
+            else f"{text}, and nobody is there to agree",
+            node=asked[0].id,
             help="give `--budget $N`, or a `budget` in each step that asks a teacher",
         )
     )
 
 
-def _costs(plan: Plan, node: Any) -> bool:
+def _spending(plan: Plan, asked: Sequence[Node], unknown: bool) -> str:
+    """What the steps will ask and spend, by what the plan knows of this machine, else from scratch."""
+    from alchemist_dsl.cli.summary import dollars
+
+    now = {n.id: n for n in plan.now.nodes} if plan.now else {}
+    calls, usd = 0, Fraction(0)
+    for node in asked:
+        here = now.get(node.id)
+        new = here.calls_new if here is not None else None
+        money = here.usd if here is not None and here.usd is not None else node.estimate.get("usd")
+        scratch = node.estimate.get("calls")
+        calls += int(scratch.value or 0) if new is None and scratch is not None else new or 0
+        usd += Fraction((money and (money.high or money.value)) or 0)
+    teachers = ", ".join(sorted({_teacher(plan, n.id) for n in asked}))
+    about = "an unknown amount" if unknown else f"up to {dollars(usd)}"
+    return f"this run makes about {calls:,} new calls to {teachers} and spends {about}"
+
+
+def _costs(plan: Plan, node: Node) -> bool:
     name = getattr(node.spec, "teacher", None)
     if name is None:
         return False

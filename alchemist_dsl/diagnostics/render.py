@@ -1,8 +1,9 @@
-"""Diagnostics -> text for people, one line each for tools, or JSON. Knows columns of wide characters and tabs."""
+"""Diagnostics -> text for people, one line each for tools, JSON, or what code hosts read. Knows columns of wide characters and tabs."""
 
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +13,8 @@ from alchemist_dsl.diagnostics.codes import CODES
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.source import SourceFile, Span
 
-Format = Literal["text", "concise", "json"]
-FORMATS: Final[tuple[Format, ...]] = ("text", "concise", "json")
+Format = Literal["text", "concise", "json", "sarif", "github"]
+FORMATS: Final[tuple[Format, ...]] = ("text", "concise", "json", "sarif", "github")
 
 _TAB: Final = 4
 _WIDTH: Final = 100  # of a shown source line; longer ones are cut around the place
@@ -42,6 +43,11 @@ def render(
         )
     if format == "concise":
         return "".join(_concise(d, sources) + "\n" for d in diagnostics)
+    if format in ("sarif", "github"):
+        from alchemist_dsl.diagnostics import reports
+
+        write = reports.sarif if format == "sarif" else reports.github
+        return write(diagnostics, sources)
     paint = _Paint(color)
     return "\n".join(_text(d, sources, paint) for d in diagnostics)
 
@@ -101,12 +107,12 @@ def _as_json(d: Diagnostic, sources: Mapping[str, SourceFile]) -> dict[str, obje
         "code": d.code,
         "slug": CODES[d.code].slug,
         "severity": str(severity(d)),
-        "headline": d.headline,
+        "headline": masked(d.headline),
         "place": _place(d.span, sources),
         "label": d.label,
         "labels": [{"place": _place(one.span, sources), "text": one.text} for one in d.labels],
-        "note": d.note,
-        "help": d.help,
+        "note": d.note and masked(d.note),
+        "help": d.help and masked(d.help),
         "edit": {"place": _place(d.edit.span, sources), "text": d.edit.text, "safe": d.edit.safe}
         if d.edit
         else None,
@@ -170,8 +176,20 @@ def _text(d: Diagnostic, sources: Mapping[str, SourceFile], paint: _Paint) -> st
     return "\n".join(out) + "\n"
 
 
+#: What looks like an API key or like a password in an address: it stands in the recipe, and goes no further.
+_KEY: Final = re.compile(
+    r"\b(?:sk-|hf_|gh[pousr]_|gsk_|AKIA|AIza|xox[bap]-)[\w\-]{12,}|(?<=://)[^/@\s\"]+(?=@)"
+)
+
+
+def masked(text: str) -> str:
+    """A text with every key in it as asterisks, as long as before."""
+    return _KEY.sub(lambda key: "*" * len(key[0]), text)
+
+
 def _plain(text: str) -> str:
-    """Text that a terminal may be sent: a recipe's control characters do not reach it."""
+    """Text that a terminal may be sent: a recipe's control characters and keys do not reach it."""
+    text = masked(text)
     return (
         text
         if text.isprintable()
@@ -221,7 +239,7 @@ def _lines(
     width = max(len(str(line)) for line in groups)
     out: list[str] = []
     for line, marks in groups.items():
-        shown, starts = _window(source.line(line), marks)
+        shown, starts = _window(masked(source.line(line)), marks)
         out.append(paint(_BLUE, f"{line:>{width}} | ") + shown)
         for mark in marks:
             start, end = starts(mark.start), starts(mark.end)

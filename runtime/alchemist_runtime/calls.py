@@ -301,7 +301,9 @@ def _pause(failed: Any, attempt: int) -> float:
 
 
 def _kept(inquiry: Inquiry) -> str:
-    done = inquiry.tally.asked - inquiry.tally.failed
+    done = inquiry._answered + inquiry.tally.cached
+    if not done:
+        return "nothing was answered yet"
     return f"the {done:,} answers so far are kept and not paid again"
 
 
@@ -377,6 +379,13 @@ class Faculty:
         if spec.name not in self._desks:
             self._desks[spec.name] = self._runner.run(self._open(spec))
         return self._desks[spec.name]
+
+    def seat(self, spec: plan.Teacher, client: Client) -> None:
+        """Let this client answer for a teacher."""
+        self._desks[spec.name] = self._runner.run(self._seated(spec, client))
+
+    async def _seated(self, spec: plan.Teacher, client: Client) -> Desk:
+        return Desk(spec, client, self.cache, Limits(spec.rate, spec.concurrency))
 
     async def _open(self, spec: plan.Teacher) -> Desk:
         provider = "replay" if self._replays and spec.provider != "rules" else spec.provider

@@ -32,7 +32,7 @@ def files(where: Where) -> Iterator[Chunk]:
                     f"`{file['path']}` changed after this run was planned",
                     node=where.node,
                     place=file["path"],
-                    help="run again: the new content is planned for",
+                    help="run the recipe again (or compile it again): its new content is planned for",
                 )
             )
         yield from read(path, file["path"], file["format"])
