@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from alchemist_runtime.functions import AGGREGATES, FUNCTIONS
-from alchemist_runtime.plan import CANON, Expr, canonical, digest
+from alchemist_runtime.plan import CANON, canonical, digest
 from alchemist_runtime.rows import SFT
 
 from alchemist_dsl.canon import Ingredients, canon_value, data_attributes, selection, statements
@@ -19,14 +19,12 @@ from alchemist_dsl.facts import PYTHON_MINOR
 from alchemist_dsl.ir import (
     Block,
     ChoiceV,
-    ExprV,
     ListV,
     MethodV,
     Program,
     RefV,
     SelectV,
     TextV,
-    Value,
 )
 from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lowering.scope import Input, Scope, salt
@@ -34,6 +32,7 @@ from alchemist_dsl.lowering.sources import reader_name, source_salt
 from alchemist_dsl.lowering.steps import counts_tokens, entries, tokenizer
 from alchemist_dsl.lowering.targets import seed, train_seed
 from alchemist_dsl.lowering.values import text
+from alchemist_dsl.trees import called, expressions
 
 #: Functions whose verdict depends on the Python that runs them.
 PYTHON_FUNCTIONS: Final = frozenset({"code", "parses", "lang", "clarity", "organised"})
@@ -69,41 +68,9 @@ def _mode(block: Block) -> str | None:
     return value.name if isinstance(value, ChoiceV) else None
 
 
-def expressions(block: Block) -> Iterator[Expr]:
-    """Every expression of a block that decides bytes."""
-    yield from (s.expr.tree for s in block.sets)
-    yield from (r.expr.tree for r in block.rules if r.verb != "expect")
-    yield from (e.tree for e in block.prompt_inputs.values())
-    for attr in block.attrs.values():
-        yield from _trees(attr.value)
-
-
-def _trees(value: Value) -> Iterator[Expr]:
-    match value:
-        case ExprV(tree=tree):
-            yield tree
-        case SelectV(where=where, best=best):
-            yield from (e.tree for e in (where, *best) if e is not None)
-        case ListV(items=items):
-            for item in items:
-                yield from _trees(item)
-
-
-def called(tree: Any) -> Iterator[str]:
-    """Names of the functions that an expression calls."""
-    if isinstance(tree, dict):
-        for part in tree.values():
-            yield from called(part)
-    elif isinstance(tree, list) and tree and tree[0] != "lit":
-        if tree[0] == "call":
-            yield tree[1]
-        for part in tree[1:]:
-            yield from called(part)
-
-
 def versions(block: Block, scope: Scope) -> Ingredients:
     """Versions of the functions that are called, and of the components that do the work."""
-    functions = {name for tree in expressions(block) for name in called(tree)}
+    functions = {name for expr in expressions(block) for name in called(expr.tree)}
     out: Ingredients = {
         f"version.function.{name}": (FUNCTIONS.get(name) or AGGREGATES[name]).version
         for name in sorted(functions)

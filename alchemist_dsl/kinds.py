@@ -50,6 +50,14 @@ class Kind:
     operator_version: int = 1
 
 
+#: Methods of the language that no component of this version brings, by family. What a component of the same name says
+#: of its parameters comes first, so a method moves from here to a file of its own without a recipe changing.
+METHODS: Final[dict[str, str]] = {
+    "dedup": "method(fuzzy(ratio: real(0..100) = 95),embedding(model: text, threshold: real(0..1)|percent = 0.9))",
+    "decontaminate": "method(fuzzy(ratio: real(0..100) = 95),embedding(model: text, threshold: real(0..1)|percent = 0.9),syntax_tree(threshold: real(0..1)|percent = 0.9))",
+    "metrics": "method(style(),overlap(),separability(),cpd(model: text|ref(train)),ifd(model: text|ref(train)),leakage(suite: list(ref(suite))))",
+}
+
 A = Attribute
 _FROM = A("list(stream)", "The stream or streams it reads, one after the other.", required=True)
 _SELECT = A("select", "The rows it works on: a share, a count or a condition, `per` a column.")
@@ -147,6 +155,8 @@ KINDS: Final[dict[str, Kind]] = {
             "examples": A("list(stream)", "Streams with the fields of input and output, shown as earlier turns."),
             "shots": A("int(0..64)", "How many examples.", default="0"),
             "rules": A("choice(describe,evolve,review)", "What the rules teacher does for it."),
+            "turn": A("choice(assistant,user)", "Whose turn the model writes: with `user` it makes up the request itself.", default="assistant"),
+            "prefill": A("template", "How the model's turn begins; the model goes on from there."),
             "extends": _EXTENDS,
         },
         blocks=("input", "output"),
@@ -301,6 +311,7 @@ KINDS: Final[dict[str, Kind]] = {
             "max_length": A("tokens | int(1..)", "Longest sequence.", required=True),
             "packing": A("choice(none,ffd,wrapped)", "How rows share a sequence.", default="ffd"),
             "loss": A("choice(assistant,last,all)", "Which tokens count.", default="assistant"),
+            "average": A("choice(tokens,rows)", "What the loss is a mean over: all tokens of a batch alike, or each row first.", default="tokens"),
             "optimizer": A("choice(adamw,adamw_8bit,adafactor,sgd,lion)", "Optimiser.", default="adamw"),
             "learning_rate": A("real(0..)", "Peak learning rate.", required=True),
             "schedule": A("method(constant(warmup: percent|steps|rows = 0%),linear(warmup: percent|steps|rows = 0%, floor: percent = 0%),cosine(warmup: percent|steps|rows = 0%, floor: percent = 0%))", "Course of the learning rate.", default="cosine(warmup = 3%)"),

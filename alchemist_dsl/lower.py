@@ -15,6 +15,7 @@ from alchemist_dsl.lowering import resources, sources, steps, targets
 from alchemist_dsl.lowering.scope import Input, Scope, inputs
 from alchemist_dsl.lowering.values import items, text
 from alchemist_dsl.passes.reads import NODE_KINDS, counted
+from alchemist_dsl.unrun import unrun
 
 LOWER: Final[Mapping[str, Callable[[Block, Scope], Spec]]] = {
     "source": sources.source,
@@ -128,15 +129,13 @@ def _columns(block: Block, program: Program) -> dict[str, dict[str, str]]:
 
 
 def _runnable(block: Block, scope: Scope) -> bool:
-    """Whether this version carries a node out: its kind, its components, and its teacher's provider."""
-    if not KINDS[block.kind].runnable:
-        return False
-    teacher = scope.program.blocks.get(_target(block, "teacher"))
-    if teacher is not None and scope.find("teachers", text(teacher, "provider") or "") is None:
-        return False
-    if text(block, "redraw") == "per_epoch":
-        return False
-    return all(scope.find(family, name) is not None for family, name in keys.components(block))
+    """Whether this version carries a node out: what it says, and the components that do the work."""
+
+    def has(family: Any, name: str) -> bool:
+        return scope.find(family, name) is not None
+
+    reasons = unrun(block, scope.program.blocks, has)
+    return next(reasons, None) is None and all(has(f, n) for f, n in keys.components(block))
 
 
 # --- the rest of the plan -----------------------------------------------------------------------------------------------------

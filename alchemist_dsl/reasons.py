@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_runtime.plan import Estimate, Node, Now, NowNode, Plan, Reason, TeacherStepSpec
+from alchemist_runtime.plan import (
+    Estimate,
+    Node,
+    Now,
+    NowNode,
+    Plan,
+    Reason,
+    TeacherStepSpec,
+    not_run,
+)
 
 from alchemist_dsl.canon import Ingredients
 from alchemist_dsl.keys import readable
@@ -41,12 +50,13 @@ def _wanted(plan: Plan, state: State) -> set[str]:
     read = {e.node for n in plan.nodes for e in n.inputs}
     wanted: set[str] = set()
     goals = {n.id for n in plan.nodes if n.id not in read or KINDS[n.kind].root} | state.forced
+    stuck = not_run(plan.nodes, lambda n: _finished(n, state))
     for node in reversed(plan.nodes):
         if node.id in goals:
             wanted.add(node.id)
-            if not _finished(node, state) and node.runnable:
+            if not _finished(node, state) and node.id not in stuck:
                 goals |= {e.node for e in node.inputs}
-    return wanted
+    return wanted - stuck
 
 
 def _finished(node: Node, state: State) -> bool:
@@ -57,7 +67,7 @@ def _finished(node: Node, state: State) -> bool:
 def _node(node: Node, made: Ingredients, plan: Plan, state: State, wanted: bool) -> NowNode:
     if _finished(node, state):
         return NowNode(id=node.id, action="reuse")
-    if not node.runnable or not wanted:
+    if not wanted:
         return NowNode(id=node.id, action="skip")
     reasons = _reasons(node, made, plan, state)
     extends = _extends(node, reasons)

@@ -49,13 +49,22 @@ def needs(decl: Decl, world: World) -> list[Need]:
 
 
 def _refers(type_: AttrType) -> bool:
-    return type_.name in ("ref", "stream") or any(_refers(t) for t in type_.of)
+    return type_.name in ("ref", "stream") or any(_refers(t) for t in type_.of) or _named(type_)
+
+
+def _named(type_: AttrType) -> bool:
+    """Whether methods of an attribute take blocks as arguments: `leakage(humaneval)`."""
+    return type_.family == "metrics"
 
 
 def _targets(expr: ast.Expr, scope: Scope) -> Iterator[Need]:
     if isinstance(expr, ast.ListExpr):
         for item in expr.items:
             yield from _targets(item, scope)
+        return
+    if isinstance(expr, ast.Call):
+        for argument in expr.args:
+            yield from _targets(argument.value, scope)
         return
     path = path_of(expr)
     if path is not None and path[0].name != "param":
@@ -173,6 +182,8 @@ def unused(world: World) -> None:
     for decl in steps:
         if decl.key in world.read or decl.key in world.bases:
             continue
+        if decl.block.span.file != world.scope.path:
+            continue  # a file may leave out what the one that it extends uses
         named = decl.block.name
         cost = ", and it would pay a teacher" if decl.kind in ("relabel", "generate") else ""
         world.problems.add(

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from alchemist_dsl import ir
+from alchemist_dsl.check.problems import listed
 from alchemist_dsl.check.world import World, shown
 from alchemist_dsl.diagnostics.model import Edit, Label
+from alchemist_dsl.kinds import KINDS
+from alchemist_dsl.unrun import unrun
 
 _DATE: Final = re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4})(?!\d)")
 _PERMISSIVE: Final = frozenset(
@@ -28,6 +31,7 @@ _PERMISSIVE: Final = frozenset(
         "odc-by",
     ]
 )
+_BUILT: Final = frozenset(k for k, kind in KINDS.items() if kind.stream or k in ("export", "train"))
 _NON_COMMERCIAL: Final = re.compile(r"(^|-)nc(-|$)|non-?commercial", re.IGNORECASE)
 
 
@@ -52,6 +56,39 @@ def apply(world: World) -> None:
                 _tokenizer(block, own, world)
             case _:
                 pass
+    _not_run(own, world)
+
+
+def _not_run(own: Iterable[ir.Block], world: World) -> None:
+    """Say which blocks this version does not carry out, and what is not built for that."""
+    from alchemist_runtime.catalog import has
+
+    for block in own:
+        if block.poisoned:
+            continue
+        for reason in unrun(block, world.blocks, has):
+            waiting = _waiting(block, world)
+            world.problems.add(
+                "A807",
+                f"this version compiles {reason.what}, but does not run {_them(reason.what)}",
+                reason.span,
+                label="" if reason.span == block.name_span else f"so `{block.name}` is not built",
+                note=f"nor is what needs it: {listed(waiting)}" if waiting else None,
+            )
+
+
+def _them(what: str) -> str:
+    return "them" if what.endswith("blocks") else "it"
+
+
+def _waiting(block: ir.Block, world: World) -> list[str]:
+    """The own blocks that read a block, directly or through others, at most four."""
+    after = {block.name}
+    order = [world.blocks[k] for k in world.order if k in world.blocks]
+    for other in order:
+        if any(r.target in after for r in other.inputs) and other.kind in _BUILT:
+            after.add(other.name)
+    return [b.name for b in order if b.name in after and b.name != block.name][:4]
 
 
 def unused_imports(world: World) -> None:

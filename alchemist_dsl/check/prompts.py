@@ -24,6 +24,8 @@ class Job:
     outputs: dict[str, str]  # field -> family of its type; empty: any one text
 
 
+#: Templates of a prompt.
+TEMPLATES: Final = ("system", "user", "prefill")
 JOBS: Final[dict[str, Job]] = {
     "describe": Job(("response",), {}),
     "evolve": Job(("instruction", "response"), {"instruction": "text", "response": "text"}),
@@ -83,7 +85,7 @@ def _complete(b: Building, outputs: tuple[ir.FieldV, ...]) -> None:
             b.header,
             help="for example `output { answer: text }`",
         )
-    written = [n for n in ("user", "system", "rules") if n in b.body.attrs]
+    written = [n for n in (*TEMPLATES, "rules") if n in b.body.attrs]
     if not written:
         b.error(
             "A106",
@@ -96,7 +98,7 @@ def _complete(b: Building, outputs: tuple[ir.FieldV, ...]) -> None:
 def read_inputs(block: ir.Block) -> set[str]:
     """Inputs that the templates of a prompt read, or the rules teacher where there are none."""
     reads: set[str] = set()
-    templates = [block.get(n) for n in ("system", "user")]
+    templates = [block.get(n) for n in TEMPLATES]
     for template in templates:
         if isinstance(template, ir.TemplateV):
             reads.update(template.reads)
@@ -107,10 +109,10 @@ def read_inputs(block: ir.Block) -> set[str]:
 
 
 def _unused_inputs(b: Building, inputs: tuple[ir.FieldV, ...]) -> None:
-    if not b.ok or not any(n in b.attrs for n in ("user", "system")):
+    if not b.ok or not any(n in b.attrs for n in TEMPLATES):
         return
     reads: set[str] = set()
-    for name in ("system", "user"):
+    for name in TEMPLATES:
         template = b.get(name)
         if isinstance(template, ir.TemplateV):
             reads.update(template.reads)

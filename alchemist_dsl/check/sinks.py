@@ -174,6 +174,7 @@ def measure(b: Building) -> None:
     """Diagnostics of a dataset."""
     b.read_from("data", "data")
     b.rest()
+    _metrics(b)
     by = b.get("by")
     if isinstance(by, ir.TextV) and not b.stream.open and not column_type(b.stream, by.value):
         text, edit = did_you_mean(by.value, readable(b.stream))
@@ -184,6 +185,20 @@ def measure(b: Building) -> None:
             help=text,
             edit=edit,
         )
+
+
+def _metrics(b: Building) -> None:
+    """Suites and models that metrics name are read by the measure."""
+    metrics = b.get("metrics")
+    for metric in metrics.items if isinstance(metrics, ir.ListV) else ():
+        if not isinstance(metric, ir.MethodV):
+            continue
+        for value in metric.args.values():
+            for name in value if isinstance(value, list) else (value,):
+                block = b.world.blocks.get(name) if isinstance(name, str) else None
+                role = {"suite": "suites", "train": "model"}.get(block.kind if block else "")
+                if role is not None:
+                    b.add_input(ir.RefV(metric.span, name), role)
 
 
 def check(b: Building) -> None:

@@ -11,6 +11,7 @@ from alchemist_dsl.check.building import Building
 from alchemist_dsl.check.columns import read_rules, read_sets, rule_names, with_sets
 from alchemist_dsl.check.expressions import Env
 from alchemist_dsl.check.types import ANY, family, noun
+from alchemist_dsl.trees import called
 
 
 def totals_env(b: Building, *more: str) -> Env:

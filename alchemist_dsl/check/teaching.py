@@ -91,13 +91,18 @@ def _teacher_fits(b: Building, teacher: ir.Value | None, prompt: ir.Block | None
             labels=(Label(prompt.name_span, "it has no `rules`"),),
             help="write `rules = describe`, `evolve` or `review` into the prompt, or ask another teacher",
         )
-    elif not by_rules and prompt.get("user") is None:
+    elif not by_rules and prompt.get("user") is None and not _writes_request(prompt):
         b.error(
             "A106",
             f"`{prompt.name}` has no `user` template, which `{block.name}` needs",
             at,
             labels=(Label(prompt.name_span, "declared here"),),
         )
+
+
+def _writes_request(prompt: ir.Block) -> bool:
+    turn = prompt.get("turn")
+    return isinstance(turn, ir.ChoiceV) and turn.name == "user"
 
 
 def _inputs(b: Building, prompt: ir.Block | None) -> dict[str, ir.ExprV]:

@@ -133,26 +133,38 @@ def _head(plan: Plan) -> list[str]:
 
 
 def _table(plan: Plan, width: int) -> list[str]:
+    from alchemist_runtime.plan import not_run
+
     from alchemist_dsl.cli.summary import grid
 
     doing = {n.id: n for n in plan.now.nodes} if plan.now else {}
-    rows = [_row(n, doing.get(n.id)) for n in plan.nodes]
+    stuck = not_run(plan.nodes, lambda n: n.id in doing and doing[n.id].action == "reuse")
+    rows = [_row(n, doing.get(n.id), stuck) for n in plan.nodes]
     return grid(
         ("step", "kind", "rows", "calls", "cost", "action", "why"), rows, width, right={2, 3, 4}
     )
 
 
-def _row(node: Node, doing: NowNode | None) -> tuple[str, ...]:
+def _row(node: Node, doing: NowNode | None, stuck: set[str]) -> tuple[str, ...]:
     from alchemist_dsl.explain import count, dollars, reason
 
     why = "; ".join(reason(r) for r in doing.reasons) if doing else ""
     action = doing.action if doing else ""
     if action == "skip":
-        why = "nothing that would run needs it" if node.runnable else "this version does not run it"
+        why = _skipped(node, stuck)
     e = node.estimate
     return (
         node.id, node.kind, count(e.get("rows")), count(e.get("calls")), dollars(e.get("usd")), action, why,
     )  # fmt: skip
+
+
+def _skipped(node: Node, stuck: set[str]) -> str:
+    if not node.runnable:
+        return "this version does not run it"
+    if node.id not in stuck:
+        return "nothing that would run needs it"
+    needed = sorted({e.node for e in node.inputs} & stuck)
+    return f"needs {', '.join(needed[:2])}{', …' * (len(needed) > 2)}, which is not run"
 
 
 def _totals(plan: Plan) -> list[str]:

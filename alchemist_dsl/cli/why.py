@@ -107,9 +107,7 @@ def _verdict(plan: Plan, node: Node, last: Remembered | None) -> Iterator[str]:
     action = doing.action if doing else "build"
     head = {
         "reuse": "is there: a run would take it as it is",
-        "skip": "would not be run"
-        if not node.runnable
-        else "is not needed: nothing that would run reads it",
+        "skip": _skipped(plan, node),
         "build": "would be built",
         "extend": "would be extended; every answer that is there is kept",
     }[action]
@@ -122,6 +120,19 @@ def _verdict(plan: Plan, node: Node, last: Remembered | None) -> Iterator[str]:
         yield f"  key {short(node.key)}, the same as in run {last.run}"
     else:
         yield f"  key {short(last.key)} in run {last.run}, {short(node.key)} now"
+
+
+def _skipped(plan: Plan, node: Node) -> str:
+    from alchemist_runtime.plan import not_run
+
+    if not node.runnable:
+        return "would not be run: this version does not carry it out"
+    there = {n.id for n in plan.now.nodes if n.action == "reuse"} if plan.now else set()
+    stuck = not_run(plan.nodes, lambda n: n.id in there)
+    needed = next((e.node for e in node.inputs if e.node in stuck), None)
+    if needed is not None:
+        return f"would not be run: it needs `{needed}`, which is not run"
+    return "is not needed: nothing that would run reads it"
 
 
 def _ingredients(

@@ -103,6 +103,8 @@ def prompt(block: Block, scope: Scope) -> Prompt:
         user=_digest(block, "user", scope),
         rules=text(block, "rules"),
         shots=whole(block, "shots") or 0,
+        turn="user" if text(block, "turn") == "user" else None,
+        prefill=_digest(block, "prefill", scope),
         at=scope.at(block.span),
     )
 

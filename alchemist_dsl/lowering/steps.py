@@ -149,6 +149,7 @@ def mixture(block: Block, scope: Scope) -> MixtureSpec:
         weights=_weights(block),
         on_short=on_short,
         repeat_max=repeat_max,
+        redraw="per_epoch" if text(block, "redraw") == "per_epoch" else None,
         tokenizer=tokenizer(block, scope),
         salt=salt(block),
         rules=scope.rules(block),

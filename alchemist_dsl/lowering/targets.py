@@ -66,6 +66,7 @@ def train(block: Block, scope: Scope) -> TrainSpec:
         max_length=whole(block, "max_length") or 0,
         packing=_choice(block, "packing"),
         loss=_choice(block, "loss"),
+        average="rows" if _choice(block, "average") == "rows" else None,
         optimizer=_choice(block, "optimizer"),
         learning_rate=_decimal(block, "learning_rate") or "0",
         schedule=_plain(method(block, "schedule")),

@@ -38,6 +38,11 @@ def find(family: Family, name: str) -> Component | None:
     return _foreign(family, name)
 
 
+def has(family: Family, name: str) -> bool:
+    """Whether there is such a component. Imports none that is shipped."""
+    return name in names(family) or _foreign(family, name) is not None
+
+
 def _stem(family: Family, name: str) -> str:
     folder = Path(__file__).parent / _FOLDERS[family].replace(".", "/")
     return name if (folder / f"{name}.py").exists() else name + "_"

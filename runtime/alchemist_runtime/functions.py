@@ -29,6 +29,8 @@ class Function:
     unit: str | None = None  # the count kind of an int result: chars, words, lines, tokens; compares with that unit
     shape: Literal["vector", "rows"] = "vector"  # rows: Python per distinct value, in worker processes, verdicts cached
     null_aware: bool = False
+    runs: bool = True  # False: it checks and compiles, and this version does not carry it out
+    only: Literal["best"] | None = None  # the attribute in which alone it stands
     version: int = 1  # part of the key of every step that calls it
 
 
@@ -65,6 +67,7 @@ _ALL: Final = (
     _f("starts_with", "x: text, *any: text", "bool", "Whether it begins with one of the texts."),
     _f("ends_with", "x: text, *any: text", "bool", "Whether it ends with one of the texts."),
     _f("matches", "x: text, pattern: text", "bool", "Whether the regular expression (RE2) matches somewhere."),
+    _f("count", "x: text, pattern: text", "int", "How often the regular expression (RE2) matches, from left to right."),
     _f("join", "x: list<text>, separator: text", "text", "The elements with a separator between them."),
     _f("repeats", "x: text, unit: text = 'lines'", "int", "How often the most frequent line, sentence or paragraph (of 20 characters or more) occurs.", shape="rows"),
     _f("ascii_share", "x: text", "real", "Share of characters below U+0080; 1 for an empty text."),
@@ -75,6 +78,7 @@ _ALL: Final = (
     _f("parses", "x: text, lang: text? = null", "bool", "Whether the code parses in that language (of `lang(x)` where it is null); true for a language without a parser here, for prose, and for code too long to judge.", shape="rows", null_aware=True),
     _f("clarity", "x: text, lang: text? = null", "int", "Clarity of code, 0 to 10: names, length of lines and functions, nesting, comments.", shape="rows", null_aware=True),
     _f("organised", "x: text, lang: text? = null", "bool", "Whether the code is organised in functions or classes, or so short (5 statements) that it needs none.", shape="rows", null_aware=True),
+    _f("passes", "code: text, tests: text, timeout: duration = 10, memory: bytes = 4000000000", "bool", "Whether the tests pass with the code, in a sandbox with so much time and memory.", shape="rows", runs=False),
     # values
     _f("json", "x: text", "json?", "The text read as JSON; null if it is none.", shape="rows"),
     _f("text", "x: any", "text", "As text; json is cast."),
@@ -88,6 +92,7 @@ _ALL: Final = (
     _f("abs", "x: number", "T", "Without its sign."),
     _f("round", "x: number", "int", "To the nearest whole number, halves to even."),
     _f("hash", "x: any, seed: int = 0", "real", "A number in [0, 1) drawn from the value by hash."),
+    _f("coverage", "x: text, model: text", "real", "Chooses rows that cover all the others best (k-centre greedy over the model's embeddings). The choice is not monotone.", runs=False, only="best"),
     # turns
     _f("turns", "x: any", "messages", "A conversation read from the usual layouts: role/content, from/value, or a JSON text of these.", shape="rows"),
     _f("roles", "x: messages", "list<text>", "The roles of the turns in order."),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -124,6 +125,8 @@ class Prompt(Model):
     user: str | None = None
     rules: str | None = None  # describe | evolve | review
     shots: int = 0
+    turn: Literal["user"] | None = None  # whose turn the model writes; None: the assistant's
+    prefill: str | None = None  # digest in `texts` of how that turn begins
     key: str = ""
     at: At | None = None
 
@@ -244,6 +247,7 @@ class MixtureSpec(Model):
     weights: Method | None = None  # by_size(temperature): the parts of all entries, from their sizes
     on_short: Literal["error", "repeat", "shrink"] = "error"
     repeat_max: str | None = None
+    redraw: Literal["per_epoch"] | None = None  # None: the draw is made once
     tokenizer: dict[str, Any] | None = None  # {"name": …, "revision": …} | {"bytes": true} | None: declared estimate chars / 4
     salt: str = ""
     rules: list[Rule] = []
@@ -275,6 +279,7 @@ class TrainSpec(Model):
     max_length: int
     packing: Literal["none", "ffd", "wrapped"] = "ffd"
     loss: Literal["assistant", "last", "all"] = "assistant"
+    average: Literal["rows"] | None = None  # what the loss is a mean over; None: the tokens of a batch
     optimizer: str = "adamw"
     learning_rate: str
     schedule: Method
@@ -415,6 +420,17 @@ class Plan(Model):
     def node(self, id_: str) -> Node:
         """The node of this name; KeyError if there is none."""
         return next(n for n in self.nodes if n.id == id_)
+
+
+def not_run(nodes: Iterable[Node], there: Callable[[Node], bool] | None = None) -> set[str]:
+    """Nodes that this version does not carry out, and those that need one of them; `there`: its result is at hand anyway."""
+    out: set[str] = set()
+    for node in nodes:
+        if node.runnable and not any(e.node in out for e in node.inputs):
+            continue
+        if there is None or not there(node):
+            out.add(node.id)
+    return out
 
 
 def canonical(value: Any) -> bytes:

@@ -356,5 +356,5 @@ def test_what_this_version_does_not_run_is_said_and_so_is_what_needs_it(tmp_path
     nodes = [n.model_copy(update={"runnable": n.id != "pool"}) for n in plan.nodes]
     result = run(context(plan.model_copy(update={"nodes": nodes})))
     actions = {d.node: d.action for d in result.done}
-    assert actions["clean"] == "built"
     assert {n for n, a in actions.items() if a == "not run"} == {"pool", "sft", "out"}
+    assert set(actions) == {"pool", "sft", "out"}, "what feeds nothing else is not built"

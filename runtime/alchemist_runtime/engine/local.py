@@ -14,7 +14,7 @@ from typing import Any
 from alchemist_runtime import faults
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.errors import NOT_CARRIED_OUT, SAID_NO, Problem, RunError
-from alchemist_runtime.plan import Node, Plan, digest
+from alchemist_runtime.plan import Node, Plan, digest, not_run
 from alchemist_runtime.store import Manifest, Output
 
 #: kind -> "module:function" that builds it; imported when a node of the kind is built.
@@ -86,11 +86,14 @@ def must_build(ctx: Context, nodes: list[Node], targets: Iterable[str] | None) -
         read = {e.node for n in nodes for e in n.inputs}
         goals = {n.id for n in nodes if n.id not in read}
     wanted: set[str] = set()
+    stuck = not_run(nodes, lambda n: finished(ctx, n) is not None)
     for node in reversed(nodes):
         if node.id not in goals:
             continue
         wanted.add(node.id)
-        if not finished(ctx, node):
+        if node.id in stuck:  # what feeds nothing else is not worth its time and money
+            goals |= {e.node for e in node.inputs} & stuck
+        elif not finished(ctx, node):
             goals |= {e.node for e in node.inputs}
     return [n for n in nodes if n.id in wanted]
 
@@ -110,7 +113,8 @@ def finished(ctx: Context, node: Node) -> Manifest | None:
 def unfinished(ctx: Context, targets: Iterable[str] | None) -> list[Node]:
     """The nodes that a run would work on."""
     nodes = must_build(ctx, needed(ctx.plan, targets), targets)
-    return [n for n in nodes if n.runnable and finished(ctx, n) is None]
+    stuck = not_run(nodes, lambda n: finished(ctx, n) is not None)
+    return [n for n in nodes if n.id not in stuck and finished(ctx, n) is None]
 
 
 def run(
@@ -137,13 +141,13 @@ def run(
         raise
     finally:
         try:
-            _close(ctx)
+            close(ctx)
         finally:
             _record(ctx, result, started, ingredients or {})
     return result
 
 
-def _close(ctx: Context) -> None:
+def close(ctx: Context) -> None:
     """Give back what outlives a step: worker processes, the call cache, connections."""
     services = list(ctx.services.values())
     ctx.services.clear()

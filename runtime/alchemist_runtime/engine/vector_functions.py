@@ -253,22 +253,34 @@ def ends_with(call: Call) -> pa.Array:
 
 
 def matches(call: Call) -> pa.Array:
+    return _by_pattern(call, pc.match_substring_regex, pa.bool_())
+
+
+def count(call: Call) -> pa.Array:
+    return _by_pattern(call, pc.count_substring_regex, pa.int64())
+
+
+Kernel = Callable[[pa.Array, str], pa.Array]
+
+
+def _by_pattern(call: Call, kernel: Kernel, type_: pa.DataType) -> pa.Array:
+    """A kernel that takes one pattern at a time, over patterns that may differ from row to row."""
     x = call.text()
     pattern = call.args["pattern"]
     if isinstance(pattern, pa.Scalar):
         value = pattern.as_py()
-        return pa.nulls(len(x), pa.bool_()) if value is None else _match(x, value)
+        return pa.nulls(len(x), type_) if value is None else _match(kernel, x, value).cast(type_)
     patterns = pattern.dictionary_encode()
-    out = pa.nulls(len(x), pa.bool_())
+    out = pa.nulls(len(x), type_)
     for number, value in enumerate(patterns.dictionary.to_pylist()):
         mine = pc.fill_null(pc.equal(patterns.indices, number), False)
-        out = pc.if_else(mine, _match(x, value), out)
+        out = pc.if_else(mine, _match(kernel, x, value).cast(type_), out)
     return out
 
 
-def _match(x: pa.Array, pattern: str) -> pa.Array:
+def _match(kernel: Kernel, x: pa.Array, pattern: str) -> pa.Array:
     try:
-        return pc.match_substring_regex(x, pattern)
+        return kernel(x, pattern)
     except pa.ArrowInvalid as e:
         why = str(e).removeprefix("Invalid regular expression: ")
         problem = Problem(
@@ -488,7 +500,7 @@ VECTOR: Final[Mapping[str, Callable[[Call], pa.Array]]] = {
     f.__name__.rstrip("_"): f
     for f in (
         chars, words, lines, tokens, lower, strip, squeeze, head, after, before, replace, contains, starts_with,
-        ends_with, matches, join, ascii_share, text, int_, real, len_, coalesce, pick, min_, max_, abs_, round_,
+        ends_with, matches, count, join, ascii_share, text, int_, real, len_, coalesce, pick, min_, max_, abs_, round_,
         hash_, roles,
     )
 }  # fmt: skip
