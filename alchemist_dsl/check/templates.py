@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from alchemist_dsl.check.problems import Problems, did_you_mean, listed
 from alchemist_dsl.check.types import family, fields
@@ -56,7 +56,7 @@ class _Template:
         self.ok = True
 
     def run(self) -> tuple[str, ...] | None:
-        tree, seen = _read(self.text.value)
+        tree, seen = read_template(self.text.value)
         if isinstance(tree, Exception):
             self._syntax(tree, seen)
             return None
@@ -273,8 +273,15 @@ def _environment() -> Environment:
     return Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
 
 
+def template_words(what: Literal["filter", "test"]) -> dict[str, Callable[..., Any]]:
+    """The filters or tests that a template may use, by name."""
+    env = _environment()
+    known = env.filters if what == "filter" else env.tests
+    return {name: known[name] for name in sorted(known) if name.isidentifier()}
+
+
 @lru_cache(maxsize=2048)
-def _read(source: str) -> tuple[nodes.Template | TemplateSyntaxError, _Seen]:
+def read_template(source: str) -> tuple[nodes.Template | TemplateSyntaxError, _Seen]:
     """The tree of a template or what is wrong with it. Remembered: an editor checks the same templates at every keystroke."""
     from jinja2 import TemplateSyntaxError
 
@@ -290,7 +297,7 @@ def _undeclared(source: str) -> frozenset[str]:
     """The variables that a template without syntax errors reads from outside."""
     from jinja2 import meta
 
-    tree, _ = _read(source)
+    tree, _ = read_template(source)
     assert not isinstance(tree, Exception)
     return frozenset(meta.find_undeclared_variables(tree) - GLOBALS)
 
