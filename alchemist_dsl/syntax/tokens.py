@@ -16,8 +16,10 @@ END: Final = "$END"
 _OPEN_TEXT: Final = r'(?:jinja)?"{3,}'
 #: After the end of a line: what shows that a statement is over.
 _READS_ON: Final = re.compile(
-    r"\n+[ \t]*(?:\}|\]|#|$|(?:set|keep|drop|expect)\b|[A-Za-z_][\w.]*[ \t]*[=:{])"
+    r"\n+[ \t]*(?:\}|\]|#|$|(?:set|keep|drop|expect)\b|[A-Za-z_][\w.]*[ \t]*=|\w+[ \t]*\{[ \t]*$)",
+    re.MULTILINE,
 )
+_NEAR: Final = 4000  # characters; bounds what is read ahead
 _CLOSERS: Final[dict[int, re.Pattern[str]]] = {}
 
 
@@ -81,7 +83,7 @@ def _lacks_a_quote(text: str, end: int) -> bool:
     """Whether `""` at the end of a line stands where a text block was meant to open: its closing quotes come alone."""
     if text[end : end + 1] != "\n" or _READS_ON.match(text, end):
         return False
-    closer = _closer(3).search(text, end)
+    closer = _closer(3).search(text, end, end + _NEAR)
     return closer is not None and not _swallows(text, end, closer.start(), 3)
 
 
@@ -127,7 +129,7 @@ def scan(source: SourceFile, tables: Tables) -> Tokens:
             end = _two_quotes(out, start)
             match = pattern.scanner(text, end).match  # type: ignore[attr-defined]
             kind = ""
-        if doc and kind != "NEWLINE":
+        if doc and kind and kind != "NEWLINE":
             out.docs[start] = "\n".join(doc)
             doc = []
         if kind:
