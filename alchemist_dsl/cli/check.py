@@ -40,8 +40,8 @@ class Found:
 @click.argument(
     "recipes", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-@click.option("--format", "format_", type=click.Choice(["text", "concise", "json"]), default="text",
-              help="For people, one line a message, or JSON.")  # fmt: skip
+@click.option("--format", "format_", type=click.Choice(["text", "concise", "json", "sarif", "github"]), default="text",
+              help="For people, one line a message, JSON, SARIF 2.1.0, or annotations of GitHub.")  # fmt: skip
 @click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
 def check(
@@ -56,13 +56,14 @@ def check(
     for recipe in _expanded(recipes):
         check_one(recipe, outside, variant, found)
     problems = sort_unique(found.diagnostics, found.sources)
-    if format_ == "json" or problems:
+    data = format_ in ("json", "sarif")
+    if data or problems:
         _print(problems, found, format_)
     errors = sum(severity(d) == "error" for d in problems)
-    if format_ != "json":
+    if not data:
         seconds = time.perf_counter() - begun
         for line in _summary(found, errors, len(problems) - errors, seconds):
-            click.echo(line, err=format_ == "concise")
+            click.echo(line, err=format_ != "text")
     sys.exit(1 if errors else 0)
 
 
