@@ -86,7 +86,8 @@ def compile_program(
         if verify:
             verify_program(program, step.__name__)
     scope = Scope(program, facts, find, options, whole)
-    found += _places(scope)
+    if not has_errors(found):  # a place may be asked of the hub: only for a recipe that is right
+        found += _places(scope)
     if has_errors(found):
         return Compilation(None, program, tuple(found))
     plan, ingredients = lower(scope)

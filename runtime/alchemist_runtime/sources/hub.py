@@ -80,6 +80,7 @@ def _snapshot(repo: str, commit: str, files: list[str]) -> Path:
 @contextmanager
 def _explained(repo: str, revision: str, node: str | None) -> Iterator[None]:
     """Turn the library's exceptions into problems with a way out."""
+    import httpx2
     from huggingface_hub import errors
 
     try:
@@ -99,7 +100,7 @@ def _explained(repo: str, revision: str, node: str | None) -> Iterator[None]:
         raise _unreachable(repo, e, node) from e
     except errors.HFValidationError as e:
         raise _unknown(f"`{repo}` is no dataset id", "write it as `owner/name`", node) from e
-    except (OSError, RuntimeError) as e:
+    except (httpx2.HTTPError, OSError, RuntimeError) as e:
         if _is_full(e):
             raise
         raise _unreachable(repo, e, node) from e
