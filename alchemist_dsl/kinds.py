@@ -366,8 +366,8 @@ KINDS: Final[dict[str, Kind]] = {
         "A unit test of one step, offline.",
         {
             "step": A("ref(any)", "The step under test.", required=True, affects="doc"),
-            "given": A("list(record)", "Rows that enter it.", required=True, affects="doc"),
-            "reply": A("record | list(record)", "What the teacher answers.", affects="doc"),
+            "given": A("record | list(record)", "Rows that enter it; or, for several inputs, `{ NAME = [rows], … }`.", required=True, affects="doc"),
+            "reply": A("text | record | list(text | record)", "What the teacher answers: to every call, or one after the other; a text is sent as it is.", affects="doc"),
         },
         statements=frozenset({"expect"}),
         name="text",

@@ -20,6 +20,7 @@ from alchemist_dsl.check import (
     steps,
     tasks,
     teaching,
+    unittests,
     variants,
 )
 from alchemist_dsl.check.building import Building
@@ -52,7 +53,7 @@ _BUILDERS: Final[dict[str, Callable[[Building], None]]] = {
     "evaluate": sinks.evaluate,
     "measure": sinks.measure,
     "check": sinks.check,
-    "test": sinks.test,
+    "test": unittests.test,
     "variant": sinks.variant,
     "moved": sinks.moved,
 }

@@ -56,6 +56,7 @@ class Env:
     totals: tuple[str, ...] | None = (
         None  # `rows`, `tokens` and `dropped.RULE` of a step with these rules
     )
+    counts: tuple[str, ...] = ("rows", "tokens")  # totals that are called by one name
     streams: bool = False  # rows(x), share(a, b) …
     plan: bool = False  # plan.cost, plan.calls
     attribute: str | None = None  # whose value this is; some functions stand in one attribute only
@@ -194,8 +195,9 @@ class Typer:
             type_ = column_type(env.stream, name)
             if type_ is not None:
                 return self.column(name, type_, span)
-        if env.totals is not None and name in ("rows", "tokens"):
-            return Typed(["total", name], "int", name)
+        if env.totals is not None and name in env.counts:
+            unit = name if name in ("tokens", "calls") else "rows"
+            return Typed(["total", name], "int", unit)
         if name in ("out", "param", "row", "plan") or (
             name == "dropped" and env.totals is not None
         ):

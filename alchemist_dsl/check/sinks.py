@@ -1,4 +1,4 @@
-"""Checks what comes out of a recipe: export, train, evaluate, measure, check, test, moved."""
+"""Checks what comes out of a recipe: export, train, evaluate, measure, check, moved."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from alchemist_dsl.check.names import Found, find, report_missing
 from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.sources import recipe_schema
 from alchemist_dsl.check.templates import Variables
-from alchemist_dsl.check.types import family, fits, noun
-from alchemist_dsl.check.world import UNKNOWN
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span
@@ -218,117 +216,6 @@ def check(b: Building) -> None:
         seen.setdefault((ref.target, ref.port, ref.origin), ref)
     for ref in seen.values():
         b.add_input(ref, "data")
-
-
-_TESTED = ("map", "filter", "dedup", "decontaminate", "relabel", "generate", "task")
-
-
-def test(b: Building) -> None:
-    """A unit test of one step."""
-    step = b.attribute("step")
-    b.rest()
-    target = b.world.decls.get(step.target) if isinstance(step, ir.RefV) else None
-    if target is None or not isinstance(step, ir.RefV):
-        b.ok = False
-        return
-    if target.kind not in _TESTED:
-        b.error(
-            "A110",
-            f"a test needs a step, and `{target.name}` is a {target.kind}",
-            step.span,
-            help="steps are " + listed(_TESTED, "and"),
-        )
-        return
-    stream = b.world.streams.get((step.target, "rows"), UNKNOWN)
-    inside = b.world.bodies[step.target]
-    names = [
-        r.stmt.name.name if r.stmt.name else b.world.slice(r.stmt.condition.span)
-        for r in inside.rules
-        if r.stmt.verb != "expect"
-    ]
-    more = {
-        "dedup": ["duplicate"],
-        "relabel": ["unreadable"],
-        "generate": ["unreadable"],
-    }
-    env = b.env = replace(b.env, stream=stream, totals=(*names, *more.get(target.kind, [])))
-    b.extra["rules"] = read_rules(b, env, env)
-    _reply(b, step)
-    _given(b, step)
-
-
-def _given(b: Building, step: ir.RefV) -> None:
-    """Given rows have types that the step's input could have."""
-    block = b.world.blocks.get(step.target)
-    given = b.get("given")
-    if block is None or not isinstance(given, ir.ListV):
-        return
-    refs = [
-        r for r, role in zip(block.inputs, block.roles, strict=True) if role in ("from", "learn")
-    ]
-    streams = [b.world.stream(r) for r in refs]
-    for row in given.items:
-        if not isinstance(row, ir.RecordV):
-            continue
-        for name, value in row.fields.items():
-            wanted = next((t for s in streams if (t := column_type(s, name))), None)
-            have = literal_type(value)
-            if (
-                wanted
-                and have
-                and not fits(have, wanted)
-                and family(wanted) not in ("json", "messages")
-            ):
-                b.error("A504", f"`{name}` is {noun(wanted)}, but this is {noun(have)}", value.span)
-
-
-def literal_type(value: ir.Value) -> str | None:
-    """Column type of a literal; None for null and what has none."""
-    match value:
-        case ir.TextV():
-            return "text"
-        case ir.BoolV():
-            return "bool"
-        case ir.Qty(kind="real" | "percent" | "money"):
-            return "real"
-        case ir.Qty():
-            return "int"
-        case ir.ListV():
-            return "list<any>"
-        case _:
-            return None
-
-
-def _reply(b: Building, step: ir.RefV) -> None:
-    """Fields of a mock answer are those that the step's prompt gives."""
-    reply = b.get("reply")
-    block = b.world.blocks.get(step.target)
-    prompt = block.get("prompt") if block is not None else None
-    if reply is None:
-        return
-    if block is None or block.kind not in ("relabel", "generate"):
-        b.error(
-            "A111",
-            f"`{step.target}` asks no teacher, so it needs no `reply`",
-            b.attrs["reply"].name_span,
-        )
-        return
-    found = b.world.blocks.get(prompt.target) if isinstance(prompt, ir.RefV) else None
-    if found is None or found.poisoned:
-        return
-    known = [f.name for f in found.output_fields]
-    for record in reply.items if isinstance(reply, ir.ListV) else (reply,):
-        if not isinstance(record, ir.RecordV):
-            continue
-        for name, value in record.fields.items():
-            if name not in known:
-                text, _ = did_you_mean(name, known)
-                b.error(
-                    "A406",
-                    f"the reply of `{found.name}` has no field `{name}`",
-                    record.places.get(name, value.span),
-                    help=text or f"it has {listed(known)}",
-                )
 
 
 def variant(b: Building) -> None:

@@ -32,13 +32,14 @@ def compiled_or_exit(recipe: Path, *, warnings: bool = True, **options: Any) -> 
         click.echo(f"error: {error}", err=True)
         sys.exit(USAGE)
     except OSError as error:
-        click.echo(f"error: {_unopened(recipe, error)}", err=True)
+        click.echo(f"error: {unopened(recipe, error)}", err=True)
         sys.exit(USAGE)
     show([d for d in made.diagnostics if warnings or severity(d) == "error"], made.sources)
     return made
 
 
-def _unopened(recipe: Path, error: OSError) -> str:
+def unopened(recipe: Path, error: OSError) -> str:
+    """Why a recipe cannot be read, and one of a near name."""
     from difflib import get_close_matches
 
     if not isinstance(error, FileNotFoundError):

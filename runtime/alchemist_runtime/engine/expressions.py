@@ -583,6 +583,10 @@ def show(expr: plan.Expr) -> str:
             return name
         case ["out", str(name)]:
             return f"out.{name}"
+        case ["total", str(name)]:
+            return name
+        case ["ref", str(name), str(port), origin]:
+            return ".".join(filter(None, (name, "" if port == "rows" else port, origin)))
         case ["field", base, str(name)]:
             return f"{show(base)}.{name}"
         case ["item", base, index]:

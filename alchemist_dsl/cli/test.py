@@ -1,0 +1,138 @@
+"""`alchemist test`: carries out the `test` blocks of recipes, offline, with a mock in the place of the teacher."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from alchemist_dsl.cli.testing import Tested
+
+
+@click.command()
+@click.argument("recipes", metavar="[RECIPE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "-k", "name", metavar="NAME", help="Only tests whose name or step contains this text."
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="For people, or JSON.",
+)
+@click.option(
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write JUnit XML for CI as well.",
+)
+def test(recipes: tuple[Path, ...], name: str | None, format_: str, junit: Path | None) -> None:
+    """Carry out the `test` blocks of RECIPES: each one step over the rows that the test gives.
+
+    Without RECIPE those of the current folder; a folder stands for all recipes in it."""
+    begun = time.perf_counter()
+    found = [_tested(path, name) for path in _expanded(recipes)]
+    seconds = time.perf_counter() - begun
+    if name is not None and not any(one.results or one.wrong for one in found):
+        _nothing_called(name, found)
+    _print(found, format_, seconds)
+    if junit is not None:
+        _write(junit, found, seconds)
+    sys.exit(_code(found))
+
+
+def _expanded(recipes: tuple[Path, ...]) -> list[Path]:
+    out: dict[Path, None] = {}
+    for path in recipes or (Path(),):
+        inside = sorted(path.glob("*.recipe")) if path.is_dir() else [path]
+        if not inside:
+            where = "the current folder" if not recipes else f"the folder `{path}`"
+            raise click.UsageError(f"there is no recipe in {where}")
+        out.update(dict.fromkeys(inside))
+    return list(out)
+
+
+def _tested(path: Path, name: str | None) -> Tested:
+    from alchemist_dsl.cli.compiling import unopened
+    from alchemist_dsl.cli.output import show
+    from alchemist_dsl.cli.testing import test_recipe
+    from alchemist_dsl.compiler import severity
+    from alchemist_dsl.project import ParamsError
+
+    try:
+        tested = test_recipe(path, name)
+    except ParamsError as error:
+        raise click.UsageError(str(error)) from None
+    except OSError as error:
+        raise click.UsageError(unopened(path, error)) from None
+    if tested.wrong:
+        show([d for d in tested.diagnostics if severity(d) == "error"], tested.sources)
+    return tested
+
+
+def _nothing_called(name: str, found: list[Tested]) -> None:
+    from alchemist_dsl.diagnostics.suggest import near
+
+    known = [n for one in found for n in one.found]
+    close = near(name, known, 3) or known[:3]
+    hint = "; there are " + ", ".join(f"`{n}`" for n in close) if close else ""
+    raise click.UsageError(f"no test has `{name}` in its name or the name of its step{hint}")
+
+
+def _print(found: list[Tested], format_: str, seconds: float) -> None:
+    from alchemist_dsl.cli import tested
+    from alchemist_dsl.cli.output import colored
+
+    if format_ == "json":
+        import json
+
+        text = json.dumps(tested.data(found, _shown(found), seconds), indent=2, ensure_ascii=False)
+        click.echo(text)
+        return
+    on = colored(sys.stdout)
+
+    def paint(colour: str, text: str) -> str:
+        return click.style(text, fg=colour) if on else text
+
+    for line in tested.lines(found, _shown(found), paint):
+        click.echo(line)
+    click.echo()
+    click.echo(tested.total(found, seconds))
+
+
+def _write(path: Path, found: list[Tested], seconds: float) -> None:
+    from alchemist_dsl.cli.tested import junit
+
+    try:
+        path.write_bytes(junit(found, _shown(found), seconds))
+    except OSError as error:
+        raise click.UsageError(f"`{path}` cannot be written: {error.strerror}") from None
+
+
+class _shown:
+    """Paths of the projects as one would write them in the current folder."""
+
+    def __init__(self, found: list[Tested]) -> None:
+        self._roots = {file: one.project.root for one in found for file in (one.recipe, *one.sources)}  # fmt: skip
+
+    def __call__(self, path: str) -> str:
+        root = self._roots.get(path)
+        if root is None or path == "-" or path.startswith("std:"):
+            return path
+        return min(os.path.relpath(root / path), str(root / path), key=len)
+
+
+def _code(found: list[Tested]) -> int:
+    """0 all hold; 1 one does not, or a recipe is wrong; 3 one could not be carried out."""
+    from alchemist_runtime.errors import NOT_CARRIED_OUT, OK, SAID_NO
+
+    outcomes = {r.outcome for one in found for r in one.results}
+    if "failed" in outcomes or any(one.wrong for one in found):
+        return SAID_NO
+    return NOT_CARRIED_OUT if "error" in outcomes else OK
