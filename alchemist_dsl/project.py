@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from alchemist_dsl import lock as locks
 from alchemist_dsl.canon import Ingredients
 from alchemist_dsl.compiler import Compilation, compile_text, has_errors
 from alchemist_dsl.diagnostics.model import Diagnostic
+from alchemist_dsl.folder import LOCK, STATE, Folder, folder_of, library
 from alchemist_dsl.ir import Program
 from alchemist_dsl.lock import Lock, LockError
 from alchemist_dsl.passes import Options
@@ -28,18 +29,13 @@ from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.state import Finished, Remembered, State
 from alchemist_dsl.syntax.decode import decode
 
-STATE: Final = ".alchemist"
-LOCK: Final = "recipe.lock"
-STD: Final = "std:"
 ENVIRONMENT: Final = "ALCHEMIST_PARAM_"
 STDIN: Final = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class Project:
-    """A folder with recipes, `recipe.lock` and `.alchemist/`."""
-
-    root: Path
+class Project(Folder):
+    """A project folder with what a run keeps there: `recipe.lock` and `.alchemist/`."""
 
     @property
     def state(self) -> Path:
@@ -53,45 +49,10 @@ class Project:
     def store(self) -> Store:
         return Store(self.state)
 
-    def relative(self, path: Path) -> str:
-        """A path as messages and plans show it: from the root, with `/`."""
-        return Path(os.path.relpath(path, self.root)).as_posix()
-
-    def read(self, path: str) -> bytes | None:
-        """The bytes of a recipe of the project, or of the library: `std:NAME`."""
-        file = (
-            library() / f"{path.removeprefix(STD)}.recipe"
-            if path.startswith(STD)
-            else self.root / path
-        )
-        try:
-            return file.read_bytes()
-        except OSError:
-            return None
-
-    def listing(self, folder: str) -> Sequence[str]:
-        """Names beside a file that is not there, for suggestions."""
-        if folder == STD:
-            return sorted(f.stem for f in library().glob("*.recipe"))
-        try:
-            return sorted(p.name for p in (self.root / folder).iterdir())
-        except OSError:
-            return ()
-
-
-def library() -> Path:
-    """The folder of the shipped library: in the package, else in the checkout."""
-    packaged = Path(__file__).parent / "_recipes" / "std"
-    return packaged if packaged.is_dir() else Path(__file__).parents[1] / "recipes" / "std"
-
 
 def project_of(recipe: Path) -> Project:
     """The project of a recipe: the nearest folder upward with `recipe.lock` or `.git`, else the recipe's own."""
-    folder = recipe.resolve().parent
-    for at in (folder, *folder.parents):
-        if (at / LOCK).exists() or (at / ".git").exists():
-            return Project(at)
-    return Project(folder)
+    return Project(folder_of(recipe).root)
 
 
 # --- parameters -----------------------------------------------------------------------------------------------------------------
