@@ -28,6 +28,7 @@ filter clean {
 }
 filter other {
   from = clan
+  drop chars(response) < 9
 }
 export data {
   data = clean
