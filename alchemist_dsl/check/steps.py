@@ -11,6 +11,7 @@ from alchemist_dsl.check.building import Building
 from alchemist_dsl.check.columns import read_rules, read_sets, rule_names, with_sets
 from alchemist_dsl.check.expressions import Env
 from alchemist_dsl.check.types import ANY, family, noun
+from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.trees import called
 
 
@@ -119,9 +120,32 @@ def decontaminate(b: Building) -> None:
     b.rest()
     b.extra["rules"] = read_rules(b, b.env, totals_env(b))
     _texts(b, "on")
+    _entry_points(b)
     b.publish("rows", b.stream.columns, taught=())
     more = {"suite": "text", "item": "text", "method": "text", "match": "text?"}
     b.publish("dropped", {**b.stream.columns, **DROPPED_COLUMNS, **more})
+
+
+def _entry_points(b: Building) -> None:
+    """A search for entry points needs a suite that has some."""
+    method = b.attribute("method")
+    wanted = [
+        m
+        for m in (method.items if isinstance(method, ir.ListV) else ())
+        if isinstance(m, ir.MethodV) and m.name == "entry_point"
+    ]
+    refs = [r for r, role in zip(b.inputs, b.roles, strict=True) if role == "against"]
+    suites = [b.world.blocks.get(r.target) for r in refs]
+    if not wanted or not refs or any(s is None or s.poisoned for s in suites):
+        return
+    if all(s is not None and s.get("entry_point") is None for s in suites):
+        b.error(
+            "A106",
+            "`entry_point()` finds nothing: no suite here says which column holds entry points",
+            wanted[0].span,
+            labels=(Label(refs[0].span, "searched for"),),
+            help='write it into the suite, for example `entry_point = "entry_point"`',
+        )
 
 
 def _texts(b: Building, name: str) -> None:

@@ -46,7 +46,7 @@ class Component:
     requires: tuple[tuple[str, str], ...] = ()  # (library, extra that brings it)
 
 
-_TYPES: Final[dict[Any, str]] = {int: "int", float: "real", str: "text", bool: "bool", list[str]: "list<text>"}
+_TYPES: Final[dict[Any, str]] = {int: "int", float: "real", str: "text", bool: "bool", list[str]: "list<text>", tuple[str, ...]: "list<text>"}
 
 
 def _params(function: Callable[..., Any]) -> tuple[ComponentParam, ...]:
@@ -63,6 +63,8 @@ def _params(function: Callable[..., Any]) -> tuple[ComponentParam, ...]:
             hint, *extra = typing.get_args(hint)
             bounds = next((e for e in extra if isinstance(e, Range)), None)
         default = ... if p.default is inspect.Parameter.empty else p.default
+        if isinstance(default, tuple):
+            default = list(default)  # as plans write it
         out.append(ComponentParam(p.name, _TYPES[hint], default, bounds))
     return tuple(out)
 

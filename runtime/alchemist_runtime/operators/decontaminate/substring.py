@@ -1,0 +1,170 @@
+"""Leaks by a benchmark text that stands whole in a row: eight rare bytes of each text propose places, all of them decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from alchemist_runtime.operators import _words
+from alchemist_runtime.operators.decontaminate._leaks import Items, Leaks
+from alchemist_runtime.registry import Range, decontaminate
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    Indices = np.ndarray[Any, np.dtype[np.int64]]
+    Windows = np.ndarray[Any, np.dtype[np.uint64]]
+    Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+#: Bytes that are looked up at once.
+_WINDOW = 8
+_MIX, _BITS = 0x9E3779B97F4A7C15, 20
+
+
+@decontaminate()
+def substring(
+    texts: list[pa.ChunkedArray | pa.Array],
+    items: Items,
+    *,
+    allow: tuple[str, ...] = (),
+    shortest: Annotated[int, Range(8, 10_000)] = 16,
+) -> Leaks:
+    """Rows that contain a text of a benchmark item, whole, whatever its case; texts in `allow` may stand.
+
+    A text is taken without white space at its ends. Texts of fewer than `shortest` bytes are not looked for. The hit of a
+    row is the longest text that it contains, then the first item.
+    """
+    import numpy as np
+
+    wanted = _Wanted.of(items, frozenset(_lower(allow)), shortest)
+    found: list[tuple[int, int, str]] = []
+    if wanted.texts:
+        for part in _words.in_threads(lambda block: _leaks(block, wanted), _words.blocks(texts)):
+            found += part
+    return Leaks(
+        np.array([row for row, _, _ in found], np.int64),
+        np.array([item for _, item, _ in found], np.int64),
+        [match for _, _, match in found],
+        wanted.unsearchable,
+    )
+
+
+def _lower(texts: Iterable[str]) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lowered: list[str] = pc.utf8_lower(
+        pa.array([t.strip() for t in texts], pa.string())
+    ).to_pylist()
+    return lowered
+
+
+def _windows(data: Bytes) -> Windows:
+    """The eight bytes from each place on, as one number."""
+    import numpy as np
+
+    lanes = np.lib.stride_tricks.sliding_window_view(data, _WINDOW)
+    return np.ascontiguousarray(lanes).view("<u8")[:, 0]
+
+
+def _slots(windows: Windows) -> Windows:
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        return (windows * np.uint64(_MIX)) >> np.uint64(64 - _BITS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Different texts to look for; each has one window, where it is rare among the windows of them all."""
+
+    texts: list[bytes]
+    item: list[int]  # the first item with this text
+    at: Indices  # place of the window in the text
+    windows: Windows  # sorted
+    order: Indices  # number of the text of each window
+    table: np.ndarray[Any, np.dtype[np.bool_]]
+    unsearchable: tuple[int, ...]
+
+    @staticmethod
+    def of(items: Items, allow: frozenset[str], shortest: int) -> _Wanted:
+        import numpy as np
+
+        first: dict[bytes, int] = {}
+        short: list[int] = []
+        for number, texts in enumerate(items.texts):
+            given = [t for t in _lower([t or "" for t in texts]) if t and t not in allow]
+            long = [t.encode() for t in given if len(t.encode()) >= shortest]
+            for text in long:
+                first.setdefault(text, number)
+            if given and not long:
+                short.append(number)
+        made = list(first)
+        every = [_windows(np.frombuffer(t, np.uint8)) for t in made]
+        every_one = np.concatenate([np.zeros(0, np.uint64), *every])
+        _, place, times = np.unique(every_one, return_inverse=True, return_counts=True)
+        at, begin = np.zeros(len(made), np.int64), 0
+        for k, windows in enumerate(every):
+            at[k] = int(np.argmin(times[place[begin : begin + len(windows)]]))
+            begin += len(windows)
+        chosen = np.array([w[a] for w, a in zip(every, at, strict=True)], np.uint64)
+        order = np.argsort(chosen, kind="stable")
+        table = np.zeros(1 << _BITS, bool)
+        table[_slots(chosen)] = True
+        return _Wanted(
+            made, [first[t] for t in made], at, chosen[order], order, table, tuple(short)
+        )
+
+
+def _leaks(block: _words.Block, wanted: _Wanted) -> list[tuple[int, int, str]]:
+    """The rows of a block that leak, with item and matching text."""
+    best: dict[int, tuple[int, int, int, int]] = {}  # row -> (length, -item, column, text)
+    for column in range(len(block.columns)):
+        for row, text in _search(block.columns[column], wanted):
+            hit = (len(wanted.texts[text]), -wanted.item[text], -column, text)
+            if row not in best or hit > best[row]:
+                best[row] = hit
+    out = []
+    for row, (_, item, column, text) in sorted(best.items()):
+        whole = block.columns[-column][row].as_py()
+        out.append((block.first + row, -item, _as_written(whole, wanted.texts[text].decode())))
+    return out
+
+
+def _search(column: pa.ChunkedArray, wanted: _Wanted) -> list[tuple[int, int]]:
+    """Row and number of every text that stands whole in a row."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lowered = pc.fill_null(pc.utf8_lower(column.combine_chunks().cast(pa.large_string())), "")
+    _, offsets_, values = lowered.buffers()
+    offsets = np.frombuffer(offsets_, np.int64)[lowered.offset : lowered.offset + len(lowered) + 1]
+    if values is None or offsets[-1] - offsets[0] < _WINDOW:
+        return []
+    data = np.frombuffer(values, np.uint8)[offsets[0] : offsets[-1]]
+    ends = offsets - offsets[0]
+    windows = _windows(data)
+    near = np.flatnonzero(wanted.table[_slots(windows)])
+    low = np.searchsorted(wanted.windows, windows[near], "left")
+    high = np.searchsorted(wanted.windows, windows[near], "right")
+    found: list[tuple[int, int]] = []
+    for k in np.flatnonzero(high > low).tolist():
+        at = int(near[k])
+        row = int(np.searchsorted(ends, at, "right")) - 1
+        for text in wanted.order[low[k] : high[k]].tolist():
+            begin = at - int(wanted.at[text])
+            end = begin + len(wanted.texts[text])
+            inside = begin >= ends[row] and end <= ends[row + 1]
+            if inside and data[begin:end].tobytes() == wanted.texts[text]:
+                found.append((row, text))
+    return found
+
+
+def _as_written(row: str, text: str) -> str:
+    """The place in the row as it stands there; the text itself where lower case changed the row's length."""
+    at = row.lower().find(text)
+    whole = at >= 0 and len(row.lower()) == len(row)
+    return row[at : at + len(text)] if whole else text
