@@ -71,9 +71,9 @@ class Store:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as e:
-            raise RunError(_damaged(path, str(e))) from e
+            raise damaged(path / "manifest.json", e) from e
         if not isinstance(data, dict):
-            raise RunError(_damaged(path, "it holds no object"))
+            raise damaged(path / "manifest.json", ValueError("it holds no object"))
         if "same_as" in data:
             return self.manifest(data["same_as"])
         if data.get("format") != MANIFEST_FORMAT:
@@ -182,14 +182,18 @@ class Output:
         return Manifest(final, data)
 
 
-def _damaged(path: Path, why: str) -> Problem:
-    return Problem(
-        "A907",
-        "damaged-store",
-        f"the stored result {path.name[:12]}… has a manifest that cannot be read",
-        place=str(path / "manifest.json"),
-        note=why,
-        help="delete that folder; the next run makes it again",
+def damaged(path: Path, error: Exception) -> RunError:
+    """A907 for a file of a finished result that cannot be read."""
+    why = "it is gone" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
+    return RunError(
+        Problem(
+            "A907",
+            "damaged-store",
+            f"the stored result {path.parent.name[:12]}… is damaged: its `{path.name}` cannot be read",
+            place=str(path),
+            note=why,
+            help="delete that folder; the next run makes the result again",
+        )
     )
 
 

@@ -6,9 +6,10 @@ it is read. Reading in ascending order keeps at most two row groups of each stor
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from alchemist_runtime.store import damaged
 
 Index = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -66,6 +69,15 @@ def _one(chunks: Sequence[pa.Array], type_: pa.DataType) -> pa.Array:
     return pa.concat_arrays(chunks) if chunks else pa.nulls(0, type_)
 
 
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """RunError A907 where a shard of the store is gone or broken."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as e:
+        raise damaged(path, e) from e
+
+
 @dataclass
 class Shards:
     """Parquet files that together are one table; decodes single columns of single row groups and remembers the last ones."""
@@ -87,7 +99,8 @@ class Shards:
 
     def _file(self, number: int) -> pq.ParquetFile:
         if number not in self._files:
-            self._files[number] = pq.ParquetFile(self.paths[number])
+            with _reading(self.paths[number]):
+                self._files[number] = pq.ParquetFile(self.paths[number])
         return self._files[number]
 
     def bounds(self) -> list[tuple[int, int, int, int]]:
@@ -110,7 +123,8 @@ class Shards:
             self._groups.move_to_end(key)
             return self._groups[key]
         _, _, file, group = self.bounds()[number]
-        column = self._file(file).read_row_group(group, columns=[name]).column(0)
+        with _reading(self.paths[file]):
+            column = self._file(file).read_row_group(group, columns=[name]).column(0)
         array = _one(column.chunks, column.type)
         self._groups[key] = array
         width = len({k[0] for k in self._groups})

@@ -79,23 +79,46 @@ def needed(plan: Plan, targets: Iterable[str] | None) -> list[Node]:
 
 
 def must_build(ctx: Context, nodes: list[Node], targets: Iterable[str] | None) -> list[Node]:
-    """The nodes to look at: targets, and what those need that are not finished. What only finished nodes read is left alone."""
+    """The nodes to look at: targets, and what those need that are not finished. What only finished nodes read is left alone.
+
+    A result that is read is whole only with the results that it looks at: where one of those is gone, it is made again."""
     if targets is not None:
         goals = set(targets)
     else:
         read = {e.node for n in nodes for e in n.inputs}
         goals = {n.id for n in nodes if n.id not in read}
     wanted: set[str] = set()
+    opened: set[str] = set()  # by a node that is built
     stuck = not_run(nodes, lambda n: finished(ctx, n) is not None)
     for node in reversed(nodes):
         if node.id not in goals:
             continue
         wanted.add(node.id)
+        inputs = {e.node for e in node.inputs}
         if node.id in stuck:  # what feeds nothing else is not worth its time and money
-            goals |= {e.node for e in node.inputs} & stuck
+            goals |= inputs & stuck
         elif not finished(ctx, node):
-            goals |= {e.node for e in node.inputs}
+            goals |= inputs
+            opened |= inputs
+        elif node.id in opened:
+            seen = _looked_at(ctx, node)
+            opened |= seen
+            goals |= {i for i in seen if not _whole(ctx, i)}
     return [n for n in nodes if n.id in wanted]
+
+
+def _looked_at(ctx: Context, node: Node) -> set[str]:
+    """The nodes whose rows a finished node shows without holding them."""
+    ports = ctx.manifest(node.id).data["ports"].values()
+    views = {i for p in ports for part in p["parts"] for i in part.get("view", ())}
+    return {node.inputs[i].node for i in views}
+
+
+def _whole(ctx: Context, name: str) -> bool:
+    node = ctx.node(name)
+    if ctx.store.manifest(node.key) is None:
+        return False
+    return all(_whole(ctx, seen) for seen in _looked_at(ctx, node))
 
 
 def finished(ctx: Context, node: Node) -> Manifest | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from alchemist_runtime.engine.columns import Column, Constant, Shards, Stored
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.streams import Segment, Stream, arrow_type
 from alchemist_runtime.plan import Node
-from alchemist_runtime.store import Output
+from alchemist_runtime.store import Output, damaged
 
 Table = Mapping[str, Any]  # {"table": name, "rows": [...]}
 
@@ -64,6 +64,8 @@ def build(ctx: Context, node: Node, folder: Path, port: Mapping[str, Any]) -> St
     """The stream of a port's description, its files in `folder`."""
     types: Mapping[str, str] = port["columns"]
     streams = [_part(ctx, node, folder, part, types) for part in port["parts"]]
+    if len(streams) == 1:
+        return replace(streams[0], types=types)
     return Stream(tuple(s for x in streams for s in x.segments if s.n), types)
 
 
@@ -75,9 +77,9 @@ def _part(
         return Stream((Segment(sum(part["stored"]["rows"]), columns),), types)
     stream = Stream.concat([ctx.edge(node.inputs[i]) for i in part["view"]])
     if "select" in part:
-        stream = stream.select(np.load(folder / part["select"], allow_pickle=False))
+        stream = stream.select(_array(folder / part["select"]))
     if "patch" in part:
-        at = np.load(folder / part["patch"]["at"], allow_pickle=False)
+        at = _array(folder / part["patch"]["at"])
         stream = stream.patched(at, _columns(folder, part["patch"]["table"]), {})
     if "set" in part:
         stream = stream.with_columns(_columns(folder, part["set"]), {})
@@ -85,6 +87,13 @@ def _part(
         column = Constant(pa.scalar(value, arrow_type(types[name])), stream.n)
         stream = stream.with_columns({name: column}, {})
     return stream
+
+
+def _array(path: Path) -> np.ndarray[Any, Any]:
+    try:
+        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+    except (OSError, ValueError, EOFError) as e:
+        raise damaged(path, e) from e
 
 
 def _columns(folder: Path, table: Table) -> dict[str, Column]:
@@ -116,7 +125,7 @@ def per_origin(stream: Stream) -> dict[str, int]:
     if "origin" not in stream.types:
         return {}
     counts: dict[str, int] = {}
-    for batch in stream.batches(["origin"], size=65_536):
+    for batch in stream.in_any_order(["origin"]).batches(["origin"], size=65_536):
         for item in pc.value_counts(batch.column(0)):
             name = item["values"].as_py()
             counts[str(name)] = counts.get(str(name), 0) + item["counts"].as_py()
