@@ -36,7 +36,7 @@ def run_export(ctx: Context, node: Node, out: Output) -> None:
         raise RunError(_empty(node))
     made = out.folder / "files"
     (made / "data").mkdir(parents=True, exist_ok=True)
-    rows = _write(ctx, node, spec, stream, made)
+    rows = _write(ctx, node, spec, stream, made, out.folder)
     from alchemist_runtime.report.card import write_card
 
     write_card(ctx, node, spec, stream, rows, made)
@@ -65,7 +65,7 @@ def _empty(node: Node) -> Problem:
 
 
 def _write(
-    ctx: Context, node: Node, spec: ExportSpec, stream: Stream, made: Path
+    ctx: Context, node: Node, spec: ExportSpec, stream: Stream, made: Path, scratch: Path
 ) -> dict[str, int]:
     """Write the data files of every split; returns the rows of each."""
     component = catalog.find("exporters", spec.format)
@@ -78,12 +78,13 @@ def _write(
     rows = {}
     for name, index in splits(ctx, spec, stream).items():
         part = stream if index is None else stream.select(index)
-        component.function(_counted(ctx, node, _frames.tables(part, shown), stream.n), made, name)
+        tables = _frames.tables(part, shown, scratch)
+        component.function(_counted(ctx, node, tables, stream.n), made, name)
         if spec.lineage == "sidecar":
             sidecar = catalog.find("exporters", "parquet")
             assert sidecar is not None
             (made / "lineage" / "data").mkdir(parents=True, exist_ok=True)
-            sidecar.function(_frames.tables(part, identity), made / "lineage", name)
+            sidecar.function(_frames.tables(part, identity, scratch), made / "lineage", name)
         rows[name] = part.n
     return rows
 

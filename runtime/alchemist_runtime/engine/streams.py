@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from alchemist_runtime.engine.columns import Column, Constant, Held, Index, Patched
+from alchemist_runtime.engine.reorder import Order, in_order
 from alchemist_runtime.rows import optional, required
 
 TURN = pa.struct([("role", pa.string()), ("content", pa.string()), ("extra", pa.string())])
@@ -100,6 +102,8 @@ class Stream:
 
     segments: tuple[Segment, ...]
     types: Mapping[str, str]
+    #: where the rows stand in another order than they are stored in
+    order: Order | None = None
 
     @property
     def n(self) -> int:
@@ -108,6 +112,8 @@ class Stream:
     @staticmethod
     def concat(streams: Sequence[Stream]) -> Stream:
         """The rows of all, one after the other; a column that one lacks is null there, of two types becomes text."""
+        if len(streams) == 1:
+            return streams[0]
         types: dict[str, str] = {}
         for stream in streams:
             for name, type_ in stream.types.items():
@@ -153,6 +159,33 @@ class Stream:
                         pa.array([{}] * (stop - start), pa.struct([]))
                     )
 
+    def spooled(self, columns: Sequence[str], size: int, scratch: Path) -> Iterator[pa.RecordBatch]:
+        """As `batches`; where the order is not the stored one, by way of files in `scratch`, so that memory is bounded."""
+        order = self.order
+        far = [c for c in columns if order and c not in order.own and c in order.base.types]
+        if order is None or not far:
+            yield from self.batches(columns, size)
+            return
+        near = [c for c in columns if c not in far]
+        schema = pa.schema([(c, arrow_type(self.types[c])) for c in columns])
+        others = self.batches(near, size) if near else None
+        for batch in in_order(order, far, size, scratch):
+            found = dict(zip(far, batch.columns, strict=True))
+            if others is not None:
+                found |= zip(near, next(others).columns, strict=True)
+            arrays = [
+                found[f.name] if found[f.name].type == f.type else _cast(found[f.name], f.type)
+                for f in schema
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def in_any_order(self, columns: Sequence[str]) -> Stream:
+        """The same rows of these columns in the order that is quickest to read: for what counts and does not look at places."""
+        if self.order is None or not self.order.own.isdisjoint(columns):
+            return self
+        stored = self.order.base.select(np.sort(self.order.index))
+        return replace(stored, types=self.types)
+
     def table(self, columns: Sequence[str]) -> pa.Table:
         """The columns whole, in memory."""
         schema = pa.schema([(c, arrow_type(self.types[c])) for c in columns])
@@ -170,10 +203,19 @@ class Stream:
     def select(self, index: Index) -> Stream:
         """The rows at these positions, in this order."""
         index = np.asarray(index, dtype=np.int64)
+        ascending = bool(np.all(index[1:] >= index[:-1]))
+        made = self._selected(index, ascending)
+        if self.order is not None:
+            order = replace(self.order, index=self.order.index[index])
+        else:
+            order = None if ascending else Order(self, index)
+        return replace(made, order=order)
+
+    def _selected(self, index: Index, ascending: bool) -> Stream:
         if len(self.segments) == 1:
             return Stream((self.segments[0].select(index),), self.types)
         starts = np.cumsum([0, *(s.n for s in self.segments)])
-        if len(index) and np.all(index[1:] >= index[:-1]):
+        if len(index) and ascending:
             cuts = np.searchsorted(index, starts)
             parts = [
                 s.select(index[cuts[i] : cuts[i + 1]] - starts[i])
@@ -216,7 +258,11 @@ class Stream:
                 index = np.arange(at, at + s.n)
                 out.append(s.replace({k: c.select(index) for k, c in held.items()}))
             at += s.n
-        return Stream(tuple(out), {**self.types, **types})
+        return Stream(tuple(out), {**self.types, **types}, self._order_but(columns))
+
+    def _order_but(self, columns: Mapping[str, object]) -> Order | None:
+        """The order of the rows, when these columns are replaced."""
+        return self.order and replace(self.order, own=self.order.own | columns.keys())
 
     def patched(self, at: Index, columns: Mapping[str, Column], types: Mapping[str, str]) -> Stream:
         """The same rows, some values replaced: row i takes value `at[i]` of each column, none where that is -1."""
@@ -229,7 +275,7 @@ class Stream:
                 new[name] = Patched(under, mine, values)
             out.append(s.replace(new))
             first += s.n
-        return Stream(tuple(out), {**self.types, **types})
+        return Stream(tuple(out), {**self.types, **types}, self._order_but(columns))
 
 
 @dataclass(frozen=True)

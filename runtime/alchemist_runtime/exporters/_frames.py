@@ -8,21 +8,34 @@ from typing import TYPE_CHECKING, Any
 from alchemist_runtime.rows import HISTORY, TAIL
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
 
     from alchemist_runtime.engine.streams import Stream
 
-ROWS = 65_536
+ROWS, BATCH = 65_536, 16_384
 
 
 def hex_ids(array: pa.Array) -> pa.Array:
     """Ids as 32 hex digits."""
+    import numpy as np
     import pyarrow as pa
 
-    return pa.array([None if v is None else v.hex() for v in array.to_pylist()], pa.string())
+    n = len(array)
+    if not n:
+        return pa.array([], pa.string())
+    raw = np.frombuffer(array.buffers()[1], np.uint8)[16 * array.offset : 16 * (array.offset + n)]
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+    text = np.empty(32 * n, np.uint8)
+    text[0::2], text[1::2] = digits[raw >> 4], digits[raw & 15]
+    offsets = np.arange(n + 1, dtype=np.int32) * 32
+    valid = np.packbits(np.asarray(array.is_valid()), bitorder="little")
+    buffers = map(pa.py_buffer, (offsets, text, valid))
+    return pa.StringArray.from_buffers(n, *buffers)
 
 
-def turns(array: pa.Array) -> pa.Array:
+def turns(array: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Turns as `{role, content}`, with the further keys of each (tool calls, names) only where one has them."""
     import orjson
     import pyarrow as pa
@@ -43,19 +56,31 @@ def _whole(turn: Mapping[str, Any], loads: Any) -> dict[str, Any]:
     return {"role": turn["role"], "content": turn["content"], **more}
 
 
-def tables(stream: Stream, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """The stream in tables of at most 65,536 rows, ready to be written."""
+def tables(stream: Stream, columns: Sequence[str], scratch: Path) -> Iterator[pa.Table]:
+    """The stream in tables of at most 65,536 rows, ready to be written; `scratch` holds files meanwhile."""
     import pyarrow as pa
 
-    for batch in stream.batches(columns, size=ROWS):
-        arrays = []
-        for name, array in zip(batch.schema.names, batch.columns, strict=True):
-            if array.type == pa.binary(16):
-                array = hex_ids(array)
-            elif name in (HISTORY, TAIL):
-                array = turns(array)
-            arrays.append(array)
-        yield pa.table(dict(zip(batch.schema.names, arrays, strict=True)))
+    waiting: list[pa.RecordBatch] = []
+    for batch in stream.spooled(columns, BATCH, scratch):
+        waiting.append(batch)
+        if sum(b.num_rows for b in waiting) >= ROWS:
+            yield _shown(pa.Table.from_batches(waiting))
+            waiting = []
+    if waiting:
+        yield _shown(pa.Table.from_batches(waiting))
+
+
+def _shown(table: pa.Table) -> pa.Table:
+    import pyarrow as pa
+
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if column.type == pa.binary(16):
+            column = hex_ids(column.combine_chunks())
+        elif name in (HISTORY, TAIL):
+            column = turns(column)
+        columns[name] = column
+    return pa.table(columns)
 
 
 def filled(stream: Stream, names: Sequence[str], always: Sequence[str]) -> list[str]:
@@ -65,7 +90,7 @@ def filled(stream: Stream, names: Sequence[str], always: Sequence[str]) -> list[
         if name not in stream.types:
             continue
         if name in always or any(
-            b.column(0).null_count < b.num_rows for b in stream.batches([name])
+            b.column(0).null_count < b.num_rows for b in stream.in_any_order([name]).batches([name])
         ):
             out.append(name)
     return out
