@@ -77,3 +77,41 @@ def _locals(before: str) -> tuple[str, ...]:
     if re.search(r"\{%-?\s*for\b", before):
         found["loop"] = None
     return tuple(found)
+
+
+_PART: Final = re.compile(r"\{\{-?|-?\}\}|\{%-?|-?%\}|\{#.*?#\}", re.S)
+_TOKEN: Final = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'|[A-Za-z_]\w*|\d[\d.]*")
+_KEYWORDS: Final = frozenset(
+    {*TAGS, "in", "is", "not", "and", "or", "if", "else", "true", "false", "none"}
+)
+
+
+def marks(text: str) -> Iterator[tuple[int, int, str]]:
+    """What stands out in the text of a template: marks, comments, and the words between marks."""
+    opened: int | None = None
+    for mark in _PART.finditer(text):
+        if mark[0].startswith("{#"):
+            yield mark.start(), mark.end(), "comment"
+        elif mark[0][0] == "{":
+            opened = mark.end()
+            yield mark.start(), mark.end(), "macro"
+        elif opened is not None:
+            yield from _words(text, opened, mark.start())
+            yield mark.start(), mark.end(), "macro"
+            opened = None
+
+
+def _words(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
+    for word in _TOKEN.finditer(text, start, end):
+        before = text[start : word.start()].rstrip()[-1:]
+        if word[0][0] in "\"'":
+            kind = "string"
+        elif word[0][0].isdigit():
+            kind = "number"
+        elif word[0] in _KEYWORDS:
+            kind = "keyword"
+        elif before == "|":
+            kind = "function"
+        else:
+            kind = "property"
+        yield word.start(), word.end(), kind

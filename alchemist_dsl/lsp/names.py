@@ -15,6 +15,7 @@ from alchemist_dsl.check.names import Found, find, path_of
 from alchemist_dsl.check.scope import Decl, Scope
 from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lsp.jinja import variables
+from alchemist_dsl.lsp.nodes import every
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
@@ -407,7 +408,7 @@ class _Walk:
 
     def expression(self, expr: ast.Expr) -> None:
         """The names in an expression: parameters, fields of the answer, rules, and streams in promises."""
-        for node in _nodes(expr):
+        for node in every(expr):
             match node:
                 case ast.Member(base=ast.Name(name=base), name=name):
                     self._member(base, name)
@@ -454,28 +455,3 @@ def _field_type(type_: AttrType, name: str) -> AttrType:
             if part.name == name:
                 return part.type
     return _ANYTHING
-
-
-def _nodes(expr: ast.Expr) -> Iterator[ast.Expr]:
-    """An expression and all of its parts."""
-    yield expr
-    inner: tuple[ast.Expr, ...] = ()
-    match expr:
-        case ast.Member(base=base):
-            inner = (base,)
-        case ast.Index(base=base, index=index):
-            inner = (base, index)
-        case ast.Call(args=args):
-            inner = tuple(a.value for a in args)
-        case ast.ListExpr(items=items):
-            inner = items
-        case ast.Record(fields=parts):
-            inner = tuple(p.value for p in parts)
-        case ast.Interval(low=low, high=high):
-            inner = (low, high)
-        case ast.Unary(operand=operand):
-            inner = (operand,)
-        case ast.Binary(left=left, right=right):
-            inner = (left, right)
-    for part in inner:
-        yield from _nodes(part)

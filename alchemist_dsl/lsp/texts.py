@@ -120,7 +120,7 @@ def component(type_: AttrType, name: str) -> Component | None:
     """The component behind a method of an attribute; None for methods of the kind table."""
     if type_.family is None or name not in catalog.names(type_.family):  # type: ignore[arg-type]
         return None
-    return catalog.find(type_.family, name)  # type: ignore[arg-type]
+    return catalog.find(type_.family, name)
 
 
 def method_text(type_: AttrType, name: str) -> str | None:

@@ -1,0 +1,282 @@
+"""What is under the cursor: kinds, attributes, names with their rows, columns, functions, numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from alchemist_dsl import ir
+from alchemist_dsl.check.attrtypes import attr_type
+from alchemist_dsl.check.expressions import column_type, row_variables
+from alchemist_dsl.check.params import value_text
+from alchemist_dsl.check.scope import Decl
+from alchemist_dsl.kinds import KINDS
+from alchemist_dsl.lsp import texts
+from alchemist_dsl.lsp.analysis import NO_SIGHT, Analysis
+from alchemist_dsl.lsp.jinja import variables
+from alchemist_dsl.lsp.names import Occurrence, Symbol
+from alchemist_dsl.lsp.nodes import enclosing, is_column_name, statement_at, top_block
+from alchemist_dsl.source import Span
+from alchemist_dsl.syntax import ast
+
+_UNITS: Final = {
+    "percent": "a share", "multiplier": "times its own size", "parts": "a weight beside the other parts", "money": "dollars",
+    "bytes": "bytes", "duration": "seconds", "rows": "rows", "tokens": "tokens", "chars": "characters", "words": "words",
+    "lines": "lines", "steps": "optimiser steps", "calls": "teacher calls",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Markdown, and what it is about. `step`: key of a block whose estimate may be added."""
+
+    text: str
+    span: Span
+    step: str | None = None
+
+
+def hover(analysis: Analysis, offset: int) -> Shown | None:
+    """What to say about the thing at an offset."""
+    occurrence = analysis.names.at(analysis.source.path, offset)
+    if occurrence is not None:
+        return _of_symbol(analysis, occurrence)
+    block = top_block(analysis.tree, offset)
+    if block is None:
+        return None
+    if _within(block.kind.span, offset) and block.kind.name in KINDS:
+        return Shown(texts.kind_text(block.kind.name, KINDS[block.kind.name]), block.kind.span)
+    return _in_block(analysis, block, offset)
+
+
+def _within(span: Span, offset: int) -> bool:
+    return span.start <= offset <= span.end
+
+
+# --- names ----------------------------------------------------------------------------------------------------------------------
+
+
+def _of_symbol(analysis: Analysis, occurrence: Occurrence) -> Shown:
+    symbol = occurrence.symbol
+    match symbol.what:
+        case "block":
+            decl = declared(analysis, symbol)
+            text = _block_text(analysis, decl) if decl is not None else symbol.name
+            return Shown(text, occurrence.span, decl.key if decl is not None else None)
+        case "alias":
+            alias = analysis.scope.aliases.get(symbol.name)
+            return Shown(
+                _alias_text(alias.stmt if alias is not None else None, symbol), occurrence.span
+            )
+        case "param":
+            return Shown(_param_text(analysis, symbol), occurrence.span)
+        case _:
+            return Shown(_part_text(analysis, symbol), occurrence.span)
+
+
+def declared(analysis: Analysis, symbol: Symbol) -> Decl | None:
+    """The declaration of a block's name, in whatever file it stands."""
+    for scope in analysis.world.loader.scopes.values():
+        if symbol.span.file in scope.files:
+            found = scope.decls.get(symbol.name)
+            if found is not None:
+                return found
+    return None
+
+
+def _block_text(analysis: Analysis, decl: Decl) -> str:
+    kind = KINDS[decl.kind]
+    parts = [texts.code(f"{decl.kind} {decl.name}"), decl.block.doc or kind.doc]
+    made = analysis.world.blocks.get(decl.key)
+    if made is not None:
+        parts += _facts(made)
+    if kind.stream:
+        for port in kind.ports:
+            stream = analysis.world.streams.get((decl.key, port))
+            if stream is not None and not stream.lost:
+                name = decl.name if port == "rows" else f"{decl.name}.{port}"
+                if port == "rows":
+                    parts.append(texts.table(stream.columns, stream.open))
+                else:
+                    extra = [c for c in stream.columns if c not in _rows(analysis, decl)]
+                    parts.append(
+                        f"`{name}`"
+                        + (f" has also {', '.join(f'`{c}`' for c in extra)}" if extra else "")
+                    )
+    return "\n\n".join(parts)
+
+
+def _rows(analysis: Analysis, decl: Decl) -> dict[str, str]:
+    stream = analysis.world.streams.get((decl.key, "rows"))
+    return dict(stream.columns) if stream is not None else {}
+
+
+def _facts(block: ir.Block) -> Iterator[str]:
+    """What is worth a line of a block that has no rows of its own."""
+    if block.kind == "prompt":
+        for name, fields in (("asks with", block.input_fields), ("gets back", block.output_fields)):
+            if fields:
+                yield f"{name}: " + ", ".join(f"`{f.name}: {f.type}`" for f in fields)
+    if block.kind == "teacher":
+        model = block.get("model")
+        if isinstance(model, ir.TextV):
+            yield f"`{model.value}`"
+    if block.kind in ("filter", "relabel", "generate") and block.rules:
+        rules = [
+            f"- {r.verb} `{r.text}`" + (f" as `{r.name}`" if r.name != r.text else "")
+            for r in block.rules
+        ]
+        yield "\n".join(rules[:20])
+
+
+def _alias_text(statement: ast.Import | None, symbol: Symbol) -> str:
+    path = statement.path.value if statement is not None else ""
+    return texts.code(f'import "{path}" as {symbol.name}')
+
+
+def _param_text(analysis: Analysis, symbol: Symbol) -> str:
+    found = analysis.scope.params.get(symbol.name)
+    if found is None:
+        return texts.code(f"param {symbol.name}")
+    value = analysis.program.params.get(found.scope.prefix + symbol.name)
+    default = found.decl.default
+    head = f"param {symbol.name}: {found.decl.type.text}"
+    if default is not None:
+        head += f" = {value_text(default)}"
+    parts = [texts.code(head), found.decl.doc or ""]
+    if value is not None:
+        parts.append(f"Here `{value.text}` ({value.origin}).")
+    return "\n\n".join(p for p in parts if p)
+
+
+def _part_text(analysis: Analysis, symbol: Symbol) -> str:
+    """Rules, classes and fields: as they are declared."""
+    file = analysis.file(symbol.span.file)
+    line = (
+        file.line(file.position(symbol.span.start)[0]).strip() if file is not None else symbol.name
+    )
+    what = {
+        "rule": "A rule of `{}`.", "class": "A class of `{}`.", "input": "An input of the prompt `{}`.",
+        "output": "What `{}` gets back.", "field": "A column of the schema `{}`.",
+    }[symbol.what]  # fmt: skip
+    return "\n\n".join([texts.code(line), what.format(symbol.owner)])
+
+
+# --- inside a block ---------------------------------------------------------------------------------------------------------------
+
+
+def _in_block(analysis: Analysis, block: ast.Block, offset: int) -> Shown | None:
+    found = statement_at(block, offset)
+    if found is None:
+        return None
+    statement, sub = found
+    if isinstance(statement, ast.Block):
+        return _attribute(block.kind.name, statement.kind)
+    if (
+        isinstance(statement, ast.Assign)
+        and not statement.set
+        and _within(statement.path[0].span, offset)
+    ):
+        return _attribute(block.kind.name, statement.path[0]) if sub is None else None
+    if isinstance(statement, ast.FieldDecl):
+        return None
+    return _in_value(analysis, block, statement, offset)
+
+
+def _attribute(kind: str, name: ast.Ident) -> Shown | None:
+    attribute = KINDS[kind].attributes.get(name.name) if kind in KINDS else None
+    if attribute is None:
+        return None
+    return Shown(texts.attribute_text(kind, name.name, attribute), name.span)
+
+
+def _in_value(
+    analysis: Analysis, block: ast.Block, statement: ast.Statement, offset: int
+) -> Shown | None:
+    chain = enclosing(statement, offset)
+    if not chain:
+        return None
+    node = chain[-1]
+    match node:
+        case ast.Quantity():
+            return Shown(_quantity(node), node.span)
+        case ast.Call(function=function) if _within(function.span, offset):
+            return _call(block, statement, function)
+        case ast.Text(form="template"):
+            return _variable(analysis, block, statement, node, offset)
+        case ast.Name() | ast.Member():
+            return _name(analysis, block, statement, chain)
+        case _:
+            return None
+
+
+def _quantity(node: ast.Quantity) -> str:
+    unit = _UNITS.get(node.kind, "")
+    if node.kind == "rate":
+        what = node.unit or "calls"
+        return f"`{node.text}`: {texts.number(node.value * 60)} {what} a minute"
+    if node.kind == "percent":
+        return f"`{node.text}` = {node.value}, {unit}"
+    return f"`{node.text}` = {texts.number(node.value)}" + (f" {unit}" if unit else "")
+
+
+def _call(block: ast.Block, statement: ast.Statement, function: ast.Ident) -> Shown | None:
+    text = None
+    if isinstance(statement, ast.Assign) and not statement.set:
+        attribute = KINDS[block.kind.name].attributes.get(statement.path[0].name)
+        for one in attr_type(attribute.type).alternatives if attribute is not None else ():
+            text = text or texts.method_text(
+                one.of[0] if one.name == "list" else one, function.name
+            )
+    text = text or texts.function_text(function.name, block.kind.name == "check")
+    return None if text is None else Shown(text, function.span)
+
+
+def _variable(
+    analysis: Analysis, block: ast.Block, statement: ast.Statement, text: ast.Text, offset: int
+) -> Shown | None:
+    decl = declaration(analysis, block)
+    sight = analysis.sight(decl.key) if decl is not None else NO_SIGHT
+    over_row = isinstance(statement, ast.Assign) and statement.set
+    known = row_variables(sight.stream) if over_row or sight.variables is None else sight.variables
+    for name, span in variables(text):
+        if _within(span, offset):
+            type_ = known.types.get(name)
+            return (
+                None
+                if type_ is None
+                else Shown(f"`{name}: {type_}`\n\nA {known.noun} of {known.what}.", span)
+            )
+    return None
+
+
+def _name(
+    analysis: Analysis, block: ast.Block, statement: ast.Statement, chain: tuple[ast.Expr, ...]
+) -> Shown | None:
+    """A column, or one of the names that an attribute takes."""
+    node = chain[-1]
+    if not isinstance(node, ast.Name):
+        return None
+    decl = declaration(analysis, block)
+    sight = analysis.sight(decl.key) if decl is not None else NO_SIGHT
+    if is_column_name(block, statement) and sight.stream is not None:
+        type_ = column_type(sight.stream, node.name)
+        if type_ is not None:
+            origin = f"A column of {sight.stream.name}." if sight.stream.name else "A column."
+            return Shown(f"`{node.name}: {type_}`\n\n{origin}", node.span)
+    if isinstance(statement, ast.Assign):
+        attribute = KINDS[block.kind.name].attributes.get(statement.path[0].name)
+        for one in attr_type(attribute.type).alternatives if attribute is not None else ():
+            text = texts.method_text(one.of[0] if one.name == "list" else one, node.name)
+            if text is not None:
+                return Shown(text, node.span)
+    return None
+
+
+def declaration(analysis: Analysis, block: ast.Block) -> Decl | None:
+    """The declaration that a block of the document makes."""
+    match block.name:
+        case ast.Ident(name=name) | ast.Text(value=name):
+            return analysis.decl(block.kind.name, name)
+        case _:
+            return analysis.decl(block.kind.name, "")
