@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: Layers from the top down; a module may import its own layer and those below. Longest prefix wins.
 DSL = [
-    ("alchemist_dsl.cli", "alchemist_dsl.__main__"),
+    ("alchemist_dsl.cli", "alchemist_dsl.__main__", "alchemist_dsl.lsp"),
     ("alchemist_dsl.project", "alchemist_dsl.folder"),
     ("alchemist_dsl.compiler",),
     ("alchemist_dsl.lower", "alchemist_dsl.lowering", "alchemist_dsl.keys", "alchemist_dsl.canon", "alchemist_dsl.written",
