@@ -14,6 +14,7 @@ from alchemist_dsl.check.types import ANY, NULL, element, family, fields, noun
 from alchemist_dsl.ir import (
     Block,
     BoolV,
+    EntryV,
     ListV,
     NullV,
     Qty,
@@ -56,15 +57,15 @@ class Inlet:
 
 def inlets(block: Block) -> tuple[Inlet, ...]:
     """The inputs of a step: by the name of the block; of several ports of one block, by the name of the port or the source."""
-    if block.kind == "mixture" and block.entries:
-        found = [(e.name, e.stream, "take") for e in block.entries]
-        return _labelled([(_last(name), ref, role) for name, ref, role in found])
-    pairs = zip(block.inputs, block.roles, strict=True)
-    as_role = {"take": "take"} if block.kind == "mixture" else dict.fromkeys(_ROLES)
-    read = [(r, role.partition(".")[0]) for r, role in pairs]
-    read = [(r, role) for r, role in read if role in as_role]
-    often = Counter(r.target for r, _ in read)
-    return _labelled([(_short(r, often[r.target] > 1), r, role) for r, role in read])
+    found = [(e.name, e.stream, "take") for e in block.entries]
+    if block.kind != "mixture":
+        pairs = zip(block.inputs, block.roles, strict=True)
+        found = [(".", r, role) for r, role in pairs if role in _ROLES]
+    often = Counter(r.target for _, r, _ in found)
+    return _labelled(
+        (_short(ref, often[ref.target] > 1) if "." in name else name, ref, role)
+        for name, ref, role in found
+    )
 
 
 def _last(name: str) -> str:

@@ -106,8 +106,9 @@ def _expectations(b: Building, step: ir.RefV, kind: str) -> None:
         streams=True,
     )
     b.extra["rules"] = read_rules(b, b.env, b.env)
+    block = b.world.blocks.get(step.target)
+    reads = set() if block is None else {i.ref.target for i in inlets(block)}
     for ref in b.env.refs:
-        reads = {i.ref.target for i in inlets(b.world.blocks[step.target])}
         if ref.target != step.target and not (kind == "mixture" and ref.target in reads):
             b.error(
                 "A111",

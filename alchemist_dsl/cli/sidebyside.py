@@ -49,6 +49,7 @@ def _difference(a: str, b: str) -> int | None:
 
 def _cut(text: str, at: int) -> tuple[str, int]:
     """A text that fits a line, with the place `at` in it."""
+    text = _visible(text)
     if len(text) <= ROOM:
         return text, at
     start = max(0, min(at - _BEFORE, len(text) - ROOM + 1))
@@ -58,6 +59,7 @@ def _cut(text: str, at: int) -> tuple[str, int]:
 
 
 def cut(text: str) -> str:
+    """A text that fits a line."""
     return _cut(text, 0)[0]
 
 
@@ -68,7 +70,7 @@ def _columns(wanted: Sequence[str], got: Sequence[str]) -> Iterator[str]:
     yield f"{'expected':<{width}} │ got"
     for a, b in pairs:
         sign = "│" if a == b else ">" if a is None else "<" if b is None else "≠"
-        for i, (left, right) in enumerate(_wrapped(a or "", b or "", width)):
+        for i, (left, right) in enumerate(_wrapped(a or "", b or "")):
             yield f"{left:<{width}} {sign if i == 0 else '│'} {right}".rstrip()
 
 
@@ -81,10 +83,10 @@ def _paired(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[str | None, st
             yield (a[i + n] if i + n < j else None, b[k + n] if k + n < m else None)
 
 
-def _wrapped(left: str, right: str, width: int) -> Iterator[tuple[str, str]]:
+def _wrapped(left: str, right: str) -> Iterator[tuple[str, str]]:
     """A pair of long lines in several pieces."""
-    for at in range(0, max(len(left), len(right), 1), width):
-        yield _visible(left[at : at + width]), _visible(right[at : at + width])
+    for at in range(0, max(len(left), len(right), 1), _COLUMN):
+        yield _visible(left[at : at + _COLUMN]), _visible(right[at : at + _COLUMN])
 
 
 def _visible(text: str) -> str:

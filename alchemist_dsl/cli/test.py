@@ -61,12 +61,12 @@ def _expanded(recipes: tuple[Path, ...]) -> list[Path]:
 def _tested(path: Path, name: str | None) -> Tested:
     from alchemist_dsl.cli.compiling import unopened
     from alchemist_dsl.cli.output import show
-    from alchemist_dsl.cli.testing import test_recipe
+    from alchemist_dsl.cli.testing import run_tests
     from alchemist_dsl.compiler import severity
     from alchemist_dsl.project import ParamsError
 
     try:
-        tested = test_recipe(path, name)
+        tested = run_tests(path, name)
     except ParamsError as error:
         raise click.UsageError(str(error)) from None
     except OSError as error:

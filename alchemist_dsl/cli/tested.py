@@ -109,9 +109,11 @@ def _came(result: Result) -> str:
 
 
 def _misses(failure: Failure, result: Result) -> Iterator[str]:
+    part = failure.text.removeprefix("expect ")
     for miss in failure.misses[:ROWS]:
-        if f"expect {miss.text}" != failure.text and miss.reason is None:
-            yield f"in it: {cut(miss.text)}"
+        if miss.text != part and miss.reason is None:
+            part = miss.text
+            yield f"in it: {cut(part)}"
         yield from _miss(miss, result)
     left = len(failure.misses) - ROWS
     if left > 0:
@@ -161,7 +163,7 @@ def data(tested: Sequence[Tested], path: Path, seconds: float) -> dict[str, Any]
         "recipes": [
             {
                 "recipe": path(one.recipe),
-                "wrong": one.wrong,
+                "diagnostics": _diagnostics(one, path) if one.wrong else [],
                 "tests": [_result(r, path) for r in one.results],
             }
             for one in tested
@@ -171,6 +173,13 @@ def data(tested: Sequence[Tested], path: Path, seconds: float) -> dict[str, Any]
         "errors": sum(r.outcome == "error" for r in found),
         "seconds": round(seconds, 3),
     }
+
+
+def _diagnostics(one: Tested, path: Path) -> Any:
+    """What is wrong with a recipe, as `check --format json` says it."""
+    from alchemist_dsl.diagnostics.render import render
+
+    return json.loads(render(one.diagnostics, one.sources, "json", shown=path))
 
 
 def _result(result: Result, path: Path) -> dict[str, Any]:

@@ -73,10 +73,10 @@ class Tested:
     found: tuple[str, ...] = ()  # names of all tests, of those left out too
 
 
-def test_recipe(path: Path, pattern: str | None = None) -> Tested:
+def run_tests(path: Path, pattern: str | None = None) -> Tested:
     """Check a recipe and carry out its tests, or those whose name or step contains a pattern. OSError for the file itself."""
     from alchemist_dsl.compiler import has_errors
-    from alchemist_dsl.lowering.unittests import test_name, tests
+    from alchemist_dsl.lowering.unittests import name_of, tests
 
     project, shown, data = _open(path)
     program, diagnostics, sources, resources = _checked(project, shown, data)
@@ -90,15 +90,15 @@ def test_recipe(path: Path, pattern: str | None = None) -> Tested:
         diagnostics=diagnostics,
         sources=sources,
         results=tuple(_carry_out(b, program, resources, project) for b in chosen),
-        found=tuple(test_name(b) for b in blocks),
+        found=tuple(name_of(b) for b in blocks),
     )
 
 
 def _named(block: Block, pattern: str) -> bool:
-    from alchemist_dsl.lowering.unittests import test_name
+    from alchemist_dsl.lowering.unittests import name_of
 
     step = block.get("step")
-    names = (test_name(block), getattr(step, "target", ""))
+    names = (name_of(block), getattr(step, "target", ""))
     return any(pattern.lower() in name.lower() for name in names)
 
 

@@ -74,7 +74,7 @@ def tests(program: Program) -> tuple[Block, ...]:
     return tuple(sorted(own, key=lambda b: (b.span.file != program.file.path, b.span.start)))
 
 
-def test_name(block: Block) -> str:
+def name_of(block: Block) -> str:
     return block.name.removeprefix("test ")
 
 
@@ -88,7 +88,7 @@ def case(block: Block, program: Program, facts: Facts, find: Find) -> Case:
     scope = Scope(small, facts, find, Options(), salted)
     plan, _ = lower(scope)
     return Case(
-        name=test_name(block),
+        name=name_of(block),
         step=step.name,
         kind=step.kind,
         span=block.name_span,
