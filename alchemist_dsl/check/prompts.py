@@ -86,7 +86,7 @@ def _complete(b: Building, outputs: tuple[ir.FieldV, ...]) -> None:
             help="for example `output { answer: text }`",
         )
     written = [n for n in (*TEMPLATES, "rules") if n in b.body.attrs]
-    if not written:
+    if not written and not b.abstract:
         b.error(
             "A106",
             f"{b.title} asks nothing",

@@ -99,7 +99,7 @@ def _outside(path: str, file: str) -> bool:
 
 def train(b: Building) -> None:
     """A launch with accelerate."""
-    b.variables = Variables({}, open=True)
+    b.variables = Variables({}, open=True, chat=True)
     b.read_from("data", "data")
     base = b.attribute("base")
     if isinstance(base, ir.RefV):

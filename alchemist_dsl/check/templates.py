@@ -16,6 +16,7 @@ from alchemist_dsl.syntax import ast
 
 if TYPE_CHECKING:
     from jinja2 import Environment, TemplateSyntaxError, nodes
+    from jinja2.parser import Parser
 
 #: Globals of jinja that a template may use; none of them reads anything from outside.
 GLOBALS = frozenset({"range", "dict", "namespace", "cycler", "joiner"})
@@ -30,6 +31,7 @@ class Variables:
     what: str = "rows"  # "the prompt `alchemist`", "rows of `clean`"
     noun: str = "column"
     places: Mapping[str, Span] = field(default_factory=dict)
+    chat: bool = False  # a chat template, in which `{% generation %}` marks what the model writes
 
 
 def check_template(text: ast.Text, known: Variables, problems: Problems) -> tuple[str, ...] | None:
@@ -120,6 +122,12 @@ class _Template:
                 f"a template cannot `{word}` another one",
                 _offset(node),
                 note="a prompt is one text, so that its digest says what was asked",
+            )
+        for node in tree.find_all(n.Scope) if not self.known.chat else ():
+            self._fail(
+                "A401",
+                "`generation` marks what the model writes, in the `chat_template` of a training only",
+                _offset(node),
             )
 
     def _filters(self, env: Environment, tree: nodes.Template) -> None:
@@ -268,9 +276,25 @@ def _positions(
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, StrictUndefined, nodes
+    from jinja2.ext import Extension
 
-    return Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    class Generation(Extension):
+        """The marks around a reply that training libraries know in chat templates."""
+
+        tags = {"generation"}  # noqa: RUF012  jinja's own way to say it
+
+        def parse(self, parser: Parser) -> nodes.Node:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.Scope(body, lineno=line)
+
+    return Environment(
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+        extensions=[Generation],
+    )
 
 
 def template_words(what: Literal["filter", "test"]) -> dict[str, Callable[..., Any]]:

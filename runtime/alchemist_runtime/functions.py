@@ -79,6 +79,7 @@ _ALL: Final = (
     _f("clarity", "x: text, lang: text? = null", "int", "Clarity of code, 0 to 10: names, length of lines and functions, nesting, comments.", shape="rows", null_aware=True),
     _f("organised", "x: text, lang: text? = null", "bool", "Whether the code is organised in functions or classes, or so short (5 statements) that it needs none.", shape="rows", null_aware=True),
     _f("passes", "code: text, tests: text, timeout: duration = 10, memory: bytes = 4000000000", "bool", "Whether the tests pass with the code, in a sandbox with so much time and memory.", shape="rows", runs=False),
+    _f("pass_rate", "code: text, tests: text, timeout: duration = 10, memory: bytes = 4000000000", "real", "Share of the tests that pass with the code, in a sandbox with so much time and memory.", shape="rows", runs=False),
     # values
     _f("json", "x: text", "json?", "The text read as JSON; null if it is none.", shape="rows"),
     _f("text", "x: any", "text", "As text; json is cast."),
