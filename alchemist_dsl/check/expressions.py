@@ -189,13 +189,15 @@ class Typer:
 
     # --- names ---------------------------------------------------------------------------------------------------------------
 
-    def _name(self, name: str, span: Span) -> Typed:
+    def _name(self, name: str, span: Span, *, of_row: bool = False) -> Typed:
+        """A column or a total; `of_row`: certainly a column, as in `row["rows"]`."""
         env = self.env
-        if env.stream is not None:
+        counted = env.totals is not None and name in env.counts and not of_row
+        if env.stream is not None and not counted:
             type_ = column_type(env.stream, name)
             if type_ is not None:
                 return self.column(name, type_, span)
-        if env.totals is not None and name in env.counts:
+        if counted:
             unit = name if name in ("tokens", "calls") else "rows"
             return Typed(["total", name], "int", unit)
         if name in ("out", "param", "row", "plan") or (
@@ -278,7 +280,7 @@ class Typer:
             case "out":
                 return self._out(name, expr.span)
             case "row" if env.stream is not None:
-                return self._name(name.name, name.span)
+                return self._name(name.name, name.span, of_row=True)
             case "plan":
                 return self._plan(name, expr.span)
             case "dropped" if env.totals is not None:
@@ -398,7 +400,7 @@ class Typer:
             and self.env.stream is not None
         ):
             if isinstance(index, ast.Text):
-                return self._name(index.value, index.span)
+                return self._name(index.value, index.span, of_row=True)
             return self.fail("A210", "`row[…]` takes the name of a column in quotes", index.span)
         base = self.type(expr.base)
         if isinstance(index, ast.Text):

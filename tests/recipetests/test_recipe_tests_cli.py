@@ -112,3 +112,15 @@ def test_standard_input(folder: Path) -> None:
         timeout=100,
     )
     assert done.returncode == 0 and re.search(r"ok +kept", done.stdout), done.stderr
+
+
+def test_a_count_comes_before_a_column_of_its_name(folder: Path) -> None:
+    """`rows` counts; `row["rows"]` and `row.rows` read the column."""
+    recipe = BASE.replace("  from = pairs\n", "  from = named\n") + (
+        "map named {\n  from = pairs\n  set rows = 7\n}\n"
+        'test "t" {\n  step = clean\n  given = [{ response = "long enough to stay", rows = 5 }]\n'
+        '  expect rows == 1\n  expect row["rows"] == 5\n  expect row.rows == 5\n}\n'
+    )
+    (folder / "r.recipe").write_text(recipe)
+    done = alchemist("test", "r.recipe", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
