@@ -160,9 +160,11 @@ def test_repeat_has_an_end() -> None:
     repeat = spec(total=100, a="50%", b="50%").model_copy(
         update={"on_short": "repeat", "repeat_max": "2"}
     )
-    assert (
-        problem(repeat, size(10), size(99))[1] == "`a` should give 50 rows but has 10, 2x of it 20"
-    )
+    _, headline, help_ = problem(repeat, size(10), size(99))
+    assert headline == "`a` should give 50 rows but has 10, 2x of it 20"
+    assert help_.startswith("lower it to 20%, "), "with the repeats that are allowed, not without"
+    lower = repeat.model_copy(update={"take": spec(total=100, a="20%", b="80%").take})
+    assert rows(plan_counts(lower, [size(10), size(99)])) == [20, 80]
 
 
 def test_shrink_lowers_the_total_and_keeps_the_shares() -> None:

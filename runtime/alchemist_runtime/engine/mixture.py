@@ -375,15 +375,16 @@ class _Sum:
             headline,
             entry=name,
             note=note,
-            help=self.ways_out(worst, wanted, has, total),
+            help=self.ways_out(worst, wanted, unit, total),
         )
 
-    def ways_out(self, i: int, wanted: Fraction, has: Fraction, total: Fraction | None) -> str:
+    def ways_out(self, i: int, wanted: Fraction, unit: str, total: Fraction | None) -> str:
         take, ways = self.spec.take[i], []
+        has, most = self.sizes[i].stock(unit), self.limit(i, unit)
         if take.amount == "share" and total:
-            ways.append(f"lower it to {_percent_down(has / total)}")
+            ways.append(f"lower it to {_percent_down(most / total)}")
         elif take.amount in ("rows", "tokens"):
-            ways.append(f"lower it to {_number(has)} {take.amount}, or write `all`")
+            ways.append(f"lower it to {_number(most)} {take.amount}, or write `all`")
         if self.spec.total is not None and take.amount in _RELATIVE:
             ways.append("lower `total`")
         if has:
