@@ -70,6 +70,15 @@ class Analysis:
             self._names = Names(self.world.loader)
         return self._names
 
+    def close(self) -> None:
+        """Cut the circles among its parts, so that they go at once. A collector that has to look for them stops the typing."""
+        world, loader = self.world, self.world.loader
+        for scope in loader.scopes.values():
+            for names in (scope.decls, scope.unnamed, scope.aliases, scope.params):
+                names.clear()
+        for part in (world.rooms, world.decls, world.bodies, world.blocks, world.streams, loader.trees, loader.scopes):
+            part.clear()
+
     def file(self, path: str) -> SourceFile | None:
         return self.world.loader.files.get(path)
 
@@ -142,8 +151,10 @@ class Analyser:
             return None
         found = self.done.get(uri)
         if found is None or uri in self.stale or found.source is not buffer.source:
-            found = self._check(buffer, found)
-            self.done[uri] = found
+            made = self._check(buffer, found)
+            if found is not None:
+                found.close()
+            found = self.done[uri] = made
             self.stale.discard(uri)
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ from alchemist_dsl.lsp.positions import Converter
 
 #: Seconds after a keystroke before the check begins: several edits of one stroke come together.
 PAUSE: Final = 0.005
+#: Seconds without a keystroke after which memory is tidied; before that it would stop the typing.
+IDLE: Final = 2.0
 #: A document whose check takes longer is completed from its last check, and checked after a pause of its own length.
 QUICK: Final = 0.08
 _LONGEST_PAUSE: Final = 1.0
@@ -90,6 +93,7 @@ class RecipeServer(LanguageServer):
         self.analyser = Analyser(self.documents)
         self.board = Board()
         self.timers: dict[str, asyncio.TimerHandle] = {}
+        self.tidy: asyncio.TimerHandle | None = None
         self.expected: dict[str, tuple[Analysis, asyncio.Future[dict[str, str]]]] = {}
 
     # --- checks ------------------------------------------------------------------------------------------------------------
@@ -97,6 +101,9 @@ class RecipeServer(LanguageServer):
     def soon(self, uris: set[str]) -> None:
         """Check documents after a pause; a new edit begins the pause anew."""
         loop = asyncio.get_running_loop()
+        if self.tidy is not None:
+            self.tidy.cancel()
+        self.tidy = loop.call_later(IDLE, gc.collect)
         for uri in uris:
             timer = self.timers.pop(uri, None)
             if timer is not None:
@@ -552,7 +559,10 @@ def _offsets(server: RecipeServer, analysis: Analysis, range_: lsp.Range) -> tup
 
 def serve() -> None:
     """Talk to an editor over standard input and output until it says good-bye."""
-    make().start_io()
+    server = make()
+    gc.disable()  # a full collection takes longer than a check; see `IDLE`
+    gc.freeze()
+    server.start_io()
 
 
 __all__ = ["RecipeServer", "make", "serve"]
