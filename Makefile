@@ -38,6 +38,7 @@ check: $(VENV)/.dev ## format, lint, types, generated files, layers: what CI hol
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m alchemist_dsl.syntax.grammar --check
+	@$(BIN)/python -m alchemist_dsl.docs --check
 	@$(BIN)/alchemist fmt --check recipes
 	@$(PYTEST) tests/house
 
@@ -50,6 +51,9 @@ golden: $(VENV)/.dev ## rewrite the expected blocks of the golden tests and show
 
 tables: $(VENV)/.dev ## rebuild the parser's saved tables from the grammar
 	@$(BIN)/python -m alchemist_dsl.syntax.grammar --write
+
+docs: $(VENV)/.dev ## write what is generated: reference pages, JSON Schemas, messages in the pages of codes
+	@$(BIN)/python -m alchemist_dsl.docs --write
 
 replay: $(VENV)/.dev ## compile every recipe on main and here: no key may move
 	@$(BIN)/python tests/plan/replay.py

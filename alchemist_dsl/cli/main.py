@@ -33,6 +33,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.explain:explain",
         "Explain a code of a message, with a wrong and a right recipe.",
     ),
+    "docs": (
+        "alchemist_dsl.cli.docs:docs",
+        "Print the reference of a kind, an attribute or a function.",
+    ),
 }
 
 
