@@ -110,7 +110,8 @@ class Inquiry:
         self._halted: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._sending: set[asyncio.Task[Any]] = set()
-        self._asking: dict[bytes, list[int]] = {}
+        self._first: dict[bytes, int] = {}  # number of the request that asks a question first
+        self._waiting: dict[bytes, list[int]] = {}  # equal ones that wait for its answer
         self._answered = 0
         self._spare = 0  # further workers that may be started
         self._more: Callable[[], Coroutine[Any, Any, None]]
@@ -118,6 +119,7 @@ class Inquiry:
     async def answer(self, requests: Sequence[Request]) -> list[Outcome]:
         """The outcome of every request, in order. RunError where the step must stop; what is answered by then is kept."""
         outcomes: list[Outcome | None] = [None] * len(requests)
+        self._first, self._waiting = {}, {}
         misses = self._misses(requests, outcomes)
         places = self.desk.spec.concurrency
         work = partial(self._work, requests, outcomes, misses)
@@ -156,11 +158,12 @@ class Inquiry:
                 reply = found.get(request.call_key)
                 if reply is not None:
                     outcomes[i] = self._count(Outcome(reply, cached=True))
-                elif request.call_key in self._asking:
-                    self._asking[request.call_key].append(i)
-                else:
-                    self._asking[request.call_key] = []
+                elif (first := self._first.setdefault(request.call_key, i)) == i:
                     yield i
+                elif (outcome := outcomes[first]) is not None:
+                    outcomes[i] = self._count(_same(outcome))
+                else:
+                    self._waiting.setdefault(request.call_key, []).append(i)
 
     def _count(self, outcome: Outcome) -> Outcome:
         tally, reply = self.tally, outcome.reply
@@ -191,9 +194,8 @@ class Inquiry:
             for i in misses:
                 outcome = await self._one(requests[i])
                 outcomes[i] = self._count(outcome)
-                for other in self._asking.pop(requests[i].call_key):
-                    same = Outcome(outcome.reply, outcome.failure, outcome.kind, cached=True)
-                    outcomes[other] = self._count(same)
+                for other in self._waiting.pop(requests[i].call_key, ()):
+                    outcomes[other] = self._count(_same(outcome))
                 if self._halted is not None:
                     return
         except RunError as stop:
@@ -290,6 +292,11 @@ class Inquiry:
             self._halted = why
         for task in self._tasks - self._sending - {asyncio.current_task()}:
             task.cancel()
+
+
+def _same(outcome: Outcome) -> Outcome:
+    """What an equal question gets."""
+    return Outcome(outcome.reply, outcome.failure, outcome.kind, cached=True)
 
 
 def _pause(failed: Any, attempt: int) -> float:

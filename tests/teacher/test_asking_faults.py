@@ -74,6 +74,15 @@ def test_answers_are_paid_once_across_runs_and_among_equals(
     assert asking.tally.new == 0
 
 
+def test_an_equal_question_after_its_answer_is_not_asked_again(serve: Serve, faculty: Any) -> None:
+    """With one place every answer is back before the next question is looked at."""
+    server = serve(echo)
+    spec = teacher(server.base_url, concurrency=1)
+    outcomes, asking = ask(faculty(), spec, [q for q in QUESTIONS[:5] for _ in range(3)])
+    assert (server.asked, asking.tally.cached) == (5, 10)
+    assert all(o.reply is not None for o in outcomes)
+
+
 def test_another_sampling_is_another_question(serve: Serve, faculty: Any) -> None:
     server = serve(echo)
     ask(faculty(), teacher(server.base_url), QUESTIONS[:5])

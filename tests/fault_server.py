@@ -23,9 +23,19 @@ def completion(text: str | None, **more: Any) -> dict[str, Any]:
     return {"id": "c", "object": "chat.completion", "choices": [choice], "usage": usage}
 
 
+class _Quiet(ThreadingHTTPServer):
+    """Says nothing where a client went away before its answer."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def handle_error(self, *_: object) -> None: ...
+
+
 @dataclass
 class FaultServer:
     answer: Answer
+    port: int = 0  # 0: any free one
     bodies: list[dict[str, Any]] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
     times: list[float] = field(default_factory=list)
@@ -55,8 +65,7 @@ class FaultServer:
                     with outer._lock:
                         outer._at_once -= 1
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
+        self._http = _Quiet(("127.0.0.1", self.port), Handler)
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
 
     @property
