@@ -39,6 +39,7 @@ check: $(VENV)/.dev ## format, lint, types, generated files, layers: what CI hol
 	@$(BIN)/mypy
 	@$(BIN)/python -m alchemist_dsl.syntax.grammar --check
 	@$(BIN)/python -m alchemist_dsl.docs --check
+	@$(BIN)/python -m alchemist_dsl.editors --check
 	@$(BIN)/alchemist fmt --check recipes
 	@$(PYTEST) tests/house
 
@@ -49,8 +50,9 @@ golden: $(VENV)/.dev ## rewrite the expected blocks of the golden tests and show
 	@UPDATE_GOLDEN=1 $(PYTEST) -q tests/syntax tests/check tests/plan || true
 	@git --no-pager diff --stat -- tests
 
-tables: $(VENV)/.dev ## rebuild the parser's saved tables from the grammar
+tables: $(VENV)/.dev ## rebuild the parser's saved tables from the grammar, and the words of the editor grammars
 	@$(BIN)/python -m alchemist_dsl.syntax.grammar --write
+	@$(BIN)/python -m alchemist_dsl.editors --write
 
 docs: $(VENV)/.dev ## write what is generated: reference pages, JSON Schemas, messages in the pages of codes
 	@$(BIN)/python -m alchemist_dsl.docs --write

@@ -181,3 +181,11 @@ def _no_shape(text: str) -> BadNumber:
     return BadNumber(
         f"`{text}` is not a number", help="text is put into quotes; a name starts with a letter"
     )
+
+
+#: What may follow a count, a number at once, and a slash: for editors and docs.
+UNITS: Final = tuple(
+    word for plural in (*_COUNTS, "parts") for word in (plural.removesuffix("s"), plural)
+)
+SUFFIXES: Final = (*filter(None, _SCALES), "%", "x", *_BYTES, *_DURATIONS)
+TIMES: Final = tuple(_TIMES)

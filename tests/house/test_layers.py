@@ -21,6 +21,7 @@ DSL = [
      "alchemist_dsl.estimate", "alchemist_dsl.ranges", "alchemist_dsl.verdicts", "alchemist_dsl.shortage", "alchemist_dsl.reasons", "alchemist_dsl.state",
      "alchemist_dsl.explain", "alchemist_dsl.resources", "alchemist_dsl.facts", "alchemist_dsl.lock"),
     ("alchemist_dsl.passes",),
+    ("alchemist_dsl.editors", "alchemist_dsl.pygments_lexer", "alchemist_dsl.vocabulary"),
     ("alchemist_dsl.check",),
     ("alchemist_dsl.syntax",),
     ("alchemist_dsl.diagnostics", "alchemist_dsl.source", "alchemist_dsl.kinds", "alchemist_dsl.ir",
