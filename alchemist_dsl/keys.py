@@ -162,6 +162,9 @@ def _named(block: Block, scope: Scope) -> Ingredients:
         case "relabel" | "generate":
             teacher, prompt = (program.blocks[_target(block, n)] for n in ("teacher", "prompt"))
             return teacher_identity(teacher, scope) | prompt_ingredients(prompt)
+        case "decontaminate":  # the rule of a refused row names what it leaks
+            refs = zip(block.roles, block.inputs, strict=True)
+            return {"against": sorted(r.target for role, r in refs if role == "against")}
         case "task":
             return {"standard": block.standard_task} if block.standard_task else {}
         case "mixture":

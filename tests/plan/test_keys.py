@@ -186,6 +186,14 @@ def test_a_renamed_step_is_free_where_it_draws_nothing(work, full):
     assert now == before
 
 
+def test_a_renamed_suite_moves_what_names_it_in_its_rows(work, full):
+    """`.dropped` says `leak of SUITE`: under the old name, a rule that asks for the new one would find nothing."""
+    before = work.keys(full)
+    now = work.keys(re.sub(r"\bitems\b(?!\.)", "exam", full))
+    assert now.pop("exam") == before.pop("items")
+    assert moved(before, now) == after("safe")
+
+
 def test_moved_keeps_the_draw_of_a_renamed_step(work, full):
     before = work.keys(full)
     renamed = re.sub(r"\breviewed\b", "judged", full)
