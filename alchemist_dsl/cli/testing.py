@@ -116,7 +116,8 @@ def _checked(
 ) -> tuple[Program | None, tuple[Diagnostic, ...], Mapping[str, SourceFile], Resources]:
     """The checked program, with the columns of local files and of the lock; nothing is fetched."""
     from alchemist_dsl.check import check
-    from alchemist_dsl.project import library, outside_values, read_lock
+    from alchemist_dsl.folder import library
+    from alchemist_dsl.project import outside_values, read_lock
     from alchemist_dsl.resources import FileCache, Resources
     from alchemist_dsl.source import SourceFile
     from alchemist_dsl.syntax.decode import decode
