@@ -76,7 +76,15 @@ class Analysis:
         for scope in loader.scopes.values():
             for names in (scope.decls, scope.unnamed, scope.aliases, scope.params):
                 names.clear()
-        for part in (world.rooms, world.decls, world.bodies, world.blocks, world.streams, loader.trees, loader.scopes):
+        for part in (
+            world.rooms,
+            world.decls,
+            world.bodies,
+            world.blocks,
+            world.streams,
+            loader.trees,
+            loader.scopes,
+        ):
             part.clear()
 
     def file(self, path: str) -> SourceFile | None:

@@ -46,7 +46,7 @@ def hover(analysis: Analysis, offset: int) -> Shown | None:
         return None
     if _within(block.kind.span, offset) and block.kind.name in KINDS:
         return Shown(texts.kind_text(block.kind.name, KINDS[block.kind.name]), block.kind.span)
-    return _in_block(analysis, block, offset)
+    return _in_block(analysis, block, offset) if block.kind.name in KINDS else None
 
 
 def _within(span: Span, offset: int) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Protocol, TypeVar
@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 from lsprotocol import types as lsp
 from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
+from pygls.protocol import LanguageServerProtocol, lsp_method
 from pygls.uris import from_fs_path
 
 from alchemist_dsl.lsp import actions, estimates, formatting, highlight, hints, outline
@@ -84,11 +85,23 @@ class Board:
         return [seen[key] for key in sorted(seen, key=lambda k: (k[:4], str(k[4])))]
 
 
+class _Protocol(LanguageServerProtocol):
+    """Edits go to our buffers alone: the library's own copy counts more characters as line ends than the protocol does."""
+
+    @lsp_method(lsp.TEXT_DOCUMENT_DID_CHANGE)
+    def lsp_text_document__did_change(
+        self, params: lsp.DidChangeTextDocumentParams
+    ) -> Generator[Any, Any, None]:
+        handler = self.fm.features.get(lsp.TEXT_DOCUMENT_DID_CHANGE)
+        if handler is not None:
+            yield handler, (params,), None
+
+
 class RecipeServer(LanguageServer):
     """The server with what it knows."""
 
     def __init__(self) -> None:
-        super().__init__("alchemist", _version())
+        super().__init__("alchemist", _version(), protocol_cls=_Protocol)
         self.documents = Documents()
         self.analyser = Analyser(self.documents)
         self.board = Board()

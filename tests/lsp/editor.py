@@ -61,7 +61,9 @@ class Editor:
         made = self._do(
             self.client.initialize_async(
                 lsp.InitializeParams(
-                    capabilities=capabilities(asks=asks), root_uri=root.as_uri(), process_id=os.getpid()
+                    capabilities=capabilities(asks=asks),
+                    root_uri=root.as_uri(),
+                    process_id=os.getpid(),
                 )
             )
         )
@@ -136,7 +138,7 @@ class Editor:
 
     def diagnostics(self, name: str) -> list[lsp.Diagnostic]:
         """The problems of the newest version of a document."""
-        return self.until(name, lambda p: p.version == self.versions[name]).diagnostics
+        return list(self.until(name, lambda p: p.version == self.versions[name]).diagnostics)
 
     def until(self, name: str, good: Any) -> lsp.PublishDiagnosticsParams:
         """Wait for problems of which something holds."""
@@ -165,9 +167,7 @@ class Editor:
         }
 
     def complete(self, name: str, place: int | str) -> dict[str, lsp.CompletionItem]:
-        found = self.ask(
-            lsp.TEXT_DOCUMENT_COMPLETION, lsp.CompletionParams(**self.at(name, place))
-        )
+        found = self.ask(lsp.TEXT_DOCUMENT_COMPLETION, lsp.CompletionParams(**self.at(name, place)))
         return {i.label: i for i in found.items}
 
     def completed(self, text: str, name: str = "typing.recipe") -> dict[str, lsp.CompletionItem]:
@@ -197,6 +197,8 @@ class Editor:
 
     def actions(self, name: str, diagnostic: lsp.Diagnostic) -> dict[str, lsp.CodeAction]:
         params = lsp.CodeActionParams(
-            lsp.TextDocumentIdentifier(self.uri(name)), diagnostic.range, lsp.CodeActionContext([diagnostic])
+            lsp.TextDocumentIdentifier(self.uri(name)),
+            diagnostic.range,
+            lsp.CodeActionContext([diagnostic]),
         )
         return {a.title: a for a in self.ask(lsp.TEXT_DOCUMENT_CODE_ACTION, params)}
