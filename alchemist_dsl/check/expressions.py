@@ -277,7 +277,7 @@ class Typer:
         match base:
             case "param":
                 return self._param(name)
-            case "out":
+            case "out" if not self._traced():
                 return self._out(name, expr.span)
             case "row" if env.stream is not None:
                 return self._name(name.name, name.span, of_row=True)
@@ -287,6 +287,11 @@ class Typer:
                 return self._dropped(name)
             case _:
                 return None
+
+    def _traced(self) -> bool:
+        """Whether `out` is a column here: rows of a `.trace`, read by a step that asks nobody."""
+        env = self.env
+        return env.out is None and env.stream is not None and "out" in env.stream.columns
 
     def _param(self, name: ast.Ident) -> Typed:
         found = self.env.scope.params.get(name.name)

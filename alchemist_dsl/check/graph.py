@@ -162,6 +162,13 @@ def _report_circle(world: World, circle: list[str], needs_: list[Need]) -> None:
     )
 
 
+def _varied(world: World) -> Iterator[str]:
+    """What only a variant reads."""
+    for decl in world.scope.decls.values():
+        for placed in decl.body.sets.values() if decl.kind == "variant" else ():
+            yield from (need.target for need in _targets(placed.stmt.value, placed.scope))
+
+
 def unused(world: World) -> None:
     """Warn of own steps that nothing reads, or once if nothing at all is asked for."""
     if not world.problems.names_are_sound():
@@ -179,8 +186,9 @@ def unused(world: World) -> None:
                 help=f"add an `export` or a `train` block that reads `{steps[-1].name}`",
             )
         return
+    varied = set(_varied(world))
     for decl in steps:
-        if decl.key in world.read or decl.key in world.bases:
+        if decl.key in world.read or decl.key in world.bases or decl.key in varied:
             continue
         if decl.block.span.file != world.scope.path:
             continue  # a file may leave out what the one that it extends uses

@@ -63,6 +63,8 @@ def _not_run(own: Iterable[ir.Block], world: World) -> None:
     """Say which blocks this version does not carry out, and what is not built for that."""
     from alchemist_runtime.catalog import has
 
+    own = list(own)
+    _not_run_elsewhere({b.name for b in own}, own, world)
     for block in own:
         if block.poisoned:
             continue
@@ -75,6 +77,32 @@ def _not_run(own: Iterable[ir.Block], world: World) -> None:
                 label="" if reason.span == block.name_span else f"so `{block.name}` is not built",
                 note=f"nor is what needs it: {listed(waiting)}" if waiting else None,
             )
+
+
+def _not_run_elsewhere(names: set[str], own: Iterable[ir.Block], world: World) -> None:
+    """What an own block takes from an import, where that needs something that is not run: told where it is taken."""
+    from alchemist_runtime.catalog import has
+
+    stuck: dict[str, str] = {}  # block of an import -> what is not run
+    for key in world.order:
+        block = world.blocks.get(key)
+        if block is None or key in names:
+            continue
+        reason = next(unrun(block, world.blocks, has), None)
+        known = [stuck[r.target] for r in block.inputs if r.target in stuck]
+        if reason is not None:
+            known.insert(0, reason.what)
+        if known:
+            stuck[key] = known[0]
+    for block in own:
+        for ref in block.inputs:
+            if ref.target in stuck and ref.span.file == block.span.file:
+                world.problems.add(
+                    "A807",
+                    f"`{shown(ref)}` is not built: it needs {stuck[ref.target]}, which this version does not run",
+                    ref.span,
+                    label=f"so `{block.name}` is not built",
+                )
 
 
 def _them(what: str) -> str:
