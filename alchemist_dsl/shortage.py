@@ -38,7 +38,7 @@ def _short(node: Node, known: Mapping[str, Figures]) -> Iterator[tuple[Take, Fra
     if spec.unit == "tokens" and spec.tokenizer is not None and spec.tokenizer.get("bytes"):
         return  # a token is a byte: the range of an estimate does not reach so far
     stock, wanted = offered(node, spec, known)
-    times = Fraction(spec.repeat_max or _REPEAT) if spec.on_short == "repeat" else Fraction(1)
+    times = _times(spec)
     for take in spec.take:
         if take.missing or take.amount in ("all", "multiplier"):
             continue
@@ -60,17 +60,24 @@ def _problem(node: Node, entry: EntryV, take: Take, wanted: Fraction, stock: Ran
         entry.span,
         label=of,
         note="tokens are estimated from characters" if spec.unit == "tokens" else None,
-        help=_ways_out(spec, take, wanted, stock.high),
+        help=_ways_out(spec, take, wanted, stock.high, _times(spec)),
         severity=Severity.WARNING if spec.unit == "tokens" else None,
     )
 
 
-def _ways_out(spec: MixtureSpec, take: Take, wanted: Fraction, has: Fraction) -> str:
+def _times(spec: MixtureSpec) -> Fraction:
+    """How often a mixture may take a row."""
+    return Fraction(spec.repeat_max or _REPEAT) if spec.on_short == "repeat" else Fraction(1)
+
+
+def _ways_out(
+    spec: MixtureSpec, take: Take, wanted: Fraction, has: Fraction, times: Fraction
+) -> str:
     ways = []
     if take.amount == "share" and spec.total:
-        ways.append(f"lower it to {_percent(_down(has / spec.total))}")
+        ways.append(f"lower it to {_percent(_down(has * times / spec.total))}")
     elif take.amount in ("rows", "tokens"):
-        ways.append(f"lower it to {int(has):,} {take.amount}, or write `all`")
+        ways.append(f"lower it to {int(has * times):,} {take.amount}, or write `all`")
     if spec.total is not None:
         ways.append("lower `total`")
     if has:
@@ -80,8 +87,9 @@ def _ways_out(spec: MixtureSpec, take: Take, wanted: Fraction, has: Fraction) ->
 
 
 def _down(share: Fraction) -> Fraction:
-    """A tenth of a percent down, so that it is surely reached."""
-    return Fraction(int(share * 1000), 1000)
+    """A tenth of a percent down, so that it is surely reached; finer where that is nothing."""
+    steps = next((s for s in (1_000, 10_000, 100_000, 1_000_000) if share * s >= 1), 1_000)
+    return Fraction(int(share * steps), steps)
 
 
 def _percent(share: Fraction) -> str:

@@ -252,3 +252,38 @@ def test_a_check_keeps_its_text_and_value():
 )
 def test_money_for_people(value, text):
     assert money(Fraction(value)) == text
+
+
+def test_a_short_entry_is_told_what_its_repeats_reach(work):
+    """20 rows, twice: 40 of 1,000."""
+    made = work.compile(SHORT)
+    told = next(d for d in made.diagnostics if d.code == "A602")
+    assert told.headline == "`b` should give 500 rows but has 20"
+    assert told.help.startswith("lower it to 4%, ")
+    followed = work.compile(SHORT.replace("b = 50%", "b = 4%"))
+    assert [d for d in followed.diagnostics if "`b`" in d.headline] == []
+
+
+SHORT = """\
+edition 2026
+source a {
+  files = "data/a.jsonl"
+}
+source b {
+  files = "data/b.jsonl"
+  set response = output
+}
+mixture sft {
+  unit = rows
+  total = 1_000 rows
+  on_short = repeat(max = 2x)
+  take {
+    b = 50%
+    a = rest
+  }
+}
+export dataset {
+  data = sft
+  path = "out"
+}
+"""
