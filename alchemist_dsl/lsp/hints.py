@@ -46,7 +46,9 @@ def _hint(at: Span, share: Fraction | None, entry: ir.EntryV) -> Iterator[Hint]:
             at.end, "left out", "Its sources are missing: the other entries grow in proportion."
         )
     elif share is not None and not (entry.amount == "share" and entry.value == share):
-        yield Hint(at.end, f"= {percent(share)}", "The share of the mixture that this entry gets.")
+        told = percent(share)
+        text = told if told.startswith("≈") else f"= {told}"
+        yield Hint(at.end, text, "The share of the mixture that this entry gets.")
 
 
 def _values(analysis: Analysis, key: str) -> dict[str, Span]:
