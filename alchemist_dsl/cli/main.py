@@ -19,6 +19,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.compile:compile_",
         "Print the plan of a recipe: steps, rows, calls, money.",
     ),
+    "lsp": ("alchemist_dsl.cli.lsp:lsp", "Serve an editor: the language server."),
     "run": (
         "alchemist_dsl.cli.run:run",
         "Carry a recipe out: build what is missing, train, check.",
