@@ -237,8 +237,10 @@ def broken_text(out: Tokens, start: int, opened: int, quotes: int) -> int:
     first = text[opened:line_end].strip(" \t")
     if here >= 0:
         end = here + quotes
+        template = text.startswith("jinja", start)  # a plain string would keep its `{{ … }}`
         report(out, "A018", "the content of a text block starts on the next line", start, end,
-               help='write a text of one line as `"…"`')  # fmt: skip
+               help=f"put the template and the closing `{run}` on lines of their own" if template
+               else 'write a text of one line as `"…"`')  # fmt: skip
     elif (late := _late_closer(text, line_end, run)) is not None:
         end = late + quotes
         if first and not first.startswith("#"):
