@@ -43,7 +43,7 @@ check: $(VENV)/.dev ## format, lint, types, generated files, layers: what CI hol
 	@$(BIN)/alchemist fmt --check recipes
 	@$(PYTEST) tests/house
 
-bench: $(VENV)/.dev ## start-up times and the 20k pipeline beside a `datasets` pipeline, in one run
+bench: $(VENV)/.dev ## start-up times, an editor's keystrokes, and the 20k pipeline beside a `datasets` pipeline, in one run
 	@$(BIN)/python tests/bench/bench.py
 
 golden: $(VENV)/.dev ## rewrite the expected blocks of the golden tests and show what changed

@@ -1,6 +1,7 @@
-"""What users wait for: start-up times beside the goals, and a pipeline of 20,000 rows beside the same work with `datasets`.
+"""What users wait for: start-up times beside the goals, an editor's keystrokes and checks of long recipes, and a pipeline of
+20,000 rows beside the same work with `datasets`.
 
-`python bench.py [ROWS] [--runs N] [--only start-up|pipeline]`. It prints figures and asserts nothing about time: only ratios
+`python bench.py [ROWS] [--runs N] [--only start-up|editor|pipeline]`. It prints figures and asserts nothing about time: only ratios
 within one run travel between machines. A peer that is not installed is printed as missing.
 """
 
@@ -16,6 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from editor_bench import editor
 from measure import Usage, measure, median
 
 HERE = Path(__file__).resolve().parent
@@ -304,11 +306,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="?", type=int, default=20_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", choices=["start-up", "pipeline"])
+    parser.add_argument("--only", choices=["start-up", "editor", "pipeline"])
     asked = parser.parse_args()
-    if asked.only != "pipeline":
+    if asked.only in (None, "start-up"):
         start_up(max(asked.runs, 5))
-    if asked.only != "start-up":
+    if asked.only in (None, "editor"):
+        editor(alchemist, asked.runs)
+    if asked.only in (None, "pipeline"):
         pipeline(asked.rows, asked.runs)
 
 
