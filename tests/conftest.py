@@ -13,7 +13,6 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
 
 
-
 def _mounts() -> bool:
     """Whether this process may mount: root without the right to is usual in containers."""
     if os.geteuid() != 0 or shutil.which("unshare") is None or shutil.which("mount") is None:
