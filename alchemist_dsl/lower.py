@@ -104,17 +104,6 @@ def _referred(block: Block, program: Program) -> Iterator[Input]:
         for value in items(block.get(name)):
             if isinstance(value, RefV) and (value.target, role) not in seen:
                 yield Input(value.target, role=role)
-    prompt, teacher = (program.blocks.get(_target(block, n)) for n in ("prompt", "teacher"))
-    if prompt is not None:
-        examples = (v for v in items(prompt.get("examples")) if isinstance(v, RefV))
-        yield from (Input(v.target, v.port, v.origin, "examples") for v in examples)
-    if teacher is not None and isinstance(model := teacher.get("model"), RefV):
-        yield Input(model.target, role="model")
-
-
-def _target(block: Block, name: str) -> str:
-    value = block.get(name)
-    return value.target if isinstance(value, RefV) else ""
 
 
 def _edge(edge: Input, key: str) -> Edge:

@@ -70,11 +70,17 @@ def _not_run(own: Iterable[ir.Block], world: World) -> None:
             continue
         for reason in unrun(block, world.blocks, has):
             waiting = _waiting(block, world)
+            headline = f"this version compiles {reason.what}, but does not run {_them(reason.what)}"
+            label = f"so `{block.name}` is not built"
+            at = reason.span
+            if not (at.file == block.span.file and block.span.start <= at.start < block.span.end):
+                headline = f"`{block.name}` takes over {reason.what}, which this version compiles but does not run"
+                at, label = block.name_span, "so it is not built"
             world.problems.add(
                 "A807",
-                f"this version compiles {reason.what}, but does not run {_them(reason.what)}",
-                reason.span,
-                label="" if reason.span == block.name_span else f"so `{block.name}` is not built",
+                headline,
+                at,
+                label="" if at == block.name_span == reason.span else label,
                 note=f"nor is what needs it: {listed(waiting)}" if waiting else None,
             )
 
