@@ -43,6 +43,12 @@ class Manifest:
         return port
 
 
+def left_out(figures: Mapping[str, Any]) -> dict[str, int]:
+    """Rows that a step did not pass on, by reason: its rules, and what a selection or a limit did not choose."""
+    out = {rule: n for rule, n in figures.get("dropped", {}).items() if n}
+    return {**out, **({"not chosen": figures["not_chosen"]} if figures.get("not_chosen") else {})}
+
+
 def name_of(key: str) -> str:
     """The folder name of a key."""
     return key.removeprefix("b2:")
@@ -105,6 +111,8 @@ class Store:
         with disk_errors(step), FileLock(final.with_suffix(".lock")):
             temporary = final.with_suffix(".tmp")
             temporary.mkdir(exist_ok=True)
+            for left in temporary.glob("order-*"):  # of a process that was killed
+                shutil.rmtree(left)
             yield Output(self, key, step, temporary)
 
 

@@ -67,6 +67,13 @@ class Context:
             self._open[key] = open_port(self, self._nodes[node], port)
         return self._open[key]
 
+    def step_over(self) -> None:
+        """Forget the streams that are open, with the row groups they hold, and give memory back: the next step opens its own."""
+        from alchemist_runtime.engine.memory import give_back
+
+        self._open.clear()
+        give_back()
+
     def edge(self, edge: Edge) -> Stream:
         """The rows that come in by an edge."""
         stream = self.open(edge.node, edge.port)

@@ -14,7 +14,7 @@ from alchemist_runtime import catalog, faults
 from alchemist_runtime.engine import placed
 from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.select import hashes, threshold
-from alchemist_runtime.engine.streams import Stream
+from alchemist_runtime.engine.streams import BATCH_ROWS, Stream
 from alchemist_runtime.engine.views import per_origin
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.exporters import _frames, _swap
@@ -184,7 +184,7 @@ def run_train_node(ctx: Context, node: Node, out: Output) -> None:
 
     metrics = run_train(
         spec,
-        lambda: stream.batches(columns),
+        lambda: stream.spooled(columns, BATCH_ROWS, out.folder),
         out.folder,
         base_dir=base,
         seed=spec.seed,

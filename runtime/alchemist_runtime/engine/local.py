@@ -219,6 +219,7 @@ def _carry_out(ctx: Context, node: Node) -> Done:
         manifest = out.finish(
             kind=node.kind, content_key=content, seconds=round(time.perf_counter() - begun, 3)
         )
+    ctx.step_over()
     done = _done(node, "built", manifest, begun)
     ctx.progress.finish(node.id, {**manifest.figures, "rows": done.rows}, done.seconds)
     return done
@@ -298,6 +299,7 @@ def _record(ctx: Context, result: Result, started: float, ingredients: Mapping[s
         "run": result.run,
         "recipe": ctx.plan.recipe.get("path"),
         "variant": ctx.plan.variant,
+        "limited": ctx.options.limited,
         "plan": ctx.plan.digest,
         "started": round(started, 3),
         "seconds": round(time.time() - started, 3),
@@ -324,9 +326,16 @@ def _append(path: Path, line: bytes) -> None:
         os.close(handle)
 
 
+def outputs_of(plan: Plan) -> Path:
+    """Where a recipe's results are pointed at, below `outputs`: its path in the project without the ending."""
+    return Path(str(plan.recipe.get("path") or "recipe").removeprefix("-")).with_suffix("") or Path(
+        "recipe"
+    )
+
+
 def point_at(ctx: Context, result: Result) -> None:
     """Let `outputs/RECIPE/NODE` point at what the run's nodes made. Moved only after a complete run."""
-    folder: Path = ctx.state / "outputs" / Path(ctx.plan.recipe.get("path") or "recipe").stem
+    folder: Path = ctx.state / "outputs" / outputs_of(ctx.plan)
     folder.mkdir(parents=True, exist_ok=True)
     for done in result.done:
         if done.action == "not run":

@@ -21,6 +21,7 @@ import pyarrow as pa
 from alchemist_runtime.engine.streams import TURN, arrow_type
 from alchemist_runtime.engine.values import distinct_rows, json_text, plain
 from alchemist_runtime.functions import FUNCTIONS
+from alchemist_runtime.operators import _batch
 
 #: Functions of `operators/code.py`: slow enough for worker processes and worth remembering.
 CODE: Final = frozenset({"lang", "code", "fences", "parses", "clarity", "organised"})
@@ -161,21 +162,6 @@ def implementation(name: str) -> Callable[..., Any]:
 # --- worker processes -----------------------------------------------------------------------------------------------------------
 
 
-#: Stands for "the first argument itself", so that a whole text need not travel back or be kept twice.
-_ITSELF: Final = ("itself",)
-
-
-def _batch(name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """In a worker: the function over some rows; a result that is the first argument itself comes back as a mark."""
-    function = implementation(name)
-    return [_call(function, row) for row in rows]
-
-
-def _call(function: Callable[..., Any], row: tuple[Any, ...]) -> Any:
-    value = function(*row)
-    return _ITSELF if isinstance(value, str) and value == row[0] else value
-
-
 class Workers:
     """Worker processes that start when they are first needed. `close` ends them; a closed one starts again on use."""
 
@@ -186,16 +172,16 @@ class Workers:
     def map(self, name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The function's results for all rows, in order."""
         if self.processes < 2 or len(rows) < POOL_FROM:
-            return _batch(name, rows)
+            return _batch.over(name, rows)
         parts = [rows[i : i + POOL_BATCH] for i in range(0, len(rows), POOL_BATCH)]
         try:
-            done = list(self._started().map(_batch, [name] * len(parts), parts))
+            done = list(self._started().map(_batch.over, [name] * len(parts), parts))
         except (
             BrokenProcessPool
         ):  # a worker was killed, by lack of memory as a rule: go on with one process
             self.close()
             self.processes = 1
-            return _batch(name, rows)
+            return _batch.over(name, rows)
         return [value for part in done for value in part]
 
     def _started(self) -> ProcessPoolExecutor:
@@ -203,7 +189,7 @@ class Workers:
             import multiprocessing
 
             context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["alchemist_runtime.operators.code"])
+            context.set_forkserver_preload([_batch.__name__])
             self._pool = ProcessPoolExecutor(self.processes, mp_context=context)
         return self._pool
 
@@ -258,7 +244,7 @@ class Session:
             out[i] = value
         for i in asked:
             value = self.verdicts[keys[i]] if keys[i] in self.verdicts else out[i]
-            out[i] = rows[i][0] if value == _ITSELF else value
+            out[i] = rows[i][0] if value == _batch.ITSELF else value
             self._keep(keys[i], value)
         return out
 

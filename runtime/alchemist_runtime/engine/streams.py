@@ -205,10 +205,9 @@ class Stream:
         index = np.asarray(index, dtype=np.int64)
         ascending = bool(np.all(index[1:] >= index[:-1]))
         made = self._selected(index, ascending)
+        order = None if ascending else Order(self, index)
         if self.order is not None:
             order = replace(self.order, index=self.order.index[index])
-        else:
-            order = None if ascending else Order(self, index)
         return replace(made, order=order)
 
     def _selected(self, index: Index, ascending: bool) -> Stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,6 +68,9 @@ PLAIN: Final = frozenset(
 )
 
 _OPEN: Final = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([^\n]*)$")
+#: Backticks at the beginning of a line.
+BACKTICKS: Final = re.compile(r"^[ \t]*```", re.M)
+_MARKS: Final = re.compile(r"```|~~~")
 _TAG: Final = re.compile(r"[{.]*([A-Za-z][\w+#.-]*)")
 
 
@@ -83,29 +87,41 @@ def scan(text: str) -> list[Block]:
     """The fenced blocks in order; a fence that is never closed runs to the end, as CommonMark has it."""
     if "```" not in text and "~~~" not in text:
         return []
+    text = text.replace("\r\n", "\n")
     out: list[Block] = []
-    fence, indent, info = "", 0, ""
-    body: list[str] = []
-    for line in text.replace("\r\n", "\n").split("\n"):
+    fence, indent, info, begin = "", 0, "", 0
+    for start, end in _marked_lines(text):
+        line = text[start:end]
         if fence:
             bare = line.strip()
             if len(bare) >= len(fence) and set(bare) == {fence[0]}:
-                out.append(_block(info, body))
-                fence, body = "", []
-            else:
-                lead = len(line) - len(line.lstrip(" \t"))
-                body.append(line[min(lead, indent) :])
+                out.append(_block(info, text[begin : max(begin, start - 1)], indent))
+                fence = ""
         elif (found := _OPEN.match(line)) and not (found[1][0] == "`" and "`" in found[2]):
             fence, info = found[1], found[2].strip()
-            indent = found.start(1)
+            indent, begin = found.start(1), end + 1
     if fence:
-        out.append(_block(info, body))
+        out.append(_block(info, text[begin:], indent))
     return out
 
 
-def _block(info: str, body: list[str]) -> Block:
+def _marked_lines(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of the lines that hold a fence's characters: no other line opens or closes a block."""
+    end = -1
+    for found in _MARKS.finditer(text):
+        if found.start() >= end:
+            start = text.rfind("\n", 0, found.start()) + 1
+            end = text.find("\n", found.end())
+            end = len(text) if end < 0 else end
+            yield start, end
+
+
+def _block(info: str, body: str, indent: int) -> Block:
     found = _TAG.match(info)
     tag = found[1].lower().rstrip(".-") if found else ""
     tag = ALIASES.get(tag, tag)
-    code = "\n".join(body).strip("\n")
+    if indent:
+        lines = body.split("\n")
+        body = "\n".join(x[min(len(x) - len(x.lstrip(" \t")), indent) :] for x in lines)
+    code = body.strip("\n")
     return Block(None if not tag or tag in PLAIN else tag, code, plain=tag in PLAIN)

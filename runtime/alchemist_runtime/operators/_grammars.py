@@ -131,6 +131,19 @@ def _ast(code: str) -> ast.Module | None:
         return None
 
 
+def _sound(code: str) -> bool:
+    """Whether code has a symbol table: then it parses, and no tree of Python objects was made to see it. Else `module` decides."""
+    import symtable
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            symtable.symtable(code, "<code>", "exec")
+    except (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError):
+        return False
+    return True
+
+
 def session(text: str) -> str:
     """The source lines of a `>>>` session, without its output."""
     return "\n".join(_PROMPT.sub("", line) for line in text.split("\n") if _PROMPT.match(line))
@@ -139,7 +152,7 @@ def session(text: str) -> str:
 def parses(code: str, lang: str) -> bool:
     """Whether code, or a snippet of it, parses; true for a language without a parser, and for code too long to judge."""
     if lang == "python":
-        return not judged(code, lang) or module(code) is not None
+        return not judged(code, lang) or _sound(code) or module(code) is not None
     if lang == "json":
         return json_value(code) is not _BAD
     return lang not in PARSED or not judged(code, lang) or tree(code, lang) is not None

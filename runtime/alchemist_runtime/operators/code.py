@@ -7,6 +7,7 @@ or prose around Markdown fences. Null in, null out.
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 from alchemist_runtime.operators import _clarity, _fences, _grammars, _languages, _organised
 
@@ -101,6 +102,9 @@ def organised(text: str | None, lang: str | None = None) -> bool | None:
     return _organised.is_organised(_judged(text), lang or _lang(text))
 
 
+#: What lets a string of Python go on in the next line.
+_OPENERS: Final = ('"""', "'''", "\\\n", "\\\r")
+
 _lang = lang  # the parameter of that name hides the function
 
 
@@ -121,4 +125,14 @@ def _judged(text: str) -> str:
 def _is_python(text: str) -> bool:
     """Whether all of it is Python: then its fences stand in strings. Markdown around fences never parses."""
     first = text.lstrip()[:3]
-    return first not in ("```", "~~~") and _grammars.module(text) is not None
+    if first in ("```", "~~~") or _outside_strings(text):
+        return False
+    return _grammars.module(text) is not None
+
+
+def _outside_strings(text: str) -> bool:
+    """Whether a line begins with backticks that no string of Python can hold: none was opened that goes over lines. Quick."""
+    found = _fences.BACKTICKS.search(text)
+    if found is None or ">>>" in text:  # of a session only some lines count
+        return False
+    return not any(mark in text[: found.start()] for mark in _OPENERS)
