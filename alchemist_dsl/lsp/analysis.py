@@ -105,7 +105,10 @@ class Analysis:
 
 @dataclass(slots=True)
 class Parser:
-    """The parser with the trees of unchanged files: imports are parsed once, not at every keystroke."""
+    """The parser with the trees of unchanged files: imports are parsed once, not at every keystroke.
+
+    Whole files, not items: 500 lines parse in 4 ms, and the spans of remembered items would have to move.
+    """
 
     known: dict[str, tuple[str, ast.File, tuple[Diagnostic, ...]]] = field(default_factory=dict)
 

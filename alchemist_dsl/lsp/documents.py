@@ -94,6 +94,11 @@ class Documents:
         real = self.real(folder, path)
         return self._by_path.get(real) or from_fs_path(real) or path
 
+    def shipped(self, uri: str) -> bool:
+        """Whether a document is a file of the shipped library, whose templates are complete only where they are imported."""
+        buffer = self.buffers.get(uri)
+        return buffer is not None and buffer.real.startswith(os.path.realpath(library()) + os.sep)
+
     def recipes(self, folder: Folder) -> Iterator[SourceFile]:
         """The recipes of a project, open or not, with their paths from its root."""
         seen: set[str] = set()

@@ -149,7 +149,8 @@ class RecipeServer(LanguageServer):
 
         sources = analysis.world.loader.files
         found: dict[str, list[lsp.Diagnostic]] = {root: []}
-        for path, problems in actions.problems(analysis).items():
+        problems_of = {} if documents.shipped(root) else actions.problems(analysis)
+        for path, problems in problems_of.items():
             if path in sources:
                 shown = [actions.published(p, sources, uri, documents.converter) for p in problems]
                 found.setdefault(uri(path), []).extend(shown)
@@ -340,9 +341,6 @@ def _completion(
     place = server.documents.converter.range(buffer.source, start, at.offset)
     snippet = bool(item.snippet) and snippets
     text = item.snippet if snippet else item.label
-    again = (
-        lsp.Command("", "editor.action.triggerSuggest") if text.endswith((".", "= $0")) else None
-    )
     return lsp.CompletionItem(
         label=item.label,
         kind=item.kind,
@@ -353,7 +351,6 @@ def _completion(
         insert_text_format=lsp.InsertTextFormat.Snippet
         if snippet
         else lsp.InsertTextFormat.PlainText,
-        command=again if snippet else None,
     )
 
 

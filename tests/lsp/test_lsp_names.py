@@ -165,6 +165,12 @@ def test_definition_in_the_library(files: Editor) -> None:
     assert line.startswith("prompt relabel")
 
 
+def test_the_opened_library_is_not_called_wrong(files: Editor) -> None:
+    library = Path(__file__).resolve().parents[2] / "recipes" / "std" / "alchemy.recipe"
+    files.open(str(library), library.read_text("utf-8"))
+    assert files.diagnostics(str(library)) == []
+
+
 def test_references_go_over_files(files: Editor) -> None:
     found = words(files, files.references("main.recipe", "filter cle‸an {"))
     assert ("child.recipe", "filter clean {") in found
