@@ -413,7 +413,9 @@ def last_records(records: list[dict[str, Any]], plan: Plan) -> dict[str, Remembe
     """The newest record of every node of a plan, of the same variant where there is one."""
     wanted = {n.id for n in plan.nodes}
     out: dict[str, Remembered] = {}
-    same = [r for r in records if r.get("recipe") == plan.recipe.get("path")]
+    same = [
+        r for r in records if r.get("recipe") == plan.recipe.get("path") and not r.get("limited")
+    ]
     for record in sorted(same, key=lambda r: r.get("variant") == plan.variant):
         for name, node in record["nodes"].items():
             if name in wanted and node.get("action") != "not run":

@@ -29,15 +29,17 @@ def took(seconds: float) -> str:
 
 def facts(figures: Mapping[str, Any]) -> str:
     """The figures of a finished step in words."""
+    from alchemist_runtime.store import left_out
+
     words = []
     rows, before = figures.get("rows"), figures.get("rows_in")
     if rows is not None:
         words.append(
             f"{rows:,} of {before:,} rows" if before and rows < before else f"{rows:,} rows"
         )
-    dropped = {k: v for k, v in figures.get("dropped", {}).items() if v}
+    dropped = left_out(figures)
     if dropped:
-        words.append("dropped " + ", ".join(f"{k} {v:,}" for k, v in dropped.items()))
+        words.append("left out " + ", ".join(f"{k} {v:,}" for k, v in dropped.items()))
     if "calls_new" in figures or "calls_cached" in figures:
         words.append(
             f"{figures.get('calls_new', 0):,} calls, {figures.get('calls_cached', 0):,} from the cache"

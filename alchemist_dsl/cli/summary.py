@@ -42,11 +42,12 @@ def lines(ctx: Context, result: Result, seconds: float, width: int) -> list[str]
 
 def steps(ctx: Context, result: Result, width: int) -> list[str]:
     """One line a step: rows in and out, and what each rule dropped."""
+    from alchemist_runtime.store import left_out
+
     rows = []
     for done in result.done:
         f = done.figures
-        dropped = {k: v for k, v in f.get("dropped", {}).items() if v}
-        text = ", ".join(f"{rule} {n:,}" for rule, n in dropped.items())
+        text = ", ".join(f"{rule} {n:,}" for rule, n in left_out(f).items())
         if done.kind == "train" and f.get("last_loss") is not None:
             text = training(f)
         elif "calls_new" in f:
@@ -116,15 +117,15 @@ def mixture(done: Done, width: int) -> list[str]:
 
 def places(ctx: Context, result: Result) -> list[str]:
     """Where results lie, relative to the project."""
+    from alchemist_runtime.engine import local
+
     out = []
     for done in result.done:
         if done.kind == "export" and done.figures.get("path"):
             out.append(f"dataset  {done.node}: {done.figures['path']}")
         if done.kind == "train" and done.action != "not run":
-            stem = (
-                (ctx.plan.recipe.get("path") or "recipe").rsplit("/", 1)[-1].removesuffix(".recipe")
-            )
-            out.append(f"model    {done.node}: .alchemist/outputs/{stem}/{done.node}/model")
+            folder = local.outputs_of(ctx.plan).as_posix()
+            out.append(f"model    {done.node}: .alchemist/outputs/{folder}/{done.node}/model")
     return out
 
 

@@ -52,7 +52,7 @@ def test_from_sources_to_a_model(project: Path) -> None:
 
     train = nodes["tiny"]["figures"]
     assert train["world_size"] == 2 and train["last_loss"] < 0.8 * train["first_loss"]
-    model = project / ".alchemist/outputs/quickstart/tiny/model"
+    model = project / ".alchemist/outputs/recipes/quickstart/tiny/model"
     assert (model / "model.safetensors").is_file() and (model / "tokenizer.json").is_file()
 
     import datasets

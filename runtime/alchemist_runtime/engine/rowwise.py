@@ -113,7 +113,9 @@ def run_filter(ctx: Context, node: Node, out: Output) -> None:
     verdict = verdicts(ctx, node.id, stream, rules, out)
     kept = np.flatnonzero(verdict == 0)
     if spec.select is not None:
+        sound = len(kept)
         kept = kept[selected(ctx, stream.select(kept), spec.select)]
+        out.figures["not_chosen"] = sound - len(kept)
     keep_rows(ctx, node, out, stream, kept)
     refuse_rows(ctx, node, out, stream, verdict, rules)
 

@@ -71,7 +71,7 @@ def run_source(ctx: Context, node: Node, out: Output) -> None:
     out.figures["rows_in"] = len(raw.ids) + sum(b.reason.startswith(_UNREAD) for b in raw.bad)
     out.figures["dropped"] = {"bad_row": len(raw.bad)} if raw.bad else {}
     if chosen is not None:
-        out.figures["limited"] = len(raw.ids) - len(chosen)
+        out.figures["not_chosen"] = len(raw.ids) - len(chosen)
     for path, _ in raw.files:
         path.unlink()
 
@@ -200,7 +200,15 @@ class _Rows:
         self.description: Mapping[str, Any] = {}
         schema = dict(spec.schema_columns or SFT)
         self.plain = plain_types(spec, raw, schema)
-        self.raw_types = {**raw.types, **{n: arrow_type(t) for n, t in self.plain.items()}}
+        self.loose = {
+            n for n, t in raw.types.items()
+            if t == JSON and n not in self.plain and required(spec.columns.get(n, "")) == "text"
+        }  # fmt: skip
+        self.raw_types = {
+            **raw.types,
+            **{n: arrow_type(t) for n, t in self.plain.items()},
+            **dict.fromkeys(self.loose, pa.string()),
+        }
         given = {_renamed(n): _column_type(t) for n, t in self.raw_types.items()}
         given.update({s.column: s.type for s in spec.sets})
         if MESSAGES in given and MESSAGES not in schema:
@@ -257,6 +265,8 @@ class _Rows:
                 arrays[_renamed(name)], others = fitting(column, self.plain[name])
                 for row, value in others.items():
                     unfit.setdefault(row, {})[name] = value
+            elif name in self.loose and name in table.column_names:
+                arrays[_renamed(name)] = as_texts(table.column(name).combine_chunks())
             elif name in table.column_names:
                 arrays[_renamed(name)] = _as_type(table.column(name).combine_chunks(), type_)
             else:
@@ -389,6 +399,16 @@ def fitting(array: pa.Array, wanted: str) -> tuple[pa.Array, dict[int, Any]]:
     if unfit:
         values = [None if i in unfit else v for i, v in enumerate(values)]
     return pa.array(values, arrow_type(wanted)), unfit
+
+
+def as_texts(array: pa.Array) -> pa.Array:
+    """A column of texts with some other values among them: texts as they are, the others as JSON text."""
+    values = array.to_pylist()
+    if array.type == JSON:
+        values = [None if v is None else json.loads(v) for v in values]
+    return pa.array(
+        [v if v is None or isinstance(v, str) else as_json(v) for v in values], pa.string()
+    )
 
 
 def _kind_of(value: Any) -> str:

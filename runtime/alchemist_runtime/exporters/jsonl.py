@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alchemist_runtime.registry import exporter
 
@@ -21,5 +21,15 @@ def jsonl(tables: Iterable[pa.Table], folder: Path, split: str) -> list[str]:
     with (folder / name).open("wb") as file:
         for table in tables:
             for batch in table.to_batches(max_chunksize=4096):
-                file.writelines(orjson.dumps(row) + b"\n" for row in batch.to_pylist())
+                file.writelines(orjson.dumps(_plain(row)) + b"\n" for row in batch.to_pylist())
     return [name]
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Columns that hold JSON as the values that they are."""
+    import orjson
+
+    for name in ("history", "_tail", "_extra", "tools", "template_args"):
+        if isinstance(row.get(name), str):
+            row[name] = orjson.loads(row[name])
+    return row

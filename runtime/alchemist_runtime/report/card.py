@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alchemist_runtime.plan import ExportSpec, Node, SourceSpec, TeacherStepSpec
+from alchemist_runtime.store import left_out
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
@@ -166,13 +167,11 @@ def _steps(ctx: Context, upstream: list[Node]) -> str:
     for node in upstream:
         manifest = ctx.manifest(node.id)
         count = manifest.data["ports"].get("rows", {}).get("rows", 0)
-        dropped = ", ".join(
-            f"{rule} {n:,}" for rule, n in manifest.figures.get("dropped", {}).items() if n
-        )
+        dropped = ", ".join(f"{rule} {n:,}" for rule, n in left_out(manifest.figures).items())
         rows.append(
             (f"`{node.id}`", node.kind, manifest.figures.get("rows_in", ""), count, dropped)
         )
-    return "## Steps\n\n" + table(("step", "kind", "rows in", "rows out", "dropped by rule"), rows)
+    return "## Steps\n\n" + table(("step", "kind", "rows in", "rows out", "left out"), rows)
 
 
 def _teachers(ctx: Context, upstream: list[Node]) -> str:
