@@ -37,7 +37,7 @@ check: $(VENV)/.dev ## format, lint, types, generated files, layers: what CI hol
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m alchemist_dsl.syntax.grammar --check
+	@$(BIN)/python -m alchemist_dsl.syntax.grammar | cmp - grammar/recipe.tables.json
 	@$(BIN)/python -m alchemist_dsl.docs --check
 	@$(BIN)/python -m alchemist_dsl.editors --check
 	@$(BIN)/alchemist fmt --check recipes

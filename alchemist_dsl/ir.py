@@ -126,7 +126,19 @@ class RecordV:
 
 
 Value = (
-    Qty | TextV | BoolV | NullV | ChoiceV | RefV | TemplateV | IntervalV | MethodV | ExprV | SelectV | ListV | RecordV
+    Qty
+    | TextV
+    | BoolV
+    | NullV
+    | ChoiceV
+    | RefV
+    | TemplateV
+    | IntervalV
+    | MethodV
+    | ExprV
+    | SelectV
+    | ListV
+    | RecordV
 )
 
 
@@ -203,15 +215,21 @@ class Block:
     span: Span
     name_span: Span
     doc: str | None = None
-    attrs: dict[str, Attr] = field(default_factory=dict)  # sub-blocks price, split … are RecordV attributes
-    inputs: tuple[RefV, ...] = ()  # the streams that it reads, in the order in which they are written; see `roles`
+    attrs: dict[str, Attr] = field(
+        default_factory=dict
+    )  # sub-blocks price, split … are RecordV attributes
+    inputs: tuple[
+        RefV, ...
+    ] = ()  # the streams that it reads, in the order in which they are written; see `roles`
     roles: tuple[str, ...] = ()  # role of each input, as in plan.Edge.role
     sets: tuple[SetV, ...] = ()
     rules: tuple[RuleV, ...] = ()
     fields: tuple[FieldV, ...] = ()  # of a schema
     input_fields: tuple[FieldV, ...] = ()  # of a prompt
     output_fields: tuple[FieldV, ...] = ()
-    prompt_inputs: dict[str, ExprV] = field(default_factory=dict)  # teacher steps: prompt input -> expression over the row
+    prompt_inputs: dict[str, ExprV] = field(
+        default_factory=dict
+    )  # teacher steps: prompt input -> expression over the row
     entries: tuple[EntryV, ...] = ()  # of a mixture
     classes: tuple[ClassV, ...] = ()  # of a task
     standard_task: str | None = None  # evolution | filtering | review, decided by the port

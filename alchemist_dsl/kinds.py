@@ -61,9 +61,16 @@ METHODS: Final[dict[str, str]] = {
 A = Attribute
 _FROM = A("list(stream)", "The stream or streams it reads, one after the other.", required=True)
 _SELECT = A("select", "The rows it works on: a share, a count or a condition, `per` a column.")
-_BEST = A("list(expr)", "Instead of a draw by hash, the rows for which this is highest; later expressions break ties.")
+_BEST = A(
+    "list(expr)",
+    "Instead of a draw by hash, the rows for which this is highest; later expressions break ties.",
+)
 _MODE = "What leaves the step: only the chosen rows, all rows with the chosen ones changed, or all rows and changed copies."
-_EXTENDS = A("ref(same)", "A block of the same kind from which everything comes that is not written here.", affects="doc")
+_EXTENDS = A(
+    "ref(same)",
+    "A block of the same kind from which everything comes that is not written here.",
+    affects="doc",
+)
 _SALT = A("text", "Salt of its draw and its new ids; default: its name.", affects="data")
 _LICENSE = A("text", "SPDX identifier of the licence.", affects="doc")
 
@@ -78,10 +85,21 @@ def _teacher_step(mode: str) -> dict[str, Attribute]:
         "prompt": A("ref(prompt)", "What it is asked.", required=True),
         "map": A("record", "Prompt input = expression over the row, where names differ."),
         "samples": A("int(1..1000)", "Answers for each row (with `mode = only`).", default="1"),
-        "retries_on_reject": A("int(0..100)", "Further draws for each answer that a rule refuses.", default="0"),
-        "max_failed": A("percent", "Share of calls that may fail for good before the step stops.", default="5%", affects="speed"),
+        "retries_on_reject": A(
+            "int(0..100)", "Further draws for each answer that a rule refuses.", default="0"
+        ),
+        "max_failed": A(
+            "percent",
+            "Share of calls that may fail for good before the step stops.",
+            default="5%",
+            affects="speed",
+        ),
         "budget": A("money", "The most that this step may spend in one run.", affects="cost"),
-        "on_long": A("choice(error,drop,truncate)", "What happens to a row that does not fit the context.", default="error"),
+        "on_long": A(
+            "choice(error,drop,truncate)",
+            "What happens to a row that does not fit the context.",
+            default="error",
+        ),
         "salt": _SALT,
         "extends": _EXTENDS,
     }
@@ -94,10 +112,18 @@ KINDS: Final[dict[str, Kind]] = {
             "title": A("text", "A name for people.", affects="doc"),
             "license": A("text", "Licence that the result claims.", affects="doc"),
             "seed": A("int(0..18446744073709551615)", "Seed of every draw.", default="0"),
-            "schema": A("ref(schema)", "Row schema of sources, exports and training; default `sft`."),
-            "tokenizer": A("text | ref(train)", "Tokenizer that counts tokens where nothing nearer names one."),
+            "schema": A(
+                "ref(schema)", "Row schema of sources, exports and training; default `sft`."
+            ),
+            "tokenizer": A(
+                "text | ref(train)", "Tokenizer that counts tokens where nothing nearer names one."
+            ),
             "revision": A("text", "Revision of the tokenizer, 40 hex digits."),
-            "extends": A("text", "A recipe file from which everything comes that is not written here.", affects="doc"),
+            "extends": A(
+                "text",
+                "A recipe file from which everything comes that is not written here.",
+                affects="doc",
+            ),
         },
         name="none",
     ),
@@ -106,18 +132,36 @@ KINDS: Final[dict[str, Kind]] = {
         "Where rows come from: exactly one of `hub`, `files`, `python`, `missing`.",
         {
             "hub": A("text", "Dataset id on the hub, `owner/name`."),
-            "revision": A("text", "Commit of the dataset, 40 hex digits; without it the lock pins one."),
+            "revision": A(
+                "text", "Commit of the dataset, 40 hex digits; without it the lock pins one."
+            ),
             "config": A("text", "Configuration of the dataset."),
-            "split": A("list(text)", "Split or splits.", default="\"train\""),
-            "files": A("list(text)", "Globs of local files, relative to the recipe; with `hub`, inside the repository. jsonl, json, csv, parquet, arrow, also .gz and .zst."),
-            "format": A("choice(jsonl,json,csv,parquet,arrow)", "Format, where the ending does not tell."),
-            "python": A("list(text)", "Installed packages or modules whose documented functions become rows."),
-            "doctests": A("bool", "With `python`: rows from doctest sessions instead of whole functions.", default="false"),
+            "split": A("list(text)", "Split or splits.", default='"train"'),
+            "files": A(
+                "list(text)",
+                "Globs of local files, relative to the recipe; with `hub`, inside the repository. jsonl, json, csv, parquet, arrow, also .gz and .zst.",
+            ),
+            "format": A(
+                "choice(jsonl,json,csv,parquet,arrow)", "Format, where the ending does not tell."
+            ),
+            "python": A(
+                "list(text)",
+                "Installed packages or modules whose documented functions become rows.",
+            ),
+            "doctests": A(
+                "bool",
+                "With `python`: rows from doctest sessions instead of whole functions.",
+                default="false",
+            ),
             "missing": A("text", "Why this source is declared but not available."),
             "limit": A("rows", "At most so many rows, those of lowest hash."),
             "id": A("text", "Column to take as identity instead of the record's content."),
             "license": _LICENSE,
-            "on_bad_row": A("choice(error) | method(skip(max: int = 0))", "What happens to a record that cannot be read.", default="error"),
+            "on_bad_row": A(
+                "choice(error) | method(skip(max: int = 0))",
+                "What happens to a record that cannot be read.",
+                default="error",
+            ),
             "schema": A("ref(schema)", "Row schema that it must give; default: the recipe's."),
             "extends": _EXTENDS,
         },
@@ -128,21 +172,40 @@ KINDS: Final[dict[str, Kind]] = {
     "teacher": Kind(
         "A model that answers prompts.",
         {
-            "provider": A("choice(openai,transformers,rules,replay)", "Who answers.", required=True),
+            "provider": A(
+                "choice(openai,transformers,rules,replay)", "Who answers.", required=True
+            ),
             "model": A("text | ref(train)", "Model name, or a train block: its final weights."),
             "revision": A("text", "Revision of the model."),
             "base_url": A("text", "Address of an OpenAI-compatible server.", affects="speed"),
-            "identity": A("text", "What the model is, whatever server answers: part of keys instead of a foreign base_url."),
-            "api_key_env": A("text", "Environment variable with the key; with a `base_url` of your own no key is sent unless you name one.", default="\"OPENAI_API_KEY\"", affects="speed"),
+            "identity": A(
+                "text",
+                "What the model is, whatever server answers: part of keys instead of a foreign base_url.",
+            ),
+            "api_key_env": A(
+                "text",
+                "Environment variable with the key; with a `base_url` of your own no key is sent unless you name one.",
+                default='"OPENAI_API_KEY"',
+                affects="speed",
+            ),
             "temperature": A("real(0..2)", "Sampling temperature.", default="0"),
             "top_p": A("real(0..1)", "Nucleus sampling.", default="1"),
             "max_tokens": A("tokens | int(1..)", "Longest answer.", default="1024 tokens"),
             "stop": A("list(text)", "Texts that end an answer."),
-            "price": A("choice(free) | record(input: price, output: price)", "Price of its tokens; `free` for a local model.", affects="cost"),
+            "price": A(
+                "choice(free) | record(input: price, output: price)",
+                "Price of its tokens; `free` for a local model.",
+                affects="cost",
+            ),
             "rate": A("list(rate)", "Most calls and tokens in a time.", affects="speed"),
             "concurrency": A("int(1..4096)", "Most calls at once.", default="64", affects="speed"),
             "timeout": A("duration", "Longest wait for an answer.", default="2m", affects="speed"),
-            "retries": A("int(0..100)", "Tries after the first for a call that fails.", default="6", affects="speed"),
+            "retries": A(
+                "int(0..100)",
+                "Tries after the first for a call that fails.",
+                default="6",
+                affects="speed",
+            ),
             "batch": A("bool", "By the Batch API.", default="false", affects="speed"),
             "extends": _EXTENDS,
         },
@@ -152,10 +215,17 @@ KINDS: Final[dict[str, Kind]] = {
         {
             "system": A("template", "System turn."),
             "user": A("template", "User turn."),
-            "examples": A("list(stream)", "Streams with the fields of input and output, shown as earlier turns."),
+            "examples": A(
+                "list(stream)",
+                "Streams with the fields of input and output, shown as earlier turns.",
+            ),
             "shots": A("int(0..64)", "How many examples.", default="0"),
             "rules": A("choice(describe,evolve,review)", "What the rules teacher does for it."),
-            "turn": A("choice(assistant,user)", "Whose turn the model writes: with `user` it makes up the request itself.", default="assistant"),
+            "turn": A(
+                "choice(assistant,user)",
+                "Whose turn the model writes: with `user` it makes up the request itself.",
+                default="assistant",
+            ),
             "prefill": A("template", "How the model's turn begins; the model goes on from there."),
             "extends": _EXTENDS,
         },
@@ -163,7 +233,14 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "map": Kind(
         "New or changed columns.",
-        {"from": _FROM, "select": _SELECT, "best": _BEST, "mode": A("choice(only,replace,add)", _MODE, default="replace"), "salt": _SALT, "extends": _EXTENDS},
+        {
+            "from": _FROM,
+            "select": _SELECT,
+            "best": _BEST,
+            "mode": A("choice(only,replace,add)", _MODE, default="replace"),
+            "salt": _SALT,
+            "extends": _EXTENDS,
+        },
         statements=frozenset({"set", "expect"}),
         stream=True,
         ports=("rows",),
@@ -181,7 +258,10 @@ KINDS: Final[dict[str, Kind]] = {
             "from": _FROM,
             "on": A("list(expr)", "What is compared, together.", default="[instruction, response]"),
             "method": A("method(dedup)", "How.", default="exact()"),
-            "prefer": A("expr", "The row for which this is highest stays; default: the first in the order of `from`, then the lowest id."),
+            "prefer": A(
+                "expr",
+                "The row for which this is highest stays; default: the first in the order of `from`, then the lowest id.",
+            ),
             "extends": _EXTENDS,
         },
         statements=frozenset({"expect"}),
@@ -194,11 +274,15 @@ KINDS: Final[dict[str, Kind]] = {
             "hub": A("text", "Dataset id on the hub."),
             "revision": A("text", "Commit, 40 hex digits."),
             "config": A("text", "Configuration."),
-            "split": A("list(text)", "Split or splits.", default="\"test\""),
+            "split": A("list(text)", "Split or splits.", default='"test"'),
             "files": A("list(text)", "Globs of local files, relative to the recipe."),
-            "format": A("choice(jsonl,json,csv,parquet,arrow)", "Format, where the ending does not tell."),
+            "format": A(
+                "choice(jsonl,json,csv,parquet,arrow)", "Format, where the ending does not tell."
+            ),
             "missing": A("text", "Why its items are not available."),
-            "text": A("list(text)", "Columns whose text must not be in the data.", default="[\"prompt\"]"),
+            "text": A(
+                "list(text)", "Columns whose text must not be in the data.", default='["prompt"]'
+            ),
             "id": A("text", "Column with the item's name."),
             "entry_point": A("text", "Column with the name of the function asked for."),
             "license": _LICENSE,
@@ -217,7 +301,12 @@ KINDS: Final[dict[str, Kind]] = {
             "from": _FROM,
             "on": A("list(expr)", "Texts of the row that are searched; default: all turns."),
             "against": A("list(stream)", "Suites or streams.", required=True, order="set"),
-            "method": A("list(method(decontaminate))", "How; a row leaks if any says so.", default="[ngram(n = 10)]", order="set"),
+            "method": A(
+                "list(method(decontaminate))",
+                "How; a row leaks if any says so.",
+                default="[ngram(n = 10)]",
+                order="set",
+            ),
             "extends": _EXTENDS,
         },
         statements=frozenset({"expect"}),
@@ -226,7 +315,12 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "relabel": Kind(
         "AlchemistPrompts: a teacher says what the response does, and that goes before the instruction.",
-        {**_teacher_step("replace"), "place": A("choice(before,after,system)", "Where the first text output goes.", default="before")},
+        {
+            **_teacher_step("replace"),
+            "place": A(
+                "choice(before,after,system)", "Where the first text output goes.", default="before"
+            ),
+        },
         statements=frozenset({"set", "keep", "drop", "expect"}),
         stream=True,
         ports=("rows", "dropped", "trace"),
@@ -244,10 +338,16 @@ KINDS: Final[dict[str, Kind]] = {
         "A comprehension task: a template over a port, made from the data's own making.",
         {
             "learn": A("list(stream)", "The port it tells of.", required=True),
-            "instruction": A("template", "What is asked; without templates the standard task of the port."),
+            "instruction": A(
+                "template", "What is asked; without templates the standard task of the port."
+            ),
             "response": A("template", "The answer."),
             "system": A("template", "System turn."),
-            "sound": A("percent", "Share of task rows about kept rows, whose answer is \"none of these\".", default="0%"),
+            "sound": A(
+                "percent",
+                'Share of task rows about kept rows, whose answer is "none of these".',
+                default="0%",
+            ),
             "select": _SELECT,
             "best": _BEST,
             "salt": _SALT,
@@ -266,8 +366,14 @@ KINDS: Final[dict[str, Kind]] = {
             "weights": A("method(by_size(temperature: real = 1))", "With `from`: shares by size."),
             "total": A("rows | tokens", "Size of the whole."),
             "unit": A("choice(rows,tokens)", "What shares are shares of, where there is no total."),
-            "on_short": A("choice(error,shrink) | method(repeat(max: multiplier = 4x))", "What happens where an entry has too few rows.", default="error"),
-            "redraw": A("choice(once,per_epoch)", "Whether every epoch draws anew.", default="once"),
+            "on_short": A(
+                "choice(error,shrink) | method(repeat(max: multiplier = 4x))",
+                "What happens where an entry has too few rows.",
+                default="error",
+            ),
+            "redraw": A(
+                "choice(once,per_epoch)", "Whether every epoch draws anew.", default="once"
+            ),
             "tokenizer": A("text | ref(train)", "Tokenizer that counts tokens."),
             "revision": A("text", "Revision of the tokenizer."),
             "salt": _SALT,
@@ -283,12 +389,23 @@ KINDS: Final[dict[str, Kind]] = {
         "A dataset on disk or on the hub, with a dataset card.",
         {
             "data": A("stream", "What is written.", required=True),
-            "format": A("choice(parquet,jsonl,messages)", "File format; `messages` is JSON lines of chat messages.", default="parquet"),
+            "format": A(
+                "choice(parquet,jsonl,messages)",
+                "File format; `messages` is JSON lines of chat messages.",
+                default="parquet",
+            ),
             "path": A("text", "Folder, relative to the recipe.", affects="doc"),
             "hub": A("text", "Dataset id on the hub.", affects="doc"),
             "columns": A("list(text)", "Further columns to write."),
-            "lineage": A("choice(columns,sidecar)", "Identity columns in the data or in a file beside it.", default="columns"),
-            "split": A("record(train: percent, eval: percent)", "Cut by source row; near-duplicate groups stay together."),
+            "lineage": A(
+                "choice(columns,sidecar)",
+                "Identity columns in the data or in a file beside it.",
+                default="columns",
+            ),
+            "split": A(
+                "record(train: percent, eval: percent)",
+                "Cut by source row; near-duplicate groups stay together.",
+            ),
             "license": _LICENSE,
             "title": A("text", "Name on the card.", affects="doc"),
             "salt": _SALT,
@@ -300,10 +417,21 @@ KINDS: Final[dict[str, Kind]] = {
         "Supervised tuning, launched with accelerate.",
         {
             "data": A("stream", "What it learns.", required=True),
-            "base": A("text | ref(train)", "Model to start from: a path, a hub id, or an earlier train block."),
+            "base": A(
+                "text | ref(train)",
+                "Model to start from: a path, a hub id, or an earlier train block.",
+            ),
             "revision": A("text", "Revision of the base, 40 hex digits."),
-            "init": A("choice(pretrained) | method(scratch(layers: int = 2, hidden: int = 128, heads: int = 4, intermediate: int = 384, context: int = 2048))", "Weights to start with; scratch makes a small Llama-style model and a byte tokenizer.", default="pretrained"),
-            "method": A("choice(full) | method(lora(r: int = 16, alpha: int = 32, dropout: real = 0, targets: text = \"all-linear\"))", "All weights or LoRA.", default="full"),
+            "init": A(
+                "choice(pretrained) | method(scratch(layers: int = 2, hidden: int = 128, heads: int = 4, intermediate: int = 384, context: int = 2048))",
+                "Weights to start with; scratch makes a small Llama-style model and a byte tokenizer.",
+                default="pretrained",
+            ),
+            "method": A(
+                'choice(full) | method(lora(r: int = 16, alpha: int = 32, dropout: real = 0, targets: text = "all-linear"))',
+                "All weights or LoRA.",
+                default="full",
+            ),
             "epochs": A("real(0..) | int(0..)", "Passes over the data."),
             "steps": A("int(1..) | steps", "Optimiser steps, instead of epochs."),
             "batch": A("rows | tokens", "Per optimiser step, all devices together.", required=True),
@@ -311,24 +439,65 @@ KINDS: Final[dict[str, Kind]] = {
             "max_length": A("tokens | int(1..)", "Longest sequence.", required=True),
             "packing": A("choice(none,ffd,wrapped)", "How rows share a sequence.", default="ffd"),
             "loss": A("choice(assistant,last,all)", "Which tokens count.", default="assistant"),
-            "average": A("choice(tokens,rows)", "What the loss is a mean over: all tokens of a batch alike, or each row first.", default="tokens"),
-            "optimizer": A("choice(adamw,adamw_8bit,adafactor,sgd,lion)", "Optimiser.", default="adamw"),
+            "average": A(
+                "choice(tokens,rows)",
+                "What the loss is a mean over: all tokens of a batch alike, or each row first.",
+                default="tokens",
+            ),
+            "optimizer": A(
+                "choice(adamw,adamw_8bit,adafactor,sgd,lion)", "Optimiser.", default="adamw"
+            ),
             "learning_rate": A("real(0..)", "Peak learning rate.", required=True),
-            "schedule": A("method(constant(warmup: percent|steps|rows = 0%),linear(warmup: percent|steps|rows = 0%, floor: percent = 0%),cosine(warmup: percent|steps|rows = 0%, floor: percent = 0%))", "Course of the learning rate.", default="cosine(warmup = 3%)"),
+            "schedule": A(
+                "method(constant(warmup: percent|steps|rows = 0%),linear(warmup: percent|steps|rows = 0%, floor: percent = 0%),cosine(warmup: percent|steps|rows = 0%, floor: percent = 0%))",
+                "Course of the learning rate.",
+                default="cosine(warmup = 3%)",
+            ),
             "weight_decay": A("real(0..)", "Weight decay.", default="0"),
             "max_grad_norm": A("real(0..)", "Gradient clipping.", default="1"),
             "dropout": A("real(0..1)", "Dropout, where the model has it."),
-            "precision": A("choice(bf16,fp16,fp32)", "Number format of the computation.", default="bf16"),
-            "chat_template": A("template | text", "Chat template: a template, a file, or the model to take it from."),
-            "eval_share": A("percent | rows", "Held out for the evaluation loss, cut by source row.", default="0%"),
-            "seed": A("int(0..18446744073709551615)", "Seed of the training; default: the recipe's."),
-            "parallel": A("choice(ddp,fsdp,zero2,zero3) | text", "How devices share the work, or an accelerate configuration file.", default="ddp", affects="speed"),
-            "gpus": A("choice(auto) | int(0..)", "GPUs per machine; 0 trains on the CPU.", default="auto", affects="speed"),
-            "processes": A("int(1..)", "Processes per machine; default: one for each GPU.", affects="speed"),
+            "precision": A(
+                "choice(bf16,fp16,fp32)", "Number format of the computation.", default="bf16"
+            ),
+            "chat_template": A(
+                "template | text",
+                "Chat template: a template, a file, or the model to take it from.",
+            ),
+            "eval_share": A(
+                "percent | rows",
+                "Held out for the evaluation loss, cut by source row.",
+                default="0%",
+            ),
+            "seed": A(
+                "int(0..18446744073709551615)", "Seed of the training; default: the recipe's."
+            ),
+            "parallel": A(
+                "choice(ddp,fsdp,zero2,zero3) | text",
+                "How devices share the work, or an accelerate configuration file.",
+                default="ddp",
+                affects="speed",
+            ),
+            "gpus": A(
+                "choice(auto) | int(0..)",
+                "GPUs per machine; 0 trains on the CPU.",
+                default="auto",
+                affects="speed",
+            ),
+            "processes": A(
+                "int(1..)", "Processes per machine; default: one for each GPU.", affects="speed"
+            ),
             "nodes": A("int(1..)", "Machines.", default="1", affects="speed"),
             "save_every": A("steps | percent", "Checkpoints.", affects="speed"),
-            "report": A("list(choice(tensorboard,wandb,mlflow,trackio))", "Where figures go beside the log.", affects="speed"),
-            "on_long": A("choice(error,drop,truncate)", "What happens to a row longer than max_length.", default="truncate"),
+            "report": A(
+                "list(choice(tensorboard,wandb,mlflow,trackio))",
+                "Where figures go beside the log.",
+                affects="speed",
+            ),
+            "on_long": A(
+                "choice(error,drop,truncate)",
+                "What happens to a row longer than max_length.",
+                default="truncate",
+            ),
             "extends": _EXTENDS,
         },
         root=True,
@@ -349,7 +518,7 @@ KINDS: Final[dict[str, Kind]] = {
         "Diagnostics of a dataset.",
         {
             "data": A("stream", "What is measured.", required=True),
-            "by": A("text | expr", "Column that splits the figures.", default="\"origin\""),
+            "by": A("text | expr", "Column that splits the figures.", default='"origin"'),
             "metrics": A("list(method(metrics))", "Which figures.", required=True),
             "extends": _EXTENDS,
         },
@@ -366,8 +535,17 @@ KINDS: Final[dict[str, Kind]] = {
         "A unit test of one step, offline.",
         {
             "step": A("ref(any)", "The step under test.", required=True, affects="doc"),
-            "given": A("record | list(record)", "Rows that enter it; or, for several inputs, `{ NAME = [rows], … }`.", required=True, affects="doc"),
-            "reply": A("text | record | list(text | record)", "What the teacher answers: to every call, or one after the other; a text is sent as it is.", affects="doc"),
+            "given": A(
+                "record | list(record)",
+                "Rows that enter it; or, for several inputs, `{ NAME = [rows], … }`.",
+                required=True,
+                affects="doc",
+            ),
+            "reply": A(
+                "text | record | list(text | record)",
+                "What the teacher answers: to every call, or one after the other; a text is sent as it is.",
+                affects="doc",
+            ),
         },
         statements=frozenset({"expect"}),
         name="text",
@@ -388,6 +566,24 @@ KINDS: Final[dict[str, Kind]] = {
 }
 
 #: Words that are not names, because they mean something in the language itself.
-RESERVED: Final = frozenset({"set", "keep", "drop", "expect", "as", "per", "and", "or", "not", "in", "true", "false", "null"})
+RESERVED: Final = frozenset(
+    {
+        "set",
+        "keep",
+        "drop",
+        "expect",
+        "as",
+        "per",
+        "and",
+        "or",
+        "not",
+        "in",
+        "true",
+        "false",
+        "null",
+    }
+)
 #: Names that no block may take, because they mean something else where a name may stand.
-TAKEN: Final = frozenset({"param", "out", "row", "plan", "all", "rest", "sft", "edition", "import", "any"}) - {"sft"}
+TAKEN: Final = frozenset(
+    {"param", "out", "row", "plan", "all", "rest", "sft", "edition", "import", "any"}
+) - {"sft"}

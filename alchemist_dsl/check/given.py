@@ -14,7 +14,6 @@ from alchemist_dsl.check.types import ANY, NULL, element, family, fields, noun
 from alchemist_dsl.ir import (
     Block,
     BoolV,
-    EntryV,
     ListV,
     NullV,
     Qty,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from alchemist_dsl.check.values import Values
 
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """A parameter of a method, from either table."""

@@ -300,7 +300,7 @@ def _environment() -> Environment:
 def template_words(what: Literal["filter", "test"]) -> dict[str, Callable[..., Any]]:
     """The filters or tests that a template may use, by name."""
     env = _environment()
-    known = env.filters if what == "filter" else env.tests
+    known: dict[str, Any] = {**(env.filters if what == "filter" else env.tests)}
     return {name: known[name] for name in sorted(known) if name.isidentifier()}
 
 

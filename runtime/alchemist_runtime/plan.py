@@ -139,7 +139,9 @@ class SourceSpec(Model):
     name: str  # data: it becomes `origin`
     salt: str  # repo/config/split, or the source's name for files
     reader: Method  # component of the family `sources`: files | python | hub | missing
-    files: list[dict[str, str]] = []  # [{"path": relative, "digest": "b2:…", "format": "jsonl"}], sorted, from the lock
+    files: list[
+        dict[str, str]
+    ] = []  # [{"path": relative, "digest": "b2:…", "format": "jsonl"}], sorted, from the lock
     columns: dict[str, str] = {}  # known columns of the record as read ({}: unknown)
     sets: list[SetColumn] = []
     id_column: str | None = None
@@ -205,7 +207,9 @@ class TeacherStepSpec(Model):
     prompt: str  # in plan.prompts
     select: Select | None = None
     mode: Literal["only", "replace", "add"]
-    place: Literal["before", "after", "system"] | None = None  # relabel; already lowered into `sets`
+    place: Literal["before", "after", "system"] | None = (
+        None  # relabel; already lowered into `sets`
+    )
     sets: list[SetColumn]
     rules: list[Rule] = []
     samples: int = 1
@@ -223,7 +227,9 @@ class TaskSpec(Model):
     instruction: Expr  # ["template", …]
     response: Expr
     system: Expr | None = None
-    classes: list[dict[str, Any]] = []  # [{"name": "short_response", "rules": ["too_short"], "text": "…"}]
+    classes: list[
+        dict[str, Any]
+    ] = []  # [{"name": "short_response", "rules": ["too_short"], "text": "…"}]
     sound: str | None = None  # share of the task rows whose answer is "none of these"
     select: Select | None = None
     lang: Expr | None = None
@@ -244,11 +250,15 @@ class MixtureSpec(Model):
     unit: Literal["rows", "tokens"]
     total: int | None = None  # in `unit`
     take: list[Take]
-    weights: Method | None = None  # by_size(temperature): the parts of all entries, from their sizes
+    weights: Method | None = (
+        None  # by_size(temperature): the parts of all entries, from their sizes
+    )
     on_short: Literal["error", "repeat", "shrink"] = "error"
     repeat_max: str | None = None
     redraw: Literal["per_epoch"] | None = None  # None: the draw is made once
-    tokenizer: dict[str, Any] | None = None  # {"name": …, "revision": …} | {"bytes": true} | None: declared estimate chars / 4
+    tokenizer: dict[str, Any] | None = (
+        None  # {"name": …, "revision": …} | {"bytes": true} | None: declared estimate chars / 4
+    )
     salt: str = ""
     rules: list[Rule] = []
 
@@ -269,7 +279,9 @@ class ExportSpec(Model):
 
 class TrainSpec(Model):
     kind: Literal["train"] = "train"
-    base: str | None = None  # path, hub id, or the name of a train node (then an edge of role "model")
+    base: str | None = (
+        None  # path, hub id, or the name of a train node (then an edge of role "model")
+    )
     revision: str | None = None
     init: Method  # pretrained() | scratch(hidden = 128, layers = 2, …)
     method: Method  # full() | lora(r = 16, …)
@@ -279,7 +291,9 @@ class TrainSpec(Model):
     max_length: int
     packing: Literal["none", "ffd", "wrapped"] = "ffd"
     loss: Literal["assistant", "last", "all"] = "assistant"
-    average: Literal["rows"] | None = None  # what the loss is a mean over; None: the tokens of a batch
+    average: Literal["rows"] | None = (
+        None  # what the loss is a mean over; None: the tokens of a batch
+    )
     optimizer: str = "adamw"
     learning_rate: str
     schedule: Method
@@ -435,7 +449,9 @@ def not_run(nodes: Iterable[Node], there: Callable[[Node], bool] | None = None) 
 
 def canonical(value: Any) -> bytes:
     """Canonical JSON: sorted keys, no spaces, UTF-8. ValueError for NaN and infinities."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
 
 
 def digest(value: Any) -> str:

@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 Family = Literal["sources", "dedup", "decontaminate", "teachers", "exporters", "metrics"]
-FAMILIES: Final[tuple[Family, ...]] = ("sources", "dedup", "decontaminate", "teachers", "exporters", "metrics")
+FAMILIES: Final[tuple[Family, ...]] = (
+    "sources",
+    "dedup",
+    "decontaminate",
+    "teachers",
+    "exporters",
+    "metrics",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +53,18 @@ class Component:
     requires: tuple[tuple[str, str], ...] = ()  # (library, extra that brings it)
 
 
-_TYPES: Final[dict[Any, str]] = {int: "int", float: "real", str: "text", bool: "bool", list[str]: "list<text>", tuple[str, ...]: "list<text>"}
+_TYPES: Final[dict[Any, str]] = {
+    int: "int",
+    float: "real",
+    str: "text",
+    bool: "bool",
+    list[str]: "list<text>",
+    tuple[str, ...]: "list<text>",
+}
 
 
 def _params(function: Callable[..., Any]) -> tuple[ComponentParam, ...]:
-    named = [
-        p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY
-    ]
+    named = [p for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
     # only theirs: the other annotations may name types of libraries that are not imported here
     only = types.SimpleNamespace(__annotations__={p.name: p.annotation for p in named})
     hints = typing.get_type_hints(only, function.__globals__, include_extras=True)
@@ -76,7 +88,15 @@ def component(
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
         doc = (inspect.getdoc(function) or "").partition("\n")[0]
-        made = Component(family, function.__name__.rstrip("_"), function, _params(function), doc, version, requires)
+        made = Component(
+            family,
+            function.__name__.rstrip("_"),
+            function,
+            _params(function),
+            doc,
+            version,
+            requires,
+        )
         function.__alchemist__ = made  # type: ignore[attr-defined]
         return function
 

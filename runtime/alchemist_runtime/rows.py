@@ -40,7 +40,13 @@ COPY: Final = "_copy"
 ORIGIN: Final = "origin"
 MADE_BY: Final = "made_by"
 IDENTITY: Final = (ID, PARENT, ROOT, ORIGIN, MADE_BY)
-IDENTITY_TYPES: Final[dict[str, str]] = {"_id": "id", "_parent": "id?", "_root": "id", "origin": "text", "made_by": "text"}
+IDENTITY_TYPES: Final[dict[str, str]] = {
+    "_id": "id",
+    "_parent": "id?",
+    "_root": "id",
+    "origin": "text",
+    "made_by": "text",
+}
 
 ROWS: Final = "rows"
 DROPPED: Final = "dropped"

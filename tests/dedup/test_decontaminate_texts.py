@@ -45,9 +45,9 @@ def test_texts_that_may_stand_and_texts_that_are_too_short() -> None:
     leaks = run("substring", rows, items, allow=["Return sum(numbers) "])
     assert found(leaks) == []
     assert leaks.unsearchable == (1,), "an item without texts is not there to be searched for"
-    assert found(run("substring", [["x + y > 1 and more"]], suite([["x + y > 1"]]), shortest=8)) == [
-        (0, 0, "x + y > 1")
-    ]
+    assert found(
+        run("substring", [["x + y > 1 and more"]], suite([["x + y > 1"]]), shortest=8)
+    ) == [(0, 0, "x + y > 1")]
 
 
 def test_the_longest_text_then_the_first_item() -> None:
@@ -75,7 +75,9 @@ def test_substring_equals_plain_python(rows: Rows, texts: list[list[str]]) -> No
     wanted = [(k, t) for k, t in wanted if len(t.encode()) >= 8]
     expected = []
     for number, row in enumerate(rows):
-        hits = [(len(t.encode()), -k) for k, t in wanted if any(t in (x or "").lower() for x in row)]
+        hits = [
+            (len(t.encode()), -k) for k, t in wanted if any(t in (x or "").lower() for x in row)
+        ]
         if hits:
             expected.append((number, -max(hits)[1]))
     leaks = run("substring", rows, suite(texts), shortest=8)

@@ -337,20 +337,28 @@ def test_expectations_stop_the_run(tmp_path: Path, context: Make) -> None:
         assert caught.value.problem.code == "A911" and caught.value.exit_code == 1
 
 
-@pytest.mark.parametrize(("temperature", "share"), [("1", 0.75), ("2", 3**0.5 / (1 + 3**0.5)), ("1000", 0.5)])
+@pytest.mark.parametrize(
+    ("temperature", "share"), [("1", 0.75), ("2", 3**0.5 / (1 + 3**0.5)), ("1000", 0.5)]
+)
 def test_weights_by_size(temperature: str, share: float, tmp_path: Path, context: Make) -> None:
     jsonl(tmp_path / "a.jsonl", rows(300))
     jsonl(tmp_path / "b.jsonl", rows(100, "b"))
     take = [p.Take(name=n, edge=i, amount="parts") for i, n in enumerate("ab")]
     weights = p.Method(name="by_size", args={"temperature": temperature})
     spec = p.MixtureSpec(unit="rows", total=100, take=take, weights=weights, salt="sft")
-    nodes = [("a", [], source("a", "a.jsonl")), ("b", [], source("b", "b.jsonl")), ("sft", [edge("a", role="take.a"), edge("b", role="take.b")], spec)]
+    nodes = [
+        ("a", [], source("a", "a.jsonl")),
+        ("b", [], source("b", "b.jsonl")),
+        ("sft", [edge("a", role="take.a"), edge("b", role="take.b")], spec),
+    ]
     result = run(context(make_plan(nodes)))
     found = result.done[-1].figures["entries"]
     assert found[0]["rows"] == round(100 * share) and found[0]["rows"] + found[1]["rows"] == 100
 
 
-def test_what_this_version_does_not_run_is_said_and_so_is_what_needs_it(tmp_path: Path, context: Make) -> None:
+def test_what_this_version_does_not_run_is_said_and_so_is_what_needs_it(
+    tmp_path: Path, context: Make
+) -> None:
     write_sources(tmp_path)
     plan = small_plan()
     nodes = [n.model_copy(update={"runnable": n.id != "pool"}) for n in plan.nodes]

@@ -257,9 +257,7 @@ def test_no_rows_all_null_and_slices(name: str) -> None:
         assert evaluate(call(name, *others), chunked).to_pylist() == value_of(name, values, *others)
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in RUN if not FUNCTIONS[n].null_aware and n != "tokens"]
-)
+@pytest.mark.parametrize("name", [n for n in RUN if not FUNCTIONS[n].null_aware and n != "tokens"])
 def test_a_null_in_any_argument_gives_null(name: str) -> None:
     params = FUNCTIONS[name].params
     for values, _, others in CASES[name][:1]:
