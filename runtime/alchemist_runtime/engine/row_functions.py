@@ -190,7 +190,9 @@ class Workers:
 
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([_batch.__name__])
-            self._pool = ProcessPoolExecutor(self.processes, mp_context=context)
+            self._pool = ProcessPoolExecutor(
+                self.processes, mp_context=context, initializer=_batch.leave_with_parent
+            )
         return self._pool
 
     def close(self) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -20,3 +24,15 @@ def over(name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
 def _call(function: Callable[..., Any], row: tuple[Any, ...]) -> Any:
     value = function(*row)
     return ITSELF if isinstance(value, str) and value == row[0] else value
+
+
+def leave_with_parent() -> None:
+    """End this worker when the run that started it is gone, killed say: nobody else would tell it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_leave_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _leave_after(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
