@@ -104,6 +104,8 @@ def test_a_bad_record(case: str, project: Path) -> None:
     done = alchemist("run", "r.recipe", cwd=project)
     refused(done, 3, "A305", "data/a.jsonl:4", why, "skip(max = 1)", at=SOURCE)
     nothing_taken(project)
+    if case not in ("cut-off", "null"):
+        return
     edit(project, 'a.jsonl"\n', 'a.jsonl"\n  on_bad_row = skip(max = 1)\n')
     nodes = run("r.recipe", project)
     assert nodes["a"]["rows"] == 4 and nodes["a"]["figures"]["dropped"] == {"bad_row": 1}
@@ -372,10 +374,9 @@ def noise(n: int) -> list[dict[str, str]]:
 def test_a_full_disk(project: Path, small: Callable[[Path, str], None]) -> None:
     jsonl(project / "data/a.jsonl", noise(3_000))
     small(project / ".alchemist", "size=1m")
-    for _ in range(2):
-        done = alchemist("run", "r.recipe", cwd=project)
-        refused(done, 3, "A905", "no space left", "`a`", "make room", at=SOURCE)
-        nothing_taken(project)
+    done = alchemist("run", "r.recipe", cwd=project)
+    refused(done, 3, "A905", "no space left", "`a`", "make room", at=SOURCE)
+    nothing_taken(project)
     small(project / ".alchemist", "size=40m")
     assert run("r.recipe", project)["a"]["rows"] == 3_000
     last = (project / ".alchemist/runs.jsonl").read_text().splitlines()[-1]
