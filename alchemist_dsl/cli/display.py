@@ -63,6 +63,7 @@ class Lines:
     stream: Sink
     started: dict[str, float] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
+    stopping: set[str] = field(default_factory=set)
     chatty: bool = True
 
     def say(self, text: str) -> None:
@@ -76,8 +77,11 @@ class Lines:
 
     def advance(self, node: str, done: int, total: int | None, unit: str, note: str = "") -> None:
         now = time.monotonic()
-        if now - self.last.get(node, 0.0) < QUIET:
+        stopping = note.startswith("stopping")  # someone has pressed Ctrl-C and waits
+        if now - self.last.get(node, 0.0) < QUIET and not (stopping and node not in self.stopping):
             return
+        if stopping:
+            self.stopping.add(node)
         self.last[node] = now
         of = f" of {total:,}" if total else ""
         self.say(f"{node}: {done:,}{of} {unit}{', ' + note if note else ''}")

@@ -56,6 +56,7 @@ class Tally:
     tokens_out: int = 0
     new_tokens_in: int = 0
     new_tokens_out: int = 0
+    awaited: int = 0  # calls in flight that an interrupted step still waits for
 
     @property
     def new(self) -> int:
@@ -129,6 +130,8 @@ class Inquiry:
             await self._all_done()
         except asyncio.CancelledError as interrupt:
             self._halt(interrupt)
+            self.tally.awaited = len(self._sending)
+            self._report(now=True)
             await self._all_done()
             raise
         finally:

@@ -391,6 +391,12 @@ def test_a_key_stays_in_the_environment(project: Path, server: FaultServer) -> N
 def test_ctrl_c_while_a_teacher_answers(
     project: Path, server: FaultServer, undisturbed: dict[str, str]
 ) -> None:
+
+    def slow_for_a_while(n: int, body: dict[str, Any]) -> Any:
+        time.sleep(0.3 if 60 <= n < 70 else 0.01)
+        return answer(body)
+
+    server.answer = slow_for_a_while
     process = start("run", "r.recipe", cwd=project)
     wait_for(process, lambda: server.asked >= 60)
     process.send_signal(signal.SIGINT)
@@ -398,6 +404,7 @@ def test_ctrl_c_while_a_teacher_answers(
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert time.monotonic() - begun < 10
+    assert "stopping when calls in flight are back" in err
     assert "goes on from here" in err and "finished before: a" in err
     assert "Traceback" not in err
     before = server.asked

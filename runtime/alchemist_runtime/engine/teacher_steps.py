@@ -86,6 +86,10 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         notes += [f"{tally.failed:,} failed"] if tally.failed else []
         spent = account.ledgers[1].spent
         notes += [dollars(spent)] if spent else []
+        if tally.awaited:
+            notes = [
+                f"stopping when calls in flight are back ({tally.awaited}); Ctrl-C again does not wait"
+            ]
         ctx.progress.advance(node.id, tally.asked, planned, "calls", ", ".join(notes))
 
     inquiry = Inquiry(
