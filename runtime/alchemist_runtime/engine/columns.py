@@ -61,6 +61,8 @@ class Column(Protocol):
     def type(self) -> pa.DataType: ...
     def read(self, start: int, stop: int) -> pa.Array: ...
     def select(self, index: Index) -> Column: ...
+    def forget(self) -> None:
+        """Let go of what was read; it can be read again."""
 
 
 def _one(chunks: Sequence[pa.Array], type_: pa.DataType) -> pa.Array:
@@ -115,6 +117,9 @@ class Shards:
                     at += size
             self._bounds = out
         return self._bounds
+
+    def forget(self) -> None:
+        self._groups.clear()
 
     def group(self, name: str, number: int) -> pa.Array:
         """One column of one row group (counted over all files)."""
@@ -195,6 +200,10 @@ class Stored:
     def select(self, index: Index) -> Column:
         return Stored(self.shards, self.name, index if self.index is None else self.index[index])
 
+    def forget(self) -> None:
+        self.shards.forget()
+        self._whole.clear()
+
 
 @dataclass(frozen=True)
 class Held:
@@ -216,6 +225,9 @@ class Held:
     def select(self, index: Index) -> Column:
         return Held(self.array.take(pa.array(index)))
 
+    def forget(self) -> None:
+        pass
+
 
 @dataclass(frozen=True)
 class Constant:
@@ -233,6 +245,9 @@ class Constant:
 
     def select(self, index: Index) -> Column:
         return Constant(self.value, len(index))
+
+    def forget(self) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -271,3 +286,7 @@ class Patched:
 
     def select(self, index: Index) -> Column:
         return Patched(self.under.select(index), self.at[index], self.values)
+
+    def forget(self) -> None:
+        self.under.forget()
+        self.values.forget()

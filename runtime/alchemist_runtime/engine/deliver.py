@@ -95,8 +95,9 @@ def _counted(
     done = 0
     for table in tables:
         faults.point(node.id, "write")
-        yield table
         done += table.num_rows
+        yield table
+        del table
         ctx.progress.advance(node.id, done, total, "rows")
 
 

@@ -47,6 +47,7 @@ def in_order(
         try:
             for place, batch in _stored_order(order, columns):
                 layout.add(place // size_of_window, place, batch)
+            order.base.forget()
             for window in range(-(-n // size_of_window)):
                 whole = layout.window(window)
                 for at in range(0, whole.num_rows, size):

@@ -257,12 +257,11 @@ class Session:
 
 
 def _content_key(name: str, row: tuple[Any, ...]) -> bytes:
-    digest = hashlib.blake2b(name.encode(), digest_size=16)
+    parts = [name.encode()]
     for value in row:
         data = b"\0" if value is None else str(value).encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big", signed=False))
-        digest.update(data)
-    return digest.digest()
+        parts += (b"\0%d\0" % len(data), data)
+    return hashlib.blake2b(b"".join(parts), digest_size=16).digest()
 
 
 _session: Session | None = None

@@ -200,6 +200,12 @@ class Stream:
 
     # --- views -----------------------------------------------------------------------------------------------------------
 
+    def forget(self) -> None:
+        """Let go of the row groups that were read."""
+        for segment in self.segments:
+            for column in segment.columns.values():
+                column.forget()
+
     def select(self, index: Index) -> Stream:
         """The rows at these positions, in this order."""
         index = np.asarray(index, dtype=np.int64)
@@ -294,6 +300,9 @@ class _Typed:
 
     def select(self, index: Index) -> Column:
         return _Typed(self.column.select(index), self.type)
+
+    def forget(self) -> None:
+        self.column.forget()
 
 
 def _cast(array: pa.Array, wanted: pa.DataType) -> pa.Array:

@@ -63,9 +63,12 @@ def tables(stream: Stream, columns: Sequence[str], scratch: Path) -> Iterator[pa
     waiting: list[pa.RecordBatch] = []
     for batch in stream.spooled(columns, BATCH, scratch):
         waiting.append(batch)
+        del batch
         if sum(b.num_rows for b in waiting) >= ROWS:
-            yield _shown(pa.Table.from_batches(waiting))
+            table = pa.Table.from_batches(waiting)
             waiting = []
+            yield _shown(table)
+            del table
     if waiting:
         yield _shown(pa.Table.from_batches(waiting))
 

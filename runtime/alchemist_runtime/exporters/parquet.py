@@ -12,14 +12,34 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+#: Rows of a row group: what a reader holds at a time.
+GROUP_ROWS = 16_384
+#: Bytes of a value up to which a column is worth a dictionary.
+SHORT = 24
+
+
 @exporter()
 def parquet(tables: Iterable[pa.Table], folder: Path, split: str) -> list[str]:
     """Parquet files, 65,536 rows each. Returns their names inside the folder."""
     import pyarrow.parquet as pq
 
-    names = []
-    for number, table in enumerate(tables):
-        name = f"data/{split}-{number:05d}.parquet"
-        pq.write_table(table, folder / name, compression="zstd", compression_level=3)
+    names: list[str] = []
+    for table in tables:
+        name = f"data/{split}-{len(names):05d}.parquet"
+        pq.write_table(
+            table,
+            folder / name,
+            row_group_size=GROUP_ROWS,
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=_repeated(table) or False,
+        )
         names.append(name)
+        del table  # the next one is made before the loop would let go of it
     return names
+
+
+def _repeated(table: pa.Table) -> list[str]:
+    """Columns that may repeat their values: a dictionary of long texts is built for nothing."""
+    pairs = zip(table.column_names, table.columns, strict=True)
+    return [name for name, column in pairs if column.nbytes <= SHORT * table.num_rows]

@@ -94,8 +94,11 @@ def parse_record(data: bytes) -> tuple[dict[str, Any], bytes]:
 
     try:
         record = orjson.loads(data)
-        if _vast(record):  # a float now; a whole number keeps its digits
-            record = _exact(data)
+        if not _vast(record) and isinstance(record, dict):
+            return record, canonical(
+                record
+            )  # it has no infinities and no half characters: orjson lets none in
+        record = _exact(data)  # what is a float now keeps its digits, where it is a whole number
     except orjson.JSONDecodeError as first:
         try:
             record = _exact(data)
