@@ -190,7 +190,7 @@ def assert_same(folder: Path, undisturbed: Any) -> None:
 def test_kill_9_and_on(tmp_path: Path, undisturbed: Any) -> None:
     """The parent dies; its processes end by themselves; the next call goes on from the last checkpoint."""
     child = background(tmp_path)
-    wait_for(reached(tmp_path, 6), child)
+    wait_for(reached(tmp_path, 5), child)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
     told: list[dict[str, Any]] = []
