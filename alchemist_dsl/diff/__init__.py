@@ -1,0 +1,1 @@
+"""What a change means: two recipes, two plans, two results, compared by meaning."""
