@@ -18,6 +18,8 @@ TOKENIZERS: Final = "tokenizers"  # name -> revision
 MEASURED: Final = (
     "measured"  # step key -> node, rows, origins, dropped, calls, tokens_in, tokens_out, usd
 )
+#: What says which bytes the rest of a fact tells of.
+PINS: Final = ("digest", "revision")
 _HEAD: Final = (
     "# Written by alchemist, to be committed. One fact a line, keyed by what it is about.\n"
 )
@@ -50,6 +52,86 @@ class Lock:
         """The same lock without these resources."""
         left = {k: v for k, v in self.sections.get(section, {}).items() if k not in resources}
         return Lock({**self.sections, section: left}, self.extra)
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A fact that two sides changed differently. None: it is not there. `section` is "" for what stands above the sections."""
+
+    section: str
+    resource: str
+    base: Any
+    ours: Any
+    theirs: Any
+
+
+def merge(base: Lock, ours: Lock, theirs: Lock) -> tuple[Lock, tuple[Conflict, ...]]:
+    """Three versions of a lock as one, fact by fact, and the facts that want a person: in the lock these stand as in `ours`.
+
+    Figures of steps never conflict: they are unions, and where both sides measured the same step, ours stand."""
+    conflicts: list[Conflict] = []
+    sections: dict[str, Mapping[str, Fact]] = {}
+    for section in sorted({*base.sections, *ours.sections, *theirs.sections}):
+        one, two, three = (side.sections.get(section, {}) for side in (base, ours, theirs))
+        sections[section] = _merged_section(section, one, two, three, conflicts)
+    extra = _merged_section("", base.extra, ours.extra, theirs.extra, conflicts)
+    return Lock({name: facts for name, facts in sections.items() if facts}, extra), tuple(conflicts)
+
+
+def _merged_section(
+    section: str,
+    base: Mapping[str, Any],
+    ours: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    conflicts: list[Conflict],
+) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name in sorted({*base, *ours, *theirs}):
+        three = (base.get(name), ours.get(name), theirs.get(name))
+        found, agreed = _merged(*three, measured=section == MEASURED)
+        if not agreed:
+            conflicts.append(Conflict(section, name, *three))
+        if found is not None:
+            out[name] = found
+    return out
+
+
+def _merged(base: Any, ours: Any, theirs: Any, *, measured: bool) -> tuple[Any, bool]:
+    """One fact of three, and whether the sides agree. A fact that one side left as it was is the other side's."""
+    if same(ours, theirs) or same(theirs, base):
+        return ours, True
+    if same(ours, base):
+        return theirs, True
+    if measured:  # figures that one side dropped and the other wrote anew stay
+        return theirs if ours is None else ours, True
+    by_key = _by_key(base, ours, theirs)
+    return (ours, False) if by_key is None else (by_key, True)
+
+
+def _by_key(base: Any, ours: Any, theirs: Any) -> dict[str, Any] | None:
+    """A fact merged key by key, None where that is no answer. Only where both sides mean the same bytes: the rows of one
+    version of a file beside the digest of another would be a fact about nothing."""
+    if not isinstance(ours, Mapping) or not isinstance(theirs, Mapping):
+        return None
+    if any(not same(ours.get(pin), theirs.get(pin)) for pin in PINS):
+        return None
+    before = base if isinstance(base, Mapping) else {}
+    out: dict[str, Any] = {}
+    for key in sorted({*before, *ours, *theirs}):
+        values = (before.get(key), ours.get(key), theirs.get(key))
+        found, agreed = _merged(*values, measured=False)
+        if not agreed:
+            return None
+        if found is not None:
+            out[key] = found
+    return out
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two facts read the same: `1`, `1.0` and `true` are three."""
+    if one is None or other is None:
+        return one is other
+    return _value(one) == _value(other)
 
 
 def loads(text: str) -> Lock:
