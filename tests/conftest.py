@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,28 +23,53 @@ def _mounts() -> bool:
     return subprocess.run(trial, capture_output=True).returncode == 0
 
 
-THINGS = {
+def _reaches_npm() -> bool:
+    """Whether npm is here and its registry answers."""
+    if shutil.which("npm") is None:
+        return False
+    asked = ["npm", "view", "esbuild", "version", "--fetch-retries=0"]
+    try:
+        return subprocess.run(asked, capture_output=True, timeout=30).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+#: What a machine may lack, and why a test is left out there; what takes a moment to find out is asked when a test needs it.
+THINGS: dict[str, tuple[bool | Callable[[], bool], str]] = {
     "data": (DATA.is_dir(), "the public sets are not there: ../shared/data beside the checkout"),
     "chromium": (shutil.which("chromium") is not None, "chromium is not installed"),
-    "node": (shutil.which("npm") is not None, "node and npm are not installed"),
+    "node": (shutil.which("node") is not None, "node is not installed"),
+    "npm": (_reaches_npm, "npm is not installed, or its registry is out of reach"),
+    "compiler": (shutil.which("cc") is not None, "no C compiler is installed"),
+    "tree-sitter": (
+        shutil.which("tree-sitter") is not None,
+        "tree-sitter, which generates the editors' parser, is not installed",
+    ),
     "tmux": (shutil.which("tmux") is not None, "tmux is not installed"),
     "mount": (_mounts(), "mounting a small file system needs root and the right to mount"),
 }
+
+
+@cache
+def lacks(thing: str) -> str | None:
+    """Why a test that needs the thing cannot run here."""
+    there, why = THINGS[thing]
+    return None if (there() if callable(there) else there) else why
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     every = os.environ.get("ALCHEMIST_TEST_ALL") == "1"
     for item in items:
         for mark in item.iter_markers("needs"):
-            there, why = THINGS[mark.args[0]]
-            if not there and not every:
+            why = None if every else lacks(mark.args[0])
+            if why is not None:
                 item.add_marker(pytest.mark.skip(reason=why))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
-        there, why = THINGS[mark.args[0]]
-        if not there:
+        why = lacks(mark.args[0])
+        if why is not None:
             pytest.fail(f"this run must not skip anything, but {why}")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import pytest
 from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
 from alchemist_dsl.vocabulary import vocabulary
+
+pytestmark = pytest.mark.needs("compiler")
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAMMAR = ROOT / "grammar" / "tree-sitter-recipe"
@@ -123,3 +127,39 @@ def test_the_parser_knows_the_units_of_the_tables() -> None:
     assert [m["value"] for m in rules["unit"]["members"]] == vocabulary()["units"], (
         "generate src/parser.c anew: npm run generate in grammar/tree-sitter-recipe"
     )
+
+
+# --- grammar.js, grammar.json and parser.c are one grammar ---------------------------------------------------------------------------
+
+
+def test_the_parser_knows_every_rule_of_its_grammar(language: Language) -> None:
+    grammar = json.loads((GRAMMAR / "src" / "grammar.json").read_text())
+    said = json.loads((GRAMMAR / "src" / "node-types.json").read_text())
+    known = [(language.node_kind_for_id(n), n) for n in range(language.node_kind_count)]
+    seen = {k for k, n in known if k and language.node_kind_is_visible(n)}
+    named = {k for k, n in known if k in seen and language.node_kind_is_named(n)} - {"ERROR"}
+    outside = {rule["name"] for rule in grammar["externals"]}
+    rules = {name for name in {*grammar["rules"], *outside} if not name.startswith("_")}
+    assert named == rules == {entry["type"] for entry in said if entry["named"]}
+    fields = {language.field_name_for_id(n + 1) for n in range(language.field_count)}
+    assert fields == set(re.findall(r'"type": "FIELD",\s*"name": "(\w+)"', json.dumps(grammar)))
+
+
+@pytest.mark.needs("node")
+def test_grammar_js_is_what_grammar_json_says() -> None:
+    program = Path(__file__).with_name("grammar_json.js")
+    command = ["node", program, GRAMMAR / "grammar.js"]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    kept = json.loads((GRAMMAR / "src" / "grammar.json").read_text())
+    assert kept.pop("$schema").endswith("grammar.schema.json") and kept.pop("reserved") == {}
+    assert json.loads(made.stdout) == kept, "generate src/ anew: npm run generate"
+
+
+@pytest.mark.needs("tree-sitter")
+def test_the_parser_is_the_one_that_the_generator_makes(tmp_path: Path) -> None:
+    copy = tmp_path / "grammar"
+    shutil.copytree(GRAMMAR, copy, ignore=shutil.ignore_patterns("node_modules"))
+    script = json.loads((GRAMMAR / "package.json").read_text())["scripts"]["generate"]
+    subprocess.run(script.split(), cwd=copy, check=True, timeout=300)
+    for name in ("grammar.json", "node-types.json", "parser.c", "tree_sitter/parser.h"):
+        assert (copy / "src" / name).read_text() == (GRAMMAR / "src" / name).read_text(), name
