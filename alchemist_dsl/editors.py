@@ -50,7 +50,7 @@ def _patterns(words: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
     number = r"\$?[0-9][0-9_]*(?:\.[0-9][0-9_]*)?(?:[eE][+-]?[0-9]+)?"
     yield (
         "number",
-        rf"(?<![\w.])({number})({_any(words['suffixes'])})?(?![\w%])"
+        rf"(?:(?<![\w.])|(?<=\.\.))({number})({_any(words['suffixes'])})?(?![\w%])"
         rf"(?:[ \t]+({_any(words['units'])})\b)?(/(?:{_any(words['times'])})(?![\w(]))?",
     )
 

@@ -1,4 +1,5 @@
-// One file for the client with all that it needs, and the grammar beside it: what is packed is `dist` and `syntaxes`.
+// One file for the client with all that it needs, the grammar and the licence beside it: what is packed is `dist`, `syntaxes`
+// and what `.vscodeignore` names.
 const fs = require("node:fs");
 const path = require("node:path");
 const esbuild = require("esbuild");
@@ -9,6 +10,8 @@ fs.copyFileSync(
   path.join(__dirname, "..", "recipe.tmLanguage.json"),
   path.join(syntaxes, "recipe.tmLanguage.json"),
 );
+
+fs.copyFileSync(path.join(__dirname, "..", "..", "LICENSE"), path.join(__dirname, "LICENSE"));
 
 esbuild.buildSync({
   absWorkingDir: __dirname,
