@@ -30,6 +30,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "show": ("alchemist_dsl.cli.show:show", "Show a plan or one of its steps in full."),
     "why": ("alchemist_dsl.cli.why:why", "Say what a step is made of, and why it would run again."),
+    "textconv": (
+        "alchemist_dsl.cli.textconv:textconv",
+        "Print a recipe for `git diff`: layout vanishes, comments stay.",
+    ),
     "explain": (
         "alchemist_dsl.cli.explain:explain",
         "Explain a code of a message, with a wrong and a right recipe.",

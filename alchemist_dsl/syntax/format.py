@@ -46,9 +46,20 @@ def format_text(source: SourceFile) -> tuple[str, tuple[Diagnostic, ...]]:
     return (text if kept else source.text), problems
 
 
-def _clean(source: SourceFile) -> str:
+def canonical(source: SourceFile) -> str:
+    """The text of a recipe in the layout that diffs compare: as `format_text`, but nothing about layout is left to the writer.
+
+    Texts that differ in layout alone are equal here. One with mistakes of form is that of `format_text`.
+    """
+    file, problems = parse(source)
+    if any(p.code in _LEFT_ALONE for p in problems) or not _parses(file, problems):
+        return format_text(source)[0]
+    return _clean(source, settled=True)
+
+
+def _clean(source: SourceFile, *, settled: bool = False) -> str:
     """The layout of a text that parses."""
-    rows = read(scan(source, load()))
+    rows = read(scan(source, load()), settled=settled)
     printed = [_printed(row) for row in rows]
     last = -1  # the statement before
     for i, row in enumerate(rows):

@@ -1,6 +1,7 @@
 """Tokens -> rows as they were written: statements and elements with their comments, blank lines and brackets.
 
 Nothing is left out but what has no meaning: newlines inside brackets, commas between statements. The formatter prints it.
+What it leaves to the writer (blank lines, what stands on one line) is settled here for the form that diffs compare.
 """
 
 from __future__ import annotations
@@ -71,9 +72,12 @@ class Row:
     comment: str | None = None
 
 
-def read(tokens: Tokens) -> list[Row]:
-    """The rows of a file that parses, from the tokens of `scan`."""
-    return _Reader(tokens).rows(END)[0]
+def read(tokens: Tokens, *, settled: bool = False) -> list[Row]:
+    """The rows of a file that parses, from the tokens of `scan`.
+
+    `settled`: every statement, entry and element on its own line, calls and expressions on one, whatever the writer chose.
+    """
+    return _Reader(tokens, settled).rows(END)[0]
 
 
 def flat(parts: list[Part]) -> str | None:
@@ -96,13 +100,14 @@ def _flat(part: Part) -> str | None:
 class _Reader:
     """Reads tokens and comments in the order of the file."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, settled: bool) -> None:
         merged = [*zip(tokens.starts, tokens.kinds, tokens.ends, strict=True)]
         merged += [(c.span.start, "COMMENT", c.span.end) for c in tokens.comments]
         merged.sort()
         self.text = tokens.source.text
         self.items = merged
         self.at = 0
+        self.settled = settled
 
     @property
     def kind(self) -> str:
@@ -138,7 +143,7 @@ class _Reader:
                 else:
                     head = self.comment()
             else:
-                blank = newlines > 1 and bool(rows)
+                blank = self.blank(newlines, rows)
                 newlines = 0
                 if kind == "COMMENT":
                     rows.append(Row(blank, comment=self.comment()))
@@ -156,6 +161,10 @@ class _Reader:
             if len(parts) > 1 and _is_references(parts[-2], parts[-1]):
                 parts[-1].flat = None  # type: ignore[union-attr]
         return parts
+
+    def blank(self, newlines: int, rows: list[Row]) -> bool:
+        """Whether a blank line stays before what follows these rows."""
+        return newlines > 1 and bool(rows) and not self.settled
 
     # --- brackets ---------------------------------------------------------------------------------------------------------
 
@@ -193,6 +202,8 @@ class _Reader:
         rows, head, lines, comma = self.rows("RBRACE")
         out = Bracket(form, open, self.take(), space, "RBRACE", rows, head=head)
         one_line = len(rows) <= 1 if form == "block" else not comma
+        if self.settled:
+            one_line, lines = form == "record" and len(rows) <= 1, False
         if not rows and head is None:
             out.flat = "{}"
         elif one_line and not lines:
@@ -216,13 +227,13 @@ class _Reader:
             elif kind == "COMMENT" and newlines == 0 and not rows:
                 head = self.comment()
             elif kind == "COMMENT":
-                _add_comment(rows, self.comment(), newlines)
+                self.add_comment(rows, self.comment(), newlines)
                 newlines = 0
             else:
-                rows += self.element(closer, newlines > 1 and bool(rows))
+                rows += self.element(closer, self.blank(newlines, rows))
                 newlines, comma = 0, False
         out = Bracket("list", open, self.take(), space, closer, rows, head=head)
-        if not comma:
+        if len(rows) <= 1 or open == "(" if self.settled else not comma:
             out.flat = _joined(out, "")
         return out
 
@@ -247,8 +258,20 @@ class _Reader:
                 parts.append(self.part(parts))
         rows = [Row(blank, parts)]
         for text, own_line in waiting:
-            _add_comment(rows, text, min(own_line, 1))
+            self.add_comment(rows, text, min(own_line, 1))
         return rows
+
+    def breaks(self, parts: list[Part]) -> bool:
+        """Whether a line break in an expression stays: the writer's, or the one before or after a comment."""
+        beside = bool(parts) and isinstance(parts[-1], Note)
+        return not self.settled or beside or self.kind == "COMMENT"
+
+    def add_comment(self, rows: list[Row], text: str, newlines: int) -> None:
+        """Put a comment behind the last element if it stands on its line, else on a line of its own."""
+        if newlines == 0 and rows and rows[-1].parts and rows[-1].comment is None:
+            rows[-1].comment = text
+        else:
+            rows.append(Row(self.blank(newlines, rows), comment=text))
 
     def group(self, closer: str, space: bool) -> Bracket:
         """An expression in brackets; its line breaks are the writer's."""
@@ -257,7 +280,7 @@ class _Reader:
         while (kind := self.kind) != closer:
             if kind == "NEWLINE":
                 self.at += 1
-                if not (parts and isinstance(parts[-1], Break)):
+                if not (parts and isinstance(parts[-1], Break)) and self.breaks(parts):
                     parts.append(Break())
             elif kind == "COMMENT":
                 parts.append(Note(self.comment()))
@@ -302,14 +325,6 @@ def _is_reference(parts: list[Part]) -> bool:
         isinstance(part, Piece) and (part.kind == "DOT" if i % 2 else part.kind in NAMES)
         for i, part in enumerate(parts)
     )
-
-
-def _add_comment(rows: list[Row], text: str, newlines: int) -> None:
-    """Put a comment behind the last element if it stands on its line, else on a line of its own."""
-    if newlines == 0 and rows and rows[-1].parts and rows[-1].comment is None:
-        rows[-1].comment = text
-    else:
-        rows.append(Row(newlines > 1 and bool(rows), comment=text))
 
 
 def _joined(bracket: Bracket, padding: str) -> str | None:

@@ -61,6 +61,7 @@ QUICKSTART = "recipes/quickstart.recipe"
 GOALS = (
     Goal("--help", ("--help",), 0.10, "distilabel 0.2, Data Designer 0.7, Snakemake 0.9, dbt 2.0, axolotl 3.5"),
     Goal("check", ("check", QUICKSTART), 0.30, "Snakemake -n 1.3, Data Designer validate 2.3"),
+    Goal("textconv", ("textconv", QUICKSTART), 0.20, "git starts it twice for every file of a diff"),
     Goal("compile", ("compile", QUICKSTART), 0.55, "SQLMesh plan 4.8 / 3.7, dbt compile 5.2 / 4.0"),
     Goal("run, nothing to do", ("run", QUICKSTART), 0.8, "distilabel dry run 5.5, Data-Juicer 10 rows 5.5, axolotl 10 rows 25"),
 )  # fmt: skip
