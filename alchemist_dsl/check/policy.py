@@ -29,7 +29,7 @@ _PERMISSIVE: Final = frozenset(
         "odc-by",
     ]
 )
-_NON_COMMERCIAL: Final = re.compile(r"(^|-)nc(-|$)|non-?commercial", re.IGNORECASE)
+_NON_COMMERCIAL: Final = re.compile(r"(^|-)nc(-|$)|non-?commercial")
 
 
 def apply(world: World) -> None:
@@ -143,22 +143,34 @@ def _licence(block: ir.Block, own: Iterable[ir.Block], world: World) -> None:
     if (
         claim is None
         or not isinstance(claim.value, ir.TextV)
-        or claim.value.value.lower() not in _PERMISSIVE
+        or _licence_name(claim.value.value) not in _PERMISSIVE
     ):
         return
-    for name in sorted(_sources(block, world)):
-        licence = world.blocks[name].attrs.get("license")
-        if licence is None or not isinstance(licence.value, ir.TextV):
-            continue
-        if _NON_COMMERCIAL.search(licence.value.value):
-            world.problems.add(
-                "A313",
-                f"`{block.name}` claims {claim.value.value}, but `{name}` is {licence.value.value}",
-                claim.value.span,
-                labels=(Label(licence.value.span, "for non-commercial use only"),),
-                help=f'claim `license = "{licence.value.value}"`, or leave the source out',
-            )
-            return
+    closed = [
+        (name, licence.value)
+        for name in sorted(_sources(block, world))
+        if (licence := world.blocks[name].attrs.get("license")) is not None
+        and isinstance(licence.value, ir.TextV)
+        and _NON_COMMERCIAL.search(_licence_name(licence.value.value))
+    ]
+    if not closed:
+        return
+    name, first = closed[0]
+    places = {v.span: Label(v.span, "for non-commercial use only") for _, v in closed}
+    more = f", and {len(closed) - 1} more of its sources" if len(closed) > 1 else ""
+    world.problems.add(
+        "A313",
+        f"`{block.name}` claims {claim.value.value}, but `{name}` is {first.value}{more}",
+        claim.value.span,
+        labels=tuple(places.values())[:2],
+        help=f'claim `license = "{first.value}"`, or leave the source out',
+    )
+
+
+def _licence_name(text: str) -> str:
+    """A licence as the hub writes it: `Apache License 2.0` is `apache-2.0`."""
+    words = re.split(r"[\s_,-]+", text.lower().strip())
+    return "-".join(w for w in words if w not in ("the", "license", "licence", "version"))
 
 
 def _sources(block: ir.Block, world: World) -> set[str]:
