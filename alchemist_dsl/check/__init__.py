@@ -109,7 +109,7 @@ def examine(
     loader = Loader(read, listing or (lambda folder: ()), root, problems, parse)
     scope = loader.load_root(file)
     world = World(problems, loader, scope, columns or (lambda block: None))
-    values = _declare(world, sets, variant)
+    values, variant = _declare(world, sets, variant)
     inherit.resolve(world)
     graph.arrange(world)
     _build(world)
@@ -122,15 +122,15 @@ def examine(
 
 def _declare(
     world: World, sets: Mapping[str, tuple[str, str]], variant: str | None
-) -> dict[str, ir.ParamValue]:
-    """Collect declarations, apply the variant, and give parameters their values."""
-    variants.apply(world, variant)
+) -> tuple[dict[str, ir.ParamValue], str | None]:
+    """Collect declarations, apply the variant, and give parameters their values; with the name of the variant."""
+    variant = variants.apply(world, variant)
     values = params.resolve(world, sets)
     tasks.standard_bases(world)
     for scope in world.loader.scopes.values():
         for decl in scope.all():
             world.decls[decl.key] = decl
-    return values
+    return values, variant
 
 
 def _build(world: World) -> None:

@@ -22,6 +22,8 @@ from alchemist_dsl.syntax import ast
 
 Change = Placed[ast.Assign]
 _MOST = 10_000
+#: So many runs of one variant a message names.
+_SHOWN = 12
 #: Types whose values can be read without knowing the rows.
 _PLAIN = frozenset(
     [
@@ -82,10 +84,13 @@ def _run_name(name: str, picks: Sequence[ast.Expr]) -> str:
 # --- applying -------------------------------------------------------------------------------------------------------------------
 
 
-def apply(world: World, variant: str | None) -> None:
-    """Check the paths of all variants, and make the changes of the chosen one."""
+def apply(world: World, variant: str | None) -> str | None:
+    """Check the paths of all variants, and make the changes of the chosen one. Returns its name as the recipe spells it."""
     _inherit(world)
     chosen: list[Change] = []
+    if variant is not None:
+        wanted = variant.replace(" ", "")
+        variant = next((n for n in names(world) if n.replace(" ", "") == wanted), variant)
     for decl in _variants(world):
         for change in decl.body.sets.values():
             _check_value(world, change)
@@ -93,6 +98,7 @@ def apply(world: World, variant: str | None) -> None:
         chosen = _chosen(world, variant)
     for change in chosen:
         _apply(world, change)
+    return variant
 
 
 def _inherit(world: World) -> None:
@@ -142,7 +148,7 @@ def _chosen(world: World, variant: str) -> list[Change]:
                     for c in changes
                 ]
     known = names(world)
-    close = near(variant, list(known), 3)
+    close = near(variant, list(known), 3) or _runs_near(world, variant)
     world.problems.add(
         "A103",
         f"the recipe has no variant `{variant}`",
@@ -153,14 +159,22 @@ def _chosen(world: World, variant: str) -> list[Change]:
     return []
 
 
+def _runs_near(world: World, variant: str) -> list[str]:
+    """Runs of a variant whose own name is near, where what stands in the brackets was left out or is far from all."""
+    by_name = {d.name: d for d in _variants(world)}
+    name = variant.partition("[")[0]
+    close = [name] if name in by_name else near(name, list(by_name), 3)
+    return [run for name in close for run in islice(_expanded(by_name[name]), 3)][:3]
+
+
 def _several(world: World, decl: Decl) -> None:
     runs = _expanded(decl)
-    shown = listed(list(runs)[:3], "or")
     world.problems.add(
         "A122",
         f"the variant `{decl.name}` stands for {len(runs)} runs",
         decl.block.header,
-        help=f"name one: {shown}",
+        help=f"name one: {listed(list(runs)[:3], 'or')}",
+        note=f"all: {listed(list(runs)[:_SHOWN])}" if 3 < len(runs) <= _SHOWN else None,
     )
 
 

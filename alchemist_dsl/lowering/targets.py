@@ -6,7 +6,14 @@ import posixpath
 from fractions import Fraction
 from typing import Any
 
-from alchemist_runtime.plan import EvaluateSpec, ExportSpec, MeasureSpec, Method, TrainSpec
+from alchemist_runtime.plan import (
+    EvaluateSpec,
+    ExportSpec,
+    MeasureSpec,
+    Method,
+    TrainSpec,
+    variant_part,
+)
 
 from alchemist_dsl.ir import Block, ExprV, MethodV, Qty, RecordV, RefV, TemplateV, TextV
 from alchemist_dsl.lowering.scope import Scope, salt
@@ -27,7 +34,7 @@ def export(block: Block, scope: Scope) -> ExportSpec:
     lineage: Any = text(block, "lineage") or "columns"
     return ExportSpec(
         format=kind,
-        path=_place(block),
+        path=_place(block, scope.program.variant),
         hub=text(block, "hub"),
         columns=texts(block, "columns"),
         lineage=lineage,
@@ -39,12 +46,19 @@ def export(block: Block, scope: Scope) -> ExportSpec:
     )
 
 
-def _place(block: Block) -> str | None:
-    """The folder of an export, relative to the project; in the recipe it is relative to the recipe."""
-    written = text(block, "path")
-    if written is None:
+def _place(block: Block, variant: str | None) -> str | None:
+    """The folder of an export, relative to the project; in the recipe it is relative to the recipe.
+
+    A variant has folders of its own beside those of the recipe, unless it names one, so that no run replaces another's data.
+    """
+    written = block.attrs.get("path")
+    if written is None or not isinstance(written.value, TextV):
         return None
-    return posixpath.normpath(posixpath.join(posixpath.dirname(block.span.file), written))
+    folder = posixpath.join(posixpath.dirname(block.span.file), written.value.value)
+    folder = posixpath.normpath(folder)
+    if variant is None or written.origin.startswith("variant:"):
+        return folder
+    return f"{folder}-{variant_part(variant)}"
 
 
 def _split(block: Block) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Literal
 
@@ -434,6 +435,11 @@ class Plan(Model):
     def node(self, id_: str) -> Node:
         """The node of this name; KeyError if there is none."""
         return next(n for n in self.nodes if n.id == id_)
+
+
+def variant_part(variant: str) -> str:
+    """A variant's name as part of the name of a folder: `grid[5%,add]` is `grid-5%-add`."""
+    return re.sub(r"[^\w.%+]+", "-", variant).strip("-")
 
 
 def not_run(nodes: Iterable[Node], there: Callable[[Node], bool] | None = None) -> set[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from alchemist_runtime import faults
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.errors import NOT_CARRIED_OUT, SAID_NO, Problem, RunError
-from alchemist_runtime.plan import Node, Plan, digest, not_run
+from alchemist_runtime.plan import Node, Plan, digest, not_run, variant_part
 from alchemist_runtime.store import Manifest, Output
 
 #: kind -> "module:function" that builds it; imported when a node of the kind is built.
@@ -327,10 +327,10 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def outputs_of(plan: Plan) -> Path:
-    """Where a recipe's results are pointed at, below `outputs`: its path in the project without the ending."""
-    return Path(str(plan.recipe.get("path") or "recipe").removeprefix("-")).with_suffix("") or Path(
-        "recipe"
-    )
+    """Where a recipe's results are pointed at, below `outputs`: its path in the project without the ending, and the variant."""
+    path = Path(str(plan.recipe.get("path") or "recipe").removeprefix("-")).with_suffix("")
+    place = path if path.name else Path("recipe")
+    return place.with_name(f"{place.name}-{variant_part(plan.variant)}") if plan.variant else place
 
 
 def point_at(ctx: Context, result: Result) -> None:
