@@ -71,9 +71,13 @@ def test_every_run_of_a_grid_has_its_own_rows_and_folder(project: Path) -> None:
     assert exported(project) == plain, "a variant leaves the recipe's own export alone"
 
     outputs = project / ".alchemist" / "outputs"
-    assert (outputs / "r-grid-100%-add" / "marked").resolve() != (outputs / "r" / "marked").resolve()
+    assert (outputs / "r-grid-100%-add" / "marked").resolve() != (
+        outputs / "r" / "marked"
+    ).resolve()
     assert built(run("r.recipe", project)) == set()
-    assert built(run("r.recipe", project, "--variant", "grid[100%, add]")) == set(), "a space is none"
+    assert built(run("r.recipe", project, "--variant", "grid[100%, add]")) == set(), (
+        "a space is none"
+    )
 
 
 def test_a_variant_that_names_a_folder_gets_it(project: Path) -> None:
