@@ -6,7 +6,7 @@ Pure: text to facts and back. What fills it (files, hub, packages) is in `resour
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -154,15 +154,34 @@ def _is_section(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(fact, dict) for fact in value.values())
 
 
-def dumps(lock: Lock) -> str:
-    """The lock as text: sections and resources sorted, one line each."""
+def dumps(lock: Lock, conflicts: Iterable[Conflict] = ()) -> str:
+    """The lock as text: sections and resources sorted, one line each. A fact in conflict stands as both sides have it,
+    between git's markers."""
+    open_: dict[str, dict[str, Conflict]] = {}
+    for conflict in conflicts:
+        open_.setdefault(conflict.section, {})[conflict.resource] = conflict
     lines = [_HEAD, f"version = {LOCK_VERSION}\n"]
-    lines += [f"{_key(k)} = {_value(v)}\n" for k, v in sorted(lock.extra.items())]
-    for name, facts in sorted(lock.sections.items()):
-        if facts:
-            lines.append(f"\n[{_key(name)}]\n")
-            lines += [f"{_text(k)} = {_value(v)}\n" for k, v in sorted(facts.items())]
+    lines += _facts(lock.extra, open_.pop("", {}), _key)
+    for name in sorted(lock.sections.keys() | open_.keys()):
+        if facts := _facts(lock.sections.get(name, {}), open_.get(name, {}), _text):
+            lines += [f"\n[{_key(name)}]\n", *facts]
     return "".join(lines)
+
+
+def _facts(
+    facts: Mapping[str, Any], conflicts: Mapping[str, Conflict], key: Callable[[str], str]
+) -> list[str]:
+    lines: list[str] = []
+    for name in sorted(facts.keys() | conflicts.keys()):
+        if (conflict := conflicts.get(name)) is None:
+            lines.append(f"{key(name)} = {_value(facts[name])}\n")
+        else:
+            sides = [
+                "" if side is None else f"{key(name)} = {_value(side)}\n"
+                for side in (conflict.ours, conflict.theirs)
+            ]
+            lines.append(f"<<<<<<< ours\n{sides[0]}=======\n{sides[1]}>>>>>>> theirs\n")
+    return lines
 
 
 def _key(key: str) -> str:

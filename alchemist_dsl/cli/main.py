@@ -34,6 +34,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.textconv:textconv",
         "Print a recipe for `git diff`: layout vanishes, comments stay.",
     ),
+    "merge-lock": (
+        "alchemist_dsl.cli.merge_lock:merge_lock",
+        "Merge three versions of recipe.lock fact by fact, for git.",
+    ),
     "explain": (
         "alchemist_dsl.cli.explain:explain",
         "Explain a code of a message, with a wrong and a right recipe.",

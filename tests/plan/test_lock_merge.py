@@ -132,3 +132,18 @@ def test_figures_are_unions_and_ours_stand():
         "k": {"node": "n", "rows": 2},
         "old": {"node": "n", "rows": 8},
     }
+
+
+@given(sides, sides, sides)
+def test_a_person_who_takes_our_side_of_every_conflict_has_what_merge_says(base, ours, theirs):
+    merged, conflicts = merge(base, ours, theirs)
+    text = dumps(merged, conflicts)
+    assert text.count("<<<<<<< ours\n") == len(conflicts)
+    kept, out = [], True
+    for line in text.splitlines(keepends=True):
+        if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
+            out = not line.startswith("=======")
+        elif out:
+            kept.append(line)
+    assert loads("".join(kept)).extra == merged.extra
+    assert {k: v for k, v in loads("".join(kept)).sections.items() if v} == merged.sections
