@@ -40,7 +40,7 @@ check: $(VENV)/.dev ## format, lint, types, generated files, layers: what CI hol
 	@$(BIN)/python -m alchemist_dsl.syntax.grammar | cmp - grammar/recipe.tables.json
 	@$(BIN)/python -m alchemist_dsl.docs --check
 	@$(BIN)/python -m alchemist_dsl.editors --check
-	@$(BIN)/alchemist fmt --check recipes
+	@$(BIN)/alchemist fmt --check recipes alchemist_dsl/starter
 	@$(PYTEST) tests/house
 
 bench: $(VENV)/.dev ## start-up times, an editor's keystrokes, and the 20k pipeline beside a `datasets` pipeline, in one run

@@ -10,6 +10,10 @@ import click
 
 #: command -> ("module:attribute", what it does in a line)
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "new": (
+        "alchemist_dsl.cli.new:new",
+        "Begin a project: a recipe that runs offline, sample rows, files for git.",
+    ),
     "check": (
         "alchemist_dsl.cli.check:check",
         "Check recipes: every mistake, with its place and a way out.",

@@ -34,7 +34,7 @@ class Repo:
     def run(self, *command: str, code: int | None = 0, **more: str) -> str:
         """Run a command here; standard output and error together. AssertionError where it ends otherwise than with `code`."""
         done = subprocess.run(
-            command, cwd=self.folder, env=environment() | more, text=True, check=False,
+            command, cwd=self.folder, env=environment() | more, text=True, errors="replace",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert code is None or done.returncode == code, (done.returncode, done.stdout)

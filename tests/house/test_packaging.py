@@ -56,7 +56,7 @@ def test_wheel_is_whole(tmp_path: Path) -> None:
     for wanted in (
         "alchemist_dsl/py.typed", "alchemist_runtime/py.typed", "alchemist_dsl/_grammar/recipe.lark",
         "alchemist_dsl/_grammar/recipe.tables.json", "alchemist_dsl/_recipes/std/alchemy.recipe",
-        "alchemist_dsl/diagnostics/pages/A103.md", "alchemist_runtime/_accelerate/fsdp.yaml", "alchemist_runtime/operators/dedup/minhash.py",
+        "alchemist_dsl/diagnostics/pages/A103.md", "alchemist_dsl/starter/data/samples.jsonl", "alchemist_runtime/_accelerate/fsdp.yaml", "alchemist_runtime/operators/dedup/minhash.py",
     ):  # fmt: skip
         assert wanted in names, wanted
     assert not [n for n in names if n.startswith(("tests/", "runtime/"))]
