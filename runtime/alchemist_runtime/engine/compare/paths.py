@@ -1,0 +1,41 @@
+"""Two exported folders, or two files of rows, to what differs between them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from alchemist_runtime.engine.compare.files import opened
+from alchemist_runtime.engine.compare.found import DataDiff, PortDiff, StepDiff
+from alchemist_runtime.engine.compare.rows import Comparison, one_side, state
+from alchemist_runtime.errors import Problem, RunError
+
+
+def compare_paths(before: Path, after: Path, *, samples: int = 3) -> DataDiff:
+    """Compare two exported folders split by split, or two parquet or jsonl files; rows are matched by `_id`.
+
+    RunError A312 where a path is neither, or cannot be read; A304 where rows have no ids."""
+    if before.is_dir() != after.is_dir() and before.exists() and after.exists():
+        raise RunError(
+            Problem(
+                "A312",
+                "unreadable-file",
+                f"`{before}` and `{after}` cannot be compared: one is a folder and one a file",
+                place=str(after),
+                help="name two folders that exports wrote, or two files",
+            )
+        )
+    with (
+        tempfile.TemporaryDirectory(prefix="alchemist-compare-") as folder,
+        opened(before, Path(folder)) as old,
+        opened(after, Path(folder)) as new,
+    ):
+        ports: list[PortDiff] = []
+        for name in dict.fromkeys([*old, *new]):
+            a, b = old.get(name), new.get(name)
+            if a is None or b is None:
+                ports.append(one_side(name, a, b))
+            else:
+                ports.append(Comparison(samples, Path(folder)).port(name, a, b).diff)
+    step = StepDiff(str(before), str(after), "dataset", state(ports), tuple(ports))
+    return DataDiff((step,))

@@ -1,0 +1,134 @@
+"""Columns of a stream in the order in which they are quick to read, and where each of their values lies on disk.
+
+Two results of one pipeline mostly look at the same stored values. A value's place (file, column, row) tells that without
+reading it; only what lies at different places is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from alchemist_runtime.engine.columns import GROUP_ROWS, Column, Constant, Index, Patched, Stored
+from alchemist_runtime.engine.streams import Stream, arrow_type
+
+#: Rows of a column that are held at a time of each side.
+READ_ROWS = 8_192
+
+
+def below(stream: Stream, name: str) -> tuple[Stream, Index | None]:
+    """The stream in which a column lies in stored order, and the row of it for each row here (None: the same row)."""
+    types = {name: stream.types[name]}
+    order = stream.order
+    if order is None or name in order.own or name not in order.base.types:
+        return replace(stream, types=types), None
+    return replace(order.base, types=types), order.index
+
+
+def stored_order(stream: Stream, name: str) -> Iterator[tuple[Index, pa.Array]]:
+    """All values of a column, as they are stored, with the row of each."""
+    base, index = below(stream, name)
+    if index is None:
+        rows = np.arange(stream.n)
+    else:
+        rows = np.argsort(index, kind="stable")
+        base = base.select(index[rows])
+    at = 0
+    for batch in base.batches([name], size=READ_ROWS):
+        yield rows[at : at + batch.num_rows], batch.column(0)
+        at += batch.num_rows
+    base.forget()
+
+
+def values(stream: Stream, name: str, rows: Index, scratch: Path) -> Iterator[pa.Array]:
+    """The values of a column at these rows of a stream in stored order, in their order; files in `scratch` where that is far."""
+    chosen = stream.select(rows)
+    if near(rows):
+        found = replace(chosen, order=None).batches([name], size=READ_ROWS)
+    else:
+        found = chosen.spooled([name], READ_ROWS, scratch)
+    for batch in found:
+        yield batch.column(0)
+
+
+def near(rows: Index) -> bool:
+    """Whether rows that are read in this order decode few row groups more than once."""
+    if not len(rows):
+        return True
+    starts = np.arange(0, len(rows), READ_ROWS)
+    low, high = np.minimum.reduceat(rows, starts), np.maximum.reduceat(rows, starts)
+    touched = (high - low) // GROUP_ROWS + 2
+    return int(touched.sum()) <= 4 * (int(rows.max() - rows.min()) // GROUP_ROWS + len(starts) + 1)
+
+
+def in_step(
+    one: Iterator[pa.Array], other: Iterator[pa.Array]
+) -> Iterator[tuple[pa.Array, pa.Array]]:
+    """Two series of arrays of one total length, cut at the same places."""
+    a = b = pa.nulls(0)
+    while True:
+        a = next(one, None) if not len(a) else a
+        b = next(other, None) if not len(b) else b
+        if a is None or b is None:
+            return
+        n = min(len(a), len(b))
+        if n:
+            yield a[:n], b[:n]
+        a, b = a[n:], b[n:]
+
+
+# --- places -----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Places:
+    """Numbers for the stored columns that were met, the same number for the same file and column."""
+
+    _numbers: dict[Hashable, int] = field(default_factory=dict)
+    _met: list[object] = field(default_factory=list)  # keeps what is numbered by identity alive
+
+    def of(self, stream: Stream, name: str, rows: Index) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """For each of these rows (column number, row there): where two rows have the same, their values are equal."""
+        out = np.empty((len(rows), 2), np.int64)
+        starts = np.cumsum([0, *(s.n for s in stream.segments)])
+        which = np.searchsorted(starts, rows, side="right") - 1
+        for number, segment in enumerate(stream.segments):
+            mine = np.flatnonzero(which == number)
+            if len(mine):
+                column = segment.columns.get(name)
+                out[mine] = self._column(column, rows[mine] - starts[number])
+        return out
+
+    def _column(self, column: Column | None, rows: Index) -> np.ndarray[Any, np.dtype[np.int64]]:
+        out = np.zeros((len(rows), 2), np.int64)
+        match column:
+            case None:
+                out[:, 0] = self._number("null")
+            case Constant():
+                out[:, 0] = self._number(("constant", str(column.type), column.value.as_py()))
+            case Stored():
+                out[:, 0] = self._number(("stored", column.shards.paths, column.name))
+                out[:, 1] = rows if column.index is None else column.index[rows]
+            case Patched() if column.under.type == column.values.type:
+                at = column.at[rows]
+                over = at >= 0
+                out[over] = self._column(column.values, at[over])
+                out[~over] = self._column(column.under, rows[~over])
+            case _:
+                self._met.append(column)
+                out[:, 0] = self._number(("other", id(column)))
+                out[:, 1] = rows
+        return out
+
+    def _number(self, what: Hashable) -> int:
+        return self._numbers.setdefault(what, len(self._numbers))
+
+
+def same_type(one: Stream, other: Stream, name: str) -> bool:
+    """Whether both read a column as one type of Arrow."""
+    return bool(arrow_type(one.types[name]) == arrow_type(other.types[name]))
