@@ -34,9 +34,7 @@ def compared(before: Sequence[Row], after: Sequence[Row], columns: Sequence[str]
     """Counts as the comparison gives them, over these columns that both have."""
     old, new = keyed(before), keyed(after)
     both = [k for k in old if k in new]
-    by_column = {
-        c: n for c in columns if (n := sum(not equal(old[k][c], new[k][c]) for k in both))
-    }
+    by_column = {c: n for c in columns if (n := sum(not equal(old[k][c], new[k][c]) for k in both))}
     changed = [k for k in both if any(not equal(old[k][c], new[k][c]) for c in columns)]
     places = {k: i for i, k in enumerate(new)}
     order = [places[k] for k in both]

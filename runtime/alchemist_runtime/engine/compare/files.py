@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,7 +16,7 @@ from alchemist_runtime.engine.columns import Column, Index, Shards, Stored
 from alchemist_runtime.engine.placed import MARKER
 from alchemist_runtime.engine.streams import Segment, Stream, arrow_type, column_type
 from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.rows import optional
+from alchemist_runtime.rows import optional, required
 from alchemist_runtime.sources import _formats
 from alchemist_runtime.sources._records import Chunk
 
@@ -37,9 +36,10 @@ def opened(path: Path, scratch: Path) -> Iterator[dict[str, Stream]]:
         with opened_files(path, scratch) as found:
             yield found
         return
+    if not path.exists():
+        raise _unreadable(path, "there is no such file", _FILES)
     if path.suffix not in READ:
-        what = "is no such file" if not path.exists() else "is neither parquet nor jsonl"
-        raise _unreadable(path, f"there {what}" if not path.exists() else f"it {what}", _FILES)
+        raise _unreadable(path, "it is neither parquet nor jsonl", _FILES)
     with _scratch(scratch) as folder:
         yield {"rows": _stream([path], folder)}
 
@@ -88,6 +88,29 @@ def _broken(path: Path, error: Exception) -> RunError:
     return _unreadable(path, f"it cannot be read ({why})", "see that the file is whole, and that you may read it")  # fmt: skip
 
 
+def alike(before: Stream, after: Stream) -> tuple[Stream, Stream]:
+    """Both so that a column that holds JSON on one side holds it on the other too."""
+    return _as_json(before, after), _as_json(after, before)
+
+
+def _as_json(stream: Stream, like: Stream) -> Stream:
+    wanted = {
+        n
+        for n, t in stream.types.items()
+        if required(like.types.get(n, "")) == "json" and required(t) not in ("json", "null")
+    }
+    segments = tuple(
+        s.replace({n: AsJson(c) for n, c in s.columns.items() if n in wanted and _plain(c)})
+        for s in stream.segments
+    )
+    return Stream(segments, {n: "json?" if n in wanted else t for n, t in stream.types.items()})
+
+
+def _plain(column: Column) -> bool:
+    """Whether a column holds values and no JSON as text, as an exported parquet file may."""
+    return isinstance(column, Line) or column.type != pa.string()
+
+
 # --- parquet ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -126,6 +149,10 @@ class Foreign(Shards):
 # --- JSON lines -------------------------------------------------------------------------------------------------------------------
 
 
+class Line(Stored):
+    """A column of JSON lines: what is text in it is text."""
+
+
 @dataclass
 class _Table:
     """Some records as columns on disk, each with the kind of its values."""
@@ -154,7 +181,7 @@ def _lines(path: Path, scratch: Path) -> Stream:
     for table in tables:
         for name, kind in table.kinds.items():
             kinds[name] = _joint(kinds.get(name), kind)
-    types = {n: optional("text" if k == "json" else k) for n, k in kinds.items()}
+    types = {n: optional(k) for n, k in kinds.items()}
     return Stream(tuple(_segment(t, kinds) for t in tables), types)
 
 
@@ -162,7 +189,7 @@ def _segment(table: _Table, kinds: Mapping[str, str]) -> Segment:
     shards = Shards((table.path,), (table.rows,))
     columns: dict[str, Column] = {}
     for name, kind in table.kinds.items():
-        stored = Stored(shards, name)
+        stored = Line(shards, name)
         quote = kinds[name] == "json" and kind not in ("json", "null")
         columns[name] = AsJson(stored) if quote else stored
     return Segment(table.rows, columns)
@@ -184,17 +211,24 @@ def _laid_out(chunk: Chunk, path: Path) -> _Table:
     columns, kinds = [], {}
     for name in names:
         values = [record.get(name) for record in chunk.records]
-        kind = "null"
-        for type_ in {type(v) for v in values}:
-            kind = _joint(kind, _KINDS.get(type_, "json"))
-        if kind == "int" and any(v is not None and abs(v) >= 2**63 for v in values):
-            kind = "json"
+        kind = _kind(values)
         kinds[name] = kind
         if kind == "json":
             values = [None if v is None else _json(v) for v in values]
         columns.append(pa.array(values, arrow_type("text" if kind == "json" else kind)))
     pq.write_table(pa.table(columns, names=list(names)), path, compression="zstd")
     return _Table(path, len(chunk.records), kinds)
+
+
+def _kind(values: Sequence[Any]) -> str:
+    """The kind that holds all of the values exactly."""
+    kind = "null"
+    for type_ in {type(v) for v in values}:
+        kind = _joint(kind, _KINDS.get(type_, "json"))
+    bound = {"int": 2**63, "real": 2**53 + 1}.get(kind)
+    if bound and any(type(v) is int and abs(v) >= bound for v in values):
+        return "json"
+    return kind
 
 
 def _json(value: Any) -> str:
@@ -216,7 +250,7 @@ class AsJson:
 
     def read(self, start: int, stop: int) -> pa.Array:
         found = self.column.read(start, stop).to_pylist()
-        return pa.array([None if v is None else orjson.dumps(v).decode() for v in found], self.type)
+        return pa.array([None if v is None else _json(v) for v in found], self.type)
 
     def select(self, index: Index) -> Column:
         return AsJson(self.column.select(index))

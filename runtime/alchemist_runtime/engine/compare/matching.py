@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,14 +55,14 @@ class Matched:
     added: Index
 
 
-def keys(before: Stream, after: Stream) -> tuple[Keys, Keys]:
-    """The keys of two results. RunError A304 where a side has rows without ids."""
+def keys(before: Stream, after: Stream, names: Sequence[str]) -> tuple[Keys, Keys]:
+    """The keys of two results, called `names` in messages. RunError A304 where a side has rows without ids."""
     streams = (before, after)
     foreign: list[pa.ChunkedArray | None] = [None, None]
     if all(required(s.types.get(ID, "")) == "id" for s in streams):
         ids = [_halves(s) for s in streams]
     else:
-        texts = [_texts(s) for s in streams]
+        texts = [_texts(s, name) for s, name in zip(streams, names, strict=True)]
         hexed = [_of_hex(t) for t in texts]
         if hexed[0] is not None and hexed[1] is not None:
             ids = [hexed[0], hexed[1]]
@@ -127,11 +128,11 @@ def _copies(stream: Stream) -> np.ndarray[Any, np.dtype[np.int64]]:
     return out
 
 
-def _texts(stream: Stream) -> pa.ChunkedArray:
+def _texts(stream: Stream, called: str) -> pa.ChunkedArray:
     if not stream.n:
         return pa.chunked_array([], pa.string())
     if ID not in stream.types:
-        raise RunError(_no_ids("has no column `_id`"))
+        raise RunError(_no_ids(f"`{called}` has no column `_id`", called))
     if required(stream.types[ID]) == "id":
         from alchemist_runtime.exporters._frames import hex_ids
 
@@ -139,15 +140,18 @@ def _texts(stream: Stream) -> pa.ChunkedArray:
     kind = Stream(stream.segments, {ID: "text?"})
     found = pa.chunked_array([b.column(0) for b in kind.batches([ID])], pa.string())
     if found.null_count:
-        raise RunError(_no_ids(f"has {found.null_count:,} rows whose `_id` is null"))
+        raise RunError(
+            _no_ids(f"`{called}` has {found.null_count:,} rows whose `_id` is null", called)
+        )
     return found
 
 
-def _no_ids(what: str) -> Problem:
+def _no_ids(what: str, place: str) -> Problem:
     return Problem(
         "A304",
         "missing-column",
-        f"one of the two results {what}: rows are matched by their ids",
+        f"{what}: rows are matched by their ids",
+        place=place,
         help="compare what `alchemist run` stored or exported, or give both files an `_id` for every row",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from alchemist_runtime.engine.compare.files import opened
+from alchemist_runtime.engine.compare.files import alike, opened
 from alchemist_runtime.engine.compare.found import DataDiff, PortDiff, StepDiff
 from alchemist_runtime.engine.compare.rows import Comparison, one_side, state
 from alchemist_runtime.errors import Problem, RunError
@@ -30,12 +30,13 @@ def compare_paths(before: Path, after: Path, *, samples: int = 3) -> DataDiff:
         opened(before, Path(folder)) as old,
         opened(after, Path(folder)) as new,
     ):
+        comparison = Comparison(samples, Path(folder), (str(before), str(after)))
         ports: list[PortDiff] = []
         for name in dict.fromkeys([*old, *new]):
             a, b = old.get(name), new.get(name)
             if a is None or b is None:
                 ports.append(one_side(name, a, b))
             else:
-                ports.append(Comparison(samples, Path(folder)).port(name, a, b).diff)
+                ports.append(comparison.port(name, *alike(a, b)).diff)
     step = StepDiff(str(before), str(after), "dataset", state(ports), tuple(ports))
     return DataDiff((step,))

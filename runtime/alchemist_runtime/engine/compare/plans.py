@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from alchemist_runtime.engine.compare.files import opened_files
+from alchemist_runtime.engine.compare.files import alike, opened_files
 from alchemist_runtime.engine.compare.found import (
     DataDiff,
     GroupDiff,
@@ -174,7 +174,7 @@ class _Sides:
                 if a is None or b is None:
                     ports.append(one_side(name, a, b))
                 else:
-                    ports.append(self._compared(name, a, b).diff)
+                    ports.append(self._compared(name, *alike(a, b)).diff)
         return replace(found, state=port_state(ports), ports=tuple(ports))
 
     def _training(self, found: StepDiff, old: Node, new: Node) -> StepDiff:

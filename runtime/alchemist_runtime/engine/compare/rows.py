@@ -50,11 +50,12 @@ class Comparison:
 
     samples: int
     scratch: Path
+    names: tuple[str, str] = ("the first result", "the second result")
     places: Places = field(default_factory=Places)
 
     def port(self, port: str, before: Stream, after: Stream) -> Compared:
         """Everything that differs between two streams. RunError A907 where a side cannot be read."""
-        named = keys(before, after)
+        named = keys(before, after, self.names)
         matched = match(*named)
         changes = self._columns(before, after, matched)
         changed = np.zeros(len(matched.before), bool)
