@@ -1,0 +1,175 @@
+"""What a semantic diff says, as plain versioned JSON: the border to text, Markdown, editors and CI.
+
+Exact numbers are strings as in the plan; figures are the plan's estimates, each with its range and its basis.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from alchemist_runtime.plan import At, Estimate, Model
+
+DIFF_FORMAT = "1.0"
+
+#: What a change means for a step, from harmless to not; `breaking` wherever nothing milder can be proved.
+Category = Literal["same", "cosmetic", "metadata", "extending", "narrowing", "breaking"]
+Status = Literal["added", "removed", "changed", "same", "unreadable"]
+#: How the two sides of a step were found to be the same step.
+Match = Literal["name", "key", "moved", "similar"]
+Mark = Literal["same", "added", "removed"]
+
+
+class Pair(Model):
+    """A figure before and after; None where there is no such step or figure on that side."""
+
+    before: Estimate | None = None
+    after: Estimate | None = None
+    delta: Estimate | None = None  # None where one of the two is unknown
+
+
+class Change(Model):
+    """One attribute, rule, assignment, entry or input that differs. None: it is not there on that side."""
+
+    path: str  # select, rule.too_short, set.lang, take.math, from, file.data/a.jsonl, price.input
+    before: str | None = None  # as the recipe would write it
+    after: str | None = None
+    relative: str | None = None  # (after - before) / before, exact
+    added: list[str] = []  # of sets and sequences
+    removed: list[str] = []
+    words: list[tuple[Mark, str]] = []  # of texts
+    tokens: tuple[int, int] | None = None  # of texts, characters / 4
+    category: Category = "breaking"
+
+
+class NodeDiff(Model):
+    """A step that was added, removed or changed, or whose inputs changed."""
+
+    id: str  # its name after; before, where it was removed
+    kind: str
+    status: Literal["added", "removed", "changed"]
+    at: At | None = None
+    before_id: str | None = None  # its other name
+    match: Match | None = None
+    category: Category
+    direct: bool = True  # False: only what it reads changed
+    because: list[str] = []  # the changed steps that it reads
+    may_stop: str | None = None  # why its content may turn out equal, so that nothing behind it runs again
+    changes: list[Change] = []
+    rows: Pair = Pair()
+    calls: Pair = Pair()
+    tokens: Pair = Pair()  # sent and received, of teacher steps; of training: what it learns from, all epochs
+    usd: Pair = Pair()  # from scratch
+    gpu_hours: Pair = Pair()
+    action: Literal["reuse", "build", "extend", "skip"] | None = None  # of a run here, or after the base's
+    calls_new: Estimate | None = None
+    calls_cached: Estimate | None = None
+    usd_now: Estimate | None = None
+    notes: list[str] = []
+
+
+class ResourceDiff(Model):
+    """A teacher or a prompt that changed: once, however many steps use it."""
+
+    id: str
+    kind: Literal["teacher", "prompt"]
+    status: Literal["added", "removed", "changed"]
+    category: Category
+    changes: list[Change] = []
+    used_by: list[str] = []
+
+
+class Entry(Model):
+    """One side of a mixture's entry."""
+
+    amount: str  # as written
+    rows: Estimate | None = None
+    share: str | None = None  # of the mixture's rows, exact
+
+
+class MixtureRow(Model):
+    name: str
+    before: Entry | None = None
+    after: Entry | None = None
+
+
+class MixtureDiff(Model):
+    id: str
+    rows: Pair
+    entries: list[MixtureRow]
+
+
+class CheckDiff(Model):
+    """A promise on both sides. `verdict` as in the plan: an unknown one is neither kept nor broken."""
+
+    id: str
+    before: dict[str, str] | None = None  # text, verdict, value
+    after: dict[str, str] | None = None
+
+
+class Relaxed(Model):
+    """A safeguard that the change weakens: shown first, and in red."""
+
+    kind: Literal["decontamination", "licence"]
+    headline: str
+    node: str | None = None
+    at: At | None = None
+
+
+class Declaration(Model):
+    """A block that is no step of the plan: a test, a variant, a step that nothing reads."""
+
+    name: str
+    kind: str
+    status: Literal["added", "removed", "changed"]
+    category: Category
+    lines: list[str] = []  # + and - lines of its canonical text
+
+
+class Totals(Model):
+    """Sums over the steps. `usd_scratch` does not depend on anybody's cache, `usd_now` is what a run would pay."""
+
+    usd_scratch: Pair = Pair()
+    calls: Pair = Pair()
+    tokens: Pair = Pair()
+    training_tokens: Pair = Pair()
+    gpu_hours: Pair = Pair()
+    calls_new: Estimate = Estimate()
+    calls_cached: Estimate = Estimate()
+    usd_now: Estimate = Estimate()
+    retrains: list[str] = []
+
+
+class RecipeDiff(Model):
+    """Two sides of one recipe."""
+
+    path: str
+    before_path: str | None = None  # where it was renamed, or another file was asked for
+    before: str | None = None  # what the sides are called: a revision, a file
+    after: str | None = None
+    status: Status
+    category: Category = "same"
+    relaxed: list[Relaxed] = []
+    params: list[Change] = []
+    recipe: list[Change] = []  # seed, title, licence, tokenizer
+    nodes: list[NodeDiff] = []
+    resources: list[ResourceDiff] = []
+    declarations: list[Declaration] = []
+    mixtures: list[MixtureDiff] = []
+    checks: list[CheckDiff] = []
+    unchanged: int = 0  # steps that are the same on both sides
+    totals: Totals = Totals()
+    now: Literal["here", "base"] = "base"  # what `to run now` counts from: this machine's store and cache, or a complete run of the base
+    diagnostics: list[dict[str, Any]] = []  # of a side that does not compile
+    lines: list[str] = []  # then: a line diff
+
+
+class Diff(Model):
+    """A whole comparison: one recipe or all that changed."""
+
+    diff_format: str = DIFF_FORMAT
+    before: str
+    after: str
+    changed: bool
+    recipes: list[RecipeDiff] = []
+    same: int = 0  # recipes that were compared and are the same
+    totals: Totals = Totals()
