@@ -35,13 +35,15 @@ Listing = Callable[[str], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """What came of a recipe. `ingredients`: of every node's key, by node. `sources`: files by path, for messages."""
+    """What came of a recipe. `ingredients`: of every node's key, by node. `sources`: files by path, for messages.
+    `whole`: the checked program before anything was left out of it."""
 
     plan: Plan | None
     program: Program | None
     diagnostics: tuple[Diagnostic, ...] = ()
     ingredients: Mapping[str, Ingredients] = field(default_factory=dict)
     sources: Mapping[str, SourceFile] = field(default_factory=dict)
+    whole: Program | None = None
 
 
 def compile_text(
@@ -71,7 +73,9 @@ def compile_text(
     plan = made.plan
     if plan is not None and (known := state(plan)) is not None:
         plan = plan.model_copy(update={"now": now(plan, made.ingredients, known)})
-    return replace(made, plan=plan, diagnostics=(*found, *made.diagnostics), sources=sources)
+    return replace(
+        made, plan=plan, diagnostics=(*found, *made.diagnostics), sources=sources, whole=program
+    )
 
 
 def compile_program(

@@ -6,6 +6,7 @@ else declared (characters / 4); else unknown. No store and no cache is looked at
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -62,6 +63,8 @@ class Figures:
     tokens_out: Range = NOTHING
     usd: Range = NOTHING
     entries: Mapping[str, Range] = field(default_factory=dict)
+    learnt: Range = NOTHING  # tokens that a training sees, all epochs together
+    gpu_hours: Range = UNKNOWN
 
     @property
     def rows(self) -> Range:
@@ -97,6 +100,11 @@ def _estimates(f: Figures, node: Node) -> dict[str, Estimate]:
         out["rows"] = estimate(f.rows)
     if isinstance(node.spec, TeacherStepSpec):
         out |= {name: estimate(getattr(f, name), whole=name != "usd") for name in _SPENT}
+    if isinstance(node.spec, MixtureSpec):
+        out |= {f"take.{name}": estimate(r) for name, r in f.entries.items()}
+    if isinstance(node.spec, TrainSpec):
+        out["tokens"] = estimate(f.learnt)
+        out["gpu_hours"] = estimate(f.gpu_hours, whole=False)
     return out
 
 
@@ -171,8 +179,12 @@ def _kind(node: Node, known: Mapping[str, Figures], plan: Plan, places: Places) 
             return _task(node, spec, known)
         case MixtureSpec() as spec:
             return _mixture(node, spec, known)
-        case ExportSpec() | TrainSpec():
+        case ExportSpec():
             return _joined(_roles(node, "data"), known)
+        case TrainSpec() as spec:
+            read = _joined(_roles(node, "data"), known)
+            learnt = training_tokens(spec, read)
+            return replace(read, learnt=learnt, gpu_hours=gpu_hours(spec, learnt, None))
         case _:
             return _sieve(_joined(_roles(node, "from"), known))
 
@@ -418,6 +430,55 @@ def _min(values: tuple[Fraction | None, ...]) -> Fraction | None:
     return min(known) if len(known) == len(values) else None
 
 
+# --- training -----------------------------------------------------------------------------------------------------------------------------
+
+#: Operations a second of the GPU that hours are of where no run has measured any: an A100 in bf16 (312 TFLOP/s), at a use of
+#: 20% to 55% of that, 40% expected.
+_PEAK: Final = 312 * 10**12
+_USE: Final = (Fraction(11, 20), Fraction(2, 5), Fraction(1, 5))
+_BILLIONS: Final = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[bB](?![A-Za-z])")
+_MILLIONS: Final = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[mM](?![A-Za-z])")
+
+
+def training_tokens(spec: TrainSpec, read: Figures) -> Range:
+    """Tokens that a training learns from: its rows times their tokens times the epochs, or its steps times a batch."""
+    if spec.steps is not None and spec.batch.get("unit") == "tokens":
+        return exactly(spec.steps * int(spec.batch["value"]))
+    rows = read.rows
+    if spec.steps is not None:
+        rows = exactly(spec.steps * int(spec.batch.get("value", 1)))
+    elif spec.epochs is not None:
+        rows = rows.times(Fraction(spec.epochs))
+    return _in_tokens(rows, read.chars)
+
+
+def parameters(spec: TrainSpec) -> int | None:
+    """Parameters of the base model, by its name (`…-6.7b-…`) or its shape; None where neither tells."""
+    if spec.init.name == "scratch":
+        args = {k: int(v) for k, v in spec.init.args.items() if str(v).isdigit()}
+        hidden, layers = args.get("hidden", 128), args.get("layers", 2)
+        return layers * (4 * hidden**2 + 3 * hidden * args.get("intermediate", 384))
+    for pattern, scale in ((_BILLIONS, 10**9), (_MILLIONS, 10**6)):
+        found = pattern.search(spec.base or "")
+        if found:
+            return int(Fraction(found.group(1)) * scale)
+    return None
+
+
+def gpu_hours(spec: TrainSpec, learnt: Range, fact: Mapping[str, Any] | None) -> Range:
+    """GPU hours of a training: by the measured speed of its last run on GPUs, else 6 operations for each parameter and token
+    (4 with LoRA: no gradients of frozen weights; Kaplan et al. 2020, arXiv 2001.08361) on an A100."""
+    if fact is not None and fact.get("gpus"):
+        speed = Fraction(str(fact["tokens_per_second"]))
+        return learnt.times(int(fact["gpus"]) / speed / 3600) if speed else UNKNOWN
+    size = parameters(spec)
+    if size is None:
+        return UNKNOWN
+    each = Fraction((4 if spec.method.name == "lora" else 6) * size, 3600 * _PEAK)
+    fast, usual, slow = (each / use for use in _USE)
+    return learnt.times(between(fast, usual, slow))
+
+
 # --- the last run -------------------------------------------------------------------------------------------------------------------------
 
 
@@ -442,6 +503,9 @@ def _with_last_run(
         sent, got = _run(fact.get("tokens_in", 0)), _run(fact.get("tokens_out", 0))
         usd = cost(plan.teachers.get(node.spec.teacher), sent, got)
         out = replace(out, calls=_run(fact["calls"]), tokens_in=sent, tokens_out=got, usd=usd)
+    if isinstance(fact.get("tokens"), int) and isinstance(node.spec, TrainSpec):
+        learnt = _run(fact["tokens"])
+        out = replace(out, learnt=learnt, gpu_hours=gpu_hours(node.spec, learnt, fact))
     return out
 
 

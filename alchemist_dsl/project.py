@@ -165,6 +165,7 @@ class Compiled:
     ingredients: Mapping[str, Ingredients] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
     resources: Resources | None = None
+    whole: Program | None = None  # before steps that nothing reads were left out
 
     @property
     def root(self) -> Path:
@@ -253,6 +254,7 @@ def _compiled(
         ingredients=made.ingredients,
         lock=lock,
         resources=resources,
+        whole=made.whole,
     )
 
 
@@ -340,6 +342,11 @@ def measured(node: Node, store: Store) -> dict[str, Any] | None:
         out |= {
             k: figures[k] for k in ("tokens_in", "tokens_out") if isinstance(figures.get(k), int)
         }
+    if node.kind == "train" and isinstance(figures.get("tokens"), int):
+        out["tokens"] = figures["tokens"]
+        if figures.get("device") not in (None, "cpu"):
+            out |= {"gpus": figures["world_size"], "device": figures["device"]}
+            out["tokens_per_second"] = figures["tokens_per_second"]
     return out
 
 

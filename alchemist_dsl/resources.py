@@ -163,8 +163,8 @@ class Resources:
 
     def _hub(self, block: Block) -> SourceFacts:
         """The commit of a hub dataset: as written, as locked, or, where that is allowed, asked for and locked."""
-        repo = next(_texts(block, "hub")).value
-        written = next(_texts(block, "revision"), None)
+        repo = next(texts_of(block, "hub")).value
+        written = next(texts_of(block, "revision"), None)
         if written is not None and _COMMIT.fullmatch(written.value):
             return SourceFacts(revision=written.value)
         name = repo if written is None else f"{repo}@{written.value}"
@@ -180,7 +180,7 @@ class Resources:
             revision = resolve_revision(repo, None if written is None else written.value)
         except RunError as e:
             p = e.problem
-            at = next(_texts(block, "hub")).span if written is None else written.span
+            at = next(texts_of(block, "hub")).span if written is None else written.span
             return SourceFacts(
                 problems=(Diagnostic(p.code, p.headline, at, note=p.note, help=p.help),)
             )
@@ -192,7 +192,7 @@ class Resources:
     def _packages(self, block: Block) -> SourceFacts:
         modules: dict[str, str] = {}
         problems = []
-        for text in _texts(block, "python"):
+        for text in texts_of(block, "python"):
             digest = self._package(text.value)
             if digest is None:
                 problems.append(_no_module(text))
@@ -213,7 +213,7 @@ class Resources:
         files: dict[str, FileFact] = {}
         problems: list[Diagnostic] = []
         written = block.get("format")
-        for pattern in _texts(block, "files"):
+        for pattern in texts_of(block, "files"):
             folder = self.folder(pattern.span.file)
             found = matches(folder, pattern.value)
             paths = [self.relative(folder / p) for p in found]
@@ -297,7 +297,7 @@ def matches(folder: Path, pattern: str) -> list[str]:
     return sorted(p for p in set(found) if (folder / p).is_file())
 
 
-def _texts(block: Block, name: str) -> Iterator[TextV]:
+def texts_of(block: Block, name: str) -> Iterator[TextV]:
     value = block.get(name)
     for item in value.items if isinstance(value, ListV) else (value,):
         if isinstance(item, TextV):

@@ -12,7 +12,7 @@ from alchemist_dsl.check.world import World, shown
 from alchemist_dsl.diagnostics.model import Edit, Label
 
 _DATE: Final = re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4})(?!\d)")
-_PERMISSIVE: Final = frozenset(
+PERMISSIVE: Final = frozenset(
     [
         "apache-2.0",
         "mit",
@@ -29,7 +29,7 @@ _PERMISSIVE: Final = frozenset(
         "odc-by",
     ]
 )
-_NON_COMMERCIAL: Final = re.compile(r"(^|-)nc(-|$)|non-?commercial")
+NON_COMMERCIAL: Final = re.compile(r"(^|-)nc(-|$)|non-?commercial")
 
 
 def apply(world: World) -> None:
@@ -143,7 +143,7 @@ def _licence(block: ir.Block, own: Iterable[ir.Block], world: World) -> None:
     if (
         claim is None
         or not isinstance(claim.value, ir.TextV)
-        or _licence_name(claim.value.value) not in _PERMISSIVE
+        or licence_name(claim.value.value) not in PERMISSIVE
     ):
         return
     closed = [
@@ -151,7 +151,7 @@ def _licence(block: ir.Block, own: Iterable[ir.Block], world: World) -> None:
         for name in sorted(_sources(block, world))
         if (licence := world.blocks[name].attrs.get("license")) is not None
         and isinstance(licence.value, ir.TextV)
-        and _NON_COMMERCIAL.search(_licence_name(licence.value.value))
+        and NON_COMMERCIAL.search(licence_name(licence.value.value))
     ]
     if not closed:
         return
@@ -167,7 +167,7 @@ def _licence(block: ir.Block, own: Iterable[ir.Block], world: World) -> None:
     )
 
 
-def _licence_name(text: str) -> str:
+def licence_name(text: str) -> str:
     """A licence as the hub writes it: `Apache License 2.0` is `apache-2.0`."""
     words = re.split(r"[\s_,-]+", text.lower().strip())
     return "-".join(w for w in words if w not in ("the", "license", "licence", "version"))

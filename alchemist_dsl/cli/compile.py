@@ -135,7 +135,7 @@ def _head(plan: Plan) -> list[str]:
 def _table(plan: Plan, width: int) -> list[str]:
     from alchemist_runtime.plan import not_run
 
-    from alchemist_dsl.cli.summary import grid
+    from alchemist_dsl.tables import grid
 
     doing = {n.id: n for n in plan.now.nodes} if plan.now else {}
     stuck = not_run(plan.nodes, lambda n: n.id in doing and doing[n.id].action == "reuse")
@@ -188,7 +188,7 @@ def _totals(plan: Plan) -> list[str]:
 
 
 def _checks(checks: list[Check]) -> list[str]:
-    from alchemist_dsl.cli.summary import grid
+    from alchemist_dsl.tables import grid
 
     rows = [
         (c.id, c.verdict if c.verdict != "unknown" else "open", c.text, c.value or "")

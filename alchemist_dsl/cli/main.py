@@ -33,6 +33,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Carry out the tests of a recipe, offline, with a mock teacher.",
     ),
     "show": ("alchemist_dsl.cli.show:show", "Show a plan or one of its steps in full."),
+    "diff": (
+        "alchemist_dsl.cli.diff:diff",
+        "Compare two versions by meaning: rows, calls, dollars, what trains again.",
+    ),
     "why": ("alchemist_dsl.cli.why:why", "Say what a step is made of, and why it would run again."),
     "textconv": (
         "alchemist_dsl.cli.textconv:textconv",

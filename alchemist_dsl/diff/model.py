@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from alchemist_runtime.plan import At, Estimate, Model
+from alchemist_runtime.plan import At, Estimate
+from pydantic import BaseModel, ConfigDict
 
 DIFF_FORMAT = "1.0"
 
@@ -19,7 +20,11 @@ Match = Literal["name", "key", "moved", "similar"]
 Mark = Literal["same", "added", "removed"]
 
 
-class Pair(Model):
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Pair(Part):
     """A figure before and after; None where there is no such step or figure on that side."""
 
     before: Estimate | None = None
@@ -27,7 +32,7 @@ class Pair(Model):
     delta: Estimate | None = None  # None where one of the two is unknown
 
 
-class Change(Model):
+class Change(Part):
     """One attribute, rule, assignment, entry or input that differs. None: it is not there on that side."""
 
     path: str  # select, rule.too_short, set.lang, take.math, from, file.data/a.jsonl, price.input
@@ -41,7 +46,7 @@ class Change(Model):
     category: Category = "breaking"
 
 
-class NodeDiff(Model):
+class NodeDiff(Part):
     """A step that was added, removed or changed, or whose inputs changed."""
 
     id: str  # its name after; before, where it was removed
@@ -53,21 +58,27 @@ class NodeDiff(Model):
     category: Category
     direct: bool = True  # False: only what it reads changed
     because: list[str] = []  # the changed steps that it reads
-    may_stop: str | None = None  # why its content may turn out equal, so that nothing behind it runs again
+    may_stop: str | None = (
+        None  # why its content may turn out equal, so that nothing behind it runs again
+    )
     changes: list[Change] = []
     rows: Pair = Pair()
     calls: Pair = Pair()
-    tokens: Pair = Pair()  # sent and received, of teacher steps; of training: what it learns from, all epochs
+    tokens: Pair = (
+        Pair()
+    )  # sent and received, of teacher steps; of training: what it learns from, all epochs
     usd: Pair = Pair()  # from scratch
     gpu_hours: Pair = Pair()
-    action: Literal["reuse", "build", "extend", "skip"] | None = None  # of a run here, or after the base's
+    action: Literal["reuse", "build", "extend", "skip"] | None = (
+        None  # of a run here, or after the base's
+    )
     calls_new: Estimate | None = None
     calls_cached: Estimate | None = None
     usd_now: Estimate | None = None
     notes: list[str] = []
 
 
-class ResourceDiff(Model):
+class ResourceDiff(Part):
     """A teacher or a prompt that changed: once, however many steps use it."""
 
     id: str
@@ -78,7 +89,7 @@ class ResourceDiff(Model):
     used_by: list[str] = []
 
 
-class Entry(Model):
+class Entry(Part):
     """One side of a mixture's entry."""
 
     amount: str  # as written
@@ -86,19 +97,19 @@ class Entry(Model):
     share: str | None = None  # of the mixture's rows, exact
 
 
-class MixtureRow(Model):
+class MixtureRow(Part):
     name: str
     before: Entry | None = None
     after: Entry | None = None
 
 
-class MixtureDiff(Model):
+class MixtureDiff(Part):
     id: str
     rows: Pair
     entries: list[MixtureRow]
 
 
-class CheckDiff(Model):
+class CheckDiff(Part):
     """A promise on both sides. `verdict` as in the plan: an unknown one is neither kept nor broken."""
 
     id: str
@@ -106,7 +117,7 @@ class CheckDiff(Model):
     after: dict[str, str] | None = None
 
 
-class Relaxed(Model):
+class Relaxed(Part):
     """A safeguard that the change weakens: shown first, and in red."""
 
     kind: Literal["decontamination", "licence"]
@@ -115,7 +126,7 @@ class Relaxed(Model):
     at: At | None = None
 
 
-class Declaration(Model):
+class Declaration(Part):
     """A block that is no step of the plan: a test, a variant, a step that nothing reads."""
 
     name: str
@@ -125,7 +136,7 @@ class Declaration(Model):
     lines: list[str] = []  # + and - lines of its canonical text
 
 
-class Totals(Model):
+class Totals(Part):
     """Sums over the steps. `usd_scratch` does not depend on anybody's cache, `usd_now` is what a run would pay."""
 
     usd_scratch: Pair = Pair()
@@ -137,9 +148,12 @@ class Totals(Model):
     calls_cached: Estimate = Estimate()
     usd_now: Estimate = Estimate()
     retrains: list[str] = []
+    unbuilt: list[
+        str
+    ] = []  # steps that did not change, ask a teacher and have no result here: `now` counts them
 
 
-class RecipeDiff(Model):
+class RecipeDiff(Part):
     """Two sides of one recipe."""
 
     path: str
@@ -158,12 +172,15 @@ class RecipeDiff(Model):
     checks: list[CheckDiff] = []
     unchanged: int = 0  # steps that are the same on both sides
     totals: Totals = Totals()
-    now: Literal["here", "base"] = "base"  # what `to run now` counts from: this machine's store and cache, or a complete run of the base
+    now: Literal["here", "base"] = (
+        "base"  # what `to run now` counts from: this machine's store and cache, or a complete run of the base
+    )
     diagnostics: list[dict[str, Any]] = []  # of a side that does not compile
+    messages: list[str] = []  # the same for people
     lines: list[str] = []  # then: a line diff
 
 
-class Diff(Model):
+class Diff(Part):
     """A whole comparison: one recipe or all that changed."""
 
     diff_format: str = DIFF_FORMAT

@@ -218,7 +218,10 @@ def _place(reader: Method, files: list[dict[str, str]]) -> Iterator[tuple[str, N
     for name, value in args.items():
         yield from _optional(name, value)
     for file in files:
-        yield f"file.{file['path']}", _value([file["digest"], file["format"]], short(file["digest"]))
+        yield (
+            f"file.{file['path']}",
+            _value([file["digest"], file["format"]], short(file["digest"])),
+        )
 
 
 def _source(s: SourceSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
@@ -392,9 +395,7 @@ def _train(s: TrainSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple
         yield "chat_template", Named(s.chat_template, text, template=shown)
 
 
-def _evaluate(
-    s: EvaluateSpec, plan: Plan, node: Node, names: Names
-) -> Iterator[tuple[str, Named]]:
+def _evaluate(s: EvaluateSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
     if s.limit is not None:
         yield "limit", _value(s.limit, rows(s.limit), number=s.limit)
 

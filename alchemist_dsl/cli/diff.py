@@ -1,0 +1,146 @@
+"""`alchemist diff`: what a change of recipes means in rows, teacher calls, dollars and training."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from alchemist_runtime.plan import Plan
+
+    from alchemist_dsl.cli.comparing import Comparison
+    from alchemist_dsl.diff.model import Diff, RecipeDiff
+    from alchemist_dsl.diff.sides import Side
+
+
+@click.command()
+@click.argument("sides", metavar="[A] [B]", nargs=-1)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "markdown", "json"]),
+    default="text",
+    help="Form of what is printed.",
+)
+@click.option("--exit-code", is_flag=True, help="Exit with 2 where the sides differ.")
+@click.option("--all", "all_", is_flag=True, help="Show also what only looks different.")
+@click.option(
+    "--variant",
+    metavar="NAME",
+    help="With one recipe: what the variant changes in it; with two sides: of both.",
+)
+@click.option(
+    "--set",
+    "sets",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Value of a parameter, on both sides.",
+)
+@click.option(
+    "--params",
+    type=click.Path(path_type=Path),
+    help="File with values of parameters, TOML or JSON.",
+)
+def diff(
+    sides: tuple[str, ...],
+    format_: str,
+    exit_code: bool,
+    all_: bool,
+    variant: str | None,
+    sets: tuple[str, ...],
+    params: Path | None,
+) -> None:
+    """Compare two sides by meaning: which rows, calls and dollars a change is, and what trains again.
+
+    A side is a recipe, a plan file, REV:path, or a git revision for all recipes that changed since. Without B, A is compared with
+    what lies here; without both, the last commit is. A..B compares two revisions.
+    """  # fmt: skip
+    from alchemist_runtime.errors import OK, SAID_NO, USAGE
+
+    from alchemist_dsl.cli.comparing import BadOperand, Settings, comparison
+
+    try:
+        found = comparison(sides, Settings(sets, params, variant))
+    except BadOperand as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(USAGE)
+    made = compared(found)
+    _print(made, format_, all_)
+    if any(r.status == "unreadable" for r in made.recipes):
+        sys.exit(SAID_NO)
+    sys.exit(2 if exit_code and made.changed else OK)
+
+
+def compared(found: Comparison) -> Diff:
+    """The whole comparison as a value."""
+    from alchemist_dsl.diff.compare import whole
+
+    recipes = [_recipe(b, a) for b, a in found.pairs]
+    return whole(found.before, found.after, recipes, found.same)
+
+
+def _recipe(before: Side | None, after: Side | None) -> RecipeDiff:
+    from alchemist_dsl.diff.compare import compare, one_sided, unreadable
+
+    if before is None or after is None:
+        some = after or before
+        assert some is not None
+        if some.plan is None:
+            return unreadable(before, after)
+        return one_sided(before, _looked_at(None, after) if after is not None else None)
+    if before.plan is None or after.plan is None:
+        return unreadable(before, after)
+    return compare(before, _looked_at(before.plan, after))
+
+
+def _looked_at(before: Plan | None, side: Side) -> Side:
+    """The side with what its store says of the questions that a run would ask."""
+    plan = side.plan
+    if side.ahead is None or plan is None or plan.now is None:
+        return side
+    from alchemist_runtime.engine.peek import ahead
+    from alchemist_runtime.errors import RunError
+    from alchemist_runtime.plan import TeacherStepSpec
+
+    from alchemist_dsl.diff.impact import Ahead
+    from alchemist_dsl.project import Project, project_of
+
+    project: Project = project_of(Path(side.called.partition(" (")[0]))
+    doing = {n.id for n in plan.now.nodes if n.action in ("build", "extend")}
+    nodes = [n for n in plan.nodes if n.id in doing and isinstance(n.spec, TeacherStepSpec)]
+    try:
+        found = ahead(plan, project.root, project.state, nodes) if nodes else {}
+        stored = {n.key for n in (before.nodes if before else []) if project.store.manifest(n.key)}
+    except (RunError, OSError) as error:
+        text = error.problem.headline if isinstance(error, RunError) else str(error)
+        click.echo(
+            f"note: the store cannot be looked at ({text}); new calls are estimates", err=True
+        )
+        return side
+    looked = {
+        k: Ahead(a.new, a.cached, a.most == a.new, a.most, a.rows) for k, a in found.items()
+    }  # fmt: skip
+    return replace(side, ahead=looked, stored=frozenset(stored))
+
+
+def _print(made: Diff, format_: str, all_: bool) -> None:
+    from alchemist_dsl.cli.compile import terminal_width
+    from alchemist_dsl.cli.output import colored
+
+    if format_ == "json":
+        click.echo(made.model_dump_json(indent=2, exclude_none=True))
+        return
+    if format_ == "markdown":
+        from alchemist_dsl.diff.markdown import markdown
+
+        click.echo("\n".join(markdown(made)))
+        return
+    from alchemist_dsl.diff.text import lines
+
+    shown: Sequence[str] = lines(made, terminal_width(), color=colored(sys.stdout), everything=all_)
+    click.echo("\n".join(shown))

@@ -1,0 +1,238 @@
+"""How the rows of a port differ between two plans, as far as it can be proved, and how a step hands that on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from alchemist_runtime.plan import (
+    DecontaminateSpec,
+    DedupSpec,
+    Edge,
+    FilterSpec,
+    MapSpec,
+    MixtureSpec,
+    Node,
+    Select,
+    TaskSpec,
+    TeacherStepSpec,
+)
+
+Kind = Literal["same", "grow", "shrink", "content", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """`grow`: the old rows and more; `shrink`: some of them; `content`: the same rows, of which `columns` may differ."""
+
+    kind: Kind
+    columns: frozenset[str] = frozenset()
+
+
+SAME: Final = Flow("same")
+GROW: Final = Flow("grow")
+SHRINK: Final = Flow("shrink")
+OTHER: Final = Flow("other")
+#: Columns that are views of the turns of a row: a change of one shows in those that hold it.
+TURNS: Final = frozenset({"messages", "system", "instruction", "response", "history"})
+
+
+def content(columns: Iterable[str]) -> Flow:
+    """The same rows with other values of these columns."""
+    found = frozenset(columns)
+    if "messages" in found:
+        found |= TURNS
+    elif found & TURNS:
+        found |= {"messages", "history"}
+    return Flow("content", found) if found else SAME
+
+
+def joined(flows: Iterable[Flow]) -> Flow:
+    """What several changes make together."""
+    out = SAME
+    for flow in flows:
+        if out.kind == "same":
+            out = flow
+        elif flow.kind == "content" and out.kind == "content":
+            out = Flow("content", out.columns | flow.columns)
+        elif flow.kind not in ("same", out.kind):
+            return OTHER
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The change of every port of a step. `asked`: of the questions that a teacher step puts."""
+
+    rows: Flow = SAME
+    dropped: Flow = SAME
+    trace: Flow = SAME
+    asked: Flow = SAME
+
+    def of(self, edge: Edge) -> Flow:
+        """What comes in by an edge."""
+        return {"rows": self.rows, "dropped": self.dropped, "trace": self.trace}[edge.port]
+
+    def and_(self, other: Ports) -> Ports:
+        return Ports(
+            joined((self.rows, other.rows)),
+            joined((self.dropped, other.dropped)),
+            joined((self.trace, other.trace)),
+            joined((self.asked, other.asked)),
+        )
+
+
+def alike(flow: Flow) -> Ports:
+    """Every port changes in the same way."""
+    return Ports(flow, flow, flow, flow)
+
+
+UNCHANGED: Final = Ports()
+UNKNOWN: Final = alike(OTHER)
+
+#: Roles whose rows become the step's own; of others only the outcome depends.
+_DATA: Final = ("from", "learn", "sound", "data", "take")
+
+
+def passed(node: Node, incoming: Sequence[tuple[Edge, Flow]]) -> Ports:
+    """What a step whose own words are the same makes of changed inputs."""
+    data = joined(f for e, f in incoming if e.role.partition(".")[0] in _DATA)
+    beside = [(e.role, f) for e, f in incoming if e.role.partition(".")[0] not in _DATA]
+    made = _data(node, data)
+    for role, flow in beside:
+        if flow.kind != "same":
+            made = made.and_(_beside(role, flow))
+    return made
+
+
+def _beside(role: str, flow: Flow) -> Ports:
+    """More benchmark items let fewer rows through; of anything else nothing can be proved."""
+    if role != "against":
+        return UNKNOWN
+    turned = {"grow": SHRINK, "shrink": GROW}.get(flow.kind, OTHER)
+    return Ports(rows=turned, dropped=OTHER)
+
+
+def _data(node: Node, flow: Flow) -> Ports:
+    match flow.kind:
+        case "same":
+            return UNCHANGED
+        case "grow" | "shrink":
+            return alike(flow) if steady(node) else UNKNOWN
+        case "content":
+            return _content(node, flow.columns)
+        case _:
+            return UNKNOWN
+
+
+def steady(node: Node) -> bool:
+    """Whether the fate of a row depends on that row alone, so that more rows going in leave the others as they are."""
+    match node.spec:
+        case MapSpec(select=select) | FilterSpec(select=select) | TeacherStepSpec(select=select):
+            return _row_by_row(select)
+        case TaskSpec(select=select, sound=sound):
+            return sound is None and _row_by_row(select)
+        case MixtureSpec() as spec:
+            whole = (t.amount == "all" or _copies(t.amount, t.value) for t in spec.take)
+            return spec.total is None and spec.weights is None and all(whole)
+        case DedupSpec():
+            return False
+        case _:
+            return True
+
+
+def _copies(amount: str, value: str | None) -> bool:
+    return amount == "multiplier" and value is not None and "/" not in value
+
+
+def _row_by_row(select: Select | None) -> bool:
+    return select is None or (select.count is None and not select.per and not select.best)
+
+
+def _content(node: Node, changed: frozenset[str]) -> Ports:
+    """Other values in some columns: the same decisions where the step reads none of them."""
+    match node.spec:
+        case MapSpec() as spec:
+            if changed & selection_reads(spec.select):
+                return UNKNOWN
+            return alike(content(_after_sets(spec.sets, changed)))
+        case FilterSpec() as spec:
+            rules = [r.expr for r in spec.rules if r.verb != "expect"]
+            decides = reads(rules) | selection_reads(spec.select)
+            return UNKNOWN if changed & decides else alike(content(changed))
+        case DedupSpec() as spec:
+            decides = reads([*spec.on, *([spec.prefer] if spec.prefer else [])])
+            return UNKNOWN if changed & decides else alike(content(changed))
+        case DecontaminateSpec() as spec:
+            decides = reads(spec.on) if spec.on else TURNS
+            return UNKNOWN if changed & decides else alike(content(changed))
+        case TeacherStepSpec() as spec:
+            return _taught(spec, changed)
+        case TaskSpec() as spec:
+            if spec.sound is not None or changed & selection_reads(spec.select):
+                return UNKNOWN
+            return alike(content({"messages", "lang"}))
+        case MixtureSpec() as spec:
+            counts = spec.unit == "tokens" or any(t.amount == "tokens" for t in spec.take)
+            return UNKNOWN if counts else alike(content(changed))
+        case _:
+            return alike(content(changed))
+
+
+def _taught(spec: TeacherStepSpec, changed: frozenset[str]) -> Ports:
+    """A teacher that sees none of the changed columns is asked the same questions."""
+    if changed & selection_reads(spec.select):
+        return UNKNOWN
+    rules = [r.expr for r in spec.rules if r.verb != "expect"]
+    written = {s.column for s in spec.sets}
+    if not changed & reads(list(spec.inputs.values())):
+        if not changed & reads(rules):
+            told = content({"before", "after"})
+            rows = content(_after_sets(spec.sets, changed))
+            return Ports(rows, content(changed), told, SAME)
+        asked = SAME
+    else:
+        asked = OTHER
+    rows = content(changed | written) if spec.mode == "replace" else OTHER
+    return Ports(rows, OTHER, OTHER, asked)
+
+
+def _after_sets(sets: Sequence[Any], changed: frozenset[str]) -> frozenset[str]:
+    """The changed columns behind assignments: those that stay, and those that are computed from a changed one."""
+    written = {s.column for s in sets}
+    return (changed - written) | {s.column for s in sets if changed & reads([s.expr])}
+
+
+# --- what an expression reads -------------------------------------------------------------------------------------------------------------
+
+
+def selection_reads(select: Select | None) -> frozenset[str]:
+    """Columns that decide which rows are selected."""
+    if select is None:
+        return frozenset()
+    where = [select.where] if select.where is not None else []
+    return reads([*where, *select.best]) | frozenset(select.per)
+
+
+def reads(trees: Iterable[Any]) -> frozenset[str]:
+    """Columns that expressions read."""
+    out: set[str] = set()
+    waiting = list(trees)
+    while waiting:
+        tree = waiting.pop()
+        match tree:
+            case ["lit" | "out" | "total" | "plan" | "ref", *_]:
+                continue
+            case ["col", str(name)]:
+                out.add(name)
+            case ["template", _, list(names)]:
+                out.update(names)
+            case ["call", "turns", dict(args)]:
+                out.add("messages")
+                waiting += args.values()
+            case list():
+                waiting += tree[1:] if tree and isinstance(tree[0], str) else tree
+            case dict():
+                waiting += tree.values()
+    return frozenset(out)

@@ -1,0 +1,133 @@
+"""What a teacher step would ask, before it asks: its questions rendered over stored inputs and looked up in the call cache.
+
+Nothing is sent, built or written. Of a refused answer that is in the cache the further draws are looked up too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alchemist_runtime.cache import CallCache
+from alchemist_runtime.calls import Outcome
+from alchemist_runtime.engine.asking import CALL_FAILED, Asking, Draw
+from alchemist_runtime.engine.context import Context
+from alchemist_runtime.engine.expressions import columns_read
+from alchemist_runtime.engine.rowwise import selected, sieves
+from alchemist_runtime.engine.streams import Stream
+from alchemist_runtime.engine.turns import columns_for, with_messages
+from alchemist_runtime.plan import Node, Plan, Teacher, TeacherStepSpec
+from alchemist_runtime.store import Store
+from alchemist_runtime.teacher import Request
+
+#: Rows rendered at a time.
+ROWS = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """`new`: questions without an answer in the cache; `most` of them with the further draws that refusals may lead to;
+    `rows`: what would leave the step, known where every answer is there."""
+
+    new: int
+    cached: int
+    most: int
+    rows: int | None
+
+
+def ahead(plan: Plan, project: Path, state: Path, nodes: Sequence[Node]) -> dict[str, Ahead]:
+    """What these steps would ask, for those whose inputs are in the store."""
+    out: dict[str, Ahead] = {}
+    path = state / "calls.sqlite"
+    cache = CallCache(path, read_only=True) if path.exists() else None
+    ctx = Context(plan, project, state, Store(state))
+    try:
+        for node in nodes:
+            if isinstance(node.spec, TeacherStepSpec) and _ready(ctx, node):
+                out[node.id] = _look(ctx, node, node.spec, cache)
+                ctx.step_over()
+    finally:
+        if cache is not None:
+            cache.close()
+        session = ctx.services.pop("session", None)
+        if session is not None:
+            session.close()
+    return out
+
+
+def _ready(ctx: Context, node: Node) -> bool:
+    """Whether all that the questions are made of is there."""
+    needed = {e.node for e in node.inputs if e.role in ("from", "examples")}
+    return all(ctx.store.manifest(ctx.node(n).key) is not None for n in needed)
+
+
+@dataclass
+class _Desk:
+    spec: Teacher
+
+
+@dataclass
+class _Inquiry:
+    """Stands where a teacher would be asked."""
+
+    desk: _Desk
+
+
+@dataclass
+class _Lookup:
+    """Answers from the cache alone, and counts. An equal question is asked once; the others take its answer."""
+
+    cache: CallCache | None
+    new: int = 0
+    cached: int = 0
+    seen: set[bytes] = field(default_factory=set)
+
+    def ask(self, inquiry: Any, requests: Sequence[Request]) -> list[Outcome]:
+        keys = [r.call_key for r in requests]
+        found = {} if self.cache is None else self.cache.get_many(keys)
+        out = []
+        for key in keys:
+            reply = found.get(key)
+            if reply is not None or key in self.seen:
+                self.cached += 1
+            else:
+                self.new += 1
+                self.seen.add(key)
+            out.append(
+                Outcome(reply, cached=True) if reply is not None else Outcome(None, "not asked yet")
+            )
+        return out
+
+
+def _look(ctx: Context, node: Node, spec: TeacherStepSpec, cache: CallCache | None) -> Ahead:
+    stream = ctx.inputs(node, "from")
+    chosen = np.arange(stream.n) if spec.select is None else selected(ctx, stream, spec.select)
+    lookup = _Lookup(cache)
+    inquiry = _Inquiry(_Desk(ctx.plan.teachers[spec.teacher]))
+    asking = Asking(ctx, node, spec, lookup, inquiry)  # type: ignore[arg-type]
+    accepted = waiting = 0
+    for start in range(0, len(chosen), ROWS):
+        draws = _draws(asking, stream, spec, chosen[start : start + ROWS])
+        accepted += sum(d.rule is None for d in draws)
+        waiting += sum(d.rule == CALL_FAILED for d in draws)
+    judged = bool(sieves(spec.rules))
+    further = spec.retries_on_reject if judged or spec.on_long == "truncate" else 0
+    rows = {"replace": stream.n, "add": stream.n + accepted, "only": accepted}[spec.mode]
+    certain = waiting == 0 or spec.mode == "replace"
+    return Ahead(lookup.new, lookup.cached, lookup.new * (1 + further), rows if certain else None)
+
+
+def _draws(asking: Asking, stream: Stream, spec: TeacherStepSpec, positions: Any) -> list[Draw]:
+    """The draws of some rows, with the columns that questions and rules read."""
+    exprs = [*spec.inputs.values(), *(r.expr for r in sieves(spec.rules))]
+    wanted = sorted(frozenset().union(*(columns_read(e) for e in exprs)) if exprs else ())
+    names = columns_for(stream, wanted)
+    table = stream.select(positions).table(names or ["_id"]).combine_chunks()
+    batches = table.to_batches()
+    if not batches:
+        return []
+    return asking.batch(with_messages(batches[0], wanted), stream.types)
