@@ -84,6 +84,7 @@ def as_text(schema: Schema) -> str:
 def all_schemas() -> dict[str, str]:
     """Every schema by the name of its file in docs/schemas."""
     made = {"plan": plan_schema(), "lock": lock_schema(), "recipe": recipe_schema()}
+    made["diff"] = diff_schema()
     made |= {f"kind-{name}": kind_schema(name) for name in KINDS}
     return {f"{name}.json": as_text(schema) for name, schema in made.items()}
 
@@ -100,6 +101,19 @@ def plan_schema() -> Schema:
     return {
         "$schema": DRAFT,
         "title": "Plan of a recipe",
+        **{k: v for k, v in schema.items() if k != "title"},
+    }
+
+
+def diff_schema() -> Schema:
+    """Of what `alchemist diff --format json` prints."""
+    from alchemist_dsl.diff.model import Diff
+
+    schema = Diff.model_json_schema()
+    schema["properties"]["diff_format"]["pattern"] = r"^1\.[0-9]+$"
+    return {
+        "$schema": DRAFT,
+        "title": "Comparison of two versions of recipes",
         **{k: v for k, v in schema.items() if k != "title"},
     }
 
