@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from alchemist_dsl.check.attrtypes import AttrType, attr_type
-from alchemist_dsl.kinds import KINDS
+from alchemist_dsl.kinds import KINDS, spelled
 
 EDITION: Final = 2026
 #: Attributes whose entries are expressions; in other free records a string is a text.
@@ -175,7 +175,7 @@ def _leaves(type_: AttrType) -> Iterator[AttrType]:
 def _string(type_: AttrType, value: str) -> str:
     leaves = list(_leaves(type_))
     if any(t.name == "choice" and value in t.names for t in leaves):
-        return value
+        return spelled(value)
     names = {t.name for t in leaves}
     if "template" in names and ("text" not in names or "\n" in value):
         return _template(value)

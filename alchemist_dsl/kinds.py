@@ -583,6 +583,13 @@ RESERVED: Final = frozenset(
         "null",
     }
 )
+
+
+def spelled(choice: str) -> str:
+    """A choice as it is written: one that is a reserved word stands in quotes, `on_long = "drop"`."""
+    return f'"{choice}"' if choice in RESERVED else choice
+
+
 #: Names that no block may take, because they mean something else where a name may stand.
 TAKEN: Final = frozenset(
     {"param", "out", "row", "plan", "all", "rest", "sft", "edition", "import", "any"}

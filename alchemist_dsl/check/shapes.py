@@ -11,6 +11,7 @@ from alchemist_dsl.check.attrtypes import AttrType
 from alchemist_dsl.check.names import path_of
 from alchemist_dsl.check.problems import either
 from alchemist_dsl.diagnostics.model import Edit
+from alchemist_dsl.kinds import RESERVED, spelled
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
@@ -110,8 +111,10 @@ def accepts(type_: AttrType, expr: ast.Expr, place: Place) -> bool:
             return isinstance(expr, ast.Bool)
         case "choice":
             found = choice_name(expr)
-            if found is None or (isinstance(expr, ast.Text) and place.from_param is None):
+            if found is None:
                 return False
+            if isinstance(expr, ast.Text) and place.from_param is None:
+                return found in type_.names and found in RESERVED
             return found in type_.names or isinstance(expr, ast.Name | ast.Text)
         case "ref" | "stream" | "name":
             return path_of(expr) is not None
@@ -193,7 +196,7 @@ def nouns(type_: AttrType) -> str:
     words: dict[str, None] = {}
     for one in type_.alternatives:
         if one.name == "choice":
-            words[either(one.names)] = None
+            words[either(tuple(map(spelled, one.names)))] = None
         elif one.name == "ref" and one.names not in (("any",), ("same",)):
             words["the name of a " + " or ".join(one.names)] = None
         elif one.name == "int" and any(t.name == "real" for t in type_.alternatives):
@@ -289,6 +292,6 @@ def example(expr: ast.Expr, type_: AttrType, name: str) -> tuple[str | None, Edi
     if isinstance(expr, ast.Name) and names & {"text", "template"}:
         return f'write it in quotes: `"{expr.name}"`', Edit(expr.span, f'"{expr.name}"')
     if first.name == "choice":
-        return f"it is {either(first.names)}", None
+        return f"it is {either(tuple(map(spelled, first.names)))}", None
     example = NOUNS.get(first.name, ("", "…"))[1]
     return (f"for example `{name} = {example}`" if "…" not in example[:1] else None), None

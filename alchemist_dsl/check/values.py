@@ -36,10 +36,11 @@ from alchemist_dsl.check.streams import stream_ref
 from alchemist_dsl.check.templates import Variables, check_template
 from alchemist_dsl.check.world import World
 from alchemist_dsl.diagnostics.model import Edit
+from alchemist_dsl.kinds import spelled
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
-_SECRET: Final = re.compile(
+SECRET: Final = re.compile(
     r"^(sk-[A-Za-z0-9_\-]{16,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|gsk_[A-Za-z0-9]{16,}"
     r"|AKIA[A-Z0-9]{12,}|AIza[A-Za-z0-9_\-]{20,}|xox[bap]-[A-Za-z0-9\-]{10,})$|^[a-z][a-z0-9+.\-]*://[^/\s]*@"
 )
@@ -122,7 +123,7 @@ class Values:
         return readers[type_.name](expr, type_, place)
 
     def _text(self, expr: ast.Text, _type: AttrType, place: Place) -> ir.Value | None:
-        if _SECRET.match(expr.value):
+        if SECRET.match(expr.value):
             self.world.problems.add(
                 "A707",
                 f"`{place.name}` holds what looks like an API key",
@@ -205,7 +206,7 @@ class Values:
             "A213",
             f"`{place.name}` does not know `{name}`",
             expr.span,
-            help=text or f"it is {either(type_.names)}",
+            help=text or f"it is {either(tuple(map(spelled, type_.names)))}",
             edit=edit,
         )
         return None

@@ -13,7 +13,7 @@ from alchemist_runtime.functions import FUNCTIONS, Function
 from alchemist_dsl.check.attrtypes import AttrType, attr_type
 from alchemist_dsl.check.methods import Parameter, method_names, parameters
 from alchemist_dsl.check.shapes import NOUNS
-from alchemist_dsl.kinds import KINDS, Attribute, Kind
+from alchemist_dsl.kinds import KINDS, Attribute, Kind, spelled
 
 #: What stands in a block beside attributes: how it is written, and what it does.
 STATEMENTS: Final = {
@@ -71,7 +71,7 @@ def type_words(type_: AttrType) -> str:
             inner = type_words(type_.of[0])
             return f"{inner}, or a list of such"
         case "choice":
-            return _either(type_.names)
+            return _either(tuple(map(spelled, type_.names)))
         case "ref":
             named = type_.names not in (("any",), ("same",))
             word = " or ".join(type_.names) if named else ""
@@ -112,7 +112,7 @@ def _alternatives(types: tuple[AttrType, ...]) -> str:
 def _words(type_: AttrType) -> tuple[str, ...]:
     """Words that a value may start with: choices, and methods of the kind table."""
     if type_.name == "choice":
-        return type_.names
+        return tuple(map(spelled, type_.names))
     return tuple(m.name + "(…)" * bool(m.params) for m in type_.methods)
 
 

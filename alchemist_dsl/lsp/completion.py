@@ -10,7 +10,7 @@ from lsprotocol import types as lsp
 
 from alchemist_dsl.check.attrtypes import AttrType, attr_type
 from alchemist_dsl.folder import STD
-from alchemist_dsl.kinds import KINDS, Kind
+from alchemist_dsl.kinds import KINDS, Kind, spelled
 from alchemist_dsl.lsp import texts
 from alchemist_dsl.lsp.analysis import NO_SIGHT, Analysis, Sight
 from alchemist_dsl.lsp.completion_names import members, parts_of, references
@@ -413,7 +413,7 @@ def _nothing(analysis: Analysis, at: Cursor, block: Frame, type_: AttrType) -> I
 
 def _choices(analysis: Analysis, at: Cursor, block: Frame, type_: AttrType) -> Iterator[Item]:
     for number, name in enumerate(type_.names):
-        yield item(name, K.EnumMember, sort=f"1{number:02}")
+        yield item(spelled(name), K.EnumMember, sort=f"1{number:02}")
 
 
 def _references(analysis: Analysis, at: Cursor, block: Frame, type_: AttrType) -> Iterator[Item]:

@@ -12,7 +12,7 @@ from alchemist_runtime.functions import AGGREGATES, FUNCTIONS, Function
 from alchemist_runtime.registry import Component
 
 from alchemist_dsl.check.attrtypes import AttrType, attr_type
-from alchemist_dsl.kinds import KINDS, Attribute, Kind
+from alchemist_dsl.kinds import KINDS, Attribute, Kind, spelled
 
 _AFFECTS: Final = {
     "cost": "Changes what it costs, not the data: nothing runs again.",
@@ -67,7 +67,7 @@ def readable(type_: AttrType) -> str:
         case "list":
             return f"one or a list of {readable(type_.of[0])}"
         case "choice":
-            return " | ".join(type_.names)
+            return " | ".join(map(spelled, type_.names))
         case "ref":
             named = type_.names not in (("any",), ("same",))
             return " or ".join(type_.names) + " block" if named else "block"

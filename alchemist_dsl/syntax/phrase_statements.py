@@ -161,6 +161,8 @@ def reserved(m: Mistake) -> Diagnostic | None:
         help = f'a column of this name is read as `{m.text(at - 2)}["{word}"]`'
     elif at == m.i and before in _BEFORE_VALUES:
         help = f'a column of this name is read as `row["{word}"]`'
+        if before == "EQ" and m.kind(m.first) != "SET":
+            help += f', a choice of this name is written in quotes: `"{word}"`'
     else:
         help = f"choose another name, for example `{word}_`"
     return Diagnostic(
