@@ -53,6 +53,10 @@ class Facts(Protocol):
         """The locked revision of a tokenizer."""
         ...
 
+    def model(self, name: str, revision: str | None) -> str | None:
+        """The locked commit of a base model of the hub, by its name and its revision as written; None for one on disk."""
+        ...
+
     def local(self, path: str) -> str | None:
         """Digest of a file or folder of the project (a base model, a chat template); None where there is none."""
         ...
@@ -72,6 +76,9 @@ class NoFacts:
         return None
 
     def tokenizer(self, name: str) -> str | None:
+        return None
+
+    def model(self, name: str, revision: str | None) -> str | None:
         return None
 
     def local(self, path: str) -> str | None:

@@ -30,7 +30,7 @@ from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lowering.scope import Input, Scope, salt
 from alchemist_dsl.lowering.sources import reader_name, source_salt
 from alchemist_dsl.lowering.steps import counts_tokens, entries, tokenizer
-from alchemist_dsl.lowering.targets import seed, train_seed
+from alchemist_dsl.lowering.targets import locked_base, seed, train_seed
 from alchemist_dsl.lowering.values import text
 from alchemist_dsl.trees import called, expressions
 
@@ -173,7 +173,7 @@ def _named(block: Block, scope: Scope) -> Ingredients:
         case "export":
             return _schema(block, scope)
         case "train":
-            return _schema(block, scope) | _local(block, scope)
+            return _schema(block, scope) | _local(block, scope) | _base(block, scope)
         case _:
             return {}
 
@@ -215,6 +215,12 @@ def _local(block: Block, scope: Scope) -> Ingredients:
         if isinstance(value, TextV)
     }
     return {f"file.{name}": made for name, made in found.items() if made is not None}
+
+
+def _base(block: Block, scope: Scope) -> Ingredients:
+    """The commit of a base of the hub, where the lock and not the recipe names it."""
+    found = locked_base(block, scope)
+    return {} if found is None else {"revision": found}
 
 
 def _schema(block: Block, scope: Scope) -> Ingredients:

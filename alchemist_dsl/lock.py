@@ -12,12 +12,21 @@ from typing import Any, Final
 
 LOCK_VERSION: Final = 1
 FILES: Final = "files"  # path from the project's root -> digest, size, rows, columns
-HUB: Final = "hub"  # "owner/name@revision as written" -> revision (40 hex digits)
+HUB: Final = (
+    "hub"  # "owner/name@revision as written" -> revision (40 hex digits), license of its card
+)
 PYTHON: Final = "python"  # "package" -> digest, version, python (minor)
-TOKENIZERS: Final = "tokenizers"  # name -> revision
+TOKENIZERS: Final = "tokenizers"  # name -> revision, license
+MODELS: Final = "models"  # "owner/name@revision as written" -> revision, license: bases, teachers
+SOURCES: Final = "sources"  # "recipe#name" -> license as declared, columns that it gives
+TEACHERS: Final = (
+    "teachers"  # "recipe#name" -> provider, model, input and output price per 1M tokens, or free
+)
 MEASURED: Final = (
     "measured"  # step key -> node, rows, origins, dropped, calls, tokens_in, tokens_out, usd
 )
+#: Sections of what recipes themselves say.
+DECLARED: Final = (SOURCES, TEACHERS)
 #: What says which bytes the rest of a fact tells of.
 PINS: Final = ("digest", "revision")
 _HEAD: Final = (
@@ -47,6 +56,12 @@ class Lock:
         old = self.sections.get(section, {})
         new = {name: {**old.get(name, {}), **fact} for name, fact in facts.items()}
         return Lock({**self.sections, section: {**old, **new}}, self.extra)
+
+    def with_whole(self, section: str, facts: Mapping[str, Fact]) -> Lock:
+        """The same lock with these facts as they are, in place of what was known of them."""
+        return Lock(
+            {**self.sections, section: {**self.sections.get(section, {}), **facts}}, self.extra
+        )
 
     def without(self, section: str, resources: frozenset[str]) -> Lock:
         """The same lock without these resources."""

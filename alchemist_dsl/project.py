@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +22,7 @@ from alchemist_dsl import lock as locks
 from alchemist_dsl.canon import Ingredients
 from alchemist_dsl.compiler import Compilation, compile_text, has_errors
 from alchemist_dsl.diagnostics.model import Diagnostic
+from alchemist_dsl.drift import applied, parts, subject
 from alchemist_dsl.folder import LOCK, STATE, Folder, folder_of, library
 from alchemist_dsl.ir import Program
 from alchemist_dsl.lock import Lock, LockError
@@ -200,32 +203,39 @@ def compile_recipe(
     forced: Iterable[str] = (),
     here: bool = True,
     pin: bool = False,
+    rehash: bool = False,
+    lock: Lock | None = None,
 ) -> Compiled:
     """Compile a recipe of the file system; `-` is standard input. `here`: say also what a run on this machine would do.
-    `pin`: ask the hub for revisions that neither recipe nor lock names.
+    `pin`: ask the hub for revisions that neither recipe nor lock names. `rehash`: trust no digest of an earlier command.
+    `lock`: facts to go by, instead of those of the project.
 
     Raises FileNotFoundError for the recipe itself, ParamsError for `--set` and `--params`."""
     project, shown, data = _open(path)
     file, problems = decode(shown, data)
     if file is None:
         return Compiled(None, None, problems, project)
-    lock, more = read_lock(project)
-    problems += more
-    cache = FileCache(project.state / "files", again=locked)
-    resources = Resources(project.root, lock, cache, std=library(), pin=pin)
+    if lock is None:
+        lock, more = read_lock(project)
+        problems += more
+    cache = FileCache(project.state / "files", again=locked or rehash)
+    resources = Resources(project.root, lock, cache, std=library(), pin=pin and not locked)
+    values = outside_values(sets, params_file)
     made = compile_text(
         file,
         project.read,
         listing=project.listing,
         find=catalog.find,
         facts=resources,
-        outside=outside_values(sets, params_file),
+        outside=values,
         options=Options(upto=tuple(upto or ()), limit=limit, variant=variant),
         state=lambda plan: read_state(project, plan, forced) if here else None,
     )
     cache.save()
+    if made.plan is not None and not values and str(path) != STDIN:
+        resources.declare(made.plan)
     if locked:
-        problems += tuple(_moved_facts(resources, shown))
+        problems += tuple(_moved_facts(resources, shown, made.program))
     return _compiled(made, problems, project, lock, resources)
 
 
@@ -258,33 +268,78 @@ def _compiled(
     )
 
 
-def _moved_facts(resources: Resources, shown: str) -> Iterable[Diagnostic]:
-    """What `--locked` refuses: facts that the lock does not know, or knows otherwise."""
-    at = Span(shown, 0, 0)
-    for section, facts in (*resources.changed.items(), *resources.added.items()):
-        for name in facts:
-            known = resources.lock.fact(section, name) is not None
-            what = "differs from" if known else "is not in"
-            yield Diagnostic(
-                "A908",
-                f"`{name}` {what} {LOCK}",
-                at,
-                help="run without `--locked`, look at the change of the lock, and commit it",
-            )
+def _moved_facts(resources: Resources, shown: str, program: Program | None) -> Iterable[Diagnostic]:
+    """What `--locked` refuses: facts that the lock does not know, or knows otherwise, before and after."""
+    for change in resources.changes:
+        known = change.kind == "changed"
+        what = subject(change.section, change.resource)
+        said = parts(change)
+        yield Diagnostic(
+            "A908",
+            f"{what} differs from {LOCK}: {said[0]}"
+            if known
+            else f"{what} is not in {LOCK}"
+            if change.kind == "new"
+            else f"{LOCK} does not know all of {what}: {said[0]}",
+            _where(resources, change.section, change.resource, shown, program),
+            note=", ".join(said[1 if change.kind != "new" else 0 :]) or None,
+            help=_way_out(change.kind, change.resource),
+        )
+    for section, name in sorted(resources.unpinned):
+        yield Diagnostic(
+            "A908",
+            f"{subject(section, name)} is not in {LOCK}",
+            _where(resources, section, name, shown, program),
+            help=_way_out("new", name),
+        )
+
+
+def _way_out(kind: str, resource: str) -> str:
+    name = resource.rpartition("#")[2]
+    if kind == "changed":
+        return f"put it back, or take the change over with `alchemist lock --update {name}`, and commit the lock"
+    return "`alchemist lock` adds it; look at it and commit the lock"
+
+
+def _where(
+    resources: Resources, section: str, name: str, shown: str, program: Program | None
+) -> Span:
+    """The block that rests on a fact; the recipe where none is known."""
+    users = resources.users.get((section, name), set()) | {name.rpartition("#")[2]}
+    blocks = {} if program is None else program.blocks
+    return next((blocks[u].name_span for u in sorted(users) if u in blocks), Span(shown, 0, 0))
 
 
 def add_facts(compiled: Compiled, *, changed: bool = False) -> Lock:
-    """Write facts that the lock did not know; after a complete run also those that changed. Returns the lock as it is now."""
+    """Write facts that the lock did not know; after a complete run also those that changed. Returns the lock as it is now.
+
+    What another command wrote meanwhile stays: facts are added to the lock as it lies there."""
     lock = compiled.lock
     if compiled.resources is not None:
-        for section, facts in compiled.resources.added.items():
-            lock = lock.with_facts(section, facts)
-        if changed:
-            for section, facts in compiled.resources.changed.items():
-                lock = lock.with_facts(section, facts)
-    if lock is not compiled.lock:
-        write_lock(compiled.project, lock)
+        wanted = [c for c in compiled.resources.changes if changed or c.kind != "changed"]
+        if wanted:
+            with changing(compiled.project, lock) as held:
+                held.lock = lock = applied(held.lock, wanted)
     return lock
+
+
+@dataclass(slots=True)
+class Held:
+    """The project's lock while one command changes it."""
+
+    lock: Lock
+
+
+@contextmanager
+def changing(project: Project, known: Lock) -> Iterator[Held]:
+    """The lock as it lies there, to be changed; written at the end. One command at a time. `known` where it cannot be read."""
+    project.state.mkdir(parents=True, exist_ok=True)
+    with (project.state / "lock").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        found, problems = read_lock(project)
+        held = Held(known if problems else found)
+        yield held
+        write_lock(project, held.lock)
 
 
 # --- figures of a run -------------------------------------------------------------------------------------------------------------
@@ -294,10 +349,10 @@ def record_figures(compiled: Compiled) -> Compiled:
     """After a complete run: write changed facts and what every step measured into the lock, and estimate anew from it."""
     if compiled.plan is None:
         return compiled
-    lock = add_facts(compiled, changed=True)
-    lock = with_measured(lock, compiled.plan, compiled.project.store)
-    write_lock(compiled.project, lock)
-    return replace(compiled, lock=lock)
+    add_facts(compiled, changed=True)
+    with changing(compiled.project, compiled.lock) as held:
+        held.lock = with_measured(held.lock, compiled.plan, compiled.project.store)
+    return replace(compiled, lock=held.lock)
 
 
 def with_measured(lock: Lock, plan: Plan, store: Store) -> Lock:

@@ -15,22 +15,28 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from alchemist_runtime.errors import RunError
 
 from alchemist_dsl import lock as locks
 from alchemist_dsl.diagnostics.model import Diagnostic
+from alchemist_dsl.drift import Change, compare
 from alchemist_dsl.facts import PYTHON_MINOR, FileFact, SourceFacts
 from alchemist_dsl.ir import Block, ListV, TextV
 from alchemist_dsl.lock import Lock
 from alchemist_dsl.source import Span
 
+if TYPE_CHECKING:
+    from alchemist_runtime.plan import Plan
+
 SETTLED_NS: Final = (
     2_000_000_000  # a file that changed less than 2 s before it was hashed may change again unseen
 )
 COLUMNS_FROM: Final = 100  # records
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+#: A model of the hub; older ones have no owner.
+_MODEL: Final = re.compile(r"[\w.-]+(/[\w.-]+)?")
 COUNT_BELOW: Final = (
     64 << 20
 )  # bytes: larger files other than Parquet are not parsed to count their rows
@@ -46,6 +52,7 @@ class FileCache:
     path: Path | None
     again: bool = False  # hash everything again: `--locked`
     _entries: dict[str, Any] = field(default_factory=dict)
+    _hashed: set[str] = field(default_factory=set)  # once is enough for one command
     _loaded: bool = False
     _changed: bool = False
 
@@ -54,7 +61,8 @@ class FileCache:
         stat = file.stat()
         stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         known = self._known().get(str(file))
-        if known is not None and known["stamp"] == stamp and not self.again and _settled(known):
+        fresh = _settled(known) if not self.again else str(file) in self._hashed
+        if known is not None and known["stamp"] == stamp and fresh:
             return known  # type: ignore[no-any-return]
         entry = {
             "stamp": stamp,
@@ -64,6 +72,7 @@ class FileCache:
         }
         if known is not None and known["digest"] == entry["digest"]:
             entry = {**known, **entry}
+        self._hashed.add(str(file))
         self.put(file, entry)
         return entry
 
@@ -95,7 +104,9 @@ class FileCache:
                 temporary.unlink(missing_ok=True)
 
 
-def _settled(entry: Mapping[str, Any]) -> bool:
+def _settled(entry: Mapping[str, Any] | None) -> bool:
+    if entry is None:
+        return False
     _, mtime, ctime, _ = entry["stamp"]
     return bool(max(mtime, ctime) + SETTLED_NS < entry["at"])
 
@@ -111,16 +122,42 @@ def file_digest(file: Path) -> str:
 
 @dataclass
 class Resources:
-    """Facts for one compilation. `added` collects what the lock did not know, `changed` what it knew otherwise."""
+    """Facts for one compilation. `seen`: what was found out, by section and resource. `users`: the blocks that rest on a fact.
+    `unpinned`: what nobody was asked for, neither the lock nor the hub."""
 
     root: Path
     lock: Lock
     cache: FileCache
     std: Path | None = None
-    pin: bool = False  # ask the hub for revisions that the lock does not know: `run` and `lock` do
-    added: dict[str, dict[str, Any]] = field(default_factory=dict)
-    changed: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pin: bool = False  # ask the hub for revisions that the lock does not know: `run` does
+    seen: dict[str, dict[str, Mapping[str, Any]]] = field(default_factory=dict)
+    users: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    unpinned: set[tuple[str, str]] = field(default_factory=set)
+    absent: set[str] = field(default_factory=set)  # files that only the lock knows of
     _packages_known: dict[str, str | None] = field(default_factory=dict)
+    _silent: set[tuple[str, str]] = field(
+        default_factory=set
+    )  # models that the hub did not tell of
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What the lock does not know, or knows otherwise."""
+        return compare(self.lock, self.seen)
+
+    def rests(self, section: str, resource: str, block: str) -> None:
+        """Remember that a block rests on a fact."""
+        self.users.setdefault((section, resource), set()).add(block)
+
+    def declare(self, plan: Plan) -> None:
+        """Note what a plan's recipe itself says: licences, row schemas, prices."""
+        from alchemist_dsl.declared import (
+            declared,  # plans bring pydantic, which `check` does without
+        )
+
+        for section, facts in declared(plan, self.lock).items():
+            for name, fact in facts.items():
+                self._note(section, name, fact)
+                self.rests(section, name, name.rpartition("#")[2])
 
     def source(self, block: Block) -> SourceFacts:
         if block.get("missing") is not None:
@@ -138,15 +175,20 @@ class Resources:
         return merged([f.columns for f in self._files(block).files])
 
     def tokenizer(self, name: str) -> str | None:
-        fact = self.lock.fact(locks.TOKENIZERS, name)
-        return None if fact is None else fact.get("revision")
+        return self._weights(locks.TOKENIZERS, name, None)
+
+    def model(self, name: str, revision: str | None) -> str | None:
+        return self._weights(locks.MODELS, name, revision)
 
     def local(self, path: str) -> str | None:
         """Digest of a file, or of a folder's files by their names; None where there is none of this name."""
         at = self.root / path
         try:
             if at.is_file():
-                return str(self.cache.get(at)["digest"])
+                entry = self.cache.get(at)
+                self._note(locks.FILES, path, {k: entry[k] for k in ("digest", "size")})
+                self.rests(locks.FILES, path, "")
+                return str(entry["digest"])
             files = sorted(f for f in at.rglob("*") if f.is_file()) if at.is_dir() else []
             digests = [[f.relative_to(at).as_posix(), self.cache.get(f)["digest"]] for f in files]
         except OSError:
@@ -154,7 +196,12 @@ class Resources:
         # Plans bring pydantic, which `check` does without.
         from alchemist_runtime.plan import digest
 
-        return digest(digests) if digests else None
+        if not digests:
+            return None
+        found = digest(digests)
+        self._note(locks.FILES, path, {"digest": found})
+        self.rests(locks.FILES, path, "")
+        return found
 
     def measured(self, key: str) -> Mapping[str, Any] | None:
         return self.lock.fact(locks.MEASURED, key)
@@ -165,27 +212,65 @@ class Resources:
         """The commit of a hub dataset: as written, as locked, or, where that is allowed, asked for and locked."""
         repo = next(texts_of(block, "hub")).value
         written = next(texts_of(block, "revision"), None)
-        if written is not None and _COMMIT.fullmatch(written.value):
-            return SourceFacts(revision=written.value)
-        name = repo if written is None else f"{repo}@{written.value}"
-        fact = self.lock.fact(locks.HUB, name) or self.added.get(locks.HUB, {}).get(name)
+        ref = None if written is None else written.value
+        name = pinned_name(repo, ref)
+        self.rests(locks.HUB, name, block.name)
+        known = self._pinned(locks.HUB, name, ref)
+        if known is not None or not self.pin:
+            return SourceFacts(revision=known)
+        return self._asked(block, repo, name, written)
+
+    def _pinned(self, section: str, name: str, ref: str | None) -> str | None:
+        """The commit of a resource of the hub as far as it is known here."""
+        if ref is not None and COMMIT.fullmatch(ref):
+            return ref
+        fact = self.lock.fact(section, name) or self.seen.get(section, {}).get(name)
         if fact is not None and isinstance(fact.get("revision"), str):
-            return SourceFacts(revision=fact["revision"])
-        return self._asked(block, repo, name, written) if self.pin else SourceFacts()
+            return str(fact["revision"])
+        self.unpinned.add((section, name))
+        return None
 
     def _asked(self, block: Block, repo: str, name: str, written: TextV | None) -> SourceFacts:
-        from alchemist_runtime.sources.hub import resolve_revision
+        from alchemist_runtime.sources.hub import facts
 
         try:
-            revision = resolve_revision(repo, None if written is None else written.value)
+            found = facts(repo, None if written is None else written.value)
         except RunError as e:
             p = e.problem
             at = next(texts_of(block, "hub")).span if written is None else written.span
             return SourceFacts(
                 problems=(Diagnostic(p.code, p.headline, at, note=p.note, help=p.help),)
             )
-        self.added.setdefault(locks.HUB, {})[name] = {"revision": revision}
-        return SourceFacts(revision=revision)
+        self._note(locks.HUB, name, found)
+        self.unpinned.discard((locks.HUB, name))
+        return SourceFacts(revision=found["revision"])
+
+    def _weights(self, section: str, name: str, ref: str | None) -> str | None:
+        """The commit of a model or tokenizer of the hub; None for a folder of the project, and for what nobody knows."""
+        if not name or (self.root / name).exists() or not _MODEL.fullmatch(name):
+            return None
+        pinned = pinned_name(name, ref)
+        self.rests(section, pinned, "")
+        known = self._pinned(section, pinned, ref)
+        if known is not None or not self.pin or (section, pinned) in self._silent:
+            return known
+        return self._found(section, name, pinned, ref)
+
+    def _found(self, section: str, name: str, pinned: str, ref: str | None) -> str | None:
+        """Ask the hub for a model's commit. Where it does not answer, the local cache tells what a run would load."""
+        from alchemist_runtime.sources.hub import cached_model, facts
+
+        try:
+            fact = facts(name, ref, kind="model")
+        except RunError:
+            commit = cached_model(name, ref)
+            if commit is None:
+                self._silent.add((section, pinned))
+                return None  # the training says what is wrong, if it comes to that
+            fact = {"revision": commit}
+        self._note(section, pinned, fact)
+        self.unpinned.discard((section, pinned))
+        return fact["revision"]
 
     # --- packages ---------------------------------------------------------------------------------------------------------------
 
@@ -198,7 +283,9 @@ class Resources:
                 problems.append(_no_module(text))
             else:
                 modules[text.value] = digest
-                self._note(locks.PYTHON, text.value, {"digest": digest, "python": PYTHON_MINOR})
+                self.rests(locks.PYTHON, text.value, block.name)
+                fact = {"digest": digest, "python": PYTHON_MINOR, "version": _version(text.value)}
+                self._note(locks.PYTHON, text.value, fact)
         return SourceFacts(modules=modules, problems=tuple(problems))
 
     def _package(self, name: str) -> str | None:
@@ -225,6 +312,7 @@ class Resources:
             for fact in facts:
                 if isinstance(fact, FileFact):
                     files[fact.path] = fact
+                    self.rests(locks.FILES, fact.path, block.name)
                 else:
                     problems.append(_at(fact, pattern))
         return SourceFacts(files=tuple(files[p] for p in sorted(files)), problems=tuple(problems))
@@ -254,9 +342,7 @@ class Resources:
                 f"`{path}` cannot be read: {e.strerror or e}",
                 help="see that you may read it",
             )
-        fact = {
-            k: entry[k] for k in ("digest", "size", "rows", "columns") if entry.get(k) is not None
-        }
+        fact = {k: entry.get(k) for k in ("digest", "size", "rows", "columns")}
         self._note(locks.FILES, path, fact)
         return FileFact(
             path, entry["digest"], kind, entry["size"], entry.get("rows"), entry.get("columns")
@@ -280,15 +366,17 @@ class Resources:
         for path, fact in sorted(self.lock.sections.get(locks.FILES, {}).items()):
             kind = format_ or format_of(path)
             if fnmatchcase(path, wanted) and kind and isinstance(fact.get("digest"), str):
+                self.absent.add(path)
                 out.append(FileFact(path, fact["digest"], kind, fact.get("size"), fact.get("rows"), fact.get("columns")))  # fmt: skip
         return out
 
-    def _note(self, section: str, resource: str, fact: dict[str, Any]) -> None:
-        known = self.lock.fact(section, resource)
-        if known is None or "digest" not in known:
-            self.added.setdefault(section, {})[resource] = fact
-        elif known["digest"] != fact["digest"]:
-            self.changed.setdefault(section, {})[resource] = fact
+    def _note(self, section: str, resource: str, fact: Mapping[str, Any]) -> None:
+        self.seen.setdefault(section, {})[resource] = fact
+
+
+def pinned_name(name: str, ref: str | None) -> str:
+    """How the lock names what is pinned: `owner/name`, with the revision as it is written."""
+    return name if ref is None else f"{name}@{ref}"
 
 
 def matches(folder: Path, pattern: str) -> list[str]:
@@ -421,6 +509,16 @@ def package_digest(name: str, cache: FileCache) -> str | None:
     for shown, file in files:
         h.update(f"{shown}\0{cache.get(file)['digest']}\n".encode())
     return "b2:" + h.hexdigest()
+
+
+def _version(name: str) -> str | None:
+    """The version of the distribution of a package's name, None where there is none: the standard library, a file."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name.partition(".")[0])
+    except PackageNotFoundError:
+        return None
 
 
 # --- problems --------------------------------------------------------------------------------------------------------------------------

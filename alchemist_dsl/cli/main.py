@@ -46,6 +46,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.merge_lock:merge_lock",
         "Merge three versions of recipe.lock fact by fact, for git.",
     ),
+    "lock": (
+        "alchemist_dsl.cli.lock:lock",
+        "Pin what recipes rest on in recipe.lock; say what differs from it.",
+    ),
     "explain": (
         "alchemist_dsl.cli.explain:explain",
         "Explain a code of a message, with a wrong and a right recipe.",

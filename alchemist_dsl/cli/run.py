@@ -74,7 +74,7 @@ def run(
 
     most = _money(budget)
     if is_plan(recipe):
-        compiled = _planned(recipe, sets or params or variant or limit)
+        compiled = _planned(recipe, sets or params or variant or limit or locked)
     else:
         compiled = compiled_or_exit(
             recipe,
@@ -94,13 +94,14 @@ def run(
 
         click.echo(plan_text(compiled))
         return
-    if limit is None:
+    if limit is None and not locked:
         remember(compiled)
     options = {
         "budget": most,
         "replay": replay,
         "processes": processes,
         "limited": limit is not None,
+        "locked": locked,
     }
     sys.exit(_run(compiled, compiled.plan, upto, options, format_))
 
@@ -112,7 +113,7 @@ def _planned(path: Path, options: object) -> Compiled:
 
     if options:
         raise click.UsageError(
-            "--set, --params, --variant and --limit belong to a recipe; a plan holds their result"
+            "--set, --params, --variant, --limit and --locked belong to a recipe; a plan holds their result"
         )
     return Compiled(plan_or_exit(path), None, (), project_of(path))
 
@@ -151,10 +152,12 @@ def _run(
     except errors.RunError as error:
         _say(compiled, error.problem)
         return error.exit_code
-    return _carry_out(compiled, ctx, targets, format_)
+    return _carry_out(compiled, ctx, targets, format_, asked["locked"])
 
 
-def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, format_: str) -> int:
+def _carry_out(
+    compiled: Compiled, ctx: Context, targets: list[str] | None, format_: str, locked: bool
+) -> int:
     from alchemist_runtime import errors
     from alchemist_runtime.engine import local
 
@@ -191,7 +194,8 @@ def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, form
     try:
         if not ctx.options.limited:
             local.point_at(ctx, result)
-        compiled.after_run(result)
+        if not locked:  # the lock stays as it is, figures too
+            compiled.after_run(result)
     except OSError as error:
         _say(compiled, _stopped(error, "`recipe.lock`").problem)
         _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_)

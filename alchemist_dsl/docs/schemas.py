@@ -125,19 +125,37 @@ def lock_schema() -> Schema:
     digest = {"type": "string", "pattern": "^b2:[0-9a-f]{64}$"}
     columns = {"type": "object", "additionalProperties": {"type": "string"}}
     commit = {"type": "string", "pattern": "^[0-9a-f]{40}$"}
+    word = {"type": "string"}
+    price = {"type": "string", "pattern": r"^\$[0-9./]+ per 1M tokens$"}
     sections = {
         locks.FILES: (
-            "Files of sources and suites, by their path from the project's folder.",
+            "Files of sources and suites, and models and templates that lie in the project, by their path from its folder.",
             {"digest": digest, "size": count, "rows": count, "columns": columns},
             ["digest"],
         ),
-        locks.HUB: ("Datasets of the hub, `owner/name@revision as written`.", {"revision": commit}, ["revision"]),
+        locks.HUB: (
+            "Datasets of the hub, `owner/name@revision as written`; `license` is what the card states, empty where it states none.",
+            {"revision": commit, "license": word}, ["revision"],
+        ),
         locks.PYTHON: (
             "Python packages that sources read.",
-            {"digest": digest, "version": {"type": "string"}, "python": {"type": "string"}},
+            {"digest": digest, "version": word, "python": word},
             ["digest"],
         ),
-        locks.TOKENIZERS: ("Tokenizers of the hub.", {"revision": commit}, []),
+        locks.TOKENIZERS: ("Tokenizers of the hub.", {"revision": commit, "license": word}, []),
+        locks.MODELS: (
+            "Models of the hub, `owner/name@revision as written`: bases of trainings, teachers with a revision.",
+            {"revision": commit, "license": word}, ["revision"],
+        ),
+        locks.SOURCES: (
+            "What recipes say of their sources and suites, `RECIPE#NAME`, with `@VARIANT` where a variant differs: "
+            "the licence, and the columns of the rows.",
+            {"license": word, "columns": columns}, [],
+        ),
+        locks.TEACHERS: (
+            "What recipes say of their teachers, by the same names: the model, and its prices.",
+            {"provider": word, "model": word, "free": {"const": True}, "input": price, "output": price}, ["provider"],
+        ),
         locks.MEASURED: (
             "What finished steps measured, by their key.",
             {

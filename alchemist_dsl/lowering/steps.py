@@ -246,8 +246,8 @@ def _of_train(train: Block, scope: Scope) -> dict[str, Any]:
         return _of_train((scope.whole or scope.program).blocks[base.target], scope)
     if method(train, "init").name == "scratch":
         return {"bytes": True}
-    name = text(train, "base") or ""
-    return _pinned(name, text(train, "revision") or scope.facts.tokenizer(name))
+    name, written = text(train, "base") or "", text(train, "revision")
+    return _pinned(name, scope.facts.model(name, written) or written)
 
 
 def _choice(block: Block, name: str, default: str) -> Any:

@@ -71,7 +71,7 @@ def _split(block: Block) -> dict[str, str]:
 def train(block: Block, scope: Scope) -> TrainSpec:
     spec = TrainSpec(
         base=_base(block),
-        revision=text(block, "revision"),
+        revision=locked_base(block, scope) or text(block, "revision"),
         init=_plain(method(block, "init")),
         method=_plain(method(block, "method")),
         epochs=_decimal(block, "epochs"),
@@ -131,6 +131,15 @@ def seed(scope: Scope) -> int:
 def _base(block: Block) -> str | None:
     value = block.get("base")
     return value.target if isinstance(value, RefV) else text(block, "base")
+
+
+def locked_base(block: Block, scope: Scope) -> str | None:
+    """The commit that the lock pins a base of the hub to; None where the recipe names one itself, or nobody knows it."""
+    value, written = block.get("base"), text(block, "revision")
+    if not isinstance(value, TextV) or method(block, "init").name == "scratch":
+        return None
+    found = scope.facts.model(value.value, written)
+    return None if found == written else found
 
 
 def _plain(value: MethodV) -> Method:

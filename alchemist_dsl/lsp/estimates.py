@@ -37,6 +37,9 @@ class _Facts:
     def tokenizer(self, name: str) -> str | None:
         return self.local_files.resources.tokenizer(name)
 
+    def model(self, name: str, revision: str | None) -> str | None:
+        return self.local_files.resources.model(name, revision)
+
     def local(self, path: str) -> str | None:
         return None
 

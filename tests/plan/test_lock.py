@@ -95,7 +95,9 @@ def test_compiling_adds_facts_and_never_changes_one(work, slice_):
     made = work.compile()
     add_facts(made)
     assert (work.root / "recipe.lock").read_text() == text
-    assert list(made.resources.changed["files"]) == ["data/a.jsonl"]
+    assert [(c.section, c.resource, c.kind) for c in made.resources.changes] == [
+        ("files", "data/a.jsonl", "changed")
+    ]
     add_facts(made, changed=True)
     assert (
         loads((work.root / "recipe.lock").read_text()).fact("files", "data/a.jsonl")["rows"] == 41
@@ -104,13 +106,24 @@ def test_compiling_adds_facts_and_never_changes_one(work, slice_):
 
 def test_locked_refuses_what_differs(work, slice_):
     made = work.compile(slice_, locked=True)
-    assert [d.code for d in made.diagnostics] == ["A908"]  # not in the lock
+    assert made.plan is None and [(d.code, d.headline) for d in made.diagnostics] == [
+        ("A908", "file `data/a.jsonl` is not in recipe.lock"),
+        ("A908", "source `given` of r.recipe is not in recipe.lock"),
+    ]
     add_facts(work.compile(slice_))
     assert work.compile(locked=True).diagnostics == ()
     with (work.root / "data/a.jsonl").open("a") as file:
         file.write("{}\n")
     made = work.compile(locked=True)
-    assert made.plan is None and "differs" in made.diagnostics[0].headline
+    file, source = made.diagnostics
+    assert made.plan is None
+    assert file.headline == "file `data/a.jsonl` differs from recipe.lock: rows 40 → 41 (+1)"
+    assert "column `response` text → text?" in (file.note or "")
+    assert "content" in (file.note or "")
+    assert (
+        source.headline
+        == "source `given` of r.recipe differs from recipe.lock: column `instruction` text → text?"
+    )
 
 
 def test_without_the_files_the_lock_speaks_for_them(work, slice_):
@@ -250,14 +263,84 @@ def test_the_lock_pins_a_hub_source(work, slice_):
 def test_a_run_asks_the_hub_once_and_remembers(work, slice_, monkeypatch):
     asked: list[str] = []
     monkeypatch.setattr(
-        "alchemist_runtime.sources.hub.resolve_revision",
-        lambda repo, ref=None: asked.append(repo) or "b" * 40,
+        "alchemist_runtime.sources.hub.facts",
+        lambda repo, ref=None: asked.append(repo) or {"revision": "b" * 40, "license": "mit"},
     )
     text = slice_.replace('files = "data/a.jsonl"', 'hub = "owner/name"')
     made = work.compile(text, pin=True)
     assert made.plan.node("given").spec.reader.args["revision"] == "b" * 40
     add_facts(made)
     assert work.compile(pin=True).plan == made.plan and asked == ["owner/name"]
+
+
+# --- models ---------------------------------------------------------------------------------------------------------------------------
+
+TRAINED = """
+train tuned {
+  data = sft
+  base = "owner/base"
+  batch = 4 rows
+  max_length = 128 tokens
+  learning_rate = 1e-3
+  epochs = 1
+}
+"""
+
+
+def test_a_run_pins_the_base_of_a_training_and_the_pin_is_part_of_its_key(
+    work, slice_, monkeypatch
+):
+    asked: list[tuple[str, str | None]] = []
+
+    def facts(name: str, ref: str | None, *, kind: str) -> dict[str, str]:
+        asked.append((name, ref))
+        return {"revision": "d" * 40, "license": "mit"}
+
+    monkeypatch.setattr("alchemist_runtime.sources.hub.facts", facts)
+    free = work.keys(slice_ + TRAINED)
+    assert not asked  # compiling asks nobody
+    made = work.compile(pin=True)
+    assert made.plan.node("tuned").spec.revision == "d" * 40
+    assert made.ingredients["tuned"]["revision"] == "d" * 40
+    add_facts(made)
+    assert asked == [("owner/base", None)]
+    pinned = work.keys()
+    assert pinned["tuned"] != free["tuned"] and pinned["sft"] == free["sft"]
+    assert work.compile(locked=True).plan is not None and len(asked) == 1
+
+
+def test_a_base_with_a_commit_of_its_own_moves_no_key(work, slice_, monkeypatch):
+    text = slice_ + TRAINED.replace("  batch", f'  revision = "{"e" * 40}"\n  batch')
+    before = work.keys(text)
+    made = work.compile(pin=True)
+    assert {n.id: n.key for n in made.plan.nodes} == before
+    assert "revision" not in made.ingredients["tuned"]
+    assert made.plan.node("tuned").spec.revision == "e" * 40
+
+
+@pytest.mark.parametrize("cached", [None, "f" * 40])
+def test_without_the_hub_the_cache_tells_what_a_run_would_load(work, slice_, monkeypatch, cached):
+    from alchemist_runtime.errors import Problem, RunError
+
+    def facts(*_: object, **__: object) -> dict[str, str]:
+        raise RunError(Problem("A309", "hub-unreachable", "no answer"))
+
+    monkeypatch.setattr("alchemist_runtime.sources.hub.facts", facts)
+    monkeypatch.setattr("alchemist_runtime.sources.hub.cached_model", lambda name, ref: cached)
+    made = work.compile(slice_ + TRAINED, pin=True)
+    assert made.plan.node("tuned").spec.revision == cached
+
+
+def test_a_base_in_the_project_is_a_file_of_the_lock(work, slice_):
+    (work.root / "owner/base").mkdir(parents=True)
+    (work.root / "owner/base/config.json").write_text("{}")
+    add_facts(work.compile(slice_ + TRAINED))
+    lock = loads((work.root / "recipe.lock").read_text())
+    assert "models" not in lock.sections and "owner/base" in lock.sections["files"]
+    (work.root / "owner/base/config.json").write_text("{ }")
+    made = work.compile(locked=True)
+    assert [d.code for d in made.diagnostics if d.code == "A908"] == ["A908"]
+    assert "file `owner/base` differs from recipe.lock: content" in made.diagnostics[0].headline
 
 
 # --- figures of a run ----------------------------------------------------------------------------------------------------------------

@@ -67,7 +67,13 @@ def test_a_lock_holds() -> None:
             lock.FILES: {
                 "a.jsonl": {"digest": digest, "size": 3, "rows": 1, "columns": {"a": "text"}}
             },
-            lock.HUB: {"a/b@main": {"revision": "0" * 40}},
+            lock.HUB: {"a/b@main": {"revision": "0" * 40, "license": ""}},
+            lock.MODELS: {"a/m": {"revision": "1" * 40, "license": "mit"}},
+            lock.SOURCES: {"r.recipe#s": {"license": "MIT", "columns": {"a": "text?"}}},
+            lock.TEACHERS: {
+                "r.recipe@v#t": {"provider": "openai", "model": "m", "input": "$2.5 per 1M tokens"},
+                "r.recipe#f": {"provider": "rules", "free": True},
+            },
             lock.PYTHON: {"json": {"digest": digest, "python": "3.11"}},
             lock.MEASURED: {digest: {"node": "clean", "rows": 3, "dropped": {"short": 1}}},
             "later": {"x": {"y": 1}},

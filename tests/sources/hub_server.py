@@ -1,4 +1,4 @@
-"""A small stand-in of the hub: datasets with several commits, gated ones, and the endpoints that the client library asks for.
+"""A small stand-in of the hub: datasets and models with several commits, gated ones, and the endpoints that the client library asks for.
 
 It knows commits and the branch `main`, plain files (no LFS, no Xet), and counts what it served.
 """
@@ -24,6 +24,10 @@ class Hub:
     served: list[str] = field(default_factory=list)
     url: str = ""
     failing: bool = False
+    tags: dict[str, int] = field(
+        default_factory=dict
+    )  # name -> number of a commit, in any repository
+    asked: list[str] = field(default_factory=list)  # requests of the API
 
     def commits(self, repo: str) -> list[str]:
         """The 40-digit names of a repository's commits."""
@@ -35,7 +39,16 @@ class Hub:
         names = self.commits(repo)
         if revision in ("main", "refs/heads/main"):
             revision = names[-1]
+        if revision in self.tags:
+            revision = names[self.tags[revision]]
         return (revision, self.repos[repo][names.index(revision)]) if revision in names else None
+
+
+def card(readme: bytes) -> dict[str, str]:
+    """What the head of a README says of the licence."""
+    head = readme.decode().split("---\n")[1:2]
+    lines = [line.partition(":") for line in "".join(head).splitlines()]
+    return {key: value.strip() for key, _, value in lines if key.startswith("license")}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -54,8 +67,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         if self.hub.failing:
             return self.say(503, b"busy")
-        if path.startswith("/api/datasets/"):
-            return self.api(path.removeprefix("/api/datasets/").split("/"))
+        for kind in ("/api/datasets/", "/api/models/"):
+            if path.startswith(kind):
+                return self.api(path.removeprefix(kind).split("/"))
         if path.startswith("/datasets/"):
             return self.resolve(path.removeprefix("/datasets/").split("/"))
         return self.say(404, b"", {"X-Error-Code": "RepoNotFound"})
@@ -70,6 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         return True
 
     def api(self, parts: list[str]) -> None:
+        self.hub.asked.append("/".join(parts))
         repo, rest = "/".join(parts[:2]), parts[2:]
         if not self.known(repo):
             return None
@@ -105,6 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "downloads": 0,
                 "tags": [],
                 "siblings": siblings,
+                "cardData": card(files.get("README.md", b"")),
             }
         )
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from alchemist_runtime.errors import SAID_NO, Problem, RunError
 from alchemist_runtime.registry import source
@@ -21,6 +21,9 @@ from alchemist_runtime.sources._formats import ENDINGS, PACKED, format_of, plain
 from alchemist_runtime.sources._identity import canonical
 from alchemist_runtime.sources._records import CHUNK, Bad, Chunk, Where, place
 
+Kind: TypeAlias = Literal["dataset", "model"]
+#: Seconds that the hub has for an answer about a repository.
+_PATIENCE: Final = 20.0
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 #: What a snapshot needs for its rows; images, weights and scripts stay where they are.
 _WANTED: Final = ["*.md", *(f"*{e}{p}" for e in [*ENDINGS, ".txt"] for p in ["", *PACKED])]
@@ -54,12 +57,51 @@ def hub(
 
 def resolve_revision(repo: str, ref: str | None = None, *, node: str | None = None) -> str:
     """The commit (40 hex digits) that a branch or tag of a dataset stands at now; `main` without one. RunError A306, A309, A310."""
+    return facts(repo, ref, node=node)["revision"]
+
+
+def facts(
+    repo: str, ref: str | None = None, *, kind: Kind = "dataset", node: str | None = None
+) -> dict[str, str]:
+    """What the hub says of a dataset or model: `revision` (as `resolve_revision`) and `license` of its card, "" where it has none."""
     from huggingface_hub import HfApi
 
-    with _explained(repo, ref or "main", node):
-        commit = HfApi().dataset_info(repo, revision=ref or "main").sha
-    assert commit is not None, "the hub names a commit for every revision"
-    return commit
+    with _explained(repo, ref or "main", node, kind):
+        api = HfApi()
+        info = (
+            api.dataset_info(repo, revision=ref or "main", timeout=_PATIENCE)
+            if kind == "dataset"
+            else api.model_info(repo, revision=ref or "main", timeout=_PATIENCE)
+        )
+    assert info.sha is not None, "the hub names a commit for every revision"
+    return {"revision": info.sha, "license": _license(info.card_data)}
+
+
+def _license(card: Any) -> str:
+    """The licence that a card states: an identifier, the name of one that has none, or several."""
+    stated = None if card is None else card.get("license")
+    named = None if card is None else card.get("license_name")
+    found = named if stated in (None, "other") and named else stated
+    return ", ".join(map(str, found)) if isinstance(found, list) else str(found or "")
+
+
+def cached_model(name: str, ref: str | None = None) -> str | None:
+    """The commit of a model in the local cache of the hub: what a run without network would load."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        for file in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+            found = try_to_load_from_cache(name, file, revision=ref or "main")
+            if isinstance(found, str):
+                return Path(found).relative_to(_snapshots(Path(found))).parts[0]
+    except HFValidationError:
+        return None
+    return None
+
+
+def _snapshots(file: Path) -> Path:
+    return next(p for p in file.parents if p.name == "snapshots")
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------------------
@@ -78,7 +120,9 @@ def _snapshot(repo: str, commit: str, files: list[str]) -> Path:
 
 
 @contextmanager
-def _explained(repo: str, revision: str, node: str | None) -> Iterator[None]:
+def _explained(
+    repo: str, revision: str, node: str | None, kind: Kind = "dataset"
+) -> Iterator[None]:
     """Turn the library's exceptions into problems with a way out."""
     import httpx2
     from huggingface_hub import errors
@@ -88,7 +132,7 @@ def _explained(repo: str, revision: str, node: str | None) -> Iterator[None]:
     except errors.RevisionNotFoundError as e:
         raise _unknown(
             f"`{repo}` has no revision `{revision}`",
-            "look at the dataset's history on the hub",
+            f"look at the {kind}'s history on the hub",
             node,
         ) from e
     except errors.LocalEntryNotFoundError as e:
@@ -96,10 +140,10 @@ def _explained(repo: str, revision: str, node: str | None) -> Iterator[None]:
     except errors.HfHubHTTPError as e:
         status = getattr(getattr(e, "response", None), "status_code", None)
         if status in (401, 403, 404) or isinstance(e, errors.RepositoryNotFoundError):
-            raise _gated(repo, status, node) from e
+            raise _gated(repo, status, node, kind) from e
         raise _unreachable(repo, e, node) from e
     except errors.HFValidationError as e:
-        raise _unknown(f"`{repo}` is no dataset id", "write it as `owner/name`", node) from e
+        raise _unknown(f"`{repo}` is no {kind} id", "write it as `owner/name`", node) from e
     except (httpx2.HTTPError, OSError, RuntimeError) as e:
         if _is_full(e):
             raise
@@ -117,15 +161,15 @@ def _is_full(error: Exception) -> bool:
     )
 
 
-def _gated(repo: str, status: int | None, node: str | None) -> RunError:
+def _gated(repo: str, status: int | None, node: str | None, kind: Kind) -> RunError:
     token = "" if os.environ.get("HF_TOKEN") else " (`HF_TOKEN` is not set)"
     return RunError(
         Problem(
             "A306",
             "gated-dataset",
-            f"the hub refuses `{repo}` ({status or 'no such dataset'})",
+            f"the hub refuses `{repo}` ({status or f'no such {kind}'})",
             node=node,
-            help=f"log in{token} and accept the conditions on the dataset's page; a wrong name gives the same answer",
+            help=f"log in{token} and accept the conditions on the {kind}'s page; a wrong name gives the same answer",
         )
     )
 

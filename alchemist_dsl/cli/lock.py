@@ -1,0 +1,316 @@
+"""`alchemist lock`: what `recipe.lock` should know, what it knows otherwise, and what nothing needs any more."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from alchemist_dsl.drift import Change
+    from alchemist_dsl.locking import Resource, Survey
+    from alchemist_dsl.project import Project
+
+
+@click.command()
+@click.argument("recipes", metavar="[RECIPE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--update",
+    "updates",
+    multiple=True,
+    metavar="NAME",
+    help="Resolve this again: a source, suite, teacher, training, file, package, model, or dataset of the hub.",
+)
+@click.option("--update-all", is_flag=True, help="Resolve everything again.")
+@click.option("--check", is_flag=True, help="Write nothing; say what differs from the world.")
+@click.option("--prune", is_flag=True, help="Take out what no recipe of the project uses.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of what is printed.",
+)
+def lock(
+    recipes: tuple[Path, ...],
+    updates: tuple[str, ...],
+    update_all: bool,
+    check: bool,
+    prune: bool,
+    format_: str,
+) -> None:
+    """Write into recipe.lock what it does not know yet of RECIPE; without one, of every recipe of the project.
+
+    A fact that is known never changes but by --update NAME or --update-all. --check asks the hub again and hashes every file
+    again, writes nothing, and exits with 1 where something differs, with 3 where something could not be asked."""
+    from alchemist_dsl.locking import ask, survey
+    from alchemist_dsl.project import read_lock
+
+    asked = Asked(updates, update_all, check, prune)
+    _sensible(asked, recipes)
+    project, paths = _recipes(recipes)
+    known, unreadable = read_lock(project)
+    if unreadable:
+        _shown(unreadable, {})
+        sys.exit(1)
+    found = survey(project, known, paths, again=check or update_all or bool(updates))
+    _shown(found.problems, found.sources)
+    targets = _targets(found, updates)
+    ask(found, lambda resource: check or update_all or resource in targets)
+    whole = not recipes and not found.broken
+    if prune and not whole:
+        click.echo(
+            "error: what nobody uses is known only where every recipe can be read; nothing was taken out",
+            err=True,
+        )
+        sys.exit(1)
+    done = _decide(found, asked, targets, whole)
+    if done.written:
+        _write(project, done.written, found)
+    _print(found, done, asked, format_)
+    sys.exit(_exit_code(found, done, asked))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line asks for."""
+
+    updates: tuple[str, ...]
+    update_all: bool
+    check: bool
+    prune: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Changes that are written, changes that are only told, and facts that nothing uses."""
+
+    written: tuple[Change, ...]
+    left: tuple[Change, ...]
+    unused: tuple[Change, ...]
+
+
+def _sensible(asked: Asked, recipes: Sequence[Path]) -> None:
+    """Refuse options that contradict each other."""
+    writes = [
+        ("--update", asked.updates),
+        ("--update-all", asked.update_all),
+        ("--prune", asked.prune),
+    ]
+    for option, given in writes:
+        if asked.check and given:
+            raise click.UsageError(f"--check writes nothing, {option} does; give one of them")
+    if asked.prune and recipes:
+        raise click.UsageError(
+            "--prune looks at every recipe of the project; leave the names of recipes out"
+        )
+
+
+def _recipes(recipes: Sequence[Path]) -> tuple[Project, list[Path]]:
+    from alchemist_dsl.cli.compiling import unopened
+    from alchemist_dsl.locking import recipes_of
+    from alchemist_dsl.project import project_of
+
+    for path in recipes:
+        if not path.is_file():
+            error = (
+                IsADirectoryError(21, "it is a folder") if path.is_dir() else FileNotFoundError()
+            )
+            raise click.UsageError(unopened(path, error))
+    project = project_of(recipes[0] if recipes else Path.cwd() / "-")
+    for path in recipes:
+        other = project_of(path)
+        if other.root != project.root:
+            raise click.UsageError(
+                f"`{recipes[0]}` and `{path}` belong to two projects, each with a lock of its own"
+            )
+    found = list(recipes) or recipes_of(project)
+    if not found:
+        raise click.UsageError(f"there is no recipe in `{project.root}`")
+    return project, found
+
+
+def _shown(problems: Sequence[Any], sources: Any) -> None:
+    from alchemist_dsl.cli.output import show
+
+    show(problems, sources)
+
+
+def _targets(found: Survey, updates: Sequence[str]) -> set[Resource]:
+    """What the names of `--update` mean; a usage error with near names where one means nothing."""
+    from alchemist_dsl.diagnostics.suggest import near
+
+    out: set[Resource] = set()
+    for name in updates:
+        meant = found.named(name)
+        if not meant:
+            close = near(name, sorted(found.names()), 3)
+            hint = (
+                f"; did you mean {' or '.join(f'`{c}`' for c in close)}?"
+                if close
+                else ": name a source, suite, teacher, training, file, package, model or dataset"
+            )
+            raise click.UsageError(f"no recipe here rests on `{name}`{hint}")
+        out |= meant
+    return out
+
+
+def _decide(found: Survey, asked: Asked, targets: set[Resource], whole: bool) -> Done:
+    changes, unused = found.changes, found.unused() if whole else ()
+    if asked.check:
+        return Done((), changes, unused)
+    taken = tuple(
+        c
+        for c in changes
+        if c.kind != "changed" or asked.update_all or (c.section, c.resource) in targets
+    )
+    gone = unused if asked.prune else ()
+    left = tuple(c for c in changes if c not in taken)
+    return Done((*taken, *gone), left, () if asked.prune else unused)
+
+
+def _write(project: Project, changes: Sequence[Change], found: Survey) -> None:
+    from alchemist_dsl.drift import applied
+    from alchemist_dsl.project import changing
+
+    try:
+        with changing(project, found.lock) as held:
+            held.lock = applied(held.lock, changes)
+    except OSError as error:
+        click.echo(f"error: recipe.lock cannot be written: {error.strerror}", err=True)
+        sys.exit(3)
+
+
+def _exit_code(found: Survey, done: Done, asked: Asked) -> int:
+    from alchemist_runtime.errors import NOT_CARRIED_OUT, OK, SAID_NO
+
+    if found.broken or (asked.check and done.left):
+        return SAID_NO
+    refused = any(u.problem.code == "A310" for u in found.unasked)  # there is no such revision
+    if refused:
+        return SAID_NO
+    if found.unasked or (asked.check and found.absent):
+        return NOT_CARRIED_OUT
+    return OK
+
+
+# --- what is printed ------------------------------------------------------------------------------------------------------------------
+
+
+def _print(found: Survey, done: Done, asked: Asked, format_: str) -> None:
+    if format_ == "json":
+        import json
+
+        click.echo(json.dumps(data(found, done), indent=2, sort_keys=True, ensure_ascii=False))
+        return
+    for line in lines(found, done, asked):
+        click.echo(line)
+
+
+def data(found: Survey, done: Done) -> dict[str, Any]:
+    """The same as JSON."""
+    from alchemist_dsl.locking import licences
+
+    return {
+        "recipes": found.recipes,
+        "broken": found.broken,
+        "written": [_data(c) for c in done.written],
+        "differs": [_data(c) for c in done.left],
+        "unused": [_data(c) for c in done.unused],
+        "unasked": [
+            {"section": u.section, "resource": u.resource, "code": u.problem.code, "why": u.problem.headline}
+            for u in found.unasked
+        ]
+        + [
+            {"section": "files", "resource": path, "code": None, "why": "not on this machine"}
+            for path in sorted(found.absent)
+        ],
+        "licences": [
+            {"source": s, "declared": own, "dataset": name, "card": stated}
+            for s, own, name, stated in licences(found)
+        ],
+    }  # fmt: skip
+
+
+def _data(change: Change) -> dict[str, Any]:
+    from alchemist_dsl.drift import sentence
+
+    return {
+        "section": change.section,
+        "resource": change.resource,
+        "kind": change.kind,
+        "before": None if change.before is None else dict(change.before),
+        "after": None if change.after is None else dict(change.after),
+        "words": sentence(change),
+    }
+
+
+_MARKS = {"new": "+", "more": "+", "changed": "~", "unused": "-"}
+
+
+def lines(found: Survey, done: Done, asked: Asked) -> Iterator[str]:
+    """The answer for people."""
+    yield from _written(found, done, asked)
+    if done.left:
+        yield _left(done.left, asked)
+        yield from map(_line, done.left)
+    if done.unused:
+        yield f"{_facts(done.unused)} that no recipe here uses; `alchemist lock --prune` takes {'it' if len(done.unused) == 1 else 'them'} out"
+        yield from map(_line, done.unused)
+    yield from _notes(found, asked)
+
+
+def _written(found: Survey, done: Done, asked: Asked) -> Iterator[str]:
+    total = sum(len(facts) for facts in found.lock.sections.values())
+    if done.written:
+        yield f"recipe.lock: {_facts(done.written)} written"
+        yield from map(_line, done.written)
+    elif asked.check and not done.left:
+        rest = " as far as it could be asked" if found.unasked or found.absent else ""
+        yield f"recipe.lock agrees with the world{rest}: {total:,} facts, {_recipes_of(found)}"
+    elif asked.updates:
+        yield "recipe.lock: nothing to write; what was asked for is as it stands there"
+    elif not asked.check:
+        yield f"recipe.lock: nothing to write; {total:,} facts, {_recipes_of(found)}"
+
+
+def _left(left: Sequence[Change], asked: Asked) -> str:
+    if asked.check:
+        return f"{_facts(left)} in which recipe.lock and the world differ"
+    return f"{_facts(left)} left as recipe.lock has {'it' if len(left) == 1 else 'them'}, though the world differs; `--update NAME` or `--update-all` takes over"
+
+
+def _line(change: Change) -> str:
+    from alchemist_dsl.drift import brief, sentence
+
+    words = brief(change) if change.kind in ("new", "unused") else sentence(change)
+    return f"  {_MARKS[change.kind]} {words}"
+
+
+def _facts(changes: Sequence[Change]) -> str:
+    return "1 fact" if len(changes) == 1 else f"{len(changes):,} facts"
+
+
+def _recipes_of(found: Survey) -> str:
+    n = len(found.recipes)
+    return "1 recipe" if n == 1 else f"{n:,} recipes"
+
+
+def _notes(found: Survey, asked: Asked) -> Iterator[str]:
+    from alchemist_dsl.drift import subject
+    from alchemist_dsl.locking import licences
+
+    for source, own, name, stated in licences(found):
+        yield f"note: source `{source.rpartition('#')[2]}` of {source.rpartition('#')[0]} declares {own}, the card of `{name}` states {stated}"
+    for u in found.unasked:
+        yield f"not asked: {subject(u.section, u.resource)}: {u.problem.headline}"
+        if u.problem.help:
+            yield f"  help: {u.problem.help}"
+    for path in sorted(found.absent) if asked.check else ():
+        yield f"not asked: file `{path}` is not on this machine"
+    for name in found.broken:
+        yield f"not looked at: {name} has mistakes"
