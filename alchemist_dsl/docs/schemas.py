@@ -161,6 +161,7 @@ def lock_schema() -> Schema:
             {
                 "node": {"type": "string"}, "recipe": {"type": "string"}, "variant": {"type": "string"},
                 "rows": count, "trace": count, "calls": count, "tokens_in": count, "tokens_out": count,
+                "tokens": count, "gpus": count, "device": word, "tokens_per_second": {"type": "number"},
                 "origins": counts, "dropped": counts, "entries": counts,
             },
             ["node"],
