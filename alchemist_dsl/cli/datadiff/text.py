@@ -29,7 +29,7 @@ from alchemist_dsl.cli.datadiff.words import (
     told,
     unread,
 )
-from alchemist_dsl.cli.summary import fold, grid
+from alchemist_dsl.tables import fold, grid
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.compare import DataDiff, PortDiff, Sample, StepDiff
