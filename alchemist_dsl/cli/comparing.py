@@ -188,7 +188,7 @@ def of_file(path: Path, settings: Settings, called: str | None = None) -> Side:
     name = called or str(path)
     if is_plan(path):
         plan = plan_or_exit(path)
-        return Side(name, str(plan.recipe.get("path") or path), plan)
+        return Side(name, str(plan.recipe.get("path") or path), plan, root=project_of(path).root)
     project = project_of(path)
     here = (project.state / "store").is_dir()
     try:
@@ -217,6 +217,7 @@ def _from_compiled(made: Compiled, name: str, path: Path) -> Side:
         diagnostics=made.diagnostics,
         sources=made.sources,
         ahead=None if made.plan is None or made.plan.now is None else {},
+        root=made.project.root,
     )
 
 
@@ -237,7 +238,7 @@ def _of_revision(revision: Revision, path: str, settings: Settings) -> Side | No
     if data is None:
         return None
     if path.endswith(".json"):
-        return _plan_of_revision(data, called, path)
+        return replace(_plan_of_revision(data, called, path), root=revision.root)
     file, problems = decode(path, data)
     if file is None:
         return Side(called, path, None, diagnostics=problems)
@@ -259,7 +260,7 @@ def _of_revision(revision: Revision, path: str, settings: Settings) -> Side | No
     )  # fmt: skip
     cache.save()
     return Side(
-        called, path, made.plan, file.text, made.whole, made.ingredients, (*problems, *made.diagnostics), made.sources
+        called, path, made.plan, file.text, made.whole, made.ingredients, (*problems, *made.diagnostics), made.sources, root=revision.root
     )  # fmt: skip
 
 
@@ -394,6 +395,8 @@ def _folders(one: Path, two: Path, settings: Settings) -> Comparison:
     names = [
         {p.relative_to(folder).as_posix() for p in folder.rglob("*.recipe")} for folder in (one, two)
     ]  # fmt: skip
+    if not names[0] and not names[1]:
+        raise BadOperand(f"neither `{one}` nor `{two}` holds a recipe; `--data` compares the rows of two exported folders")  # fmt: skip
     pairs = []
     same = 0
     for name in sorted(names[0] | names[1]):

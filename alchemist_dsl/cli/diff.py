@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from alchemist_runtime.plan import Plan
 
     from alchemist_dsl.cli.comparing import Comparison
+    from alchemist_dsl.cli.comparing_data import Results
     from alchemist_dsl.diff.model import Diff, RecipeDiff
     from alchemist_dsl.diff.sides import Side
 
@@ -46,6 +48,18 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="File with values of parameters, TOML or JSON.",
 )
+@click.option(
+    "--data",
+    "data_",
+    is_flag=True,
+    help="Compare also the rows of the results: those of two sides, of two exported folders, of two files.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(0, 100),
+    metavar="N",
+    help="With --data: show N rows of each sort (3).",
+)
 def diff(
     sides: tuple[str, ...],
     format_: str,
@@ -54,25 +68,38 @@ def diff(
     variant: str | None,
     sets: tuple[str, ...],
     params: Path | None,
+    data_: bool,
+    samples: int | None,
 ) -> None:
     """Compare two sides by meaning: which rows, calls and dollars a change is, and what trains again.
 
     A side is a recipe, a plan file, REV:path, or a git revision for all recipes that changed since. Without B, A is compared with
     what lies here; without both, the last commit is. A..B compares two revisions.
     """  # fmt: skip
-    from alchemist_runtime.errors import OK, SAID_NO, USAGE
+    from alchemist_runtime.errors import NOT_CARRIED_OUT, OK, SAID_NO, USAGE
 
     from alchemist_dsl.cli.comparing import BadOperand, Settings, comparison
 
+    if samples is not None and not data_:
+        raise click.UsageError("--samples is about --data: give both")
+    if data_:
+        from alchemist_dsl.cli import comparing_data
+
+        paths = comparing_data.paths(sides)
+        if paths is not None:
+            sys.exit(comparing_data.show_paths(*paths, 3 if samples is None else samples, format_, exit_code))  # fmt: skip
     try:
         found = comparison(sides, Settings(sets, params, variant))
     except BadOperand as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(USAGE)
     made = compared(found)
-    _print(made, format_, all_)
+    rows = comparing_data.recipes(found, 3 if samples is None else samples) if data_ else None
+    _print(made, format_, all_, rows)
     if any(r.status == "unreadable" for r in made.recipes):
         sys.exit(SAID_NO)
+    if rows is not None and any(r.outcome == "incomplete" for _, r in rows):
+        sys.exit(NOT_CARRIED_OUT)
     sys.exit(2 if exit_code and made.changed else OK)
 
 
@@ -128,19 +155,24 @@ def _looked_at(before: Plan | None, side: Side) -> Side:
     return replace(side, ahead=looked, stored=frozenset(stored))
 
 
-def _print(made: Diff, format_: str, all_: bool) -> None:
+def _print(made: Diff, format_: str, all_: bool, rows: Results | None) -> None:
+    from alchemist_dsl.cli import comparing_data
     from alchemist_dsl.cli.compile import terminal_width
     from alchemist_dsl.cli.output import colored
 
     if format_ == "json":
-        click.echo(made.model_dump_json(indent=2, exclude_none=True))
+        found = made.model_dump(mode="json", exclude_none=True)
+        if rows is not None:
+            found["data"] = comparing_data.data(rows)
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     if format_ == "markdown":
         from alchemist_dsl.diff.markdown import markdown
 
-        click.echo("\n".join(markdown(made)))
+        click.echo("\n".join([*markdown(made), *comparing_data.page(rows or [])]))
         return
     from alchemist_dsl.diff.text import lines
 
-    shown: Sequence[str] = lines(made, terminal_width(), color=colored(sys.stdout), everything=all_)
-    click.echo("\n".join(shown))
+    width, color = terminal_width(), colored(sys.stdout)
+    shown: Sequence[str] = lines(made, width, color=color, everything=all_)
+    click.echo("\n".join([*shown, *comparing_data.lines(rows or [], width, color)]))

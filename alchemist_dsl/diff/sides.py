@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from alchemist_runtime.plan import Plan
 
@@ -30,6 +31,7 @@ class Side:
     sources: Mapping[str, SourceFile] = field(default_factory=dict)
     ahead: Mapping[str, Ahead] | None = None
     stored: frozenset[str] = frozenset()
+    root: Path | None = None  # the project whose store holds its results; None: nowhere
 
 
 @dataclass(frozen=True, slots=True)

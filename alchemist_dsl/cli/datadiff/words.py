@@ -24,6 +24,8 @@ MOST_GROUPS: Final = 8
 
 def headline(result: DataDiff) -> str:
     """The comparison in one sentence. What could not be compared is never passed over."""
+    if [s.kind for s in result.steps] == ["dataset"] and result.outcome == "different":
+        return "data: the rows differ"
     unread = sum(s.incomplete for s in result.steps)
     differ = sum(s.state in ("changed", "added", "removed") and not s.incomplete for s in result.steps)  # fmt: skip
     same = sum(s.state in ("same", "rowless") and not s.incomplete for s in result.steps)

@@ -52,19 +52,25 @@ def compare_plans(
     pairs: Sequence[tuple[str | None, str | None]],
     *,
     samples: int = 3,
+    after_store: Store | None = None,
 ) -> DataDiff:
     """Compare what the store holds of two plans, step by step; a pair names a step on each side, None where it is not there.
+    `after_store`: where the results of `after` lie, if that is another store.
 
     A result that is missing or damaged makes its step `unknown`, and the others are compared all the same."""
     with tempfile.TemporaryDirectory(prefix="alchemist-compare-") as scratch:
         sides = _Sides(
-            Context(before, store.root.parent, store.root, store),
-            Context(after, store.root.parent, store.root, store),
+            _context(before, store),
+            _context(after, after_store or store),
             samples,
             Path(scratch),
         )
         steps = tuple(sides.step(old, new) for old, new in pairs)
     return DataDiff(steps, _made(before), _made(after))
+
+
+def _context(plan: Plan, store: Store) -> Context:
+    return Context(plan, store.root.parent, store.root, store)
 
 
 def _made(plan: Plan) -> Made:
@@ -124,7 +130,7 @@ class _Sides:
         if found.kind == "train" and old.kind == "train":
             return self._training(found, old, new)
         if equal:
-            manifest = self.after.store.manifest(new.key)
+            manifest = self.after.store.manifest(new.key) or self.before.store.manifest(old.key)
             ports = tuple(_equal_port(*p) for p in _described(manifest)) if manifest else ()
             return replace(found, state="same", ports=ports)
         absent = [*_absent(self.before, "before", old), *_absent(self.after, "after", new)]
