@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from alchemist_runtime.plan import Node
 
     from alchemist_dsl.cli.comparing import Comparison
+    from alchemist_dsl.diff.model import Diff
     from alchemist_dsl.diff.sides import Side
 
 #: For each recipe what it is called, and what its results differ in.
@@ -139,8 +140,10 @@ def page(results: Results) -> list[str]:
     return out
 
 
-def data(results: Results) -> list[dict[str, Any]]:
-    """The same as plain data."""
-    from alchemist_dsl.cli.datadiff import data_json
+def published(made: Diff, results: Results) -> dict[str, Any]:
+    """The whole comparison as `docs/schemas/diff.json` describes it."""
+    from alchemist_dsl.cli.datadiff import data_model
 
-    return [{"path": name, **data_json(found)} for name, found in results]
+    out = made.model_dump(mode="json", exclude_none=True)
+    rows = [data_model(found, name) for name, found in results]
+    return {**out, "data": [r.model_dump(mode="json") for r in rows]}

@@ -161,10 +161,11 @@ def _print(made: Diff, format_: str, all_: bool, rows: Results | None) -> None:
     from alchemist_dsl.cli.output import colored
 
     if format_ == "json":
-        found = made.model_dump(mode="json", exclude_none=True)
-        if rows is not None:
-            found["data"] = comparing_data.data(rows)
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        if rows is None:
+            click.echo(made.model_dump_json(indent=2, exclude_none=True))
+        else:
+            found = comparing_data.published(made, rows)
+            click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     if format_ == "markdown":
         from alchemist_dsl.diff.markdown import markdown

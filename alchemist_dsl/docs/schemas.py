@@ -108,8 +108,16 @@ def plan_schema() -> Schema:
 def diff_schema() -> Schema:
     """Of what `alchemist diff --format json` prints."""
     from alchemist_dsl.diff.model import Diff
+    from alchemist_dsl.diff.rows import RowsDiff
 
     schema = Diff.model_json_schema()
+    rows = RowsDiff.model_json_schema(ref_template="#/$defs/{model}")
+    schema["$defs"] |= {**rows.pop("$defs"), "RowsDiff": rows}
+    schema["properties"]["data"] = {
+        "type": "array",
+        "items": {"$ref": "#/$defs/RowsDiff"},
+        "description": "With --data: the results of each recipe.",
+    }
     schema["properties"]["diff_format"]["pattern"] = r"^1\.[0-9]+$"
     return {
         "$schema": DRAFT,

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
+SCHEMAS = Path(__file__).resolve().parents[2] / "docs/schemas"
 RECIPE = '''edition 2026
 
 recipe {
@@ -108,7 +110,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_a_stricter_rule_and_a_larger_share_did(project: Path) -> None:
     done = alchemist("diff", "a.recipe", "b.recipe", "--data", "--format", "json", cwd=project)
     assert done.returncode == 0, done.stderr
-    [found] = json.loads(done.stdout)["data"]
+    whole = json.loads(done.stdout)
+    schema = json.loads((SCHEMAS / "diff.json").read_text())
+    Draft202012Validator(schema).validate(whole)
+    [found] = whole["data"]
     assert found["path"] == "b.recipe" and found["outcome"] == "different"
     steps = {s["after"]: s for s in found["steps"]}
     assert steps["sums"]["state"] == "same"

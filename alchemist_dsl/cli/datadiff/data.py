@@ -1,86 +1,105 @@
-"""A comparison of two results as plain data."""
+"""A comparison of two results as plain data: the form that `docs/schemas/diff.json` describes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+
+from alchemist_dsl.diff.rows import (
+    ColumnRows,
+    GroupRows,
+    MissingResult,
+    MovedRows,
+    PortRows,
+    ResultProblem,
+    RowSample,
+    RowsDiff,
+    Sides,
+    StepRows,
+)
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.compare import DataDiff, GroupDiff, PortDiff, Sample, StepDiff
+    from alchemist_runtime.errors import Problem
 
 
 def data_json(result: DataDiff) -> dict[str, Any]:
     """The comparison as plain data, with every value of a sample in full."""
-    return {
-        "outcome": result.outcome,
-        "before": {"recipe": result.before.recipe, "variant": result.before.variant},
-        "after": {"recipe": result.after.recipe, "variant": result.after.variant},
-        "steps": [_step_data(s) for s in result.steps],
-    }
+    return data_model(result).model_dump(mode="json")
 
 
-def _step_data(s: StepDiff) -> dict[str, Any]:
-    out: dict[str, Any] = {
-        "before": s.before,
-        "after": s.after,
-        "kind": s.kind,
-        "state": s.state,
-        "compared": not s.incomplete,
-        "ports": [_port_data(p) for p in s.ports],
-    }
-    if s.moves:
-        out["moves"] = [
-            {"rule": m.rule, "to": m.to, "rows": m.rows, "samples": [_sample_data(x) for x in m.samples]}
+def data_model(result: DataDiff, path: str | None = None) -> RowsDiff:
+    """The comparison in its published form."""
+    return RowsDiff(path=path, outcome=result.outcome, steps=[_step(s) for s in result.steps])
+
+
+def _step(s: StepDiff) -> StepRows:
+    return StepRows(
+        before=s.before,
+        after=s.after,
+        kind=s.kind,
+        state=s.state,
+        compared=not s.incomplete,
+        ports=[_port(p) for p in s.ports],
+        moves=[
+            MovedRows(rule=m.rule, to=m.to, rows=m.rows, samples=_samples(m.samples))
             for m in s.moves
-        ]  # fmt: skip
-    if s.missing:
-        out["missing"] = [{"side": m.side, "step": m.step, "needs": m.needs} for m in s.missing]
-    if s.problem is not None:
-        p = s.problem
-        out["problem"] = {
-            "code": p.code,
-            "slug": p.slug,
-            "headline": p.headline,
-            "place": p.place,
-            "help": p.help,
-        }
-    if s.note:
-        out["note"] = s.note
-    return out
+        ],
+        missing=[MissingResult(**asdict(m)) for m in s.missing],
+        problem=None if s.problem is None else _problem(s.problem),
+        note=s.note,
+    )
 
 
-def _port_data(p: PortDiff) -> dict[str, Any]:
-    return {
-        "port": p.port,
-        "same": p.same,
-        "rows": {"before": p.before, "after": p.after},
-        "added": p.added,
-        "removed": p.removed,
-        "changed": p.changed,
-        "reordered": p.reordered,
-        "read": p.read,
-        "columns": [
-            {
-                "name": c.name,
-                "type": {"before": c.before, "after": c.after},
-                "changed": c.changed,
-                **({"unread": c.unread} if c.unread else {}),
-            }
+def _problem(p: Problem) -> ResultProblem:
+    return ResultProblem(code=p.code, slug=p.slug, headline=p.headline, place=p.place, help=p.help)
+
+
+def _port(p: PortDiff) -> PortRows:
+    return PortRows(
+        port=p.port,
+        same=p.same,
+        rows=Sides(before=p.before, after=p.after),
+        added=p.added,
+        removed=p.removed,
+        changed=p.changed,
+        reordered=p.reordered,
+        read=p.read,
+        columns=[
+            ColumnRows(
+                name=c.name,
+                type=Sides(before=c.before, after=c.after),
+                changed=c.changed,
+                unread=c.unread,
+            )
             for c in p.columns
         ],
-        "origins": [_group_data(g) for g in p.origins],
-        "rules": [_group_data(g) for g in p.rules],
-        "samples": {kind: [_sample_data(x) for x in some] for kind, some in p.samples.items()},
-    }
+        origins=_groups(p.origins),
+        rules=_groups(p.rules),
+        samples={kind: _samples(some) for kind, some in p.samples.items()},  # type: ignore[misc]
+    )
 
 
-def _group_data(g: GroupDiff) -> dict[str, Any]:
-    rows = {"before": g.before, "after": g.after}
-    return {"name": g.name, **rows, "added": g.added, "removed": g.removed, "changed": g.changed}
+def _groups(groups: Iterable[GroupDiff]) -> list[GroupRows]:
+    return [GroupRows(**asdict(g)) for g in groups]
 
 
-def _sample_data(s: Sample) -> dict[str, Any]:
-    sides = {"before": _finite(s.before), "after": _finite(s.after)}
-    return {"id": s.id, "copy": s.copy, "origin": s.origin, **sides}
+def _samples(samples: Iterable[Sample]) -> list[RowSample]:
+    return [
+        RowSample(
+            id=s.id,
+            occurrence=s.copy,
+            origin=s.origin,
+            before=_record(s.before),
+            after=_record(s.after),
+        )
+        for s in samples
+    ]
+
+
+def _record(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if values is None else {k: _finite(v) for k, v in values.items()}
 
 
 def _finite(value: Any) -> Any:
