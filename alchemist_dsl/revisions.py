@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from alchemist_dsl import lock as locks
@@ -44,6 +44,7 @@ def git(root: Path, *args: str) -> bytes:
     return done.stdout
 
 
+@lru_cache
 def toplevel(folder: Path) -> Path:
     """The working tree that a folder lies in. NoRevision where it lies in none."""
     try:
@@ -54,6 +55,7 @@ def toplevel(folder: Path) -> Path:
         raise
 
 
+@lru_cache
 def commit_of(root: Path, revision: str) -> str | None:
     """The commit that a revision names, None where it names none."""
     if revision.startswith("-"):
@@ -63,6 +65,33 @@ def commit_of(root: Path, revision: str) -> str | None:
     except NoRevision:
         return None
     return found.decode().strip()
+
+
+class _Objects:
+    """One `git cat-file --batch` for all that is read of a repository."""
+
+    def __init__(self, top: Path) -> None:
+        self.process = subprocess.Popen(
+            ["git", "-C", str(top), "cat-file", "--batch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )  # fmt: skip
+
+    def read(self, blob: str) -> bytes:
+        """The bytes of a blob. NoRevision where git gives none: a partial clone, say."""
+        asked, answer = self.process.stdin, self.process.stdout
+        assert asked is not None and answer is not None
+        asked.write(f"{blob}\n".encode())
+        asked.flush()
+        head = answer.readline().split()
+        if len(head) != 3:
+            raise NoRevision(f"git has no object {blob}")
+        data = answer.read(int(head[2]))
+        answer.read(1)
+        return data
+
+
+@lru_cache
+def _objects(top: Path) -> _Objects:
+    return _Objects(top)
 
 
 @dataclass(frozen=True)
@@ -94,7 +123,7 @@ class Revision(Folder):
         if path.startswith(STD):
             return super().read(path)
         blob = self.blobs.get(posixpath.normpath(path))
-        return None if blob is None else git(self.top, "cat-file", "blob", blob)
+        return None if blob is None else _objects(self.top).read(blob)
 
     def listing(self, folder: str) -> Sequence[str]:
         if folder == STD:

@@ -139,7 +139,7 @@ def _split(named: str) -> tuple[Revision, str] | None:
         raise BadOperand(str(e)) from e
     if commit_of(top, name) is None:
         raise BadOperand(f"there is no git revision `{name}`")
-    for file in (top / path, Path.cwd() / path):
+    for file in dict.fromkeys((top / path, Path.cwd() / path)):
         project = _project(file)
         revision = revision_of(project, name)
         inside = project.relative(file)
