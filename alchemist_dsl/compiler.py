@@ -16,7 +16,7 @@ from alchemist_dsl.check import check
 from alchemist_dsl.diagnostics.codes import CODES
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.estimate import figures, with_estimates
-from alchemist_dsl.facts import Facts
+from alchemist_dsl.facts import Facts, SourceFacts
 from alchemist_dsl.ir import Program
 from alchemist_dsl.lower import lower
 from alchemist_dsl.lowering.scope import Find, Scope
@@ -36,7 +36,7 @@ Listing = Callable[[str], Sequence[str]]
 @dataclass(frozen=True, slots=True)
 class Compilation:
     """What came of a recipe. `ingredients`: of every node's key, by node. `sources`: files by path, for messages.
-    `whole`: the checked program before anything was left out of it."""
+    `whole`: the checked program before anything was left out of it. `places`: what was known of sources and suites."""
 
     plan: Plan | None
     program: Program | None
@@ -44,6 +44,7 @@ class Compilation:
     ingredients: Mapping[str, Ingredients] = field(default_factory=dict)
     sources: Mapping[str, SourceFile] = field(default_factory=dict)
     whole: Program | None = None
+    places: Mapping[str, SourceFacts] = field(default_factory=dict)
 
 
 def compile_text(
@@ -103,7 +104,7 @@ def compile_program(
     found += [d for c in plan.checks for d in _verdict(c, plan, program)]
     if options.limit is None:  # a try with few rows finds out what it fills when it gets there
         found += shortages(plan, expected, program)
-    return Compilation(plan, program, tuple(found), ingredients)
+    return Compilation(plan, program, tuple(found), ingredients, places=scope.known)
 
 
 def _places(scope: Scope) -> list[Diagnostic]:

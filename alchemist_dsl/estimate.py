@@ -49,6 +49,7 @@ _FEWEST, _MOST = Fraction(3), Fraction(5)
 
 Measured = Callable[[str], Mapping[str, Any] | None]
 Places = Mapping[str, SourceFacts]
+Guess = Callable[[Node, "Figures", Mapping[str, "Figures"]], "Figures"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,18 @@ class Figures:
         return self.ports.get("rows", UNKNOWN)
 
 
-def figures(plan: Plan, measured: Measured, places: Places) -> dict[str, Figures]:
-    """Figures of every node of a plan, in its order."""
+def figures(
+    plan: Plan, measured: Measured, places: Places, unmeasured: Guess | None = None
+) -> dict[str, Figures]:
+    """Figures of every node of a plan, in its order. `unmeasured`: a better guess at a node that no run has measured, from
+    what is expected of it and of the nodes before it."""
     known: dict[str, Figures] = {}
     for node in plan.nodes:
         made = _kind(node, known, plan, places)
-        known[node.id] = _with_last_run(made, measured(node.key), plan, node)
+        fact = measured(node.key)
+        if fact is None and unmeasured is not None:
+            made = unmeasured(node, made, known)
+        known[node.id] = _with_last_run(made, fact, plan, node)
     return known
 
 

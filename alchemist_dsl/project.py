@@ -23,6 +23,7 @@ from alchemist_dsl.canon import Ingredients
 from alchemist_dsl.compiler import Compilation, compile_text, has_errors
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.drift import applied, parts, subject
+from alchemist_dsl.facts import SourceFacts
 from alchemist_dsl.folder import LOCK, STATE, Folder, folder_of, library
 from alchemist_dsl.ir import Program
 from alchemist_dsl.lock import Lock, LockError
@@ -169,6 +170,7 @@ class Compiled:
     lock: Lock = field(default_factory=Lock)
     resources: Resources | None = None
     whole: Program | None = None  # before steps that nothing reads were left out
+    places: Mapping[str, SourceFacts] = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
@@ -265,6 +267,7 @@ def _compiled(
         lock=lock,
         resources=resources,
         whole=made.whole,
+        places=made.places,
     )
 
 

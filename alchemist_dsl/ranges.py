@@ -12,8 +12,8 @@ from alchemist_runtime.plan import Estimate
 
 from alchemist_dsl.lowering.values import decimal
 
-Basis = Literal["exact", "last_run", "sampled", "declared", "unknown"]
-_WORSE: Final[tuple[Basis, ...]] = ("exact", "last_run", "sampled", "declared", "unknown")
+Basis = Literal["exact", "last_run", "scaled", "sampled", "declared", "unknown"]
+_WORSE: Final[tuple[Basis, ...]] = ("exact", "last_run", "scaled", "sampled", "declared", "unknown")
 
 
 @dataclass(frozen=True, slots=True)

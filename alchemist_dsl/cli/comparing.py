@@ -217,6 +217,8 @@ def _from_compiled(made: Compiled, name: str, path: Path) -> Side:
         diagnostics=made.diagnostics,
         sources=made.sources,
         ahead=None if made.plan is None or made.plan.now is None else {},
+        measured=None if made.resources is None else made.resources.measured,
+        places=made.places,
         root=made.project.root,
     )
 
@@ -260,7 +262,8 @@ def _of_revision(revision: Revision, path: str, settings: Settings) -> Side | No
     )  # fmt: skip
     cache.save()
     return Side(
-        called, path, made.plan, file.text, made.whole, made.ingredients, (*problems, *made.diagnostics), made.sources, root=revision.root
+        called, path, made.plan, file.text, made.whole, made.ingredients, (*problems, *made.diagnostics), made.sources, root=revision.root,
+        measured=facts.measured, places=made.places,
     )  # fmt: skip
 
 

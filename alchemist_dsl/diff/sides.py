@@ -11,6 +11,7 @@ from alchemist_runtime.plan import Plan
 from alchemist_dsl.canon import Ingredients
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.diff.impact import Ahead
+from alchemist_dsl.estimate import Measured, Places
 from alchemist_dsl.ir import Program
 from alchemist_dsl.passes.reads import NODE_KINDS
 from alchemist_dsl.source import SourceFile
@@ -31,6 +32,8 @@ class Side:
     sources: Mapping[str, SourceFile] = field(default_factory=dict)
     ahead: Mapping[str, Ahead] | None = None
     stored: frozenset[str] = frozenset()
+    measured: Measured | None = None  # figures of earlier runs by step key; None: nothing but the plan is known
+    places: Places = field(default_factory=dict)
     root: Path | None = None  # the project whose store holds its results; None: nowhere
 
 

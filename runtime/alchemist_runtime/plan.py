@@ -355,7 +355,8 @@ class Estimate(Model):
     low: str | None = None
     value: str | None = None
     high: str | None = None
-    basis: Literal["last_run", "sampled", "declared", "exact", "unknown"] = "unknown"
+    #: scaled: the last run of another version, by how much there is to do now
+    basis: Literal["last_run", "scaled", "sampled", "declared", "exact", "unknown"] = "unknown"
 
 
 class Node(Model):

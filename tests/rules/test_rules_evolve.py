@@ -32,7 +32,7 @@ PYTHON = {
     "main function": (SCRIPT, "def main():", ["def f():\n    return 1\n\nf()\nf()\nf()", "a = 1", "sum = sum([1])\nb = 2\nprint(sum)", 'a = """x\ny"""\nb = 1\nprint(a)', "x = 1\nf = lambda: x\nprint(f())"]),
     "logging": (EVEN, "logger.debug(", ["import logging\ndef f(a):\n    b = a\n    return b", "def f(a):\n    return a"]),
     "snake case": (CAMEL, "def add_two(", ["def add(a):\n    return a", "def addTwo(a):\n    return 'addTwo'", "def addTwo(add_two):\n    return add_two"]),
-    "keyword only": (GREET, "*, mark=", ["def f(a):\n    return a", "def f(a, b=1):\n    return a\n\nf(1, 2)", "def f(a=1):\n    return a"]),
+    "keyword only": (GREET, "*, mark=", ["def f(a):\n    return a", "def f(a, b=1):\n    return a\n\nf(1, 2)", "def f(a=1):\n    return a", "def f(a=1, /):\n    return a", "def f(a=1, /, b=2):\n    return a + b"]),
 }  # fmt: skip
 
 

@@ -224,6 +224,7 @@ def keyword_only(source: Source) -> Made:
         or f.args.vararg
         or f.args.kwonlyargs
         or not plain_parameters(f)
+        or len(f.args.defaults) > len(f.args.args)  # a positional-only one has a default too
     ):
         return None
     bare = len(f.args.posonlyargs) + len(f.args.args) - len(f.args.defaults)
