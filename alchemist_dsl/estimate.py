@@ -137,6 +137,11 @@ def _roles(node: Node, *roles: str) -> list[Edge]:
     return [e for e in node.inputs if e.role.partition(".")[0] in roles]
 
 
+def joined_rows(node: Node, known: Mapping[str, Figures]) -> Range:
+    """The rows that go into a node."""
+    return _joined(_roles(node, "from", "learn", "data", "take"), known).rows
+
+
 def _joined(edges: list[Edge], known: Mapping[str, Figures]) -> Figures:
     """The rows of several edges together, with their origins and the mean length of a row."""
     rows = [_edge(e, known) for e in edges]

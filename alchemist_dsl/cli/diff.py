@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -122,22 +122,25 @@ def _recipe(before: Side | None, after: Side | None) -> RecipeDiff:
         return one_sided(before, _looked_at(None, after) if after is not None else None)
     if before.plan is None or after.plan is None:
         return unreadable(before, after)
-    return compare(before, _looked_at(before.plan, after))
+    looked = _looked_at(before.plan, after)
+    if looked.ahead is not None:
+        before = _with_store(before, looked)
+    return compare(before, looked)
 
 
 def _looked_at(before: Plan | None, side: Side) -> Side:
-    """The side with what its store says of the questions that a run would ask."""
+    """The side with what its store says of the questions that a run would ask, and of results that lie there."""
     plan = side.plan
-    if side.ahead is None or plan is None or plan.now is None:
+    if side.ahead is None or side.root is None or plan is None or plan.now is None:
         return side
     from alchemist_runtime.engine.peek import ahead
     from alchemist_runtime.errors import RunError
     from alchemist_runtime.plan import TeacherStepSpec
 
     from alchemist_dsl.diff.impact import Ahead
-    from alchemist_dsl.project import Project, project_of
+    from alchemist_dsl.project import Project
 
-    project: Project = project_of(Path(side.called.partition(" (")[0]))
+    project = Project(side.root)
     doing = {n.id for n in plan.now.nodes if n.action in ("build", "extend")}
     nodes = [n for n in plan.nodes if n.id in doing and isinstance(n.spec, TeacherStepSpec)]
     try:
@@ -145,14 +148,29 @@ def _looked_at(before: Plan | None, side: Side) -> Side:
         stored = {n.key for n in (before.nodes if before else []) if project.store.manifest(n.key)}
     except (RunError, OSError) as error:
         text = error.problem.headline if isinstance(error, RunError) else str(error)
-        click.echo(
-            f"note: the store cannot be looked at ({text}); new calls are estimates", err=True
-        )
+        click.echo(f"note: the store cannot be looked at ({text}); new calls are estimates", err=True)  # fmt: skip
+        return replace(side, ahead=None)
+    looked = {k: Ahead(a.new, a.cached, a.most == a.new, a.most, a.rows) for k, a in found.items()}
+    return _with_store(replace(side, ahead=looked, stored=frozenset(stored)), side)
+
+
+def _with_store(side: Side, here: Side) -> Side:
+    """The side with figures of results that lie in the store, where `recipe.lock` has none of them."""
+    from alchemist_dsl.project import Project, measured
+
+    if side.plan is None or side.measured is None or here.root is None:
         return side
-    looked = {
-        k: Ahead(a.new, a.cached, a.most == a.new, a.most, a.rows) for k, a in found.items()
-    }  # fmt: skip
-    return replace(side, ahead=looked, stored=frozenset(stored))
+    store, nodes, known = (
+        Project(here.root).store,
+        {n.key: n for n in side.plan.nodes},
+        side.measured,
+    )
+
+    def figures(key: str) -> Mapping[str, Any] | None:
+        fact = known(key)
+        return measured(nodes[key], store) if fact is None and key in nodes else fact
+
+    return replace(side, measured=figures)
 
 
 def _print(made: Diff, format_: str, all_: bool, rows: Results | None) -> None:

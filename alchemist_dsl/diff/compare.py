@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from alchemist_runtime.plan import Check, Edge, Estimate, Node, Plan, TeacherStepSpec
 
@@ -25,6 +25,7 @@ from alchemist_dsl.diff.model import (
     Totals,
 )
 from alchemist_dsl.diff.relaxed import relaxed
+from alchemist_dsl.diff.scaled import scaled
 from alchemist_dsl.diff.sides import Side
 from alchemist_dsl.diff.table import Named, Table, prompt, stream, table, teacher
 from alchemist_dsl.reasons import changes as reasons_of
@@ -39,6 +40,10 @@ def compare(before: Side, after: Side) -> RecipeDiff:
     old, new = before.plan, after.plan
     assert old is not None and new is not None
     pairs = matched(old, new)
+    names = {m.after.id: m.before.id for m in pairs if m.before and m.after}
+    new = scaled(before, after, names)
+    fresh = {n.id: n for n in new.nodes}
+    pairs = [replace(m, after=fresh[m.after.id]) if m.after else m for m in pairs]
     work = _Work(before, after, old, new, pairs)
     nodes = list(work.nodes())
     blocks = declarations.compared(before, after, {n.id for n in (*old.nodes, *new.nodes)})
@@ -160,7 +165,8 @@ class _Work:
             notes=_notes(m, judged),
         )
         questions = joined((eff.ports.asked, passed(a, incoming).asked))
-        return self._with_figures(b, a, made, questions)
+        drifts = not direct and joined(f for _, f in incoming).kind in ("grow", "shrink")
+        return self._with_figures(b, a, made, questions, drifts=drifts)
 
     def _plain(
         self, m: Matched, b: Node, a: Node, category: Category, found: Sequence[Change] = ()
@@ -212,7 +218,13 @@ class _Work:
         return flows, list(because)
 
     def _with_figures(
-        self, b: Node | None, a: Node | None, made: NodeDiff, questions: Flow
+        self,
+        b: Node | None,
+        a: Node | None,
+        made: NodeDiff,
+        questions: Flow,
+        *,
+        drifts: bool = False,
     ) -> NodeDiff:
         fig = impact.figure
         update: dict[str, object] = {
@@ -223,9 +235,9 @@ class _Work:
             "gpu_hours": impact.pair(fig(b, "gpu_hours"), fig(a, "gpu_hours"), whole=False),
         }  # fmt: skip
         if a is not None:
-            update["action"] = self._action(a, made)
+            update["action"] = action = self._action(a, made)
             if impact.asks(a):
-                update |= self._asked(b, a, made, questions)
+                update |= self._asked(b, a, action, questions, drifts)
         return made.model_copy(update=update)
 
     def _action(self, a: Node, made: NodeDiff) -> object:
@@ -239,20 +251,24 @@ class _Work:
         grows = isinstance(a.spec, TeacherStepSpec) and made.direct and made.category == "extending"
         return "extend" if grows else "build"
 
-    def _asked(self, b: Node | None, a: Node, made: NodeDiff, questions: Flow) -> dict[str, object]:
+    def _asked(
+        self, b: Node | None, a: Node, action: object, questions: Flow, drifts: bool
+    ) -> dict[str, object]:
         ahead = (self.after.ahead or {}).get(a.id)
-        found = self._calls(b, a, made.action, questions)
+        found = self._calls(b, a, action, questions, drifts)
         out: dict[str, object] = {
             "calls_new": found.new,
             "calls_cached": found.cached,
             "usd_now": found.usd,
         }
-        if ahead is not None and ahead.rows is not None and made.action != "reuse":
+        if ahead is not None and ahead.rows is not None and action != "reuse":
             rows = impact.exact(ahead.rows)
             out["rows"] = impact.pair(impact.figure(b, "rows"), rows)
         return out
 
-    def _calls(self, b: Node | None, a: Node, action: object, questions: Flow) -> impact.Asked:
+    def _calls(
+        self, b: Node | None, a: Node, action: object, questions: Flow, drifts: bool = False
+    ) -> impact.Asked:
         """What a run would ask: by a look at the store, else by what a complete run of the base has asked."""
         if action in ("reuse", "skip"):
             return impact.NO_CALLS if action == "skip" else impact.all_there(a)
@@ -261,7 +277,7 @@ class _Work:
             return impact.asked(a, ahead)
         if self.after.ahead is not None and (b is None or b.key not in self.after.stored):
             return impact.expected(None, a, questions)
-        return impact.expected(b, a, questions)
+        return impact.expected(b, a, questions, drifts=drifts)
 
     def unbuilt(self) -> Iterator[tuple[Node, impact.Asked]]:
         """Steps that are the same on both sides, ask a teacher, and have no result here."""

@@ -112,23 +112,32 @@ def asked(node: Node, ahead: Ahead) -> Asked:
     )
 
 
-def expected(before: Node | None, after: Node, questions: Flow) -> Asked:
+def expected(before: Node | None, after: Node, questions: Flow, *, drifts: bool = False) -> Asked:
     """Without a store: what a complete run of the base has answered is there, everything else is asked.
 
-    `questions`: how the questions differ from those of the base."""
+    `questions`: how the questions differ from those of the base. `drifts`: they are those of a draw by rank over rows that only
+    came or went, so that most stay the same, though nobody can say which. An answer may be in the cache in any case: where
+    nothing is proved, the low end is none."""
     whole = as_range(after.estimate.get("calls"))
     old = NOTHING if before is None else as_range(before.estimate.get("calls"))
     match questions.kind:
         case _ if before is None:
-            new = whole
+            new = _from_none(whole)
         case "same" | "shrink" | "content":
             new = NOTHING
         case "grow":
             new = _more(old, whole)
+        case _ if drifts:
+            most = _more(old, whole)
+            new = Range(Fraction(0), most.value, whole.high, most.basis)
         case _:
-            new = whole
+            new = _from_none(whole)
     cached = _rest(whole, new)
     return Asked(estimate(new), estimate(cached), _money(after, new, whole.value))
+
+
+def _from_none(whole: Range) -> Range:
+    return whole if whole.value == 0 else Range(Fraction(0), whole.value, whole.high, whole.basis)
 
 
 def _more(old: Range, whole: Range) -> Range:
@@ -205,7 +214,7 @@ def of_plan(plan: Plan | None, *names: str, kind: str | None = None) -> Estimate
     if plan is None:
         return None
     nodes = [n for n in plan.nodes if kind is None or n.kind == kind]
-    return summed((figure(n, *names) for n in nodes), whole="usd" not in names)
+    return summed((figure(n, *names) for n in nodes), whole=not {"usd", "gpu_hours"} & {*names})
 
 
 def asks(node: Node) -> bool:

@@ -104,8 +104,10 @@ def signed_dollars(e: Estimate | None) -> str:
 def hours(e: Estimate) -> str:
     """GPU hours with their range."""
     if e.value is None:
-        return "unknown GPU h"
+        return "GPU hours unknown"
     shown = f"{_hours(e.value)} GPU h"
+    if shown.startswith("under"):
+        return shown
     if e.low is None or e.high is None or e.low == e.high:
         return f"{shown} ({basis(e)})"
     return f"about {shown} ({_hours(e.low)} to {_hours(e.high)}, {basis(e)})"
@@ -113,6 +115,8 @@ def hours(e: Estimate) -> str:
 
 def _hours(text: str) -> str:
     value = Fraction(text)
+    if 0 < value < Fraction(1, 1000):
+        return "under 0.001"
     if value >= 10:
         return rounded(value, 0)
     return rounded(value, 1) if value >= 1 else rounded(value, 3)
@@ -234,7 +238,7 @@ def totals(t: Totals, now: str) -> list[str]:
     else:
         out.append("0 new calls")
     if t.retrains:
-        cost = "" if t.gpu_hours.after is None else f", {hours(t.gpu_hours.after)}"
+        cost = "" if t.gpu_hours.after is None else f" ({hours(t.gpu_hours.after)})"
         out.append(f"retrains {', '.join(t.retrains)}{cost}")
     return out
 

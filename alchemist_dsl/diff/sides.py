@@ -32,7 +32,9 @@ class Side:
     sources: Mapping[str, SourceFile] = field(default_factory=dict)
     ahead: Mapping[str, Ahead] | None = None
     stored: frozenset[str] = frozenset()
-    measured: Measured | None = None  # figures of earlier runs by step key; None: nothing but the plan is known
+    measured: Measured | None = (
+        None  # figures of earlier runs by step key; None: nothing but the plan is known
+    )
     places: Places = field(default_factory=dict)
     root: Path | None = None  # the project whose store holds its results; None: nowhere
 

@@ -1,0 +1,142 @@
+"""Figures of steps that no run has measured, from those of the same steps in another version: by how much there is to do now.
+
+A step whose rules are the same is expected to keep, accept and answer the same share as it did when it was last run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, Final
+
+from alchemist_runtime.plan import Node, Plan, TeacherStepSpec, TrainSpec
+
+from alchemist_dsl.diff.sides import Side
+from alchemist_dsl.estimate import (
+    Figures,
+    cost,
+    figures,
+    gpu_hours,
+    joined_rows,
+    with_estimates,
+)
+from alchemist_dsl.ranges import Range, exactly
+from alchemist_dsl.verdicts import with_verdicts
+
+#: Steps that keep a share of the rows that they read.
+_SIEVES: Final = frozenset({"filter", "dedup", "decontaminate", "map", "task"})
+
+
+def scaled(before: Side, after: Side, pairs: Mapping[str, str]) -> Plan:
+    """The plan of `after` with better figures, where `before` was measured. `pairs`: names of steps after -> before."""
+    plan, old, measured = after.plan, before.plan, before.measured
+    assert plan is not None and old is not None
+    if measured is None or after.measured is None:
+        return plan
+    facts = {n.id: f for n in old.nodes if (f := measured(n.key)) is not None}
+    was = figures(old, measured, before.places)
+    nodes = {n.id: n for n in old.nodes}
+
+    def guess(node: Node, made: Figures, known: Mapping[str, Figures]) -> Figures:
+        base = nodes.get(pairs.get(node.id, ""))
+        fact = None if base is None else facts.get(base.id)
+        ahead = (after.ahead or {}).get(node.id)
+        if ahead is not None and ahead.exact:  # the store has been looked at
+            made = replace(made, calls=exactly(ahead.new + ahead.cached))
+        if base is None or fact is None:
+            return made
+        old_in, new_in = joined_rows(base, was), joined_rows(node, known)
+        return _guess(node, base, fact, made, (old_in, new_in), plan)
+
+    found = figures(plan, after.measured, after.places, guess)
+    better = with_verdicts(with_estimates(plan, found), found)
+    return better.model_copy(update={"digest": plan.digest, "now": plan.now})
+
+
+def _guess(
+    node: Node, base: Node, fact: Mapping[str, Any], made: Figures, rows_in: tuple[Range, Range], plan: Plan
+) -> Figures:  # fmt: skip
+    old_in, new_in = rows_in
+    if isinstance(node.spec, TeacherStepSpec):
+        made = replace(made, calls=_drawn(node.spec, base.spec, fact, made.calls, rows_in))
+        return _taught(node.spec, base, fact, made, plan)
+    if not old_in.value or new_in.value is None:
+        return made
+    grown = new_in.value / old_in.value
+    if isinstance(node.spec, TrainSpec) and isinstance(fact.get("tokens"), int):
+        same = node.spec.model_copy(update={"seed": getattr(base.spec, "seed", 0)}) == base.spec
+        learnt = _near(Fraction(fact["tokens"]) * grown, made.learnt)
+        return replace(made, learnt=learnt, gpu_hours=gpu_hours(node.spec, learnt, fact)) if same else made  # fmt: skip
+    if node.kind not in _SIEVES or node.own_key != base.own_key or "rows" not in fact:
+        return made
+    rows = _near(Fraction(fact["rows"]) * grown, made.rows)
+    ports = {**made.ports, "rows": rows}
+    if "dropped" in made.ports and isinstance(fact.get("dropped"), Mapping):
+        lost = Fraction(sum(fact["dropped"].values())) * grown
+        ports["dropped"] = _near(lost, made.ports["dropped"])
+    return replace(made, ports=ports, origins=_origins(fact, grown, made))
+
+
+def _origins(fact: Mapping[str, Any], grown: Fraction, made: Figures) -> Mapping[str, Range]:
+    known = fact.get("origins", {})
+    return {
+        name: _near(Fraction(known[name]) * grown, r) if name in known else r
+        for name, r in made.origins.items()
+    }
+
+
+def _drawn(
+    spec: TeacherStepSpec, base: Any, fact: Mapping[str, Any], calls: Range, rows_in: tuple[Range, Range]
+) -> Range:  # fmt: skip
+    """Calls of a draw by share over the same rows: those of the last run, and of the others the part that is drawn now."""
+    old_in, new_in = rows_in
+    asked, n = fact.get("calls"), new_in.value
+    if calls.basis == "exact" or not asked or n is None or old_in.value != n:
+        return calls
+    old, new = (s.select.fraction if s.select is not None else "1" for s in (base, spec))
+    if old is None or new is None or spec.samples != 1 or base.samples != 1:
+        return calls
+    p, q, taken = Fraction(old), Fraction(new), Fraction(asked)
+    if not 0 < p < 1 or q > 1:
+        return calls
+    value = taken + (q - p) / (1 - p) * (n - taken) if q >= p else taken * q / p
+    return _near(value, calls)
+
+
+def _taught(
+    spec: TeacherStepSpec, base: Node, fact: Mapping[str, Any], made: Figures, plan: Plan
+) -> Figures:
+    """The share of answers that was accepted, and the tokens of a call, as they were."""
+    calls, asked = made.calls, fact.get("calls")
+    if not asked or calls.value is None or not _judges_alike(spec, base.spec):
+        return made
+    each = calls.value / asked
+    accepted = _near(Fraction(fact.get("trace", 0)) * each, made.ports["trace"])
+    sent, got = (
+        _near(Fraction(fact.get(name, 0)) * each, getattr(made, name)) for name in ("tokens_in", "tokens_out")
+    )  # fmt: skip
+    rows = {"only": accepted, "replace": made.rows}.get(spec.mode)
+    if rows is None:  # add: the rows that came in, and the copies
+        came = made.rows.minus(made.ports["trace"])
+        rows = _near((came.value or Fraction(0)) + (accepted.value or 0), made.rows)
+    usd = cost(plan.teachers.get(spec.teacher), sent, got)
+    ports = {**made.ports, "rows": rows, "trace": accepted}
+    return replace(made, ports=ports, tokens_in=sent, tokens_out=got, usd=usd)
+
+
+def _judges_alike(spec: TeacherStepSpec, base: Any) -> bool:
+    """Whether only how much is asked differs; the teacher and the prompt may, since nobody knows better."""
+    rules = [[r.verb, r.expr] for r in spec.rules if r.verb != "expect"]
+    old = [[r.verb, r.expr] for r in base.rules if r.verb != "expect"]
+    return rules == old and spec.retries_on_reject == base.retries_on_reject
+
+
+def _near(value: Fraction, bounds: Range) -> Range:
+    """A value as it is expected, inside what is possible."""
+    low = Fraction(0) if bounds.low is None else min(bounds.low, value)
+    high = None if bounds.high is None else bounds.high
+    kept = value if high is None else min(value, high)
+    if bounds.low is not None:
+        kept = max(kept, bounds.low)
+    return Range(low, kept, high, "scaled")
