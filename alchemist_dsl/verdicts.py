@@ -273,7 +273,8 @@ def _shown(value: Fraction, unit: str) -> str:
         return "$" + money(value)
     if unit == "percent":
         return f"{rounded(value * 100, 2)}%"
-    return f"{int(value):,}" if value.denominator == 1 else rounded(value, 2)
+    whole = value.denominator == 1 or abs(value) >= 100
+    return f"{round(value):,}" if whole else rounded(value, 2)
 
 
 def money(value: Fraction) -> str:

@@ -556,7 +556,10 @@ def unreadable(before: Side | None, after: Side | None) -> RecipeDiff:
             line
             for side in (before, after)
             if side is not None and side.plan is None
-            for line in render(side.diagnostics, side.sources).rstrip().splitlines()
+            for line in (
+                f"{side.called} does not compile:",
+                *render(side.diagnostics, side.sources).rstrip().splitlines(),
+            )
         ],
         lines=lines,
     )

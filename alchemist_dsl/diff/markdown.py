@@ -48,7 +48,8 @@ def _recipe(r: RecipeDiff) -> Iterator[str]:
     yield ""
     if r.status == "unreadable":
         yield from _fold("messages", ["```text", *r.messages, "```"], is_open=True)
-        yield from _fold("line diff", ["```diff", *r.lines, "```"], is_open=True)
+        if r.lines:
+            yield from _fold("line diff", ["```diff", *r.lines, "```"], is_open=True)
         return
     direct, indirect, quiet = phrases.ordered(r.nodes)
     lines = [f"- **param** {_code(c.path)} {_text(phrases.change(c))}" for c in r.params]

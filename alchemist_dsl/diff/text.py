@@ -199,6 +199,8 @@ def _quiet(r: RecipeDiff, quiet: Sequence[NodeDiff], width: int, paint: _Paint) 
 
 def _unreadable(r: RecipeDiff, paint: _Paint) -> Iterator[str]:
     yield from r.messages
+    if not r.lines:
+        return
     yield ""
     yield "the lines that differ:"
     for line in r.lines:
