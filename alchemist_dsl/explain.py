@@ -17,6 +17,7 @@ _PLAIN: Final[Mapping[str, str]] = {
     "never_built": "never built",
     "output_missing": "its result is gone",
     "output_incomplete": "its result is incomplete",
+    "cache_evicted": "its result is no longer stored, and what would run reads it",
     "forced": "asked for",
     "unknown_history": "nothing is known of an earlier run",
     "operator_changed": "the step itself works differently now",
@@ -39,6 +40,9 @@ def reason(r: Reason) -> str:
     if r.code == "input_changed":
         how = "" if r.before is None and r.after is None else f" ({_from_to(r)})"
         return f"`{r.path}` changed{how}"
+    if r.code == "file_changed" and r.path and not r.path.startswith("file."):
+        how = "is new" if r.before is None else "is gone" if r.after is None else "changed"
+        return f"file `{r.path}` {how}"
     if r.code in _CHANGED:
         return _CHANGED[r.code].format(
             path=path_words(r.path or ""), before=r.before, after=r.after

@@ -16,7 +16,7 @@ from typing import Any, Final
 from alchemist_runtime import catalog
 from alchemist_runtime.errors import RunError
 from alchemist_runtime.plan import Node, Plan
-from alchemist_runtime.store import Store, write_atomic
+from alchemist_runtime.store import Manifest, Store, write_atomic
 
 from alchemist_dsl import lock as locks
 from alchemist_dsl.canon import Ingredients
@@ -30,7 +30,7 @@ from alchemist_dsl.lock import Lock, LockError
 from alchemist_dsl.passes import Options
 from alchemist_dsl.resources import FileCache, Resources
 from alchemist_dsl.source import SourceFile, Span
-from alchemist_dsl.state import Finished, Remembered, State
+from alchemist_dsl.state import Finished, Past, Remembered, State
 from alchemist_dsl.syntax.decode import decode
 
 ENVIRONMENT: Final = "ALCHEMIST_PARAM_"
@@ -414,7 +414,8 @@ def measured(node: Node, store: Store) -> dict[str, Any] | None:
 def read_state(project: Project, plan: Plan, forced: Iterable[str] = ()) -> State:
     """What the store and the records of earlier runs say of a plan's nodes."""
     store = project.store
-    stored = {n.key: _stored(store, n.key) for n in plan.nodes}
+    found = {n.id: _stored(store, n) for n in plan.nodes}
+    stored = {n.key: found[n.id][0] for n in plan.nodes}
     moved = (
         n.id
         for n in plan.nodes
@@ -423,7 +424,7 @@ def read_state(project: Project, plan: Plan, forced: Iterable[str] = ()) -> Stat
     records = read_runs(project)
     last = last_records(records, plan)
     return State(
-        stored={key: found for key, found in stored.items() if found is not None},
+        stored={key: state for key, state in stored.items() if state is not None},
         last=last,
         moved=frozenset(moved),
         forced=frozenset(forced),
@@ -431,17 +432,27 @@ def read_state(project: Project, plan: Plan, forced: Iterable[str] = ()) -> Stat
             (r["run"] for r in reversed(records) if r.get("recipe") == plan.recipe.get("path")),
             None,
         ),
+        views={name: seen for name, (_, seen) in found.items() if seen},
     )
 
 
-def _stored(store: Store, key: str) -> Finished | None:
+def _stored(store: Store, node: Node) -> tuple[Finished | None, frozenset[str]]:
+    """What lies in the store of a node, and the inputs whose rows it shows without holding them."""
     try:
-        if store.manifest(key) is not None:
-            return "complete"
+        manifest = store.manifest(node.key)
     except RunError:
-        return "incomplete"
-    path = store.path(key)
-    return "incomplete" if path.exists() or path.with_suffix(".tmp").exists() else None
+        return "incomplete", frozenset()
+    if manifest is not None:
+        return "complete", _looked_at(manifest, node)
+    path = store.path(node.key)
+    begun = path.exists() or path.with_suffix(".tmp").exists()
+    return ("incomplete" if begun else None), frozenset()
+
+
+def _looked_at(manifest: Manifest, node: Node) -> frozenset[str]:
+    ports = manifest.data.get("ports", {}).values()
+    numbers = {i for port in ports for part in port.get("parts", []) for i in part.get("view", ())}
+    return frozenset(node.inputs[i].node for i in numbers if i < len(node.inputs))
 
 
 def _in_place(project: Project, node: Node) -> bool:
@@ -484,7 +495,32 @@ def last_records(records: list[dict[str, Any]], plan: Plan) -> dict[str, Remembe
     for record in sorted(same, key=lambda r: r.get("variant") == plan.variant):
         for name, node in record["nodes"].items():
             if name in wanted and node.get("action") != "not run":
-                out[name] = Remembered(
-                    record.get("run", ""), node.get("key", ""), node.get("ingredients", {})
-                )
+                out[name] = _remembered(record, node)
     return out
+
+
+def _remembered(record: Mapping[str, Any], node: Mapping[str, Any]) -> Remembered:
+    return Remembered(
+        record.get("run", ""),
+        node.get("key", ""),
+        node.get("ingredients", {}),
+        node.get("files", {}),
+    )
+
+
+def past(records: Iterable[Mapping[str, Any]]) -> dict[str, Past]:
+    """Every key that a run has a record of: which node it was, and of what it was made."""
+    return {
+        node["key"]: Past(name, _remembered(record, node))
+        for record in records
+        for name, node in record["nodes"].items()
+        if node.get("key") and node.get("action") != "not run"
+    }
+
+
+def kept_text(project: Project, digest: str) -> str | None:
+    """A template that a run of this project kept, None where it is not at hand."""
+    try:
+        return (project.state / "texts" / digest.removeprefix("b2:")).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from itertools import zip_longest
 from typing import Any, Final
 
 from alchemist_runtime.plan import (
@@ -46,17 +47,36 @@ def now(plan: Plan, ingredients: Mapping[str, Ingredients], state: State) -> Now
 
 
 def _wanted(plan: Plan, state: State) -> set[str]:
-    """The nodes that must be there: results, what nobody reads, and what an unfinished node reads."""
+    """The nodes that must be there: results, what nobody reads, and what an unfinished node reads.
+
+    A result that is read is whole only with the results that it looks at: where one of those is gone, it is made again."""
     read = {e.node for n in plan.nodes for e in n.inputs}
     wanted: set[str] = set()
+    opened: set[str] = set()  # by a node that is built
     goals = {n.id for n in plan.nodes if n.id not in read or KINDS[n.kind].root} | state.forced
     stuck = not_run(plan.nodes, lambda n: _finished(n, state))
+    by_name = {n.id: n for n in plan.nodes}
     for node in reversed(plan.nodes):
-        if node.id in goals:
-            wanted.add(node.id)
-            if not _finished(node, state) and node.id not in stuck:
-                goals |= {e.node for e in node.inputs}
+        if node.id not in goals:
+            continue
+        wanted.add(node.id)
+        inputs = {e.node for e in node.inputs}
+        if node.id in stuck:
+            continue
+        if not _finished(node, state):
+            goals |= inputs
+            opened |= inputs
+        elif node.id in opened:
+            seen = state.views.get(node.id, frozenset())
+            opened |= seen
+            goals |= {name for name in seen if not _whole(by_name[name], by_name, state)}
     return wanted - stuck
+
+
+def _whole(node: Node, by_name: Mapping[str, Node], state: State) -> bool:
+    seen = state.views.get(node.id, frozenset())
+    there = state.stored.get(node.key) == "complete"
+    return there and all(_whole(by_name[name], by_name, state) for name in seen)
 
 
 def _finished(node: Node, state: State) -> bool:
@@ -113,10 +133,17 @@ def _reasons(node: Node, made: Ingredients, plan: Plan, state: State) -> list[Re
     if last is None:
         return [Reason(code="never_built")]
     if last.key == node.key:
-        return [Reason(code="output_missing")]
+        return [Reason(code="cache_evicted" if _between(node, plan) else "output_missing")]
     if not last.ingredients:
         return [Reason(code="unknown_history")]
     return changes(made, last, node)
+
+
+def _between(node: Node, plan: Plan) -> bool:
+    """Whether a result is only kept for others to read it: nothing that a person asked for."""
+    return not KINDS[node.kind].root and any(
+        e.node == node.id for n in plan.nodes for e in n.inputs
+    )
 
 
 def _extends(node: Node, reasons: list[Reason]) -> bool:
@@ -135,16 +162,84 @@ def _larger(after: str | None, before: str | None) -> bool:
 def changes(made: Mapping[str, Any], last: Remembered, node: Node) -> list[Reason]:
     """Every ingredient that differs, what the person wrote first, inputs last."""
     before, after = last.ingredients, made
-    paths = [p for p in {**before, **after} if before.get(p) != after.get(p)]
-    paths.sort(key=lambda p: (p.startswith("input."), p))
-    found = [_reason(p, before.get(p), after.get(p), node) for p in paths]
-    return found or [Reason(code="unknown_history")]
+    paths = sorted(
+        p for p in {**before, **after} if before.get(p) != after.get(p) and not is_input(p)
+    )
+    files = list(_files(last.files, files_of(node))) if any(is_file(p) for p in paths) else []
+    own = [
+        _reason(p, before.get(p), after.get(p)) for p in paths if not (files and is_file(p))
+    ]  # fmt: skip
+    read = [
+        Reason(code="input_changed", path=_input_name(role, new or old, node), **_edges(old, new))
+        for role, old, new in edge_changes(before, after, node)
+    ]
+    return [*files, *own, *read] or [Reason(code="unknown_history")]
 
 
-def _reason(path: str, before: Any, after: Any, node: Node) -> Reason:
-    if path.startswith("input."):
-        name = _input_name(path, after or before, node)
-        return Reason(code="input_changed", path=name, **_edges(before, after))
+def edge_changes(
+    before: Mapping[str, Any], after: Mapping[str, Any], node: Node
+) -> Iterator[tuple[str, Any, Any]]:
+    """Role, edge before and edge now of every input that differs; None where there is none. Where the order of a role says
+    nothing, an input that only stands elsewhere does not differ."""
+    for role in roles_of(before, after):
+        old, new = edges_of(before, role), edges_of(after, role)
+        spec = KINDS[node.kind].attributes.get(role)
+        if spec is not None and spec.order == "set":
+            old, new = _without(old, new), _without(new, old)
+        for was, now_ in zip_longest(old, new):
+            if was != now_:
+                yield role, was, now_
+
+
+def roles_of(*tables: Mapping[str, Any]) -> list[str]:
+    """The roles of all inputs."""
+    return sorted({_role(p) for table in tables for p in table if is_input(p)})
+
+
+def is_input(path: str) -> bool:
+    return path.startswith("input.")
+
+
+def _role(path: str) -> str:
+    return path.removeprefix("input.").rpartition(".")[0]
+
+
+def edges_of(ingredients: Mapping[str, Any], role: str) -> list[Any]:
+    """The inputs of a role, in order."""
+    found = [p for p in ingredients if is_input(p) and _role(p) == role]
+    return [ingredients[p] for p in sorted(found, key=lambda p: int(p.rpartition(".")[2]))]
+
+
+def _without(some: list[Any], others: list[Any]) -> list[Any]:
+    left = list(others)
+    out = []
+    for item in some:
+        if item in left:
+            left.remove(item)
+        else:
+            out.append(item)
+    return out
+
+
+def is_file(path: str) -> bool:
+    first, _, number = path.partition(".")
+    return first == "file" and number.isdigit()
+
+
+def files_of(node: Node) -> dict[str, str]:
+    """The files of a source or suite, path -> digest."""
+    return {f["path"]: f["digest"] for f in getattr(node.spec, "files", [])}
+
+
+def _files(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Reason]:
+    """Files by their paths, where those of the earlier run are known."""
+    for path in sorted({**before, **after}) if before else ():
+        old, new = before.get(path), after.get(path)
+        if old != new:
+            yield Reason(code="file_changed", path=path, before=old, after=new)
+
+
+def _reason(path: str, before: Any, after: Any) -> Reason:
     return Reason(
         code=code_of(path),
         path=path.removeprefix("attribute."),
@@ -160,11 +255,10 @@ def code_of(path: str) -> str:
     return _CODES.get(path.partition(".")[0], "attribute_changed")
 
 
-def _input_name(path: str, edge: Any, node: Node) -> str:
+def _input_name(role: str, edge: Any, node: Node) -> str:
     """The node that an input of the table is, by its key; an input that is gone only has its role."""
     key = edge.get("key") if isinstance(edge, dict) else None
-    named = [e.node for e in node.inputs if e.key == key]
-    return named[0] if named else path.removeprefix("input.").rpartition(".")[0]
+    return next((e.node for e in node.inputs if e.key == key), role)
 
 
 def _edges(before: Any, after: Any) -> dict[str, str]:

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from alchemist_runtime.plan import Node, NowNode, Plan
+    from alchemist_runtime.plan import Node, NowNode, Plan, Reason
 
     from alchemist_dsl.project import Compiled
+    from alchemist_dsl.rerun import Cause, Step
     from alchemist_dsl.state import Remembered
 
 
 @click.command()
-@click.argument("node")
+@click.argument("node", required=False)
 @click.argument("recipe", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--rerun", is_flag=True, help="Every step that would run again, by what it comes from."
+)
 @click.option(
     "--format",
     "format_",
@@ -29,81 +33,263 @@ if TYPE_CHECKING:
 @click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
 def why(
-    node: str, recipe: Path | None, format_: str, sets: tuple[str, ...], variant: str | None
+    node: str | None,
+    recipe: Path | None,
+    rerun: bool,
+    format_: str,
+    sets: tuple[str, ...],
+    variant: str | None,
 ) -> None:
-    """Say why a run of RECIPE would build or reuse NODE. RECIPE may be left out where the folder holds only one."""
-    from alchemist_runtime.errors import USAGE
+    """Say why a run of RECIPE would build or reuse NODE; with --rerun, why anything would run again.
 
-    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, only_recipe
+    RECIPE may be left out where the folder holds only one: `alchemist why NODE`, `alchemist why --rerun`."""
+    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code
     from alchemist_dsl.cli.show import find_node
 
-    found = recipe or only_recipe(Path())
-    if found is None:
-        click.echo(
-            "error: this folder does not hold exactly one recipe; name it: `alchemist why NODE RECIPE`",
-            err=True,
-        )
-        sys.exit(USAGE)
+    found = _recipe(node, recipe, rerun)
     made = compiled_or_exit(found, warnings=False, sets=sets, variant=variant)
     if made.plan is None:
         sys.exit(exit_code(made))
-    shown = find_node(made.plan, node)
+    told = _History(made)
+    if rerun:
+        _print(rerun_data(made.plan, told), rerun_lines(made.plan, told, _width()), format_)
+        return
+    shown = find_node(made.plan, node or "")
+    _print(data(told, made.plan, shown), lines(told, made.plan, shown, _width()), format_)
+
+
+def _recipe(node: str | None, recipe: Path | None, rerun: bool) -> Path:
+    """The recipe that is meant; a usage error where that is not clear."""
+    from alchemist_dsl.cli.compiling import only_recipe
+
+    if rerun and recipe is not None:
+        raise click.UsageError(
+            "--rerun tells of all steps: `alchemist why --rerun RECIPE`; for one step leave --rerun out"
+        )
+    if not rerun and node is None:
+        raise click.UsageError(
+            "name a step: `alchemist why NODE`; or all that would run again: `alchemist why --rerun`"
+        )
+    found = Path(node) if rerun and node else recipe or only_recipe(Path())
+    if found is None:
+        form = "--rerun" if rerun else "NODE"
+        raise click.UsageError(
+            f"this folder does not hold exactly one recipe; name it: `alchemist why {form} RECIPE`"
+        )
+    return found
+
+
+def _print(data: dict[str, Any], lines: list[str], format_: str) -> None:
     if format_ == "json":
         import json
 
-        click.echo(
-            json.dumps(data(made, made.plan, shown), indent=2, sort_keys=True, ensure_ascii=False)
-        )
+        click.echo(json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False))
     else:
-        click.echo("\n".join(lines(made, made.plan, shown)))
+        click.echo("\n".join(lines))
 
 
-def data(made: Compiled, plan: Plan, node: Node) -> dict[str, Any]:
-    """The same as JSON: action, reasons, ingredients now and before, and the nodes that would follow."""
-    last = _last(made, plan, node)
+def _width() -> int:
+    from alchemist_dsl.cli.compile import terminal_width
+
+    return terminal_width()
+
+
+class _History:
+    """What earlier runs of a project recorded, read once."""
+
+    def __init__(self, made: Compiled) -> None:
+        from alchemist_dsl.project import last_records, past, read_runs
+
+        assert made.plan is not None
+        records = read_runs(made.project)
+        self.made = made
+        self.past = past(records)
+        self.last = last_records(records, made.plan)
+        self.causes = self._causes(made.plan)
+
+    def _causes(self, plan: Plan) -> tuple[Cause, ...]:
+        from alchemist_dsl.rerun import causes
+
+        return causes(plan, self.made.ingredients, self.last, self.past)
+
+    def texts(self, plan: Plan, *tables: Mapping[str, Any]) -> dict[str, str]:
+        """The templates that ingredients name by digest, as far as they are at hand."""
+        from alchemist_dsl.project import kept_text
+        from alchemist_dsl.reasons import TEMPLATES
+
+        known = dict(plan.texts)
+        for digest in {str(t[p]) for t in tables for p in TEMPLATES & t.keys()} - known.keys():
+            text = kept_text(self.made.project, digest)
+            if text is not None:
+                known[digest] = text
+        return known
+
+
+def data(told: _History, plan: Plan, node: Node) -> dict[str, Any]:
+    """The same as JSON: action, reasons, causes, ingredients now and before, and the nodes that would follow."""
+    last, now = told.last.get(node.id), told.made.ingredients[node.id]
     doing = _doing(plan, node)
+    before = {} if last is None else last.ingredients
     return {
         "node": node.id,
         "key": node.key,
         "action": doing.action if doing else None,
         "reasons": [r.model_dump(exclude_none=True) for r in doing.reasons] if doing else [],
-        "ingredients": dict(made.ingredients[node.id]),
+        "causes": [_cause(c, s) for c in told.causes for s in c.steps if s.node == node.id],
+        "ingredients": dict(now),
         "before": None
         if last is None
-        else {"key": last.key, "run": last.run, "ingredients": dict(last.ingredients)},
+        else {
+            "key": last.key,
+            "run": last.run,
+            "ingredients": dict(before),
+            "files": dict(last.files),
+        },
+        "texts": told.texts(plan, now, before),
         "then": following(plan, node),
     }
 
 
-def lines(made: Compiled, plan: Plan, node: Node) -> list[str]:
+def _cause(cause: Cause, step: Step) -> dict[str, Any]:
+    return {
+        "root": cause.root or step.node,
+        "reasons": [r.model_dump(exclude_none=True) for r in cause.reasons],
+        "words": _because(cause),
+        "chain": list(step.chain),
+    }
+
+
+def lines(told: _History, plan: Plan, node: Node, width: int) -> list[str]:
     """The answer for people."""
-    last = _last(made, plan, node)
+    from alchemist_dsl.cli import ingredients
+    from alchemist_dsl.cli.output import colored
+
+    last, now = told.last.get(node.id), told.made.ingredients[node.id]
+    texts = told.texts(plan, now, {} if last is None else last.ingredients)
+    view = ingredients.View(
+        plan, node, now, last, told.past, texts, width, colored(sys.stdout)
+    )  # fmt: skip
     return [
-        *_verdict(plan, node, last),
+        *_verdict(plan, node, last, told, width),
         "",
         "what its result is made of:",
-        *_ingredients(
-            made.ingredients[node.id], {} if last is None else last.ingredients, plan, node
-        ),
+        *ingredients.lines(view),
         "",
         *_then(plan, node),
     ]
+
+
+def _roots(told: _History, node: Node, width: int) -> Iterator[str]:
+    """The changes further up that the step runs again for."""
+    for cause in told.causes:
+        for step in cause.steps:
+            if step.node == node.id and len(step.chain) > 1:
+                way = " → ".join(step.chain)
+                yield from _folded(f"  because {_because(cause)} ({way})", width, 4)
+
+
+# --- all that would run again ----------------------------------------------------------------------------------------------------------
+
+
+def rerun_data(plan: Plan, told: _History) -> dict[str, Any]:
+    """All that would run again, by cause, as JSON."""
+    doing = {n.id: n.action for n in plan.now.nodes} if plan.now else {}
+    return {
+        "steps": len(plan.nodes),
+        "rerun": [n.id for n in plan.nodes if doing.get(n.id) in ("build", "extend")],
+        "causes": [
+            {
+                "root": c.root,
+                "reasons": [r.model_dump(exclude_none=True) for r in c.reasons],
+                "words": _because(c),
+                "steps": [
+                    {"node": s.node, "action": doing.get(s.node), "chain": list(s.chain)}
+                    for s in c.steps
+                ],
+            }
+            for c in told.causes
+        ],
+    }
+
+
+def rerun_lines(plan: Plan, told: _History, width: int) -> list[str]:
+    """All that would run again, by cause, for people."""
+    again = [n for n in plan.now.nodes if n.action in ("build", "extend")] if plan.now else []
+    total = f"{len(plan.nodes)} step{'s' if len(plan.nodes) != 1 else ''}"
+    if not again:
+        return [f"nothing would run again: of {total} every result that is needed is there"]
+    seen: set[str] = set()
+    out = [f"{len(again)} of {total} would run"]
+    for cause in told.causes:
+        out += ["", *_folded(f"because {_because(cause)}:", width, 2)]
+        names = [s.node for s in cause.steps]
+        new, old = [n for n in names if n not in seen], [n for n in names if n in seen]
+        if new:
+            out += _folded("  " + ", ".join(new), width, 2)
+        if old:
+            out += _folded(f"  {'and ' if new else ''}as above: {', '.join(old)}", width, 2)
+        seen |= set(names)
+    return out
+
+
+def _because(cause: Cause) -> str:
+    """A cause in words, with the step that it is in."""
+    from alchemist_dsl.explain import reason
+
+    if cause.root is None:
+        (only,) = cause.reasons
+        return _COMMON.get(only.code, reason(only))
+    return f"of `{cause.root}`: {'; '.join(_words(r) for r in cause.reasons)}"
+
+
+_COMMON = {
+    "never_built": "they were never built",
+    "output_missing": "their results are gone",
+    "output_incomplete": "their results are incomplete",
+    "cache_evicted": "their results are no longer stored, and what would run reads them",
+    "forced": "they were asked for",
+    "unknown_history": "nothing is known of an earlier run of them",
+}
+
+
+def _words(r: Reason) -> str:
+    from alchemist_dsl.explain import reason
+
+    if r.code != "input_changed":
+        return reason(r)
+    if r.before is None:
+        return f"`{r.path}` also reads {r.after}"
+    if r.after is None:
+        return f"`{r.path}` no longer reads {r.before}"
+    return f"`{r.path}` reads {r.after} instead of {r.before}"
+
+
+def _folded(text: str, width: int, indent: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(
+        text,
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+# --- one step ----------------------------------------------------------------------------------------------------------------------------
 
 
 def _doing(plan: Plan, node: Node) -> NowNode | None:
     return next((n for n in plan.now.nodes if n.id == node.id), None) if plan.now else None
 
 
-def _last(made: Compiled, plan: Plan, node: Node) -> Remembered | None:
-    from alchemist_dsl.project import last_records, read_runs
-
-    return last_records(read_runs(made.project), plan).get(node.id)
-
-
-def _verdict(plan: Plan, node: Node, last: Remembered | None) -> Iterator[str]:
+def _verdict(
+    plan: Plan, node: Node, last: Remembered | None, told: _History, width: int
+) -> Iterator[str]:
     from alchemist_dsl.explain import reason, short
 
     doing = _doing(plan, node)
+    explained = {s.node for c in told.causes for s in c.steps} | {c.root for c in told.causes}
     action = doing.action if doing else "build"
     head = {
         "reuse": "is there: a run would take it as it is",
@@ -113,7 +299,10 @@ def _verdict(plan: Plan, node: Node, last: Remembered | None) -> Iterator[str]:
     }[action]
     yield f"{node.kind} `{node.id}` {head}"
     for r in doing.reasons if doing else []:
-        yield f"  because {reason(r)}"
+        if r.code != "input_changed" or r.before or r.after or r.path not in explained:
+            # else what changed there says more
+            yield f"  because {reason(r)}"
+    yield from _roots(told, node, width)
     if last is None:
         yield f"  key {short(node.key)}; no earlier run of it is on record"
     elif last.key == node.key:
@@ -133,58 +322,6 @@ def _skipped(plan: Plan, node: Node) -> str:
     if needed is not None:
         return f"would not be run: it needs `{needed}`, which is not run"
     return "is not needed: nothing that would run reads it"
-
-
-def _ingredients(
-    now: Mapping[str, Any], before: Mapping[str, Any], plan: Plan, node: Node
-) -> Iterator[str]:
-    from alchemist_dsl.explain import path_words, value_words
-
-    for path in sorted({*now, *before} - {"kind"}, key=_position):
-        new, old = now.get(path), before.get(path)
-        changed = bool(before) and new != old
-        mark = (
-            "~"
-            if changed and path in now and path in before
-            else "+"
-            if changed and path in now
-            else "-"
-            if changed
-            else " "
-        )
-        if path.startswith("input."):
-            text = _input(path, new or old or {}, plan, node)
-            yield f"  {mark} {text}" + (" (changed)" if mark == "~" else "")
-            continue
-        shown = value_words(path, new if path in now else old)
-        was = f"  (was {value_words(path, old)})" if mark == "~" else ""
-        yield f"  {mark} {path_words(path)}: {shown}{was}"
-
-
-def _position(path: str) -> tuple[int, str]:
-    """What a person wrote first, then inputs, then versions."""
-    first = path.partition(".")[0]
-    late = {
-        "input": 1,
-        "file": 2,
-        "module": 2,
-        "revision": 2,
-        "version": 4,
-        "operator_version": 4,
-        "kind": -1,
-    }
-    return late.get(first, 3 if first in ("seed", "salt", "source_salt") else 0), path
-
-
-def _input(path: str, edge: Mapping[str, Any], plan: Plan, node: Node) -> str:
-    from alchemist_dsl.explain import short
-
-    role = path.removeprefix("input.").rpartition(".")[0]
-    names = [e.node for e in node.inputs if e.key == edge.get("key")]
-    name = names[0] if names else f"a step that had the key {short(str(edge.get('key')))}"
-    port = "" if edge.get("port") in (None, "rows") else f".{edge['port']}"
-    origin = f".{edge['origin']}" if edge.get("origin") else ""
-    return f"`{role}` reads {name}{port}{origin}"
 
 
 def following(plan: Plan, node: Node) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 from alchemist_runtime.engine.placed import MARKER
 from alchemist_runtime.plan import Plan
 from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from alchemist_dsl.cli.compile import compile_
 from alchemist_dsl.cli.show import show
@@ -38,7 +42,11 @@ def build(work, *names: str) -> Plan:
             "key": node.key,
             "action": "built",
             "ingredients": made.ingredients[node.id],
+            "files": {f["path"]: f["digest"] for f in getattr(node.spec, "files", [])},
         }
+    for digest, text in plan.texts.items():
+        (work.root / ".alchemist/texts").mkdir(exist_ok=True)
+        (work.root / ".alchemist/texts" / digest.removeprefix("b2:")).write_text(text)
     record = {
         "record": 1,
         "run": "r-1",
@@ -103,7 +111,7 @@ def test_changed_bytes_of_a_file(work, full):
     with (work.root / "data/a.jsonl").open("a") as file:
         file.write('{"instruction": "x", "response": "y"}\n')
     plan = work.plan()
-    assert reasons(plan, "rows_a") == [("file_changed", "file.0")]
+    assert reasons(plan, "rows_a") == [("file_changed", "data/a.jsonl")]
     assert actions(plan)["rows_b"] == "reuse" and actions(plan)["tagged"] == "build"
 
 
@@ -132,6 +140,88 @@ def test_lost_and_broken_results(work, full):
     assert reasons(again, "dataset") == [("output_incomplete", None)]
     assert reasons(again, "sft") == [("output_incomplete", None)]
     assert reasons(again, "tiny") == [("output_missing", None)]
+
+
+def test_a_record_without_paths_still_tells_that_a_file_changed(work, full):
+    work.write(full)
+    build(work)
+    path = work.root / ".alchemist/runs.jsonl"
+    record = json.loads(path.read_text())
+    for node in record["nodes"].values():
+        del node["files"]
+    path.write_text(json.dumps(record) + "\n")
+    (work.root / "data/a.jsonl").write_text('{"instruction": "x", "response": "y"}\n')
+    assert reasons(work.plan(), "rows_a") == [("file_changed", "file.0")]
+    assert "~ file 1: " in call(why, "rows_a", work.recipe).output
+
+
+def test_files_that_come_and_go_are_told_by_their_paths(work, full):
+    work.write(full.replace('files = "data/a.jsonl"', 'files = "data/many/*.jsonl"'))
+    (work.root / "data/many").mkdir()
+    for name in "bcd":
+        (work.root / f"data/many/{name}.jsonl").write_text(
+            f'{{"instruction": "{name}", "response": "r"}}\n'
+        )
+    build(work)
+    (work.root / "data/many/b.jsonl").rename(work.root / "data/many/a.jsonl")
+    (work.root / "data/many/d.jsonl").write_text('{"instruction": "d", "response": "s"}\n')
+    plan = work.plan()
+    assert reasons(plan, "rows_a") == [
+        ("file_changed", "data/many/a.jsonl"),
+        ("file_changed", "data/many/b.jsonl"),
+        ("file_changed", "data/many/d.jsonl"),
+    ]
+    text = call(why, "rows_a", work.recipe).output
+    assert "because file `data/many/a.jsonl` is new" in text
+    assert "because file `data/many/b.jsonl` is gone" in text
+    assert "+ file `data/many/a.jsonl`: " in text and "- file `data/many/b.jsonl`: " in text
+    assert "    file `data/many/c.jsonl`: " in text and "~ file `data/many/d.jsonl`: " in text
+
+
+def test_a_pin_that_moved_is_a_changed_revision(work, full):
+    def pinned(commit: str) -> None:
+        (work.root / "recipe.lock").write_text(
+            f'version = 1\n[hub]\n"owner/set" = {{ revision = "{commit * 40}" }}\n'
+        )
+
+    work.write(full.replace('files = "data/a.jsonl"', 'hub = "owner/set"'))
+    pinned("a")
+    build(work)
+    pinned("b")
+    assert reasons(work.plan(), "rows_a") == [("source_revision_changed", "revision")]
+    text = call(why, "rows_a", work.recipe).output
+    assert "because the revision changed" in text and f"`revision`: {'a' * 40} → {'b' * 40}" in text
+
+
+def test_a_result_between_others_that_is_no_longer_stored(work, full):
+    work.write(full)
+    plan = build(work)
+    folder = work.root / ".alchemist/store" / plan.node("pool").key[3:]
+    (folder / "manifest.json").unlink()
+    folder.rmdir()
+    assert actions(work.plan())["pool"] == "skip"  # nobody needs it
+    plan = work.plan(full.replace("< 10", "< 11"))
+    assert reasons(plan, "pool") == [("cache_evicted", None)]
+    assert actions(plan)["pool"] == "build" and actions(plan)["tagged"] == "reuse"
+
+
+def test_a_result_that_only_shows_others_is_whole_with_these_alone(work, full):
+    """The rows of `pool` are those of `tagged`: where these are gone and something reads `pool` anew, they are made again."""
+    work.write(full)
+    plan = build(work)
+    store = work.root / ".alchemist/store"
+    for name in ("pool", "tagged"):
+        path = store / plan.node(name).key[3:] / "manifest.json"
+        data = json.loads(path.read_text())
+        data["ports"]["rows"]["parts"] = [{"view": [0]}]
+        path.write_text(json.dumps(data))
+    gone = store / plan.node("rows_a").key[3:]
+    (gone / "manifest.json").unlink()
+    gone.rmdir()
+    assert actions(work.plan())["rows_a"] == "skip"
+    again = work.plan(full.replace("< 10", "< 11"))
+    assert actions(again)["pool"] == "reuse"
+    assert reasons(again, "rows_a") == [("cache_evicted", None)]
 
 
 def test_an_export_that_somebody_moved_away(work, full):
@@ -185,6 +275,25 @@ def test_now_is_no_part_of_the_portable_plan(work, full):
     after = work.plan()
     assert before.digest == after.digest and before.now != after.now
     assert work.plan(here=False).now is None
+
+
+def test_every_reason_of_the_language_occurs():
+    """The codes of reasons.py are those that the tests above make happen, and each has words."""
+    from alchemist_runtime.plan import Reason
+
+    from alchemist_dsl import explain
+    from alchemist_dsl import reasons as made
+
+    known = {*made._CODES.values(), "template_changed", "attribute_changed", "never_built", "output_missing",
+             "output_incomplete", "cache_evicted", "forced", "unknown_history"}  # fmt: skip
+    assert known == {
+        "never_built", "attribute_changed", "input_changed", "template_changed", "source_revision_changed",
+        "file_changed", "teacher_changed", "operator_changed", "seed_changed", "output_missing",
+        "output_incomplete", "cache_evicted", "forced", "unknown_history",
+    }  # fmt: skip
+    for code in known:
+        said = explain.reason(Reason(code=code, path=None if code in explain._PLAIN else "x", before="1", after="2"))  # fmt: skip
+        assert said and "{" not in said
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------------------------
@@ -265,7 +374,7 @@ def test_why_says_what_changed_and_what_follows(work, full):
     text = call(why, "clean", work.recipe).output
     assert "filter `clean` would be built" in text
     assert "because rule `too_short` drop chars(response) < 10 -> drop chars(response) < 11" in text
-    assert "~ rule `too_short`: drop chars(response) < 11  (was drop chars(response) < 10)" in text
+    assert "~ rule `too_short`: drop chars(response) < 10 → drop chars(response) < 11" in text
     last = text.strip().splitlines()[-1]
     assert (
         last.startswith("and then, because they read it: ")
@@ -299,3 +408,156 @@ def test_why_finds_the_only_recipe_of_the_folder(work, full, monkeypatch):
     assert "filter `clean`" in call(why, "clean").output
     (work.root / "other.recipe").write_text("edition 2026\n")
     assert call(why, "clean").exit_code == 2
+
+
+def test_why_shows_an_old_prompt_word_by_word(work, full):
+    mine = """
+prompt mine {
+  rules = review
+  input {
+    instruction: text
+    response: text
+  }
+  output {
+    correctness: int(0..10)
+    clarity: int(0..10)
+    suggestions: text
+    refined: text
+  }
+  user = jinja\"\"\"
+    Is this answer right? {{ instruction }}
+    {{ response }}
+    \"\"\"
+}
+"""
+    text = full.replace("alchemy.review", "mine") + mine
+    work.write(text)
+    build(work)
+    work.write(text.replace("Is this answer right?", "Is this short answer correct?"))
+    said = call(why, "reviewed", work.recipe).output
+    assert "because the text of `user` of the prompt changed" in said
+    assert "~ `user` of prompt `mine`: 1 word went, 2 words came" in said
+    assert "Is this {+short +}answer [-right-]{+correct+}?" in said
+    data = json.loads(call(why, "reviewed", work.recipe, "--format", "json").output)
+    digest = data["before"]["ingredients"]["prompt.user"]
+    assert "right?" in data["texts"][digest]
+    for file in (work.root / ".alchemist/texts").iterdir():
+        file.unlink()
+    short = call(why, "reviewed", work.recipe).output
+    assert f"~ `user` of prompt `mine`: text {digest[3:15]} → " in short
+
+
+def test_why_names_inputs_and_what_they_were(work, full):
+    work.write(full)
+    build(work)
+    work.write(full.replace("evolution = 10%", "evolved = 10%").replace("  evolution = ", "  x = "))
+    work.write(full.replace("from = clean\n  against", "from = pool\n  against"))
+    said = call(why, "safe", work.recipe).output
+    assert "+ `from` reads pool" in said and "- `from` read clean" in said
+    assert "`against` reads items" in said
+
+
+def test_why_goes_back_to_the_first_change(work, full):
+    work.write(full)
+    build(work)
+    work.write(full.replace("set lang = lang(response)", "set lang = lang(instruction)"))
+    said = call(why, "sft", work.recipe).output
+    assert (
+        "because of `tagged`: `set lang` lang(response) -> lang(instruction) "
+        "(tagged → pool → clean → filtering → sft)" in " ".join(said.split())
+    )
+    assert "`harmonized` changed" not in said
+    data = json.loads(call(why, "sft", work.recipe, "--format", "json").output)
+    assert [c["root"] for c in data["causes"]] == ["tagged"]
+    assert data["causes"][0]["chain"][0] == "tagged" and data["causes"][0]["chain"][-1] == "sft"
+
+
+def test_rerun_groups_by_cause(work, full):
+    work.write(full)
+    assert "because they were never built:" in call(why, "--rerun", work.recipe).output
+    build(work)
+    assert "nothing would run again" in call(why, "--rerun", work.recipe).output
+    work.write(
+        full.replace("select = 10% per origin", "select = 20% per origin").replace("< 10", "< 11")
+    )
+    said = call(why, "--rerun", work.recipe).output.splitlines()
+    assert said[0] == "11 of 17 steps would run"
+    at = said.index("because of `harmonized`: `select` 10% -> 20%:")
+    assert said[at + 1].strip() == "as above: harmonized, sft, dataset, tiny"
+    data = json.loads(call(why, "--rerun", work.recipe, "--format", "json").output)
+    assert [c["root"] for c in data["causes"]] == ["clean", "harmonized"]
+    (step,) = [s for s in data["causes"][1]["steps"] if s["node"] == "dataset"]
+    assert step == {"node": "dataset", "action": "build", "chain": ["harmonized", "sft", "dataset"]}
+
+
+def test_rerun_finds_a_cause_in_a_step_that_is_built_already(work, full):
+    """`--upto clean` after a change: what reads `clean` runs again for what changed in `clean` since."""
+    work.write(full)
+    build(work)
+    work.write(full.replace("< 10", "< 11"))
+    build(work, "clean")
+    plan = work.plan()
+    assert actions(plan)["clean"] == "reuse" and reasons(plan, "safe") == [
+        ("input_changed", "clean")
+    ]
+    data = json.loads(call(why, "--rerun", work.recipe, "--format", "json").output)
+    (cause,) = data["causes"]
+    assert cause["root"] == "clean" and cause["reasons"][0]["path"] == "rule.too_short"
+    assert cause["steps"][0] == {"node": "filtering", "action": "build", "chain": ["clean", "filtering"]}  # fmt: skip
+    assert "clean" not in {s["node"] for s in cause["steps"]}
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ([], "name a step"),
+        (["--rerun", "clean", "r.recipe"], "for one step leave --rerun out"),
+        (["--rerun", "nowhere.recipe"], "there is no recipe"),
+        (["cleen", "r.recipe"], "did you mean `clean`"),
+    ],
+)
+def test_why_refuses_what_is_not_clear(work, full, monkeypatch, arguments, said):
+    work.write(full)
+    monkeypatch.chdir(work.root)
+    made = call(why, *arguments)
+    assert made.exit_code == 2 and said in made.output
+
+
+EDITS = [
+    ("rows_a", 'license = "MIT"\n}', 'limit = 20 rows\n  license = "MIT"\n}'),
+    ("tagged", "set lang = lang(response)", "set lang = lang(instruction)"),
+    ("pool", "dedup pool {", "dedup pool {\n  on = response"),
+    ("clean", "< 10", "< 11"),
+    ("safe", "against = items", "against = items\n  method = ngram(n = 5)"),
+    ("evolved", '"gpt-4o-2024-08-06"', '"gpt-4o-2024-11-20"'),
+    ("harmonized", "select = 10% per origin", "select = 20% per origin"),
+    ("sft", "review = 3 rows", "review = 4 rows"),
+    ("dataset", "train = 90%\n    eval = 10%", "train = 80%\n    eval = 20%"),
+    ("tiny", "epochs = 1", "epochs = 2"),
+]
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.sets(st.integers(0, len(EDITS) - 1), min_size=1, max_size=4))
+def test_every_rerun_has_a_cause_that_somebody_made(work_at, full, chosen):
+    name = "-".join(map(str, sorted(chosen)))
+    work = work_at(name).write(full)
+    shutil.rmtree(work.root / ".alchemist", ignore_errors=True)
+    build(work)
+    text = full
+    for i in chosen:
+        assert EDITS[i][1] in text, EDITS[i]
+        text = text.replace(EDITS[i][1], EDITS[i][2], 1)
+    plan = work.plan(text)
+    data = json.loads(call(why, "--rerun", work.recipe, "--format", "json").output)
+    again = {n for n, action in actions(plan).items() if action in ("build", "extend")}
+    assert {s["node"] for c in data["causes"] for s in c["steps"]} == again == set(data["rerun"])
+    assert {c["root"] for c in data["causes"]} == {EDITS[i][0] for i in chosen}
+    reads = {(e.node, n.id) for n in plan.nodes for e in n.inputs}
+    for cause in data["causes"]:
+        for step in cause["steps"]:
+            chain = step["chain"]
+            assert chain[0] == cause["root"] and chain[-1] == step["node"]
+            assert all(link in reads for link in pairwise(chain))

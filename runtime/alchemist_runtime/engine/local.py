@@ -15,7 +15,7 @@ from alchemist_runtime import faults
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.errors import NOT_CARRIED_OUT, SAID_NO, Problem, RunError
 from alchemist_runtime.plan import Node, Plan, digest, not_run, variant_part
-from alchemist_runtime.store import Manifest, Output
+from alchemist_runtime.store import Manifest, Output, write_atomic
 
 #: kind -> "module:function" that builds it; imported when a node of the kind is built.
 STEPS: Mapping[str, str] = {
@@ -291,6 +291,7 @@ def _record(ctx: Context, result: Result, started: float, ingredients: Mapping[s
             "figures": d.figures,
             "seconds": d.seconds,
             "ingredients": ingredients.get(d.node, {}),
+            **_files(ctx.node(d.node)),
         }
         for d in result.done
     }
@@ -307,11 +308,28 @@ def _record(ctx: Context, result: Result, started: float, ingredients: Mapping[s
         "nodes": nodes,
     }
     try:
+        _keep_texts(ctx)
         _append(ctx.state / "runs.jsonl", json.dumps(line, sort_keys=True).encode())
     except (
         OSError
     ) as error:  # a full disk: what was built is there, and what is wrong with it is said already
         result.unrecorded = error
+
+
+def _files(node: Node) -> dict[str, dict[str, str]]:
+    """The files that a source read, path -> digest: keys hold their digests alone."""
+    files = {f["path"]: f["digest"] for f in getattr(node.spec, "files", ()) if "digest" in f}
+    return {"files": files} if files else {}
+
+
+def _keep_texts(ctx: Context) -> None:
+    """Keep the plan's templates by digest, so that a later change can be shown in words."""
+    folder = ctx.state / "texts"
+    for name, text in ctx.plan.texts.items():
+        path = folder / name.removeprefix("b2:")
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, text.encode())
 
 
 def _append(path: Path, line: bytes) -> None:
