@@ -302,3 +302,20 @@ def test_the_store_is_left_as_it_was(trial: Trial) -> None:
     files = sorted(str(p) for p in Path(trial.root).rglob("*"))
     trial.compared(before, after)
     assert sorted(str(p) for p in Path(trial.root).rglob("*")) == files
+
+
+def test_no_room_for_temporary_files_is_said_and_no_change_is_claimed(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    from alchemist_runtime.engine.compare import rows
+
+    before, after = trial.run(RECIPE), trial.run(RECIPE.replace("< 30", "< 35"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(rows, "values", full)
+    tidy = step(trial.compared(before, after), "tidy")
+    assert tidy.state == "unknown" and tidy.problem is not None and tidy.problem.code == "A905"

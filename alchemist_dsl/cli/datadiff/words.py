@@ -91,7 +91,7 @@ def missing(result: DataDiff) -> list[str]:
         steps = list(dict.fromkeys(m.step for m in lost if m.step == m.needs))
         if steps:
             out.append(
-                f"not materialised {side} the change: {safe(', '.join(steps))}; {_run(result, side, made, steps)}"
+                f"not materialised {side} the change: {_names(steps)}; {_run(result, side, made, steps)}"
             )
         hidden: dict[str, list[str]] = {}
         for m in lost:
@@ -99,10 +99,15 @@ def missing(result: DataDiff) -> list[str]:
                 hidden.setdefault(m.needs, []).append(m.step)
         for needs, shown in hidden.items():
             out.append(
-                f"not materialised {side} the change: {safe(needs)}, in which rows of {safe(', '.join(shown))} lie; "
+                f"not materialised {side} the change: {safe(needs)}, in which rows of {_names(shown)} lie; "
                 + _run(result, side, made, [needs])
             )
     return out
+
+
+def _names(steps: Sequence[str]) -> str:
+    shown = safe(", ".join(steps[:MOST_GROUPS]))
+    return shown + (f" and {len(steps) - MOST_GROUPS} more" if len(steps) > MOST_GROUPS else "")
 
 
 def _run(result: DataDiff, side: str, made: Made, steps: Sequence[str]) -> str:

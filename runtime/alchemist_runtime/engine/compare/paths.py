@@ -9,6 +9,7 @@ from alchemist_runtime.engine.compare.files import alike, opened
 from alchemist_runtime.engine.compare.found import DataDiff, PortDiff, StepDiff
 from alchemist_runtime.engine.compare.rows import Comparison, one_side, state
 from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.store import disk_problem
 
 
 def compare_paths(before: Path, after: Path, *, samples: int = 3) -> DataDiff:
@@ -25,6 +26,18 @@ def compare_paths(before: Path, after: Path, *, samples: int = 3) -> DataDiff:
                 help="name two folders that exports wrote, or two files",
             )
         )
+    try:
+        ports = _ports(before, after, samples)
+    except OSError as error:  # no room for JSON lines laid out in columns
+        full = disk_problem(error, "the comparison")
+        if full is None:
+            raise
+        raise RunError(full) from error
+    step = StepDiff(str(before), str(after), "dataset", state(ports), ports)
+    return DataDiff((step,))
+
+
+def _ports(before: Path, after: Path, samples: int) -> tuple[PortDiff, ...]:
     with (
         tempfile.TemporaryDirectory(prefix="alchemist-compare-") as folder,
         opened(before, Path(folder)) as old,
@@ -38,5 +51,4 @@ def compare_paths(before: Path, after: Path, *, samples: int = 3) -> DataDiff:
                 ports.append(one_side(name, a, b))
             else:
                 ports.append(comparison.port(name, *alike(a, b)).diff)
-    step = StepDiff(str(before), str(after), "dataset", state(ports), tuple(ports))
-    return DataDiff((step,))
+        return tuple(ports)

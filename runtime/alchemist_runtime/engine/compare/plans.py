@@ -39,7 +39,7 @@ from alchemist_runtime.engine.streams import Stream
 from alchemist_runtime.errors import RunError
 from alchemist_runtime.plan import Node, Plan
 from alchemist_runtime.rows import DROPPED, PORTS, ROWS
-from alchemist_runtime.store import Manifest, Store
+from alchemist_runtime.store import Manifest, Store, disk_problem
 
 #: Kinds that leave figures and no rows.
 ROWLESS = {"evaluate": "an evaluation has no rows", "measure": "a measure has no rows"}
@@ -97,6 +97,11 @@ class _Sides:
             problem = error.problem
             node = problem.node or found.name
             return replace(found, state="unknown", problem=replace(problem, node=node))
+        except OSError as error:  # no room for the files of a far order
+            full = disk_problem(error, f"the comparison of `{found.name}`", found.name)
+            if full is None:
+                raise
+            return replace(found, state="unknown", problem=full)
         finally:
             self.before.step_over()
             self.after.step_over()
