@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemist_dsl.cli.datadiff import data_json, data_lines, data_markdown
+from alchemist_dsl.cli.datadiff.samples import cells
 
 ID = "4f3a9c1200112233445566778899aabb"
 
@@ -237,7 +238,7 @@ def test_data_is_plain_json_with_whole_values() -> None:
     assert whole["steps"][5]["problem"]["code"] == "A907"
 
 
-WORDS = st.text("ab \n.é", max_size=400)
+WORDS = st.text("ab \n.é漢字\u0301", max_size=400)
 
 
 @given(WORDS, WORDS, st.integers(72, 120), st.booleans())
@@ -249,7 +250,7 @@ def test_lines_stay_in_their_width_and_say_what_differs(
     port = PortDiff("rows", 1, 1, changed=1, samples={kind: (sample,)})
     lines = data_lines(one(port), width, colour)
     bare = [re.sub(r"\x1b\[\d+m", "", line) for line in lines]
-    assert max(map(len, bare)) <= width
+    assert max(map(cells, bare)) <= width
     page = "\n".join(data_markdown(one(port)))
     if kind == "changed" and before != after:
         assert "<del>" in page or "<ins>" in page

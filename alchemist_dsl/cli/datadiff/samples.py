@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -73,7 +74,7 @@ def sample_lines(sample: Sample, kind: str, width: int, paint: Paint) -> Iterato
     """The columns of a sample, each in a few lines of at most `width` columns."""
     for name, pieces in columns(sample, kind):
         head = f"{safe(name)}: "
-        yield from _wrapped(head, cut(pieces), width, paint)
+        yield from _wrapped(head, cut(pieces), width - 1, paint)  # room for an ellipsis
 
 
 def columns(sample: Sample, kind: str) -> Iterator[tuple[str, list[Piece]]]:
@@ -108,15 +109,16 @@ def cut(pieces: list[Piece], around: int = AROUND) -> list[Piece]:
 def _wrapped(head: str, pieces: Iterable[Piece], width: int, paint: Paint) -> Iterator[str]:
     """Pieces in lines: marks and colours take part in no break, and no line is wider than asked for."""
     indent = "  "
-    line, used, lines = paint(DIM, head), len(head), 0
+    line, used, lines = paint(DIM, head), cells(head), 0
     for tone, word in _words(pieces, paint.on):
         while word:
             room = width - used
-            if len(word) > room and (used > len(indent) and len(word.rstrip()) <= width - len(indent)):  # fmt: skip
-                room = 0
-            part = word[:room] if len(word.rstrip()) > room else word
+            whole = cells(word.rstrip())
+            if whole > room and used > len(indent) and whole <= width - len(indent):
+                room = 0  # it has a line of its own
+            part = word if whole <= room else word[: _fitting(word, room)]
             if part:
-                line, used, word = line + paint(tone, part), used + len(part), word[len(part) :]
+                line, used, word = line + paint(tone, part), used + cells(part), word[len(part) :]
             if word:
                 lines += 1
                 if lines == MOST_LINES:
@@ -125,6 +127,28 @@ def _wrapped(head: str, pieces: Iterable[Piece], width: int, paint: Paint) -> It
                 yield line.rstrip()
                 line, used = indent, len(indent)
     yield line.rstrip()
+
+
+def cells(text: str) -> int:
+    """Columns that a text takes on a terminal: two for a wide sign, none for one that joins another."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_cells, text))
+
+
+def _cells(sign: str) -> int:
+    if unicodedata.combining(sign):
+        return 0
+    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+
+
+def _fitting(text: str, room: int) -> int:
+    """How many signs of a text fit."""
+    for n, sign in enumerate(text):
+        room -= _cells(sign)
+        if room < 0:
+            return n
+    return len(text)
 
 
 def _words(pieces: Iterable[Piece], coloured: bool) -> Iterator[tuple[str | None, str]]:
