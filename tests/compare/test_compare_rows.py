@@ -220,6 +220,7 @@ RECORDS = st.none() | st.lists(
 
 
 @given(st.lists(st.tuples(RECORDS, RECORDS), max_size=8), st.integers(0, 3))
+@settings(deadline=None)
 def test_nested_values_differ_where_python_says_so(pairs: list[tuple[Any, Any]], cut: int) -> None:
     one = pa.array([a for a, _ in pairs], NESTED)[cut:]
     other = pa.array([b for _, b in pairs], NESTED)[cut:]
