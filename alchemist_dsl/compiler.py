@@ -26,9 +26,11 @@ from alchemist_dsl.reasons import now
 from alchemist_dsl.shortage import shortages
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.state import State
+from alchemist_dsl.unrun import carried_out
 from alchemist_dsl.verdicts import with_verdicts
 
 PLAIN: Final = Options()
+_NO_HUB: Final = "A309"
 Read = Callable[[str], bytes | None]
 Listing = Callable[[str], Sequence[str]]
 
@@ -108,9 +110,23 @@ def compile_program(
 
 
 def _places(scope: Scope) -> list[Diagnostic]:
-    """Problems with the places of sources and suites: no such file, package, revision."""
-    placed = (b for b in scope.program.blocks.values() if b.kind in ("source", "suite"))
-    return [problem for block in placed for problem in scope.place(block).problems]
+    """Problems with the places of sources and suites: no such file, package, revision.
+
+    That the hub does not answer stops nothing where only steps that this version does not carry out would read from it.
+    """
+    from alchemist_runtime.catalog import has
+
+    blocks = scope.program.blocks.values()
+    found = [
+        (block, problem)
+        for block in blocks
+        if block.kind in ("source", "suite")
+        for problem in scope.place(block).problems
+    ]
+    if not any(problem.code == _NO_HUB for _, problem in found):
+        return [problem for _, problem in found]
+    read = carried_out(scope.program, has)
+    return [problem for block, problem in found if problem.code != _NO_HUB or block.name in read]
 
 
 def _verdict(check: Check, plan: Plan, program: Program) -> list[Diagnostic]:

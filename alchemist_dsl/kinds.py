@@ -395,7 +395,11 @@ KINDS: Final[dict[str, Kind]] = {
                 default="parquet",
             ),
             "path": A("text", "Folder, relative to the recipe.", affects="doc"),
-            "hub": A("text", "Dataset id on the hub.", affects="doc"),
+            "hub": A(
+                "text",
+                "Dataset id on the hub. This version writes the dataset and does not send it.",
+                affects="doc",
+            ),
             "columns": A("list(text)", "Further columns to write."),
             "lineage": A(
                 "choice(columns,sidecar)",

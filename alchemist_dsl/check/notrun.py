@@ -25,6 +25,7 @@ def apply(own: Iterable[ir.Block], world: World) -> None:
         if block.poisoned:
             continue
         _no_batch(block, world)
+        _no_upload(block, world)
         for reason in unrun(block, world.blocks, has):
             waiting = _waiting(block, world)
             headline = f"this version compiles {reason.what}, but does not run {_them(reason.what)}"
@@ -90,4 +91,19 @@ def _no_batch(block: ir.Block, world: World) -> None:
             f"`{block.name}` says `batch = true`, but this version sends its calls one by one",
             batch.span,
             note="the answers are the same; the price is that of single calls",
+        )
+
+
+def _no_upload(block: ir.Block, world: World) -> None:
+    hub = block.get("hub")
+    if block.kind == "export" and hub is not None:
+        made = block.get("path") is not None
+        world.problems.add(
+            "A807",
+            f"`{block.name}` is {'written to its folder' if made else 'made'}, but this version does not send it to the hub",
+            hub.span,
+            label="not sent",
+            help="send the folder yourself: it has a dataset card and is laid out as the hub reads it"
+            if made
+            else "give it a `path`, and send that folder yourself",
         )

@@ -13,6 +13,11 @@ from alchemist_runtime.errors import Problem
 
 #: Seconds between two progress lines of a step off a terminal.
 QUIET = 10.0
+#: What is said of a step that a run leaves out.
+LEFT = {
+    "not run": "this version compiles it but does not run it",
+    "waits": "left out: it needs a step that is not run",
+}
 
 
 def amount(n: int | float | None) -> str:
@@ -72,8 +77,8 @@ class Lines:
 
     def start(self, node: str, kind: str, action: str) -> None:
         self.started[node] = self.last[node] = time.monotonic()
-        if action == "not run":
-            self.say(f"{node}: {kind}: this version compiles it but does not run it")
+        if action in LEFT:
+            self.say(f"{node}: {kind}: {LEFT[action]}")
 
     def advance(self, node: str, done: int, total: int | None, unit: str, note: str = "") -> None:
         now = time.monotonic()
@@ -134,8 +139,8 @@ class Live:
         return table
 
     def start(self, node: str, kind: str, action: str) -> None:
-        mark = {"not run": "[yellow]-[/]"}.get(action, "[cyan]›[/]")
-        note = "compiled, not run by this version" if action == "not run" else ""
+        mark = "[yellow]-[/]" if action in LEFT else "[cyan]›[/]"
+        note = LEFT.get(action, "")
         self.lines[node] = (mark, kind, note)
 
     def advance(self, node: str, done: int, total: int | None, unit: str, note: str = "") -> None:

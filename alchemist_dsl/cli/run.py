@@ -257,7 +257,12 @@ def _finish(
 
     from alchemist_dsl.cli import summary
 
-    verdicts = [(c, *judge_check(ctx, c)) for c in ctx.plan.checks if _reached(ctx, c.reads)]
+    stuck = {d.node for d in result.done if d.action == "not run"}
+    verdicts = [
+        (c, "unknown", None) if stuck & set(c.reads) else (c, *judge_check(ctx, c))
+        for c in ctx.plan.checks
+        if stuck & set(c.reads) or _reached(ctx, c.reads)
+    ]
     if format_ == "json":
         import json
 
@@ -265,7 +270,7 @@ def _finish(
     else:
         for line in summary.lines(ctx, result, seconds, _width()):
             click.echo(line)
-        for line in summary.checks(verdicts):
+        for line in summary.checks(verdicts, stuck):
             click.echo(line)
     if result.unrecorded is not None:
         click.echo(f"note: this run is not in runs.jsonl ({result.unrecorded.strerror})", err=True)

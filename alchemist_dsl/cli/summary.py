@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ def lines(ctx: Context, result: Result, seconds: float, width: int) -> list[str]
         out += steps(ctx, result, width)
         out += calls(result)
     for done in result.done:
-        if done.kind == "mixture" and done.action != "reused":
+        if done.kind == "mixture" and done.action in ("built", "equal"):
             out += ["", *mixture(done, width)]
     out += ["", *places(ctx, result)]
     return out
@@ -130,13 +130,16 @@ def places(ctx: Context, result: Result) -> list[str]:
     return out
 
 
-def checks(verdicts: Sequence[tuple[Any, str, str | None]]) -> list[str]:
-    """One line a check: its verdict, its text, the value found."""
+def checks(verdicts: Sequence[tuple[Any, str, str | None]], stuck: Collection[str]) -> list[str]:
+    """One line a check: its verdict, its text, the value found, or the step that was not run and leaves it open."""
     if not verdicts:
         return []
     out = [""]
     for check, verdict, value in verdicts:
         found = f"  (it is {value})" if value is not None else ""
+        open_ = [name for name in check.reads if name in stuck]
+        if open_:
+            found = f"  (`{open_[0]}` is not run)"
         out.append(f"check    {verdict:<7} {check.id}: {check.text}{found}")
     return out
 

@@ -198,7 +198,7 @@ def _carry_out(ctx: Context, node: Node) -> Done:
     if not node.runnable or any(
         ctx.store.manifest(ctx.node(e.node).key) is None for e in node.inputs
     ):
-        ctx.progress.start(node.id, node.kind, "not run")
+        ctx.progress.start(node.id, node.kind, "waits" if node.runnable else "not run")
         return Done(node.id, node.kind, "not run", node.key, None, {}, 0.0)
     content = content_key(ctx, node)
     same = ctx.store.by_content(content)
