@@ -21,12 +21,12 @@ from alchemist_dsl.ir import Program
 from alchemist_dsl.lower import lower
 from alchemist_dsl.lowering.scope import Find, Scope
 from alchemist_dsl.passes import PASSES, Options
+from alchemist_dsl.passes.carried import carried_out
 from alchemist_dsl.passes.verify import verify_plan, verify_program
 from alchemist_dsl.reasons import now
 from alchemist_dsl.shortage import shortages
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.state import State
-from alchemist_dsl.unrun import carried_out
 from alchemist_dsl.verdicts import with_verdicts
 
 PLAIN: Final = Options()

@@ -282,7 +282,7 @@ def _task(node: Node, spec: TaskSpec, known: Mapping[str, Figures]) -> Figures:
     rows = _up_to(told.rows) if spec.standard or spec.classes else told.rows
     if spec.sound is not None:
         rows = rows.times(1 / (1 - Fraction(spec.sound))) if Fraction(spec.sound) < 1 else UNKNOWN
-    return Figures({"rows": selected(rows, spec.select)}, {}, told.chars)
+    return Figures({"rows": selected(rows, spec.select), "dropped": _up_to(rows)}, {}, told.chars)
 
 
 # --- teacher steps --------------------------------------------------------------------------------------------------------------------

@@ -356,8 +356,9 @@ KINDS: Final[dict[str, Kind]] = {
         statements=frozenset({"expect"}),
         blocks=("classes",),
         stream=True,
-        ports=("rows",),
+        ports=("rows", "dropped"),
         draws=True,
+        operator_version=2,
     ),
     "mixture": Kind(
         "The sampling ratios.",

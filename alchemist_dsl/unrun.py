@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from alchemist_runtime.functions import FUNCTIONS
 
-from alchemist_dsl.ir import Attr, Block, ChoiceV, ListV, MethodV, Program, RefV
+from alchemist_dsl.ir import Attr, Block, ChoiceV, ListV, MethodV, RefV
 from alchemist_dsl.kinds import KINDS
-from alchemist_dsl.passes.reads import reads
 from alchemist_dsl.source import Span
 from alchemist_dsl.trees import called, expressions
 
@@ -60,26 +59,6 @@ def unrun(block: Block, blocks: Mapping[str, Block], has: Has) -> Iterator[Unrun
     yield from _asked(block, blocks, has)
 
 
-def carried_out(program: Program, has: Has) -> set[str]:
-    """Blocks that a run of this version reads or makes: what can be carried out, from the sinks backwards."""
-    needs = {name: reads(block, program) for name, block in program.blocks.items()}
-    stuck = {n for n, b in program.blocks.items() if next(unrun(b, program.blocks, has), None)}
-    waiting = list(stuck)
-    while waiting:
-        gone = waiting.pop()
-        after = {name for name, read in needs.items() if gone in read} - stuck
-        stuck |= after
-        waiting.extend(after)
-    kept: set[str] = set()
-    ends = [n for n, b in program.blocks.items() if KINDS[b.kind].root and n not in stuck]
-    while ends:
-        name = ends.pop()
-        if name not in kept:
-            kept.add(name)
-            ends.extend(needs[name])
-    return kept
-
-
 def _methods(attr: Attr) -> Iterator[MethodV]:
     items = attr.value.items if isinstance(attr.value, ListV) else (attr.value,)
     yield from (m for m in items if isinstance(m, MethodV))
@@ -118,4 +97,4 @@ def _referred(block: Block, blocks: Mapping[str, Block], name: str) -> Block | N
     return blocks.get(value.target) if isinstance(value, RefV) else None
 
 
-__all__ = ["VALUES", "Unrun", "carried_out", "unrun"]
+__all__ = ["VALUES", "Unrun", "unrun"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from alchemist_runtime.rows import DROPPED_COLUMNS
+
 from alchemist_dsl import ir
 from alchemist_dsl.check.building import Building
 from alchemist_dsl.check.columns import TURNS, read_rules
@@ -147,6 +149,7 @@ def task(b: Building) -> None:
     columns = {**TURNS, "lang": "text?"}
     b.stream = replace(b.stream, columns=columns, open=False, conflicts={}, taught=())
     b.publish("rows", columns, open=False)
+    b.publish("dropped", {**columns, **DROPPED_COLUMNS}, open=False)
 
 
 def _template_only(b: Building) -> bool:

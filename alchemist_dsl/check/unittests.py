@@ -56,6 +56,7 @@ _COUNTS: Final[Mapping[str, tuple[str, ...]]] = {
     "decontaminate": ("rows", "dropped"),
     "relabel": ("rows", "dropped", "trace", "calls"),
     "generate": ("rows", "dropped", "trace", "calls"),
+    "task": ("rows", "dropped"),
     "mixture": ("rows", "tokens"),
 }
 

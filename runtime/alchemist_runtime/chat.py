@@ -17,6 +17,7 @@ import pyarrow as pa
 from alchemist_runtime import rows
 from alchemist_runtime.engine.turns import TURN_TYPES, join
 from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.message import message
 
 Loss = Literal["assistant", "last", "all"]
 Message = dict[str, Any]
@@ -41,13 +42,10 @@ def _column(batch: pa.RecordBatch, name: str) -> list[Any]:
 
 
 def _message(turn: Mapping[str, Any]) -> Message:
-    """A turn as templates expect it: further keys beside role and content, nothing that is null."""
+    """A turn as templates expect it: further keys beside role and content, nothing that is null, and where no content is, no text."""
     more = orjson.loads(turn["extra"]) if turn["extra"] else {}
-    return {
-        k: v
-        for k, v in {"role": turn["role"], "content": turn["content"], **more}.items()
-        if v is not None
-    }
+    made = message(turn["role"], turn["content"], more)
+    return {k: v for k, v in (made | {"content": made["content"] or ""}).items() if v is not None}
 
 
 def messages(batch: pa.RecordBatch) -> list[list[Message]]:

@@ -380,7 +380,8 @@ def test_usual_layouts_of_conversations() -> None:
     assert [(t["role"], t["content"]) for t in got[0]] == [("system", "s"), ("assistant", "")]
     tool = '[{"role": "assistant", "content": null, "tool_calls": [{"id": 1}], "weight": 0}]'
     (turn,) = value_of("turns", [tool])[0]
-    assert json.loads(turn["extra"]) == {"tool_calls": [{"id": 1}], "weight": 0}
+    assert turn["content"] == ""
+    assert json.loads(turn["extra"]) == {"content": None, "tool_calls": [{"id": 1}], "weight": 0}
     assert value_of("turns", ['{"a": 1}', '["x"]', "3", '[{"role": "user"}]']) == [None] * 4
 
 

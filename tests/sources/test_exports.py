@@ -13,6 +13,7 @@ from alchemist_runtime import plan as p
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.local import run
 from alchemist_runtime.engine.progress import Silent
+from alchemist_runtime.message import as_json, message, text_of
 from alchemist_runtime.store import Store
 
 AT = p.At(file="r.recipe", line=1, column=1)
@@ -33,13 +34,15 @@ def chat(n: int) -> list[dict[str, Any]]:
             *plain,
         ]
     if n % 3 == 2:
-        call = {"role": "assistant", "content": "", "tool_calls": CALLS}
+        call = {"role": "assistant", "content": None, "tool_calls": CALLS}
         return [plain[0], call, {"role": "tool", "content": str(n), "tool_call_id": "c1"}, plain[1]]
     return plain
 
 
-def export(root: Path, rows: list[dict[str, Any]], **spec: Any) -> Path:
-    """Run source -> export in a folder of its own; the exported folder."""
+def export(
+    root: Path, rows: list[dict[str, Any]], between: p.MapSpec | None = None, **spec: Any
+) -> Path:
+    """Run source -> (map ->) export in a folder of its own; the exported folder."""
     root.mkdir(parents=True, exist_ok=True)
     (root / "chat.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     files = [{"path": "chat.jsonl", "format": "jsonl"}]
@@ -48,10 +51,11 @@ def export(root: Path, rows: list[dict[str, Any]], **spec: Any) -> Path:
     )
     sink = p.ExportSpec(path="out", salt="out", license="CC-BY-4.0", title='A "set": one', **spec)
     nodes: list[p.Node] = []
-    for name, inputs, made in (
-        ("chat", [], source),
-        ("set", [p.Edge(node="chat", role="data", key="")], sink),
-    ):
+    last = "chat" if between is None else "change"
+    steps: list[tuple[str, list[p.Edge], Any]] = [("chat", [], source)]
+    if between is not None:
+        steps.append((last, [p.Edge(node="chat", role="from", key="")], between))
+    for name, inputs, made in (*steps, ("set", [p.Edge(node=last, role="data", key="")], sink)):
         key = p.digest([name, made.model_dump(mode="json")])
         nodes.append(
             p.Node(
@@ -116,6 +120,51 @@ def test_messages_are_the_conversations_that_went_in(tmp_path: Path) -> None:
     folder = export(tmp_path, [{"messages": m} for m in given], format="messages")
     lines = [json.loads(x) for x in (folder / "data" / "train.jsonl").read_text().splitlines()]
     assert [x["messages"] for x in lines] == given
+
+
+PARTS = [{"type": "text", "text": "What is "}, {"type": "text", "text": "this?"}]
+
+
+def test_contents_that_are_no_text_come_back_as_they_were(tmp_path: Path) -> None:
+    ends_with_a_call = [
+        {"role": "user", "content": PARTS},
+        {"role": "assistant", "content": None, "tool_calls": CALLS},
+    ]
+    folder = export(tmp_path, [{"messages": ends_with_a_call}], format="messages")
+    (line,) = (folder / "data" / "train.jsonl").read_text().splitlines()
+    assert json.loads(line)["messages"] == ends_with_a_call
+    folder = export(tmp_path / "rows", [{"messages": ends_with_a_call}], format="jsonl")
+    (line,) = (folder / "data" / "train.jsonl").read_text().splitlines()
+    row = json.loads(line)
+    assert (row["instruction"], row["response"]) == ("What is this?", "")
+    assert row["_extra"]["response"] == {"content": None, "tool_calls": CALLS}
+
+
+def test_a_text_that_a_step_writes_takes_the_place_of_what_was_read(tmp_path: Path) -> None:
+    talk = [{"role": "user", "content": PARTS}, {"role": "assistant", "content": None, "x": 1}]
+    sets = [
+        p.SetColumn(column=c, type="text", expr=["lit", "text", f"new {c}"])
+        for c in ("instruction", "response")
+    ]
+    change = p.MapSpec(sets=sets, mode="replace", salt="change")
+    folder = export(tmp_path, [{"messages": talk}], change, format="messages")
+    (line,) = (folder / "data" / "train.jsonl").read_text().splitlines()
+    assert json.loads(line)["messages"] == [
+        {"role": "user", "content": "new instruction"},
+        {"role": "assistant", "content": "new response", "x": 1},
+    ]
+
+
+def test_a_message_is_what_was_read_until_its_text_changes() -> None:
+    for content in ("plain", None, PARTS, [{"type": "image", "url": "u"}], {"b": 1, "a": [2]}):
+        extra = json.loads(as_json({"content": content, "name": "n"}))
+        assert message("user", text_of(content), extra) == {
+            "role": "user",
+            "content": content,
+            "name": "n",
+        }
+        assert message("user", "other", extra)["content"] == "other"
+    assert message("user", "", {}) == {"role": "user", "content": ""}
 
 
 @pytest.mark.parametrize("format_", ["parquet", "jsonl", "messages"])

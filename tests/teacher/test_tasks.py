@@ -155,7 +155,7 @@ def test_select_takes_a_share_of_the_refused_rows(tmp_path: Path) -> None:
     assert told["sound"] == round(chosen / 4)
 
 
-def test_a_row_without_text_is_counted(tmp_path: Path) -> None:
+def test_a_row_without_text_is_kept_with_its_reason(tmp_path: Path) -> None:
     empty = "{% if n is divisibleby 3 %} {% else %}about {{ n }}{% endif %}"
     spec = p.TaskSpec(
         instruction=template(empty, "n"), response=template(TELL + "{{ rule }}", "rule"), salt="q"
@@ -171,6 +171,11 @@ def test_a_row_without_text_is_counted(tmp_path: Path) -> None:
     ctx = s.carry_out(plan.model_copy(update={"texts": {**plan.texts, **texts}}), tmp_path)
     assert len(s.rows(ctx, "quiz")) == 40
     assert s.figures(ctx, "quiz")["dropped"] == {"empty": 20}
+    left = s.rows(ctx, "quiz", "dropped")
+    assert {(r["rule"], r["reason"]) for r in left} == {("empty", "the instruction came out empty")}
+    assert len({r["_id"] for r in left} | {r["_id"] for r in s.rows(ctx, "quiz")}) == 60
+    assert all(r["instruction"] == "" and r["response"] == "tiny" for r in left)
+    assert {r["_parent"] for r in left} < {r["_id"] for r in s.rows(ctx, "f", "dropped")}
 
 
 def test_a_trace_teaches_what_changed(serve: Callable[[Any], FaultServer], tmp_path: Path) -> None:

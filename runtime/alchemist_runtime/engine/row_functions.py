@@ -21,6 +21,7 @@ import pyarrow as pa
 from alchemist_runtime.engine.streams import TURN, arrow_type
 from alchemist_runtime.engine.values import distinct_rows, json_text, plain
 from alchemist_runtime.functions import FUNCTIONS
+from alchemist_runtime.message import CONTENT, as_json, text_of
 from alchemist_runtime.operators import _batch
 
 #: Functions of `operators/code.py`: slow enough for worker processes and worth remembering.
@@ -122,23 +123,14 @@ def _turn(item: Any) -> dict[str, Any] | None:
         others.update(orjson.loads(extra))
     elif extra is not None:
         others["extra"] = extra
-    if content is not None and not isinstance(content, str):  # parts of a multimodal message
-        others["content"], content = content, _text_parts(content)
+    if not isinstance(content, str) and (content is not None or others):
+        others[CONTENT] = content  # null beside tool calls, parts of a multimodal message
     role = item[role_key]
     return {
         "role": _ROLES.get(role.lower(), role.lower()),
-        "content": content if content is not None else "",
-        "extra": orjson.dumps(others, option=orjson.OPT_SORT_KEYS).decode() if others else None,
+        "content": text_of(content),
+        "extra": as_json(others) if others else None,
     }
-
-
-def _text_parts(content: Any) -> str:
-    """The text of a message whose content is a list of parts, else its JSON."""
-    if isinstance(content, list) and all(
-        isinstance(p, dict) and isinstance(p.get("text"), str) for p in content
-    ):
-        return "".join(p["text"] for p in content)
-    return json_text(content) or ""
 
 
 _HERE: Final[dict[str, Callable[..., Any]]] = {

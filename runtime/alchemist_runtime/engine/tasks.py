@@ -31,7 +31,7 @@ from alchemist_runtime.engine.turns import columns_for, with_messages
 from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.errors import Problem
 from alchemist_runtime.plan import Expr, Node, TaskSpec
-from alchemist_runtime.rows import IDENTITY_TYPES
+from alchemist_runtime.rows import DROPPED_COLUMNS, IDENTITY_TYPES
 from alchemist_runtime.store import Output
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
@@ -46,6 +46,8 @@ TYPES = {
     "history": "messages?",
     "lang": "text?",
 }
+#: Rows of which a turn came out without text.
+REFUSED = {**TYPES, **DROPPED_COLUMNS}
 #: Columns that a template sees beside those of the port, in a multiple choice.
 CHOICE = {
     "options": "list<text>",  # in the order of this row
@@ -72,16 +74,22 @@ def run_task(ctx: Context, node: Node, out: Output) -> None:
     figures: dict[str, Any] = {"rows_in": learn.n}
     told = _told(ctx, node, spec, learn, figures)
     total, done, empty = sum(t.stream.n for t in told), 0, 0
-    schema = pa.schema([(n, arrow_type(t)) for n, t in TYPES.items()])
-    with out.table("rows", schema) as writer:
+    schema, refused_schema = (
+        pa.schema([(n, arrow_type(t)) for n, t in types.items()]) for types in (TYPES, REFUSED)
+    )
+    with out.table("rows", schema) as writer, out.table("empty", refused_schema) as refused:
         for part in told:
             for made in _rows(ctx, node, spec, part):
-                whole = made.filter(_whole(made))
-                empty += made.num_rows - whole.num_rows
-                writer.write(whole)
+                whole = _whole(made)
+                writer.write(made.filter(whole))
+                without = made.filter(pc.invert(whole))
+                if without.num_rows:
+                    refused.write(_refused(without, refused_schema))
+                empty += without.num_rows
                 done += made.num_rows
                 ctx.progress.advance(node.id, done, total, "rows")
     port(ctx, node, out, "rows", [Part(stored=writer.description())], TYPES)
+    port(ctx, node, out, "dropped", [Part(stored=refused.description())], REFUSED)
     out.figures.update(figures, dropped={"empty": empty})
 
 
@@ -278,3 +286,12 @@ def _whole(made: pa.RecordBatch) -> pa.Array:
     """Rows with both an instruction and a response."""
     both = [pc.greater(pc.utf8_length(made.column(c)), 0) for c in ("instruction", "response")]
     return pc.fill_null(pc.and_(*both), False)
+
+
+def _refused(made: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Rows without text as `.dropped` keeps them."""
+    asked = pc.fill_null(pc.greater(pc.utf8_length(made.column("instruction")), 0), False)
+    reason = pc.if_else(asked, "the response came out empty", "the instruction came out empty")
+    more = {"rule": pa.array(["empty"] * made.num_rows, pa.string()), "reason": reason}
+    arrays = [more[f.name] if f.name in more else made.column(f.name) for f in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from alchemist_runtime.message import message
 from alchemist_runtime.rows import HISTORY, TAIL
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def turns(array: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def _whole(turn: Mapping[str, Any], loads: Any) -> dict[str, Any]:
     more = loads(turn["extra"]) if turn["extra"] else {}
-    return {"role": turn["role"], "content": turn["content"], **more}
+    return message(turn["role"], turn["content"], more)
 
 
 def tables(stream: Stream, columns: Sequence[str], scratch: Path) -> Iterator[pa.Table]:

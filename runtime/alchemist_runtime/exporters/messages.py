@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alchemist_runtime.message import message
 from alchemist_runtime.registry import exporter
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _chat(row: dict[str, Any]) -> dict[str, Any]:
     def turn(column: str, role: str) -> None:
         content = row.pop(column, None)
         if content is not None:
-            out.append({"role": role, "content": content, **extra.get(column, {})})
+            out.append(message(role, content, extra.get(column, {})))
 
     def turns(column: str) -> None:
         value = row.pop(column, None)
