@@ -60,17 +60,14 @@ def estimates(analysis: Analysis, facts: LocalFacts) -> dict[str, str]:
 
 def _line(node: Node) -> str:
     known = node.estimate
+    basis = known["rows"].basis.replace("_", " ") if "rows" in known else ""
     parts = []
     for name, word in (("rows", "rows"), ("calls", "teacher calls")):
         told = explain.count(known.get(name))
         if told and told != "?":
-            parts.append(f"{told} {word}")
+            of = f" ({basis})" if name == "rows" and basis not in ("", "unknown") else ""
+            parts.append(f"{told} {word}{of}")
     money = explain.dollars(known.get("usd"))
     if money and money != "?":
         parts.append(money)
-    basis = known["rows"].basis.replace("_", " ") if "rows" in known else ""
-    return (
-        f"Expected: {', '.join(parts)}" + (f" ({basis})" if basis not in ("", "unknown") else "")
-        if parts
-        else ""
-    )
+    return f"Expected: {', '.join(parts)}" if parts else ""

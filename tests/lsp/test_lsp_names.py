@@ -413,3 +413,50 @@ def test_hints_of_other_mixtures(files: Editor, body: str, wanted: dict[str, str
 
 def test_the_cursor_mark_is_in_no_text() -> None:
     assert CURSOR not in MAIN + LIB + CHILD
+
+
+PAID = '''edition 2026
+
+source texts {
+  files = "rows.jsonl"
+}
+
+teacher paid {
+  provider = openai
+  model = "m-2026-01-01"
+  price {
+    input = $2 per 1M tokens
+    output = $8 per 1M tokens
+  }
+}
+
+prompt ask {
+  input { response: text }
+  output { hint: text }
+  user = jinja"""
+    What asks for {{ response }}?
+    """
+}
+
+relabel hinted {
+  from = texts
+  teacher = paid
+  prompt = ask
+}
+
+export done {
+  data = hinted
+  path = "out"
+}
+'''
+
+
+def test_hover_of_a_teacher_step_tells_rows_calls_and_cost(files: Editor) -> None:
+    files.open("paid.recipe", PAID)
+    for _ in range(40):
+        text = files.hover("paid.recipe", "relabel hin‸ted")
+        if "Expected:" in text:
+            break
+    expected = next(line for line in text.split("\n") if "Expected:" in line)
+    assert "Expected: 3 rows (exact), 3 teacher calls, ~$0.000" in expected
+    assert "`hinted.trace`" in text and "| `instruction` | `text" in text

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alchemist_dsl.source import SourceFile
+from alchemist_dsl.syntax.decode import decode
 from alchemist_dsl.syntax.format import format_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +65,19 @@ def test_damaged_recipes(data: st.DataObject) -> None:
 @given(st.text())
 def test_any_text(text: str) -> None:
     keeps(text)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(max_size=12), st.integers(0, len(QUICK)), st.integers(0, 40))
+def test_noise_of_bytes_is_formatted_or_refused_and_never_lost(
+    noise: bytes, at: int, cut: int
+) -> None:
+    whole = QUICK.encode()
+    file, problems = decode("r.recipe", whole[:at] + noise + whole[at + cut :])
+    if file is None:
+        assert [p.code for p in problems] == ["A014"], "what is no text is named, and left as it is"
+    else:
+        keeps(file.text)
 
 
 @pytest.mark.parametrize(
