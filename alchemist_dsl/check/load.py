@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from alchemist_dsl.check.digest import text_digest
 from alchemist_dsl.check.merge import collect, merge
-from alchemist_dsl.check.problems import Problems, did_you_mean
+from alchemist_dsl.check.problems import Problems, article, did_you_mean
 from alchemist_dsl.check.scope import Alias, Body, Decl, Param, Scope
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label
 from alchemist_dsl.diagnostics.suggest import near
@@ -264,14 +264,14 @@ class Loader:
         if kind.name == "required" and not isinstance(named, ast.Ident):
             self.problems.add(
                 "A112",
-                f"a {block.kind.name} needs a name",
+                f"{article(block.kind.name)} needs a name",
                 block.header,
                 help=f"for example `{block.kind.name} my_{block.kind.name} {{`",
             )
         elif kind.name == "text" and not isinstance(named, ast.Text):
             self.problems.add(
                 "A112",
-                f"a {block.kind.name} needs a sentence in quotes as its name",
+                f"{article(block.kind.name)} needs a sentence in quotes as its name",
                 block.header,
                 help=f'for example `{block.kind.name} "an empty answer is dropped" {{`',
             )
@@ -289,7 +289,7 @@ class Loader:
                 else "the word means something else in the language"
             )
             self.problems.add(
-                "A115", f"a {decl.kind} may not be called `{decl.name}`", span, note=why
+                "A115", f"{article(decl.kind)} may not be called `{decl.name}`", span, note=why
             )
         alias = scope.aliases.get(decl.name)
         if alias is not None:

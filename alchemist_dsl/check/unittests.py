@@ -26,7 +26,7 @@ from alchemist_dsl.check.given import (
     rows_of,
     suite_columns,
 )
-from alchemist_dsl.check.problems import did_you_mean, either, listed
+from alchemist_dsl.check.problems import article, did_you_mean, either, listed
 from alchemist_dsl.check.types import ANY, family, fields
 from alchemist_dsl.check.world import UNKNOWN, Stream
 from alchemist_dsl.diagnostics.model import Label
@@ -72,7 +72,7 @@ def test(b: Building) -> None:
     if target.kind not in TESTED:
         b.error(
             "A110",
-            f"a test needs a step, and `{target.name}` is a {target.kind}",
+            f"a test needs a step, and `{target.name}` is {article(target.kind)}",
             step.span,
             help="steps are " + listed(TESTED, "and"),
         )
