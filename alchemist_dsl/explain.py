@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_runtime.plan import Estimate, Reason
+from alchemist_runtime.plan import Estimate, Node, Reason
 
 from alchemist_dsl.reasons import TEMPLATES
 from alchemist_dsl.verdicts import money, rounded
@@ -48,6 +48,16 @@ def reason(r: Reason) -> str:
             path=path_words(r.path or ""), before=r.before, after=r.after
         )
     return f"{path_words(r.path or '')} {_from_to(r)}"
+
+
+def skipped(node: Node, stuck: Collection[str]) -> str:
+    """Why a run would leave a node alone; `stuck`: the nodes that are not run, and those that need one of them."""
+    if not node.runnable:
+        return "this version does not run it"
+    if node.id not in stuck:
+        return "nothing that would run needs it"
+    needed = sorted({e.node for e in node.inputs if e.node in stuck})
+    return f"needs {', '.join(needed[:2])}{', …' * (len(needed) > 2)}, which is not run"
 
 
 def _from_to(r: Reason) -> str:
@@ -167,14 +177,16 @@ def percent(text: str) -> str:
 
 
 def amount(kind: str, value: str | None = None) -> str:
-    """The amount of a mixture's entry as it is written."""
+    """The amount of a mixture's entry for people."""
     match kind:
         case "share":
             return percent(value or "0")
         case "multiplier":
             return f"{rounded(Fraction(value or 1), 4)}x"
         case "rows" | "tokens" | "parts":
-            return f"{rounded(Fraction(value or 0), 4)} {kind}"
+            found = Fraction(value or 0)
+            whole = found.denominator == 1
+            return f"{int(found):,} {kind}" if whole else f"{rounded(found, 4)} {kind}"
         case _:
             return kind
 
@@ -218,3 +230,31 @@ def dollars_range(e: Estimate) -> str:
     if e.low == e.high:
         return dollars(e)
     return f"about ${money(Fraction(e.value))} (${money(Fraction(e.low))} to ${money(Fraction(e.high))})"
+
+
+def range_words(e: Estimate, *, money_: bool = False) -> str:
+    """Between which figures it lies, and on what that rests: `0 to 4,394, from what is declared`."""
+    low, high = (None if v is None else _end(v, money_) for v in (e.low, e.high))
+    if low == high:
+        return _BASIS[e.basis]
+    span = (
+        f"at most {high}"
+        if low is None
+        else f"at least {low}"
+        if high is None
+        else f"{low} to {high}"
+    )
+    return span if e.basis == "unknown" else f"{span}, {_BASIS[e.basis]}"
+
+
+def _end(value: str, money_: bool) -> str:
+    return f"${money(Fraction(value))}" if money_ else _grouped(value)
+
+
+_BASIS: Final[Mapping[str, str]] = {
+    "exact": "exact",
+    "last_run": "as in the last run",
+    "sampled": "from a sample",
+    "declared": "from what is declared",
+    "unknown": "nothing is known of it",
+}

@@ -146,25 +146,16 @@ def _table(plan: Plan, width: int) -> list[str]:
 
 
 def _row(node: Node, doing: NowNode | None, stuck: set[str]) -> tuple[str, ...]:
-    from alchemist_dsl.explain import count, dollars, reason
+    from alchemist_dsl.explain import count, dollars, reason, skipped
 
     why = "; ".join(reason(r) for r in doing.reasons) if doing else ""
     action = doing.action if doing else ""
     if action == "skip":
-        why = _skipped(node, stuck)
+        why = skipped(node, stuck)
     e = node.estimate
     return (
         node.id, node.kind, count(e.get("rows")), count(e.get("calls")), dollars(e.get("usd")), action, why,
     )  # fmt: skip
-
-
-def _skipped(node: Node, stuck: set[str]) -> str:
-    if not node.runnable:
-        return "this version does not run it"
-    if node.id not in stuck:
-        return "nothing that would run needs it"
-    needed = sorted({e.node for e in node.inputs} & stuck)
-    return f"needs {', '.join(needed[:2])}{', …' * (len(needed) > 2)}, which is not run"
 
 
 def _totals(plan: Plan) -> list[str]:

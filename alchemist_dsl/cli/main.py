@@ -33,6 +33,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Carry out the tests of a recipe, offline, with a mock teacher.",
     ),
     "show": ("alchemist_dsl.cli.show:show", "Show a plan or one of its steps in full."),
+    "graph": (
+        "alchemist_dsl.cli.graph:graph",
+        "Draw a recipe or a plan: text, Mermaid, SVG, a page.",
+    ),
     "diff": (
         "alchemist_dsl.cli.diff:diff",
         "Compare two versions by meaning: rows, calls, dollars, what trains again.",

@@ -1,0 +1,154 @@
+"""`alchemist graph`: the steps of a recipe or a plan as a drawing, on the terminal or in a file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from alchemist_runtime.plan import Plan
+
+    from alchemist_dsl.graph.model import Graph
+
+FORMATS: Final = ("text", "mermaid", "svg", "html", "json")
+#: The format that the end of a file's name asks for.
+_ENDINGS: Final = {".txt": "text", ".mmd": "mermaid", ".svg": "svg", ".html": "html", ".htm": "html", ".json": "json"}  # fmt: skip
+
+
+@click.command()
+@click.argument("plan", metavar="RECIPE|PLAN", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    help="Form of the drawing; else by the end of FILE's name, else text.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the drawing to this file.",
+)
+@click.option("--upto", metavar="NODE", multiple=True, help="Only this step and what it needs.")
+@click.option("--variant", metavar="NAME", help="A variant of the recipe.")
+@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
+@click.option("--params", type=click.Path(path_type=Path), help="File with values of parameters.")
+def graph(
+    plan: Path,
+    format_: str | None,
+    output: Path | None,
+    upto: tuple[str, ...],
+    variant: str | None,
+    sets: tuple[str, ...],
+    params: Path | None,
+) -> None:
+    """Draw the steps of RECIPE, or of a plan file: what each reads, its rows and cost, and what a run would do with it.
+
+    `-` is a recipe on standard input. SVG and HTML are one file each that loads nothing."""
+    form = _format(format_, output)
+    if output is not None and _same(plan, output):
+        raise click.UsageError(f"`{output}` is what is drawn; name another file")
+    options = {"sets": sets, "params_file": params, "variant": variant}
+    drawn = render(_graph(plan, upto, options), form, color=output is None)
+    _write(drawn, output)
+
+
+def _format(asked: str | None, output: Path | None) -> str:
+    if asked is not None:
+        return asked
+    return "text" if output is None else _ENDINGS.get(output.suffix.lower(), "text")
+
+
+def _same(plan: Path, output: Path) -> bool:
+    try:
+        return output.samefile(plan)
+    except OSError:  # one of them is not there
+        return False
+
+
+def _graph(path: Path, upto: tuple[str, ...], options: dict[str, Any]) -> Graph:
+    """The graph of a recipe or of a plan file; exits where there is none."""
+    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, is_plan
+    from alchemist_dsl.graph.model import graph_of
+
+    if is_plan(path):
+        if any(options.values()):
+            raise click.UsageError(
+                "--set, --params and --variant belong to a recipe; a plan holds their result"
+            )
+        return _of_plan(path, upto)
+    made = compiled_or_exit(path, warnings=False, upto=upto, **options)
+    if made.plan is None:
+        sys.exit(exit_code(made))
+    return graph_of(made.plan)
+
+
+def _of_plan(path: Path, names: tuple[str, ...]) -> Graph:
+    from alchemist_dsl.cli.compiling import plan_or_exit
+    from alchemist_dsl.cli.show import find_node
+    from alchemist_dsl.graph.model import graph_of, upto
+
+    plan = plan_or_exit(path)
+    _whole(plan, path)
+    wanted = [find_node(plan, name).id for name in names]
+    found = graph_of(plan)
+    return upto(found, wanted) if wanted else found
+
+
+def _whole(plan: Plan, path: Path) -> None:
+    """Exits where the steps of a plan file do not hang together: it was written by hand, or cut."""
+    from alchemist_runtime.errors import USAGE
+
+    from alchemist_dsl.passes.verify import IllegalPlan, verify_plan
+
+    try:
+        verify_plan(plan)
+    except IllegalPlan as error:
+        click.echo(f"error: `{path}` is no plan: {error}", err=True)
+        sys.exit(USAGE)
+
+
+def render(graph: Graph, form: str, *, color: bool = False) -> str:
+    """A graph in one of the formats."""
+    match form:
+        case "mermaid":
+            from alchemist_dsl.graph.mermaid import flowchart
+
+            return flowchart(graph)
+        case "svg":
+            from alchemist_dsl.graph.svg import image
+
+            return image(graph)
+        case "html":
+            from alchemist_dsl.graph.page import page
+
+            return page(graph)
+        case "json":
+            import json
+
+            from alchemist_dsl.graph.data import data
+
+            return json.dumps(data(graph), indent=2, ensure_ascii=False) + "\n"
+        case _:
+            from alchemist_dsl.cli.compile import terminal_width
+            from alchemist_dsl.cli.output import colored
+            from alchemist_dsl.graph.text import draw
+
+            return draw(graph, terminal_width(), color=color and colored(sys.stdout))
+
+
+def _write(drawn: str, output: Path | None) -> None:
+    from alchemist_runtime.errors import NOT_CARRIED_OUT
+
+    if output is None:
+        click.echo(drawn, nl=False)
+        return
+    try:
+        output.write_text(drawn, "utf-8")
+    except OSError as error:
+        click.echo(f"error: `{output}` cannot be written: {error.strerror}", err=True)
+        sys.exit(NOT_CARRIED_OUT)

@@ -1,0 +1,82 @@
+"""A graph -> a Mermaid flowchart, as GitHub, GitLab and most documentation tools render it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from alchemist_dsl.graph.colors import LIGHT
+from alchemist_dsl.graph.model import STATES, Graph, Link, Mark, State, Step
+
+#: The shape of a kind: what opens and closes its text. Other kinds are boxes.
+_SHAPES: Final[Mapping[str, tuple[str, str]]] = {
+    "source": ("[(", ")]"),
+    "suite": ("[(", ")]"),
+    "generate": ("{{", "}}"),
+    "relabel": ("{{", "}}"),
+    "export": ("([", "])"),
+    "train": ("([", "])"),
+    "evaluate": ("([", "])"),
+}
+#: Marks of Mermaid, Markdown and HTML; doubled, dollars and percents too, and the point of a list's number.
+_ODD: Final = r"[^\w .,:/()≤~·$%+-]|\$(?=\$)|(?<=\$)\$|%(?=%)|(?<=%)%|(?<=\d)\.(?= )"
+_DASHED: Final = frozenset({"skip", "not_run", "removed"})
+
+
+def flowchart(graph: Graph) -> str:
+    """The flowchart: a step has its kind, figures and state in its text, and its state or its change as a class."""
+    ids = {s.name: f"s{i}" for i, s in enumerate(graph.steps)}
+    lines = ["flowchart TD", *_about(graph)]
+    lines += [f"  {ids[s.name]}{_shaped(s)}" for s in graph.steps]
+    lines += [f"  {ids[k.source]} {_arrow(k)} {ids[k.target]}" for k in graph.links]
+    lines += _classes(graph, ids)
+    return "\n".join(lines) + "\n"
+
+
+def _about(graph: Graph) -> Iterator[str]:
+    """What a screen reader says of the drawing."""
+    yield f"  accTitle: {_line(graph.title or graph.recipe)}"
+    counted = ", ".join(f"{n} {STATES[state]}" for state, n in graph.tally())
+    yield f"  accDescr: {_line(f'The steps of {graph.recipe}: {counted}')}"
+
+
+def _shaped(step: Step) -> str:
+    opened, closed = _SHAPES.get(step.kind, ("[", "]"))
+    figures = (_unit(step.figure("rows"), "rows"), _unit(step.figure("calls"), "calls"))
+    spent = " · ".join(text for text in (*figures, step.figure("usd")) if text)
+    state = "" if step.state == "planned" else f" · {STATES[step.state]}"
+    mark = f" · {step.mark}" if step.mark else ""
+    lines = [f"<b>{escaped(step.name)}</b>", escaped(step.kind + state + mark), escaped(spent)]
+    return f'{opened}"{"<br/>".join(line for line in lines if line)}"{closed}'
+
+
+def _unit(figure: str, unit: str) -> str:
+    return f"{figure} {unit}" if figure else ""
+
+
+def _arrow(link: Link) -> str:
+    label = link.label()
+    return f'-->|"{escaped(label)}"|' if label else "-->"
+
+
+def _classes(graph: Graph, ids: Mapping[str, str]) -> Iterator[str]:
+    """One class for each state, or change, that a step has. Ground and text are both set: they fit light and dark pages."""
+    members: dict[State | Mark, list[str]] = {}
+    for step in graph.steps:
+        members.setdefault(step.mark or step.state, []).append(ids[step.name])
+    for name, found in members.items():
+        tone = LIGHT.tones[name]
+        dashed = ",stroke-dasharray:4 3" if name in _DASHED else ""
+        yield f"  classDef {name} fill:{tone.ground},stroke:{tone.border},color:{LIGHT.text}{dashed}"
+        yield f"  class {','.join(found)} {name}"
+
+
+def escaped(text: str) -> str:
+    """A text inside quotes: whatever could be Mermaid, Markdown or HTML is written as a code of its character."""
+    return re.sub(_ODD, lambda m: f"#{ord(m[0])};", text)
+
+
+def _line(text: str) -> str:
+    """A text that ends with its line, where codes of characters are not read."""
+    return re.sub(r"[^\w .,:/()+-]+", " ", text).strip()
