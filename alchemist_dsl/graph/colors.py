@@ -38,13 +38,13 @@ LIGHT: Final = Theme(
         "build": Tone("#fff7e6", "#b7791f", "#855000"),
         "extend": Tone("#e8f6fb", "#1f7a9c", "#0f627f"),
         "reuse": Tone("#ebf8ee", "#2f7d43", "#256a37"),
-        "skip": Tone("#ffffff", "#9aa1aa", "#565d66"),
+        "skip": Tone("#ffffff", "#858d97", "#565d66"),
         "not_run": Tone("#fbf0fa", "#93408a", "#84377b"),
         "planned": Tone("#f3f6fb", "#5b6b86", "#4a5870"),
         "added": Tone("#e3f7e8", "#1a7f37", "#176d30"),
         "removed": Tone("#fdecea", "#c0362c", "#ab2d24"),
         "changed": Tone("#fff7e6", "#b7791f", "#855000"),
-        "indirect": Tone("#ffffff", "#9aa1aa", "#565d66"),
+        "indirect": Tone("#ffffff", "#858d97", "#565d66"),
     },
 )
 DARK: Final = Theme(

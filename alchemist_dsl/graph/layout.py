@@ -226,4 +226,5 @@ def _line(
         points.append((end, spans[bottom.rank].join))
         if bottom.block is not None:
             points.append((end, corners[bottom.block.name][1]))
-    return tuple(p for i, p in enumerate(points) if i == 0 or p != points[i - 1])
+    exact = [(round(x, 3), round(y, 3)) for x, y in points]  # the same place is the same number
+    return tuple(p for i, p in enumerate(exact) if i == 0 or p != exact[i - 1])

@@ -43,11 +43,16 @@ def _about(graph: Graph) -> Iterator[str]:
 
 def _shaped(step: Step) -> str:
     opened, closed = _SHAPES.get(step.kind, ("[", "]"))
-    figures = (_unit(step.figure("rows"), "rows"), _unit(step.figure("calls"), "calls"))
-    spent = " · ".join(text for text in (*figures, step.figure("usd")) if text)
+    rows = _unit(step.figure("rows"), "rows")
+    spent = " · ".join(t for t in (_unit(step.figure("calls"), "calls"), step.figure("usd")) if t)
     state = "" if step.state == "planned" else f" · {STATES[step.state]}"
     mark = f" · {step.mark}" if step.mark else ""
-    lines = [f"<b>{escaped(step.name)}</b>", escaped(step.kind + state + mark), escaped(spent)]
+    lines = [
+        f"<b>{escaped(step.name)}</b>",
+        escaped(step.kind + state + mark),
+        escaped(rows),
+        escaped(spent),
+    ]
     return f'{opened}"{"<br/>".join(line for line in lines if line)}"{closed}'
 
 

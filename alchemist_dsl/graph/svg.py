@@ -56,7 +56,7 @@ def image(graph: Graph, *, inside: bool = False) -> str:
             *(_frame(f) for f in drawn.frames),
             *(_wire(w) for w in drawn.wires),
             *(_card(c, inside=inside) for c in drawn.cards),
-            *(_label(w) for w in drawn.wires if w.label),
+            *dict.fromkeys(_label(w) for w in drawn.wires if w.label),  # a stack's is one
             "</g>",
             *_legend(graph, height - _MARGIN - foot),
             "</svg>\n",
