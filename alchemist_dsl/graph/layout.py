@@ -36,6 +36,8 @@ def entry_width(labels: Sequence[float]) -> float:
 
 def arrange(blocks: Sequence[Block], edges: Sequence[Edge]) -> Layout:
     """Place blocks that come in an order in which every edge leads forward."""
+    if not blocks:
+        return Layout(0.0, 0.0, {}, {})
     layers, chains = layered(blocks, edges)
     _fan(layers)
     _straighten(layers)

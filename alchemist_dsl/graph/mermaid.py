@@ -19,8 +19,11 @@ _SHAPES: Final[Mapping[str, tuple[str, str]]] = {
     "train": ("([", "])"),
     "evaluate": ("([", "])"),
 }
-#: Marks of Mermaid, Markdown and HTML; doubled, dollars and percents too, and the point of a list's number.
-_ODD: Final = r"[^\w .,:/()≤~·$%+-]|\$(?=\$)|(?<=\$)\$|%(?=%)|(?<=%)%|(?<=\d)\.(?= )"
+#: Whatever could be Mermaid or HTML; the second of two percents, and the point of a list's number.
+_ODD: Final = r"[^\w .,:/()≤~·$%+\u2060-]|(?<=%)%|(?<=\d)\.(?= )"
+#: Codes of characters are read before Markdown: its marks need a backslash; a word joiner parts `$$` and the names of icons.
+_EMPHASIS: Final = r"[*`\\]|\b_|_\b"
+_JOINED: Final = r"(?<=\$)(?=\$)|(?<=fa:)|(?<=fa[bklrs]:)"
 _DASHED: Final = frozenset({"skip", "not_run", "removed"})
 
 
@@ -78,8 +81,9 @@ def _classes(graph: Graph, ids: Mapping[str, str]) -> Iterator[str]:
 
 
 def escaped(text: str) -> str:
-    """A text inside quotes: whatever could be Mermaid, Markdown or HTML is written as a code of its character."""
-    return re.sub(_ODD, lambda m: f"#{ord(m[0])};", text)
+    """A text inside quotes that is shown as it is: what could be read as anything else is written as a code of its character."""
+    parted = re.sub(_JOINED, "\u2060", re.sub(_EMPHASIS, r"\\\g<0>", text))
+    return re.sub(_ODD, lambda m: f"#{ord(m[0])};", parted)
 
 
 def _line(text: str) -> str:

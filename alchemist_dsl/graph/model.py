@@ -199,7 +199,11 @@ def _step(node: Node, doing: NowNode | None, stuck: Collection[str]) -> Step:
         key=node.key,
         place=f"{node.at.file}:{node.at.line}",
         doc=node.doc or "",
-        columns=tuple((port, tuple(found.items())) for port, found in node.columns.items()),
+        columns=tuple(
+            (port, tuple(sorted(node.columns[port].items())))  # in a plan file keys are sorted
+            for port in ("rows", "dropped", "trace")
+            if port in node.columns
+        ),
     )
 
 

@@ -77,7 +77,8 @@ def test_mermaid_holds_every_step_and_link_once(plan: Plan) -> None:
 
 
 def decoded(text: str) -> str:
-    return re.sub(r"#(\d+);", lambda m: chr(int(m[1])), text)
+    shown = re.sub(r"#(\d+);", lambda m: chr(int(m[1])), text)
+    return re.sub(r"\\(.)", r"\1", shown.replace("\u2060", ""))
 
 
 # --- layout -----------------------------------------------------------------------------------------------------------------------------------
