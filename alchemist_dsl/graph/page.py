@@ -117,7 +117,7 @@ main{overflow:auto;padding:0 0 8px}main svg{display:block;height:auto}
 table{border-collapse:collapse;width:100%;font-size:13px}th{text-align:left;font-weight:400}thead th{font-weight:600}
 th,td{padding:2px 10px 2px 0;vertical-align:top}td.n,th.n{text-align:right;white-space:nowrap}
 ul{margin:0;padding-left:18px}dl{margin:14px 0 0}dd{margin:0 0 6px}code{font-size:12px;overflow-wrap:anywhere}
-details{margin-top:12px}summary{cursor:pointer}.all{padding:0 20px 24px;overflow:auto}
+details{margin-top:12px}summary{cursor:pointer}.all{padding:0 20px 24px;overflow:auto}.all th{overflow-wrap:anywhere}.all td span{white-space:nowrap}
 article{display:none;position:fixed;overflow:auto;padding:16px 20px;z-index:1}
 article:target{display:block;outline:none}.close{position:absolute;top:8px;right:14px;font-size:24px;line-height:1;padding:4px 8px;text-decoration:none}
 main a.step{cursor:pointer}main a.step:hover rect,main a.step:focus-visible rect{stroke-width:2.6}
