@@ -84,7 +84,7 @@ def as_text(schema: Schema) -> str:
 def all_schemas() -> dict[str, str]:
     """Every schema by the name of its file in docs/schemas."""
     made = {"plan": plan_schema(), "lock": lock_schema(), "recipe": recipe_schema()}
-    made["diff"] = diff_schema()
+    made |= {"diff": diff_schema(), "graph": graph_schema()}
     made |= {f"kind-{name}": kind_schema(name) for name in KINDS}
     return {f"{name}.json": as_text(schema) for name, schema in made.items()}
 
@@ -122,6 +122,19 @@ def diff_schema() -> Schema:
     return {
         "$schema": DRAFT,
         "title": "Comparison of two versions of recipes",
+        **{k: v for k, v in schema.items() if k != "title"},
+    }
+
+
+def graph_schema() -> Schema:
+    """Of what `alchemist graph --format json` prints."""
+    from alchemist_dsl.graph.data import GraphData
+
+    schema = GraphData.model_json_schema()
+    schema["properties"]["graph_format"]["pattern"] = r"^1\.[0-9]+$"
+    return {
+        "$schema": DRAFT,
+        "title": "Graph of a recipe",
         **{k: v for k, v in schema.items() if k != "title"},
     }
 

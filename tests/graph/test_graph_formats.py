@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections import Counter
 from typing import Final
 from xml.etree import ElementTree as ET
 
+import jsonschema
 import pytest
 from alchemist_runtime.plan import At, Node, Plan
 from alchemist_runtime.plan import Edge as Input
@@ -15,6 +17,7 @@ from graph_plans import ODD, PLAIN, links, plans, spec_of, streams
 from hypothesis import given, settings
 from sheet_checks import check_sheet
 
+from alchemist_dsl.docs.schemas import all_schemas
 from alchemist_dsl.graph.colors import DARK, LIGHT, Theme, contrast
 from alchemist_dsl.graph.data import data
 from alchemist_dsl.graph.layers import Block, Edge
@@ -27,6 +30,7 @@ from alchemist_dsl.graph.svg import anchor, image, path
 
 SVG: Final = "{http://www.w3.org/2000/svg}"
 ANY: Final = PLAIN | ODD
+SCHEMA: Final = jsonschema.Draft202012Validator(json.loads(all_schemas()["graph.json"]))
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------------------------------
@@ -36,6 +40,7 @@ ANY: Final = PLAIN | ODD
 @given(plans(ANY))
 def test_json_holds_every_step_and_input_once(plan: Plan) -> None:
     found = data(graph_of(plan))
+    SCHEMA.validate(json.loads(json.dumps(found)))
     assert sorted(n["id"] for n in found["nodes"]) == sorted(n.id for n in plan.nodes)
     edges = Counter((e["source"], e["target"], e["port"], e["origin"]) for e in found["edges"])
     assert edges == streams(plan)

@@ -51,6 +51,12 @@ def test_golden_mermaid(place: Path, name: str) -> None:
     expect(flowchart(bundled(name, place)), f"{Path(name).name}.mmd")
 
 
+def test_the_page_of_the_docs_shows_what_is_drawn() -> None:
+    written = (GOLDEN.parents[2] / "docs/graph.md").read_text("utf-8")
+    for name, fence in (("quickstart.txt", "text"), ("quickstart.mmd", "mermaid")):
+        assert f"```{fence}\n{(GOLDEN / name).read_text('utf-8')}```\n" in written
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_recipes_fit_a_terminal_and_a_sheet(place: Path, name: str) -> None:
     graph = bundled(f"published/{name}", place)
