@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from alchemist_dsl import lock as locks
 from alchemist_dsl.compiler import has_errors
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.drift import Change, applied, compare, unused
+from alchemist_dsl.folder import STD, library
 from alchemist_dsl.lock import Fact, Lock
 from alchemist_dsl.project import Compiled, Project, compile_recipe, project_of
 from alchemist_dsl.resources import COMMIT, pinned_name
@@ -155,7 +156,7 @@ def survey(project: Project, lock: Lock, recipes: Iterable[Path], *, again: bool
 def _take(out: Survey, made: Compiled, shown: str) -> None:
     out.sources |= made.sources
     if made.program is not None:
-        out.imported |= set(made.program.files) - {shown}
+        out.imported |= {_on_disk(out.project, f) for f in made.program.files} - {shown}
     resources = made.resources
     if resources is None or made.plan is None:
         return
@@ -169,6 +170,13 @@ def _take(out: Survey, made: Compiled, shown: str) -> None:
     out.steps |= {(shown, made.plan.variant, n.id) for n in made.plan.nodes}
     for resource, user in _models(made.plan):
         out.users.setdefault(resource, set()).add(f"{shown}#{user}")
+
+
+def _on_disk(project: Project, file: str) -> str:
+    """The path of an imported file; the shipped library may lie in the project."""
+    if not file.startswith(STD):
+        return file
+    return project.relative(library() / f"{file.removeprefix(STD)}.recipe")
 
 
 def _models(plan: Plan) -> Iterator[tuple[Resource, str]]:
@@ -191,7 +199,7 @@ def _trained(plan: Plan, resource: Resource) -> Iterator[str]:
 def ask(found: Survey, wanted: Callable[[Resource], bool]) -> None:
     """Ask the hub for what is not known of its datasets and models, and again for what is `wanted`."""
     answers: dict[tuple[str, str, str | None], Fact | Problem] = {}
-    down: Problem | None = None
+    down: tuple[str, Problem] | None = None  # the dataset or model at which the hub did not answer
     for section, name in sorted(r for r in found.users if r[0] in ASKED):
         repo, ref = split_name(name)
         known = found.lock.fact(section, name) or {}
@@ -201,13 +209,21 @@ def ask(found: Survey, wanted: Callable[[Resource], bool]) -> None:
                 continue
             ref = known["revision"]
         key = (ASKED[section], repo, ref)
-        answer = answers.get(key) or down or _answer(repo, ref, ASKED[section])
+        answer = answers.get(key) or _unreached(down, repo) or _answer(repo, ref, ASKED[section])
         answers[key] = answer
         if isinstance(answer, Problem):
-            down = answer if answer.code == "A309" else down
+            down = down or ((repo, answer) if answer.code == "A309" else None)
             found.unasked.append(Unasked(section, name, answer))
         else:
             found.world.setdefault(section, {})[name] = answer
+
+
+def _unreached(down: tuple[str, Problem] | None, repo: str) -> Problem | None:
+    """A hub that did not answer once is not asked again for every other name."""
+    if down is None:
+        return None
+    first, problem = down
+    return replace(problem, headline=problem.headline.replace(f"`{first}`", f"`{repo}`"))
 
 
 def _answer(repo: str, ref: str | None, kind: Any) -> Fact | Problem:

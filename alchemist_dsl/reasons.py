@@ -173,7 +173,8 @@ def changes(made: Mapping[str, Any], last: Remembered, node: Node) -> list[Reaso
         Reason(code="input_changed", path=_input_name(role, new or old, node), **_edges(old, new))
         for role, old, new in edge_changes(before, after, node)
     ]
-    return [*files, *own, *read] or [Reason(code="unknown_history")]
+    found = dict.fromkeys([*files, *own, *read])  # two roles may read the same step
+    return list(found) or [Reason(code="unknown_history")]
 
 
 def edge_changes(

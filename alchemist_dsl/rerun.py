@@ -75,7 +75,7 @@ class _Tracer:
         """Upwards from a step, the nearest first, so that each change is told with its shortest way."""
         found: list[Root] = []
         seen = {name}
-        todo = [(name, last, (name,))]
+        todo: list[tuple[str, Remembered, tuple[str, ...]]] = [(name, last, (name,))]
         for at, before, chain in todo:  # grows
             own, behind = self._differs(at, before)
             if own:

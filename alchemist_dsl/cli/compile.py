@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -103,7 +103,25 @@ def _write(made: Compiled, plan: Plan, output: Path | None, format_: str) -> Non
 def plan_text(made: Compiled, width: int | None = None) -> str:
     """The plan of a compiled recipe for people."""
     assert made.plan is not None
-    return "\n".join(plan_lines(made.plan, width or terminal_width()))
+    wide = width or terminal_width()
+    return "\n".join([*plan_lines(made.plan, wide), *drift_lines(made, wide, told="differs")])
+
+
+def drift_lines(made: Compiled, width: int, *, told: Literal["differs", "written"]) -> list[str]:
+    """Facts of the lock that the world changed: before a run what it would take over, after it what it took over."""
+    from alchemist_dsl.drift import sentence
+    from alchemist_dsl.tables import fold
+
+    found = () if made.resources is None else made.resources.changes
+    said = [line for c in found if c.kind == "changed" for line in fold(sentence(c), width - 11)]
+    if not said:
+        return []
+    head = (
+        "recipe.lock says otherwise; a complete run takes over:"
+        if told == "differs"
+        else "recipe.lock changed:"
+    )
+    return ["", f"lock     {head}", *(f"           {line}" for line in said)]
 
 
 def terminal_width() -> int:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from alchemist_dsl.drift import Change
     from alchemist_dsl.locking import Resource, Survey
     from alchemist_dsl.project import Project
+
+
+#: New facts that are listed for people.
+SHOWN: Final = 20
+#: Of what a silent hub was not asked for.
+NAMED: Final = 5
 
 
 @click.command()
@@ -257,10 +263,10 @@ def lines(found: Survey, done: Done, asked: Asked) -> Iterator[str]:
     yield from _written(found, done, asked)
     if done.left:
         yield _left(done.left, asked)
-        yield from map(_line, done.left)
+        yield from _listed(done.left)
     if done.unused:
         yield f"{_facts(done.unused)} that no recipe here uses; `alchemist lock --prune` takes {'it' if len(done.unused) == 1 else 'them'} out"
-        yield from map(_line, done.unused)
+        yield from _listed(done.unused)
     yield from _notes(found, asked)
 
 
@@ -268,7 +274,9 @@ def _written(found: Survey, done: Done, asked: Asked) -> Iterator[str]:
     total = sum(len(facts) for facts in found.lock.sections.values())
     if done.written:
         yield f"recipe.lock: {_facts(done.written)} written"
-        yield from map(_line, done.written)
+        yield from _listed(done.written)
+        if any(_moves(c) for c in done.written):
+            yield "what a run would make again because of it: `alchemist why --rerun`"
     elif asked.check and not done.left:
         rest = " as far as it could be asked" if found.unasked or found.absent else ""
         yield f"recipe.lock agrees with the world{rest}: {total:,} facts, {_recipes_of(found)}"
@@ -278,10 +286,27 @@ def _written(found: Survey, done: Done, asked: Asked) -> Iterator[str]:
         yield f"recipe.lock: nothing to write; {total:,} facts, {_recipes_of(found)}"
 
 
+def _moves(change: Change) -> bool:
+    """Whether the keys of steps move with a fact."""
+    from alchemist_dsl.lock import PINS
+
+    before, after = change.before or {}, change.after or {}
+    return change.kind != "unused" and any(before.get(p) != after.get(p) for p in PINS)
+
+
 def _left(left: Sequence[Change], asked: Asked) -> str:
     if asked.check:
         return f"{_facts(left)} in which recipe.lock and the world differ"
     return f"{_facts(left)} left as recipe.lock has {'it' if len(left) == 1 else 'them'}, though the world differs; `--update NAME` or `--update-all` takes over"
+
+
+def _listed(changes: Sequence[Change]) -> Iterator[str]:
+    """Changes a line each; all that change what was known, and of the others the first."""
+    plain = [c for c in changes if c.kind in ("new", "unused")]
+    yield from (_line(c) for c in changes if c not in plain)
+    yield from map(_line, plain[:SHOWN])
+    if len(plain) > SHOWN:
+        yield f"  … and {len(plain) - SHOWN:,} more (`--format json` has them all)"
 
 
 def _line(change: Change) -> str:
@@ -306,8 +331,13 @@ def _notes(found: Survey, asked: Asked) -> Iterator[str]:
 
     for source, own, name, stated in licences(found):
         yield f"note: source `{source.rpartition('#')[2]}` of {source.rpartition('#')[0]} declares {own}, the card of `{name}` states {stated}"
-    for u in found.unasked:
+    unreached = [u for u in found.unasked if u.problem.code == "A309"]
+    for u in [*(u for u in found.unasked if u not in unreached), *unreached[:1]]:
         yield f"not asked: {subject(u.section, u.resource)}: {u.problem.headline}"
+        others = [subject(o.section, o.resource) for o in unreached if o is not u]
+        if u in unreached and others:
+            rest = f" and {len(others) - NAMED:,} more" if len(others) > NAMED else ""
+            yield f"  nor {', '.join(others[:NAMED])}{rest}"
         if u.problem.help:
             yield f"  help: {u.problem.help}"
     for path in sorted(found.absent) if asked.check else ():

@@ -198,9 +198,10 @@ def _carry_out(
             compiled.after_run(result)
     except OSError as error:
         _say(compiled, _stopped(error, "`recipe.lock`").problem)
-        _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_)
+        _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_, wrote=False)
         return errors.NOT_CARRIED_OUT
-    return _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_)
+    wrote = not locked and not ctx.options.limited
+    return _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_, wrote=wrote)
 
 
 def _stopped(error: RunError | OSError, what: str) -> RunError:
@@ -250,8 +251,16 @@ class _Lazy:
 
 
 def _finish(
-    compiled: Compiled, ctx: Context, result: Result, seconds: float, log: _Lazy, format_: str
+    compiled: Compiled,
+    ctx: Context,
+    result: Result,
+    seconds: float,
+    log: _Lazy,
+    format_: str,
+    *,
+    wrote: bool,
 ) -> int:
+    """Say what came of a run. `wrote`: it took changed facts over into the lock."""
     from alchemist_runtime import errors
     from alchemist_runtime.engine.verdicts import judge_check
 
@@ -274,6 +283,11 @@ def _finish(
             click.echo(line)
     if result.unrecorded is not None:
         click.echo(f"note: this run is not in runs.jsonl ({result.unrecorded.strerror})", err=True)
+    if wrote and format_ == "text":
+        from alchemist_dsl.cli.compile import drift_lines
+
+        for line in drift_lines(compiled, _width(), told="written")[1:]:
+            click.echo(line)
     if log.path is not None:
         click.echo(f"log      {compiled.project.relative(log.path)}", err=format_ == "json")
     errors_ = [v for c, v, _ in verdicts if c.severity == "error"]

@@ -215,12 +215,16 @@ def test_a_hub_that_does_not_answer_is_no_yes(hub: Hub, project: Path, alchemist
     hub.failing = True
     done = alchemist("lock")
     assert done.returncode == 3 and "not asked: dataset `owner/set`" in done.stdout
+    assert "  nor model `owner/base`, model `owner/judge@v1`" in done.stdout
     assert "hub" not in facts(project) and "sources" in facts(project)
     hub.failing = False
     assert alchemist("lock").returncode == 0
     hub.failing = True
     told = alchemist("lock", "--check")
     assert told.returncode == 3 and "as far as it could be asked" in told.stdout
+    assert (
+        "`owner/judge` cannot be fetched" in alchemist("lock", "--check", "--format", "json").stdout
+    )
     assert {u["code"] for u in json.loads(alchemist("lock", "--check", "--format", "json").stdout)["unasked"]} == {"A309"}  # fmt: skip
 
 
