@@ -54,6 +54,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.lock:lock",
         "Pin what recipes rest on in recipe.lock; say what differs from it.",
     ),
+    "migrate": (
+        "alchemist_dsl.cli.migrate:migrate",
+        "Take over a YAML of axolotl, LLaMA-Factory, TRL or open-instruct.",
+    ),
     "explain": (
         "alchemist_dsl.cli.explain:explain",
         "Explain a code of a message, with a wrong and a right recipe.",

@@ -1,0 +1,1 @@
+"""Configurations of other training tools -> recipes, and `train` blocks -> configurations of other tools."""

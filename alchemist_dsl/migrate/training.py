@@ -1,0 +1,254 @@
+"""What all tools call hyper-parameters -> attributes of a `train` block, each with its guards and remarks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, Final
+
+from alchemist_dsl.migrate.amounts import counted, percent, real
+from alchemist_dsl.migrate.asked import Asked
+from alchemist_dsl.migrate.draft import Draft
+
+#: Names of optimisers -> that of the language. What comes after the name in them is speed or memory.
+OPTIMIZERS: Final[Mapping[str, str]] = {
+    "adamw": "adamw", "adamw_torch": "adamw", "adamw_torch_fused": "adamw", "adamw_torch_xla": "adamw", "adamw_hf": "adamw",
+    "adamw_apex_fused": "adamw", "paged_adamw": "adamw", "paged_adamw_32bit": "adamw", "adamw_8bit": "adamw_8bit",
+    "adamw_bnb_8bit": "adamw_8bit", "paged_adamw_8bit": "adamw_8bit", "adafactor": "adafactor", "sgd": "sgd", "lion": "lion",
+    "lion_32bit": "lion", "paged_lion": "lion", "paged_lion_32bit": "lion",
+}  # fmt: skip
+REPORTS: Final = ("tensorboard", "wandb", "mlflow", "trackio")
+NO_MODEL: Final = "no model is named, so nothing is trained"
+ONE_DEVICE: Final = "`alchemist migrate --gpus N` says for how many devices it was written"
+
+
+def text(value: str) -> dict[str, str]:
+    """Words of the language, as data of a recipe."""
+    return {"recipe": value}
+
+
+def batch(asked: Asked, out: dict[str, Any], micro: str, accumulate: str, gpus: int | None, *, default: int, total: str = "") -> None:  # fmt: skip
+    """`batch` and `micro_batch`: rows per device, times steps of accumulation, times devices."""
+    rows = asked.whole(micro, 1, 10**6) or default
+    times = asked.whole(accumulate, 1, 10**6) or 1
+    whole = asked.whole(total, 1, 10**9) if total and total in asked else None
+    out["micro_batch"] = counted(rows, "rows")
+    if whole is not None:
+        out["batch"] = counted(whole, "rows")
+        return
+    out["batch"] = counted(rows * times * (gpus or 1), "rows")
+    if gpus is None:
+        why = f"{rows} x {times} for one device; with more devices `batch` is their product"
+        asked.otherwise(micro, why, "batch", help=ONE_DEVICE)
+    else:
+        devices = "1 device" if gpus == 1 else f"{gpus} devices"
+        asked.remark(f"{rows} a device x {times} x {devices}", "batch")
+
+
+def passes(asked: Asked, out: dict[str, Any], epochs: str, steps: str, *, default: float) -> None:
+    """`steps` where there is a maximum, else `epochs`."""
+    most = asked.whole(steps, -1)
+    if most is not None and most > 0:
+        out["steps"] = most
+        if epochs in asked:
+            asked.leave(epochs, f"`{steps}` counts")
+        return
+    number = asked.real(epochs, 1e-6)
+    out["epochs"] = text(real(default if number is None else number))
+
+
+def schedule(asked: Asked, out: dict[str, Any], kind_key: str, warmup: str | None, floor: Fraction | None, *, default: str) -> None:  # fmt: skip
+    """`schedule`: the nearest of constant, linear and cosine."""
+    name = asked.text(kind_key) or default
+    arguments = [f"warmup = {warmup}"] if warmup else []
+    same = {"linear": "linear", "cosine": "cosine", "constant": "constant", "constant_with_warmup": "constant",
+            "cosine_with_min_lr": "cosine"}  # fmt: skip
+    kind = same.get(name)
+    if kind is None:
+        kind = "cosine" if "cosine" in name else "linear"
+        asked.unsaid(kind_key, f"`{kind}` is the nearest to `{_short(name)}`", "schedule")
+    if name == "constant" and arguments:
+        arguments = []
+        asked.remark("`constant` has no warm-up", "schedule")
+    if floor and kind != "constant" and 0 <= floor <= 1:
+        arguments.append(f"floor = {percent(floor)}")
+    if not arguments and kind != "constant":
+        arguments = ["warmup = 0%"]
+    out["schedule"] = text(f"{kind}({', '.join(arguments)})")
+
+
+def warmup(asked: Asked, steps: str, ratio: str) -> str | None:
+    """Warm-up as steps or as a share. Steps count where both are given, as in all of these tools."""
+    number = asked.real(steps, 0)
+    if number is not None and number > 0:
+        if ratio in asked:
+            asked.leave(ratio, f"`{steps}` counts")
+        if number < 1:
+            return percent(number)
+        if number == int(number):
+            return counted(int(number), "steps")
+        asked.unsaid(steps, "it is no whole number", "schedule")
+        return None
+    share = asked.real(ratio, 0, 1)
+    return percent(share) if share else None
+
+
+def optimizer(asked: Asked, out: dict[str, Any], key: str) -> None:
+    name = asked.text(key)
+    if name is None:
+        return
+    known = OPTIMIZERS.get(name.lower())
+    if known is None and name.lower().startswith(("lion", "paged_lion")):
+        known = "lion"
+        asked.otherwise(key, f"`lion` keeps its state in 32 bits, `{_short(name)}` does not", "optimizer")  # fmt: skip
+    elif known is None:
+        known = "adamw"
+        asked.unsaid(key, f"`adamw` stands for `{_short(name)}`", "optimizer")
+    out["optimizer"] = known
+
+
+def numbers(asked: Asked, out: dict[str, Any], names: Mapping[str, tuple[str, float, float]]) -> None:  # fmt: skip
+    """Attributes that are one number: key -> (attribute, lowest, highest)."""
+    for key, (attribute, low, high) in names.items():
+        if key in asked and (number := asked.real(key, low, high)) is not None:
+            out[attribute] = text(real(number))
+
+
+def seed(asked: Asked, key: str, default: int) -> int:
+    number = asked.whole(key, 0, 2**63 - 1)
+    return default if number is None else number
+
+
+def save(asked: Asked, out: dict[str, Any], steps: str, strategy: str, epochs: float | None) -> None:  # fmt: skip
+    """`save_every`, from a number or share of steps, or from once an epoch."""
+    how = asked.get(strategy)
+    word = how.raw.lower() if how is not None else "steps"
+    if word in ("no", "false", "best"):
+        for key in (steps,):
+            if key in asked:
+                asked.leave(key, f"`{strategy}` is {word}")
+        return
+    if word == "epoch":
+        if steps in asked:
+            asked.leave(steps, "once an epoch counts")
+        _each_epoch(out, epochs, 1)
+        return
+    number = asked.real(steps, 0)
+    if number is None or not number:
+        return
+    out["save_every"] = text(percent(number) if number < 1 else counted(int(number), "steps"))
+
+
+def _each_epoch(out: dict[str, Any], epochs: float | None, times: int) -> None:
+    if epochs and epochs > 0:
+        share = Fraction(1, times) / Fraction(str(epochs))
+        if share < 1:
+            out["save_every"] = text(percent(round(share, 4)))
+
+
+saves_per_epoch = _each_epoch
+
+
+def report(asked: Asked, out: dict[str, Any], key: str) -> None:
+    names = [n.lower() for n in asked.texts(key) or ()]
+    known = [n for n in dict.fromkeys(names) if n in REPORTS]
+    others = [n for n in names if n not in (*REPORTS, "none", "all")]
+    if others:
+        asked.unsaid(key, f"figures go to {', '.join(REPORTS)} only", "report")
+    if known:
+        out["report"] = known
+
+
+def lora(asked: Asked, out: dict[str, Any], *, r: int, alpha: int, dropout: float, targets: str) -> None:  # fmt: skip
+    """`method = lora(…)`, with the tool's own defaults written out."""
+    size = f"r = {r}, alpha = {alpha}" + (f", dropout = {real(dropout)}" if dropout else "")
+    where = "" if targets == "all-linear" else f", targets = {_quoted(targets)}"
+    out["method"] = text(f"lora({size}{where})")
+
+
+def targets(asked: Asked, key: str, default: str) -> str:
+    """LoRA's modules as the language writes them: names with commas, or all linear ones."""
+    names = asked.texts(key)
+    if not names:
+        return default
+    if {n.lower() for n in names} & {"all", "all-linear", "all_linear"}:
+        return "all-linear"
+    good = [n for n in names if re.fullmatch(r"[A-Za-z0-9_.\-]+", n)]
+    if len(good) < len(names):
+        asked.unsaid(key, "only names of modules can be said, no patterns", "method")
+    return ", ".join(good) or default
+
+
+def parallel(asked: Asked, out: dict[str, Any], deepspeed: str = "deepspeed", fsdp: Sequence[str] = ("fsdp", "fsdp_config")) -> None:  # fmt: skip
+    """`parallel`. It changes the speed only, so the nearest shipped configuration is good enough."""
+    value = asked.get(deepspeed)
+    if value is not None:
+        stage = _stage(value.data, value.shown)
+        if stage in ("2", "3"):
+            out["parallel"] = f"zero{stage}"
+        asked.leave(deepspeed, f"`parallel = {out.get('parallel', 'ddp')}` stands for it; it changes the speed only")  # fmt: skip
+    there = [k for k in fsdp if k in asked]
+    for key in there:
+        asked.leave(key, "`parallel = fsdp` stands for it; it changes the speed only")
+    if there and "parallel" not in out and any(asked.data[k].data for k in there):
+        out["parallel"] = "fsdp"
+
+
+def _stage(data: Any, shown: str) -> str | None:
+    if isinstance(data, dict):
+        zero = data.get("zero_optimization")
+        inner = zero.data if zero is not None else None
+        stage = inner.get("stage") if isinstance(inner, dict) else None
+        return stage.raw if stage is not None else None
+    found = re.search(r"(?:zero|stage|z)[_\-]?([0-3])", shown.lower())
+    return found[1] if found else None
+
+
+def base(asked: Asked, out: dict[str, Any], model: str, revision: str) -> bool:
+    """`base` and `revision`; False where no model is named."""
+    name = asked.text(model)
+    if name is None or not name.strip():
+        return False
+    out["base"] = name.strip()
+    at = asked.text(revision)
+    if at and at != "main":
+        out["revision"] = at
+    return True
+
+
+def nothing_trained(
+    asked: Asked,
+    draft: Draft,
+    used: Mapping[str, str],
+    left: Mapping[str, str],
+    unsaid: Mapping[str, str],
+    families: Mapping[str, str] | None = None,
+) -> Draft:
+    """A mixture without a training: what hyper-parameters there are become comments."""
+    asked.rest(left, {**unsaid, **dict.fromkeys(used, NO_MODEL)}, used, families)
+    return draft
+
+
+def held_out(asked: Asked, out: dict[str, Any], key: str) -> None:
+    """`eval_share`, from a share below 1 or a number of rows."""
+    number = asked.real(key, 0)
+    if not number:
+        return
+    if number < 1:
+        out["eval_share"] = text(percent(number))
+    elif number == int(number):
+        out["eval_share"] = text(counted(int(number), "rows"))
+    else:
+        asked.unsaid(key, "it is neither a share nor a number of rows", "eval_share")
+
+
+def _quoted(value: str) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _short(value: str) -> str:
+    line = " ".join(value.split())
+    return line if len(line) <= 40 else f"{line[:39]}…"

@@ -1,0 +1,300 @@
+"""TRL: the YAML of `trl sft --config`, with one dataset, a `datasets` mixture, or a `dataset_mixture` of the alignment handbook."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, Final
+
+from alchemist_dsl.migrate import hf, layouts, training
+from alchemist_dsl.migrate.amounts import percent, plain, times
+from alchemist_dsl.migrate.asked import Asked
+from alchemist_dsl.migrate.draft import Draft, Source
+from alchemist_dsl.migrate.layouts import Columns
+from alchemist_dsl.migrate.places import At, place
+from alchemist_dsl.migrate.reading import Reading, Refused, distinct, none_found, of_source
+
+TITLE: Final = "TRL"
+USED: Final[dict[str, str]] = {
+    "model_name_or_path": "`base`",
+    "model_revision": "`revision`",
+    "datasets": "a source each, together in a `mixture`",
+    "datasets[].path": "`hub`, or `files` where it is on the disk",
+    "datasets[].name": "`config`",
+    "datasets[].split": "`split`; slices as `limit` or an amount, with a warning",
+    "datasets[].data_files": "`files`",
+    "datasets[].data_dir": "`files`",
+    "datasets[].columns": "which layout the rows have: `messages`, prompt and completion, or text",
+    "datasets[].fraction": "its share of the mixture, the largest that repeats nothing",
+    "dataset_mixture": "the handbook's mixture: `id`, `config`, `split`, `columns`, `weight` (a part of each set's own size), `seed`, "
+    "`test_split_size`",
+    "dataset_name": "`hub`, or `files`",
+    "dataset_config": "`config`",
+    "dataset_train_split": "`split`",
+    "test_split_size": "`eval_share`",
+    "dataset_text_field": "`set response = …`",
+    "chat_template_path": "`chat_template`",
+    "chat_template": "`chat_template`",
+    "max_length": "`max_length`",
+    "max_seq_length": "`max_length`",
+    "packing": "`packing`",
+    "packing_strategy": "`packing = ffd`, `wrapped`",
+    "assistant_only_loss": "`loss`",
+    "completion_only_loss": "`loss`",
+    "use_peft": "`method = lora(…)`",
+    "lora_r": "`method`",
+    "lora_alpha": "`method`",
+    "lora_dropout": "`method`",
+    "lora_target_modules": "`method`",
+    **hf.USED,
+}
+LEFT: Final[dict[str, str]] = {
+    **hf.LEFT,
+    "env": "environment variables are set where the run is started",
+    "dataset_test_split": hf._EVAL,
+    "dataset_streaming": "how data is read, not which",
+    "streaming": "how data is read, not which",
+    "ignore_bias_buffers": "how devices talk to each other: speed only",
+    "shuffle_dataset": "rows are drawn in a new order for every epoch in any case",
+    "truncation_mode": "the beginning of a long row is kept",
+    "loss_type": "the same loss, computed in another way",
+    "lora_task_type": "the model writes text in any case",
+    "use_bnb_nested_quant": "goes with 4 bits",
+    "bnb_4bit_quant_type": "goes with 4 bits",
+    "bnb_4bit_quant_storage": "goes with 4 bits",
+    "bnb_4bit_compute_dtype": "goes with 4 bits",
+    "gradient_checkpointing_use_reentrant": hf._MEMORY,
+}  # fmt: skip
+UNSAID: Final[dict[str, str]] = {
+    **hf.UNSAID,
+    "eos_token": "a text that ends a turn; the chat template says it",
+    "pad_token": "the token that fills up",
+    "router_aux_loss_coef": "a loss that balances the experts",
+    "model_init_kwargs": "further arguments of the model",
+    "dataset_kwargs": "further arguments of the preparation",
+    "load_in_4bit": "weights in 4 bits under LoRA; here they are in the precision of the training",
+    "load_in_8bit": "weights in 8 bits under LoRA; here they are in the precision of the training",
+    "use_rslora": "another scale of LoRA",
+    "use_dora": "DoRA",
+    "lora_modules_to_save": "modules that are trained in full beside LoRA",
+    "lora_target_parameters": "LoRA on parameters that are no modules",
+    "tokenizer_name_or_path": "a tokenizer that is not the base's",
+}  # fmt: skip
+#: Keys of trainings that are no supervised tuning.
+_OTHER: Final = ("beta", "rewards", "num_generations", "max_prompt_length", "max_completion_length", "reward_model_path", "ref_model_init_kwargs")  # fmt: skip
+_ENTRY: Final = ("path", "name", "split", "data_files", "data_dir", "columns", "fraction", "id", "config", "weight")  # fmt: skip
+_TEXT: Final = layouts.Pair("prompt", "completion")
+
+
+def read(reading: Reading) -> Draft:
+    """The draft of a TRL configuration. Refused where it is no supervised tuning."""
+    asked, draft = reading.begin()
+    for key in _OTHER:
+        if key in asked:
+            raise Refused(f"`{key}` belongs to preference training or reinforcement learning, which a recipe does not say",
+                          asked.place(key), "only supervised tuning can be taken over")  # fmt: skip
+    out: dict[str, Any] = {}
+    seed = training.seed(asked, "seed", 42)
+    draft.seed = training.seed(asked, "data_seed", seed)
+    kinds = _data(reading, asked, draft, out)
+    if not training.base(asked, out, "model_name_or_path", "model_revision"):
+        return training.nothing_trained(asked, draft, USED, LEFT, UNSAID)
+    training.held_out(asked, out, "test_split_size")
+    hf.read(asked, out, reading.gpus, learning_rate=2e-5, precision="bf16")
+    _sequences(asked, out)
+    _weights(asked)
+    out["loss"] = _loss(asked, kinds)
+    _method(asked, out)
+    if draft.seed != seed:
+        out["seed"] = seed
+    draft.train = out
+    asked.rest(LEFT, UNSAID, USED)
+    return draft
+
+
+# --- data -----------------------------------------------------------------------------------------------------------------------
+
+
+def _data(reading: Reading, asked: Asked, draft: Draft, out: dict[str, Any]) -> set[str]:
+    """Sources and mixture; the layouts that their rows have."""
+    field = asked.text("dataset_text_field")
+    kinds: set[str] = set()
+    which = asked.first("dataset_mixture", "datasets", "dataset_name")
+    if which == "dataset_mixture":
+        inner = asked.table("dataset_mixture", reading.remarks(draft, "mixture"))
+        if inner is not None:
+            kinds |= _entries(reading, inner, draft, At("id", "config", "split"), field)
+            draft.seed = training.seed(inner, "seed", 0)
+            training.held_out(inner, out, "test_split_size")
+            inner.rest({}, {}, ("datasets", "seed", "test_split_size"))
+    elif which == "datasets":
+        kinds |= _entries(reading, asked, draft, At("path", "name", "split", files="data_files"), field)  # fmt: skip
+        _fractions(asked, draft)
+    elif which == "dataset_name":
+        source = reading.source(draft, asked.text("dataset_name") or "data")
+        own = Asked(asked.value, "", reading.log, of_source(source))
+        have = place(own, source, At("dataset_name", "dataset_config", "dataset_train_split"), reading.files)  # fmt: skip
+        kinds.add(_layout(own, source, None, have, field, "dataset_name"))
+        asked.take_over(own)
+    for key in ("dataset_config", "dataset_train_split"):
+        if key in asked and which != "dataset_name":
+            asked.leave(key, f"`{which}` counts" if which else "there is no `dataset_name`")
+    none_found(reading, draft, "the YAML names no dataset")
+    distinct(draft)
+    return kinds
+
+
+def _entries(reading: Reading, asked: Asked, draft: Draft, at: At, field: str | None) -> set[str]:
+    kinds = set()
+    made: list[Source] = []
+
+    def remark(number: int) -> Any:
+        made.append(reading.source(draft, "data"))
+        return of_source(made[-1])
+
+    for entry in asked.tables("datasets", remark):
+        source = made[-1]
+        where = entry.text(at.path) or "data"
+        inside = (entry.texts(at.files) or [where])[0] if at.files else where
+        reading.rename(draft, source, inside if where in ("json", "csv", "parquet") else where)
+        if at.files and "data_dir" in entry:
+            folder = entry.text("data_dir") or ""
+            have = place(entry, source, At("data_dir"), reading.files, path=f"{where}/{folder}") if reading.files.kind(where) else _below(entry, source, at, reading, folder)  # fmt: skip
+        else:
+            have = place(entry, source, at, reading.files)
+        kinds.add(_layout(entry, source, entry.texts("columns"), have, field, "columns"))
+        _amount(entry, source)
+        entry.rest({}, {}, _ENTRY)
+    return kinds
+
+
+def _below(entry: Asked, source: Source, at: At, reading: Reading, folder: str) -> Columns:
+    """A folder of a hub's repository."""
+    have = place(entry, source, at, reading.files)
+    if "hub" in source.attrs and "files" not in source.attrs:
+        source.attrs["files"] = f"{folder.strip('/')}/**"
+    return have
+
+
+def _layout(asked: Asked, source: Source, columns: list[str] | None, have: Columns, field: str | None, key: str) -> str:  # fmt: skip
+    """Which columns are the conversation: as the YAML says, else as the records have it, else `messages`."""
+    known = frozenset(columns) if columns else have
+    if field and field != "text" and (known is None or field in known):
+        layouts.text(source, field)
+        return "text"
+    if known is None or "messages" in known:
+        if known is None and "missing" not in source.attrs:
+            asked.remark("the YAML does not name its columns: read as `messages`", "")
+        return "messages"
+    if "conversations" in known:
+        layouts.conversation(source, "conversations")
+        return "messages"
+    if {"prompt", "completion"} <= known:
+        layouts.pair(source, _TEXT, known)
+        return "pair"
+    if (field or "text") in known:
+        layouts.text(source, field or "text")
+        asked.otherwise(key, "text without turns: it is the answer to an empty question, in the chat template")  # fmt: skip
+        return "text"
+    if {"instruction", "response"} <= known:
+        return "pair"
+    if columns:
+        asked.unsaid(key, "no layout that TRL trains on; say where `instruction` and `response` come from")  # fmt: skip
+    return "messages"
+
+
+def _amount(entry: Asked, source: Source) -> None:
+    """`weight` of the handbook: a part of the set's own size. `fraction` of TRL is looked at when all are known."""
+    weight = entry.real("weight", 0, 1000)
+    if weight is not None and weight != 1:
+        source.amount = times(weight)
+        if weight > 1:
+            entry.otherwise("weight", "the handbook stops at a weight above 1; here rows repeat", "weight")  # fmt: skip
+    fraction = entry.real("fraction", 0, 1e9)
+    if fraction is not None:
+        source.amount = f"={fraction!r}"
+
+
+def _fractions(asked: Asked, draft: Draft) -> None:
+    """Shares of the final mixture, brought to a sum of one, which repeat nothing."""
+    given = {s.name: Fraction(s.amount[1:]) for s in draft.sources if (s.amount or "").startswith("=") and s.amount}  # fmt: skip
+    if not given:
+        return
+    total = sum(given.values())
+    whole = len(given) == len(draft.sources) and total > 0
+    exact = whole and all((share / total * 10**6).denominator == 1 for share in given.values())
+    for source in draft.sources:
+        share = given.get(source.name, Fraction(0))
+        parts = f"{plain(Decimal(repr(float(share))))} parts"
+        source.amount = None if not whole else percent(share / total) if exact else parts
+    if whole:
+        draft.mixture["unit"] = "rows"
+    else:
+        asked.unsaid("datasets", "TRL takes a `fraction` of all sets or of none, and not all of them zero; all rows are taken")  # fmt: skip
+
+
+# --- training --------------------------------------------------------------------------------------------------------------------
+
+
+def _sequences(asked: Asked, out: dict[str, Any]) -> None:
+    key = asked.first("max_length", "max_seq_length")
+    length = asked.whole(key, 1, 10**8) if key else None
+    out["max_length"] = f"{length or 1024} tokens"
+    packed = asked.flag("packing")
+    strategy = asked.text("packing_strategy")
+    if strategy in ("bfd_split", "bfd-requeue"):
+        asked.otherwise("packing_strategy", "the rest of a long row is cut off instead of packed as a row of its own", "packing")  # fmt: skip
+    elif strategy not in (None, "bfd", "ffd", "wrapped"):
+        asked.unsaid("packing_strategy", "`ffd` stands for it", "packing")
+    out["packing"] = "none" if not packed else "wrapped" if strategy == "wrapped" else "ffd"
+    path = asked.text("chat_template_path")
+    written = asked.text("chat_template")
+    if written and "{" in written:
+        out["chat_template"] = {"template": written.strip("\n")}
+    elif path or written:
+        out["chat_template"] = path or written
+
+
+def _weights(asked: Asked) -> None:
+    """In which format the weights are loaded, and so trained."""
+    for key in ("dtype", "torch_dtype"):
+        word = (asked.text(key) or "") if key in asked else ""
+        if word in ("bfloat16", "float16") and not ("use_peft" in asked and asked.flag("use_peft")):
+            asked.otherwise(key, "the weights themselves are kept in fp32, only the computation is in half precision", "precision")  # fmt: skip
+        elif key in asked:
+            asked.leave(key, "memory and speed only")
+
+
+def _loss(asked: Asked, kinds: set[str]) -> str:
+    """TRL's rules: all tokens of a conversation, the completion of a pair, unless it is told."""
+    assistant = asked.flag("assistant_only_loss")
+    completion = asked.flag("completion_only_loss")
+    if assistant:
+        return "assistant"
+    if "pair" in kinds and completion is not False:
+        if len(kinds) > 1:
+            asked.remark("TRL counts the whole of a conversation and the answer of a pair; here it is the answer of both", "loss")  # fmt: skip
+        return "last"
+    return "all"
+
+
+def _method(asked: Asked, out: dict[str, Any]) -> None:
+    keys = ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")
+    if not (asked.flag("use_peft")):
+        for key in (*keys, "use_rslora", "use_dora", "load_in_4bit", "load_in_8bit"):
+            if key in asked and (key in keys or not asked.flag(key) or "load" not in key):
+                asked.leave(key, "there is no `use_peft`")
+        return
+    if "lora_target_modules" not in asked:
+        asked.otherwise("lora_target_modules", "peft chooses the modules by the model; here they are all linear ones", "method")  # fmt: skip
+    training.lora(
+        asked, out,
+        r=asked.whole("lora_r", 1, 65536) or 16,
+        alpha=asked.whole("lora_alpha", 1, 65536) or 32,
+        dropout=_or(asked.real("lora_dropout", 0, 1), 0.05),
+        targets=training.targets(asked, "lora_target_modules", "all-linear"),
+    )  # fmt: skip
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
