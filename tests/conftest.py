@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -45,6 +46,7 @@ THINGS: dict[str, tuple[bool | Callable[[], bool], str]] = {
         shutil.which("tree-sitter") is not None,
         "tree-sitter, which generates the editors' parser, is not installed",
     ),
+    "trl": (importlib.util.find_spec("trl") is not None, "trl is not installed"),
     "tmux": (shutil.which("tmux") is not None, "tmux is not installed"),
     "mount": (_mounts(), "mounting a small file system needs root and the right to mount"),
 }

@@ -58,6 +58,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.migrate:migrate",
         "Take over a YAML of axolotl, LLaMA-Factory, TRL or open-instruct.",
     ),
+    "export": (
+        "alchemist_dsl.cli.export:export",
+        "Write a train block for another tool: an axolotl YAML, a TRL script.",
+    ),
     "explain": (
         "alchemist_dsl.cli.explain:explain",
         "Explain a code of a message, with a wrong and a right recipe.",

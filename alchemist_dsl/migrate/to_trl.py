@@ -1,0 +1,176 @@
+"""A training -> a plain Python script with TRL's SFTTrainer. What TRL does not say is a comment in it."""
+
+from __future__ import annotations
+
+import pprint
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any, Final
+
+from alchemist_dsl.migrate.to_axolotl import OPTIMIZERS
+from alchemist_dsl.migrate.trained import Trained
+
+_SCRIPT: Final = '''\
+"""{title}, by `alchemist export --to trl`. Run it with: {launch}"""
+
+from pathlib import Path
+
+from datasets import load_dataset
+{imports}
+{remarks}
+HERE = Path(__file__).resolve().parent
+ROWS = HERE / {rows!r}
+BASE = {base!r}
+{constants}
+
+{layout}
+
+
+rows = load_dataset("json", data_files=str(ROWS), split="train")
+rows = rows.map(conversation, remove_columns=rows.column_names)
+{split}
+config = SFTConfig(
+{config}
+)
+{tokenizer}trainer = SFTTrainer(
+{trainer}
+)
+trainer.train()
+trainer.save_model(config.output_dir)
+'''
+_TURNS: Final = '''\
+def conversation(row):
+    """The turns of a row, as the export wrote them."""
+    return {"messages": row["messages"]}'''
+_LAST: Final = '''\
+def conversation(row):
+    """The last answer of a row, which is learned, and what comes before it."""
+    return {"prompt": row["messages"][:-1], "completion": row["messages"][-1:]}'''
+
+
+def write(made: Trained) -> str:
+    """The script."""
+    config = dict(_config(made))
+    lora = made.arguments("method") if made.word("method") == "lora" else None
+    template, share = made.template(), made.held_out()
+    own = template is not None and template[0] == "jinja"
+    imports = ["from peft import LoraConfig"] * bool(lora)
+    imports += ["from transformers import AutoTokenizer"] * own
+    imports.append("from trl import SFTConfig, SFTTrainer")
+    trainer = {"model": "BASE", "args": "config", "train_dataset": "rows"}
+    trainer |= {"eval_dataset": "held_out"} if share else {}
+    trainer |= {"processing_class": "tokenizer"} if own else {}
+    trainer |= {"peft_config": _lora(lora)} if lora else {}
+    revision = made.text("revision")
+    at = f", revision={revision!r}" if revision else ""
+    return _SCRIPT.format(
+        title=f"{made.block.name} of {made.recipe}".replace("\\", "/").replace('"', "'"),
+        launch=_launch(made),
+        imports="\n".join(imports),
+        remarks="".join(f"\n# {_line(f'{a}: {why}')}" for a, why in made.remarks.items()),
+        rows=made.rows,
+        base=made.base,
+        constants=f"CHAT_TEMPLATE = {template[1]!r}\n" if own and template else "",
+        layout=_LAST if made.word("loss") == "last" else _TURNS,
+        split=_split(share, config["seed"]),
+        config="\n".join(f"    {k}={_shown(v)}," for k, v in config.items()),
+        tokenizer=f"tokenizer = AutoTokenizer.from_pretrained(BASE{at})\ntokenizer.chat_template = CHAT_TEMPLATE\n" if own else "",
+        trainer="\n".join(f"    {k}={v}," for k, v in trainer.items()),
+    )  # fmt: skip
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _shown(value: Any) -> str:
+    return value["code"] if isinstance(value, dict) and set(value) == {"code"} else pprint.pformat(value)  # fmt: skip
+
+
+def _split(share: int | float | None, seed: int) -> str:
+    if share is None:
+        return ""
+    return f"halves = rows.train_test_split(test_size={share!r}, seed={seed})\nrows, held_out = halves['train'], halves['test']\n"  # fmt: skip
+
+
+def _lora(lora: dict[str, Any]) -> str:
+    where = str(lora["targets"])
+    modules = where if where == "all-linear" else [t.strip() for t in where.split(",")]
+    return f'LoraConfig(r={lora["r"]}, lora_alpha={lora["alpha"]}, lora_dropout={float(Fraction(str(lora["dropout"])))}, target_modules={modules!r}, task_type="CAUSAL_LM")'  # fmt: skip
+
+
+def _launch(made: Trained) -> str:
+    how = made.word("parallel")
+    if made.gpus == 1 and how in (None, "ddp"):
+        return "python FILE"
+    made.remarks["parallel"] = {
+        "ddp": "the devices are accelerate's affair",
+        "fsdp": "name an accelerate configuration with FSDP: accelerate launch --config_file …",
+    }.get(how or "", f"name an accelerate configuration for {how or made.text('parallel')}")
+    return f"accelerate launch --num_processes {made.gpus} FILE"
+
+
+def _config(made: Trained) -> Iterator[tuple[str, Any]]:
+    yield "output_dir", {"code": f"str(HERE / {f'out/{made.block.name}'!r})"}
+    yield "seed", made.seed
+    yield from _rates(made)
+    yield from _sequences(made)
+    precision = made.word("precision")
+    yield "bf16", precision == "bf16"
+    yield "fp16", precision == "fp16"
+    if revision := made.text("revision"):
+        yield "model_init_kwargs", {"revision": revision}
+    if every := made.save():
+        yield "save_steps", every
+    yield "report_to", made.reports() or "none"
+    if made.held_out():
+        yield "eval_strategy", "epoch"
+
+
+def _rates(made: Trained) -> Iterator[tuple[str, Any]]:
+    micro, times = made.cut()
+    yield "per_device_train_batch_size", micro
+    yield "gradient_accumulation_steps", times
+    steps = made.number("steps")
+    if steps is not None:
+        yield "max_steps", int(steps)
+    else:
+        yield "num_train_epochs", made.number("epochs")
+    yield "optim", OPTIMIZERS[made.word("optimizer") or "adamw"]
+    yield "learning_rate", float(made.number("learning_rate") or 0)
+    name = made.word("schedule")
+    if made.floor and name == "cosine":
+        yield "lr_scheduler_type", "cosine_with_min_lr"
+        yield "lr_scheduler_kwargs", {"min_lr_rate": made.floor}
+    else:
+        yield "lr_scheduler_type", "constant_with_warmup" if name == "constant" else name
+        if made.floor:
+            made.unsaid("schedule", "transformers has a floor for cosine only")
+    warm = made.warmup()
+    yield "warmup_steps", warm[1] if warm else 0  # below one it is a share, as of transformers 5
+    yield "weight_decay", float(made.number("weight_decay") or 0)
+    yield "max_grad_norm", float(made.number("max_grad_norm") or 0)
+    if made.number("dropout"):
+        made.unsaid("dropout", "TRL has no argument for the model's own dropout")
+
+
+def _sequences(made: Trained) -> Iterator[tuple[str, Any]]:
+    yield "max_length", made.max_length
+    packing = made.word("packing")
+    yield "packing", packing != "none"
+    if packing != "none":
+        yield "packing_strategy", "wrapped" if packing == "wrapped" else "bfd"
+    loss = made.word("loss")
+    if loss == "last":
+        yield "completion_only_loss", True
+    else:
+        yield "assistant_only_loss", loss == "assistant"
+    if made.word("average") == "rows":
+        made.unsaid("average", "TRL averages over the tokens of a batch")
+    if (long := made.word("on_long")) != "truncate":
+        made.unsaid("on_long", f"TRL cuts long rows; here it is {long}")
+    template = made.template()
+    if template is not None and template[0] == "file":
+        yield "chat_template_path", {"code": f"str(HERE / {template[1]!r})"}
+    elif template is not None and template[0] == "model":
+        yield "chat_template_path", template[1]
