@@ -233,10 +233,18 @@ CODES: Final[dict[str, Code]] = {
     "A913": Code("file-changed", "error", "A file changed between planning and reading."),
     "A914": Code("not-writable", "error", "A folder or file of the project cannot be written."),
     "A950": Code("yaml-syntax", "error", "A configuration of another tool cannot be read."),
-    "A951": Code("not-taken-over", "error", "A configuration of another tool is none that a recipe can stand for."),
+    "A951": Code(
+        "not-taken-over",
+        "error",
+        "A configuration of another tool is none that a recipe can stand for.",
+    ),
     "A952": Code("not-said", "warning", "A recipe does not say what a key of another tool says."),
-    "A953": Code("said-otherwise", "warning", "A key of another tool is taken over with a difference."),
+    "A953": Code(
+        "said-otherwise", "warning", "A key of another tool is taken over with a difference."
+    ),
     "A954": Code("unknown-key", "warning", "A configuration has a key that is not known."),
-    "A955": Code("secret-left-out", "warning", "A configuration holds a key or token, which is left out."),
+    "A955": Code(
+        "secret-left-out", "warning", "A configuration holds a key or token, which is left out."
+    ),
     "A956": Code("not-exported", "warning", "Another tool does not say what a recipe says."),
 }
