@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from alchemist_dsl.diff import phrases
 from alchemist_dsl.diff.model import Diff, Entry, MixtureDiff, NodeDiff, RecipeDiff, ResourceDiff
 from alchemist_dsl.diff.text import bar, worded
 from alchemist_dsl.explain import count
+
+#: Cells of the bar of a whole mixture: it stands beside three columns on a phone.
+_BAR: Final = 8
 
 
 def markdown(diff: Diff) -> list[str]:
@@ -25,7 +29,7 @@ def _summary(diff: Diff) -> Iterator[str]:
     """What a reviewer must know before anything else."""
     for r in diff.recipes:
         for weak in r.relaxed:
-            yield f"> [!CAUTION]\n> **{weak.kind} weaker** in {_code(r.path)}: {_text(weak.headline)}\n"
+            yield f"> [!CAUTION]\n> **{weak.kind} weaker** in {_code(r.path)}: {_rich(weak.headline)}\n"
         for c in r.checks:
             if c.after is not None and c.after["verdict"] == "fail":
                 yield f"> [!WARNING]\n> **check fails** in {_code(r.path)}: {_text(phrases.check_line(c))}\n"
@@ -37,7 +41,9 @@ def _summary(diff: Diff) -> Iterator[str]:
 
 
 def _foot(diff: Diff) -> str:
-    same = f"{diff.same} other recipes unchanged. " if diff.same else ""
+    same = (
+        f"{diff.same} other recipe{'s' if diff.same != 1 else ''} unchanged. " if diff.same else ""
+    )
     readable = [r for r in diff.recipes if r.status != "unreadable"]
     note = phrases.basis_note(readable[0]) + "." if readable else ""
     return f"{_text(diff.before)} → {_text(diff.after)}. {same}{_text(note[:1].upper() + note[1:])}"
@@ -105,7 +111,7 @@ def _node(n: NodeDiff) -> list[str]:
         out.append("  - " + " · ".join(f"{name} {_text(text)}" for name, text in figures))
     if n.may_stop is not None:
         out.append(f"  - may stop here: {_text(n.may_stop)}")
-    out += [f"  - note: {_text(note)}" for note in n.notes]
+    out += [f"  - note: {_rich(note)}" for note in n.notes]
     return out
 
 
@@ -149,7 +155,7 @@ def _mixture(m: MixtureDiff) -> Iterator[str]:
     yield "| entry | before | after | share |"
     yield "|---|---|---|---|"
     for e in m.entries:
-        shown = bar(e.after or e.before, e.after is None)
+        shown = bar(e.after or e.before, e.after is None, _BAR)
         share = " → ".join(dict.fromkeys(phrases.share(s.share) for s in (e.before, e.after) if s is not None and s.share is not None))  # fmt: skip
         yield f"| {_cell(e.name)} | {_side(e.before)} | {_side(e.after)} | {share} {shown} |"
 
@@ -197,6 +203,12 @@ def _text(text: str) -> str:
     for sign in "\\`*_[]|~#":
         out = out.replace(sign, f"\\{sign}")
     return out.replace("@", "@\u200b").replace("\n", " ")
+
+
+def _rich(text: str) -> str:
+    """Text in which names stand in backticks."""
+    parts = text.split("`")
+    return "".join(_code(p) if i % 2 and p else _text(p) for i, p in enumerate(parts))
 
 
 def _cell(text: str) -> str:

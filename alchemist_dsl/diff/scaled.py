@@ -24,6 +24,10 @@ from alchemist_dsl.estimate import (
 from alchemist_dsl.ranges import Range, exactly
 from alchemist_dsl.verdicts import with_verdicts
 
+_TRAIN: Final = ("base", "revision", "init", "chat_template", "max_length", "on_long")
+#: What of a training decides how many tokens it learns from a row, and how fast it goes.
+_TOKENS: Final = (*_TRAIN, "epochs", "steps", "batch", "eval_share", "eval_rows")
+_SPEED: Final = ("method", "precision", "packing", "parallel", "processes", "gpus", "nodes", "micro_batch", "optimizer")  # fmt: skip
 #: Steps that keep a share of the rows that they read.
 _SIEVES: Final = frozenset({"filter", "dedup", "decontaminate", "map", "task"})
 
@@ -65,9 +69,11 @@ def _guess(
         return made
     grown = new_in.value / old_in.value
     if isinstance(node.spec, TrainSpec) and isinstance(fact.get("tokens"), int):
-        same = node.spec.model_copy(update={"seed": getattr(base.spec, "seed", 0)}) == base.spec
+        if not _alike(node.spec, base.spec, _TOKENS):
+            return made
         learnt = _near(Fraction(fact["tokens"]) * grown, made.learnt)
-        return replace(made, learnt=learnt, gpu_hours=gpu_hours(node.spec, learnt, fact)) if same else made  # fmt: skip
+        speed = fact if _alike(node.spec, base.spec, _SPEED) else None
+        return replace(made, learnt=learnt, gpu_hours=gpu_hours(node.spec, learnt, speed))
     if node.kind not in _SIEVES or node.own_key != base.own_key or "rows" not in fact:
         return made
     rows = _near(Fraction(fact["rows"]) * grown, made.rows)
@@ -76,6 +82,10 @@ def _guess(
         lost = Fraction(sum(fact["dropped"].values())) * grown
         ports["dropped"] = _near(lost, made.ports["dropped"])
     return replace(made, ports=ports, origins=_origins(fact, grown, made))
+
+
+def _alike(spec: TrainSpec, base: Any, names: tuple[str, ...]) -> bool:
+    return all(getattr(spec, name) == getattr(base, name, None) for name in names)
 
 
 def _origins(fact: Mapping[str, Any], grown: Fraction, made: Figures) -> Mapping[str, Range]:

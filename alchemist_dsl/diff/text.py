@@ -274,11 +274,11 @@ def _side(e: Entry | None) -> tuple[str, str, str]:
     return e.amount, count(e.rows), phrases.share(e.share)
 
 
-def bar(e: Entry | None, gone: bool) -> str:
+def bar(e: Entry | None, gone: bool, cells: int = _BAR) -> str:
     """The share of an entry as a bar; of one that is gone, an empty one."""
     if e is None or e.share is None:
         return ""
-    return ("░" if gone else "█") * round(_BAR * Fraction(e.share))
+    return ("░" if gone else "█") * round(cells * Fraction(e.share))
 
 
 def _sum(diff: Diff, width: int, paint: _Paint) -> Iterable[str]:

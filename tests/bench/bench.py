@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ GOALS = (
     Goal("--help", ("--help",), 0.10, "distilabel 0.2, Data Designer 0.7, Snakemake 0.9, dbt 2.0, axolotl 3.5"),
     Goal("check", ("check", QUICKSTART), 0.30, "Snakemake -n 1.3, Data Designer validate 2.3"),
     Goal("textconv", ("textconv", QUICKSTART), 0.20, "git starts it twice for every file of a diff"),
+    Goal("diff, two revisions", ("diff", f"HEAD~1:{QUICKSTART}", f"HEAD:{QUICKSTART}"), 0.50, "no other tool says what a change costs"),
     Goal("compile", ("compile", QUICKSTART), 0.55, "SQLMesh plan 4.8 / 3.7, dbt compile 5.2 / 4.0"),
     Goal("run, nothing to do", ("run", QUICKSTART), 0.8, "distilabel dry run 5.5, Data-Juicer 10 rows 5.5, axolotl 10 rows 25"),
 )  # fmt: skip
@@ -74,12 +76,25 @@ def start_up(runs: int) -> None:
     with tempfile.TemporaryDirectory(prefix="alchemist-bench-") as folder:
         project = Path(folder)
         shutil.copytree(REPO / "recipes", project / "recipes")
-        (project / ".git").mkdir()  # what marks the folder of a project
+        two_revisions(project)
         for goal in GOALS:
             print(
                 f"  {goal.name:20} {_start_up_figures(goal, project, runs)}   {goal.peers}",
                 flush=True,
             )
+
+
+def two_revisions(project: Path) -> None:
+    """A repository in which the quickstart recipe was changed once: a draw grew."""
+    recipe = project / QUICKSTART
+    text = recipe.read_text("utf-8")
+    changed = text.replace("select = 8%", "select = 10%")
+    assert changed != text
+    git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@localhost"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "before"]):
+        subprocess.run([*git, *command], cwd=project, check=True)
+    recipe.write_text(changed, "utf-8")
+    subprocess.run([*git, "commit", "-qam", "after"], cwd=project, check=True)
 
 
 def _start_up_figures(goal: Goal, project: Path, runs: int) -> str:
