@@ -134,7 +134,7 @@ class Resources:
     users: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     unpinned: set[tuple[str, str]] = field(default_factory=set)
     absent: set[str] = field(default_factory=set)  # files that only the lock knows of
-    _packages_known: dict[str, str | None] = field(default_factory=dict)
+    packages_known: dict[str, str | None] = field(default_factory=dict)
     _silent: set[tuple[str, str]] = field(
         default_factory=set
     )  # models that the hub did not tell of
@@ -290,9 +290,9 @@ class Resources:
 
     def _package(self, name: str) -> str | None:
         """The digest of a package, computed once: several sources may read one."""
-        if name not in self._packages_known:
-            self._packages_known[name] = package_digest(name, self.cache)
-        return self._packages_known[name]
+        if name not in self.packages_known:
+            self.packages_known[name] = package_digest(name, self.cache)
+        return self.packages_known[name]
 
     # --- files ----------------------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -231,7 +232,6 @@ def _of_revision(revision: Revision, path: str, settings: Settings) -> Side | No
     from alchemist_dsl.folder import library
     from alchemist_dsl.passes import Options
     from alchemist_dsl.project import ParamsError, Project, outside_values, read_lock
-    from alchemist_dsl.resources import FileCache
     from alchemist_dsl.revisions import Recorded, lock_of
     from alchemist_dsl.syntax.decode import decode
 
@@ -250,8 +250,10 @@ def _of_revision(revision: Revision, path: str, settings: Settings) -> Side | No
     project = Project(revision.root)
     current, _ = read_lock(project)
     lock = _with_measured(lock, current)
-    cache = FileCache(project.state / "files")
-    facts = Recorded(project.root, lock, cache, std=library(), revision=revision)
+    cache, packages = _looked_up(project.state)
+    facts = Recorded(
+        project.root, lock, cache, std=library(), packages_known=packages, revision=revision
+    )
     try:
         outside = outside_values(settings.sets, settings.params)
     except ParamsError as e:
@@ -265,6 +267,14 @@ def _of_revision(revision: Revision, path: str, settings: Settings) -> Side | No
         called, path, made.plan, file.text, made.whole, made.ingredients, (*problems, *made.diagnostics), made.sources, root=revision.root,
         measured=facts.measured, places=made.places,
     )  # fmt: skip
+
+
+@lru_cache
+def _looked_up(state: Path) -> tuple[Any, dict[str, str | None]]:
+    """What is found out of files and packages here, once for all sides."""
+    from alchemist_dsl.resources import FileCache
+
+    return FileCache(state / "files"), {}
 
 
 def _with_measured(lock: Any, current: Any) -> Any:

@@ -174,10 +174,9 @@ def _with_store(side: Side, here: Side) -> Side:
 
 
 def _print(made: Diff, format_: str, all_: bool, rows: Results | None) -> None:
-    from alchemist_dsl.cli import comparing_data
-    from alchemist_dsl.cli.compile import terminal_width
-    from alchemist_dsl.cli.output import colored
-
+    """Print the comparison, and behind it that of the rows where there is one."""
+    if rows is not None:
+        from alchemist_dsl.cli import comparing_data
     if format_ == "json":
         if rows is None:
             click.echo(made.model_dump_json(indent=2, exclude_none=True))
@@ -188,10 +187,14 @@ def _print(made: Diff, format_: str, all_: bool, rows: Results | None) -> None:
     if format_ == "markdown":
         from alchemist_dsl.diff.markdown import markdown
 
-        click.echo("\n".join([*markdown(made), *comparing_data.page(rows or [])]))
+        page = [] if rows is None else comparing_data.page(rows)
+        click.echo("\n".join([*markdown(made), *page]))
         return
+    from alchemist_dsl.cli.compile import terminal_width
+    from alchemist_dsl.cli.output import colored
     from alchemist_dsl.diff.text import lines
 
     width, color = terminal_width(), colored(sys.stdout)
     shown: Sequence[str] = lines(made, width, color=color, everything=all_)
-    click.echo("\n".join([*shown, *comparing_data.lines(rows or [], width, color)]))
+    more = [] if rows is None else comparing_data.lines(rows, width, color)
+    click.echo("\n".join([*shown, *more]))

@@ -76,6 +76,7 @@ def start_up(runs: int) -> None:
     with tempfile.TemporaryDirectory(prefix="alchemist-bench-") as folder:
         project = Path(folder)
         shutil.copytree(REPO / "recipes", project / "recipes")
+        measure(alchemist("lock", QUICKSTART), project, memory=False)
         two_revisions(project)
         for goal in GOALS:
             print(
@@ -85,13 +86,13 @@ def start_up(runs: int) -> None:
 
 
 def two_revisions(project: Path) -> None:
-    """A repository in which the quickstart recipe was changed once: a draw grew."""
+    """A repository with a lock, as projects are, in which the quickstart recipe was changed once: a draw grew."""
     recipe = project / QUICKSTART
     text = recipe.read_text("utf-8")
     changed = text.replace("select = 8%", "select = 10%")
     assert changed != text
     git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@localhost"]
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "before"]):
+    for command in (["init", "-q"], ["add", "recipes", "recipe.lock"], ["commit", "-qm", "before"]):
         subprocess.run([*git, *command], cwd=project, check=True)
     recipe.write_text(changed, "utf-8")
     subprocess.run([*git, "commit", "-qam", "after"], cwd=project, check=True)
