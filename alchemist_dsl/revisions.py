@@ -153,7 +153,7 @@ class Recorded(Resources):
         for pattern in texts_of(block, "files"):
             found = self._remembered(pattern, written)
             known = {f.path for f in found if isinstance(f, FileFact)}
-            found += [f for p, f in self._tracked(pattern, written) if p not in known]
+            found += self._tracked(pattern, written, known)
             if not found:
                 here = here or super()._files(block)
                 self.assumed |= {f.path for f in here.files}
@@ -169,16 +169,16 @@ class Recorded(Resources):
         folder = posixpath.dirname(pattern.span.file)
         return posixpath.normpath(posixpath.join(folder, pattern.value))
 
-    def _tracked(self, pattern: TextV, format_: str | None) -> list[tuple[str, FileFact]]:
-        """Data files that are in git."""
+    def _tracked(self, pattern: TextV, format_: str | None, known: set[str]) -> list[FileFact]:
+        """Data files that are in git, but for those that are known."""
         from alchemist_runtime.sources._formats import format_of
 
         out = []
         assert self.revision is not None
         for path in self.revision.blobs:
             kind = format_ or format_of(path)
-            if kind is not None and self._matches(path, pattern):
-                out.append((path, self._from_blob(path, kind)))
+            if kind is not None and path not in known and self._matches(path, pattern):
+                out.append(self._from_blob(path, kind))
         return out
 
     def _from_blob(self, path: str, kind: str) -> FileFact:

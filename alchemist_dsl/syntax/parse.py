@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final
 
 from alchemist_dsl.diagnostics.model import Diagnostic
@@ -26,8 +27,10 @@ __all__ = ["decode", "parse", "parse_value"]
 _BRACKETS: Final = frozenset({"A003", "A004", "A005"})
 
 
+@lru_cache(maxsize=8)
 def parse(source: SourceFile) -> tuple[ast.File, tuple[Diagnostic, ...]]:
-    """The syntax tree of a recipe, with bad nodes where something could not be read, and all syntax problems by place."""
+    """The syntax tree of a recipe, with bad nodes where something could not be read, and all syntax problems by place.
+    The last few are remembered: both sides of a comparison import the same library."""
     tables = load()
     shown, conflicts = conflict.resolve(source)
     tokens = scan(shown, tables)

@@ -76,7 +76,6 @@ def start_up(runs: int) -> None:
     with tempfile.TemporaryDirectory(prefix="alchemist-bench-") as folder:
         project = Path(folder)
         shutil.copytree(REPO / "recipes", project / "recipes")
-        measure(alchemist("lock", QUICKSTART), project, memory=False)
         two_revisions(project)
         for goal in GOALS:
             print(
@@ -92,8 +91,10 @@ def two_revisions(project: Path) -> None:
     changed = text.replace("select = 8%", "select = 10%")
     assert changed != text
     git = ["git", "-c", "user.name=bench", "-c", "user.email=bench@localhost"]
-    for command in (["init", "-q"], ["add", "recipes", "recipe.lock"], ["commit", "-qm", "before"]):
-        subprocess.run([*git, *command], cwd=project, check=True)
+    subprocess.run([*git, "init", "-q"], cwd=project, check=True)
+    measure(alchemist("lock", QUICKSTART), project, memory=False)
+    subprocess.run([*git, "add", "recipes", "recipe.lock"], cwd=project, check=True)
+    subprocess.run([*git, "commit", "-qm", "before"], cwd=project, check=True)
     recipe.write_text(changed, "utf-8")
     subprocess.run([*git, "commit", "-qam", "after"], cwd=project, check=True)
 
