@@ -62,6 +62,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.export:export",
         "Write a train block for another tool: an axolotl YAML, a TRL script.",
     ),
+    "review": (
+        "alchemist_dsl.cli.review:review",
+        "Comment a pull request on GitHub with what its recipes change.",
+    ),
     "explain": (
         "alchemist_dsl.cli.explain:explain",
         "Explain a code of a message, with a wrong and a right recipe.",

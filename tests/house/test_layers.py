@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 #: Layers from the top down; a module may import its own layer and those below. Longest prefix wins.
 DSL = [
-    ("alchemist_dsl.cli", "alchemist_dsl.docs", "alchemist_dsl.__main__", "alchemist_dsl.lsp"),
+    ("alchemist_dsl.cli", "alchemist_dsl.docs", "alchemist_dsl.__main__", "alchemist_dsl.lsp", "alchemist_dsl.review"),
     ("alchemist_dsl.locking",),
     ("alchemist_dsl.project", "alchemist_dsl.folder", "alchemist_dsl.revisions"),
     ("alchemist_dsl.compiler",),

@@ -1,0 +1,102 @@
+"""The event of a workflow -> the pull request that it is about."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+#: Events whose payload names a pull request with both its sides.
+EVENTS: Final = ("pull_request", "pull_request_target")
+_SHA: Final = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_REPOSITORY: Final = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
+T = TypeVar("T")
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+
+class EventError(ValueError):
+    """The environment is not that of a workflow on a pull request; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """What a workflow knows of its pull request, and where it speaks of it."""
+
+    repository: str  # owner/name
+    number: int
+    base: str  # the commit of the branch that it goes to, when the event was made
+    head: str  # its own last commit
+    fork: bool
+    api: str  # URL of the API
+    page: str | None  # of the workflow's run
+
+
+def pull_request(environment: Mapping[str, str]) -> PullRequest:
+    """The pull request that GITHUB_EVENT_PATH tells of. Raises EventError."""
+    name = environment.get("GITHUB_EVENT_NAME", "")
+    if name not in EVENTS:
+        found = f"this is `{name}`" if name else "GITHUB_EVENT_NAME is not set"
+        raise EventError(f"only pull requests can be commented; {found}")
+    event = _event(environment.get("GITHUB_EVENT_PATH", ""))
+    request = _part(event, "pull_request", dict)
+    base, head = _part(request, "base", dict), _part(request, "head", dict)
+    repository = environment.get("GITHUB_REPOSITORY", "")
+    if not _REPOSITORY.fullmatch(repository):
+        raise EventError(f"GITHUB_REPOSITORY is `{repository}`, not OWNER/NAME")
+    return PullRequest(
+        repository,
+        _part(request, "number", int),
+        _commit(base),
+        _commit(head),
+        _full_name(head) != repository,
+        _api(environment.get("GITHUB_API_URL") or "https://api.github.com"),
+        _page(environment, repository),
+    )
+
+
+def _event(path: str) -> Any:
+    if not path:
+        raise EventError("GITHUB_EVENT_PATH is not set")
+    try:
+        return json.loads(Path(path).read_text("utf-8"))
+    except OSError as error:
+        raise EventError(f"the event `{path}` cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise EventError(f"the event `{path}` is no JSON: {error}") from None
+
+
+def _part(of: Any, key: str, kind: type[T]) -> T:
+    value = of.get(key) if isinstance(of, dict) else None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise EventError(f"the event has no `{key}`")
+    return value
+
+
+def _commit(side: dict[str, Any]) -> str:
+    sha = _part(side, "sha", str)
+    if not _SHA.fullmatch(sha):
+        raise EventError(f"the event names a commit `{sha[:80]}`")
+    return sha
+
+
+def _full_name(head: dict[str, Any]) -> str | None:
+    """The repository that the commits come from; None where it was deleted meanwhile."""
+    repository = head.get("repo")
+    return _part(repository, "full_name", str) if isinstance(repository, dict) else None
+
+
+def _api(url: str) -> str:
+    """The API's address. A token is never sent in the clear, but to this machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        return url.rstrip("/")
+    raise EventError(f"GITHUB_API_URL is `{url}`; the token is sent over https only")
+
+
+def _page(environment: Mapping[str, str], repository: str) -> str | None:
+    server, run = environment.get("GITHUB_SERVER_URL"), environment.get("GITHUB_RUN_ID")
+    return f"{server}/{repository}/actions/runs/{run}" if server and run else None
