@@ -10,7 +10,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_runtime.plan import Node, Plan, TeacherStepSpec, TrainSpec
+from alchemist_runtime.plan import Node, Plan, Teacher, TeacherStepSpec, TrainSpec
 
 from alchemist_dsl.diff.sides import Side
 from alchemist_dsl.estimate import (
@@ -21,7 +21,7 @@ from alchemist_dsl.estimate import (
     joined_rows,
     with_estimates,
 )
-from alchemist_dsl.ranges import Range, exactly
+from alchemist_dsl.ranges import Range, between, exactly
 from alchemist_dsl.verdicts import with_verdicts
 
 _TRAIN: Final = ("base", "revision", "init", "chat_template", "max_length", "on_long")
@@ -30,6 +30,7 @@ _TOKENS: Final = (*_TRAIN, "epochs", "steps", "batch", "eval_share", "eval_rows"
 _SPEED: Final = ("method", "precision", "packing", "parallel", "processes", "gpus", "nodes", "micro_batch", "optimizer")  # fmt: skip
 #: Steps that keep a share of the rows that they read.
 _SIEVES: Final = frozenset({"filter", "dedup", "decontaminate", "map", "task"})
+_DRIFT: Final = Fraction(1, 4)  # how far the tokens of a call may lie from what they were
 
 
 def scaled(before: Side, after: Side, pairs: Mapping[str, str]) -> Plan:
@@ -123,9 +124,7 @@ def _taught(
         return made
     each = calls.value / asked
     accepted = _near(Fraction(fact.get("trace", 0)) * each, made.ports["trace"])
-    sent, got = (
-        _near(Fraction(fact.get(name, 0)) * each, getattr(made, name)) for name in ("tokens_in", "tokens_out")
-    )  # fmt: skip
+    sent, got = _tokens(fact, made, plan.teachers.get(spec.teacher))
     rows = {"only": accepted, "replace": made.rows}.get(spec.mode)
     if rows is None:  # add: the rows that came in, and the copies
         came = made.rows.minus(made.ports["trace"])
@@ -133,6 +132,19 @@ def _taught(
     usd = cost(plan.teachers.get(spec.teacher), sent, got)
     ports = {**made.ports, "rows": rows, "trace": accepted}
     return replace(made, ports=ports, tokens_in=sent, tokens_out=got, usd=usd)
+
+
+def _tokens(fact: Mapping[str, Any], made: Figures, teacher: Teacher | None) -> tuple[Range, Range]:
+    """Tokens sent and received: a call has as many as it had, also where that is far from characters / 4, as in Chinese."""
+    sent, got = (Fraction(fact.get(name, 0), fact["calls"]) for name in ("tokens_in", "tokens_out"))
+    if teacher is None or (not sent and teacher.provider != "rules"):
+        return made.tokens_in, made.tokens_out  # who answered then counts no tokens
+    most = teacher.sampling.get("max_tokens", 1024)
+    return made.calls.times(_about(sent)), made.calls.times(_about(got).at_most(most))
+
+
+def _about(tokens: Fraction) -> Range:
+    return between(tokens * (1 - _DRIFT), tokens, tokens * (1 + _DRIFT), "scaled")
 
 
 def _judges_alike(spec: TeacherStepSpec, base: Any) -> bool:
