@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from alchemist_dsl.check.merge import inherited, merge, without_nulls
+from alchemist_dsl.check.merge import inherited, is_null, merge, took_nothing, without_nulls
 from alchemist_dsl.check.names import (
     Found,
     Missing,
+    dotted,
     find,
     path_of,
     report_missing,
     span_of,
     wrong_kind,
 )
+from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.scope import Body, Decl
 from alchemist_dsl.check.world import World
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.kinds import KINDS
+from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
 
@@ -23,8 +26,47 @@ def resolve(world: World) -> None:
     """Fill `world.bodies`."""
     for decl in world.decls.values():
         _body(decl, world)
+    told: set[Span] = set()
+    for decl in world.decls.values():
+        _took_nothing(decl, world, told)
     for body in world.bodies.values():
         without_nulls(body)
+
+
+def _took_nothing(decl: Decl, world: World, told: set[Span]) -> None:
+    """Report what was to be taken away and is not there; a block that inherits the statement says nothing again."""
+    body = world.bodies[decl.key]
+    if body.base_lost or decl.bad or decl.kind == "variant":
+        return
+    kind = KINDS[decl.kind]
+    for block, statement in took_nothing(body, kind):
+        span = span_of(statement.path)
+        if span in told:
+            continue
+        told.add(span)
+        known = _there(body) if block is None else _entries(body, block)
+        name = dotted(statement.path)
+        text, edit = did_you_mean(name, [*known, *(kind.attributes if block is None else ())], span)
+        where = f"`{decl.kind} {decl.name}`" if block is None else f"`{block}` of `{decl.name}`"
+        world.problems.add(
+            "A102",
+            f"{where} has no `{name}` that could be taken away",
+            span,
+            help=text,
+            edit=edit,
+            note=None if text or not known else "it has " + listed(known[:8]),
+        )
+
+
+def _there(body: Body) -> list[str]:
+    """Names in a block that could be taken away."""
+    attrs = [name for name, placed in body.attrs.items() if not is_null(placed.stmt)]
+    rules = [r.stmt.name.name for r in body.rules if r.stmt.name is not None]
+    return [*attrs, *body.sets, *body.fields, *rules]
+
+
+def _entries(body: Body, block: str) -> list[str]:
+    return [name for name, placed in body.blocks[block].items() if not is_null(placed.stmt)]
 
 
 def _body(decl: Decl, world: World) -> Body:
@@ -67,6 +109,7 @@ def inherited_as_is(body: Body) -> Body:
     made.blocks = {n: dict(e) for n, e in body.blocks.items()}
     made.sets, made.rules, made.fields = dict(body.sets), list(body.rules), dict(body.fields)
     made.block_spans, made.bad, made.wrong = dict(body.block_spans), body.bad, body.wrong
+    made.taken = set(body.taken)
     made.base_lost = body.base_lost
     return made
 

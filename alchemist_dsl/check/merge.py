@@ -316,7 +316,12 @@ def merge(base: Body, inner: Body, kind: Kind) -> None:
     for name, entries in inner.blocks.items():
         base.attrs.pop(name, None)
         base.block_spans[name] = inner.block_spans[name]
-        base.blocks[name] = {**base.blocks.get(name, {}), **entries}
+        known = base.blocks.get(name, {})
+        base.taken |= {
+            (name, entry) for entry, p in entries.items() if is_null(p.stmt) and entry in known
+        }
+        base.blocks[name] = {**known, **entries}
+    base.taken |= inner.taken
     base.sets.update(inner.sets)
     base.fields.update(inner.fields)
     _merge_rules(base.rules, inner.rules)
@@ -360,18 +365,36 @@ def inherited(body: Body, origin: str) -> Body:
         rules=[Placed(p.stmt, p.scope, origin) for p in body.rules],
         fields={n: Placed(p.stmt, p.scope, origin) for n, p in body.fields.items()},
         block_spans=dict(body.block_spans),
+        taken=set(body.taken),
         bad=body.bad,
         base_lost=body.base_lost,
         wrong=body.wrong,
     )
 
 
+def is_null(statement: ast.Assign | ast.FieldDecl) -> bool:
+    """Whether a statement takes away."""
+    return isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Null)
+
+
+def took_nothing(body: Body, kind: Kind) -> list[tuple[str | None, ast.Assign]]:
+    """Statements `NAME = null` for which there was nothing to take away, each with the sub-block it stands in."""
+    out: list[tuple[str | None, ast.Assign]] = [
+        (None, p.stmt)
+        for name, p in body.attrs.items()
+        if is_null(p.stmt) and name not in kind.attributes and name not in kind.blocks
+    ]
+    for block in kind.blocks:
+        for entry, placed in body.blocks.get(block, {}).items():
+            statement = placed.stmt
+            found = (block, entry) in body.taken
+            if isinstance(statement, ast.Assign) and is_null(statement) and not found:
+                out.append((block, statement))
+    return out
+
+
 def without_nulls(body: Body) -> None:
     """Drop attributes and entries that are null: taken away, so that their defaults hold."""
-    body.attrs = {n: p for n, p in body.attrs.items() if not isinstance(p.stmt.value, ast.Null)}
+    body.attrs = {n: p for n, p in body.attrs.items() if not is_null(p.stmt)}
     for name, entries in body.blocks.items():
-        body.blocks[name] = {
-            n: p
-            for n, p in entries.items()
-            if not (isinstance(p.stmt, ast.Assign) and isinstance(p.stmt.value, ast.Null))
-        }
+        body.blocks[name] = {n: p for n, p in entries.items() if not is_null(p.stmt)}

@@ -32,6 +32,7 @@ class Body:
     rules: list[Placed[ast.RuleStmt]] = field(default_factory=list)
     fields: dict[str, Placed[ast.FieldDecl]] = field(default_factory=dict)
     block_spans: dict[str, ast.Block] = field(default_factory=dict)
+    taken: set[tuple[str, str]] = field(default_factory=set)  # entries that a null has taken away
     bad: tuple[ast.BadStatement, ...] = ()
     base_lost: bool = False  # the block that it extends is not known
     wrong: bool = False  # an error was reported while its statements were collected

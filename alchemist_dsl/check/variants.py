@@ -220,7 +220,10 @@ def _check_value(world: World, change: Change) -> None:
             )
         return
     if len(rest) > 1 and (rest[0].name in kind.blocks or attribute is not None):
+        _check_entry(world, change, decl, rest)
         return
+    if "extends" in decl.body.attrs and isinstance(change.stmt.value, ast.Null):
+        return  # it may take away what comes from the base: known where the variant is chosen
     if len(rest) == 1 and (_rule(decl, rest[0].name) or rest[0].name in decl.body.sets):
         return
     known = [*kind.attributes, *kind.blocks]
@@ -231,6 +234,26 @@ def _check_value(world: World, change: Change) -> None:
         rest[0].span,
         help=text,
         edit=edit,
+    )
+
+
+def _check_entry(world: World, change: Change, decl: Decl, rest: tuple[ast.Ident, ...]) -> None:
+    """A variant cannot take away an entry that is not there; with `extends`, that shows where it is chosen."""
+    block, name = rest[0].name, dotted(rest[1:])
+    known = decl.body.blocks.get(block, {})
+    if not isinstance(change.stmt.value, ast.Null) or name in known:
+        return
+    if block not in KINDS[decl.kind].blocks or "extends" in decl.body.attrs:
+        return
+    span = span_of(rest[1:])
+    text, edit = did_you_mean(name, known, span)
+    world.problems.add(
+        "A102",
+        f"`{block}` of `{decl.name}` has no `{name}` that could be taken away",
+        span,
+        help=text,
+        edit=edit,
+        note=None if text or not known else "it has " + listed(list(known)[:8]),
     )
 
 
