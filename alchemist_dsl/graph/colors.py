@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from alchemist_dsl.graph.model import Mark, State
+from alchemist_dsl.graph.model import Tone as Name
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Theme:
     quiet: str  # second lines
     line: str
     frame: str
-    tones: Mapping[State | Mark, Tone]
+    tones: Mapping[Name, Tone]
 
 
 LIGHT: Final = Theme(
@@ -44,7 +44,8 @@ LIGHT: Final = Theme(
         "added": Tone("#e3f7e8", "#1a7f37", "#176d30"),
         "removed": Tone("#fdecea", "#c0362c", "#ab2d24"),
         "changed": Tone("#fff7e6", "#b7791f", "#855000"),
-        "indirect": Tone("#ffffff", "#858d97", "#565d66"),
+        "indirect": Tone("#e8f6fb", "#1f7a9c", "#0f627f"),
+        "unchanged": Tone("#ffffff", "#858d97", "#565d66"),
     },
 )
 DARK: Final = Theme(
@@ -63,7 +64,8 @@ DARK: Final = Theme(
         "added": Tone("#12291a", "#3fb950", "#74d183"),
         "removed": Tone("#301715", "#ef6a60", "#f7938b"),
         "changed": Tone("#2b2312", "#d59f3f", "#ecbf6c"),
-        "indirect": Tone("#161a20", "#6b7480", "#a7afb9"),
+        "indirect": Tone("#11262e", "#4fb0d3", "#82cbe6"),
+        "unchanged": Tone("#161a20", "#6b7480", "#a7afb9"),
     },
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from alchemist_dsl.graph.colors import LIGHT
-from alchemist_dsl.graph.model import STATES, Graph, Link, Mark, State, Step
+from alchemist_dsl.graph.model import LEGEND, Graph, Link, Step, Tone
 
 #: The shape of a kind: what opens and closes its text. Other kinds are boxes.
 _SHAPES: Final[Mapping[str, tuple[str, str]]] = {
@@ -20,7 +20,7 @@ _SHAPES: Final[Mapping[str, tuple[str, str]]] = {
     "evaluate": ("([", "])"),
 }
 #: Whatever could be Mermaid or HTML; the second of two percents, and the point of a list's number.
-_ODD: Final = r"[^\w .,:/()≤~·$%+\u2060-]|(?<=%)%|(?<=\d)\.(?= )"
+_ODD: Final = r"[^\w .,:/()?≤~·$%+\u2060-]|(?<=%)%|(?<=\d)\.(?= )"
 #: Codes of characters are read before Markdown: its marks need a backslash; a word joiner parts `$$` and the names of icons.
 _EMPHASIS: Final = r"[*`\\]|\b_|_\b"
 _JOINED: Final = r"(?<=\$)(?=\$)|(?<=fa:)|(?<=fa[bklrs]:)"
@@ -40,7 +40,7 @@ def flowchart(graph: Graph) -> str:
 def _about(graph: Graph) -> Iterator[str]:
     """What a screen reader says of the drawing."""
     yield f"  accTitle: {_line(graph.title or graph.recipe)}"
-    counted = ", ".join(f"{n} {STATES[state]}" for state, n in graph.tally())
+    counted = ", ".join(f"{n} {LEGEND[tone]}" for tone, n in graph.tally())
     yield f"  accDescr: {_line(f'The steps of {graph.recipe}: {counted}')}"
 
 
@@ -48,11 +48,10 @@ def _shaped(step: Step) -> str:
     opened, closed = _SHAPES.get(step.kind, ("[", "]"))
     rows = _unit(step.figure("rows"), "rows")
     spent = " · ".join(t for t in (_unit(step.figure("calls"), "calls"), step.figure("usd")) if t)
-    state = "" if step.state == "planned" else f" · {STATES[step.state]}"
-    mark = f" · {step.mark}" if step.mark else ""
+    said = " · ".join(word for word in (step.kind, step.doing, step.change) if word)
     lines = [
         f"<b>{escaped(step.name)}</b>",
-        escaped(step.kind + state + mark),
+        escaped(said),
         escaped(rows),
         escaped(spent),
     ]
@@ -70,9 +69,9 @@ def _arrow(link: Link) -> str:
 
 def _classes(graph: Graph, ids: Mapping[str, str]) -> Iterator[str]:
     """One class for each state, or change, that a step has. Ground and text are both set: they fit light and dark pages."""
-    members: dict[State | Mark, list[str]] = {}
+    members: dict[Tone, list[str]] = {}
     for step in graph.steps:
-        members.setdefault(step.mark or step.state, []).append(ids[step.name])
+        members.setdefault(step.tone, []).append(ids[step.name])
     for name, found in members.items():
         tone = LIGHT.tones[name]
         dashed = ",stroke-dasharray:4 3" if name in _DASHED else ""

@@ -21,7 +21,8 @@ from alchemist_dsl.explain import (
 #: What a run would do with a step; `planned`: the plan does not say, `not_run`: this version does not carry it out.
 State = Literal["build", "extend", "reuse", "skip", "not_run", "planned"]
 #: How a step differs from the one of another plan.
-Mark = Literal["added", "removed", "changed", "indirect"]
+Mark = Literal["added", "removed", "changed", "indirect", "unchanged"]
+Tone = State | Mark
 
 STATES: Final[Mapping[State, str]] = {
     "build": "build",
@@ -31,10 +32,19 @@ STATES: Final[Mapping[State, str]] = {
     "not_run": "not run",
     "planned": "planned",
 }
-LEGEND: Final[Mapping[State, str]] = {
-    **STATES,
+#: What a number of steps in a state, or with a mark, are called; in this order.
+LEGEND: Final[Mapping[Tone, str]] = {
+    "build": "build",
+    "extend": "extend",
+    "reuse": "reuse",
+    "skip": "skip",
     "not_run": "not run by this version",
     "planned": "steps",
+    "added": "added",
+    "removed": "removed",
+    "changed": "changed",
+    "indirect": "changed by what they read",
+    "unchanged": "unchanged",
 }
 #: Roles of an input that a line says by itself.
 _PLAIN: Final = frozenset({"from", "data"})
@@ -122,6 +132,21 @@ class Step:
     columns: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()  # of each port
     mark: Mark | None = None
 
+    @property
+    def tone(self) -> Tone:
+        """What its colour and its sign say: in a comparison its mark, else its state."""
+        return self.mark or self.state
+
+    @property
+    def doing(self) -> str:
+        """What a run would do with it, in a word; empty where the plan does not say, or the step is gone."""
+        return "" if self.state == "planned" or self.mark == "removed" else STATES[self.state]
+
+    @property
+    def change(self) -> str:
+        """Its mark in a word; empty where nothing changed."""
+        return "" if self.mark is None or self.mark == "unchanged" else self.mark
+
     def figure(self, name: str) -> str:
         """An expected amount for a table; empty where the step has none of the kind."""
         return next((f.value for f in self.figures if f.name == name), "")
@@ -152,10 +177,10 @@ class Graph:
     def out_of(self, name: str) -> tuple[Link, ...]:
         return tuple(link for link in self.links if link.source == name)
 
-    def tally(self) -> tuple[tuple[State, int], ...]:
-        """How many steps there are in each state, states without one left out."""
-        counted = ((state, sum(s.state == state for s in self.steps)) for state in STATES)
-        return tuple((state, n) for state, n in counted if n)
+    def tally(self) -> tuple[tuple[Tone, int], ...]:
+        """How many steps there are in each state, or with each mark; those without one left out."""
+        counted = ((tone, sum(s.tone == tone for s in self.steps)) for tone in LEGEND)
+        return tuple((tone, n) for tone, n in counted if n)
 
 
 # --- from a plan ------------------------------------------------------------------------------------------------------------------------
@@ -296,7 +321,9 @@ def compared(before: Graph, after: Graph, marks: Mapping[str, Mark]) -> Graph:
     """The second graph with its marks, and beside it the steps of the first one that are marked as removed."""
     gone = {s.name: s for s in before.steps if marks.get(s.name) == "removed"}
     here = {s.name: s for s in after.steps}
-    steps = {name: replace(s, mark=marks.get(name)) for name, s in {**gone, **here}.items()}
+    steps = {
+        name: replace(s, mark=marks.get(name, "unchanged")) for name, s in {**gone, **here}.items()
+    }
     links = list(after.links)
     known = {(link.source, link.target) for link in links}
     for link in before.links:

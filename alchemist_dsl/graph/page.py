@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from alchemist_dsl.graph.colors import DARK, LIGHT, Theme
-from alchemist_dsl.graph.model import STATES, Figure, Graph, Link, Step
+from alchemist_dsl.graph.model import Figure, Graph, Link, Step
 from alchemist_dsl.graph.svg import anchor, image, subtitle, summary, text
 from alchemist_dsl.graph.text import reads
 
@@ -51,7 +51,7 @@ def _table(steps: Sequence[Step]) -> str:
     rows = [
         f"<tr><th scope=row>{_link(s.name)}</th><td>{text(s.kind)}</td><td class=n>{text(s.figure('rows'))}</td>"
         + (f"<td class=n>{text(s.figure('usd'))}</td>" if spends else "")
-        + f'<td><span class="{s.state}">{STATES[s.state]}</span></td></tr>'
+        + f'<td><span class="{s.tone}">{_said(s)}</span></td></tr>'
         for s in steps
     ]
     cost = "<th class=n>cost</th>" if spends else ""
@@ -59,12 +59,15 @@ def _table(steps: Sequence[Step]) -> str:
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 
+def _said(step: Step) -> str:
+    return ", ".join(w for w in (step.change, step.doing) if w) or "planned"
+
+
 def _article(step: Step, graph: Graph) -> str:
-    mark = f' · <span class="{step.mark}">{step.mark}</span>' if step.mark else ""
     why = f": {text('; '.join(step.why))}" if step.why else ""
     parts = [
         f'<h2>{text(step.name)}</h2><a class="close" href="#-" aria-label="close">×</a>',
-        f'<p>{text(step.kind)}{mark} · <span class="{step.state}">{STATES[step.state]}</span>{why}</p>',
+        f'<p>{text(step.kind)} · <span class="{step.tone}">{_said(step)}</span>{why}</p>',
         f"<p>{text(step.doc)}</p>" if step.doc else "",
         *_figures("expected", step.figures),
         *_figures("in a run now", step.new),

@@ -9,7 +9,7 @@ from typing import Final
 
 from alchemist_dsl.graph.layers import Block, Edge
 from alchemist_dsl.graph.layout import Layout, Point, arrange, entry_width
-from alchemist_dsl.graph.model import STATES, Graph, Link, Step
+from alchemist_dsl.graph.model import Graph, Link, Step
 
 NAME_SIZE: Final = 13.0
 TEXT_SIZE: Final = 11.5
@@ -125,7 +125,7 @@ def sheet(graph: Graph) -> Sheet:
 
 def texts(step: Step) -> tuple[str, ...]:
     """The lines under a step's name."""
-    words = [step.kind, "" if step.state == "planned" else STATES[step.state], step.mark or ""]
+    words = [step.kind, step.doing, step.change]
     spent = [_counted(step, "rows", "rows"), _counted(step, "calls", "calls"), step.figure("usd")]
     lines = (" · ".join(w for w in words if w), " · ".join(w for w in spent if w))
     return tuple(line for line in lines if line)
@@ -138,7 +138,7 @@ def _counted(step: Step, name: str, unit: str) -> str:
 
 def figures(step: Step) -> str:
     """What a card in a stack says beside the name."""
-    return " · ".join(w for w in (step.figure("rows"), step.mark or "") if w)
+    return " · ".join(w for w in (step.figure("rows"), step.change) if w)
 
 
 def mono(text: str, size: float) -> float:

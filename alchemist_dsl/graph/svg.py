@@ -10,7 +10,7 @@ from typing import Final
 
 from alchemist_dsl.graph.colors import DARK, LIGHT, Theme
 from alchemist_dsl.graph.layout import Point
-from alchemist_dsl.graph.model import LEGEND, STATES, Graph, Mark, State, Step
+from alchemist_dsl.graph.model import LEGEND, Graph, Step, Tone
 from alchemist_dsl.graph.sheet import (
     LABEL_SIZE,
     MARK,
@@ -78,7 +78,7 @@ def anchor(name: str) -> str:
 
 def summary(graph: Graph) -> str:
     """The graph in a sentence."""
-    counted = ", ".join(f"{n} {LEGEND[state]}" for state, n in graph.tally())
+    counted = ", ".join(f"{n} {LEGEND[tone]}" for tone, n in graph.tally())
     return ". ".join(t for t in (f"{len(graph.steps)} steps: {counted}", graph.total) if t)
 
 
@@ -110,8 +110,8 @@ def _foot(graph: Graph) -> tuple[float, float]:
     return (62.0 if graph.total else 42.0), max(width, sans(_total(graph), TEXT_SIZE))
 
 
-def _entries(graph: Graph) -> list[tuple[State, str]]:
-    return [(state, f"{n} {LEGEND[state]}") for state, n in graph.tally()]
+def _entries(graph: Graph) -> list[tuple[Tone, str]]:
+    return [(tone, f"{n} {LEGEND[tone]}") for tone, n in graph.tally()]
 
 
 def _total(graph: Graph) -> str:
@@ -120,8 +120,8 @@ def _total(graph: Graph) -> str:
 
 def _legend(graph: Graph, top: float) -> Iterator[str]:
     x, y = _MARGIN, top + 36
-    for state, words in _entries(graph):
-        yield f'<g class="step {state}">{_mark(state, x + 6, y - 4)}'
+    for tone, words in _entries(graph):
+        yield f'<g class="step {tone}">{_mark(tone, x + 6, y - 4)}'
         yield f'<text class="word" x="{_n(x + MARK)}" y="{_n(y)}">{words}</text></g>'
         x += MARK + sans(words, TEXT_SIZE) + 18
     if graph.total:
@@ -147,7 +147,7 @@ def _card(card: Card, *, inside: bool) -> str:
         f'<title id="name:{place}">{text(headline(step))}</title>'
         f'<desc id="about:{place}">{text(about(step))}</desc>',
         f'<rect x="{_n(card.x)}" y="{_n(card.y)}" width="{_n(card.width)}" height="{_n(card.height)}" rx="6"/>',
-        _mark(step.mark or step.state, card.x + 15, middle),
+        _mark(step.tone, card.x + 15, middle),
         f'<text class="name" x="{_n(card.x + 10 + MARK)}" y="{_n(middle + 4.5)}">{name}</text>',
         *(_low(card, middle) if card.low else _lines(card)),
     ]
@@ -155,7 +155,7 @@ def _card(card: Card, *, inside: bool) -> str:
     role = "" if inside else ' role="img"'
     described = f'aria-labelledby="name:{place} about:{place}"'
     return (
-        f'<{tag} class="step {step.mark or step.state}" data-step="{name}"{role} {described}>'
+        f'<{tag} class="step {step.tone}" data-step="{name}"{role} {described}>'
         f"{''.join(parts)}</{tag.split(' ')[0]}>"
     )
 
@@ -177,7 +177,8 @@ def _lines(card: Card) -> Iterator[str]:
 def headline(step: Step) -> str:
     """What a run would do with a step, and why: the tip that a pointer brings up."""
     why = f" ({'; '.join(step.why)})" if step.why else ""
-    return f"{step.name}: {step.mark + ', ' if step.mark else ''}{STATES[step.state]}{why}"
+    said = ", ".join(w for w in (step.change, step.doing) if w) or "planned"
+    return f"{step.name}: {said}{why}"
 
 
 def about(step: Step) -> str:
@@ -186,7 +187,7 @@ def about(step: Step) -> str:
     return ", ".join([step.kind, *spent])
 
 
-def _mark(name: State | Mark, x: float, y: float) -> str:
+def _mark(name: Tone, x: float, y: float) -> str:
     """The sign of a state or a change, told apart without colour."""
     cx, cy = _n(x), _n(y)
     match name:
@@ -206,6 +207,8 @@ def _mark(name: State | Mark, x: float, y: float) -> str:
             return f'<path class="mark open" d="M{_n(x - 4.5)} {cy}h9"/>'
         case "changed":
             return f'<path class="mark" d="M{cx} {_n(y - 5)}l5 5l-5 5l-5 -5z"/>'
+        case "unchanged":
+            return f'<circle class="mark open" cx="{cx}" cy="{cy}" r="2.4"/>'
         case "indirect":
             return f'<circle class="mark" cx="{cx}" cy="{cy}" r="2.4"/>'
         case _:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from alchemist_dsl.graph.lanes import DOT, rows
-from alchemist_dsl.graph.model import LEGEND, STATES, Graph, Link, Mark, State, Step, Stream
+from alchemist_dsl.graph.model import LEGEND, Graph, Link, State, Step, Stream, Tone
 
-MARKS: Final[dict[State, str]] = {
+MARKS: Final[dict[Tone, str]] = {
     "build": "●",
     "extend": "◐",
     "reuse": "○",
@@ -16,10 +16,16 @@ MARKS: Final[dict[State, str]] = {
     "not_run": "×",
     "planned": "●",
 }
-CHANGES: Final[dict[Mark, str]] = {"added": "+", "removed": "-", "changed": "~", "indirect": "·"}
+CHANGES: Final[dict[Tone, str]] = {
+    "added": "+",
+    "removed": "-",
+    "changed": "~",
+    "indirect": "·",
+    "unchanged": " ",
+}
 _COLORS: Final[dict[str, str]] = {
     "build": "33", "extend": "36", "reuse": "32", "skip": "2", "not_run": "35", "planned": "0",
-    "added": "32", "removed": "31", "changed": "33", "indirect": "2",
+    "added": "32", "removed": "31", "changed": "33", "indirect": "36", "unchanged": "0",
 }  # fmt: skip
 _GAP: Final = "  "
 
@@ -65,7 +71,7 @@ def _body(graph: Graph, width: int, paint: Paint) -> Iterator[str]:
     above = ""
     for row in drawn:
         step = graph.step(row.step)
-        name = paint(step.name, step.mark) if step.mark else step.name
+        name = paint(step.name, step.mark) if step.change and step.mark else step.name
         figures = _aligned(cells[step.name], columns, step.state, paint)
         beside = row.own.ljust(lanes).replace(DOT, paint(MARKS[step.state], step.state))
         if len(step.name) <= names:
@@ -82,9 +88,9 @@ _TITLES: Final = ("kind", "rows", "calls", "cost", "now", "change")
 
 
 def _cells(step: Step) -> tuple[str, ...]:
-    change = "" if step.mark is None else f"{CHANGES[step.mark]} {step.mark}"
+    change = f"{CHANGES[step.mark]} {step.change}" if step.mark and step.change else ""
     figures = (step.figure(name) for name in ("rows", "calls", "usd"))
-    return (step.kind, *figures, "" if step.state == "planned" else STATES[step.state], change)
+    return (step.kind, *figures, step.doing, change)
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int], state: State, paint: Paint) -> str:
@@ -134,7 +140,8 @@ def _wrapped(words: Sequence[str], width: int) -> Iterator[str]:
 
 
 def _legend(graph: Graph, paint: Paint) -> Iterator[str]:
-    found = [f"{paint(MARKS[s], s)} {n} {LEGEND[s]}" for s, n in graph.tally()]
+    signs = {**MARKS, **CHANGES}
+    found = [f"{paint(signs[t], t)} {n} {LEGEND[t]}".strip() for t, n in graph.tally()]
     yield "   ".join(found)
     if graph.total:
         yield f"in all {graph.total}"

@@ -199,7 +199,7 @@ _RENDER = """
 """
 
 
-@pytest.mark.needs("node")
+@pytest.mark.needs("npm")
 def test_mermaids_own_parser_draws_every_recipe(place: Path) -> None:
     packed = subprocess.run(
         ["npm", "pack", "--silent", "mermaid@11.12.0"], cwd=place, capture_output=True, text=True, timeout=240, check=False,

@@ -27,6 +27,7 @@ from alchemist_dsl.graph.model import compared, graph_of, upto
 from alchemist_dsl.graph.page import page
 from alchemist_dsl.graph.sheet import sheet
 from alchemist_dsl.graph.svg import anchor, image, path
+from alchemist_dsl.graph.text import draw
 
 SVG: Final = "{http://www.w3.org/2000/svg}"
 ANY: Final = PLAIN | ODD
@@ -214,7 +215,16 @@ def test_a_comparison_shows_both_sides_once(before: Plan, after: Plan) -> None:
     assert sorted(names) == sorted(here | {s.name for s in old.steps})
     assert all(names.index(k.source) < names.index(k.target) for k in both.links)
     assert set(new.links) <= set(both.links)
-    assert {s.name: s.mark for s in both.steps} == {n: marks.get(n) for n in names}
+    assert {s.name: s.mark for s in both.steps} == {n: marks.get(n, "unchanged") for n in names}
+    assert dict(both.tally()) == dict(Counter(s.mark for s in both.steps))
+    said = draw(both, 250)
+    root = ET.fromstring(image(both))
+    for mark in set(marks.values()):
+        assert len(re.findall(rf"  [+-] {mark}\b", said)) == list(marks.values()).count(mark)
+        drawn = [e for e in root.iter() if e.get("class") == f"step {mark}" and e.get("data-step")]
+        assert sorted(e.get("data-step", "") for e in drawn) == sorted(
+            n for n in marks if marks[n] == mark
+        )
     check_sheet(sheet(both))
 
 
