@@ -62,13 +62,15 @@ def _recipe(r: RecipeDiff) -> Iterator[str]:
     lines += [f"- **{phrases.name(c.path)}** {_text(phrases.change(c))}" for c in r.recipe]
     for resource in r.resources:
         lines += _resource(resource)
-    for node in direct:
-        lines += _node(node)
+    for group in phrases.grouped(direct):
+        lines += _node(group[0]) if len(group) == 1 else [_group(group)]
     yield from lines
     if indirect:
         yield ""
         yield from _fold(f"{len(indirect)} more follow{'s' if len(indirect) == 1 else ''}: {_names(indirect)}", _followers(indirect))  # fmt: skip
     for m in r.mixtures:
+        if not phrases.entries(m)[0]:
+            continue
         yield ""
         yield from _fold(f"mixture {m.id}: rows {phrases.from_to(m.rows)}", list(_mixture(m)), is_open=True)  # fmt: skip
     if r.checks:
@@ -101,9 +103,7 @@ def _node(n: NodeDiff) -> list[str]:
     facts = " · ".join(f for f in (phrases.means(n), phrases.does(n)) if f)
     out = [f"- {sign} **{n.kind} {_code(n.id)}** {_text(facts)}"]
     if n.status == "changed":
-        for c in n.changes:
-            if c.path in ("teacher.settings", "teacher.name", "prompt.name") and len(n.changes) > 1:
-                continue
+        for c in phrases.shown_changes(n):
             out.append(f"  - {_text(phrases.name(c.path))}: {_text(phrases.change(c))}")
             out += _words(c.words)
     figures = list(phrases.figures(n)) if n.category != "metadata" else []
@@ -113,6 +113,12 @@ def _node(n: NodeDiff) -> list[str]:
         out.append(f"  - may stop here: {_text(n.may_stop)}")
     out += [f"  - note: {_rich(note)}" for note in n.notes]
     return out
+
+
+def _group(nodes: Sequence[NodeDiff]) -> str:
+    sign = {"added": "➕", "removed": "➖"}[nodes[0].status]
+    names = ", ".join(_code(n.id) for n in nodes)
+    return f"- {sign} **{len(nodes)} {nodes[0].kind}s {nodes[0].status}** {names}"
 
 
 def _resource(r: ResourceDiff) -> list[str]:
@@ -154,17 +160,22 @@ def _followers(nodes: Sequence[NodeDiff]) -> list[str]:
 def _mixture(m: MixtureDiff) -> Iterator[str]:
     yield "| entry | before | after | share |"
     yield "|---|---|---|---|"
-    for e in m.entries:
+    found, same = phrases.entries(m)
+    for e in found:
         shown = bar(e.after or e.before, e.after is None, _BAR)
         share = " → ".join(dict.fromkeys(phrases.share(s.share) for s in (e.before, e.after) if s is not None and s.share is not None))  # fmt: skip
         yield f"| {_cell(e.name)} | {_side(e.before)} | {_side(e.after)} | {share} {shown} |"
+    if same:
+        yield ""
+        yield f"<sub>{same} entr{'y' if same == 1 else 'ies'} unchanged</sub>"
 
 
 def _side(e: Entry | None) -> str:
     if e is None:
         return ""
     rows = count(e.rows)
-    return _cell(f"{e.amount}" + (f" = {rows} rows" if rows else ""))
+    known = rows not in ("", "?") and not e.amount.endswith(" rows")
+    return _cell(e.amount + (f" = {rows} rows" if known else ""))
 
 
 def _quiet(r: RecipeDiff, quiet: Sequence[NodeDiff]) -> str:

@@ -9,7 +9,17 @@ from typing import Final
 from alchemist_runtime.plan import Estimate
 
 from alchemist_dsl.diff.changes import relative_words
-from alchemist_dsl.diff.model import Change, CheckDiff, NodeDiff, Pair, RecipeDiff, Totals
+from alchemist_dsl.diff.model import (
+    Change,
+    CheckDiff,
+    Entry,
+    MixtureDiff,
+    MixtureRow,
+    NodeDiff,
+    Pair,
+    RecipeDiff,
+    Totals,
+)
 from alchemist_dsl.explain import count
 from alchemist_dsl.verdicts import money, rounded
 
@@ -59,13 +69,21 @@ def change(c: Change) -> str:
 
 def number(e: Estimate | None) -> str:
     """A count; of an inexact one the range."""
-    if e is None:
-        return "none"
-    if e.value is None:
-        return count(e) or "unknown"
-    if e.low == e.value == e.high or e.low is None or e.high is None:
-        return count(e)
-    return f"{count(e)} ({int(e.low):,} to {int(e.high):,})"
+    if (
+        e is None
+        or e.value is None
+        or e.low == e.value == e.high
+        or e.low is None
+        or e.high is None
+    ):
+        return how_many(e)
+    return f"{how_many(e)} ({int(e.low):,} to {int(e.high):,})"
+
+
+def how_many(e: Estimate | None) -> str:
+    """A count without its range."""
+    shown = "none" if e is None else count(e)
+    return "unknown" if shown in ("", "?") else shown
 
 
 def dollars(e: Estimate | None) -> str:
@@ -127,13 +145,13 @@ def from_to(p: Pair) -> str:
     if p.before is None:
         return number(p.after)
     if p.after is None:
-        return f"{count(p.before) or 'unknown'} -> none"
+        return f"{how_many(p.before)} -> none"
     if (p.before.low, p.before.value, p.before.high) == (p.after.low, p.after.value, p.after.high):
         return number(p.after)
     more = ""
     if p.delta is not None and p.delta.value is not None:
         more = f" ({int(p.delta.value):+,})"
-    return f"{count(p.before) or 'unknown'} -> {count(p.after) or 'unknown'}{more}"
+    return f"{how_many(p.before)} -> {how_many(p.after)}{more}"
 
 
 def money_from_to(p: Pair) -> str:
@@ -151,6 +169,8 @@ def calls(n: NodeDiff) -> str:
     new, cached = n.calls_new, n.calls_cached
     if new is None:
         return ""
+    if not _told(new):
+        return "unknown"
     words = f"{number(new)} new"
     if cached is not None and cached.value not in (None, "0"):
         words += f", {count(cached)} reused"
@@ -159,20 +179,30 @@ def calls(n: NodeDiff) -> str:
 
 def figures(n: NodeDiff) -> Iterator[tuple[str, str]]:
     """The figures of a step that say something, each with its name."""
-    if n.rows.before is not None or n.rows.after is not None:
+    if _told(n.rows.before) or _told(n.rows.after):
         yield "rows", from_to(n.rows)
     if n.calls_new is not None:
         yield "calls", calls(n)
     elif n.status == "removed" and n.calls.before is not None:
         yield "calls", from_to(n.calls)
     if not _free(n.usd.before) or not _free(n.usd.after):
-        yield "from scratch", money_from_to(n.usd)
-        if n.usd_now is not None and n.status != "removed":
+        if n.usd_now is None or n.status == "removed":
+            yield "from scratch", money_from_to(n.usd)
+        elif _told(n.usd.after) or _told(n.usd.before) or _told(n.usd_now):
+            yield "from scratch", money_from_to(n.usd)
             yield "to run now", dollars_range(n.usd_now)
-    if n.kind == "train" and n.tokens.after is not None:
-        yield "tokens", from_to(n.tokens)
-        if n.gpu_hours.after is not None:
+        else:
+            yield "cost", "unknown"
+    if n.kind == "train":
+        if _told(n.tokens.before) or _told(n.tokens.after):
+            yield "tokens", from_to(n.tokens)
+        if n.gpu_hours.after is not None and n.status != "removed":
             yield "training", hours(n.gpu_hours.after)
+
+
+def _told(e: Estimate | None) -> bool:
+    """Whether anything is known of a figure."""
+    return e is not None and (e.value is not None or e.high is not None)
 
 
 def _free(e: Estimate | None) -> bool:
@@ -233,7 +263,9 @@ def totals(t: Totals, now: str) -> list[str]:
     if not (_free(t.usd_scratch.before) and _free(t.usd_scratch.after)):
         out.append(f"from scratch {money_from_to(t.usd_scratch)}")
         out.append(f"to run now {dollars_range(t.usd_now)}")
-    if t.calls_new.value not in (None, "0") or t.calls_new.value is None:
+    if not _told(t.calls_new):
+        out.append("new calls unknown")
+    elif t.calls_new.value != "0" or t.calls_new.high not in ("0", None):
         out.append(f"{number(t.calls_new)} new calls" + (f", {count(t.calls_cached)} reused" if t.calls_cached.value not in (None, "0") else ""))  # fmt: skip
     else:
         out.append("0 new calls")
@@ -265,3 +297,33 @@ def ordered(nodes: Sequence[NodeDiff]) -> tuple[list[NodeDiff], list[NodeDiff], 
     quiet = [n for n in nodes if n.category in ("cosmetic", "metadata") and not n.changes and n.before_id is None]  # fmt: skip
     loud = [n for n in nodes if n not in quiet]
     return [n for n in loud if n.direct], [n for n in loud if not n.direct], quiet
+
+
+def entries(m: MixtureDiff) -> tuple[list[MixtureRow], int]:
+    """The entries of a mixture that differ, and the number of those that do not."""
+    differ = [e for e in m.entries if e.before is None or e.after is None or _entry(e.before) != _entry(e.after)]  # fmt: skip
+    return differ, len(m.entries) - len(differ)
+
+
+def _entry(e: Entry) -> tuple[object, ...]:
+    return e.amount, e.rows and e.rows.value, e.rows and e.rows.high, e.share
+
+
+def grouped(nodes: Sequence[NodeDiff]) -> list[list[NodeDiff]]:
+    """Steps in their order; sources and suites that came or went together are one group."""
+    out: list[list[NodeDiff]] = []
+    for n in nodes:
+        last = out[-1][-1] if out else None
+        same = last is not None and (last.kind, last.status) == (n.kind, n.status)
+        if same and n.kind in ("source", "suite") and n.status != "changed":
+            out[-1].append(n)
+        else:
+            out.append([n])
+    return out
+
+
+def shown_changes(n: NodeDiff) -> list[Change]:
+    """The changes that the step's own lines tell: entries stand in the mixture's table, settings with the teacher."""
+    elsewhere = ("teacher.settings", "teacher.name", "prompt.name")
+    found = [c for c in n.changes if c.path not in elsewhere or len(n.changes) == 1]
+    return [c for c in found if not c.path.startswith("take.")]

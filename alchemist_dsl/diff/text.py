@@ -80,14 +80,15 @@ def _recipe(r: RecipeDiff, width: int, paint: _Paint, everything: bool) -> Itera
         yield from _folded(f"~ {phrases.name(c.path)}  {phrases.change(c)}", width, 4, paint)
     for resource in r.resources:
         yield from _resource(resource, width, paint)
-    for node in direct:
-        yield from _node(node, width, paint)
+    for group in phrases.grouped(direct):
+        yield from _group(group, width, paint) if len(group) > 1 else _node(group[0], width, paint)
     yield from _followers(indirect, width, paint)
     yield from _declarations(r, width, paint, everything)
     yield from _quiet(r, quiet, width, paint)
     for m in r.mixtures:
-        yield ""
-        yield from mixture(m, width)
+        if phrases.entries(m)[0]:
+            yield ""
+            yield from mixture(m, width)
     if r.checks:
         yield ""
     for check in r.checks:
@@ -126,7 +127,7 @@ def _node(n: NodeDiff, width: int, paint: _Paint) -> Iterator[str]:
     facts = [means, phrases.does(n), where]
     yield f"{paint(tone, f'{sign} {n.kind} {n.id}')}  {' · '.join(f for f in facts if f)}"
     if n.status == "changed":
-        yield from _changes(n.changes, width, paint)
+        yield from _changes(phrases.shown_changes(n), width, paint)
     if n.because:
         yield from _folded(f"    and what it reads: {', '.join(n.because)}", width, 8, paint)
     yield from _figures(n, width, paint)
@@ -136,6 +137,15 @@ def _node(n: NodeDiff, width: int, paint: _Paint) -> Iterator[str]:
         yield from _folded(f"    note: {note}", width, 10, paint, _YELLOW)
 
 
+def _group(nodes: Sequence[NodeDiff], width: int, paint: _Paint) -> Iterator[str]:
+    """Sources that came or went together, on one line."""
+    first = nodes[0]
+    tone = _TONES.get(first.status)
+    names = ", ".join(n.id for n in nodes)
+    text = f"{phrases.SIGNS[first.status]} {len(nodes)} {first.kind}s {first.status}: {names}"
+    yield from _folded(text, width, 4, paint, tone)
+
+
 def _figures(n: NodeDiff, width: int, paint: _Paint) -> Iterator[str]:
     found = [f"{name} {text}" for name, text in phrases.figures(n)]
     if found and n.category != "metadata":
@@ -143,10 +153,9 @@ def _figures(n: NodeDiff, width: int, paint: _Paint) -> Iterator[str]:
 
 
 def _changes(found: Sequence[Change], width: int, paint: _Paint) -> Iterator[str]:
-    """One line a value; of several teachers' or prompts' settings the resource tells."""
-    shown = [c for c in found if c.path not in ("teacher.settings", "teacher.name", "prompt.name") or len(found) == 1]  # fmt: skip
-    wide = min(24, max((len(phrases.name(c.path)) for c in shown), default=0))
-    for c in shown:
+    """One line a value; a text as the words that differ."""
+    wide = min(24, max((len(phrases.name(c.path)) for c in found), default=0))
+    for c in found:
         label = phrases.name(c.path)
         yield from _folded(f"    {label:<{wide}}  {phrases.change(c)}", width, 6 + wide, paint)
         yield from (f"      {line}" for line in worded(c.words, width - 6, paint.on))
@@ -259,19 +268,28 @@ def mixture(m: MixtureDiff, width: int) -> Iterator[str]:
     """Entries before and after as a table with bars."""
     from alchemist_dsl.tables import grid
 
+    found, same = phrases.entries(m)
     rows = [
         (e.name, *_side(e.before), *_side(e.after), bar(e.after or e.before, e.after is None))
-        for e in m.entries
+        for e in found
     ]
     yield f"mixture {m.id}: rows {phrases.from_to(m.rows)}"
     head = ("entry", "before", "rows", "share", "after", "rows", "share", "")
-    yield from (f"  {line}" for line in grid(head, rows, width - 2, right={2, 3, 5, 6}))
+    used = [i for i in range(len(head)) if any(row[i] for row in rows)]
+    right = {k for k, i in enumerate(used) if i in (2, 3, 5, 6)}
+    shown = [[row[i] for i in used] for row in rows]
+    yield from (
+        f"  {line}" for line in grid([head[i] for i in used], shown, width - 2, right=right)
+    )
+    if same:
+        yield f"  = {same} entr{'y' if same == 1 else 'ies'} unchanged"
 
 
 def _side(e: Entry | None) -> tuple[str, str, str]:
     if e is None:
         return "", "", ""
-    return e.amount, count(e.rows), phrases.share(e.share)
+    rows = "" if e.rows is None or e.amount.endswith(" rows") else count(e.rows)
+    return e.amount, rows, phrases.share(e.share)
 
 
 def bar(e: Entry | None, gone: bool, cells: int = _BAR) -> str:
