@@ -336,12 +336,20 @@ def _since(before: str, after: str | None, folder: Path, settings: Settings) -> 
 
 
 def _hint(named: str) -> str:
-    path = Path(named)
-    if path.suffix in (".recipe", ".json"):
-        from alchemist_dsl.cli.compiling import unopened
+    """What may have been meant: a recipe or a branch of a near name."""
+    from difflib import get_close_matches
 
-        return f", and {unopened(path, FileNotFoundError())}"
-    return ""
+    from alchemist_dsl.revisions import NoRevision, git
+
+    try:
+        listed = git(Path(), "for-each-ref", "--format=%(refname:short)").decode().split()
+    except NoRevision:
+        listed = []
+    files = [p.as_posix() for p in Path(named).parent.glob("*.recipe")]
+    near = get_close_matches(named, [*files, *listed], 2)
+    if not near:
+        return "" if not named.endswith((".recipe", ".json")) else f", and no file `{named}`"
+    return f", and no file `{named}`; did you mean {' or '.join(f'`{n}`' for n in near)}?"
 
 
 def _here(project: Project, path: str) -> str:

@@ -224,10 +224,16 @@ def means(n: NodeDiff) -> str:
 
 def does(n: NodeDiff) -> str:
     """What a run does with a step."""
+    if n.action is None or n.status == "removed":
+        return ""
     if n.kind == "train" and n.action == "build":
         return "retrains" if n.status == "changed" else "trains"
-    words = {"build": "rebuilt" if n.status == "changed" else "built", "extend": "extended", "reuse": "as it is", "skip": "not run"}  # fmt: skip
-    return "" if n.action is None or n.status == "removed" else words[n.action]
+    if n.action == "reuse":
+        return "result is there" if n.category not in ("metadata", "cosmetic") else "as it is"
+    changed = n.status == "changed"
+    return {"build": "rebuilt" if changed else "built", "extend": "extended", "skip": "not run"}[
+        n.action
+    ]
 
 
 def check_line(c: CheckDiff) -> str:
