@@ -73,18 +73,21 @@ def masked(source: SourceFile, root: Value) -> tuple[SourceFile, Value]:
     """The file as it may be shown, and its values, with stars for every secret. Places stay."""
     text = source.text
     found = {v.span for name, v in root.scalars() if secret(name, v)}
-    for span in found:
+    names = {span for name, span in root.names() if SECRET.match(name) or _LOGIN.search(name)}
+    for span in found | names:
         stars = "".join("\n" if c == "\n" else "*" for c in text[span.start : span.end])
         text = text[: span.start] + stars + text[span.end :]
-    return SourceFile(source.path, text), _starred(root, found)
+    return SourceFile(source.path, text), _starred(root, found, names)
 
 
-def _starred(value: Value, found: Collection[Span]) -> Value:
+def _starred(value: Value, found: Collection[Span], names: Collection[Span]) -> Value:
     match value.data:
         case dict():
-            return replace(value, data={k: _starred(v, found) for k, v in value.data.items()})
+            shown = {k: "***" if s in names else k for k, s in value.keys.items()}
+            data = {shown[k]: _starred(v, found, names) for k, v in value.data.items()}
+            return replace(value, data=data, keys={shown[k]: s for k, s in value.keys.items()})
         case tuple():
-            return replace(value, data=tuple(_starred(v, found) for v in value.data))
+            return replace(value, data=tuple(_starred(v, found, names) for v in value.data))
         case _:
             return replace(value, raw="***") if value.span in found else value
 

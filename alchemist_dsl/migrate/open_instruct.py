@@ -6,10 +6,11 @@ import re
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_dsl.migrate import training
+from alchemist_dsl.migrate import layouts, training
 from alchemist_dsl.migrate.amounts import counted, percent, real, times
 from alchemist_dsl.migrate.asked import Asked
-from alchemist_dsl.migrate.draft import Draft
+from alchemist_dsl.migrate.draft import Draft, Source
+from alchemist_dsl.migrate.layouts import Pair
 from alchemist_dsl.migrate.places import At, place
 from alchemist_dsl.migrate.reading import Reading, Refused, none_found, of_source
 from alchemist_dsl.migrate.tree import Value
@@ -162,7 +163,8 @@ def _data(reading: Reading, asked: Asked, draft: Draft) -> None:
     for number, (name, amount) in enumerate(pairs):
         source = reading.source(draft, name)
         own = Asked(asked.value, "", reading.log, of_source(source))
-        place(own, source, At(which or "", "dataset_config_name"), reading.files, path=name)
+        have = place(own, source, At(which or "", "dataset_config_name"), reading.files, path=name)
+        _layout(source, have)
         asked.take_over(own)
         if splits and "hub" in source.attrs:
             chosen = splits[number if len(splits) > 1 else 0]
@@ -174,9 +176,22 @@ def _data(reading: Reading, asked: Asked, draft: Draft) -> None:
     none_found(reading, draft, "the configuration names no dataset")
 
 
+def _layout(source: Source, have: layouts.Columns) -> None:
+    """Rows without `messages` by their columns, as its mixer converts them; unknown ones are read as `messages`."""
+    if have is None or "messages" in have:
+        return
+    for pair in (Pair("instruction", "output", "input"), Pair("prompt", "completion")):
+        if {pair.instruction, pair.response} <= have:
+            layouts.pair(source, pair, have)
+            return
+    if "conversations" in have:
+        layouts.conversation(source, "conversations")
+
+
 def _pairs(asked: Asked, which: str) -> list[tuple[str, Value | None]]:
     value = asked.get(which)
-    assert value is not None
+    if value is None:  # an address with a login
+        return []
     match value.data:
         case dict():
             return list(value.data.items())

@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from alchemist_dsl.migrate import axolotl, axolotl_keys, llama_factory, open_instruct, trl
+from alchemist_dsl.migrate import (
+    axolotl,
+    axolotl_keys,
+    llama_factory,
+    llama_factory_keys,
+    open_instruct,
+    trl,
+)
 from alchemist_dsl.migrate.draft import Draft
 from alchemist_dsl.migrate.reading import Reading
 from alchemist_dsl.migrate.tree import Value
@@ -35,9 +42,9 @@ TOOLS: Final[Mapping[str, Tool]] = {
     "axolotl": Tool(axolotl_keys.TITLE, axolotl.read, axolotl_keys.USED, axolotl_keys.LEFT, axolotl_keys.UNSAID,
                     frozenset({"base_model", "sequence_len", "micro_batch_size", "sample_packing", "pretraining_dataset"}),
                     axolotl_keys.FAMILIES),
-    "llama-factory": Tool(llama_factory.TITLE, llama_factory.read, llama_factory.USED, llama_factory.LEFT, llama_factory.UNSAID,
+    "llama-factory": Tool(llama_factory_keys.TITLE, llama_factory.read, llama_factory_keys.USED, llama_factory_keys.LEFT, llama_factory_keys.UNSAID,
                           frozenset({"finetuning_type", "cutoff_len", "template", "stage", "dataset_dir", "dataset"}),
-                          llama_factory.FAMILIES),
+                          llama_factory_keys.FAMILIES),
     "trl": Tool(trl.TITLE, trl.read, trl.USED, trl.LEFT, trl.UNSAID,
                 frozenset({"dataset_mixture", "dataset_train_split", "assistant_only_loss", "completion_only_loss", "packing_strategy",
                            "dataset_num_proc", "max_length", "use_peft", "test_split_size", "dataset_text_field"})),

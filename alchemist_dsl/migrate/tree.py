@@ -46,6 +46,13 @@ class Value:
                 text = " ".join("".join(c if c.isprintable() else " " for c in self.raw).split())
                 return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
+    def names(self) -> Iterator[tuple[str, Span]]:
+        """Every key in it with its place."""
+        yield from self.keys.items()
+        inner = self.data.values() if isinstance(self.data, dict) else self.data if isinstance(self.data, tuple) else ()  # fmt: skip
+        for value in inner:
+            yield from value.names()
+
     def scalars(self, name: str = "") -> Iterator[tuple[str, Value]]:
         """Every scalar in it with the name of the key that it stands under."""
         match self.data:

@@ -146,6 +146,26 @@ def test_a_key_is_named_and_never_shown(tool: str, key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "model_name_or_path: a/b\ndataset_mixer:\n  https://me:pa55-phrase@host/set: 1\n",
+        "model_name_or_path: a/b\ndataset_mixer_list: [https://me:pa55-phrase@host/set, 1]\n",
+        "model_name_or_path: https://me:pa55-phrase@host/model\ndataset_mixer: {a/b: 1.0}\n",
+        "model_name_or_path: a/b\ndataset_mixer: {a/b: 1.0}\nodd: {deep: [hf_pa55phrasepa55phrase]}\n",
+        "model_name_or_path: a/b\ndataset_mixer_list: https://me:pa55-phrase@host/set 1\n",
+        "--model_name_or_path a/b --dataset_mixer_list a/b 1.0 --hf_token pa55-phrase\n",
+    ],
+)
+def test_a_key_is_found_wherever_it_stands(text: str) -> None:
+    from alchemist_dsl.diagnostics.render import FORMATS, render
+
+    found = migrate(SourceFile("c.yaml", text), tool="open-instruct")
+    assert found.problems
+    shown = [str(found.recipe), *(render(found.problems, found.sources, f) for f in FORMATS)]
+    assert not [s for s in shown if "pa55" in s]
+
+
+@pytest.mark.parametrize(
     ("text", "line", "column", "part"),
     [
         ("a: 1\nb: [1,\n", 3, 1, "broken"),
