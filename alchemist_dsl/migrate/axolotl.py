@@ -20,7 +20,7 @@ from alchemist_dsl.migrate.axolotl_keys import (
 from alchemist_dsl.migrate.draft import Draft, Source
 from alchemist_dsl.migrate.hf import betas
 from alchemist_dsl.migrate.layouts import Columns, Pair
-from alchemist_dsl.migrate.places import At, place
+from alchemist_dsl.migrate.places import DRAWN, At, place
 from alchemist_dsl.migrate.reading import Reading, Refused, distinct, none_found, of_source
 
 #: Types of datasets whose rows are one question and one answer, by the first words of their name.
@@ -124,7 +124,7 @@ def _entry(reading: Reading, draft: Draft, entry: Asked, source: Source) -> str:
     shards = entry.whole("shards", 1, 10**6)
     if shards is not None and shards > 1:
         source.amount = times(Fraction(1, shards))
-        entry.otherwise("shards", "as many rows, drawn by hash instead of by their number")
+        entry.otherwise("shards", DRAWN)
     loss = _type(entry, source, have)
     entry.rest(ENTRY_LEFT, ENTRY_UNSAID, [k.removeprefix("datasets[].") for k in USED if "[]" in k])  # fmt: skip
     return loss

@@ -8,10 +8,10 @@ from typing import Any, Final
 from alchemist_dsl.migrate import hf, layouts, training
 from alchemist_dsl.migrate.amounts import counted, percent, plain
 from alchemist_dsl.migrate.asked import Asked, Log, masked
-from alchemist_dsl.migrate.draft import Draft, Source
+from alchemist_dsl.migrate.draft import Draft, Remark, Source
 from alchemist_dsl.migrate.layouts import Pair
 from alchemist_dsl.migrate.llama_factory_keys import FAMILIES, LEFT, PICTURES, UNSAID, USED
-from alchemist_dsl.migrate.places import At, place
+from alchemist_dsl.migrate.places import DRAWN, At, place
 from alchemist_dsl.migrate.reading import Reading, Refused, none_found, of_source
 from alchemist_dsl.migrate.tree import TreeError
 from alchemist_dsl.migrate.tree import read as read_tree
@@ -122,6 +122,10 @@ def _data(reading: Reading, asked: Asked, draft: Draft, *, plain_text: bool) -> 
                           help=f"put {INFO} beside the YAML, or in `dataset_dir`")  # fmt: skip
         if limit is not None and "missing" not in source.attrs:
             source.attrs["limit"] = counted(limit, "rows")
+            line = asked.line("max_samples")
+            source.remarks.append(Remark(f"max_samples (line {line}): {DRAWN}", "limit"))
+    if limit is not None:
+        asked.log.add("A953", f"`max_samples`: {DRAWN}", asked.place("max_samples"), label="said with a difference")  # fmt: skip
     if info is not None:
         reading.log.problems += info.log.problems
     _mixed(asked, draft)

@@ -11,7 +11,7 @@ from alchemist_dsl.migrate.amounts import counted, percent, real, times
 from alchemist_dsl.migrate.asked import Asked
 from alchemist_dsl.migrate.draft import Draft, Source
 from alchemist_dsl.migrate.layouts import Pair
-from alchemist_dsl.migrate.places import At, place
+from alchemist_dsl.migrate.places import DRAWN, At, place
 from alchemist_dsl.migrate.reading import Reading, Refused, none_found, of_source
 from alchemist_dsl.migrate.tree import Value
 
@@ -238,5 +238,7 @@ def _total(asked: Asked, draft: Draft) -> None:
         return
     if len(draft.sources) == 1 and draft.sources[0].amount is None and "missing" not in draft.sources[0].attrs:  # fmt: skip
         draft.sources[0].attrs["limit"] = counted(rows, "rows")
+        own = Asked(asked.value, "", asked.log, of_source(draft.sources[0]))
+        own.otherwise("max_train_samples", DRAWN, "limit")
     else:
         asked.unsaid("max_train_samples", "the first rows of the whole mixture; here every set has its amount")  # fmt: skip

@@ -13,6 +13,7 @@ from alchemist_dsl.migrate.asked import Asked
 from alchemist_dsl.migrate.draft import Source
 
 ENDINGS: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
+DRAWN: Final = "as many rows, drawn by hash instead of by their number"
 _HUB: Final = re.compile(r"[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)?")
 _SLICE: Final = re.compile(r"([\w.\-]+)\[(-?\d+%?)?:(-?\d+%?)?\]")
 _FORMATS: Final = {"json": None, "jsonl": "jsonl", "csv": "csv", "parquet": "parquet", "arrow": "arrow"}  # fmt: skip
@@ -171,7 +172,6 @@ def split(asked: Asked, source: Source, key: str) -> None:
 
 def _slice(asked: Asked, source: Source, key: str, low: str | None, high: str | None) -> None:
     """Rows by number, as so many rows drawn by hash: which ones differs, how many does not."""
-    drawn = "as many rows, drawn by hash instead of by their number"
     ends = [e for e in (low, high) if e is not None]
     if any(e.startswith("-") for e in ends) or (low and high is None and not low.endswith("%")):
         asked.unsaid(key, "counting from the end; all rows are taken", "split")
@@ -179,14 +179,14 @@ def _slice(asked: Asked, source: Source, key: str, low: str | None, high: str | 
         share = Fraction(int((high or "100%")[:-1]) - int((low or "0%")[:-1]), 100)
         if 0 < share < 1:
             source.amount = times(share)
-            asked.otherwise(key, drawn, "split")
+            asked.otherwise(key, DRAWN, "split")
         elif share != 1:
             asked.unsaid(key, "it leaves no row", "split")
     elif high is not None and not any(e.endswith("%") for e in ends):
         rows = int(high) - int(low or 0)
         if rows > 0:
             source.attrs["limit"] = counted(rows, "rows")
-            asked.otherwise(key, drawn, "limit")
+            asked.otherwise(key, DRAWN, "limit")
         else:
             asked.unsaid(key, "it leaves no row", "split")
     elif ends:

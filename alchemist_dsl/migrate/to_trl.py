@@ -165,11 +165,16 @@ def _sequences(made: Trained) -> Iterator[tuple[str, Any]]:
         yield "completion_only_loss", True
     else:
         yield "assistant_only_loss", loss == "assistant"
+    template = made.template()
+    if loss == "assistant" and template is not None and template[0] == "jinja":
+        if "generation" not in template[1]:
+            made.unsaid("loss", "TRL tells the assistant's turns by marks of the template, `{% generation %}`, and this one has none")  # fmt: skip
+    elif loss == "assistant":
+        made.remarks["loss"] = "TRL tells the assistant's turns by marks of the template; it knows those of the usual models"  # fmt: skip
     if made.word("average") == "rows":
         made.unsaid("average", "TRL averages over the tokens of a batch")
     if (long := made.word("on_long")) != "truncate":
         made.unsaid("on_long", f"TRL cuts long rows; here it is {long}")
-    template = made.template()
     if template is not None and template[0] == "file":
         yield "chat_template_path", {"code": f"str(HERE / {template[1]!r})"}
     elif template is not None and template[0] == "model":

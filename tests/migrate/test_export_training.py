@@ -213,6 +213,17 @@ def test_what_cannot_be_said_is_a_comment_and_a_warning() -> None:
         assert {p.code for p in made.problems} == {"A956"}
 
 
+def test_a_template_without_marks_is_told() -> None:
+    some = {"chat_template": {"template": "{% for m in messages %}\n{{ m.content }}\n{% endfor %}"}}
+    made = exported(BASE | some)
+    to_trl.write(made)
+    assert [p.headline.split("`")[1] for p in made.problems] == ["loss"]
+    marked = {"chat_template": {"template": "{% for m in messages %}\n{% generation %}{{ m.content }}{% endgeneration %}\n{% endfor %}"}}  # fmt: skip
+    made = exported(BASE | marked)
+    to_trl.write(made)
+    assert made.problems == []
+
+
 # --- the command -----------------------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,3 +140,12 @@ def test_devices_make_the_batch(folder: Path) -> None:
     (folder / "a.yaml").write_text(f"{YAML}micro_batch_size: 2\ngradient_accumulation_steps: 3\n")
     alchemist("migrate", "a.yaml", "--gpus", "8")
     assert "# 2 a device x 3 x 8 devices\n  batch = 48 rows" in (folder / "a.recipe").read_text()
+
+
+def test_real_processes(folder: Path) -> None:
+    """Taken over, checked, formatted: each by a process of its own."""
+    for args in (["migrate", "a.yaml"], ["check", "a.recipe"], ["fmt", "--check", "a.recipe"]):
+        done = subprocess.run([sys.executable, "-m", "alchemist_dsl", *args], capture_output=True, text=True, cwd=folder)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    again = subprocess.run([sys.executable, "-m", "alchemist_dsl", "migrate", "a.yaml"], capture_output=True, text=True, cwd=folder)  # fmt: skip
+    assert again.returncode == 2
