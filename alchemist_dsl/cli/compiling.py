@@ -38,16 +38,16 @@ def compiled_or_exit(recipe: Path, *, warnings: bool = True, **options: Any) -> 
     return made
 
 
-def unopened(recipe: Path, error: OSError) -> str:
-    """Why a recipe cannot be read, and one of a near name."""
+def unopened(recipe: Path, error: OSError, what: str = "recipe") -> str:
+    """Why a recipe, or a plan, cannot be read, and one of a near name."""
     from difflib import get_close_matches
 
     if not isinstance(error, FileNotFoundError):
         return f"`{recipe}` cannot be opened: {error.strerror}"
-    names = sorted(p.name for p in recipe.parent.glob("*.recipe"))
+    names = sorted(p.name for p in recipe.parent.glob("*.recipe" if what == "recipe" else "*.json"))
     near = get_close_matches(recipe.name, names, 1)
     help_ = f"; did you mean `{recipe.parent / near[0]}`?" if near else ""
-    return f"there is no recipe `{recipe}`{help_}"
+    return f"there is no {what} `{recipe}`{help_}"
 
 
 def exit_code(made: Compiled) -> int:
@@ -73,7 +73,13 @@ def plan_or_exit(path: Path) -> Plan:
     try:
         data = json.loads(path.read_text("utf-8"))
         major = str(data["plan_format"]).partition(".")[0]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        click.echo(f"error: {unopened(path, error, 'plan')}", err=True)
+        sys.exit(USAGE)
+    except (KeyError, TypeError):
+        click.echo(f"error: `{path}` is no plan: it does not say its `plan_format`", err=True)
+        sys.exit(USAGE)
+    except ValueError as error:
         click.echo(f"error: `{path}` is no plan: {' '.join(str(error).split())}", err=True)
         sys.exit(USAGE)
     if major != PLAN_FORMAT.partition(".")[0]:

@@ -138,6 +138,11 @@ def test_what_cannot_be_drawn_is_said(project: Path) -> None:
     assert "`given`" in graph("bad.recipe", cwd=project, code=1)
     alchemist("compile", "r.recipe", "-o", "plan.json", cwd=project)
     assert "did you mean `clean`?" in graph("plan.json", "--upto", "cleen", cwd=project, code=2)
+    assert "there is no plan `plam.json`; did you mean `plan.json`?" in graph(
+        "plam.json", cwd=project, code=2
+    )
+    (project / "x.json").write_text("{}")
+    assert "does not say its `plan_format`" in graph("x.json", cwd=project, code=2)
     assert "belong to a recipe" in graph("plan.json", "--set", "least=3", cwd=project, code=2)
 
 
