@@ -7,8 +7,7 @@ import json
 import os
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -321,28 +320,29 @@ def add_facts(compiled: Compiled, *, changed: bool = False) -> Lock:
     if compiled.resources is not None:
         wanted = [c for c in compiled.resources.changes if changed or c.kind != "changed"]
         if wanted:
-            with changing(compiled.project, lock) as held:
-                held.lock = lock = applied(held.lock, wanted)
+            lock = change_lock(compiled.project, lock, lambda found: applied(found, wanted))
     return lock
 
 
-@dataclass(slots=True)
-class Held:
-    """The project's lock while one command changes it."""
+def change_lock(project: Project, known: Lock, change: Callable[[Lock], Lock]) -> Lock:
+    """Change the lock as it lies there, one command at a time, and return it. Nothing is touched where nothing changes.
 
-    lock: Lock
-
-
-@contextmanager
-def changing(project: Project, known: Lock) -> Iterator[Held]:
-    """The lock as it lies there, to be changed; written at the end. One command at a time. `known` where it cannot be read."""
+    A lock that cannot be read any more (somebody merges just now) is left alone: the next command says what is wrong with it."""
+    found, problems = read_lock(project)
+    if problems:
+        return change(known)
+    made = change(found)
+    if locks.dumps(made) == locks.dumps(found) and project.lock_file.exists():
+        return made
     project.state.mkdir(parents=True, exist_ok=True)
     with (project.state / "lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        found, problems = read_lock(project)
-        held = Held(known if problems else found)
-        yield held
-        write_lock(project, held.lock)
+        again, problems = read_lock(project)
+        if problems:
+            return made
+        made = change(again)
+        write_lock(project, made)
+    return made
 
 
 # --- figures of a run -------------------------------------------------------------------------------------------------------------
@@ -353,9 +353,11 @@ def record_figures(compiled: Compiled) -> Compiled:
     if compiled.plan is None:
         return compiled
     add_facts(compiled, changed=True)
-    with changing(compiled.project, compiled.lock) as held:
-        held.lock = with_measured(held.lock, compiled.plan, compiled.project.store)
-    return replace(compiled, lock=held.lock)
+    plan, store = compiled.plan, compiled.project.store
+    lock = change_lock(
+        compiled.project, compiled.lock, lambda found: with_measured(found, plan, store)
+    )
+    return replace(compiled, lock=lock)
 
 
 def with_measured(lock: Lock, plan: Plan, store: Store) -> Lock:

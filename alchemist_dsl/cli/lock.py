@@ -181,11 +181,10 @@ def _decide(found: Survey, asked: Asked, targets: set[Resource], whole: bool) ->
 
 def _write(project: Project, changes: Sequence[Change], found: Survey) -> None:
     from alchemist_dsl.drift import applied
-    from alchemist_dsl.project import changing
+    from alchemist_dsl.project import change_lock
 
     try:
-        with changing(project, found.lock) as held:
-            held.lock = applied(held.lock, changes)
+        change_lock(project, found.lock, lambda known: applied(known, changes))
     except OSError as error:
         click.echo(f"error: recipe.lock cannot be written: {error.strerror}", err=True)
         sys.exit(3)

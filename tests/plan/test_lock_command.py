@@ -263,3 +263,29 @@ def test_two_commands_at_once_lose_no_fact(here, full, slice_):
     add_facts(began, changed=True)
     known = loads(text(here)).sections
     assert "data/b.jsonl" in known["files"] and "r.recipe#given" in known["sources"]
+
+
+def test_a_lock_that_is_being_merged_is_left_alone(here, slice_):
+    """Conflict markers that came while a run went on are the person's, and stay."""
+    from alchemist_dsl.project import record_figures
+
+    began = here.compile(slice_)
+    (here.root / "recipe.lock").write_text("<<<<<<< ours\n")
+    record_figures(began)
+    assert text(here) == "<<<<<<< ours\n"
+
+
+def test_what_changes_nothing_touches_nothing(here, slice_):
+    import shutil
+
+    here.write(slice_)
+    call()
+    shutil.rmtree(here.root / ".alchemist")
+    before = (here.root / "recipe.lock").stat().st_mtime_ns
+    from alchemist_dsl.project import add_facts
+
+    made = here.compile()
+    shutil.rmtree(here.root / ".alchemist", ignore_errors=True)
+    add_facts(made, changed=True)
+    assert not (here.root / ".alchemist").exists()
+    assert (here.root / "recipe.lock").stat().st_mtime_ns == before
