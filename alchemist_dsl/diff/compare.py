@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from alchemist_runtime.plan import Check, Edge, Estimate, Node, Plan, TeacherStepSpec
 
+from alchemist_dsl.compiler import severity
+from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.diff import declarations, impact
 from alchemist_dsl.diff.changes import changes
 from alchemist_dsl.diff.effects import Effect, effect, worst
@@ -543,7 +545,7 @@ def unreadable(before: Side | None, after: Side | None) -> RecipeDiff:
         {"side": side.called, **problem}
         for side in (before, after)
         if side is not None and side.plan is None
-        for problem in json.loads(render(side.diagnostics, side.sources, "json"))
+        for problem in json.loads(render(_errors(side), side.sources, "json"))
     ]
     return RecipeDiff(
         path=some.path,
@@ -558,8 +560,13 @@ def unreadable(before: Side | None, after: Side | None) -> RecipeDiff:
             if side is not None and side.plan is None
             for line in (
                 f"{side.called} does not compile:",
-                *render(side.diagnostics, side.sources).rstrip().splitlines(),
+                *render(_errors(side), side.sources).rstrip().splitlines(),
             )
         ],
         lines=lines,
     )
+
+
+def _errors(side: Side) -> list[Diagnostic]:
+    """What keeps a side from compiling; warnings belong to `check`."""
+    return [d for d in side.diagnostics if severity(d) == Severity.ERROR]

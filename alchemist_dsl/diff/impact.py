@@ -108,7 +108,7 @@ def asked(node: Node, ahead: Ahead) -> Asked:
     return Asked(
         estimate(new),
         estimate(Range(cached, cached, cached, "exact")),
-        _money(node, new, Fraction(ahead.new + ahead.cached)),
+        _money(node, new, exactly(ahead.new + ahead.cached)),
     )
 
 
@@ -133,7 +133,7 @@ def expected(before: Node | None, after: Node, questions: Flow, *, drifts: bool 
         case _:
             new = _from_none(whole)
     cached = _rest(whole, new)
-    return Asked(estimate(new), estimate(cached), _money(after, new, whole.value))
+    return Asked(estimate(new), estimate(cached), _money(after, new, whole))
 
 
 def _from_none(whole: Range) -> Range:
@@ -153,18 +153,20 @@ def _rest(whole: Range, new: Range) -> Range:
     return whole.minus(new) if new.value is not None else UNKNOWN
 
 
-def _money(node: Node, new: Range, calls: Fraction | None) -> Estimate:
+def _money(node: Node, new: Range, calls: Range) -> Estimate:
     """The step's money from scratch, by the share of its calls that are new."""
-    if new.value == 0 and new.high == 0:
-        return estimate(NOTHING, whole=False)
     usd = as_range(node.estimate.get("usd"))
-    if usd.value == 0 and usd.high == 0:
+    if (new.value == 0 and new.high == 0) or (usd.value == 0 and usd.high == 0):
         return estimate(NOTHING, whole=False)
-    if not calls or usd.value is None:
+    if not calls.value or usd.value is None:
         return Estimate()
     scaled = [
-        None if money is None or count is None else money * count / calls
-        for money, count in zip(usd.ends(), (new.low, new.value, new.high), strict=True)
+        None
+        if money is None or count is None or whole is None
+        else money * count / whole
+        if whole
+        else Fraction(0)
+        for money, count, whole in zip(usd.ends(), new.ends(), calls.ends(), strict=True)
     ]
     return estimate(Range(scaled[0], scaled[1], scaled[2], usd.basis), whole=False)
 

@@ -186,6 +186,8 @@ def figures(n: NodeDiff) -> Iterator[tuple[str, str]]:
     elif n.status == "removed" and n.calls.before is not None:
         yield "calls", from_to(n.calls)
     if not _free(n.usd.before) or not _free(n.usd.after):
+        if _told(n.tokens.before) or _told(n.tokens.after):
+            yield "tokens", from_to(n.tokens)
         if n.usd_now is None or n.status == "removed":
             yield "from scratch", money_from_to(n.usd)
         elif _told(n.usd.after) or _told(n.usd.before) or _told(n.usd_now):
@@ -269,6 +271,8 @@ def totals(t: Totals, now: str) -> list[str]:
     if not (_free(t.usd_scratch.before) and _free(t.usd_scratch.after)):
         out.append(f"from scratch {money_from_to(t.usd_scratch)}")
         out.append(f"to run now {dollars_range(t.usd_now)}")
+        if _told(t.tokens.before) or _told(t.tokens.after):
+            out.append(f"tokens {from_to(t.tokens)}")
     if not _told(t.calls_new):
         out.append("new calls unknown")
     elif t.calls_new.value != "0" or t.calls_new.high not in ("0", None):
