@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from alchemist_runtime.plan import Check, Edge, Estimate, Node, Plan, TeacherStepSpec
 
-from alchemist_dsl.compiler import severity
-from alchemist_dsl.diagnostics.model import Diagnostic, Severity
+from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.diff import declarations, impact
 from alchemist_dsl.diff.changes import changes
 from alchemist_dsl.diff.effects import Effect, effect, worst
@@ -569,4 +568,6 @@ def unreadable(before: Side | None, after: Side | None) -> RecipeDiff:
 
 def _errors(side: Side) -> list[Diagnostic]:
     """What keeps a side from compiling; warnings belong to `check`."""
-    return [d for d in side.diagnostics if severity(d) == Severity.ERROR]
+    from alchemist_dsl.diagnostics.render import severity
+
+    return [d for d in side.diagnostics if severity(d) == "error"]
