@@ -15,6 +15,7 @@ from alchemist_dsl.check.scope import Body, Decl, Placed
 from alchemist_dsl.check.shapes import Place
 from alchemist_dsl.check.values import Values
 from alchemist_dsl.check.world import World
+from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span
@@ -70,6 +71,34 @@ def _options(expr: ast.Expr) -> list[ast.Expr] | None:
     return None
 
 
+def _check_options(world: World, value: ast.Expr) -> bool:
+    """Whether `any(…)` names runs, each once; true of every other value."""
+    options = _options(value)
+    if options is None:
+        return True
+    if not options:
+        world.problems.add(
+            "A208",
+            "`any()` has no value, so there is no run",
+            value.span,
+            help="name what is tried: `any(1%, 5%)`",
+        )
+        return False
+    seen: dict[str, ast.Expr] = {}
+    for option in options:
+        name = value_text(option)
+        first = seen.setdefault(name, option)
+        if first is not option:
+            world.problems.add(
+                "A208",
+                f"`any` names `{name}` twice, and two runs cannot have one name",
+                option.span,
+                labels=(Label(first.span, "first"),),
+                help="keep one",
+            )
+    return len(seen) == len(options)
+
+
 def _expanded(decl: Decl) -> list[str] | tuple[str, ...]:
     choices = _choices(decl)
     if not choices:
@@ -93,7 +122,8 @@ def apply(world: World, variant: str | None) -> str | None:
         variant = next((n for n in names(world) if n.replace(" ", "") == wanted), variant)
     for decl in _variants(world):
         for change in decl.body.sets.values():
-            _check_value(world, change)
+            if _check_options(world, change.stmt.value):
+                _check_value(world, change)
     if variant is not None:
         chosen = _chosen(world, variant)
     for change in chosen:
@@ -130,7 +160,8 @@ def _chosen(world: World, variant: str) -> list[Change]:
         if not choices and decl.name == wanted:
             return [Placed(c.stmt, c.scope, origin) for c in changes]
         if decl.name == wanted:
-            _several(world, decl)
+            if all(choices):  # an empty `any()` is reported where it stands
+                _several(world, decl)
             return []
         if not wanted.startswith(decl.name + "["):
             continue
