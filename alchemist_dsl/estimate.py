@@ -400,13 +400,41 @@ def _wanted(spec: MixtureSpec, sizes: Mapping[str, Range]) -> dict[str, Range]:
             fixed[t.name] = exactly(Fraction(t.value or 0)) if t.amount == spec.unit else UNKNOWN
     shares = {t.name: Fraction(t.value or 0) for t in takes if t.amount == "share"}
     parts = {t.name: Fraction(t.value or 1) for t in takes if t.amount in ("parts", "rest")}
+    if len(takes) < len(spec.take):
+        shares, parts = _without_missing(spec, total(fixed.values()), shares, parts)
     whole = _whole(spec, fixed, shares, parts, sizes)
     out = dict(fixed)
     out |= {name: whole.times(share) for name, share in shares.items()}
     left = whole.times(1 - sum(shares.values(), Fraction(0))).minus(total(fixed.values()))
     weight = sum(parts.values(), Fraction(0))
     out |= {name: left.times(p / weight) for name, p in parts.items()}
-    return {t.name: out[t.name] for t in takes}
+    return {t.name: out.get(t.name, NOTHING) for t in takes}
+
+
+def _without_missing(
+    spec: MixtureSpec,
+    fixed: Range,
+    shares: Mapping[str, Fraction],
+    parts: Mapping[str, Fraction],
+) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
+    """Shares and parts of the entries that are there, grown in proportion by what the missing ones would have given."""
+    gone = [t for t in spec.take if t.missing]
+    lost = sum((Fraction(t.value or 0) for t in gone if t.amount == "share"), Fraction(0))
+    whole = Fraction(1) if spec.total is None else Fraction(spec.total)
+    if spec.total is None and fixed.value:
+        return {name: share / (1 - lost) for name, share in shares.items()}, dict(parts)
+    absent = sum(
+        (Fraction(t.value or 0) for t in gone if spec.total is not None and t.amount == spec.unit),
+        Fraction(0),
+    )
+    given = sum(shares.values(), lost)
+    left = max(whole * (1 - given) - (fixed.value or 0) - absent, Fraction(0))
+    weight = sum(parts.values(), Fraction(0)) + sum(
+        (Fraction(t.value or 1) for t in gone if t.amount in ("parts", "rest")), Fraction(0)
+    )
+    weights = {name: share * whole for name, share in shares.items()}
+    weights |= {name: left * part / weight for name, part in parts.items()}
+    return {}, {name: w for name, w in weights.items() if w}
 
 
 def _whole(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
+from alchemist_runtime.engine.mixture import EntrySize, plan_counts
 from alchemist_runtime.plan import Check, MixtureSpec, Plan, Take
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from alchemist_dsl.estimate import Figures, _wanted
@@ -287,3 +288,39 @@ export dataset {
   path = "out"
 }
 """
+
+
+PIECES = st.lists(
+    st.tuples(st.sampled_from(["share", "parts", "rows"]), st.integers(1, 9), st.booleans()),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(PIECES, st.sampled_from([None, 1000, 12_345]))
+def test_what_is_missing_is_made_up_for_as_the_run_does_it(pieces, total_):
+    """With enough rows of everything, the plan expects of each entry what the run then takes."""
+    shares = sum(n for kind, n, _ in pieces if kind == "share")
+    if total_ is None or all(kind != "parts" for kind, *_ in pieces):
+        whole = Fraction(shares or 1)  # nothing takes the rest, so the shares are all there is
+        pieces = [p for p in pieces if p[0] == "share"]
+    else:
+        whole = Fraction(2 * shares or 1)
+    takes = [
+        Take(
+            name=f"e{i}",
+            edge=i,
+            amount=kind,
+            value=str(n / whole if kind == "share" else Fraction(n)),
+            missing=gone,
+        )
+        for i, (kind, n, gone) in enumerate(pieces)
+    ]
+    assume(any(t.amount != "rows" and not t.missing for t in takes))
+    spec = MixtureSpec(unit="rows", total=total_, take=takes)
+    there = {t.name: exactly(100_000) for t in takes if not t.missing}
+    made = plan_counts(spec, [EntrySize(100_000, None)] * len(takes))
+    taken = {e.name: e.rows for e in made.entries if not e.missing}
+    expected = {name: r.value for name, r in _wanted(spec, there).items()}
+    assert expected.keys() == taken.keys()
+    assert all(abs(expected[n] - taken[n]) <= 1 for n in taken), (expected, taken)
