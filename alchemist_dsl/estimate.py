@@ -66,6 +66,7 @@ class Figures:
     entries: Mapping[str, Range] = field(default_factory=dict)
     learnt: Range = NOTHING  # tokens that a training sees, all epochs together
     gpu_hours: Range = UNKNOWN
+    covered: Fraction = Fraction(1)  # share of a mixture whose entries are not declared missing
 
     @property
     def rows(self) -> Range:
@@ -109,6 +110,8 @@ def _estimates(f: Figures, node: Node) -> dict[str, Estimate]:
         out |= {name: estimate(getattr(f, name), whole=name != "usd") for name in _SPENT}
     if isinstance(node.spec, MixtureSpec):
         out |= {f"take.{name}": estimate(r) for name, r in f.entries.items()}
+        if f.covered != 1:
+            out["covered"] = Estimate(value=str(f.covered), basis="declared")
     if isinstance(node.spec, TrainSpec):
         out["tokens"] = estimate(f.learnt)
         out["gpu_hours"] = estimate(f.gpu_hours, whole=False)
@@ -342,12 +345,18 @@ def cost(teacher: Teacher | None, tokens_in: Range, tokens_out: Range) -> Range:
 def _mixture(node: Node, spec: MixtureSpec, known: Mapping[str, Figures]) -> Figures:
     """Rows of every entry: what is there, cut to what the entry asks for."""
     chars = _chars(node, spec, known)
-    _, wanted = offered(node, spec, known)
+    sizes, wanted = offered(node, spec, known)
     rows = {
         name: r if spec.unit == "rows" else _in_rows(r, chars[name]) for name, r in wanted.items()
     }
     chars_of_row = mean((rows[name].value, chars[name]) for name in rows)
-    return Figures({"rows": _size(spec, total(rows.values()))}, {}, chars_of_row, entries=rows)
+    return Figures(
+        {"rows": _size(spec, total(rows.values()))},
+        {},
+        chars_of_row,
+        entries=rows,
+        covered=_covered(spec, sizes),
+    )
 
 
 def offered(
@@ -392,12 +401,7 @@ def _in_rows(tokens: Range, chars: Fraction | None) -> Range:
 def _wanted(spec: MixtureSpec, sizes: Mapping[str, Range]) -> dict[str, Range]:
     """What each entry gives, in the mixture's unit, by the rules of its amounts."""
     takes = [t for t in spec.take if t.name in sizes]
-    fixed: dict[str, Range] = {}
-    for t in takes:
-        if t.amount in ("all", "multiplier"):
-            fixed[t.name] = sizes[t.name].times(Fraction(t.value or 1))
-        elif t.amount in ("rows", "tokens"):
-            fixed[t.name] = exactly(Fraction(t.value or 0)) if t.amount == spec.unit else UNKNOWN
+    fixed = _fixed(spec, sizes)
     shares = {t.name: Fraction(t.value or 0) for t in takes if t.amount == "share"}
     parts = {t.name: Fraction(t.value or 1) for t in takes if t.amount in ("parts", "rest")}
     if len(takes) < len(spec.take):
@@ -435,6 +439,44 @@ def _without_missing(
     weights = {name: share * whole for name, share in shares.items()}
     weights |= {name: left * part / weight for name, part in parts.items()}
     return {}, {name: w for name, w in weights.items() if w}
+
+
+def _covered(spec: MixtureSpec, sizes: Mapping[str, Range]) -> Fraction:
+    """The share of a mixture whose entries are there; missing ones of unknown size (`all`, `2x`) do not count."""
+    gone = [t for t in spec.take if t.missing]
+    lost = sum((Fraction(t.value or 0) for t in gone if t.amount == "share"), Fraction(0))
+    shares = sum((Fraction(t.value or 0) for t in spec.take if t.amount == "share"), Fraction(0))
+    parts = [t for t in spec.take if t.amount in ("parts", "rest")]
+    left = 1 - shares
+    if spec.total is not None:
+        amounts = [Fraction(t.value or 0) for t in gone if t.amount == spec.unit]
+        absent = sum(amounts, Fraction(0)) / spec.total
+        lost += absent
+        left -= absent + (_given(spec, sizes) / spec.total)
+    if parts and left > 0:
+        weight = sum((Fraction(t.value or 1) for t in parts), Fraction(0))
+        lost += (
+            left * sum((Fraction(t.value or 1) for t in parts if t.missing), Fraction(0)) / weight
+        )
+    return max(1 - lost, Fraction(0))
+
+
+def _given(spec: MixtureSpec, sizes: Mapping[str, Range]) -> Fraction:
+    """What entries that are no shares and no parts give, as far as it is known."""
+    return sum((r.value or Fraction(0) for r in _fixed(spec, sizes).values()), Fraction(0))
+
+
+def _fixed(spec: MixtureSpec, sizes: Mapping[str, Range]) -> dict[str, Range]:
+    """What the entries give whose amount does not depend on the others."""
+    out: dict[str, Range] = {}
+    for t in spec.take:
+        if t.missing:
+            continue
+        if t.amount in ("all", "multiplier"):
+            out[t.name] = sizes[t.name].times(Fraction(t.value or 1))
+        elif t.amount in ("rows", "tokens"):
+            out[t.name] = exactly(Fraction(t.value or 0)) if t.amount == spec.unit else UNKNOWN
+    return out
 
 
 def _whole(

@@ -189,10 +189,26 @@ def _totals(plan: Plan) -> list[str]:
         out.append("now      " + ", ".join(f"{n} {a}" for a, n in counted if n))
     if usd is not None and calls is not None:
         out.append(f"in all   {count(calls)} teacher calls, {dollars_range(usd)} from scratch")
+    out += _covered(plan)
     if any(e.basis == "declared" for n in plan.nodes for e in n.estimate.values()):
         out.append(
             "~ and ≤ are estimates; a token counts as 4 characters until a run has measured it"
         )
+    return out
+
+
+def _covered(plan: Plan) -> list[str]:
+    """How much of each mixture is there, where sources are declared missing."""
+    from fractions import Fraction
+
+    from alchemist_dsl.cli.summary import covered
+
+    out = []
+    for node in plan.nodes:
+        if "covered" in node.estimate:
+            gone = [t.name for t in getattr(node.spec, "take", []) if t.missing]
+            share = Fraction(node.estimate["covered"].value or 1)
+            out.append(f"covered  {node.id}: {covered(share, gone)}")
     return out
 
 

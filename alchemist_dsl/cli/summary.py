@@ -113,7 +113,18 @@ def mixture(done: Done, width: int) -> list[str]:
             )
         )
     head = ("entry", "asked", "rows", "share", "of tokens", "epochs", "")
-    return [f"mixture {done.node}", *grid(head, rows, width, right={2, 3, 4, 5})]
+    out = [f"mixture {done.node}", *grid(head, rows, width, right={2, 3, 4, 5})]
+    gone = [e["name"] for e in entries if e.get("missing")]
+    if gone:
+        out.append(f"covered  {covered(Fraction(done.figures.get('covered', 1)), gone)}")
+    return out
+
+
+def covered(share: Fraction, gone: Sequence[str]) -> str:
+    """How much of a mixture is there, and what is declared missing."""
+    named = ", ".join(gone[:4]) + (f" and {len(gone) - 4} more" if len(gone) > 4 else "")
+    verb = "are" if len(gone) > 1 else "is"
+    return f"{100 * float(share):.3g}% of the recipe; {named} {verb} declared missing"
 
 
 def places(ctx: Context, result: Result) -> list[str]:

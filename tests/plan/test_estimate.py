@@ -10,7 +10,7 @@ from alchemist_runtime.plan import Check, MixtureSpec, Plan, Take
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from alchemist_dsl.estimate import Figures, _wanted
+from alchemist_dsl.estimate import Figures, _covered, _wanted
 from alchemist_dsl.ranges import UNKNOWN, Range, between, exactly, part, total
 from alchemist_dsl.verdicts import Counts, _holds, money, with_verdicts
 
@@ -324,3 +324,4 @@ def test_what_is_missing_is_made_up_for_as_the_run_does_it(pieces, total_):
     expected = {name: r.value for name, r in _wanted(spec, there).items()}
     assert expected.keys() == taken.keys()
     assert all(abs(expected[n] - taken[n]) <= 1 for n in taken), (expected, taken)
+    assert _covered(spec, there) == made.covered

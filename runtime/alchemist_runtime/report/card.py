@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,8 +159,20 @@ def _mixture(ctx: Context, upstream: list[Node]) -> str:
         out.append(
             f"## Mixture `{node.id}`\n\n"
             + table(("entry", "asked for", "rows", "share", "epochs"), rows)
+            + _covered(figures)
         )
     return "\n".join(out)
+
+
+def _covered(figures: Mapping[str, Any]) -> str:
+    """How much of the mixture the entries stand for that are there."""
+    share = Fraction(figures.get("covered", 1))
+    if share == 1:
+        return ""
+    return (
+        f"\nThe entries that are there stand for {100 * float(share):.3g}% of the recipe; they have grown in proportion to make up for"
+        " the others.\n"
+    )
 
 
 def _steps(ctx: Context, upstream: list[Node]) -> str:
