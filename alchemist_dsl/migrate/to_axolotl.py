@@ -88,6 +88,8 @@ def _data(made: Trained) -> Keys:
     yield "excess_length_strategy", _ON_LONG[made.word("on_long") or "truncate"]
     packing = made.word("packing")
     yield "sample_packing", packing != "none"
+    if packing != "none":
+        yield "attn_implementation", "flash_attention_2"  # else rows of one pack see each other
     if packing == "wrapped":
         made.unsaid("packing", "axolotl packs whole rows; it cuts texts for pretraining only")
     if (share := made.held_out()) is not None:
@@ -104,13 +106,20 @@ def _rates(made: Trained) -> Keys:
         yield "max_steps", int(steps)
     else:
         yield "num_epochs", made.number("epochs")
-    yield "optimizer", OPTIMIZERS[made.word("optimizer") or "adamw"]
+    yield "optimizer", _optimizer(made)
     yield "learning_rate", float(made.number("learning_rate") or 0)
     yield from _schedule(made)
     yield "weight_decay", float(made.number("weight_decay") or 0)
     yield "max_grad_norm", float(made.number("max_grad_norm") or 0)
     if made.number("dropout"):
         made.unsaid("dropout", "axolotl has no key for the model's own dropout")
+
+
+def _optimizer(made: Trained) -> str:
+    name = made.word("optimizer") or "adamw"
+    if name == "adamw_8bit" and made.word("parallel") == "fsdp":
+        return "adamw_torch_8bit"  # that of bitsandbytes does not go with FSDP
+    return OPTIMIZERS[name]
 
 
 def _schedule(made: Trained) -> Keys:

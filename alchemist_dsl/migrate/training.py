@@ -15,7 +15,7 @@ from alchemist_dsl.migrate.draft import Draft
 OPTIMIZERS: Final[Mapping[str, str]] = {
     "adamw": "adamw", "adamw_torch": "adamw", "adamw_torch_fused": "adamw", "adamw_torch_xla": "adamw", "adamw_hf": "adamw",
     "adamw_apex_fused": "adamw", "paged_adamw": "adamw", "paged_adamw_32bit": "adamw", "adamw_8bit": "adamw_8bit",
-    "adamw_bnb_8bit": "adamw_8bit", "paged_adamw_8bit": "adamw_8bit", "adafactor": "adafactor", "sgd": "sgd", "lion": "lion",
+    "adamw_bnb_8bit": "adamw_8bit", "adamw_torch_8bit": "adamw_8bit", "paged_adamw_8bit": "adamw_8bit", "adafactor": "adafactor", "sgd": "sgd", "lion": "lion",
     "lion_32bit": "lion", "paged_lion": "lion", "paged_lion_32bit": "lion",
 }  # fmt: skip
 REPORTS: Final = ("tensorboard", "wandb", "mlflow", "trackio")
