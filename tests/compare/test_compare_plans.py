@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alchemist_runtime.engine.compare import DataDiff, PortDiff, StepDiff
@@ -319,3 +320,28 @@ def test_no_room_for_temporary_files_is_said_and_no_change_is_claimed(
     monkeypatch.setattr(rows, "values", full)
     tidy = step(trial.compared(before, after), "tidy")
     assert tidy.state == "unknown" and tidy.problem is not None and tidy.problem.code == "A905"
+
+
+def test_what_one_step_has_read_is_not_read_again_behind_it(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alchemist_runtime.engine.compare import rows
+
+    before = trial.run(RECIPE, "sft")
+    after = trial.run(RECIPE.replace('"any"', "lower(instruction)"), "sft")
+    read: list[tuple[str, int]] = []
+    values = rows.values
+
+    def counted(stream: Any, name: str, index: Any, scratch: Path) -> Any:
+        read.append((name, len(index)))
+        return values(stream, name, index, scratch)
+
+    monkeypatch.setattr(rows, "values", counted)
+    diff = trial.compared(before, after, "tagged", "tidy", "unique", "sft")
+    assert sum(n for name, n in read if name == "topic") == 2 * 60  # both sides of `tagged`
+    own = {"rule", "reason", "kept", "similarity"}  # that each step writes of what it drops
+    assert {name for name, n in read if n} <= {"topic", *own}
+    assert port(diff, "sft").changed == port(diff, "sft").after
+    read.clear()
+    alone = trial.compared(before, after, "sft")
+    assert sum(n for _, n in read) > 0 and alone.steps[0] == diff.steps[3]

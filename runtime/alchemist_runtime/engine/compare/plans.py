@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ from alchemist_runtime.engine.compare.found import (
     StepDiff,
 )
 from alchemist_runtime.engine.compare.matching import match
+from alchemist_runtime.engine.compare.reading import Places
 from alchemist_runtime.engine.compare.rows import (
     Compared,
     Comparison,
@@ -85,6 +86,7 @@ class _Sides:
     after: Context
     samples: int
     scratch: Path
+    places: Places = field(default_factory=Places)
 
     def step(self, old: str | None, new: str | None) -> StepDiff:
         """Compare one step."""
@@ -169,7 +171,9 @@ class _Sides:
         )
 
     def _compared(self, port: str, before: Stream, after: Stream) -> Compared:
-        compared = Comparison(self.samples, self.scratch).port(port, before, after)
+        names = f"{port} before", f"{port} after"
+        comparison = Comparison(self.samples, self.scratch, names, self.places)
+        compared = comparison.port(port, before, after)
         give_back()
         return compared
 
@@ -256,7 +260,7 @@ class _Sides:
 
 def _moved_sample(left: Compared, entered: Compared, old: int, new: int) -> Sample:
     """A row that moved, as it stands in the port that it left and in the one that it entered."""
-    return replace(row_sample(entered, None, new), before=shown(left.before, old))
+    return replace(row_sample(entered, None, new), before=shown(left.places, left.before, old))
 
 
 # --- descriptions of ports --------------------------------------------------------------------------------------------------------

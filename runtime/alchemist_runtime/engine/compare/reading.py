@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,10 @@ import pyarrow as pa
 from alchemist_runtime.engine.columns import GROUP_ROWS, Column, Constant, Index, Patched, Stored
 from alchemist_runtime.engine.streams import Stream, arrow_type
 
+#: Places in (column, row), one below the other.
+Pairs: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
+#: Compared places that are remembered, 17 bytes each.
+MOST_REMEMBERED = 8_000_000
 #: Rows of a column that are held at a time of each side.
 READ_ROWS = 8_192
 
@@ -87,46 +92,105 @@ def in_step(
 
 @dataclass
 class Places:
-    """Numbers for the stored columns that were met, the same number for the same file and column."""
+    """Numbers for the stored columns that were met, the same number for the same file and column; and what was found there.
+
+    A step shows mostly what the steps before it have shown: two places that were compared once are not read again."""
 
     _numbers: dict[Hashable, int] = field(default_factory=dict)
-    _met: list[object] = field(default_factory=list)  # keeps what is numbered by identity alive
+    _fresh: Iterator[int] = field(default_factory=lambda: count(-1, -1))
+    _compared: dict[tuple[int, int], _Compared] = field(default_factory=dict)
+    _rows: int = 0
+    _values: dict[tuple[int, int], Any] = field(default_factory=dict)
+
+    def value(self, stream: Stream, name: str, row: int) -> Any:
+        """One value, as Python has it; a row is read from disk once, however many steps show it."""
+        base, index = below(stream, name)
+        at = np.array([row if index is None else index[row]], np.int64)
+        [place] = map(tuple, self.of(base, name, at).tolist())
+        if place not in self._values:
+            self._values[place] = base.select(at).column(name)[0].as_py()
+        return self._values[place]
 
     def of(self, stream: Stream, name: str, rows: Index) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """For each of these rows (column number, row there): where two rows have the same, their values are equal."""
+        """For each of these rows (number of column and type, row there): where two have the same, their values are equal."""
         out = np.empty((len(rows), 2), np.int64)
+        kind = arrow_type(stream.types[name])
         starts = np.cumsum([0, *(s.n for s in stream.segments)])
         which = np.searchsorted(starts, rows, side="right") - 1
         for number, segment in enumerate(stream.segments):
             mine = np.flatnonzero(which == number)
             if len(mine):
                 column = segment.columns.get(name)
-                out[mine] = self._column(column, rows[mine] - starts[number])
+                out[mine] = self._column(column, rows[mine] - starts[number], kind)
         return out
 
-    def _column(self, column: Column | None, rows: Index) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def _column(
+        self, column: Column | None, rows: Index, kind: pa.DataType
+    ) -> np.ndarray[Any, np.dtype[np.int64]]:
         out = np.zeros((len(rows), 2), np.int64)
         match column:
             case None:
-                out[:, 0] = self._number("null")
+                out[:, 0] = self._number(("null", kind))
             case Constant():
-                out[:, 0] = self._number(("constant", str(column.type), column.value.as_py()))
+                value = column.value.as_py()
+                out[:, 0] = self._number(("constant", column.type, repr(value), kind))
             case Stored():
-                out[:, 0] = self._number(("stored", column.shards.paths, column.name))
+                out[:, 0] = self._number(("stored", column.shards.paths, column.name, kind))
                 out[:, 1] = rows if column.index is None else column.index[rows]
             case Patched() if column.under.type == column.values.type:
                 at = column.at[rows]
                 over = at >= 0
-                out[over] = self._column(column.values, at[over])
-                out[~over] = self._column(column.under, rows[~over])
-            case _:
-                self._met.append(column)
-                out[:, 0] = self._number(("other", id(column)))
+                out[over] = self._column(column.values, at[over], kind)
+                out[~over] = self._column(column.under, rows[~over], kind)
+            case _:  # nothing else lies where this does
+                out[:, 0] = next(self._fresh)
                 out[:, 1] = rows
         return out
 
+    def remember(self, old: Pairs, new: Pairs, differ: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+        """Take note of what the values at these places came to."""
+        for pair, mine in _by_column(old, new):
+            known = self._compared.get(pair)
+            if min(pair) < 0 or known is not None or self._rows + len(mine) > MOST_REMEMBERED:
+                continue
+            order = mine[np.argsort(old[mine, 1], kind="stable")]
+            self._compared[pair] = _Compared(old[order, 1], new[order, 1], differ[order])
+            self._rows += len(mine)
+
+    def known(self, old: Pairs, new: Pairs) -> tuple[Any, Any]:
+        """For each two places whether they were compared before, and whether their values differ."""
+        there, differ = np.zeros(len(old), bool), np.zeros(len(old), bool)
+        for pair, mine in _by_column(old, new):
+            found = self._compared.get(pair)
+            if found is None or not len(found.old):
+                continue
+            at = np.minimum(np.searchsorted(found.old, old[mine, 1]), len(found.old) - 1)
+            same = (found.old[at] == old[mine, 1]) & (found.new[at] == new[mine, 1])
+            there[mine] = same
+            differ[mine] = same & found.differ[at]
+        return there, differ
+
     def _number(self, what: Hashable) -> int:
         return self._numbers.setdefault(what, len(self._numbers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Rows of two stored columns that were compared, by the row of the first."""
+
+    old: Index
+    new: Index
+    differ: np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def _by_column(old: Pairs, new: Pairs) -> Iterator[tuple[tuple[int, int], Index]]:
+    """Places by the two columns in which they lie."""
+    if not len(old):
+        return
+    both, which = np.unique(np.stack([old[:, 0], new[:, 0]]), axis=1, return_inverse=True)
+    which = which.reshape(-1)
+    for number, pair in enumerate(both.T.tolist()):
+        yield (pair[0], pair[1]), np.flatnonzero(which == number)
 
 
 def same_type(one: Stream, other: Stream, name: str) -> bool:

@@ -42,6 +42,7 @@ class Compared:
     keys: tuple[Keys, Keys]
     matched: Matched
     diff: PortDiff
+    places: Places
 
 
 @dataclass
@@ -74,7 +75,7 @@ class Comparison:
             origins=_groups("origin", before, after, matched, changed),
             rules=_groups("rule", before, after, matched, changed),
         )
-        compared = Compared(before, after, named, matched, diff)
+        compared = Compared(before, after, named, matched, diff, self.places)
         samples = self._samples(compared, changes, np.flatnonzero(changed))
         before.forget()
         after.forget()
@@ -94,7 +95,7 @@ class Comparison:
             if old is None or new is None:
                 out.append((ColumnDiff(name, old, new), None))
                 continue
-            if name == ID:
+            if name in (ID, COPY):  # rows are matched by these
                 continue
             try:
                 mask = self._changed(name, before, after, matched)
@@ -117,10 +118,12 @@ class Comparison:
             sides.append((base, rows if index is None else index[rows]))
         (old, old_rows), (new, new_rows) = sides
         if same_type(before, after, name):
-            there = self.places.of(old, name, old_rows)
-            apart = np.flatnonzero(np.any(there != self.places.of(new, name, new_rows), axis=1))
+            places = self.places.of(old, name, old_rows), self.places.of(new, name, new_rows)
+            known, differ = self.places.known(*places)
+            out |= differ
+            apart = np.flatnonzero(np.any(places[0] != places[1], axis=1) & ~known)
         else:
-            apart = np.arange(len(out))
+            places, apart = None, np.arange(len(out))
         apart = apart[np.argsort(old_rows[apart], kind="stable")]
         at = 0
         for a, b in in_step(
@@ -129,6 +132,8 @@ class Comparison:
         ):
             out[apart[at : at + len(a)]] = unequal(a, b)
             at += len(a)
+        if places is not None:
+            self.places.remember(places[0][apart], places[1][apart], out[apart])
         old.forget()
         new.forget()
         return out
@@ -237,11 +242,11 @@ def row_sample(c: Compared, before: int | None, after: int | None) -> Sample:
         (c.after, c.keys[1], after) if after is not None else (c.before, c.keys[0], before)
     )
     assert row is not None
-    said = shown(stream, row)
+    said = shown(c.places, stream, row)
     return Sample(
         side.shown(row),
         int(side.copy[row]),
-        _origin(stream, row),
+        _origin(c.places, stream, row),
         None if after is not None else said,
         said if after is not None else None,
     )
@@ -253,25 +258,18 @@ def _changed_sample(c: Compared, pair: int, bits: Mapping[str, Any]) -> Sample:
     return Sample(
         c.keys[1].shown(new),
         int(c.keys[1].copy[new]),
-        _origin(c.after, new),
-        {n: value(c.before, n, old) for n in names},
-        {n: value(c.after, n, new) for n in names},
+        _origin(c.places, c.after, new),
+        {n: _plain(c.places.value(c.before, n, old)) for n in names},
+        {n: _plain(c.places.value(c.after, n, new)) for n in names},
     )
 
 
-def shown(stream: Stream, row: int, names: Iterable[str] = SHOWN) -> dict[str, Any]:
+def shown(places: Places, stream: Stream, row: int, names: Iterable[str] = SHOWN) -> dict[str, Any]:
     """What a row says: the columns of `names` that it has, else its first ones."""
     some = [n for n in names if n in stream.types]
     hidden = {*IDENTITY, COPY}
     some = some or [n for n in stream.types if n not in hidden][:FIRST_COLUMNS]
-    return {n: value(stream, n, row) for n in some}
-
-
-def value(stream: Stream, name: str, row: int) -> Any:
-    """One value as plain data, ids as hex digits."""
-    base, index = below(stream, name)
-    at = np.array([row if index is None else index[row]], np.int64)
-    return _plain(base.select(at).column(name)[0].as_py())
+    return {n: _plain(places.value(stream, n, row)) for n in some}
 
 
 def _plain(found: Any) -> Any:
@@ -284,8 +282,8 @@ def _plain(found: Any) -> Any:
     return found
 
 
-def _origin(stream: Stream, row: int) -> str | None:
+def _origin(places: Places, stream: Stream, row: int) -> str | None:
     if "origin" not in stream.types:
         return None
-    found = value(stream, "origin", row)
+    found = places.value(stream, "origin", row)
     return None if found is None else str(found)
