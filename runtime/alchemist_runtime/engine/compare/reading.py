@@ -187,10 +187,13 @@ def _by_column(old: Pairs, new: Pairs) -> Iterator[tuple[tuple[int, int], Index]
     """Places by the two columns in which they lie."""
     if not len(old):
         return
-    both, which = np.unique(np.stack([old[:, 0], new[:, 0]]), axis=1, return_inverse=True)
-    which = which.reshape(-1)
-    for number, pair in enumerate(both.T.tolist()):
-        yield (pair[0], pair[1]), np.flatnonzero(which == number)
+    code = (old[:, 0] << 32) + new[:, 0]  # numbers are small, of places that are new below zero
+    if (code == code[0]).all():
+        yield (int(old[0, 0]), int(new[0, 0])), np.arange(len(old))
+        return
+    for one in np.unique(code):
+        mine = np.flatnonzero(code == one)
+        yield (int(old[mine[0], 0]), int(new[mine[0], 0])), mine
 
 
 def same_type(one: Stream, other: Stream, name: str) -> bool:

@@ -119,9 +119,9 @@ class Comparison:
         (old, old_rows), (new, new_rows) = sides
         if same_type(before, after, name):
             places = self.places.of(old, name, old_rows), self.places.of(new, name, new_rows)
-            known, differ = self.places.known(*places)
-            out |= differ
-            apart = np.flatnonzero(np.any(places[0] != places[1], axis=1) & ~known)
+            apart = np.flatnonzero(np.any(places[0] != places[1], axis=1))
+            known, out[apart] = self.places.known(places[0][apart], places[1][apart])
+            apart = apart[~known]
         else:
             places, apart = None, np.arange(len(out))
         apart = apart[np.argsort(old_rows[apart], kind="stable")]
