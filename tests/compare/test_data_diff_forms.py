@@ -101,8 +101,8 @@ step            before  after  added  removed  changed  columns
 filter tidy → neat
   50 rows that were kept are now dropped by rule too_short
     > abababababab…  web
-        response: x
         rule: too_short
+        response: x
   column response: changed in 2 rows
   column score: int → real; the value differs in 0 rows
   column more: new (bool)

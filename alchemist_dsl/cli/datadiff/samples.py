@@ -80,7 +80,8 @@ def sample_lines(sample: Sample, kind: str, width: int, paint: Paint) -> Iterato
 def columns(sample: Sample, kind: str) -> Iterator[tuple[str, list[Piece]]]:
     """Each column of a sample as pieces: of a changed row what differs, else what the row says."""
     before, after = sample.before or {}, sample.after or {}
-    for name in dict.fromkeys([*after, *before]):
+    why = [n for n in ("rule", "reason") if n in after or n in before]
+    for name in dict.fromkeys([*why, *after, *before]):
         if name in before and name in after and kind == "changed":
             old, new = worded(before[name]), worded(after[name])
             if old == new:  # another type, the same words
