@@ -34,6 +34,11 @@ _ENDINGS: Final = {".txt": "text", ".mmd": "mermaid", ".svg": "svg", ".html": "h
     help="Write the drawing to this file.",
 )
 @click.option("--upto", metavar="NODE", multiple=True, help="Only this step and what it needs.")
+@click.option(
+    "--against",
+    metavar="SIDE",
+    help="Draw what changed since SIDE: a recipe, a plan, REV:path or a git revision.",
+)
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
 @click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
 @click.option("--params", type=click.Path(path_type=Path), help="File with values of parameters.")
@@ -42,6 +47,7 @@ def graph(
     format_: str | None,
     output: Path | None,
     upto: tuple[str, ...],
+    against: str | None,
     variant: str | None,
     sets: tuple[str, ...],
     params: Path | None,
@@ -52,9 +58,42 @@ def graph(
     form = _format(format_, output)
     if output is not None and _same(plan, output):
         raise click.UsageError(f"`{output}` is what is drawn; name another file")
-    options = {"sets": sets, "params_file": params, "variant": variant}
-    drawn = render(_graph(plan, upto, options), form, color=output is None)
-    _write(drawn, output)
+    if against is not None:
+        if upto:
+            raise click.UsageError("--against compares whole plans: leave --upto out")
+        found = _compared(against, plan, sets, params, variant)
+    else:
+        found = _graph(plan, upto, {"sets": sets, "params_file": params, "variant": variant})
+    _write(render(found, form, color=output is None), output)
+
+
+def _compared(
+    against: str, plan: Path, sets: tuple[str, ...], params: Path | None, variant: str | None
+) -> Graph:
+    """The graph with what changed since another side; exits where one of the two cannot be compared."""
+    from alchemist_runtime.errors import SAID_NO, USAGE
+
+    from alchemist_dsl.cli.comparing import BadOperand, Settings, comparison
+    from alchemist_dsl.diff.compare import compare, unreadable
+    from alchemist_dsl.graph.model import Mark, compared, graph_of
+
+    try:
+        pairs = comparison((against, str(plan)), Settings(sets, params, variant)).pairs
+    except BadOperand as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(USAGE)
+    before, after = pairs[0]
+    assert before is not None and after is not None  # both are named
+    if before.plan is None or after.plan is None:
+        click.echo("\n".join(unreadable(before, after).messages), err=True)
+        sys.exit(SAID_NO)
+    marks: dict[str, Mark] = {}
+    for n in compare(before, after).nodes:
+        if n.status != "changed":
+            marks[n.id] = n.status
+        elif n.category not in ("cosmetic", "metadata"):
+            marks[n.id] = "changed" if n.direct else "indirect"
+    return compared(graph_of(before.plan), graph_of(after.plan), marks)
 
 
 def _format(asked: str | None, output: Path | None) -> str:
