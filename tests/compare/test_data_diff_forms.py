@@ -115,8 +115,6 @@ filter tidy → neat
   .dropped
   rule too_short: 0 → 50 (50 added)
 
-map gone is gone
-
 map bad
   error[A907 damaged-store]: the shard `a` is damaged (store/a)
   help: delete it
@@ -149,6 +147,18 @@ def test_a_side_of_one_recipe_is_made_with_the_recipe_as_it_stood() -> None:
     step = StepDiff("a", "a", "map", "unknown", missing=(Missing("before", "a", "a"),))
     text = " ".join(data_lines(DataDiff((step,), Made("r.recipe"), Made("r.recipe")), 100))
     assert "`alchemist run r.recipe --upto a`, with the recipe as it stood then, makes it" in text
+
+
+def test_steps_that_came_or_went_stand_in_the_table_alone() -> None:
+    steps = (
+        StepDiff(None, "new", "map", "added", (PortDiff("rows", None, 3, added=3), PortDiff("dropped", None, 0))),
+        StepDiff("coder", None, "train", "removed", note="a model has no rows"),
+    )  # fmt: skip
+    lines = data_lines(DataDiff(steps))
+    assert lines[0] == "data: the data of 2 steps differs" and len(lines) == 7
+    assert lines[4].startswith("+ new ") and lines[6].endswith("a model has no rows")
+    page = "\n".join(data_markdown(DataDiff(steps)))
+    assert "| new | – → 3 | 3 |" in page and "a model has no rows" in page
 
 
 def test_a_row_is_shown_once_however_many_steps_pass_it_on() -> None:

@@ -45,7 +45,7 @@ def data_markdown(result: DataDiff) -> list[str]:
 
 
 def _row(step: StepDiff) -> Iterator[str]:
-    if step.incomplete and not step.ports:
+    if not step.ports and (step.incomplete or step.state in ("added", "removed")):
         yield f"| {_text(step.name)} | | | | | {_text(state_words(step))} |"
         return
     for port in step.ports:

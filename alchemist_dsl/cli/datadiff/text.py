@@ -62,10 +62,12 @@ def _cells(step: StepDiff) -> Iterator[tuple[str, ...]]:
     if step.incomplete and not step.ports:
         yield f"? {safe(step.name)}", "", "", "", "", "", state_words(step)
         return
+    sign = {"added": "+", "removed": "-"}.get(step.state, "~")
+    if step.state in ("added", "removed") and not step.ports:
+        yield f"{sign} {safe(step.name)}", "", "", "", "", "", state_words(step)
     for port in step.ports:
         if port.same:
             continue
-        sign = {"added": "+", "removed": "-"}.get(step.state, "~")
         yield (
             f"{'?' if step.incomplete else sign} {safe(step.name)}{_suffix(port)}",
             _count(port.before),
@@ -98,9 +100,7 @@ def _columns(port: PortDiff) -> str:
 
 
 def _step(step: StepDiff, width: int, paint: Paint, seen: set[object]) -> Iterator[str]:
-    tone = {"added": GREEN, "removed": RED}.get(step.state)
-    suffix = {"added": " is new", "removed": " is gone"}.get(step.state, "")
-    yield paint(BOLD, title(step)) + (paint(tone, suffix) if tone else "")
+    yield paint(BOLD, title(step))
     for words in unread(step):
         yield from _item(words, width, paint, RED)
     if step.note:
@@ -117,13 +117,12 @@ def _step(step: StepDiff, width: int, paint: Paint, seen: set[object]) -> Iterat
 def _port(
     step: StepDiff, port: PortDiff, width: int, paint: Paint, seen: set[object]
 ) -> Iterator[str]:
-    if port.port != "rows":
-        yield f"  .{safe(port.port)}"
-    for words in notes(port):
-        yield from _item(words, width, paint, None)
+    told = [line for words in notes(port) for line in _item(words, width, paint, None)]
     for kind, samples in port.samples.items():
-        fresh = unseen(samples, kind, seen)
-        yield from _samples(fresh, kind, width, paint)
+        told += _samples(unseen(samples, kind, seen), kind, width, paint)
+    if told and port.port != "rows":
+        yield f"  .{safe(port.port)}"
+    yield from told
 
 
 def _item(words: str, width: int, paint: Paint, tone: str | None) -> Iterator[str]:

@@ -71,12 +71,14 @@ def unread(step: StepDiff) -> list[str]:
 
 def told(step: StepDiff) -> bool:
     """Whether there is more to say of a step than that it is the same, or missing."""
-    differs = step.state in ("changed", "added", "removed") and not step.missing
+    differs = step.state == "changed" and not step.missing
     return differs or step.problem is not None or bool(unread(step))
 
 
 def state_words(step: StepDiff) -> str:
     """Why a step without figures has none."""
+    if step.note and not step.incomplete:
+        return step.note
     if step.problem is not None:
         return "cannot be read"
     sides = list(dict.fromkeys(m.side for m in step.missing))
