@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Final
@@ -42,6 +43,13 @@ PAIRS: Final[Mapping[str, Pair]] = {
     "context_qa.load_v2": Pair("question", "answer", "context"),
 }
 
+#: Formats of a type of one's own that put nothing around the rows.
+_BARE: Final = (
+    "{instruction}",
+    "{instruction} {input}",
+    "{instruction}\n{input}",
+    "{instruction}\n\n{input}",
+)
 _AT: Final = At("path", "name", "split", "revision", "data_files", "ds_type")
 CHATML: Final = (
     "{%- for message in messages -%}\n"
@@ -205,24 +213,26 @@ def _roles(entry: Asked) -> None:
 
 
 def _own_type(entry: Asked, source: Source, have: Columns) -> str:
-    """A type that the YAML itself describes: columns and formats."""
+    """A type that the YAML itself describes: columns and formats. Without a format, `instruction input`."""
     inner = entry.table("type")
     assert inner is not None
-
-    def field(key: str, default: str) -> str:
-        return (inner.text(key)) or default
-
-    optional = {k: field(k, "") or None for k in ("field_input", "field_system")}
-    pair = Pair(field("field_instruction", "instruction"), field("field_output", "output"), optional["field_input"], optional["field_system"])  # fmt: skip
-    layouts.pair(source, pair, have)
+    form = inner.text("format")
+    below = inner.text("field_input") or "input" if form is None or "{input}" in form else None
+    inner.get("field_input")
+    between = "\n" if form and "{instruction}\n" in form else " "
+    question = inner.text("field_instruction") or "instruction"
+    answer = inner.text("field_output") or "output"
+    layouts.pair(source, Pair(question, answer, below, inner.text("field_system"), between), have)
+    prompt = inner.text("system_prompt")
+    if prompt and "field_system" not in inner:
+        source.sets = {"system": {"recipe": json.dumps(prompt, ensure_ascii=False)}, **source.sets}
+    elif prompt:
+        inner.unsaid("system_prompt", "a system turn for rows without one", "system")
     why = "a prompt around the rows; here they go through the chat template"
-    bare = {"format", "no_input_format"}
-    for key in bare & {k for k in bare if k in inner}:
-        written = (inner.text(key) or "").strip()
-        if written in ("{instruction}", "{instruction} {input}", "{instruction}\n{input}"):
-            continue
-        inner.unsaid(key, why, "instruction")
-    inner.rest({}, {"system_prompt": "a system turn for all rows; write `set system = …`", "system_format": why})  # fmt: skip
+    for key in ("format", "no_input_format"):
+        if (inner.text(key) or "{instruction}").strip() not in _BARE:
+            inner.unsaid(key, why, "instruction")
+    inner.rest({}, {"system_format": why})
     return "assistant"
 
 
