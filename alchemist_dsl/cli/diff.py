@@ -100,7 +100,8 @@ def diff(
         sys.exit(SAID_NO)
     if rows is not None and any(r.outcome == "incomplete" for _, r in rows):
         sys.exit(NOT_CARRIED_OUT)
-    sys.exit(2 if exit_code and made.changed else OK)
+    different = made.changed or any(r.outcome == "different" for _, r in rows or ())
+    sys.exit(2 if exit_code and different else OK)
 
 
 def compared(found: Comparison) -> Diff:

@@ -345,3 +345,29 @@ def test_what_one_step_has_read_is_not_read_again_behind_it(
     read.clear()
     alone = trial.compared(before, after, "sft")
     assert sum(n for _, n in read) > 0 and alone.steps[0] == diff.steps[3]
+
+
+def test_two_stores_are_compared_by_content_even_where_keys_are_equal(
+    trial: Trial, tmp_path: Path
+) -> None:
+    """A key says what was asked of a teacher, not what it answered: only one store holds one result for it."""
+    import json
+
+    from alchemist_runtime.engine.compare import compare_plans
+
+    plan = trial.run(RECIPE, "sft")
+    other = tmp_path / "other"
+    shutil.copytree(trial.root / ".alchemist", other)
+    stores = Store(trial.root / ".alchemist"), Store(other)
+    pairs = [(n, n) for n in ("web", "tagged", "sft")]
+    diff = compare_plans(stores[0], plan, plan, pairs, after_store=stores[1])
+    assert diff.outcome == "same" and not any(p.read for s in diff.steps for p in s.ports)
+    folder = stores[1].path(plan.node("tagged").key)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["ports"]["rows"]["digest"] = "b2:other"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    tagged = compare_plans(stores[0], plan, plan, pairs, after_store=stores[1]).steps[1]
+    assert tagged.state == "same" and tagged.ports[0].read
+    shutil.rmtree(folder)
+    lost = compare_plans(stores[0], plan, plan, pairs, after_store=stores[1])
+    assert lost.outcome == "incomplete" and lost.steps[1].missing[0].side == "after"
