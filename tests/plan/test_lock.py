@@ -331,6 +331,25 @@ def test_without_the_hub_the_cache_tells_what_a_run_would_load(work, slice_, mon
     assert made.plan.node("tuned").spec.revision == cached
 
 
+def test_a_tokenizer_is_pinned_and_its_pin_is_part_of_the_keys_that_count(
+    work, slice_, monkeypatch
+):
+    def facts(name: str, ref: str | None, *, kind: str) -> dict[str, str]:
+        assert (name, ref, kind) == ("owner/words", None, "model")
+        return {"revision": "9" * 40, "license": ""}
+
+    monkeypatch.setattr("alchemist_runtime.sources.hub.facts", facts)
+    text = slice_.replace("source given", 'recipe {\n  tokenizer = "owner/words"\n}\nsource given')
+    text = text.replace("unit = rows", "unit = tokens")
+    free = work.keys(text)
+    add_facts(work.compile(pin=True))
+    lock = loads((work.root / "recipe.lock").read_text())
+    assert lock.fact("tokenizers", "owner/words") == {"revision": "9" * 40, "license": ""}
+    assert work.node("sft").spec.tokenizer == {"name": "owner/words", "revision": "9" * 40}
+    pinned = work.keys()
+    assert pinned["sft"] != free["sft"] and pinned["clean"] == free["clean"]
+
+
 def test_a_base_in_the_project_is_a_file_of_the_lock(work, slice_):
     (work.root / "owner/base").mkdir(parents=True)
     (work.root / "owner/base/config.json").write_text("{}")
