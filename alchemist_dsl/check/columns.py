@@ -8,6 +8,7 @@ from typing import Final
 from alchemist_runtime.rows import IDENTITY, MESSAGES, optional, required
 
 from alchemist_dsl import ir
+from alchemist_dsl.check.braces import literal_braces
 from alchemist_dsl.check.building import Building
 from alchemist_dsl.check.expressions import Env, condition, expression
 from alchemist_dsl.check.names import Found, find
@@ -52,9 +53,9 @@ def read_sets(b: Building, env: Env) -> tuple[tuple[ir.SetV, ...], dict[str, str
             continue
         if statement.per is not None:
             b.error("A111", "`set` takes no `per`", statement.per.span)
-        expr = expression(
-            statement.value, b.env_in(placed.scope) if env is b.env else _in(env, placed.scope)
-        )
+        here = b.env_in(placed.scope) if env is b.env else _in(env, placed.scope)
+        literal_braces(b, statement.value, here)
+        expr = expression(statement.value, here)
         if expr is None:
             b.ok = False
             types[name] = FIXED.get(name, ANY)

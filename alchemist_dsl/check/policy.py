@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from alchemist_dsl import ir
@@ -53,6 +53,7 @@ def apply(world: World) -> None:
                 _tokenizer(block, own, world)
             case _:
                 pass
+        _read_twice(block, world)
     notrun.apply(own, world)
 
 
@@ -225,34 +226,70 @@ def _tokenizer(block: ir.Block, own: Iterable[ir.Block], world: World) -> None:
 
 Key = tuple[str, str, str | None]
 Step = Callable[[Key, World], Iterator[Key]]
+_MOST: Final = 60  # streams of a list; they are compared by pairs
 
 
 def _twice(block: ir.Block, world: World) -> None:
     """Two entries hold the same rows where the graph alone proves it."""
     entries = [e for e in block.entries if e.value != 0]
-    if len(entries) < 2 or len(entries) > 60:
-        return
-    within = [_closure(_key(e.stream), world, _inside_of) for e in entries]
-    holds = [_closure(_key(e.stream), world, _all_of) for e in entries]
+    found = _overlap([e.stream for e in entries], world)
+    if found is not None:
+        _report_twice(entries[found[0]], entries[found[1]], world)
+
+
+def _overlap(refs: Sequence[ir.RefV], world: World) -> tuple[int, int] | None:
+    """The first two streams that hold the same rows, the one whose rows are all in the other first."""
+    if len(refs) < 2 or len(refs) > _MOST:
+        return None
+    within = [_closure(_key(r), world, _inside_of) for r in refs]
+    holds = [_closure(_key(r), world, _all_of) for r in refs]
     wide = [_widened(h, world) for h in holds]
-    for j, later in enumerate(entries):
-        for i, earlier in enumerate(entries[:j]):
+    for j in range(len(refs)):
+        for i in range(j):
             if (
                 wide[i] & holds[j]
                 or wide[j] & holds[i]
                 or within[i] & holds[j]
                 or within[j] & holds[i]
             ):
-                _report_twice(earlier, later, world)
-                return
+                inner = _key(refs[i]) in within[j] or _key(refs[j]) in holds[i]
+                return (j, i) if inner else (i, j)
+    return None
 
 
-def _report_twice(one: ir.EntryV, two: ir.EntryV, world: World) -> None:
-    whole, part = two, one
-    if _key(one.stream) in _closure(_key(two.stream), world, _inside_of) or _key(
-        two.stream
-    ) in _closure(_key(one.stream), world, _all_of):
-        whole, part = one, two
+def _read_twice(block: ir.Block, world: World) -> None:
+    """A step, export or training reads the same rows by two streams of one list: their ids would repeat."""
+    if block.kind in (
+        "mixture",
+        "dedup",
+    ):  # entries have a message of their own; copies are what dedup is for
+        return
+    refs = [r for r, at in zip(block.inputs, block.roles, strict=True) if at in ("from", "data")]
+    found = _overlap(refs, world)
+    if found is None:
+        return
+    part, whole = refs[found[0]], refs[found[1]]
+    one, other = shown(part), shown(whole)
+    first, second = sorted((part, whole), key=lambda r: r.span.start)
+    refused = _key(part)[1:] == ("rows", None) and _key(whole) in _refused_of(part, world)
+    world.problems.add(
+        "A604",
+        f"`{block.name}` reads `{one}` twice"
+        if one == other
+        else f"rows of `{one}` are also in `{other}`, so `{block.name}` reads them twice",
+        second.span,
+        label="again" if one == other else "",
+        labels=(Label(first.span, "first" if one == other else "also here"),),
+        note="every row has one id, and these would come in twice under the same one",
+        help="delete one of them"
+        if one == other
+        else f"delete one of them, or read what only one has: `{one}.dropped`"
+        if refused and f"{one}.dropped" not in map(shown, refs)
+        else "delete one of them from the list",
+    )
+
+
+def _report_twice(part: ir.EntryV, whole: ir.EntryV, world: World) -> None:
     place = world.blocks[whole.stream.target]
     passed = _key(part.stream) in _closure(_key(whole.stream), world, _all_of)
     source = next((r for r in place.inputs if passed and _key(r) == _key(part.stream)), None)
