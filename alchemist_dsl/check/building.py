@@ -52,7 +52,7 @@ class Building:
     @property
     def incomplete(self) -> bool:
         """Whether something of it could not be read, so that what seems to be missing may be there."""
-        return bool(self.body.bad) or self.body.base_lost or self.decl.scope.base_lost
+        return self.body.lost or self.decl.scope.base_lost
 
     @property
     def header(self) -> Span:

@@ -56,6 +56,7 @@ class Env:
     totals: tuple[str, ...] | None = (
         None  # `rows`, `tokens` and `dropped.RULE` of a step with these rules
     )
+    rules_lost: bool = False  # there may be more rules than `totals` knows
     counts: tuple[str, ...] = ("rows", "tokens")  # totals that are called by one name
     streams: bool = False  # rows(x), share(a, b) …
     plan: bool = False  # plan.cost, plan.calls
@@ -353,6 +354,8 @@ class Typer:
 
     def _dropped(self, name: ast.Ident) -> Typed:
         rules = self.env.totals or ()
+        if name.name not in rules and self.env.rules_lost:
+            return self.bad()
         if name.name not in rules:
             text, edit = did_you_mean(name.name, rules, name.span)
             return self.fail(

@@ -97,7 +97,8 @@ def _merged(decl: Decl, world: World) -> Body:
     if base is None or base.key not in world.bodies:
         return inherited_as_is(decl.body)
     body = inherited(world.bodies[base.key], f"extends:{base.key}")
-    body.bad, body.wrong = (), body.wrong
+    body.base_lost = body.base_lost or bool(body.bad)  # what could not be read may have been there
+    body.bad = ()
     merge(body, decl.body, KINDS[decl.kind])
     return body
 
@@ -116,11 +117,10 @@ def inherited_as_is(body: Body) -> Body:
 
 def _base(decl: Decl, world: World, *, silent: bool = False) -> Decl | None:
     placed = decl.body.attrs.get("extends")
-    if (
-        placed is None
-        or decl.kind == "recipe"
-        or isinstance(placed.stmt.value, ast.Null | ast.BadExpr)
-    ):
+    if placed is None or decl.kind == "recipe" or isinstance(placed.stmt.value, ast.Null):
+        return None
+    if isinstance(placed.stmt.value, ast.BadExpr):
+        decl.body.base_lost = True
         return None
     if "extends" not in KINDS[decl.kind].attributes:
         return None

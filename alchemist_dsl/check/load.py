@@ -61,8 +61,10 @@ class Loader:
     def _fill(self, scope: Scope, file: SourceFile, chain: tuple[str, ...]) -> None:
         tree = self._parse(file)
         base = _extended(tree)
-        if base is not None:
+        if isinstance(base, ast.Text):
             self._extend(scope, base, file, chain)
+        elif base is not None:
+            scope.lost_unnamed = scope.base_lost = True
         scope.files.append(file.path)
         if tree.edition is not None and file.path == scope.path:
             scope.edition = tree.edition.year
@@ -85,7 +87,7 @@ class Loader:
     def _parse(self, file: SourceFile) -> ast.File:
         if file.path not in self.trees:
             tree, found = self.parse(file)
-            self.problems.take(found)
+            self.problems.take_syntax(found, file)
             self.trees[file.path] = tree
         return self.trees[file.path]
 
@@ -216,6 +218,8 @@ class Loader:
             self._unknown_kind(scope, block)
             return
         name = self._name(block)
+        if name is None and kind.name == "required":  # whoever reads it names what is not there
+            scope.lost_unnamed = True
         body = collect(block, kind, scope, self.problems)
         if name is None:
             self._add_unnamed(scope, block, body)
@@ -254,7 +258,8 @@ class Loader:
             if kind == "test" and old.kind == "test" and old.name == name:
                 self._twice(name, block.header, old.block.header)
                 key += f" ({number})"
-        scope.unnamed.append(Decl(scope.prefix + key, kind, name, block, scope, body))
+        nameless = KINDS[kind].name == "required"
+        scope.unnamed.append(Decl(scope.prefix + key, kind, name, block, scope, body, bad=nameless))
 
     def _name(self, block: ast.Block) -> ast.Ident | None:
         kind = KINDS[block.kind.name]
@@ -320,14 +325,21 @@ class Loader:
         )
 
 
-def _extended(tree: ast.File) -> ast.Text | None:
+def _extended(tree: ast.File) -> ast.Text | ast.BadExpr | None:
+    """The base of a file; a bad value where it was meant to have one that cannot be read."""
     for item in tree.items:
-        if isinstance(item, ast.Block) and item.kind.name == "recipe":
-            for statement in item.body:
-                if isinstance(statement, ast.Assign) and [i.name for i in statement.path] == [
-                    "extends"
-                ]:
-                    return statement.value if isinstance(statement.value, ast.Text) else None
+        if isinstance(item, ast.BadItem) and item.kind == "recipe":
+            return ast.BadExpr(item.span)
+        for statement in (
+            item.body if isinstance(item, ast.Block) and item.kind.name == "recipe" else ()
+        ):
+            if not isinstance(statement, ast.Assign | ast.BadStatement):
+                continue
+            if [i.name for i in statement.path] != ["extends"]:
+                continue
+            if isinstance(statement, ast.BadStatement):
+                return ast.BadExpr(statement.span)
+            return statement.value if isinstance(statement.value, ast.Text | ast.BadExpr) else None
     return None
 
 

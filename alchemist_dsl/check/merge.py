@@ -9,6 +9,7 @@ from alchemist_dsl.check.problems import Problems, did_you_mean, listed
 from alchemist_dsl.check.scope import Body, Placed, Scope
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.kinds import KINDS, Kind
+from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
 Entry = Placed[ast.Assign] | Placed[ast.FieldDecl]
@@ -50,6 +51,13 @@ class _Collector:
         self.body.wrong = len(self.problems) > before or bool(self.body.bad)
         return self.body
 
+    def _lost(self, statement: ast.Statement) -> None:
+        """A statement that was reported and left out: what it was meant to say is not known to be missing."""
+        path = statement.path if isinstance(statement, ast.Assign) else ()
+        if isinstance(statement, ast.Block):
+            path = (statement.kind,)
+        self.body.bad += (ast.BadStatement(statement.span, path),)
+
     def _place(self, statement: ast.Assign) -> Placed[ast.Assign]:
         return Placed(statement, self.scope, self.origin)
 
@@ -85,6 +93,7 @@ class _Collector:
         )
 
     def _dotted(self, statement: ast.Assign) -> None:
+        self._lost(statement)
         span = statement.path[0].span.to(statement.path[-1].span)
         first = statement.path[0].name
         rest = ".".join(i.name for i in statement.path[1:])
@@ -106,6 +115,7 @@ class _Collector:
             return
         path = ".".join(i.name for i in statement.path)
         if len(statement.path) > 1 and self.block.kind.name != "variant":
+            self._lost(statement)
             span = statement.path[0].span.to(statement.path[-1].span)
             self.problems.add(
                 "A111",
@@ -144,6 +154,7 @@ class _Collector:
     def _field(self, statement: ast.FieldDecl) -> None:
         name = statement.name.name
         if "field" not in self.kind.statements:
+            self._lost(statement)
             inside = "`input` or `output`" if self.block.kind.name == "prompt" else None
             known = name in self.kind.attributes
             self.problems.add(
@@ -177,6 +188,7 @@ class _Collector:
         self.body.blocks[name] = self._entries(block, typed=name in ("input", "output"))
 
     def _stray_block(self, block: ast.Block) -> None:
+        self._lost(block)
         name = block.kind.name
         if name in KINDS:
             self.problems.add(
@@ -220,6 +232,7 @@ class _Collector:
                 case ast.BadStatement():
                     self.body.bad += (statement,)
                 case ast.Assign() if typed:
+                    self._lost(statement)
                     field = statement.path[0]
                     self.problems.add(
                         "A111",
@@ -228,16 +241,37 @@ class _Collector:
                         help=f"for example `{field.name}: text`",
                     )
                 case ast.FieldDecl():
+                    self._lost(statement)
                     self.problems.add(
                         "A009",
                         f"an entry of `{name}` is set with `=`; `:` declares the type of a field",
                         statement.name.span,
                     )
                 case _:
-                    self._misplaced(statement, "this", f"`{name}` holds entries only")
+                    self._no_entry(block, statement, typed)
         return entries
 
+    def _no_entry(self, block: ast.Block, statement: ast.Statement, typed: bool) -> None:
+        """A rule, a column or a block where entries or fields stand."""
+        self._lost(statement)
+        name, span = block.kind.name, statement.span
+        match statement:
+            case ast.RuleStmt(verb=verb):
+                what, span = verb, Span(span.file, span.start, span.start + len(verb))
+            case ast.Block(kind=kind, header=header):
+                what, span = kind.name, header
+            case _:
+                what, span = "set", Span(span.file, span.start, span.start + len("set"))
+        holds = "typed fields, `NAME: TYPE`" if typed else "entries, `NAME = VALUE`"
+        self.problems.add(
+            "A111",
+            f"`{what}` does not belong into `{name}`, which holds {holds}",
+            span,
+            help=f"move it out, behind the `}}` of `{name}`",
+        )
+
     def _misplaced(self, statement: ast.Statement, what: str, note: str) -> None:
+        self._lost(statement)
         self.problems.add(
             "A111", f"`{what}` does not belong into {self.title}", statement.span, note=note or None
         )

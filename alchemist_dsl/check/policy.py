@@ -336,7 +336,7 @@ def _widened(keys: set[Key], world: World) -> set[Key]:
 def _inside_of(key: Key, world: World) -> Iterator[Key]:
     """Streams that hold every row of this one: the only input of a step that keeps rows as they are."""
     block = world.blocks.get(key[0])
-    if block is None:
+    if block is None or block.poisoned:
         return
     if key[2] is not None:
         yield (key[0], key[1], None)
@@ -355,7 +355,7 @@ def _inside_of(key: Key, world: World) -> Iterator[Key]:
 def _all_of(key: Key, world: World) -> Iterator[Key]:
     """Streams whose rows are all in this one: inputs of steps that pass everything on."""
     block = world.blocks.get(key[0])
-    if block is None or key[1] != "rows" or key[2] is not None:
+    if block is None or block.poisoned or key[1] != "rows" or key[2] is not None:
         return
     if (block.kind in ("map", "relabel", "generate") and _mode(block) in ("replace", "add")) or (
         block.kind == "map" and _mode(block) == "only" and block.get("select") is None

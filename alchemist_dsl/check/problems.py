@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label, Severity
 from alchemist_dsl.diagnostics.suggest import near
-from alchemist_dsl.source import Span
+from alchemist_dsl.source import SourceFile, Span
+
+
+#: Mistakes of form after which the rest of their line does not mean what it says.
+_BREAK_A_LINE: Final = frozenset(
+    ["A001", "A002", "A003", "A004", "A005", "A006", "A007", "A009", "A016", "A017", "A018"]
+)
 
 
 class Problems:
@@ -15,6 +22,7 @@ class Problems:
     def __init__(self) -> None:
         self._items: dict[tuple[str, Span, str], Diagnostic] = {}
         self._said: set[str] = set()
+        self._broken: dict[str, list[tuple[int, int]]] = {}  # lines, by file
 
     def add(
         self,
@@ -38,6 +46,23 @@ class Problems:
         for item in diagnostics:
             self._items.setdefault((item.code, item.span, item.headline), item)
 
+    def take_syntax(self, diagnostics: Iterable[Diagnostic], file: SourceFile) -> None:
+        """Report what the parser found. On a line that it could not read, nothing else is reported: it would be an echo."""
+        found = tuple(diagnostics)
+        self.take(found)
+        for item in found:
+            if item.code in _BREAK_A_LINE:
+                start = file.text.rfind("\n", 0, item.span.start) + 1
+                end = file.text.find("\n", item.span.start)
+                line = start, len(file.text) if end < 0 else end
+                self._broken.setdefault(file.path, []).append(line)
+
+    def _echo(self, item: Diagnostic) -> bool:
+        lines = self._broken.get(item.span.file)
+        if lines is None or item.code.startswith("A0"):
+            return False
+        return any(start <= item.span.start <= end for start, end in lines)
+
     def first(self, what: str) -> bool:
         """Whether this is the first time; for causes that show in many places."""
         new = what not in self._said
@@ -59,7 +84,7 @@ class Problems:
         """All problems by file (`first` before the others), place and code."""
         return tuple(
             sorted(
-                self._items.values(),
+                (d for d in self._items.values() if not self._echo(d)),
                 key=lambda d: (d.span.file != first, d.span.file, d.span.start, d.code, d.headline),
             )
         )

@@ -37,6 +37,11 @@ class Body:
     base_lost: bool = False  # the block that it extends is not known
     wrong: bool = False  # an error was reported while its statements were collected
 
+    @property
+    def lost(self) -> bool:
+        """Whether something of it could not be read, so that what seems to be missing may be there."""
+        return bool(self.bad) or self.base_lost
+
 
 @dataclass(slots=True)
 class Decl:

@@ -17,7 +17,8 @@ from alchemist_dsl.trees import called
 
 def totals_env(b: Building, *more: str) -> Env:
     """What `expect` of a step reads: its own totals."""
-    return replace(b.env, stream=None, out=None, totals=(*rule_names(b), *more))
+    totals = (*rule_names(b), *more)
+    return replace(b.env, stream=None, out=None, totals=totals, rules_lost=b.incomplete)
 
 
 def selected(b: Building) -> ir.SelectV | None:
@@ -30,7 +31,7 @@ def selected(b: Building) -> ir.SelectV | None:
         else ()
     )
     if not isinstance(select, ir.SelectV):
-        if parts and "select" not in b.body.attrs:
+        if parts and "select" not in b.body.attrs and not b.incomplete:
             b.error(
                 "A106",
                 "`best` needs a `select` that says how many rows",

@@ -221,6 +221,8 @@ def _rules(b: Building) -> dict[str, Span] | None:
         decl = b.world.decls.get(ref.target)
         if decl is None or decl.kind == "source":
             return None
+        if b.world.bodies[ref.target].lost:
+            return None
         for placed in b.world.bodies[ref.target].rules:
             rule = placed.stmt
             if rule.verb != "expect":

@@ -103,6 +103,7 @@ def _expectations(b: Building, step: ir.RefV, kind: str) -> None:
         b.env,
         stream=b.world.streams.get((step.target, "rows"), UNKNOWN),
         totals=(*rules, *_OWN_RULES.get(kind, ())),
+        rules_lost=b.world.bodies[step.target].lost,
         counts=_COUNTS.get(kind, ("rows",)),
         streams=True,
     )
