@@ -282,7 +282,7 @@ class Building:
             "conflicts": {c: t for c, t in base.conflicts.items() if c in columns},
             "missing": base.missing,
             "taught": base.taught,
-            "lost": base.lost,
+            "lost": base.lost or self.incomplete,
         }
         facts.update(changes)
         self.world.streams[(self.decl.key, port)] = Stream(columns, name=f"`{name}`", **facts)

@@ -9,7 +9,6 @@ from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label, Severity
 from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.source import SourceFile, Span
 
-
 #: Mistakes of form after which the rest of their line does not mean what it says.
 _BREAK_A_LINE: Final = frozenset(
     ["A001", "A002", "A003", "A004", "A005", "A006", "A007", "A009", "A016", "A017", "A018"]

@@ -161,4 +161,9 @@ def bad_item(where: Place) -> ast.BadItem:
                 name = where.text(i + 1)
     elif kind and where.kind(first + 1) == "NAME":
         name = where.text(first + 1)
+        last = first + 1
+        while where.kind(last + 1) == "NAME":
+            last += 1
+        if where.kind(last + 1) == "LBRACE":  # `filter filter clean {`
+            name = where.text(last)
     return ast.BadItem(span, name, kind)

@@ -136,6 +136,19 @@ def header(m: Mistake) -> Diagnostic | None:
             help=f"write `{m.text(m.first)} {m.shown(m.i + 1, brace - 1)} {{`",
             edit=Edit(m.span(m.i), ""),
         )
+    if (
+        m.kind(m.first + 1) == "NAME"
+        and m.text(m.first) == m.text(m.first + 1)
+        and brace > m.first + 2
+    ):
+        return Diagnostic(
+            "A002",
+            f"`{m.text(m.first)}` stands twice",
+            m.span(m.first + 1),
+            "again",
+            help=f"write `{m.text(m.first)} {m.shown(m.first + 2, brace - 1)} {{`",
+            edit=Edit(m.span(m.first, m.first + 1), m.text(m.first)),
+        )
     if m.i > m.first and brace > m.first + 1 and m.i <= brace:
         return name_form(m, m.first + 1, brace - 1)
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit
+from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.syntax.mistake import (
     ENDS,
     OPERATORS,
@@ -15,6 +16,10 @@ from alchemist_dsl.syntax.mistake import (
 from alchemist_dsl.syntax.phrase_blocks import name_form
 from alchemist_dsl.syntax.recover import VERBS
 
+#: What other languages write where a column is set.
+_ASSIGNS: Final = frozenset(
+    {"let", "var", "const", "def", "column", "col", "add", "update", "assign", "with"}
+)
 _BEFORE_VALUES: Final = OPERATORS - {"DOT"} | VERBS | {"EQ", "LPAR", "COMMA", "LSQB", "PER"}
 
 
@@ -55,6 +60,8 @@ def missing_equals(m: Mistake) -> Diagnostic | None:
         return None
     if m.kind(end) == "LBRACE" or (m.kind(end) == "LPAR" and m.kind(m.first) != "SET"):
         return None
+    if m.kind(end) == "NAME" and m.kind(end + 1) == "EQ" and m.kinds[m.first] != "SET":
+        return _two_names(m, end)
     if m.here in ENDS or m.i == end or m.kind(end) == "NAME":
         path = m.shown(m.first, end - 1)
         value = m.shown(end, m.value_end())
@@ -67,6 +74,26 @@ def missing_equals(m: Mistake) -> Diagnostic | None:
             edit=Edit(m.after(end - 1), " ="),
         )
     return None
+
+
+def _two_names(m: Mistake, second: int) -> Diagnostic:
+    """`from from = pool`, `let lang = lang(response)`."""
+    one, two = m.shown(m.first, second - 1), m.text(second)
+    whole = m.span(m.first, second)
+    if one == two:
+        return Diagnostic(
+            "A002", f"`{one}` stands twice", m.span(second), "again", help=f"write `{one} = …`",
+            edit=Edit(whole, one),
+        )  # fmt: skip
+    if one.lower() in _ASSIGNS or near(one, ("set",), 1):
+        return Diagnostic(
+            "A002", f"a column is set with `set`, not with `{one}`", m.span(m.first),
+            help=f"write `set {two} = …`", edit=Edit(m.span(m.first), "set"),
+        )  # fmt: skip
+    return Diagnostic(
+        "A002", f"two names stand before the `=`: `{one}` and `{two}`", whole,
+        help=f"write `{one} = …` or `{two} = …`, each on a line of its own",
+    )  # fmt: skip
 
 
 def colon(m: Mistake) -> Diagnostic | None:

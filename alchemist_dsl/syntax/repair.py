@@ -51,7 +51,10 @@ class _Repair:
         raw = self.raw
         for i, kind in enumerate(raw.kinds):
             if kind in OPENERS:
-                header = self._header() if kind == "LBRACE" else ""
+                if self._opened_twice(i):
+                    continue
+                in_block = not self.stack or self.stack[-1].closer == "RBRACE"
+                header = self._header() if kind == "LBRACE" and in_block else ""
                 self._copy(i)
                 self._push(_Open(i, OPENERS[kind], self._indent(i), header))
             elif kind in CLOSERS:
@@ -103,8 +106,11 @@ class _Repair:
             self._close_inner_by_indent(i)
         if kind == "RBRACE" and (start := self._record_without_brace(i)) is not None:
             self._open_late(i, start)
-        elif kind == "RBRACE" and self._goes_on(i):
+        elif self._in_the_way(i, kind) or (kind == "RBRACE" and self._goes_on(i)):
             self._stray(i, kind)
+        elif kind == "RSQB" and self._list_in_braces():
+            self._list_opened_by_brace(self._pop())
+            self._copy(i)
         elif stack and stack[-1].closer == kind:
             opened = self._pop()
             if opened.header:
@@ -119,6 +125,69 @@ class _Repair:
             self._wrong_closer(i, self._pop())
         else:
             self._stray(i, kind)
+
+    def _in_the_way(self, i: int, kind: str) -> bool:
+        """A closer of another kind than what is open, without which the rest of its line pairs; or one right after `=`."""
+        raw, stack = self.raw, self.stack
+        before, following = raw.kinds[i - 1] if i else "", raw.kinds[i + 1]
+        if self._first_on_line(i):
+            return kind == "RBRACE" and following in ("EQ", "COLON", "DOT")
+        if not stack or stack[-1].closer == kind:
+            return False
+        if before == "EQ" and kind != "RBRACE":
+            return True
+        wanted = [o.closer for o in stack if self._same_line(o.token, i)]
+        if not wanted:
+            return False
+        for j in range(i + 1, len(raw.kinds)):
+            here = raw.kinds[j]
+            if here in ("NEWLINE", END):
+                return not wanted
+            if here in OPENERS:
+                wanted.append(OPENERS[here])
+            elif here in CLOSERS and (not wanted or wanted.pop() != here):
+                return False
+        return False
+
+    def _list_in_braces(self) -> bool:
+        """Whether the innermost bracket is a `{` after `=` whose content is that of a list."""
+        if not self.stack or self.stack[-1].closer != "RBRACE" or self.stack[-1].header:
+            return False
+        kinds, at = self.raw.kinds, self.stack[-1].token
+        if at == 0 or kinds[at - 1] != "EQ":
+            return False
+        at += 1
+        while kinds[at] == "NEWLINE":
+            at += 1
+        return kinds[at] in ("STRING", "NUMBER", "NAME", "LBRACE") and kinds[at + 1] in (
+            "COMMA", "NEWLINE", "RSQB", "DOT", "NAME",
+        )  # fmt: skip
+
+    def _list_opened_by_brace(self, opened: _Open) -> None:
+        raw = self.raw
+        span = raw.source.span(raw.starts[opened.token], raw.ends[opened.token])
+        self.out.kinds[self.out.starts.index(span.start)] = "LSQB"
+        raw.problems.append(
+            Diagnostic(
+                "A005", "`{` is closed by `]`", span, "what follows are the elements of a list",
+                help="write `[`", edit=Edit(span, "["),
+            )
+        )  # fmt: skip
+
+    def _opened_twice(self, i: int) -> bool:
+        """A `{` right behind another one, in which no name of a field follows: reported and left out."""
+        raw = self.raw
+        if i == 0 or raw.kinds[i] != "LBRACE" or raw.kinds[i - 1] != "LBRACE":
+            return False
+        span = raw.source.span(raw.starts[i], raw.ends[i])
+        first = raw.source.span(raw.starts[i - 1], raw.ends[i - 1])
+        raw.problems.append(
+            Diagnostic(
+                "A004", "this `{` is one too many", span, labels=(Label(first, "opened here already"),),
+                help="delete it", edit=Edit(span, ""),
+            )
+        )  # fmt: skip
+        return True
 
     def _opened_here(self, kind: str) -> bool:
         """Whether a bracket that `kind` closes is open; a list or call never reaches around a block."""
@@ -148,14 +217,19 @@ class _Repair:
     def _goes_on(self, i: int) -> bool:
         """A `}` in the middle of a line that would close a block whose content goes on below: one too many."""
         block = next((o for o in reversed(self.stack) if o.closer == "RBRACE"), None)
-        if self._first_on_line(i) or block is None or self._same_line(block.token, i):
+        if self._first_on_line(i) or block is None:
+            return False
+        empty = block.header != "" and block.token == i - 1  # `source a {}`, as an editor writes it
+        if self._same_line(block.token, i) and not empty:
             return False
         following = i
         while self.raw.kinds[following] not in ("NEWLINE", END):
             following += 1
         while self.raw.kinds[following] == "NEWLINE":
             following += 1
-        return self._indented(block.token) and self._indent(following) > block.indent
+        if self.raw.kinds[following] == END or self._indent(following) <= block.indent:
+            return False
+        return empty or self._indented(block.token)
 
     def _open_late(self, i: int, at: int) -> None:
         raw, offset = self.raw, self.out.starts[at]
@@ -347,8 +421,47 @@ class _Repair:
         following = i
         while self.raw.kinds[following] == "NEWLINE":
             following += 1
+        if self._record_in_list(following):
+            self._open_record(following)
         while self.stack and self._moved_on(i, following):
             self._unclosed(i, self._moved_label(following))
+
+    def _record_in_list(self, following: int) -> bool:
+        """Whether the fields of a record follow in a list, whose `{` is missing: a `}` comes before the list's end."""
+        raw = self.raw
+        if (
+            not self.stack
+            or self.stack[-1].closer != "RSQB"
+            or self.out.kinds[-1] not in ("LSQB", "COMMA")
+        ):
+            return False
+        if raw.kinds[following : following + 2] != ["NAME", "EQ"]:
+            return False
+        if self._indent(following) <= self.stack[-1].indent:
+            return False
+        depth = 0
+        for j in range(following, min(len(raw.kinds), following + _LOOK_BACK)):
+            if raw.kinds[j] in OPENERS:
+                depth += 1
+            elif raw.kinds[j] in CLOSERS:
+                depth -= 1
+                if depth < 0:
+                    alone = raw.kinds[j] == "RBRACE" and self._first_on_line(j)
+                    return alone and self._indent(j) > self.stack[-1].indent
+        return False
+
+    def _open_record(self, following: int) -> None:
+        raw = self.raw
+        span = raw.source.span(raw.starts[following], raw.ends[following])
+        at = raw.source.span(span.start, span.start)
+        self.out.add("LBRACE", span.start, span.start)
+        self._push(_Open(following, "RBRACE", self.stack[-1].indent))
+        raw.problems.append(
+            Diagnostic(
+                "A004", "this record is not opened", span, "a field of it", help="write `{` before its first field",
+                edit=Edit(at, "{ "),
+            )
+        )  # fmt: skip
 
     def _moved_label(self, following: int) -> Label:
         raw = self.raw
@@ -381,6 +494,8 @@ class _Repair:
         top = self.stack[-1]
         indent = self._indent(following)
         if top.closer == "RBRACE" and not top.header:
+            if kinds[following] == "RSQB" and self._list_in_braces():
+                return False
             return kinds[following] != "RBRACE" and (
                 indent <= top.indent or kinds[following] in VERBS or kinds[following] == "SET"
             )
@@ -390,6 +505,8 @@ class _Repair:
             return top.indent > 0 or self._block_header(following)
         if not self.braces:
             return self._block_header(following)
+        if indent > top.indent and self._block_header(following):
+            return False  # `name {` inside a list or call: its comma became a brace
         if kinds[following] in VERBS or kinds[following] == "SET":
             return True
         if kinds[following] not in _WORDS:
@@ -455,6 +572,9 @@ class _Repair:
         while first > 0 and kinds[first - 1] not in ("NEWLINE", "LBRACE"):
             first -= 1
         line = kinds[first:end]
+        if line == ["NAME", "EQ"]:
+            self._block_set_by_equals(i, first, end)
+            return
         if line not in (["NAME"], ["NAME", "NAME"], ["NAME", "STRING"]):
             return
         following = i
@@ -473,4 +593,25 @@ class _Repair:
             )
         )  # fmt: skip
         out.insert(end, "LBRACE", offset)
+        self._push(_Open(i - 1, "RBRACE", own, name))
+
+    def _block_set_by_equals(self, i: int, first: int, end: int) -> None:
+        """After a line `NAME =` alone whose next line is an entry, indented deeper: its `=` stands for a `{`."""
+        out, raw = self.out, self.raw
+        following = i
+        while raw.kinds[following] == "NEWLINE":
+            following += 1
+        own = out.starts[first] - (self.text.rfind("\n", 0, out.starts[first]) + 1)
+        entry = raw.kinds[following] == "NAME" and raw.kinds[following + 1] in ("EQ", "COLON")
+        if not entry or self._indent(following) <= own:
+            return
+        name = self.text[out.starts[first] : out.ends[first]]
+        span = raw.source.span(out.starts[end - 1], out.ends[end - 1])
+        raw.problems.append(
+            Diagnostic(
+                "A004", f"the block `{name}` is not opened", span, "`{` is expected",
+                help=f"write `{name} {{`", edit=Edit(span, "{"),
+            )
+        )  # fmt: skip
+        out.kinds[end - 1] = "LBRACE"
         self._push(_Open(i - 1, "RBRACE", own, name))
