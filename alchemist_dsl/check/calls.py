@@ -178,6 +178,9 @@ def _argument(typer: Typer, function: Function, param: Param, made: Typed, value
                 help=f"for example `{param.name} = {_UNITS[param.type]}`",
             )
         return
+    if function.name == "turns" and family(made.type) in ("number", "bool"):
+        typer.fail("A210", f"`turns` takes a conversation, but this is {noun(made.type)}", value.span)
+        return
     if param.type in ("any", "T") or fits(made.type, param.type):
         return
     wanted = noun(param.type) if param.type != "ordered" else "a number or text"

@@ -306,7 +306,7 @@ class Loader:
             "A101",
             f"there is no block kind `{block.kind.name}`",
             block.kind.span,
-            help=found,
+            help=found or (_kind_first(block) if block.name is None else None),
             edit=edit,
             note=None if found else "kinds: " + ", ".join(KINDS),
         )
@@ -323,6 +323,10 @@ class Loader:
             label="again",
             labels=(Label(first, "first"),),
         )
+
+
+def _kind_first(block: ast.Block) -> str:
+    return f"is it the name? Its kind comes first: `KIND {block.kind.name} {{`"
 
 
 def _extended(tree: ast.File) -> ast.Text | ast.BadExpr | None:

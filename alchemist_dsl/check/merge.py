@@ -184,6 +184,11 @@ class _Collector:
                 labels=(Label(first, "first"),),
             )
             return
+        if block.name is not None:
+            self.problems.add(
+                "A115", f"`{name}` of {self.title} has no name of its own", block.name.span,
+                help=f"write `{name} {{`",
+            )  # fmt: skip
         self.body.block_spans[name] = block
         self.body.blocks[name] = self._entries(block, typed=name in ("input", "output"))
 

@@ -149,6 +149,19 @@ def header(m: Mistake) -> Diagnostic | None:
             help=f"write `{m.text(m.first)} {m.shown(m.first + 2, brace - 1)} {{`",
             edit=Edit(m.span(m.first, m.first + 1), m.text(m.first)),
         )
+    if (
+        m.kind(brace - 1) == "NAME"
+        and m.text(brace - 1) == m.text(brace - 2)
+        and brace == m.first + 3
+    ):
+        return Diagnostic(
+            "A002",
+            f"`{m.text(brace - 1)}` stands twice",
+            m.span(brace - 1),
+            "again",
+            help=f"write `{m.text(m.first)} {m.text(brace - 1)} {{`",
+            edit=Edit(m.span(brace - 2, brace - 1), m.text(brace - 1)),
+        )
     if m.i > m.first and brace > m.first + 1 and m.i <= brace:
         return name_form(m, m.first + 1, brace - 1)
     return None

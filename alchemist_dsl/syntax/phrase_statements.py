@@ -76,6 +76,27 @@ def missing_equals(m: Mistake) -> Diagnostic | None:
     return None
 
 
+def missing_name(m: Mistake) -> Diagnostic | None:
+    """`= 350`: a line that starts with its `=`."""
+    if m.here != "EQ" or m.i != m.first or m.top:
+        return None
+    value = m.shown(m.i + 1, m.value_end()) if m.kind(m.i + 1) else "…"
+    return Diagnostic(
+        "A002", "the name before this `=` is missing", m.span(m.i), help=f"write `NAME = {value}`"
+    )
+
+
+def missing_type(m: Mistake) -> Diagnostic | None:
+    """`score:` and nothing behind it."""
+    if m.here not in ENDS or m.before != "COLON" or m.i != m.first + 2 or m.top:
+        return None
+    name = m.text(m.first)
+    return Diagnostic(
+        "A016", f"`{name}` has no type", m.span(m.i - 1),
+        help=f"write `{name}: text` for a field, `{name} = …` for an attribute",
+    )  # fmt: skip
+
+
 def _two_names(m: Mistake, second: int) -> Diagnostic:
     """`from from = pool`, `let lang = lang(response)`."""
     one, two = m.shown(m.first, second - 1), m.text(second)

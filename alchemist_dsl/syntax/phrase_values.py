@@ -32,6 +32,10 @@ def single_equals(m: Mistake) -> Diagnostic | None:
     if m.kinds[m.first] in VERBS or m.assigns() >= 0:
         if m.kind(m.i + 1) == "EQ" or m.before in COMPARE:
             return None
+        if m.before == "EQ":
+            return Diagnostic(
+                "A002", "`=` stands twice", m.span(m.i), "again", help="delete one", edit=Edit(m.span(m.i), "")
+            )  # fmt: skip
         if m.kind(m.i + 1) == "MORE":
             span = m.span(m.i, m.i + 1)
             return Diagnostic(
@@ -234,6 +238,30 @@ def half_number(m: Mistake) -> Diagnostic | None:
             edit=Edit(span, f"0.{number}"),
         )
     return None
+
+
+def twice(m: Mistake) -> Diagnostic | None:
+    """`total = 5 rows 5 rows`: the same word again."""
+    if m.here != m.before or m.here not in VALUES or m.text(m.i) != m.text(m.i - 1):
+        return None
+    return Diagnostic(
+        "A002", f"`{m.shown(m.i, m.i)}` stands twice", m.span(m.i), "again", help="delete one",
+        edit=Edit(m.span(m.i - 1, m.i), m.text(m.i)),
+    )  # fmt: skip
+
+
+def missing_operator(m: Mistake) -> Diagnostic | None:
+    """`expect rows(a) 500 rows`: two values of a condition with nothing between them."""
+    if m.kinds[m.first] not in VERBS or m.here not in VALUES - {"LBRACE", "LPAR", "LSQB", "NOT"}:
+        return None
+    if ("EQUAL" not in m.expected and "AND" not in m.expected) or m.around():
+        return None
+    left, right = m.shown(m.i - 1, m.i - 1), m.shown(m.i, m.i)
+    return Diagnostic(
+        "A002", f"an operator is missing before `{right}`", m.span(m.i),
+        help="write how the two go together: `==`, `<`, `>=`, `in`, `and` …"
+        if left != right else None,
+    )  # fmt: skip
 
 
 def after_block(m: Mistake) -> Diagnostic | None:

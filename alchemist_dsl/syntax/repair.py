@@ -575,7 +575,7 @@ class _Repair:
         if line == ["NAME", "EQ"]:
             self._block_set_by_equals(i, first, end)
             return
-        if line not in (["NAME"], ["NAME", "NAME"], ["NAME", "STRING"]):
+        if line not in (["NAME"], ["NAME", "NAME"], ["NAME", "STRING"], ["NAME", "NAME", "NAME"]):
             return
         following = i
         while raw.kinds[following] == "NEWLINE":
