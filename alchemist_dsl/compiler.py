@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Final
 
 from alchemist_runtime.plan import Check, Plan, digest, portable
@@ -14,7 +15,7 @@ from alchemist_runtime.plan import Check, Plan, digest, portable
 from alchemist_dsl.canon import Ingredients
 from alchemist_dsl.check import check
 from alchemist_dsl.diagnostics.codes import CODES
-from alchemist_dsl.diagnostics.model import Diagnostic, Severity
+from alchemist_dsl.diagnostics.model import Diagnostic, Label, Severity
 from alchemist_dsl.estimate import figures, with_estimates
 from alchemist_dsl.facts import Facts, SourceFacts
 from alchemist_dsl.ir import Program
@@ -27,7 +28,7 @@ from alchemist_dsl.reasons import now
 from alchemist_dsl.shortage import shortages
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.state import State
-from alchemist_dsl.verdicts import with_verdicts
+from alchemist_dsl.verdicts import money, with_verdicts
 
 PLAIN: Final = Options()
 _NO_HUB: Final = "A309"
@@ -135,7 +136,8 @@ def _verdict(check: Check, plan: Plan, program: Program) -> list[Diagnostic]:
     if check.verdict == "fail":
         headline = f"check `{check.id}` failed: {_compared(check)}"
         severe = Severity.WARNING if check.severity == "warn" else None
-        return [Diagnostic("A901", headline, span, severity=severe)]
+        note = _spent(plan) if _of_money(check.expr) else None
+        return [Diagnostic("A901", headline, span, note=note, severity=severe)]
     unpriced = sorted({t.name for t in plan.teachers.values() if t.price is None})
     if check.verdict == "unknown" and unpriced and _of_money(check.expr):
         return [
@@ -143,11 +145,28 @@ def _verdict(check: Check, plan: Plan, program: Program) -> list[Diagnostic]:
                 "A702",
                 f"the cost of `{unpriced[0]}` is unknown, so the check `{check.id}` cannot be judged",
                 span,
+                labels=_declared(unpriced[0], program),
                 help="add `price { … }` with `input = …` and `output = …`, or `price = free` for a local model",
                 severity=Severity.WARNING if check.severity == "warn" else None,
             )
         ]
     return []
+
+
+def _spent(plan: Plan) -> str | None:
+    """Which steps the money goes to, dearest first: at most three."""
+    found = [
+        (Fraction(e.high), n.id) for n in plan.nodes if (e := n.estimate.get("usd")) and e.high
+    ]
+    dear = sorted((f for f in found if f[0] > 0), reverse=True)[:3]
+    if not dear:
+        return None
+    return "from scratch, at most: " + ", ".join(f"`{name}` ${money(usd)}" for usd, name in dear)
+
+
+def _declared(name: str, program: Program) -> tuple[Label, ...]:
+    block = program.blocks.get(name)
+    return () if block is None else (Label(block.name_span, "declared here, without a price"),)
 
 
 def _compared(check: Check) -> str:

@@ -553,12 +553,20 @@ def _nearest(pattern: str, folder: Path) -> str:
             continue
         near = get_close_matches(part, [p.name for p in _listed(at) if p.is_dir()], 1, 0.6)
         if near:
-            return f"nearest existing folder: {_shown(at / near[0], folder)}"
+            found = at / near[0]
+            return f"nearest existing folder: {_shown(found, folder)}{_held(found, parts[-1])}"
         return f"there is no folder `{part}` in {_shown(at, folder)}"
     near = get_close_matches(parts[-1], [p.name for p in _listed(at) if p.is_file()], 1, 0.6)
     if near:
         return f"did you mean `{_shown(at / near[0], folder)}`?"
     return f"{_shown(at, folder)} holds {len([p for p in _listed(at) if p.is_file()])} files, none of them matching"
+
+
+def _held(folder: Path, pattern: str) -> str:
+    """How many files of a folder fit a pattern: ` (12 .jsonl files)`; nothing where none does."""
+    fitting = [p for p in _listed(folder) if p.is_file() and p.match(pattern)]
+    kind = Path(pattern).suffix
+    return f" ({len(fitting)} {kind} file{'s' * (len(fitting) != 1)})" if fitting and kind else ""
 
 
 def _shown(path: Path, folder: Path) -> str:

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from alchemist_runtime.rows import SFT
+
 from alchemist_dsl import ir
 from alchemist_dsl.check.attrtypes import AttrType, attr_type
 from alchemist_dsl.check.expressions import Env
+from alchemist_dsl.check.habits import meant
 from alchemist_dsl.check.merge import title
 from alchemist_dsl.check.problems import did_you_mean
 from alchemist_dsl.check.scope import Body, Decl, Placed, Scope
@@ -18,6 +21,7 @@ from alchemist_dsl.check.templates import Variables
 from alchemist_dsl.check.values import Values
 from alchemist_dsl.check.world import UNKNOWN, Stream, World, default_value
 from alchemist_dsl.diagnostics.model import Edit
+from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.kinds import KINDS, Attribute
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
@@ -42,6 +46,7 @@ class Building:
         self.env = Env(world, decl.scope)
         self.variables: Variables | None = None
         self.extra: dict[str, Any] = {}
+        self.meant: set[str] = set()  # attributes that were written under another name
 
     @property
     def abstract(self) -> bool:
@@ -103,6 +108,11 @@ class Building:
 
     def _unknown(self, name: str, placed: Placed[ast.Assign], span: Span) -> None:
         text, edit = did_you_mean(name, self.kind.attributes, span)
+        self.meant.update(near(name, self.kind.attributes, 3))
+        habit = meant(name, self.kind.attributes)
+        if habit is not None and habit not in self.body.attrs and edit is None:
+            text, edit = f"here it is called `{habit}`", Edit(span, habit, safe=False)
+            self.meant = {*self.meant, habit}
         inside = self._block_of(name)
         if text is None and inside is not None:
             if self.world.problems.first(f"entries of {inside} in {self.decl.key}"):
@@ -110,9 +120,10 @@ class Building:
                 self.error("A102", f"{self.title} has no attribute `{name}`", span, help=text)
             self.ok = False
             return
-        if text is None and "set" in self.kind.statements:
-            text, edit = f"for a column write `set {name} = …`", Edit(span, f"set {name}")
         elsewhere = [k for k, kind in KINDS.items() if name in kind.attributes]
+        column = name in SFT or not 0 < len(elsewhere) <= 3
+        if text is None and "set" in self.kind.statements and column:
+            text, edit = f"for a column write `set {name} = …`", Edit(span, f"set {name}")
         note = None
         if text is None and 0 < len(elsewhere) <= 3:
             note = "it is an attribute of " + ", ".join(f"`{k}`" for k in elsewhere)
@@ -199,7 +210,8 @@ class Building:
 
     def _lost(self, name: str) -> bool:
         """Whether something that could not be read may have set the attribute."""
-        return self.incomplete or name in self.body.attrs or self.abstract
+        written = name in self.body.attrs or name in self.meant
+        return self.incomplete or written or self.abstract
 
     def _default(self, name: str, attribute: Attribute) -> ir.Value | None:
         expr = default_value(attribute.default or "")

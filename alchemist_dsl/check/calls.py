@@ -179,7 +179,9 @@ def _argument(typer: Typer, function: Function, param: Param, made: Typed, value
             )
         return
     if function.name == "turns" and family(made.type) in ("number", "bool"):
-        typer.fail("A210", f"`turns` takes a conversation, but this is {noun(made.type)}", value.span)
+        typer.fail(
+            "A210", f"`turns` takes a conversation, but this is {noun(made.type)}", value.span
+        )
         return
     if param.type in ("any", "T") or fits(made.type, param.type):
         return

@@ -12,7 +12,7 @@ from alchemist_runtime.rows import COPY, IDENTITY_TYPES, MESSAGES, optional, req
 from alchemist_dsl import ir
 from alchemist_dsl.check.digest import text_digest
 from alchemist_dsl.check.names import path_of
-from alchemist_dsl.check.problems import did_you_mean, listed
+from alchemist_dsl.check.problems import did_you_mean, either, listed
 from alchemist_dsl.check.scope import Scope
 from alchemist_dsl.check.templates import Variables, check_template
 from alchemist_dsl.check.types import ANY, NULL, TURN, element, family, fields, join, noun, record
@@ -204,7 +204,14 @@ class Typer:
         if name in ("out", "param", "row", "plan") or (
             name == "dropped" and env.totals is not None
         ):
-            return self.fail("A210", f"`{name}` needs a dot and a name after it", span)
+            more = {"out": self.env.out or {}, "param": self.env.scope.params, "plan": PLAN_FIGURES}
+            known = [f"{name}.{n}" for n in more.get(name, {})]
+            return self.fail(
+                "A210",
+                f"`{name}` needs a dot and a name after it",
+                span,
+                help=f"for example {either(known[:3])}" if known else None,
+            )
         if env.stream is None:
             return self._no_row(name, span)
         if env.stream.open:
@@ -233,6 +240,8 @@ class Typer:
             text = f"for the parameter write `param.{name}`"
         elif self.env.out is not None and name in self.env.out:
             text = f"for the field of the answer write `out.{name}`"
+        elif name in self.env.scope.decls and (not found or name in stream.origins):
+            text = f'`{name}` is a block; its name as a text is `"{name}"`'
         elif found:
             text = f"did you mean {listed(found, 'or')}? Columns: {shown}"
         return self.fail(
@@ -241,7 +250,9 @@ class Typer:
             span,
             help=text or f"columns: {shown}",
             edit=Edit(span, found[0])
-            if len(found) == 1 and name not in self.env.scope.params
+            if len(found) == 1
+            and name not in self.env.scope.params
+            and name not in self.env.scope.decls
             else None,
         )
 

@@ -294,7 +294,11 @@ class Loader:
                 else "the word means something else in the language"
             )
             self.problems.add(
-                "A115", f"{article(decl.kind)} may not be called `{decl.name}`", span, note=why
+                "A115",
+                f"{article(decl.kind)} may not be called `{decl.name}`",
+                span,
+                note=why,
+                help=f"choose another name, for example `{decl.name}_{decl.kind}`",
             )
         alias = scope.aliases.get(decl.name)
         if alias is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from alchemist_dsl.check.attrtypes import attr_type
 from alchemist_dsl.check.problems import Problems, did_you_mean, listed
 from alchemist_dsl.check.scope import Body, Placed, Scope
-from alchemist_dsl.diagnostics.model import Label
+from alchemist_dsl.diagnostics.model import Edit, Label
 from alchemist_dsl.kinds import KINDS, Kind
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
@@ -98,11 +98,20 @@ class _Collector:
         first = statement.path[0].name
         rest = ".".join(i.name for i in statement.path[1:])
         known = first in self.kind.blocks or _is_record(self.kind, first)
+        varies = "set" in self.kind.statements and self.block.kind.name == "variant"
+        at = Span(span.file, span.start, span.start)
         self.problems.add(
             "A111",
-            f"a path with dots cannot be set in {self.title}",
+            f"{self.title} changes an attribute with `set`"
+            if varies
+            else f"a path with dots cannot be set in {self.title}",
             span,
-            help=f"write it as a block: `{first} {{ {rest} = … }}`" if known else None,
+            help=f"write `set {first}.{rest} = …`"
+            if varies
+            else f"write it as a block: `{first} {{ {rest} = … }}`"
+            if known
+            else None,
+            edit=Edit(at, "set ") if varies else None,
         )
 
     def _set(self, statement: ast.Assign) -> None:
@@ -260,6 +269,7 @@ class _Collector:
         """A rule, a column or a block where entries or fields stand."""
         self._lost(statement)
         name, span = block.kind.name, statement.span
+        what: str
         match statement:
             case ast.RuleStmt(verb=verb):
                 what, span = verb, Span(span.file, span.start, span.start + len(verb))

@@ -155,6 +155,22 @@ def choice_name(expr: ast.Expr) -> str | None:
             return None
 
 
+def unreadable(expr: ast.Expr) -> bool:
+    """Whether a part of a calculation could not be read, which was reported."""
+    waiting = [expr]
+    while waiting:
+        match waiting.pop():
+            case ast.BadExpr():
+                return True
+            case ast.Binary(left=left, right=right):
+                waiting += [left, right]
+            case ast.Unary(operand=operand):
+                waiting.append(operand)
+            case _:
+                pass
+    return False
+
+
 def expr_name(expr: ast.Expr) -> str | None:
     return expr.name if isinstance(expr, ast.Name) else None
 
@@ -291,6 +307,15 @@ def example(expr: ast.Expr, type_: AttrType, name: str) -> tuple[str | None, Edi
             return f"write it without quotes: `{value}`", Edit(expr.span, value, safe=safe)
     if isinstance(expr, ast.Name) and names & {"text", "template"}:
         return f'write it in quotes: `"{expr.name}"`', Edit(expr.span, f'"{expr.name}"')
+    if names & {"text", "template"} and isinstance(expr, ast.Binary):
+        return "text is written in quotes", None
+    if (
+        first.name == "ref"
+        and isinstance(expr, ast.Text)
+        and first.names not in (("any",), ("same",))
+    ):
+        kind = first.names[0]
+        return f"declare one, `{kind} NAME {{ … }}`, and write its name", None
     if first.name == "choice":
         return f"it is {either(tuple(map(spelled, first.names)))}", None
     example = NOUNS.get(first.name, ("", "…"))[1]

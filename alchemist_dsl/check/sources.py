@@ -108,7 +108,7 @@ def _place(b: Building) -> None:
     places: list[str] = [n for n in ("hub", "python", "missing") if n in b.body.attrs]
     if "files" in b.body.attrs and "hub" not in places:
         places.append("files")
-    if b.incomplete and not places:
+    if (b.incomplete or b.meant & {"hub", "files", "python", "missing"}) and not places:
         return
     if not places:
         b.error(

@@ -11,7 +11,7 @@ from alchemist_dsl.check.building import Building
 from alchemist_dsl.check.columns import read_rules, read_sets, rule_names, with_sets
 from alchemist_dsl.check.expressions import Env
 from alchemist_dsl.check.types import ANY, family, noun
-from alchemist_dsl.diagnostics.model import Label
+from alchemist_dsl.diagnostics.model import Edit, Label
 from alchemist_dsl.trees import called
 
 
@@ -154,6 +154,19 @@ def _texts(b: Building, name: str) -> None:
     value = b.attribute(name)
     items = value.items if isinstance(value, ir.ListV) else ()
     for item in items:
+        if isinstance(item, ir.ExprV) and item.tree[:2] == ["lit", "text"]:
+            column = str(item.tree[2])
+            known = b.stream.open or column in b.stream.columns
+            b.error(
+                "A210",
+                f"`{name}` takes columns, and this text is the same for every row",
+                item.span,
+                help=f"write it without quotes: `{column}`"
+                if known and column.isidentifier()
+                else None,
+                edit=Edit(item.span, column) if column in b.stream.columns else None,
+            )
+            continue
         if isinstance(item, ir.ExprV) and family(item.type) not in ("text", "messages", ANY):
             b.error(
                 "A210",

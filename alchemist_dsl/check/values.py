@@ -30,6 +30,7 @@ from alchemist_dsl.check.shapes import (
     param_name,
     range_of,
     relocated,
+    unreadable,
     with_unit,
 )
 from alchemist_dsl.check.streams import stream_ref
@@ -73,6 +74,8 @@ class Values:
             self._any(expr)
             return None
         chosen = alternative(type_, expr, place)
+        if chosen is None and unreadable(expr):
+            return None
         if chosen is None:
             self._mismatch(expr, type_, place)
             return None

@@ -37,6 +37,7 @@ class Builder:
             int, tuple[object, int]
         ] = {}  # by id; holding the node keeps its id taken
         self.too_deep = False
+        self.words: set[int] = set()  # words without quotes that were reported
 
     def fits(self, node: Node, parts: Iterable[object]) -> bool:
         """Notes how deep a node is; reports once, and says no, beyond what recursive readers of the tree can take."""
@@ -285,9 +286,25 @@ class Builder:
         text = self.source[start:end]
         read = read_number(text)
         if isinstance(read, BadNumber):
+            if (word := self.bare_word(start)) is not None:
+                at, to = word
+                if at in self.words:
+                    return ast.BadExpr(span)
+                self.words.add(at)
+                shown = self.source[at:to]
+                self.say("A002", f"`{shown}` is text and needs quotes", at, to, help="put it into double quotes",
+                         edit=f'"{shown}"')  # fmt: skip
+                return ast.BadExpr(span)
             self.say(read.code, read.headline, start, end, help=read.help, edit=read.better)
             return ast.BadExpr(span)
         return ast.Quantity(span, read.kind, read.value, text, read.unit)
+
+    def bare_word(self, number: int) -> tuple[int, int] | None:
+        """The word without quotes that a bad number is part of: `gpt-4o-2024-08-06`."""
+        line = self.source.rfind("\n", 0, number) + 1
+        before = re.search(r"[A-Za-z][\w./:@-]*[-/:@.]$", self.source[line:number])
+        after = re.compile(r"[\w./:@-]+").match(self.source, number)
+        return None if before is None or after is None else (line + before.start(), after.end())
 
     def plain_text(self, token: int) -> ast.Text:
         start, end = self.starts[token], self.ends[token]

@@ -64,7 +64,7 @@ def missing_equals(m: Mistake) -> Diagnostic | None:
         return _two_names(m, end)
     if m.here in ENDS or m.i == end or m.kind(end) == "NAME":
         path = m.shown(m.first, end - 1)
-        value = m.shown(end, m.value_end())
+        value = _several(m, end) or m.shown(end, m.value_end())
         return Diagnostic(
             "A001",
             f"`{path}` needs `=` before its value",
@@ -74,6 +74,38 @@ def missing_equals(m: Mistake) -> Diagnostic | None:
             edit=Edit(m.after(end - 1), " ="),
         )
     return None
+
+
+def _list_without_brackets(m: Mistake) -> Diagnostic | None:
+    """`from = a, b`: the second name is read as a statement of its own."""
+    kinds, tokens = m.kinds, m.where.tokens
+    first = m.first
+    line = tokens.source.text.rfind("\n", 0, tokens.starts[first]) + 1
+    while first > 0 and kinds[first - 1] not in ("NEWLINE", "LBRACE"):
+        first -= 1
+    if first == m.first or kinds[m.first - 1] != "COMMA" or tokens.starts[first] < line:
+        return None
+    if kinds[first : first + 2] != ["NAME", "EQ"] or "EQ" in kinds[first + 2 : m.first]:
+        return None
+    last = m.first
+    while kinds[last + 1] not in ENDS - {"COMMA"}:
+        last += 1
+    shown, name = m.source(first + 2, last), m.text(first)
+    span = m.span(first + 2, last)
+    return Diagnostic(
+        "A002", f"several values of `{name}` go into a list", span, help=f"write `{name} = [{shown}]`",
+        edit=Edit(span, f"[{shown}]"),
+    )  # fmt: skip
+
+
+def _several(m: Mistake, first: int) -> str | None:
+    """`[a, b]`, where names with commas between follow on the line."""
+    kinds, last = m.kinds, first
+    while kinds[last : last + 3] == ["NAME", "COMMA", "NAME"]:
+        last += 2
+    if last == first or kinds[last + 1] not in ENDS:
+        return None
+    return f"[{m.source(first, last)}]"
 
 
 def missing_name(m: Mistake) -> Diagnostic | None:
@@ -184,6 +216,8 @@ def missing_value(m: Mistake) -> Diagnostic | None:
             help=f"write it, or delete `{word}`",
         )
     end = m.path_end()
+    if (listed := _list_without_brackets(m)) is not None:
+        return listed
     if m.i == end and end > m.first and not m.top and m.here != "LPAR":
         path = m.shown(m.first, end - 1)
         return Diagnostic(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit
@@ -87,6 +88,8 @@ def unit(m: Mistake) -> Diagnostic | None:
             edit=Edit(whole, number + word),
         )
     better = _SYNONYMS.get(word) or next(iter(near(word, _UNITS, 1)), None)
+    if better is None and m.kinds[m.first] in VERBS and m.kind(m.i + 1) in ENDS:
+        return _missing_as(m)
     if better is None and not (m.kind(m.i + 1) in ENDS or m.kind(m.i + 1) == "PER"):
         return None
     return Diagnostic(
@@ -129,6 +132,16 @@ def word_operator(m: Mistake) -> Diagnostic | None:
             m.span(m.i),
             help="a choice between values is made by two rules, or with `coalesce(…)`",
         )
+    if word == "between":
+        low, high = m.text(m.i + 1), m.text(m.i + 3) if m.kind(m.i + 2) == "AND" else "…"
+        return Diagnostic(
+            "A002", "there is no `between`", m.span(m.i), help=f"write `{left} in {low}..{high}`"
+        )  # fmt: skip
+    if word == "for":
+        return Diagnostic(
+            "A002", "there is no `for`: a recipe has no loops", m.span(m.i),
+            help="rules and `set` go over the rows by themselves; `alchemist docs` lists the functions over lists",
+        )  # fmt: skip
     if word in ("AND", "OR", "NOT", "IN"):
         return Diagnostic(
             "A002", f"`{word}` is written in small letters", m.span(m.i), help=f"write `{word.lower()}`",
@@ -250,12 +263,83 @@ def twice(m: Mistake) -> Diagnostic | None:
     )  # fmt: skip
 
 
+def _missing_as(m: Mistake) -> Diagnostic:
+    at = m.after(m.i - 1)
+    return Diagnostic(
+        "A002", f"`as` is missing before `{m.text(m.i)}`", m.span(m.i), "the name of the rule?",
+        help=f"write `as {m.text(m.i)}`", edit=Edit(at, " as"),
+    )  # fmt: skip
+
+
+_BARE: Final = re.compile(r"[~./]*[A-Za-z][\w.\-/:@+*~]*")
+
+
+def bare_text(m: Mistake) -> Diagnostic | None:
+    """`base = Qwen/Qwen2.5-0.5B`, `files = ./data/*.jsonl`: a name or path without quotes."""
+    equals = m.assigns()
+    if equals < 0 or m.i <= equals or m.kinds[m.first] == "SET" or m.kind(equals + 1) == "":
+        return None
+    tokens = m.where.tokens
+    start = tokens.starts[equals + 1]
+    found = _BARE.match(tokens.source.text, start)
+    if (
+        found is None
+        or not re.search(r"[/@:~\-]|\.\w", found[0])
+        or tokens.starts[m.i] > found.end()
+    ):
+        return None
+    rest = tokens.source.text[found.end() :].split("\n", 1)[0].strip()
+    if rest and not rest.startswith(("#", "}", ",")):
+        return None
+    span = tokens.source.span(start, found.end())
+    return Diagnostic(
+        "A002", f"`{found[0]}` is text and needs quotes", span, help="put it into double quotes",
+        edit=Edit(span, f'"{found[0]}"'),
+    )  # fmt: skip
+
+
+def decimal_comma(m: Mistake) -> Diagnostic | None:
+    """`0,7`"""
+    tokens, i = m.where.tokens, m.i
+    if m.here != "NUMBER" or i < 2 or tokens.kinds[i - 2 : i] != ["NUMBER", "COMMA"]:
+        return None
+    if tokens.ends[i - 2] != tokens.starts[i - 1] or tokens.ends[i - 1] != tokens.starts[i]:
+        return None
+    better = f"{tokens.text(i - 2)}.{tokens.text(i)}"
+    span = m.span(i - 2, i)
+    return Diagnostic(
+        "A011", f"`{tokens.text(i - 2)},{tokens.text(i)}` is not a number", span,
+        help=f"decimals follow a point, thousands go by `_`: `{better}`", edit=Edit(span, better, safe=False),
+    )  # fmt: skip
+
+
+def prefixed_text(m: Mistake) -> Diagnostic | None:
+    """`f"Say {x}"`, `r"…"`."""
+    if m.here not in ("STRING", "TEXT_BLOCK") or m.before != "NAME":
+        return None
+    prefix = m.text(m.i - 1)
+    if m.where.tokens.ends[m.i - 1] != m.where.tokens.starts[m.i] or len(prefix) > 2:
+        return None
+    span = m.span(m.i - 1, m.i)
+    if "f" in prefix.lower():
+        return Diagnostic(
+            "A002", "a text with values in it is a template, not an f-string", span,
+            help='write `jinja"""`, the text with `{{ name }}` on lines of its own, `"""`; or join texts by `+`',
+        )  # fmt: skip
+    return Diagnostic(
+        "A002", f"a text has no `{prefix}` before its quotes", m.span(m.i - 1), help="delete it",
+        edit=Edit(m.span(m.i - 1), ""), note='''a raw text stands between lines of `"""`''',
+    )  # fmt: skip
+
+
 def missing_operator(m: Mistake) -> Diagnostic | None:
     """`expect rows(a) 500 rows`: two values of a condition with nothing between them."""
     if m.kinds[m.first] not in VERBS or m.here not in VALUES - {"LBRACE", "LPAR", "LSQB", "NOT"}:
         return None
     if ("EQUAL" not in m.expected and "AND" not in m.expected) or m.around():
         return None
+    if m.here == "NAME" and m.kind(m.i + 1) in ENDS:
+        return _missing_as(m)
     left, right = m.shown(m.i - 1, m.i - 1), m.shown(m.i, m.i)
     return Diagnostic(
         "A002", f"an operator is missing before `{right}`", m.span(m.i),

@@ -126,7 +126,10 @@ def test_a_teacher_without_price_is_unknown_and_a_check_on_it_exits_3(work, full
     text = full[:start] + full[full.index("  }\n", start) + 4 :]
     made = work.compile(text)
     assert made.plan.totals["usd"].value is None
-    assert [d.code for d in made.diagnostics if d.code == "A702"]
+    (problem,) = [d for d in made.diagnostics if d.code == "A702"]
+    (label,) = problem.labels
+    assert made.sources[label.span.file].text[label.span.start : label.span.end] == "paid"
+    assert "price" in (problem.help or "")
     assert made.plan.checks[0].verdict == "unknown" and exit_code(made) == 3
 
 
@@ -138,6 +141,7 @@ def test_a_check_that_fails_is_an_error_but_there_is_a_plan(work, full):
     assert (
         "plan.cost <= $0.01" in problem.headline and made.plan is not None and exit_code(made) == 1
     )
+    assert problem.note is not None and problem.note.startswith("from scratch, at most: `")
     span = problem.span
     assert made.sources[span.file].text[span.start : span.end].startswith("expect plan.cost")
 
