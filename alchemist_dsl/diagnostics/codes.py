@@ -174,7 +174,7 @@ CODES: Final[dict[str, Code]] = {
         "not-enough-data", "error", "A mixture's entry has fewer rows than it should give."
     ),
     "A603": Code("mixture-unit", "error", "A mixture with shares needs `total` or `unit`."),
-    "A604": Code("rows-twice", "warning", "The same rows come in by two entries."),
+    "A604": Code("rows-twice", "warning", "The same rows come in by two entries or streams."),
     "A605": Code("two-rests", "error", "`rest` stands twice, or beside parts."),
     "A606": Code(
         "no-tokenizer", "warning", "Token counts are estimated: no tokenizer is declared."
