@@ -21,6 +21,7 @@ from alchemist_runtime.plan import (
     MixtureSpec,
     Node,
     Plan,
+    Prompt,
     Select,
     SourceSpec,
     SuiteSpec,
@@ -293,7 +294,9 @@ def _task(node: Node, spec: TaskSpec, known: Mapping[str, Figures]) -> Figures:
 
 def _teacher_step(read: Figures, spec: TeacherStepSpec, plan: Plan) -> Figures:
     chosen = selected(read.rows, spec.select)
-    judged = any(r.verb != "expect" for r in spec.rules)
+    judged = any(r.verb != "expect" for r in spec.rules) or _may_misfit(
+        plan.prompts.get(spec.prompt)
+    )
     most = spec.samples * (1 + (spec.retries_on_reject if judged else 0))
     answers = chosen.times(spec.samples)
     calls = replace(answers, high=None if chosen.high is None else chosen.high * most)
@@ -306,6 +309,11 @@ def _teacher_step(read: Figures, spec: TeacherStepSpec, plan: Plan) -> Figures:
     return replace(
         out, ports=ports, calls=calls, tokens_in=tokens_in, tokens_out=tokens_out, usd=usd
     )
+
+
+def _may_misfit(prompt: Prompt | None) -> bool:
+    """Whether an answer may have another form than asked for: any text is a text."""
+    return prompt is None or list(prompt.outputs.values()) != ["text"]
 
 
 def _tokens(
@@ -412,6 +420,10 @@ def _wanted(spec: MixtureSpec, sizes: Mapping[str, Range]) -> dict[str, Range]:
     left = whole.times(1 - sum(shares.values(), Fraction(0))).minus(total(fixed.values()))
     weight = sum(parts.values(), Fraction(0))
     out |= {name: left.times(p / weight) for name, p in parts.items()}
+    if spec.on_short == "shrink" and not all(_fits(out[n], sizes[n]) for n in (*shares, *parts)):
+        out |= {
+            n: replace(out[n], low=Fraction(0)) for n in (*shares, *parts)
+        }  # all of them shrink
     return {t.name: out.get(t.name, NOTHING) for t in takes}
 
 
@@ -475,8 +487,25 @@ def _fixed(spec: MixtureSpec, sizes: Mapping[str, Range]) -> dict[str, Range]:
         if t.amount in ("all", "multiplier"):
             out[t.name] = sizes[t.name].times(Fraction(t.value or 1))
         elif t.amount in ("rows", "tokens"):
-            out[t.name] = exactly(Fraction(t.value or 0)) if t.amount == spec.unit else UNKNOWN
+            asked = exactly(Fraction(t.value or 0)) if t.amount == spec.unit else UNKNOWN
+            out[t.name] = _least(asked, sizes[t.name]) if spec.on_short == "shrink" else asked
     return out
+
+
+def _fits(wanted: Range, there: Range) -> bool:
+    return wanted.high is not None and there.low is not None and wanted.high <= there.low
+
+
+def _least(a: Range, b: Range) -> Range:
+    """The smaller of two, whatever they are; of an unknown one only what bounds both."""
+    if not a.known or not b.known:
+        return Range(
+            Fraction(0),
+            None,
+            _min(tuple(h for h in (a.high, b.high) if h is not None)),
+            worse(a, b),
+        )
+    return _smallest([a, b])
 
 
 def _whole(

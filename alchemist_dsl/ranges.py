@@ -109,7 +109,7 @@ def estimate(r: Range, *, whole: bool = True) -> Estimate:
 def _shown(value: Fraction | None, whole: bool) -> str | None:
     if value is None:
         return None
-    return str(int(value + Fraction(1, 2))) if whole else decimal(value)
+    return str((value + Fraction(1, 2)) // 1) if whole else decimal(value)
 
 
 def _product(a: Fraction | None, b: Fraction | None) -> Fraction | None:

@@ -151,7 +151,7 @@ def _looked_at(before: Plan | None, side: Side) -> Side:
         text = error.problem.headline if isinstance(error, RunError) else str(error)
         click.echo(f"note: the store cannot be looked at ({text}); new calls are estimates", err=True)  # fmt: skip
         return replace(side, ahead=None)
-    looked = {k: Ahead(a.new, a.cached, a.most == a.new, a.most, a.rows) for k, a in found.items()}
+    looked = {k: Ahead(a.new, a.cached, a.least, a.most, a.rows) for k, a in found.items()}
     return _with_store(replace(side, ahead=looked, stored=frozenset(stored)), side)
 
 

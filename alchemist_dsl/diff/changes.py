@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
@@ -18,13 +19,18 @@ def changes(before: Table, after: Table) -> list[Change]:
     """Every value that differs, in the order of the tables; what a changed method took as arguments stands with it."""
     names = list(dict.fromkeys((*before, *after)))
     found = [n for n in names if _data(before.get(n)) != _data(after.get(n))]
-    whole = {n for n in found if any(m.startswith(f"{n}.") for m in names)}
-    shown = [n for n in found if not any(n.startswith(f"{w}.") for w in whole)]
+    shown = [n for n in found if not _told(n, found, before, after)]
     return [
         _change(n, before.get(n), after.get(n))
         for n in shown
         if not n.endswith(".order") or _reordered(n, before, after)
     ]
+
+
+def _told(name: str, found: Sequence[str], before: Table, after: Table) -> bool:
+    """Whether a part of something stands already in the text of the whole, which changed too."""
+    part = any(name in side and side[name].part for side in (before, after))
+    return part and name.rpartition(".")[0] in found
 
 
 def _data(value: Named | None) -> object:

@@ -53,7 +53,10 @@ def compare(before: Side, after: Side) -> RecipeDiff:
     params = changes(_params(old), _params(new))
     safeguards = relaxed(old, new, pairs, work.found)
     found = [n.category for n in nodes] + [d.category for d in blocks]
-    found += [r.category for r in resources] + ["metadata" for _ in recipe]
+    checks = _checks(old, new)
+    found += [r.category for r in resources] + [
+        "metadata" for _ in (*recipe, *filter(_promised, checks))
+    ]
     category = _overall(found, before, after)
     return RecipeDiff(
         path=after.path,
@@ -69,11 +72,21 @@ def compare(before: Side, after: Side) -> RecipeDiff:
         resources=resources,
         declarations=blocks,
         mixtures=list(work.mixtures()),
-        checks=_checks(old, new),
+        checks=checks,
         unchanged=len(pairs) - len(nodes),
         totals=_totals(work, nodes),
         now="base" if after.ahead is None else "here",
     )
+
+
+def flows(before: Side, after: Side) -> Mapping[str, Ports]:
+    """What is proved of the rows of every step of the new plan that the old one has too, by its name after."""
+    assert before.plan is not None and after.plan is not None
+    pairs = matched(before.plan, after.plan)
+    work = _Work(before, after, before.plan, after.plan, pairs)
+    for _ in work.nodes():
+        pass
+    return {m.after.id: work.ports[m.after.id] for m in pairs if m.before and m.after}
 
 
 def _overall(found: Sequence[Category], before: Side, after: Side) -> Category:
@@ -243,6 +256,8 @@ class _Work:
 
     def _action(self, a: Node, made: NodeDiff) -> object:
         doing = self._action_here(a)
+        if doing == "build" and made.because and self._proved_equal(made):
+            return "reuse"
         if doing is not None:
             return doing
         if not a.runnable:
@@ -251,6 +266,13 @@ class _Work:
             return "reuse"
         grows = isinstance(a.spec, TeacherStepSpec) and made.direct and made.category == "extending"
         return "extend" if grows else "build"
+
+    def _proved_equal(self, made: NodeDiff) -> bool:
+        """Whether a step that only follows reads what it read before, so that the run finds its result: the base's, if it is here."""
+        base = next((n for n in self.old.nodes if n.id == (made.before_id or made.id)), None)
+        ports = self.ports[made.id]
+        same = all(getattr(ports, p).kind == "same" for p in ("rows", "dropped", "trace"))
+        return same and not made.direct and base is not None and base.key in self.after.stored
 
     def _asked(
         self, b: Node | None, a: Node, action: object, questions: Flow, drifts: bool
@@ -301,7 +323,13 @@ class _Work:
 
     def mixtures(self) -> Iterator[MixtureDiff]:
         for m in self.pairs:
-            if m.after is not None and m.after.kind == "mixture" and m.after.id in self.made:
+            made = None if m.after is None else self.made.get(m.after.id)
+            if (
+                m.after is not None
+                and m.after.kind == "mixture"
+                and made
+                and made.category != "cosmetic"
+            ):
                 old = None if m.before is None else (self.old, m.before)
                 yield impact.mixture(old, (self.new, m.after), self.names)
 
@@ -418,6 +446,12 @@ def _checks(old: Plan, new: Plan) -> list[CheckDiff]:
         if _shown(b) != _shown(a) or (a is not None and a.verdict == "fail"):
             out.append(CheckDiff(id=name, before=_shown(b), after=_shown(a)))
     return out
+
+
+def _promised(check: CheckDiff) -> bool:
+    """Whether the promise itself is another one, not only what becomes of it."""
+    sides = [None if s is None else (s["text"], s["severity"]) for s in (check.before, check.after)]
+    return sides[0] != sides[1]
 
 
 def _shown(check: Check | None) -> dict[str, str] | None:

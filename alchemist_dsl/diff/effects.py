@@ -6,6 +6,7 @@ lets more rows through; an answer to an equal question is in the cache. Whatever
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -67,10 +68,12 @@ def worst(categories: Sequence[Category]) -> Category:
 
 def effect(before: Node, after: Node, found: Sequence[Change]) -> tuple[Effect, list[Change]]:
     """The effect of a step's own changes together, and the changes, each with its category."""
+    found = [c for c in found if not _only_follows(c)]
     if isinstance(after.spec, MixtureSpec):
         effects = _mixture(after.spec, before.spec, found)
     else:
-        effects = [_one(before, after, c) for c in found]
+        renamed = _renamed(before, after)
+        effects = [_RENAMED if c.path in renamed else _one(before, after, c) for c in found]
     judged = [c.model_copy(update={"category": e.category}) for c, e in zip(found, effects, strict=True)]  # fmt: skip
     ports = UNCHANGED
     for e in effects:
@@ -78,6 +81,26 @@ def effect(before: Node, after: Node, found: Sequence[Change]) -> tuple[Effect, 
     real = [e for e in effects if e.category not in ("metadata", "cosmetic", "same")]
     stop = real[0].stop if real and all(e.stop is not None for e in real) else None
     return Effect(worst([e.category for e in effects]), ports, stop), judged
+
+
+def _only_follows(change: Change) -> bool:
+    """A salt that comes or goes with a selection or a mode, which say what that means."""
+    return change.path == "salt" and None in (change.before, change.after)
+
+
+def _renamed(before: Node, after: Node) -> set[str]:
+    """Rules that only are called otherwise, by their paths under both names."""
+    old, new = (
+        {r.name: r for r in getattr(n.spec, "rules", ()) if r.verb != "expect"}
+        for n in (before, after)
+    )
+    gone = [r for name, r in old.items() if name not in new]
+    come = [r for name, r in new.items() if name not in old]
+    pairs = [(b, a) for b in gone for a in come if (b.verb, b.expr) == (a.verb, a.expr)]
+    once = Counter(r.name for pair in pairs for r in pair)
+    return {
+        f"rule.{r.name}" for pair in pairs for r in pair if all(once[x.name] == 1 for x in pair)
+    }
 
 
 def _one(before: Node, after: Node, change: Change) -> Effect:
@@ -120,9 +143,14 @@ def _unsteady(made: Effect) -> Effect:
 def _inputs(node: Node, change: Change) -> Effect:
     """A stream that comes or goes."""
     flow = _direction(change)
-    if flow is None or not steady(node):
-        return BREAKING
-    return Effect(_category(flow), alike(flow))
+    if flow is None:
+        swapped = bool(change.added and change.removed)
+        return replace(BREAKING, stop=_ANOTHER_WAY if swapped else None)
+    return Effect(_category(flow), alike(flow)) if steady(node) else BREAKING
+
+
+#: Of rows that come from another step than before.
+_ANOTHER_WAY: Final = "the same rows may come from there"
 
 
 def _direction(change: Change) -> Flow | None:
@@ -213,12 +241,15 @@ def _filter(spec: FilterSpec, old: Any, change: Change) -> Effect:
 
 
 _ORDER: Final = "which rows stay does not depend on the order of the rules"
+#: What a rule is called stands beside the rows that it refused.
+_TOLD: Final = Ports(dropped=content({"rule", "reason"}))
+_RENAMED: Final = Effect("breaking", _TOLD, "which rows stay does not depend on a rule's name")
 
 
 def _rule(rules: Sequence[Rule], old: Sequence[Rule], change: Change) -> Effect | None:
     """Sieves: each that comes lets fewer rows through, each that goes more. What the refused rows say of it changes too."""
     if change.path == "rules.order":
-        return Effect("breaking", Ports(dropped=content({"rule", "reason"})), _ORDER)
+        return Effect("breaking", _TOLD, _ORDER)
     if not change.path.startswith("rule."):
         return None
     name = change.path.removeprefix("rule.")
@@ -228,8 +259,7 @@ def _rule(rules: Sequence[Rule], old: Sequence[Rule], change: Change) -> Effect 
         flow = GROW
     else:
         flow = _widened(_named(old, name), _named(rules, name))
-    stop = "the same rows may stay" if flow.kind != "other" else None
-    return Effect(_category(flow), Ports(rows=flow, dropped=OTHER), stop)
+    return Effect(_category(flow), Ports(rows=flow, dropped=OTHER), "the same rows may stay")
 
 
 def _named(rules: Sequence[Rule], name: str) -> Rule | None:
@@ -259,11 +289,12 @@ def _holds_for_more(before: Any, after: Any) -> Flow:
             more = all(x in others for x in some)
             fewer = all(x in some for x in others)
             return GROW if more else SHRINK if fewer else OTHER
-        case ["cmp", op, a, x], ["cmp", op2, b, y] if op == op2 and a == b:
+        case ["cmp", op, a, x], ["cmp", op2, b, y] if op[:1] == op2[:1] and a == b:
             old, new = _literal(x), _literal(y)
-            if old is None or new is None or op not in ("<", "<=", ">", ">="):
+            if old is None or new is None or op[:1] not in ("<", ">"):
                 return OTHER
-            return GROW if (new > old) == (op in ("<", "<=")) else SHRINK
+            sign = 1 if op[:1] == "<" else -1
+            return GROW if (sign * new, len(op2)) > (sign * old, len(op)) else SHRINK
         case ["not", a], ["not", b]:
             flow = _holds_for_more(a, b)
             return {"grow": SHRINK, "shrink": GROW}.get(flow.kind, flow)
@@ -283,13 +314,15 @@ def _literal(tree: Any) -> Fraction | None:
 
 
 #: Arguments whose rise lets more rows through: fewer rows reach the bound.
-_RELAXED_BY_MORE: Final = frozenset({"n", "share", "ratio", "threshold"})
+_RELAXED_BY_MORE: Final = frozenset({"n", "share", "ratio", "threshold", "shortest"})
+#: Texts that are among those searched where no others are named.
+_SEARCHED: Final = frozenset({"system", "instruction", "response"})
 
 
 def _decontaminate(spec: DecontaminateSpec, old: Any, change: Change) -> Effect:
     flow = _let_through(change)
     stop = "the same rows may stay"
-    if flow is None:
+    if flow is None or not _proved(change, spec, old):
         return replace(BREAKING, stop=stop)
     return Effect(_category(flow), Ports(rows=flow, dropped=OTHER), stop)
 
@@ -297,9 +330,9 @@ def _decontaminate(spec: DecontaminateSpec, old: Any, change: Change) -> Effect:
 def _let_through(change: Change) -> Flow | None:
     """Whether a change of a decontamination lets more rows through."""
     path = change.path
+    if path == "on" and (change.before is None or change.after is None):
+        return SHRINK if change.after is None else GROW  # without `on` all turns are searched
     if path in ("against", "on"):
-        if path == "on" and (change.before is None or change.after is None):
-            return SHRINK if change.after is None else GROW  # without `on` all turns are searched
         listed = _direction(change)
         return None if listed is None else SHRINK if listed.kind == "grow" else GROW
     parts = path.split(".")
@@ -313,6 +346,22 @@ def _let_through(change: Change) -> Flow | None:
     if parts[2] in _RELAXED_BY_MORE:
         return _by_argument(change)
     return None
+
+
+def _proved(change: Change, spec: DecontaminateSpec, old: Any) -> bool:
+    """Whether what a change looks like is so of every row."""
+    if change.path == "on" and (change.before is None or change.after is None):
+        return _SEARCHED.issuperset((*change.added, *change.removed))
+    if change.path.endswith(
+        ".n"
+    ):  # longer runs can be a larger share of a text that repeats itself
+        return not any(
+            Fraction(str(m.args.get("share", 0)))
+            for s in (spec, old)
+            for m in s.methods
+            if m.name == "ngram"
+        )
+    return True
 
 
 def _by_argument(change: Change) -> Flow | None:
@@ -329,12 +378,13 @@ def relaxes(change: Change, kind: str) -> bool:
     if kind != "decontaminate" or change.category == "metadata":
         return False
     flow = _let_through(change)
-    return bool(change.removed) if flow is None and change.path == "against" else flow == GROW
+    return (
+        bool(change.removed) if flow is None and change.path in ("against", "on") else flow == GROW
+    )
 
 
 def _teacher_step(spec: TeacherStepSpec, old: Any, change: Change) -> Effect:
     path, written = change.path, {s.column for s in spec.sets} | {s.column for s in old.sets}
-    judged = any(r.verb != "expect" for r in (*spec.rules, *old.rules))
     replaces = spec.mode == "replace"
     if path == "select":
         return _selected(spec.select, old.select, spec.mode, written)
@@ -343,10 +393,10 @@ def _teacher_step(spec: TeacherStepSpec, old: Any, change: Change) -> Effect:
         return Effect(_category(flow), Ports(flow, flow, flow, flow))
     if path == "retries_on_reject":
         flow = _compared(old.retries_on_reject, spec.retries_on_reject)
-        if not judged:
-            return Effect("metadata", UNCHANGED, "no rule refuses an answer")
         rows = content(written) if replaces else flow
-        return Effect(_category(flow), Ports(rows, OTHER, OTHER, flow))
+        return Effect(
+            _category(flow), Ports(rows, OTHER, flow, flow), "perhaps no answer is refused"
+        )
     if path == "rules.order" or path.startswith("rule."):
         return _judging(spec, old, change, written)
     if path.startswith("set.") or path == "place":
@@ -362,7 +412,7 @@ def _judging(spec: TeacherStepSpec, old: Any, change: Change, written: set[str])
     """A rule over answers: the questions stay the same, but for those that a refusal asks again."""
     made = _rule(spec.rules, old.rules, change)
     if made is None or spec.retries_on_reject or old.retries_on_reject:
-        return BREAKING
+        return replace(BREAKING, stop="the same answers may be accepted")
     rows = content(written) if spec.mode == "replace" else made.ports.rows
     return replace(made, ports=Ports(rows, made.ports.dropped, made.ports.rows, SAME))
 
@@ -386,7 +436,7 @@ def _selected(select: Select | None, old: Select | None, mode: str, written: set
     """A share or count that rises or falls, all else equal."""
     flow = _selection(old, select)
     if flow.kind == "other":
-        return BREAKING
+        return replace(BREAKING, stop="the same rows may be chosen")
     rows = flow if mode in ("only", "add") else content(written)
     return Effect(_category(flow), Ports(rows, flow, flow, flow))
 
@@ -428,7 +478,10 @@ def _mixture(spec: MixtureSpec, old: Any, found: Sequence[Change]) -> list[Effec
         s.total is None and s.weights is None and not any(t.amount in _SHARES for t in s.take)
         for s in (spec, old)
     )
-    return [METADATA if c.category == "metadata" else _entry(c, alone) for c in found]
+    took = [c for c in found if c.path.startswith("take.")]
+    swapped = any(c.before is None for c in took) and any(c.after is None for c in took)
+    made = [METADATA if c.category == "metadata" else _entry(c, alone) for c in found]
+    return [replace(e, stop=_ANOTHER_WAY) for e in made] if swapped else made
 
 
 def _entry(change: Change, alone: bool) -> Effect:

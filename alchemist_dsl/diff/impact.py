@@ -18,13 +18,14 @@ from alchemist_dsl.ranges import NOTHING, UNKNOWN, Range, estimate, exactly, tot
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """What a look at the store says of a teacher step that would run: questions without an answer in the call cache, and
-    with one. `rows`: what would leave the step, where every answer is there. `exact`: no refusal can lead to further ones."""
+    """What a look at the store says of a teacher step that would run: questions without an answer in the call cache, and with
+    one. At least `least` are new (a step before may have asked the others), at most `most`, with the draws that refusals may
+    lead to. `rows`: what would leave the step, where every answer is there."""
 
     new: int
     cached: int
-    exact: bool = True
-    most: int | None = None  # new calls at most, with further draws; None: `new`
+    least: int
+    most: int
     rows: int | None = None
 
 
@@ -101,15 +102,12 @@ def all_there(node: Node) -> Asked:
 
 
 def asked(node: Node, ahead: Ahead) -> Asked:
-    """By a look at the store: exact."""
-    most = ahead.new if ahead.most is None else ahead.most
-    new = Range(Fraction(ahead.new), Fraction(ahead.new), Fraction(most), "exact")
-    cached = Fraction(ahead.cached)
-    return Asked(
-        estimate(new),
-        estimate(Range(cached, cached, cached, "exact")),
-        _money(node, new, exactly(ahead.new + ahead.cached)),
-    )
+    """By a look at the store: exact, but for what others ask before and for further draws."""
+    new = Range(Fraction(ahead.least), Fraction(ahead.new), Fraction(ahead.most), "exact")
+    every = exactly(ahead.new + ahead.cached)
+    most = ahead.cached + (ahead.new - ahead.least) + (ahead.most - ahead.new)
+    cached = Range(Fraction(ahead.cached), Fraction(ahead.cached), Fraction(most), "exact")
+    return Asked(estimate(new), estimate(cached), _money(node, new, every))
 
 
 def expected(before: Node | None, after: Node, questions: Flow, *, drifts: bool = False) -> Asked:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ from alchemist_dsl.written import expression
 @dataclass(frozen=True, slots=True)
 class Named:
     """A value. `data` is what is compared, `text` how the recipe would write it; `items` of sets and sequences, `template` of
-    texts, `number` of what has a size."""
+    texts, `number` of what has a size. `part`: the text of the whole, whose name comes before the last dot, tells it too."""
 
     data: Any
     text: str
@@ -50,6 +50,7 @@ class Named:
     number: Fraction | None = None
     items: tuple[str, ...] | None = None
     template: str | None = None
+    part: bool = False
 
 
 Table = dict[str, Named]
@@ -163,7 +164,10 @@ def _method(name: str, method: Method) -> Iterator[tuple[str, Named]]:
     args = ", ".join(f"{k} = {argument(v)}" for k, v in method.args.items())
     yield name, _value([method.name, method.version], f"{method.name}({args})")
     for key, value in method.args.items():
-        yield f"{name}.{key}", _value(value, argument(value), number=_number(value))
+        yield (
+            f"{name}.{key}",
+            replace(_value(value, argument(value), number=_number(value)), part=True),
+        )
 
 
 def argument(value: Any) -> str:
@@ -290,10 +294,10 @@ def _teacher_step(
 ) -> Iterator[tuple[str, Named]]:
     teacher, prompt = plan.teachers[s.teacher], plan.prompts[s.prompt]
     yield "teacher", _value(teacher.identity_key, s.teacher)
-    yield "teacher.name", _value(s.teacher, affects="doc")
-    yield "teacher.settings", _value(_unkeyed(teacher), s.teacher, "cost")
+    yield "teacher.name", replace(_value(s.teacher, affects="doc"), part=True)
+    yield "teacher.settings", replace(_value(_unkeyed(teacher), s.teacher, "cost"), part=True)
     yield "prompt", _value(prompt.key, s.prompt)
-    yield "prompt.name", _value(s.prompt, affects="doc")
+    yield "prompt.name", replace(_value(s.prompt, affects="doc"), part=True)
     yield "mode", _value(s.mode)
     if s.place is not None:
         yield "place", _value(s.place)

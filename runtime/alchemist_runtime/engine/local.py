@@ -14,7 +14,7 @@ from typing import Any
 from alchemist_runtime import faults
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.errors import NOT_CARRIED_OUT, SAID_NO, Problem, RunError
-from alchemist_runtime.plan import Node, Plan, digest, not_run, variant_part
+from alchemist_runtime.plan import Edge, Node, Plan, SuiteSpec, digest, not_run, variant_part
 from alchemist_runtime.store import Manifest, Output, write_atomic
 
 #: kind -> "module:function" that builds it; imported when a node of the kind is built.
@@ -248,10 +248,18 @@ def _done(node: Node, action: str, manifest: Manifest, begun: float) -> Done:
 def content_key(ctx: Context, node: Node) -> str:
     """`H(what the step does, digests of the content of its inputs)`: equal content is never made twice, whatever its history."""
     inputs = [
-        [e.role, e.port, e.origin, e.take, ctx.manifest(e.node).port(e.port)["digest"]]
+        [e.role, e.port, e.origin, e.take, ctx.manifest(e.node).port(e.port)["digest"], *_read_as(ctx, e)]
         for e in node.inputs
-    ]
+    ]  # fmt: skip
     return digest(["content/1", node.own_key, inputs])
+
+
+def _read_as(ctx: Context, edge: Edge) -> list[Any]:
+    """What decides how rows are read beside the rows themselves: which columns of a benchmark hold its texts."""
+    spec = ctx.node(edge.node).spec
+    if not isinstance(spec, SuiteSpec):
+        return []
+    return [[*spec.text], spec.id_column, spec.entry_point]
 
 
 # --- after a step -----------------------------------------------------------------------------------------------------------------

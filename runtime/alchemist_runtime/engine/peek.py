@@ -6,7 +6,7 @@ Nothing is sent, built or written. Of a refused answer that is in the cache the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from alchemist_runtime.cache import CallCache
 from alchemist_runtime.calls import Outcome
-from alchemist_runtime.engine.asking import CALL_FAILED, Asking, Draw
+from alchemist_runtime.engine.asking import CALL_FAILED, HALVINGS, Asking, Draw
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.expressions import columns_read
 from alchemist_runtime.engine.rowwise import selected, sieves
@@ -30,26 +30,43 @@ ROWS = 4_096
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """`new`: questions without an answer in the cache; `most` of them with the further draws that refusals may lead to;
-    `rows`: what would leave the step, known where every answer is there."""
+    """`new`: questions without an answer in the cache; `most` of them with the further draws that refusals may lead to,
+    `least` where a step before may have asked them; `rows`: what would leave the step, known where every answer is there."""
 
     new: int
     cached: int
+    least: int
     most: int
     rows: int | None
 
 
 def ahead(plan: Plan, project: Path, state: Path, nodes: Sequence[Node]) -> dict[str, Ahead]:
-    """What these steps would ask, for those whose inputs are in the store."""
+    """What these steps would ask one after the other, in the order of the plan, for those whose inputs are in the store.
+
+    A question that a step before asks too is answered when the later one comes to it."""
     out: dict[str, Ahead] = {}
+    asked: set[bytes] = set()
+    unseen: set[tuple[str, str]] = (
+        set()
+    )  # teacher and prompt of steps whose questions are not known
     path = state / "calls.sqlite"
     cache = CallCache(path, read_only=True) if path.exists() else None
     ctx = Context(plan, project, state, Store(state))
     try:
         for node in nodes:
-            if isinstance(node.spec, TeacherStepSpec) and _ready(ctx, node):
-                out[node.id] = _look(ctx, node, node.spec, cache)
-                ctx.step_over()
+            if not isinstance(node.spec, TeacherStepSpec):
+                continue
+            kind = _kind_of_question(plan, node.spec)
+            if not _ready(ctx, node):
+                unseen.add(kind)
+                continue
+            found = _look(ctx, node, node.spec, _Lookup(cache, seen=asked))
+            out[node.id] = replace(found, least=0) if kind in unseen else found
+            if found.most > found.new:
+                unseen.add(
+                    kind
+                )  # further draws are other questions, which a later step may put too
+            ctx.step_over()
     finally:
         if cache is not None:
             cache.close()
@@ -57,6 +74,11 @@ def ahead(plan: Plan, project: Path, state: Path, nodes: Sequence[Node]) -> dict
         if session is not None:
             session.close()
     return out
+
+
+def _kind_of_question(plan: Plan, spec: TeacherStepSpec) -> tuple[str, str]:
+    """Steps may put equal questions where the teacher and the prompt are the same."""
+    return plan.teachers[spec.teacher].identity_key, plan.prompts[spec.prompt].key
 
 
 def _ready(ctx: Context, node: Node) -> bool:
@@ -103,10 +125,9 @@ class _Lookup:
         return out
 
 
-def _look(ctx: Context, node: Node, spec: TeacherStepSpec, cache: CallCache | None) -> Ahead:
+def _look(ctx: Context, node: Node, spec: TeacherStepSpec, lookup: _Lookup) -> Ahead:
     stream = ctx.inputs(node, "from")
     chosen = np.arange(stream.n) if spec.select is None else selected(ctx, stream, spec.select)
-    lookup = _Lookup(cache)
     inquiry = _Inquiry(_Desk(ctx.plan.teachers[spec.teacher]))
     asking = Asking(ctx, node, spec, lookup, inquiry)  # type: ignore[arg-type]
     accepted = waiting = 0
@@ -114,11 +135,11 @@ def _look(ctx: Context, node: Node, spec: TeacherStepSpec, cache: CallCache | No
         draws = _draws(asking, stream, spec, chosen[start : start + ROWS])
         accepted += sum(d.rule is None for d in draws)
         waiting += sum(d.rule == CALL_FAILED for d in draws)
-    judged = bool(sieves(spec.rules))
-    further = spec.retries_on_reject if judged or spec.on_long == "truncate" else 0
+    further = spec.retries_on_reject + (HALVINGS if spec.on_long == "truncate" else 0)
     rows = {"replace": stream.n, "add": stream.n + accepted, "only": accepted}[spec.mode]
     certain = waiting == 0 or spec.mode == "replace"
-    return Ahead(lookup.new, lookup.cached, lookup.new * (1 + further), rows if certain else None)
+    most = lookup.new * (1 + further)
+    return Ahead(lookup.new, lookup.cached, lookup.new, most, rows if certain else None)
 
 
 def _draws(asking: Asking, stream: Stream, spec: TeacherStepSpec, positions: Any) -> list[Draw]:
