@@ -10,7 +10,7 @@ from alchemist_runtime.plan import Check, Edge, Estimate, Node, Plan, TeacherSte
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.diff import declarations, impact
 from alchemist_dsl.diff.changes import changes
-from alchemist_dsl.diff.effects import Effect, effect, worst
+from alchemist_dsl.diff.effects import ENTRY_NAMES, Effect, effect, worst
 from alchemist_dsl.diff.flows import OTHER, SAME, UNCHANGED, UNKNOWN, Flow, Ports, joined, passed
 from alchemist_dsl.diff.matching import Matched, matched
 from alchemist_dsl.diff.model import (
@@ -211,8 +211,16 @@ class _Work:
         if before is None or after is None:
             yield Change(path="version of the step")
             return
+        entries = [
+            sorted(n.removeprefix("take.") for n in x if n.startswith("take."))
+            for x in (before, after)
+        ]
+        if entries[0] != entries[1]:  # the tables say that the entries are the same
+            gone, come = (sorted({*a} - {*b}) for a, b in (entries, entries[::-1]))
+            yield Change(path=ENTRY_NAMES, before=", ".join(gone), after=", ".join(come))
         for reason in reasons_of(after, Remembered("", b.key, before), a):
-            if reason.code != "input_changed":
+            told = (reason.path or "").startswith("take.") and entries[0] != entries[1]
+            if reason.code != "input_changed" and not told:
                 yield Change(
                     path=reason.path or reason.code, before=reason.before, after=reason.after
                 )
@@ -256,7 +264,7 @@ class _Work:
 
     def _action(self, a: Node, made: NodeDiff) -> object:
         doing = self._action_here(a)
-        if doing == "build" and made.because and self._proved_equal(made):
+        if doing == "build" and a.kind != "export" and self._proved_equal(made):
             return "reuse"
         if doing is not None:
             return doing

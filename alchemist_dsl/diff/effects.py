@@ -469,6 +469,8 @@ def _comparable(before: Select | None, after: Select | None) -> bool:
 
 # --- mixtures -----------------------------------------------------------------------------------------------------------------------------
 
+#: Where steps are renamed, entries of a mixture that reads them are called otherwise.
+ENTRY_NAMES: Final = "names of entries"
 _SHARES: Final = frozenset({"share", "parts", "rest"})
 
 
@@ -485,6 +487,11 @@ def _mixture(spec: MixtureSpec, old: Any, found: Sequence[Change]) -> list[Effec
 
 
 def _entry(change: Change, alone: bool) -> Effect:
+    if change.path == ENTRY_NAMES:
+        ports = (
+            UNCHANGED if alone else UNKNOWN
+        )  # equal remainders of shares go by the order of the names
+        return Effect("breaking", ports, "entries are only called otherwise")
     if not change.path.startswith("take.") or not alone:
         return BREAKING
     flow = SHRINK if change.after is None else GROW if change.before is None else _amounts(change)
