@@ -375,18 +375,37 @@ def _recipes(
     changed = {m.after for m in moved} | {m.before for m in moved}
     renamed = {m.after: m.before for m in moved if m.after and m.before and m.after != m.before}
     facts = LOCK in changed and _facts_differ(project, old, new)
+    if new is None:
+        changed |= _data_elsewhere(project, old)
     side = new or project
     after = set(_all(project, new))
     before = {p for p in old.blobs if p.endswith(".recipe")}
     for path in sorted(after):
         was = path if path in before else renamed.get(path)
-        if facts or path in changed or _reads(path, side) & changed:
+        if facts or path in changed or any(_named(n, changed) for n in _reads(path, side)):
             yield was, path
     yield from ((p, None) for p in sorted(before - after - set(renamed.values())))
 
 
+def _data_elsewhere(project: Project, old: Revision) -> set[str]:
+    """Data files that lie here with another content than the lock of the revision says: git may not track them."""
+    from alchemist_dsl.lock import FILES
+    from alchemist_dsl.resources import FileCache
+    from alchemist_dsl.revisions import lock_of
+
+    cache, out = FileCache(project.state / "files"), set()
+    for path, fact in lock_of(old)[0].sections.get(FILES, {}).items():
+        try:
+            if cache.get(project.root / path)["digest"] != fact.get("digest"):
+                out.add(path)
+        except OSError:
+            continue
+    cache.save()
+    return out
+
+
 def _reads(path: str, folder: Any, seen: frozenset[str] = frozenset()) -> set[str]:
-    """Files that a recipe names, and those that they name; quoted names of recipes anywhere count."""
+    """What a recipe names in quotes, and what the recipes among that name: other recipes, patterns of data files, folders."""
     import posixpath
     import re
 
@@ -394,9 +413,16 @@ def _reads(path: str, folder: Any, seen: frozenset[str] = frozenset()) -> set[st
         return set()
     text = (folder.read(path) or b"").decode("utf-8", "replace")
     at = posixpath.dirname(path)
-    named = {posixpath.normpath(posixpath.join(at, m)) for m in re.findall(r'"([^"\n]+\.recipe)"', text)}  # fmt: skip
-    deeper = (_reads(n, folder, seen | {path}) for n in named)
+    named = {posixpath.normpath(posixpath.join(at, m)) for m in re.findall(r'"([^"\n]+)"', text)}
+    deeper = (_reads(n, folder, seen | {path}) for n in named if n.endswith(".recipe"))
     return named.union(*deeper)
+
+
+def _named(pattern: str, files: set[str | None]) -> bool:
+    """Whether a name in a recipe stands for one of some files: its path, a pattern, a folder around it."""
+    from fnmatch import fnmatchcase
+
+    return any(f is not None and (fnmatchcase(f, pattern) or f.startswith(f"{pattern}/")) for f in files)  # fmt: skip
 
 
 def _facts_differ(project: Project, old: Revision, new: Revision | None) -> bool:

@@ -120,7 +120,12 @@ class _Work:
         self.names = {m.before.id: m.after.id for m in self.pairs if m.before and m.after}
 
     def nodes(self) -> Iterator[NodeDiff]:
-        written = (declarations.written(self.before), declarations.written(self.after))
+        plans = None in (
+            self.before.program,
+            self.after.program,
+        )  # which do not say how they were written
+        empty: Mapping[str, str] = {}
+        written = (empty, empty) if plans else (declarations.written(self.before), declarations.written(self.after))  # fmt: skip
         for m in self.pairs:
             node = self._one(m, written)
             if node is not None:

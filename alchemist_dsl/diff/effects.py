@@ -488,10 +488,9 @@ def _mixture(spec: MixtureSpec, old: Any, found: Sequence[Change]) -> list[Effec
 
 def _entry(change: Change, alone: bool) -> Effect:
     if change.path == ENTRY_NAMES:
-        ports = (
-            UNCHANGED if alone else UNKNOWN
-        )  # equal remainders of shares go by the order of the names
-        return Effect("breaking", ports, "entries are only called otherwise")
+        return replace(
+            BREAKING, stop="entries are only called otherwise"
+        )  # draws among equals go by their order
     if not change.path.startswith("take.") or not alone:
         return BREAKING
     flow = SHRINK if change.after is None else GROW if change.before is None else _amounts(change)

@@ -28,6 +28,11 @@ class Ahead:
     most: int
     rows: int | None = None
 
+    @property
+    def exact(self) -> bool:
+        """Whether nothing can lead to more questions or to fewer."""
+        return self.least == self.new == self.most
+
 
 def as_range(e: Estimate | None) -> Range:
     if e is None:
