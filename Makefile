@@ -47,7 +47,7 @@ bench: $(VENV)/.dev ## start-up times, an editor's keystrokes, and the 20k pipel
 	@$(BIN)/python tests/bench/bench.py
 
 golden: $(VENV)/.dev ## rewrite the expected blocks of the golden tests and show what changed
-	@UPDATE_GOLDEN=1 $(PYTEST) -q tests/syntax tests/check tests/plan || true
+	@UPDATE_GOLDEN=1 $(PYTEST) -q tests/syntax tests/check tests/plan tests/diff || true
 	@git --no-pager diff --stat -- tests
 
 tables: $(VENV)/.dev ## rebuild the parser's saved tables from the grammar, and the words of the editor grammars
