@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alchemist_runtime.plan import Estimate
 from bank import CASES, Bench, Case, Made, read_cases, rewrite
+from jsonschema import Draft202012Validator
 
-from alchemist_dsl.diff.compare import flows
+from alchemist_dsl.diff.compare import compare, flows
 from alchemist_dsl.diff.flows import Flow
+from alchemist_dsl.diff.markdown import markdown
+from alchemist_dsl.diff.model import Diff
+from alchemist_dsl.diff.text import lines
 
+SCHEMA = Draft202012Validator(
+    json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "diff.json").read_text())
+)
 FILES = sorted(CASES.glob("*.md"))
 GOLDEN = os.environ.get("GOLDEN") == "write" or os.environ.get("UPDATE_GOLDEN") == "1"
 #: Kinds that leave no rows of their own in the store.
@@ -68,6 +77,39 @@ def test_what_an_edit_is_said_to_mean(case: Case, bench: Callable[[str], Bench])
         assert "A901" in place.refused("after")
     elif place.offline and not case.variant:
         Truth(place, case, made).holds()
+
+
+@pytest.mark.parametrize("case", _all()[::3])
+def test_the_other_way_round_an_edit_means_the_opposite(
+    case: Case, bench: Callable[[str], Bench]
+) -> None:
+    place = bench(case.project)
+    place.edit(case)
+    before, after = place.compare(case).found.pairs[0]
+    assert before is not None and after is not None
+    assert compare(before, before).status == compare(after, after).status == "same"
+    there, back = compare(before, after), compare(after, before)
+    opposite = {"added": "removed", "removed": "added", "extending": "narrowing", "narrowing": "extending"}  # fmt: skip
+    turned = {n.before_id or n.id: n for n in back.nodes}
+    assert {n.id for n in there.nodes} == {n.before_id or n.id for n in back.nodes}
+    for node in there.nodes:
+        other = turned[node.id]
+        assert (opposite.get(node.status, node.status), node.direct) == (other.status, other.direct)
+        if node.status == "changed":
+            assert opposite.get(node.category, node.category) == other.category, node.id
+        mine = {c.path: (c.before, c.after) for c in node.changes}
+        theirs = {c.path: (c.after, c.before) for c in other.changes}
+        assert mine == theirs
+
+
+@pytest.mark.parametrize("case", _all()[::3])
+def test_every_form_can_be_written(case: Case, bench: Callable[[str], Bench]) -> None:
+    place = bench(case.project)
+    place.edit(case)
+    made = place.compare(case).diff
+    SCHEMA.validate(json.loads(made.model_dump_json(exclude_none=True)))
+    assert Diff.model_validate_json(made.model_dump_json(exclude_none=True)) == made
+    assert "\n".join(markdown(made)) and lines(made, 60, color=True, everything=True)
 
 
 # --- what really happens ----------------------------------------------------------------------------------------------------------------------
