@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from alchemist_dsl.project import Compiled
 
 #: Problems of the world, not of the recipe: they exit with 3.
-_WORLD: Final = frozenset({"A306", "A309", "A702", "A708", "A902"})
+WORLD: Final = frozenset({"A306", "A309", "A702", "A708", "A902"})
 
 
 def compiled_or_exit(recipe: Path, *, warnings: bool = True, **options: Any) -> Compiled:
@@ -59,7 +59,7 @@ def exit_code(made: Compiled) -> int:
     codes = {d.code for d in made.diagnostics if severity(d) == "error"}
     if not codes:
         return OK
-    return NOT_CARRIED_OUT if codes <= _WORLD else SAID_NO
+    return NOT_CARRIED_OUT if codes <= WORLD else SAID_NO
 
 
 def plan_or_exit(path: Path) -> Plan:

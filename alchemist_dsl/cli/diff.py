@@ -79,6 +79,7 @@ def diff(
     from alchemist_runtime.errors import NOT_CARRIED_OUT, OK, SAID_NO, USAGE
 
     from alchemist_dsl.cli.comparing import BadOperand, Settings, comparison
+    from alchemist_dsl.cli.compiling import WORLD
 
     if samples is not None and not data_:
         raise click.UsageError("--samples is about --data: give both")
@@ -96,8 +97,9 @@ def diff(
     made = compared(found)
     rows = comparing_data.recipes(found, 3 if samples is None else samples) if data_ else None
     _print(made, format_, all_, rows)
+    unread = [d["code"] for r in made.recipes if r.status == "unreadable" for d in r.diagnostics]
     if any(r.status == "unreadable" for r in made.recipes):
-        sys.exit(SAID_NO)
+        sys.exit(NOT_CARRIED_OUT if unread and set(unread) <= WORLD else SAID_NO)
     if rows is not None and any(r.outcome == "incomplete" for _, r in rows):
         sys.exit(NOT_CARRIED_OUT)
     different = made.changed or any(r.outcome == "different" for _, r in rows or ())
