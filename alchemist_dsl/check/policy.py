@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
@@ -54,6 +55,7 @@ def apply(world: World) -> None:
             case _:
                 pass
         _read_twice(block, world)
+    _folders([b for b in own if b.kind == "export"], world)
     notrun.apply(own, world)
 
 
@@ -134,6 +136,41 @@ def _decontaminated(block: ir.Block, world: World) -> None:
         note="a teacher may repeat a benchmark that it has seen",
         help="put a `decontaminate` step after the last teacher step",
     )
+
+
+def _folders(exports: list[ir.Block], world: World) -> None:
+    """An export is put in place as a whole, so none may lie in the folder of another."""
+    placed: list[tuple[str, ir.Block, ir.TextV]] = []
+    for block in exports:
+        path = block.get("path")
+        if not isinstance(path, ir.TextV):
+            continue
+        written = posixpath.join(posixpath.dirname(block.span.file), path.value)
+        folder = posixpath.normpath(written)
+        for other, first, there in placed:
+            same = folder == other
+            if not _inside(folder, other) and not _inside(other, folder):
+                continue
+            world.problems.add(
+                "A915",
+                f"`{block.name}` and `{first.name}` write into the same folder"
+                if same
+                else f"`{block.name}` and `{first.name}` write one inside the folder of the other",
+                path.span if path.span != there.span else block.name_span,
+                labels=(Label(there.span, f"of `{first.name}`"),),
+                note="an export replaces its folder as a whole",
+                help=f'a folder of its own, for example `path = "{_beside(there.value, block.name)}"`',
+            )
+            break
+        placed.append((folder, block, path))
+
+
+def _inside(folder: str, other: str) -> bool:
+    return f"{folder}/".startswith(f"{other}/")
+
+
+def _beside(path: str, name: str) -> str:
+    return posixpath.join(posixpath.dirname(path.rstrip("/")), name)
 
 
 def _licence(block: ir.Block, own: Iterable[ir.Block], world: World) -> None:

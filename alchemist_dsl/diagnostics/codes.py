@@ -233,6 +233,7 @@ CODES: Final[dict[str, Code]] = {
     "A912": Code("no-such-node", "error", "The plan has no node of this name."),
     "A913": Code("file-changed", "error", "A file changed between planning and reading."),
     "A914": Code("not-writable", "error", "A folder or file of the project cannot be written."),
+    "A915": Code("same-folder", "error", "Two exports write into the same folder."),
     "A950": Code("yaml-syntax", "error", "A configuration of another tool cannot be read."),
     "A951": Code(
         "not-taken-over",
