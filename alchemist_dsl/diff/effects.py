@@ -127,7 +127,8 @@ def _one(before: Node, after: Node, change: Change) -> Effect:
         case ExportSpec():
             return _export(change)
         case EvaluateSpec() | MeasureSpec():
-            return _grown(change) or BREAKING
+            listed = change.path == "suites" or change.path.count(".") == 1
+            return (_grown(change) if listed else None) or BREAKING
         case _:
             stops = after.kind == "dedup"
             return replace(BREAKING, stop="the same rows may stay" if stops else None)
@@ -177,8 +178,6 @@ def _grown(change: Change) -> Effect | None:
         flow = GROW
     if flow is None and change.after is None:
         flow = SHRINK
-    if flow is None and change.relative is not None:
-        flow = GROW if Fraction(change.relative) > 0 else SHRINK
     return None if flow is None else Effect(_category(flow), alike(flow))
 
 

@@ -118,22 +118,28 @@ class Bench:
 
     def __post_init__(self) -> None:
         before = self.folder / "before"
-        if self.offline:
+        if self.own:
             shutil.copytree(HERE / "projects" / self.name, before)
             rows_of_projects.write(before)
-            self.run("before")
         else:
-            shutil.copytree(HERE.parents[1] / "recipes", before)
+            shutil.copytree(HERE.parents[1] / "recipes", before / "recipes")
             (before / "recipe.lock").write_text(dumps(Lock()))
+        if self.offline:
+            self.run("before")
 
     @property
     def recipe(self) -> str:
-        return RECIPE if self.offline else f"{self.name}.recipe"
+        return RECIPE if self.own else f"recipes/{self.name}.recipe"
+
+    @property
+    def own(self) -> bool:
+        """Whether it is one of the bank's projects; else it is a recipe that comes with alchemist."""
+        return (HERE / "projects" / self.name).is_dir()
 
     @property
     def offline(self) -> bool:
-        """Whether the project can be carried out here; else it is a bundled recipe that is only compiled."""
-        return (HERE / "projects" / self.name).is_dir()
+        """Whether it is carried out here: no money, no training."""
+        return self.own and self.name != "trains"
 
     def edit(self, case: Case) -> None:
         """Make `after` anew."""

@@ -73,7 +73,8 @@ def test_what_an_edit_is_said_to_mean(case: Case, bench: Callable[[str], Bench])
     assert made.readable, made.recipe.messages
     if not GOLDEN:
         assert made.blocks() == case.expected
-    if any(c.after and c.after["verdict"] == "fail" for c in made.recipe.checks):
+    broken = any(c.after and c.after["verdict"] == "fail" for c in made.recipe.checks)
+    if place.offline and broken:
         assert "A901" in place.refused("after")
     elif place.offline and not case.variant:
         Truth(place, case, made).holds()
