@@ -57,7 +57,8 @@ class Building:
     @property
     def incomplete(self) -> bool:
         """Whether something of it could not be read, so that what seems to be missing may be there."""
-        return self.body.lost or self.decl.scope.base_lost
+        nameless = self.decl.bad and self.decl.block.name is None  # it may go over one of its base
+        return self.body.lost or self.decl.scope.base_lost or nameless
 
     @property
     def header(self) -> Span:

@@ -41,7 +41,7 @@ def _took_nothing(decl: Decl, world: World, told: set[Span]) -> None:
     kind = KINDS[decl.kind]
     for block, statement in took_nothing(body, kind):
         span = span_of(statement.path)
-        if span in told:
+        if span in told or body.lost or decl.scope.base_lost:
             continue
         told.add(span)
         known = _there(body) if block is None else _entries(body, block)

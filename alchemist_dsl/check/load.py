@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,8 @@ Listing = Callable[[str], Sequence[str]]
 Parse = Callable[[SourceFile], tuple[ast.File, tuple[Diagnostic, ...]]]
 
 STD = "std:"
+#: In what could not be read: a file that it takes the rest from.
+_NAMES_A_BASE = re.compile(r'extends|\.recipe"')
 
 
 @dataclass(slots=True)
@@ -60,7 +63,7 @@ class Loader:
 
     def _fill(self, scope: Scope, file: SourceFile, chain: tuple[str, ...]) -> None:
         tree = self._parse(file)
-        base = _extended(tree)
+        base = _extended(tree, file)
         if isinstance(base, ast.Text):
             self._extend(scope, base, file, chain)
         elif base is not None:
@@ -333,21 +336,21 @@ def _kind_first(block: ast.Block) -> str:
     return f"is it the name? Its kind comes first: `KIND {block.kind.name} {{`"
 
 
-def _extended(tree: ast.File) -> ast.Text | ast.BadExpr | None:
+def _extended(tree: ast.File, file: SourceFile) -> ast.Text | ast.BadExpr | None:
     """The base of a file; a bad value where it was meant to have one that cannot be read."""
-    for item in tree.items:
-        if isinstance(item, ast.BadItem) and item.kind == "recipe":
+    recipes = [i for i in tree.items if isinstance(i, ast.Block) and i.kind.name == "recipe"]
+    for statement in (s for block in recipes for s in block.body):
+        if isinstance(statement, ast.Assign) and [i.name for i in statement.path] == ["extends"]:
+            value = statement.value
+            return value if isinstance(value, ast.Text | ast.BadExpr) else None
+    for item in (
+        *(i for i in tree.items if i not in recipes),
+        *(s for r in recipes for s in r.body),
+    ):
+        unread = isinstance(item, ast.BadItem | ast.BadStatement)
+        strange = isinstance(item, ast.Block) and item.kind.name not in KINDS
+        if (unread or strange) and _NAMES_A_BASE.search(file.text, item.span.start, item.span.end):
             return ast.BadExpr(item.span)
-        for statement in (
-            item.body if isinstance(item, ast.Block) and item.kind.name == "recipe" else ()
-        ):
-            if not isinstance(statement, ast.Assign | ast.BadStatement):
-                continue
-            if [i.name for i in statement.path] != ["extends"]:
-                continue
-            if isinstance(statement, ast.BadStatement):
-                return ast.BadExpr(statement.span)
-            return statement.value if isinstance(statement.value, ast.Text | ast.BadExpr) else None
     return None
 
 

@@ -171,8 +171,8 @@ def _look(desk: _Desk, mutant: Mutant, known: Counter[tuple[str, str]], out: Out
             out.faults.append(f"{_shown(mutant)}\n  a place that is none: {span}")
     for form in FORMATS:
         assert render(new, files, form) or not new
-    if not any(severity(d) == "error" for d in checked.diagnostics):
-        if not mutant.blank:
+    if not any(severity(d) == "error" for d in new):
+        if not mutant.blank and not any(severity(d) == "error" for d in checked.diagnostics):
             desk.compile(mutant.recipe, mutant.text)
         return
     out.messages[len(new)] += 1
