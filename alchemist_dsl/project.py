@@ -421,7 +421,7 @@ def read_state(project: Project, plan: Plan, forced: Iterable[str] = ()) -> Stat
     moved = (
         n.id
         for n in plan.nodes
-        if n.kind == "export" and stored[n.key] and not _in_place(project, n)
+        if n.kind == "export" and stored[n.key] and not _in_place(project, plan, n)
     )
     records = read_runs(project)
     last = last_records(records, plan)
@@ -457,15 +457,15 @@ def _looked_at(manifest: Manifest, node: Node) -> frozenset[str]:
     return frozenset(node.inputs[i].node for i in numbers if i < len(node.inputs))
 
 
-def _in_place(project: Project, node: Node) -> bool:
-    """Whether an export still lies where it was put: its marker names this key."""
-    from alchemist_runtime.engine.placed import MARKER
+def _in_place(project: Project, plan: Plan, node: Node) -> bool:
+    """Whether an export still lies where it was put, with the card that it would have now."""
+    from alchemist_runtime.engine.placed import MARKER, same
 
     path = getattr(node.spec, "path", None)
     if path is None:
         return True
     try:
-        return bool(json.loads((project.root / path / MARKER).read_bytes()).get("key") == node.key)
+        return same(json.loads((project.root / path / MARKER).read_bytes()), plan, node)
     except (OSError, ValueError):
         return False
 

@@ -102,6 +102,10 @@ def _overall(found: Sequence[Category], before: Side, after: Side) -> Category:
 # --- steps --------------------------------------------------------------------------------------------------------------------------------------
 
 
+#: What a dataset card says and no key holds.
+_ON_THE_CARD = ("title", "license")
+
+
 @dataclass
 class _Work:
     """Goes through the steps in the order of the new plan, so that what comes in is known before what it does."""
@@ -275,6 +279,8 @@ class _Work:
             return doing
         if not a.runnable:
             return "skip"
+        if a.kind == "export" and any(c.path in _ON_THE_CARD for c in made.changes):
+            return "build"
         if made.category in ("cosmetic", "metadata"):
             return "reuse"
         grows = isinstance(a.spec, TeacherStepSpec) and made.direct and made.category == "extending"
@@ -385,36 +391,54 @@ def _notes(m: Matched, found: Sequence[Change]) -> list[str]:
 
 
 def _resources(old: Plan, new: Plan) -> Iterator[ResourceDiff]:
-    """Teachers and prompts by name, once each, with the steps that use them."""
-    for name in dict.fromkeys((*new.teachers, *old.teachers)):
+    """Teachers and prompts by name, once each, with the steps that use them; one that is only called otherwise is one."""
+    teachers = {k: t.identity_key for k, t in old.teachers.items()}, {k: t.identity_key for k, t in new.teachers.items()}  # fmt: skip
+    for before, after in _by_name(*teachers):
         yield from _resource(
-            name,
             "teacher",
-            teacher(old.teachers[name]) if name in old.teachers else None,
-            teacher(new.teachers[name]) if name in new.teachers else None,
-            _users(new if name in new.teachers else old, "teacher", name),
+            (before, after),
+            None if before is None else teacher(old.teachers[before]),
+            None if after is None else teacher(new.teachers[after]),
+            _users(old if after is None else new, "teacher", after or before),
         )
-    for name in dict.fromkeys((*new.prompts, *old.prompts)):
+    prompts = {k: p.key for k, p in old.prompts.items()}, {k: p.key for k, p in new.prompts.items()}
+    for before, after in _by_name(*prompts):
         yield from _resource(
-            name,
             "prompt",
-            prompt(old.prompts[name], old) if name in old.prompts else None,
-            prompt(new.prompts[name], new) if name in new.prompts else None,
-            _users(new if name in new.prompts else old, "prompt", name),
+            (before, after),
+            None if before is None else prompt(old.prompts[before], old),
+            None if after is None else prompt(new.prompts[after], new),
+            _users(old if after is None else new, "prompt", after or before),
         )
+
+
+def _by_name(
+    old: Mapping[str, str], new: Mapping[str, str]
+) -> Iterator[tuple[str | None, str | None]]:
+    """Names on both sides: the same one, else of an equal key, else of one side alone. `old`, `new`: keys by name."""
+    left = {key: name for name, key in old.items() if name not in new}
+    for name, key in new.items():
+        yield (name if name in old else left.pop(key, None)), name
+    yield from ((name, None) for name in left.values())
 
 
 def _resource(
-    name: str, kind: object, old: Table | None, new: Table | None, users: list[str]
+    kind: str,
+    names: tuple[str | None, str | None],
+    old: Table | None,
+    new: Table | None,
+    users: list[str],
 ) -> Iterator[ResourceDiff]:
+    before, after = names
     found = [] if old is None or new is None else changes(old, new)
-    if old is not None and new is not None and not found:
+    if before == after and not found:
         return
     status = "added" if old is None else "removed" if new is None else "changed"
-    category: Category = worst([c.category for c in found]) if status == "changed" else "metadata"
+    category: Category = worst([c.category for c in found]) if found else "metadata"
     yield ResourceDiff.model_validate(
         {
-            "id": name,
+            "id": after or before,
+            "before_id": before if after is not None and before not in (None, after) else None,
             "kind": kind,
             "status": status,
             "category": category,
@@ -424,7 +448,7 @@ def _resource(
     )
 
 
-def _users(plan: Plan, kind: str, name: str) -> list[str]:
+def _users(plan: Plan, kind: str, name: str | None) -> list[str]:
     return [n.id for n in plan.nodes if getattr(n.spec, kind, None) == name]
 
 

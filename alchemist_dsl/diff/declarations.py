@@ -48,7 +48,7 @@ def _one(b: Declared | None, a: Declared | None, some: Declared) -> Declaration:
         for line in difflib.unified_diff(old.splitlines(), new.splitlines(), n=0, lineterm="")
         if not line.startswith(("---", "+++", "@@"))
     ]
-    name = some.name if not some.name.startswith("(") else ""
+    name = "" if some.name.startswith("(") else some.name.removeprefix(f"{some.kind} ")
     return Declaration.model_validate(
         {"name": name, "kind": some.kind, "status": status, "category": category, "lines": lines}
     )

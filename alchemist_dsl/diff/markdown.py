@@ -123,7 +123,7 @@ def _group(nodes: Sequence[NodeDiff]) -> str:
 
 def _resource(r: ResourceDiff) -> list[str]:
     used = f"used by {', '.join(map(_code, r.used_by))}" if r.used_by else "no step uses it"
-    means = r.category if r.status == "changed" else r.status
+    means = _text(phrases.resource_means(r))
     out = [f"- ✏️ **{r.kind} {_code(r.id)}** {means} · {used}"]
     for c in r.changes:
         out.append(f"  - {_text(phrases.name(c.path))}: {_text(phrases.change(c))}")

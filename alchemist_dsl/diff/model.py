@@ -82,6 +82,7 @@ class ResourceDiff(Part):
     """A teacher or a prompt that changed: once, however many steps use it."""
 
     id: str
+    before_id: str | None = None  # its other name
     kind: Literal["teacher", "prompt"]
     status: Literal["added", "removed", "changed"]
     category: Category

@@ -18,6 +18,7 @@ from alchemist_dsl.diff.model import (
     NodeDiff,
     Pair,
     RecipeDiff,
+    ResourceDiff,
     Totals,
 )
 from alchemist_dsl.explain import count
@@ -222,6 +223,13 @@ def means(n: NodeDiff) -> str:
         return f"{renamed}{n.category}"
     proved = f", {n.category}" if n.category in ("extending", "narrowing") else ""
     return f"{renamed}indirect{proved}"
+
+
+def resource_means(r: ResourceDiff) -> str:
+    """What became of a teacher or a prompt."""
+    if r.before_id is not None:
+        return f"renamed from {r.before_id}" + (f", {r.category}" if r.changes else "")
+    return r.category if r.status == "changed" else r.status
 
 
 def does(n: NodeDiff) -> str:

@@ -380,6 +380,17 @@ _TRAIN: Final = ("base", "revision", "epochs", "steps", "max_length", "packing",
                  "processes", "micro_batch", "save_every", "report", "batch")  # fmt: skip
 
 
+def _written(name: str, value: Any) -> str:
+    """An attribute of a training in the recipe's words: counts with their unit, small numbers as people write them."""
+    if name == "max_length":
+        return f"{value:,} tokens"
+    number = Fraction(value) if name in ("learning_rate", "weight_decay", "dropout") else None
+    if number is not None and 0 < number < Fraction(1, 1000):
+        mantissa, _, exponent = f"{float(number):e}".partition("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return argument(value)
+
+
 def _train(s: TrainSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
     chained = any(e.role == "model" for e in node.inputs)  # the base is an input
     for name in _TRAIN:
@@ -387,7 +398,7 @@ def _train(s: TrainSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple
         if value in (None, [], {}) or (name == "base" and chained):
             continue
         affects: Affects = "speed" if name in _SPEED else "data"
-        yield name, _value(value, argument(value), affects, _number(value))
+        yield name, _value(value, _written(name, value), affects, _number(value))
     if s.eval_share is not None:
         yield "eval_share", _value(s.eval_share, percent(s.eval_share), number=s.eval_share)
     for name in ("init", "method", "schedule"):
@@ -448,9 +459,11 @@ def teacher(t: Teacher) -> Table:
                 str(each), f"${decimal(each)} per 1M tokens", "cost", each
             )
     out["rate"] = _value(t.rate, ", ".join(map(_rate, t.rate)) or "none", "speed")
-    for name in ("concurrency", "retries", "timeout_seconds"):
+    for name in ("concurrency", "retries"):
         value = getattr(t, name)
-        out[name] = _value(value, argument(value), "speed", Fraction(str(value)))
+        out[name] = _value(value, argument(value), "speed", value)
+    seconds = Fraction(str(t.timeout_seconds))
+    out["timeout"] = _value(str(seconds), f"{t.timeout_seconds:g}s", "speed", seconds)
     out["batch"] = _value(t.batch, affects="speed")
     return out
 

@@ -165,7 +165,7 @@ def _resource(r: ResourceDiff, width: int, paint: _Paint) -> Iterator[str]:
     used = f"used by {', '.join(r.used_by)}" if r.used_by else "no step uses it"
     tone = _TONES.get(r.status, _TONES.get(r.category))
     head = f"{phrases.SIGNS[r.status]} {r.kind} {r.id}"
-    means = r.category if r.status == "changed" else r.status
+    means = phrases.resource_means(r)
     yield f"{paint(tone, head)}  {means} · {used}"
     yield from _changes(r.changes, width, paint)
 

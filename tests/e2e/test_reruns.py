@@ -145,6 +145,29 @@ def test_comments_layout_and_order_run_nothing_again(project: Path) -> None:
     assert built(run("r.recipe", project)) == set()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('title = "A small one"', 'title = "Another one"', "Another one"),
+        ("seed = 3", 'seed = 3\n  license = "CC-BY-4.0"', "license: cc-by-4.0"),
+        ('files = "sums.jsonl"', 'files = "sums.jsonl"\n  license = "CC0-1.0"', "CC0-1.0"),
+    ],
+)
+def test_what_only_the_card_says_writes_the_dataset_again(
+    project: Path, old: str, new: str, said: str
+) -> None:
+    run("r.recipe", project)
+    card = project / "out" / "README.md"
+    assert said not in card.read_text()
+    edit(project, old, new)
+    plan = json.loads(alchemist("compile", "r.recipe", "--format", "json", cwd=project).stdout)
+    assert [n["id"] for n in plan["now"]["nodes"] if n["action"] == "build"] == ["dataset"]
+    again = run("r.recipe", project)
+    assert built(again) == {"dataset"} and calls(again) == 0
+    assert said in card.read_text()
+    assert built(run("r.recipe", project)) == set()
+
+
 def test_one_prompt_moves_its_step_and_what_reads_it(project: Path) -> None:
     run("r.recipe", project)
     edit(project, "What does this answer do?", "Say what this answer does.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.engine.placed import MARKER
+from alchemist_runtime.engine.placed import MARKER, marker
 from alchemist_runtime.plan import Plan
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
@@ -37,7 +37,7 @@ def build(work, *names: str) -> Plan:
         if node.kind == "export":
             target = work.root / node.spec.path
             target.mkdir(exist_ok=True)
-            (target / MARKER).write_text(json.dumps({"key": node.key}))
+            (target / MARKER).write_text(json.dumps(marker(plan, node)))
         nodes[node.id] = {
             "key": node.key,
             "action": "built",

@@ -49,9 +49,7 @@ def run_export(ctx: Context, node: Node, out: Output) -> None:
     out.figures["path"] = spec.path
     if target is not None:
         faults.point(node.id, "swap")
-        _swap.put(
-            made, target, {"key": node.key, "recipe": ctx.plan.recipe.get("path"), "node": node.id}
-        )
+        _swap.put(made, target, placed.marker(ctx.plan, node))
 
 
 def _empty(node: Node) -> Problem:

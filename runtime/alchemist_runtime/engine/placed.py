@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alchemist_runtime.plan import ExportSpec, Node
+from alchemist_runtime.plan import ExportSpec, Node, Plan, SourceSpec, digest
 from alchemist_runtime.store import Manifest
 
 if TYPE_CHECKING:
@@ -20,6 +20,20 @@ def folder(ctx: Context, spec: ExportSpec) -> Path | None:
     return ctx.project / spec.path if spec.path and not ctx.options.limited else None
 
 
+def marker(plan: Plan, node: Node) -> dict[str, str | None]:
+    """What is written beside an export: its key, and a digest of what its card says and no key holds, titles and licences."""
+    spec: ExportSpec = node.spec  # type: ignore[assignment]
+    licences = {n.id: n.spec.license for n in plan.nodes if isinstance(n.spec, SourceSpec)}
+    card = digest([spec.title or plan.title, spec.license or plan.license, licences])
+    return {"key": node.key, "card": card, "recipe": plan.recipe.get("path"), "node": node.id}
+
+
+def same(found: object, plan: Plan, node: Node) -> bool:
+    """Whether a marker that was read is that of this export as the plan has it."""
+    made = marker(plan, node)
+    return isinstance(found, dict) and all(found.get(n) == made[n] for n in ("key", "card"))
+
+
 def in_place(ctx: Context, node: Node, manifest: Manifest) -> bool:
     """Whether the folder holds what this key made: its marker says so and every file has its size."""
     spec: ExportSpec = node.spec  # type: ignore[assignment]
@@ -27,10 +41,10 @@ def in_place(ctx: Context, node: Node, manifest: Manifest) -> bool:
     if where is None:
         return True
     try:
-        marker = json.loads((where / MARKER).read_bytes())
+        found = json.loads((where / MARKER).read_bytes())
     except (OSError, ValueError):
         return False
-    if marker.get("key") != node.key:
+    if not same(found, ctx.plan, node):
         return False
     files: dict[str, int] = manifest.figures.get("files", {})
     try:
