@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from alchemist_runtime.plan import Check, Edge, Estimate, Node, Plan, TeacherStepSpec
+from alchemist_runtime.plan import (
+    Check,
+    Edge,
+    Estimate,
+    Node,
+    Plan,
+    TeacherStepSpec,
+    card_digest,
+)
 
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.diff import declarations, impact
@@ -102,10 +110,6 @@ def _overall(found: Sequence[Category], before: Side, after: Side) -> Category:
 # --- steps --------------------------------------------------------------------------------------------------------------------------------------
 
 
-#: What a dataset card says and no key holds.
-_ON_THE_CARD = ("title", "license")
-
-
 @dataclass
 class _Work:
     """Goes through the steps in the order of the new plan, so that what comes in is known before what it does."""
@@ -119,6 +123,7 @@ class _Work:
     ports: dict[str, Ports] = field(default_factory=dict)  # by the name after
     found: dict[str, list[Change]] = field(default_factory=dict)
     made: dict[str, NodeDiff] = field(default_factory=dict)
+    cards: set[str] = field(default_factory=set)  # exports whose card says something else
 
     def __post_init__(self) -> None:
         self.names = {m.before.id: m.after.id for m in self.pairs if m.before and m.after}
@@ -158,7 +163,11 @@ class _Work:
     ) -> NodeDiff | None:
         self.ports[a.id] = UNCHANGED
         renamed = b.id != a.id
+        if a.kind == "export" and card_digest(self.old, b) != card_digest(self.new, a):
+            self.cards.add(a.id)
         if b.key == a.key and b.meta_key == a.meta_key and not renamed:
+            if a.id in self.cards:
+                return self._plain(m, b, a, "metadata")
             same = written[0].get(b.id) == written[1].get(a.id)
             return None if same else self._plain(m, b, a, "cosmetic")
         found = self._changes(b, a)
@@ -203,6 +212,7 @@ class _Work:
             match=m.how,
             category=category,
             changes=list(found),
+            notes=["its card is written again"] if a.id in self.cards else [],
         )
         return self._with_figures(b, a, made, SAME)
 
@@ -279,7 +289,7 @@ class _Work:
             return doing
         if not a.runnable:
             return "skip"
-        if a.kind == "export" and any(c.path in _ON_THE_CARD for c in made.changes):
+        if a.id in self.cards:
             return "build"
         if made.category in ("cosmetic", "metadata"):
             return "reuse"

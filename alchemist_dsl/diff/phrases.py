@@ -312,7 +312,7 @@ def headline(r: RecipeDiff) -> str:
 
 def ordered(nodes: Sequence[NodeDiff]) -> tuple[list[NodeDiff], list[NodeDiff], list[NodeDiff]]:
     """Steps that changed themselves, those that follow, and those that only look or are called different."""
-    quiet = [n for n in nodes if n.category in ("cosmetic", "metadata") and not n.changes and n.before_id is None]  # fmt: skip
+    quiet = [n for n in nodes if n.category in ("cosmetic", "metadata") and not n.changes and not n.notes and n.before_id is None]  # fmt: skip
     loud = [n for n in nodes if n not in quiet]
     return [n for n in loud if n.direct], [n for n in loud if not n.direct], quiet
 

@@ -471,6 +471,13 @@ def text_digest(text: str) -> str:
     return "b2:" + hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
 
 
+def card_digest(plan: Plan, node: Node) -> str:
+    """A digest of what the card of an export says and no key holds: titles and licences."""
+    licences = {n.id: n.spec.license for n in plan.nodes if isinstance(n.spec, SourceSpec)}
+    title, licence = (getattr(node.spec, n, None) for n in ("title", "license"))
+    return digest([title or plan.title, licence or plan.license, licences])
+
+
 def portable(plan: Plan) -> dict[str, Any]:
     """The part of a plan that is the same on every machine, as JSON data without its digest."""
     return plan.model_dump(mode="json", exclude={"now", "digest"}, exclude_none=True)

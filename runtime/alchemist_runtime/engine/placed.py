@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alchemist_runtime.plan import ExportSpec, Node, Plan, SourceSpec, digest
+from alchemist_runtime.plan import ExportSpec, Node, Plan, card_digest
 from alchemist_runtime.store import Manifest
 
 if TYPE_CHECKING:
@@ -21,11 +21,13 @@ def folder(ctx: Context, spec: ExportSpec) -> Path | None:
 
 
 def marker(plan: Plan, node: Node) -> dict[str, str | None]:
-    """What is written beside an export: its key, and a digest of what its card says and no key holds, titles and licences."""
-    spec: ExportSpec = node.spec  # type: ignore[assignment]
-    licences = {n.id: n.spec.license for n in plan.nodes if isinstance(n.spec, SourceSpec)}
-    card = digest([spec.title or plan.title, spec.license or plan.license, licences])
-    return {"key": node.key, "card": card, "recipe": plan.recipe.get("path"), "node": node.id}
+    """What is written beside an export: its key, and what its card says that no key holds."""
+    return {
+        "key": node.key,
+        "card": card_digest(plan, node),
+        "recipe": plan.recipe.get("path"),
+        "node": node.id,
+    }
 
 
 def same(found: object, plan: Plan, node: Node) -> bool:
