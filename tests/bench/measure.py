@@ -34,6 +34,7 @@ def measure(
 ) -> Usage:
     """Run to the end. CPU seconds are those of the process and of all its descendants, also of those that it left behind."""
     _adopt_orphans()
+    own = _children()
     log = cwd / ".bench-output"
     with log.open("wb") as out:
         start = time.perf_counter()
@@ -57,7 +58,7 @@ def measure(
     process.returncode = os.waitstatus_to_exitcode(status)
     output = log.read_text(encoding="utf-8", errors="replace")
     log.unlink()
-    cpu = _seconds(used) + sum(map(_seconds, _orphans()))
+    cpu = _seconds(used) + sum(map(_seconds, _orphans(own)))
     return Usage(wall, cpu, max(peak, used.ru_maxrss / 1024), process.returncode, output)
 
 
@@ -67,13 +68,27 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 
 
-def _orphans() -> Iterator[resource.struct_rusage]:
-    """Usage of the inherited processes, once they have ended."""
-    while True:
+def _orphans(own: set[int]) -> Iterator[resource.struct_rusage]:
+    """Usage of the inherited processes, once they have ended. `own`: children that were there before, and may stay."""
+    while inherited := _children() - own:
+        for pid in inherited:
+            try:
+                yield os.wait4(pid, 0)[2]
+            except ChildProcessError:
+                own = own | {pid}
+
+
+def _children() -> set[int]:
+    """Processes whose parent is this one."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            yield os.wait4(-1, 0)[2]
-        except ChildProcessError:
-            return
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        if int(fields[1]) == os.getpid():
+            found.add(int(stat.parent.name))
+    return found
 
 
 def _seconds(used: resource.struct_rusage) -> float:
