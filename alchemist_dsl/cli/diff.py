@@ -108,14 +108,15 @@ def diff(
 
 def compared(found: Comparison) -> Diff:
     """The whole comparison as a value."""
-    from alchemist_dsl.diff.compare import whole
+    from alchemist_dsl.diff.whole import whole
 
     recipes = [_recipe(b, a) for b, a in found.pairs]
     return whole(found.before, found.after, recipes, found.same)
 
 
 def _recipe(before: Side | None, after: Side | None) -> RecipeDiff:
-    from alchemist_dsl.diff.compare import compare, one_sided, unreadable
+    from alchemist_dsl.diff.compare import compare
+    from alchemist_dsl.diff.whole import one_sided, unreadable
 
     if before is None or after is None:
         some = after or before

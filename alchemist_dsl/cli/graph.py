@@ -74,7 +74,8 @@ def _compared(
     from alchemist_runtime.errors import SAID_NO, USAGE
 
     from alchemist_dsl.cli.comparing import BadOperand, Settings, comparison
-    from alchemist_dsl.diff.compare import compare, unreadable
+    from alchemist_dsl.diff.compare import compare
+    from alchemist_dsl.diff.whole import unreadable
     from alchemist_dsl.graph.model import Mark, compared, graph_of
 
     try:
