@@ -351,7 +351,7 @@ def _too_long(
             "row-too-long",
             f"{len(entries):,} rows are longer than {settings.max_length:,} tokens",
             note=f"{counts}; the longest has {longest['tokens']:,} tokens (row {longest['id']})",
-            help="write `on_long = drop` or `on_long = truncate`, or raise `max_length`",
+            help='write `on_long = "drop"` or `on_long = truncate`, or raise `max_length`',
         ),
         exit_code=1,
     )

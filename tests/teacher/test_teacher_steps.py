@@ -241,6 +241,12 @@ def test_what_does_not_fit_the_context(serve: Serve, tmp_path: Path) -> None:
     with pytest.raises(RunError) as e:
         s.carry_out(plan_of(server, tmp_path, s.step(), rows), tmp_path)
     assert e.value.problem.code == "A704"
+    assert e.value.problem.headline.startswith("a row of `h` does not fit the context of `")
+    assert e.value.problem.note
+    assert (
+        e.value.problem.help
+        == 'filter long rows before, or set `on_long = "drop"` or `on_long = truncate`'
+    )
     ctx = s.carry_out(plan_of(server, tmp_path, s.step(on_long="drop"), rows), tmp_path)
     assert [(r["level"], r["rule"]) for r in s.rows(ctx, "h", "dropped")] == [(99, "too_long")]
     assert s.rows(ctx, "h")[10]["instruction"] == "task 99"

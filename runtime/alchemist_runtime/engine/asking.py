@@ -241,7 +241,7 @@ class Asking:
                     f"a row of `{self.node.id}` does not fit the context of `{self.teacher.name}`",
                     node=self.node.id,
                     note=outcome.failure,
-                    help="filter long rows before, or set `on_long = drop` or `on_long = truncate`",
+                    help='filter long rows before, or set `on_long = "drop"` or `on_long = truncate`',
                 )
             )
         return replace(draw, rule=TOO_LONG, reason=outcome.failure)
