@@ -265,7 +265,7 @@ def _of_revision(revision: Revision, path: str, settings: Settings) -> Side | No
     cache.save()
     return Side(
         called, path, made.plan, file.text, made.whole, made.ingredients, (*problems, *made.diagnostics), made.sources, root=revision.root,
-        measured=facts.measured, places=made.places,
+        measured=facts.measured, places=made.places, assumed=tuple(sorted(facts.assumed)),
     )  # fmt: skip
 
 

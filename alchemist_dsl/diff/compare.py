@@ -71,6 +71,7 @@ def compare(before: Side, after: Side) -> RecipeDiff:
         unchanged=len(pairs) - len(nodes),
         totals=_totals(work, nodes),
         now="base" if after.ahead is None else "here",
+        assumed=sorted({*before.assumed, *after.assumed}),
     )
 
 

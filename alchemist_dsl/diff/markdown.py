@@ -83,6 +83,10 @@ def _recipe(r: RecipeDiff) -> Iterator[str]:
     for d in blocks:
         yield ""
         yield from _fold(f"{d.kind} {d.name} {d.status}; no run reads it", ["```diff", *d.lines, "```"])  # fmt: skip
+    note = phrases.assumed_note(r)
+    if note is not None:
+        yield ""
+        yield f"<sub>Note: {_text(note)}</sub>"
     rest = _quiet(r, quiet)
     if rest:
         yield ""

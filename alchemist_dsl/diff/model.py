@@ -176,6 +176,9 @@ class RecipeDiff(Part):
     now: Literal["here", "base"] = (
         "base"  # what `to run now` counts from: this machine's store and cache, or a complete run of the base
     )
+    assumed: list[
+        str
+    ] = []  # data files that git and the lock of a side do not know: taken as they lie here now
     diagnostics: list[dict[str, Any]] = []  # of a side that does not compile
     messages: list[str] = []  # the same for people
     lines: list[str] = []  # then: a line diff

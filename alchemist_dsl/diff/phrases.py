@@ -300,6 +300,14 @@ def basis_note(r: RecipeDiff) -> str:
     return f"now: what is left to do after a complete run of {r.before}"
 
 
+def assumed_note(r: RecipeDiff) -> str | None:
+    """Data that is compared with itself, since nobody knows what it was."""
+    if not r.assumed:
+        return None
+    shown = ", ".join(r.assumed[:3]) + (", …" if len(r.assumed) > 3 else "")
+    return f"not in git nor in the revision's recipe.lock, so taken as it lies here now: {shown}"
+
+
 def headline(r: RecipeDiff) -> str:
     """A recipe's line: its name, what became of it, and the worst of its changes."""
     path = r.path if r.before_path is None else f"{r.before_path} -> {r.path}"

@@ -36,6 +36,7 @@ class Side:
         None  # figures of earlier runs by step key; None: nothing but the plan is known
     )
     places: Places = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()  # data files that are taken as they lie here now
     root: Path | None = None  # the project whose store holds its results; None: nowhere
 
 

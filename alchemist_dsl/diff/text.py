@@ -100,6 +100,9 @@ def _recipe(r: RecipeDiff, width: int, paint: _Paint, everything: bool) -> Itera
         if r.totals.unbuilt:
             yield from _folded(f"       of it for steps that did not change but were never built here: {', '.join(r.totals.unbuilt)}", width, 7, paint, _DIM)  # fmt: skip
         yield paint(_DIM, f"       {phrases.basis_note(r)}")
+    note = phrases.assumed_note(r)
+    if note is not None:
+        yield from _folded(f"note: {note}", width, 6, paint, _DIM)
 
 
 def _at(at: object) -> str:

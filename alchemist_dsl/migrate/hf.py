@@ -82,7 +82,6 @@ UNSAID: Final[dict[str, str]] = {
 }
 
 _ADAM: Final = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}
-ADAM: Final = "the optimiser's own constants, unless they are the usual ones"
 
 
 def read(asked: Asked, out: dict[str, Any], gpus: int | None, *, learning_rate: float, precision: str) -> None:  # fmt: skip

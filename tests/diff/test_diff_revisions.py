@@ -221,6 +221,18 @@ def test_the_lock_of_the_revision_says_what_the_data_was(repo: Repo) -> None:
     assert [c["path"] for c in web["changes"]] == ["file.web.jsonl"]
 
 
+def test_data_that_nobody_knows_is_said_to_be_taken_as_it_lies_here(repo: Repo) -> None:
+    edit(repo, "r.recipe", "select = 20%", "select = 30%")
+    assert diff(repo, "r.recipe")["recipes"][0]["assumed"] == []  # the lock knows it
+    (repo.folder / "recipe.lock").unlink()
+    repo.commit("no lock")
+    edit(repo, "r.recipe", "select = 30%", "select = 40%")
+    assert diff(repo, "r.recipe")["recipes"][0]["assumed"] == ["web.jsonl"]
+    for form in ("text", "markdown"):
+        told = repo.alchemist("diff", "r.recipe", "--format", form)
+        assert "so taken as it lies here now: web.jsonl" in told
+
+
 def test_a_data_file_that_git_tracks_is_read_from_there(repo: Repo) -> None:
     (repo.folder / ".gitignore").write_text(".alchemist/\n")
     (repo.folder / "recipe.lock").unlink()
