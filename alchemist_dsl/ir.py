@@ -64,11 +64,13 @@ class RefV:
 
 @dataclass(frozen=True, slots=True)
 class TemplateV:
-    """A jinja template. `reads` are its undeclared variables; places map through `line_offsets` as in `ast.Text`."""
+    """A jinja template. `reads` are its undeclared variables; places map through `line_offsets` as in `ast.Text`.
+    `taken`: where the text does not stand in the recipe, what it was taken from, as `("file", path)` or `("training", name)`."""
 
     span: Span
     text: str
     reads: tuple[str, ...]
+    taken: tuple[Literal["file", "training"], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,9 +218,15 @@ def _local(block: Block, scope: Scope) -> Ingredients:
 
 
 def _base(block: Block, scope: Scope) -> Ingredients:
-    """The commit of a base of the hub, where the lock and not the recipe names it."""
-    found = locked_base(block, scope)
-    return {} if found is None else {"revision": found}
+    """The commits of a base of the hub, where the lock and not the recipe names it, and of a model whose template is taken."""
+    template = block.get("chat_template")
+    found = {
+        "revision": locked_base(block, scope),
+        "revision.chat_template": scope.facts.model(template.value, None)
+        if isinstance(template, TextV)
+        else None,
+    }
+    return {name: commit for name, commit in found.items() if commit is not None}
 
 
 def _schema(block: Block, scope: Scope) -> Ingredients:

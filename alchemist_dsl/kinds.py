@@ -466,7 +466,7 @@ KINDS: Final[dict[str, Kind]] = {
             ),
             "chat_template": A(
                 "template | text",
-                "Chat template: a template, a file, or the model to take it from.",
+                'Chat template: a template; a file, `"chat.jinja"`; or a model to take it from, `"owner/model"`. Without it the base\'s own.',
             ),
             "eval_share": A(
                 "percent | rows",

@@ -89,6 +89,10 @@ class Place:
 def alternative(type_: AttrType, expr: ast.Expr, place: Place) -> AttrType | None:
     """The alternative that a value is meant for: one that knows its name, else one of its shape."""
     fitting = [t for t in type_.alternatives if accepts(t, expr, place)]
+    if isinstance(expr, ast.Text) and {"template", "text"} <= {t.name for t in fitting}:
+        # a plain text is a template where it says so, and else the name of something
+        wanted = "template" if any(mark in expr.value for mark in ("{{", "{%")) else "text"
+        fitting = [t for t in fitting if t.name == wanted]
     name = choice_name(expr) or (expr.function.name if isinstance(expr, ast.Call) else None)
     if len(fitting) > 1 and name is not None:
         for one in fitting:

@@ -9,6 +9,7 @@ from alchemist_runtime.rows import nullable
 
 from alchemist_dsl import ir
 from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.chat import chat_template
 from alchemist_dsl.check.columns import read_rules
 from alchemist_dsl.check.expressions import column_type, readable
 from alchemist_dsl.check.mixture import percent
@@ -136,6 +137,7 @@ def train(b: Building) -> None:
         one, two = (b.body.attrs[n].stmt.path[0].span for n in lengths)
         b.error("A111", f"{b.title} has both `epochs` and `steps`", two, labels=(Label(one, "first"),), help="keep one")  # fmt: skip
     _accelerate_file(b)
+    chat_template(b)
     for name in ("batch", "max_length", "steps", "epochs"):
         value = b.get(name)
         if isinstance(value, ir.Qty) and value.value <= 0:

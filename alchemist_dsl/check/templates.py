@@ -123,7 +123,12 @@ class _Template:
                 _offset(node),
                 note="a prompt is one text, so that its digest says what was asked",
             )
-        for node in tree.find_all(n.Scope) if not self.known.chat else ():
+        if self.known.chat:
+            return
+        for node in tree.find_all((n.Break, n.Continue)):
+            word = type(node).__name__.lower()
+            self._fail("A401", f"there is no tag `{word}`", _offset(node), len(word))
+        for node in tree.find_all(n.Scope):
             self._fail(
                 "A401",
                 "`generation` marks what the model writes, in the `chat_template` of a training only",
@@ -293,7 +298,10 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,
-        extensions=[Generation],
+        extensions=[
+            Generation,
+            "jinja2.ext.loopcontrols",
+        ],  # as training libraries read chat templates
     )
 
 

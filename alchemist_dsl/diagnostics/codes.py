@@ -147,6 +147,9 @@ CODES: Final[dict[str, Code]] = {
     ),
     "A409": Code("template-failed", "error", "A template cannot be rendered over a row."),
     "A410": Code("literal-braces", "warning", "A plain text holds what only a template fills in."),
+    "A411": Code(
+        "no-chat-template", "error", "`chat_template` names a file or a model that is not there."
+    ),
     "A501": Code("cycle", "error", "Steps need each other."),
     "A502": Code("no-output", "warning", "Nothing in the recipe is exported, trained or checked."),
     "A503": Code("unknown-column", "error", "Rows have no column of this name."),

@@ -406,8 +406,8 @@ def _train(s: TrainSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple
     if s.chat_template is not None:
         digest = s.chat_template.get("text")
         shown = plan.texts.get(digest or "")
-        text = next(iter(s.chat_template.values())) if digest is None else short(digest)
-        yield "chat_template", Named(s.chat_template, text, template=shown)
+        text = s.chat_template["model"] if digest is None else short(digest)
+        yield "chat_template", Named(digest or s.chat_template, text, template=shown)
 
 
 def _evaluate(s: EvaluateSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:

@@ -173,14 +173,13 @@ def _held_out(block: Block) -> dict[str, Any]:
 
 
 def _chat_template(block: Block, scope: Scope) -> dict[str, str] | None:
-    """A template by its digest in `texts`; a text is a file if it looks like one, else the model to take it from."""
+    """A template by its digest in `texts`, with what it was taken from; or the model to take it from, with its commit."""
     match block.get("chat_template"):
-        case TemplateV(text=value):
-            return {"text": scope.keep(value)}
+        case TemplateV(text=value, taken=taken):
+            return dict([taken] if taken else []) | {"text": scope.keep(value)}
         case TextV(value=value):
-            return {
-                "file" if value.endswith((".jinja", ".jinja2", ".j2", ".txt")) else "model": value
-            }
+            found = scope.facts.model(value, None)
+            return {"model": value} | ({} if found is None else {"revision": found})
         case _:
             return None
 

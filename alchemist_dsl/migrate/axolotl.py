@@ -21,7 +21,7 @@ from alchemist_dsl.migrate.axolotl_keys import (
 from alchemist_dsl.migrate.draft import Draft, Source
 from alchemist_dsl.migrate.hf import betas
 from alchemist_dsl.migrate.layouts import Columns, Pair
-from alchemist_dsl.migrate.places import DRAWN, At, place
+from alchemist_dsl.migrate.places import DRAWN, At, Files, place
 from alchemist_dsl.migrate.reading import Reading, Refused, distinct, none_found, of_source
 
 #: Types of datasets whose rows are one question and one answer, by the first words of their name.
@@ -77,7 +77,7 @@ def read(reading: Reading) -> Draft:
     _rates(asked, out, reading.gpus)
     _sequences(asked, out)
     _method(asked, out)
-    _template(asked, out)
+    _template(asked, out, reading.files)
     _saving(asked, out)
     inputs = asked.flag("train_on_inputs")
     out.setdefault("loss", "all" if inputs else trained)
@@ -314,13 +314,17 @@ def _method(asked: Asked, out: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
-def _template(asked: Asked, out: dict[str, Any]) -> None:
+def _template(asked: Asked, out: dict[str, Any], files: Files) -> None:
     written = asked.text("chat_template_jinja")
     name = asked.text("chat_template")
     if written and "{" in written:
         out["chat_template"] = {"template": written.strip("\n")}
+    elif written and (
+        found := training.chat_template(asked, "chat_template_jinja", written, files)
+    ):
+        out["chat_template"] = found
     elif written:
-        out["chat_template"] = written
+        return
     elif name == "chatml":
         out["chat_template"] = {"template": CHATML}
     elif name and name.startswith("tokenizer_default_fallback"):

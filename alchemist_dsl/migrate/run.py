@@ -136,6 +136,8 @@ def _refused(draft: Draft, text: str) -> Iterator[tuple[_Holder, str, str]]:
     file = SourceFile("-", text)
     _, problems = check(file, lambda path: None)
     for problem in problems:
+        if problem.code == "A411":  # the file was seen; the check above reads none
+            continue
         if (problem.severity or Severity(CODES[problem.code].severity)) != Severity.ERROR:
             continue
         number = file.position(problem.span.start)[0]

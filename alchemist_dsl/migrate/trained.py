@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Final
@@ -24,6 +25,7 @@ class Trained:
     rows: str  # file of chat messages, as the configuration names it
     gpus: int
     seed: int
+    folder: str = ""  # from where the configuration is used to that of the recipe
     remarks: dict[str, str] = field(default_factory=dict)
     problems: list[Diagnostic] = field(default_factory=list)
 
@@ -115,13 +117,16 @@ class Trained:
 
     def template(self) -> tuple[str, str] | None:
         """("jinja", text), ("file", path) or ("model", name)."""
-        value = self.block.get("chat_template")
-        if isinstance(value, ir.TemplateV):
-            return "jinja", value.text
-        if not isinstance(value, ir.TextV):
-            return None
-        file = value.value.endswith((".jinja", ".jinja2", ".j2", ".txt"))
-        return ("file" if file else "model"), value.value
+        match self.block.get("chat_template"):
+            case ir.TemplateV(taken=("file", path), span=span):
+                own = posixpath.relpath(path, posixpath.dirname(span.file) or ".")
+                return "file", posixpath.join(self.folder, own)
+            case ir.TemplateV(text=text):
+                return "jinja", text
+            case ir.TextV(value=name):
+                return "model", name
+            case _:
+                return None
 
 
 def plain(number: Fraction) -> int | float:
@@ -157,7 +162,7 @@ def find(program: ir.Program, name: str | None) -> ir.Block:
 def trained(program: ir.Program, block: ir.Block, recipe: str, folder: str, gpus: int | None) -> Trained:  # fmt: skip
     """The values of a block. `folder`: from where the configuration is used to that of the recipe ("" is the same)."""
     base = block.get("base")
-    made = Trained(block, recipe, "", "", gpus or _devices(block), _seed(program, block))
+    made = Trained(block, recipe, "", "", gpus or _devices(block), _seed(program, block), folder)
     match base:
         case ir.TextV(value=name):
             made.base = name

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
 
+from alchemist_dsl.check.chat import FILES as CHAT_FILES
+from alchemist_dsl.check.chat import MODEL as CHAT_MODEL
 from alchemist_dsl.migrate.amounts import counted, percent, real
 from alchemist_dsl.migrate.asked import Asked
 from alchemist_dsl.migrate.draft import Draft
+from alchemist_dsl.migrate.places import Files
 
 #: Names of optimisers -> that of the language. What comes after the name in them is speed or memory.
 OPTIMIZERS: Final[Mapping[str, str]] = {
@@ -26,6 +29,26 @@ ONE_DEVICE: Final = "`alchemist migrate --gpus N` says for how many devices it w
 def text(value: str) -> dict[str, str]:
     """Words of the language, as data of a recipe."""
     return {"recipe": value}
+
+
+def chat_template(asked: Asked, key: str, name: str, files: Files) -> dict[str, str] | str | None:
+    """A template that a configuration names: its text, its file, or the model to take it from. None, told, where it is not there."""
+    there = files.kind(name)
+    shown = files.shown(name)
+    inside = not shown.startswith(("/", "../"))
+    if there == "file" and inside and shown.endswith(CHAT_FILES):
+        return shown
+    text = files.read(name) if there == "file" else None
+    if text is not None:
+        return {"template": text.strip("\n")}
+    if there == "folder" and inside:
+        return f"./{shown}"
+    if there is None and CHAT_MODEL.fullmatch(name) and not name.endswith(CHAT_FILES):
+        return name
+    why = "lies outside the project" if there else "is not there"
+    asked.unsaid(key, f"`{_short(name)}` {why}; the base's own template is taken", "chat_template",
+                 help='mend the path, or take it from a model: `chat_template = "owner/model"`')  # fmt: skip
+    return None
 
 
 def batch(asked: Asked, out: dict[str, Any], micro: str, accumulate: str, gpus: int | None, *, default: int, total: str = "") -> None:  # fmt: skip

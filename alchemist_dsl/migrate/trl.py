@@ -11,7 +11,7 @@ from alchemist_dsl.migrate.amounts import percent, plain, times
 from alchemist_dsl.migrate.asked import Asked
 from alchemist_dsl.migrate.draft import Draft, Source
 from alchemist_dsl.migrate.layouts import Columns
-from alchemist_dsl.migrate.places import At, place
+from alchemist_dsl.migrate.places import At, Files, place
 from alchemist_dsl.migrate.reading import Reading, Refused, distinct, none_found, of_source
 
 TITLE: Final = "TRL"
@@ -101,7 +101,7 @@ def read(reading: Reading) -> Draft:
         return training.nothing_trained(asked, draft, USED, LEFT, UNSAID)
     training.held_out(asked, out, "test_split_size")
     hf.read(asked, out, reading.gpus, learning_rate=2e-5, precision="bf16")
-    _sequences(asked, out)
+    _sequences(asked, out, reading.files)
     _weights(asked)
     out["loss"] = _loss(asked, kinds)
     _method(asked, out)
@@ -236,7 +236,7 @@ def _fractions(asked: Asked, draft: Draft) -> None:
 # --- training --------------------------------------------------------------------------------------------------------------------
 
 
-def _sequences(asked: Asked, out: dict[str, Any]) -> None:
+def _sequences(asked: Asked, out: dict[str, Any], files: Files) -> None:
     key = asked.first("max_length", "max_seq_length")
     length = asked.whole(key, 1, 10**8) if key else None
     out["max_length"] = f"{length or 1024} tokens"
@@ -251,8 +251,12 @@ def _sequences(asked: Asked, out: dict[str, Any]) -> None:
     written = asked.text("chat_template")
     if written and "{" in written:
         out["chat_template"] = {"template": written.strip("\n")}
-    elif path or written:
-        out["chat_template"] = path or written
+    elif (name := path or written) and (
+        found := training.chat_template(
+            asked, "chat_template_path" if path else "chat_template", name, files
+        )
+    ):
+        out["chat_template"] = found
 
 
 def _weights(asked: Asked) -> None:

@@ -212,7 +212,8 @@ def _template(spec: TrainSpec, texts: Mapping[str, str], project: Path, base: An
             ) from error
     if "model" in wanted:
         local = project / wanted["model"]
-        template = load_tokenizer(str(local) if local.is_dir() else wanted["model"]).chat_template
+        source = str(local) if local.is_dir() else wanted["model"]
+        template = load_tokenizer(source, wanted.get("revision")).chat_template
     else:
         template = base.chat_template
     # a tokenizer may hold several templates by name

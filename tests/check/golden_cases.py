@@ -45,7 +45,7 @@ def _case(section: str) -> Case:
     case = Case(section.splitlines()[0][3:].strip())
     for kind, argument, body in _FENCE.findall(section):
         name = argument.strip()
-        if kind == "recipe":
+        if kind == "recipe" or (name and kind in ("jinja", "json")):
             case.files[name or "r.recipe"] = body
         elif kind == "set":
             for line in body.splitlines():

@@ -255,6 +255,20 @@ def test_rows_are_those_of_the_export_from_where_the_file_lies(folder: Path) -> 
     assert again.exit_code == 2 and "is not written over" in again.stderr
 
 
+@pytest.mark.parametrize(("tool", "said"), [("axolotl", "chat_template_jinja: ../chat.jinja"), ("trl", "str(HERE / '../chat.jinja')")])  # fmt: skip
+def test_the_file_of_a_template_is_named_from_where_the_file_lies(
+    folder: Path, tool: str, said: str
+) -> None:
+    (folder / "deep").mkdir()
+    (folder / "chat.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    block = data.block({k: v for k, v in BASE.items() if k != "chat_template"} | {"chat_template": "chat.jinja"})  # fmt: skip
+    (folder / "f.recipe").write_text(
+        data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}) + block
+    )
+    assert alchemist("export", "f.recipe", "--to", tool, "-o", "deep/x").exit_code == 0
+    assert said in (folder / "deep" / "x").read_text()
+
+
 def test_a_stream_that_nobody_exports_is_named(folder: Path) -> None:
     text = (folder / "r.recipe").read_text().replace("format = messages", "format = parquet")
     (folder / "r.recipe").write_text(text)

@@ -68,6 +68,31 @@ def test_paths_are_those_of_the_recipe(folder: Path) -> None:
     assert alchemist("check", "out/b.recipe").exit_code == 0
 
 
+@pytest.mark.parametrize("tool", ["axolotl", "trl"])
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("chat.jinja", 'chat_template = "chat.jinja"'),
+        ("chat.tpl", "<|{{ m.role }}|>"),  # the ending says nothing: its text
+        ("other", 'chat_template = "./other"'),
+        ("acme/other", 'chat_template = "acme/other"'),
+        ("none.jinja", "`none.jinja` is not there"),
+    ],
+)
+def test_a_template_that_is_named(folder: Path, tool: str, name: str, taken: str) -> None:
+    text = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}\n"
+    for file in ("chat.jinja", "chat.tpl", "other/chat_template.jinja"):
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_text(text)
+    (folder / "pairs.jsonl").write_text('{"prompt": "Add.", "completion": "x + y"}\n')
+    trl = "model_name_or_path: acme/base\ndataset_name: pairs.jsonl\nchat_template_path: "
+    text = f"{YAML}chat_template_jinja: " if tool == "axolotl" else trl
+    (folder / "t.yaml").write_text(f"{text}{name}\n")
+    assert alchemist("migrate", "t.yaml", "--from", tool).exit_code == 0
+    assert taken in (folder / "t.recipe").read_text()
+    assert alchemist("check", "t.recipe").exit_code == 0
+
+
 def test_a_pattern_stays_one(folder: Path) -> None:
     text = "model_name_or_path: acme/base\ndatasets:\n  - path: json\n    data_files: pair*.jsonl\n"
     (folder / "pairs.jsonl").write_text('{"prompt": "Add.", "completion": "x + y"}\n')
