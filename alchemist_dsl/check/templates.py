@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from alchemist_dsl.check.problems import Problems, did_you_mean, listed
 from alchemist_dsl.check.types import family, fields
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Globals of jinja that a template may use; none of them reads anything from outside.
 GLOBALS = frozenset({"range", "dict", "namespace", "cycler", "joiner"})
+_DEEP: Final = "it is nested too deeply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,9 @@ class _Template:
             "A401",
             f"the template does not parse: {_lower(message)}",
             seen.end if at is None else at,
+            help="give parts of it names of their own: `{% set part = … %}`"
+            if message == _DEEP
+            else None,
         )
 
     def _fail(self, code: str, headline: str, at: int, length: int = 1, **kw: Any) -> None:
@@ -129,6 +133,8 @@ class _Template:
             word = type(node).__name__.lower()
             self._fail("A401", f"there is no tag `{word}`", _offset(node), len(word))
         for node in tree.find_all(n.Scope):
+            if type(node) is not n.Scope:  # `autoescape`
+                continue
             self._fail(
                 "A401",
                 "`generation` marks what the model writes, in the `chat_template` of a training only",
@@ -315,23 +321,28 @@ def template_words(what: Literal["filter", "test"]) -> dict[str, Callable[..., A
 @lru_cache(maxsize=2048)
 def read_template(source: str) -> tuple[nodes.Template | TemplateSyntaxError, _Seen]:
     """The tree of a template or what is wrong with it. Remembered: an editor checks the same templates at every keystroke."""
+    from alchemist_runtime.sandbox import too_deep
     from jinja2 import TemplateSyntaxError
 
     seen = _Seen()
     try:
-        return _parse(_environment(), source, seen), seen
+        tree = _parse(_environment(), source, seen)
     except TemplateSyntaxError as error:
         return error, seen
+    except RecursionError:
+        return TemplateSyntaxError(_DEEP, Pos(1, seen.end)), seen
+    deep = too_deep(tree)
+    return (tree if deep is None else TemplateSyntaxError(_DEEP, deep.lineno)), seen
 
 
 @lru_cache(maxsize=2048)
 def _undeclared(source: str) -> frozenset[str]:
     """The variables that a template without syntax errors reads from outside."""
-    from jinja2 import meta
+    from alchemist_runtime.sandbox import undeclared
 
     tree, _ = read_template(source)
     assert not isinstance(tree, Exception)
-    return frozenset(meta.find_undeclared_variables(tree) - GLOBALS)
+    return frozenset(undeclared(tree) - GLOBALS)
 
 
 def _parse(env: Environment, source: str, seen: _Seen) -> nodes.Template:

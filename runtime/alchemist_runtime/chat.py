@@ -100,9 +100,9 @@ class Template:
     def _render(
         self, group: Sequence[Talk], prompt: bool, marks: bool
     ) -> tuple[list[str], list[Spans]]:
-        from transformers.utils.chat_template_utils import render_jinja_template
+        from alchemist_runtime.sandbox import chat_renderer
 
-        made: Any = render_jinja_template(
+        made: Any = chat_renderer()(
             conversations=[t.messages for t in group],
             tools=group[0].tools,
             chat_template=self.text,

@@ -67,3 +67,83 @@ def test_an_unknown_name_is_an_error_that_names_the_row() -> None:
 )
 def test_a_template_reaches_nothing_but_its_row(text: str) -> None:
     assert failed(text, x=[[1, 2]]).problem.code in ("A401", "A402", "A409")
+
+
+def test_what_is_counted_is_rendered_as_before() -> None:
+    text = (
+        "{% for i in x %}{{ loop.index }}/{{ loop.length }}:{{ i }}{{ ', ' if not loop.last }}{% endfor %}|"
+        "{% for i in [] %}{% else %}none{% endfor %}|{{ 'a' ~ 1 ~ x[0] }}|{{ 2 ** 3 * 4 % 5 }}|{{ x | map('string') | join('+') }}|"
+        "{{ '%-4s|%.2f' | format('é', 1.5) }}|{{ '{:>{}}'.format(7, 3) }}|{{ 'ab' * 2 + 'c' }}|{{ 'x' | center(3) }}|"
+        "{{ 'a-b' | replace('-', '+') }}|{{ 2.345 | round(1) }}|{{ [1, 2, 3] | batch(2, 0) | list }}|{{ 'a\nb' | indent(2) }}"
+    )
+    assert render(text, {"x": [[5, 6]]}, 1) == [
+        "1/2:5, 2/2:6|none|a15|2|5+6|é   |1.50|  7|ababc| x |a+b|2.3|[[1, 2], [3, 0]]|a\n  b"
+    ]
+    nested = "{% for i in x recursive %}{{ i if i is number else '(' ~ loop(i) ~ ')' }}{% endfor %}"
+    assert render(nested, {"x": [[1, [2, [3]]]]}, 1) == ["1(2(3))"]
+
+
+#: What would take all memory or years; none of it is begun.
+TOO_MUCH = {
+    "power": "{{ 9 ** (9 ** 9) }}",
+    "product": "{{ 'a' * 9999999999 }}",
+    "list": "{{ [1] * 9999999999 }}",
+    "center": "{{ 'a' | center(9999999999) }}",
+    "map": "{{ x | map('center', 9999999999) | list }}",
+    "method": "{{ 'a'.ljust(9999999999) }}",
+    "printf": "{{ '%9999999999d' % 1 }}",
+    "printf-filter": "{{ '%*d' | format(9999999999, 1) }}",
+    "format": "{{ '{:9999999999}'.format(1) }}",
+    "format-width": "{{ '{:{}}'.format(1, 9999999999) }}",
+    "replace": "{{ ('x' * 9999) | replace('x', 'y' * 9999) }}",
+    "tabs": "{{ '\t'.expandtabs(9999999999) }}",
+    "batch": "{{ [1] | batch(9999999999, 0) | list }}",
+    "round": "{{ 1.5 | round(9999999999, 'ceil') }}",
+    "bytes": "{{ (5).to_bytes(9999999999) }}",
+    "json": "{{ x | tojson(indent=9999999999) }}",
+    "doubling": "{% set n = namespace(a='x') %}{% for i in range(99) %}{% set n.a = n.a ~ n.a %}{% endfor %}",
+    "doubling-lists": "{% set n = namespace(a=x) %}{% for i in range(99) %}{% set n.a = [n.a, n.a] %}{% endfor %}{{ n.a }}",
+    "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "macros": "{% macro f(n) %}{{ f(n - 1) ~ f(n - 1) if n }}{% endmacro %}{{ f(99) }}",
+    "long-text": "{% for a in range(99999) %}" + "text " * 999 + "{% endfor %}",
+}
+
+
+@pytest.mark.parametrize("case", TOO_MUCH)
+def test_a_template_that_asks_for_too_much_is_stopped(case: str) -> None:
+    problem = failed(TOO_MUCH[case], x=[[1, 2]]).problem
+    assert problem.code == "A409" and "may not do that: it " in problem.headline
+
+
+def test_the_size_of_a_text_is_told() -> None:
+    problem = failed("{{ 'a' * x }}", x=[16 << 20, (16 << 20) + 1]).problem
+    assert problem.place == "row 01"
+    assert problem.headline.endswith("it makes more than 16,777,216 characters")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ " + "(" * 5_000 + "1" + ")" * 5_000 + " }}",
+        "{{ 1" + " + 1" * 3_000 + " }}",
+        "{% if x %}" * 40 + "{% endif %}" * 40,
+    ],
+    ids=["brackets", "sums", "blocks"],
+)
+def test_a_template_that_is_nested_too_deeply(text: str) -> None:
+    problem = failed(text, x=[1]).problem
+    assert problem.code == "A401" and "nested too deeply" in problem.headline
+
+
+def test_compiling_evaluates_nothing() -> None:
+    """Every kind of constant expression; a filter that is called would be noticed."""
+    from alchemist_runtime.sandbox import Sandbox, undeclared
+
+    def noticed(*_: object) -> str:
+        raise AssertionError("evaluated while it was compiled")
+
+    env = Sandbox()
+    env.filters["noticed"] = env.globals["noticed"] = noticed
+    text = "{{ 1 | noticed }}{% if 1 | noticed %}{% endif %}{% set a = [1 | noticed] %}{% for b in 'x' | noticed %}{% endfor %}{{ 'a' ~ (1 | noticed) }}"
+    assert undeclared(env.parse(text)) == set()
+    env.from_string(text)

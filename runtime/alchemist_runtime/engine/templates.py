@@ -1,6 +1,6 @@
 """jinja2 templates over the rows of a batch: compiled once, values enter as data and are never read as templates.
 
-A sandboxed environment in which a template sees the columns of its row and nothing else: no clock, no chance, no files. An
+A sandboxed environment (`sandbox.py`) in which a template sees the columns of its row and nothing else: no clock, no chance, no files. An
 unknown name is an error; a null value prints nothing. As in chat templates, the line of a block tag leaves no blank line
 (`trim_blocks`, `lstrip_blocks`), and one newline at the end of the template is not part of the text.
 """
@@ -15,7 +15,8 @@ from alchemist_runtime.errors import Problem, RunError
 
 if TYPE_CHECKING:
     from jinja2 import Template
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from alchemist_runtime.sandbox import Sandbox
 
 #: Filters and globals of jinja2 that give different text at every call, or reach beyond the row.
 _WITHOUT_FILTERS = ("random",)
@@ -23,12 +24,13 @@ _WITHOUT_GLOBALS = ("lipsum",)
 
 
 @cache
-def environment() -> ImmutableSandboxedEnvironment:
+def environment() -> Sandbox:
     """The one environment of all templates."""
     from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    env = ImmutableSandboxedEnvironment(
+    from alchemist_runtime.sandbox import Sandbox, bounded
+
+    env = Sandbox(
         undefined=StrictUndefined,
         autoescape=False,
         keep_trailing_newline=False,
@@ -41,7 +43,7 @@ def environment() -> ImmutableSandboxedEnvironment:
         env.filters.pop(name, None)
     for name in _WITHOUT_GLOBALS:
         env.globals.pop(name, None)
-    env.filters["tojson"] = _to_json
+    env.filters["tojson"] = bounded("tojson", _to_json)
     return env
 
 
@@ -66,10 +68,11 @@ def compiled(text: str) -> Template:
         template.globals = dict(template.globals)  # a chain of maps is slow to copy for each row
         return template
     except TemplateSyntaxError as e:
-        problem = Problem(
-            "A401", "template-syntax", f"a template does not parse: {e.message} (line {e.lineno})"
-        )
-        raise RunError(problem, exit_code=1) from e
+        said = f"{e.message} (line {e.lineno})"
+    except (RecursionError, SyntaxError):
+        said = "it is nested too deeply"
+    problem = Problem("A401", "template-syntax", f"a template does not parse: {said}")
+    raise RunError(problem, exit_code=1)
 
 
 def render(
