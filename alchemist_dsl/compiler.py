@@ -126,7 +126,7 @@ def _places(scope: Scope) -> list[Diagnostic]:
     ]
     if not any(problem.code == _NO_HUB for _, problem in found):
         return [problem for _, problem in found]
-    read = carried_out(scope.program, has)
+    read = carried_out(scope.program, has, scope.options.upto)
     return [problem for block, problem in found if problem.code != _NO_HUB or block.name in read]
 
 

@@ -157,6 +157,8 @@ def loads(text: str) -> Lock:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
         raise LockError(str(e)) from e
+    except RecursionError as e:
+        raise LockError("its values are nested too deeply") from e
     version = data.pop("version", LOCK_VERSION)
     if not isinstance(version, int) or version > LOCK_VERSION:
         raise LockError(f"its version is {version!r}; this program reads up to {LOCK_VERSION}")

@@ -120,7 +120,8 @@ def recipes_of(project: Project) -> list[Path]:
     return [
         path
         for path in found
-        if not any(p.startswith(".") for p in path.relative_to(project.root).parts)
+        if path.is_file()
+        and not any(p.startswith(".") for p in path.relative_to(project.root).parts)
         and project_of(path).root == project.root
     ]
 

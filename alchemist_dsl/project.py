@@ -23,7 +23,7 @@ from alchemist_dsl.compiler import Compilation, compile_text, has_errors
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.drift import applied, parts, subject
 from alchemist_dsl.facts import SourceFacts
-from alchemist_dsl.folder import LOCK, STATE, Folder, folder_of, library
+from alchemist_dsl.folder import LOCK, STATE, Folder, folder_of, library, read_file, read_recipe
 from alchemist_dsl.ir import Program
 from alchemist_dsl.lock import Lock, LockError
 from alchemist_dsl.passes import Options
@@ -90,15 +90,19 @@ def outside_values(
 
 def _from_file(path: Path) -> dict[str, str]:
     try:
-        text = path.read_text("utf-8")
+        text = read_file(path).decode("utf-8")
         data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        if not isinstance(data, dict):
+            raise ParamsError(f"`{path}` holds no names with values")
+        return {name: _as_written(value) for name, value in data.items()}
     except OSError as e:
         raise ParamsError(f"`{path}` cannot be read: {e.strerror}") from e
+    except RecursionError as e:
+        raise ParamsError(f"`{path}` cannot be read: its values are nested too deeply") from e
+    except ParamsError:
+        raise
     except ValueError as e:
         raise ParamsError(f"`{path}` cannot be read: {e}") from e
-    if not isinstance(data, dict):
-        raise ParamsError(f"`{path}` holds no names with values")
-    return {name: _as_written(value) for name, value in data.items()}
 
 
 def _as_written(value: Any) -> str:
@@ -128,13 +132,13 @@ def _inner(value: Any) -> str:
 def read_lock(project: Project) -> tuple[Lock, tuple[Diagnostic, ...]]:
     """The project's lock; an empty one where there is none."""
     try:
-        return locks.loads(project.lock_file.read_text("utf-8")), ()
+        return locks.loads(read_file(project.lock_file, project.root).decode("utf-8")), ()
     except FileNotFoundError:
         return Lock(), ()
     except (OSError, UnicodeDecodeError, LockError) as e:
         problem = Diagnostic(
             "A908",
-            f"`{LOCK}` cannot be read: {e}",
+            f"`{LOCK}` cannot be read: {e.strerror if isinstance(e, OSError) else e}",
             Span(LOCK, 0, 0),
             help="mend it, or take it from git again; deleted, it is made anew",
         )
@@ -245,7 +249,7 @@ def _open(path: str | Path) -> tuple[Project, str, bytes]:
         return project_of(Path.cwd() / "-"), "-", sys.stdin.buffer.read()
     file = Path(path)
     project = project_of(file)
-    return project, project.relative(file.resolve()), file.read_bytes()
+    return project, project.relative(file.resolve()), read_recipe(file)
 
 
 def _compiled(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,10 @@ Listing = Callable[[str], Sequence[str]]
 Parse = Callable[[SourceFile], tuple[ast.File, tuple[Diagnostic, ...]]]
 
 STD = "std:"
+#: Files that import or extend each other in a row.
+LONGEST_CHAIN = 32
+#: Controls of writing direction that make a line look like another one.
+_HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069]")
 #: In what could not be read: a file that it takes the rest from.
 _NAMES_A_BASE = re.compile(r'extends|\.recipe"')
 
@@ -91,8 +96,19 @@ class Loader:
         if file.path not in self.trees:
             tree, found = self.parse(file)
             self.problems.take_syntax(found, file)
+            for hidden in _HIDDEN.finditer(file.text):
+                self._hidden(hidden, file)
             self.trees[file.path] = tree
         return self.trees[file.path]
+
+    def _hidden(self, found: re.Match[str], file: SourceFile) -> None:
+        mark = found[0]
+        self.problems.add(
+            "A021",
+            f"U+{ord(mark):04X} ({unicodedata.name(mark).lower()}) changes the order in which this line is shown",
+            file.span(found.start(), found.end()),
+            help=f"delete it; where a text needs it, a string in quotes says `\\u{ord(mark):04x}`",
+        )
 
     def _extend(
         self, scope: Scope, path: ast.Text, file: SourceFile, chain: tuple[str, ...]
@@ -102,8 +118,7 @@ class Loader:
         if base is None:
             scope.lost_unnamed = scope.base_lost = True
             return
-        if base.path in chain:
-            self._cycle(path.span, base.path, chain)
+        if self._no_way(path.span, base.path, chain):
             return
         self.imports.append(ImportedFile(base.path, "", text_digest(base.text)))
         self._fill(scope, base, (*chain, base.path))
@@ -120,9 +135,7 @@ class Loader:
             return
         target = self._locate(item.path, file, "import")
         made: Scope | None = None
-        if target is not None and target.path in chain:
-            self._cycle(item.path.span, target.path, chain)
-        elif target is not None:
+        if target is not None and not self._no_way(item.path.span, target.path, chain):
             made = self._import(target, f"{scope.prefix}{name}", chain)
         scope.aliases[name] = Alias(name, item, made, used=made is None)
 
@@ -133,6 +146,22 @@ class Loader:
             self.imports.append(ImportedFile(file.path, alias, text_digest(file.text)))
             self._fill(made, file, (*chain, file.path))
         return self.scopes[file.path]
+
+    def _no_way(self, span: Span, path: str, chain: tuple[str, ...]) -> bool:
+        """Whether a file may not be taken: it is being read already, or the way to it is too long. That is reported."""
+        if path in chain:
+            self._cycle(span, path, chain)
+        elif len(chain) >= LONGEST_CHAIN:
+            self.problems.add(
+                "A020",
+                f"{LONGEST_CHAIN} files import or extend each other in a row",
+                span,
+                note=" -> ".join((*chain[:2], "…", *chain[-1:], path)),
+                help="import from the recipe itself what it needs of the files behind",
+            )
+        else:
+            return False
+        return True
 
     def _cycle(self, span: Span, path: str, chain: tuple[str, ...]) -> None:
         circle = [*chain[chain.index(path) :], path]
@@ -178,7 +207,13 @@ class Loader:
     def _open(self, path: str, span: Span, written: str | None = None) -> SourceFile | None:
         if path in self.files:
             return self.files[path]
-        data = self.read(path)
+        try:
+            data = self.read(path)
+        except OSError as error:
+            self.problems.add(
+                "A113", f"`{written or path}` may not be read: {error.strerror}", span
+            )
+            return None
         if data is None:
             self._not_found(path, written or path, span)
             return None

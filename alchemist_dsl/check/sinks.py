@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 from dataclasses import replace
 
@@ -151,8 +152,9 @@ def _accelerate_file(b: Building) -> None:
         return
     folder = posixpath.dirname(parallel.span.file)
     path = posixpath.normpath(posixpath.join(folder, parallel.value))
-    if path.startswith(("/", "../")) or b.world.loader.read(path) is not None:
-        return
+    with contextlib.suppress(OSError):
+        if path.startswith(("/", "../")) or b.world.loader.read(path) is not None:
+            return
     b.error(
         "A805",
         f"no accelerate configuration `{path}`",

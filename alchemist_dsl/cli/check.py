@@ -130,8 +130,10 @@ def check_one(
 
 
 def _bytes(path: Path) -> bytes:
+    from alchemist_dsl.folder import read_recipe
+
     try:
-        return path.read_bytes()
+        return read_recipe(path)
     except FileNotFoundError:
         from alchemist_dsl.diagnostics.suggest import near
 
@@ -167,12 +169,12 @@ class _Facts:
     def _open(self) -> Resources:
         if self._resources is None:
             from alchemist_dsl import lock as locks
-            from alchemist_dsl.folder import LOCK, STATE, library
+            from alchemist_dsl.folder import LOCK, STATE, library, read_file
             from alchemist_dsl.resources import FileCache, Resources
 
             root = self.folder.root
             try:
-                lock = locks.loads((root / LOCK).read_text("utf-8"))
+                lock = locks.loads(read_file(root / LOCK, root).decode("utf-8"))
             except (OSError, ValueError):
                 lock = locks.Lock()  # `compile` says what is wrong with it
             self._resources = Resources(

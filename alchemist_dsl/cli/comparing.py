@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -409,9 +410,11 @@ def _reads(path: str, folder: Any, seen: frozenset[str] = frozenset()) -> set[st
     import posixpath
     import re
 
+    text = ""
     if path in seen:
         return set()
-    text = (folder.read(path) or b"").decode("utf-8", "replace")
+    with contextlib.suppress(OSError):
+        text = (folder.read(path) or b"").decode("utf-8", "replace")
     at = posixpath.dirname(path)
     named = {posixpath.normpath(posixpath.join(at, m)) for m in re.findall(r'"([^"\n]+)"', text)}
     deeper = (_reads(n, folder, seen | {path}) for n in named if n.endswith(".recipe"))

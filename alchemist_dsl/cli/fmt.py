@@ -98,8 +98,10 @@ def _format(path: str) -> Formatted:
 
 
 def _read(path: str) -> bytes:
+    from alchemist_dsl.folder import folder_of, read_recipe
+
     try:
-        return Path(path).read_bytes()
+        return read_recipe(Path(path), folder_of(Path(path).parent / "-").root)
     except FileNotFoundError:
         raise click.UsageError(f"there is no recipe `{path}`") from None
     except OSError as error:

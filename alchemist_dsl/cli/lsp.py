@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 
@@ -19,4 +21,4 @@ def lsp(stdio: bool) -> None:
         ) from None
     from alchemist_dsl.lsp.server import serve
 
-    serve()
+    sys.exit(serve())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Final, NoReturn
@@ -122,9 +123,11 @@ def group() -> None:
 
 def main(args: list[str] | None = None) -> NoReturn:
     """The command line. Exit codes: 0 ok, 1 the recipe is wrong, 2 usage, 3 could not be carried out, 4 our bug, 130 interrupted."""
+    _escape_what_the_terminal_lacks()
     try:
         code = group.main(args, prog_name="alchemist", standalone_mode=False)
-        sys.stdout.flush()
+        if not sys.stdout.closed:  # an editor that says good-bye to `lsp` closes it
+            sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -138,6 +141,24 @@ def main(args: list[str] | None = None) -> NoReturn:
         _bug(error)
         code = 4
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _escape_what_the_terminal_lacks() -> None:
+    """Where the output's encoding lacks a character, print it as JSON and recipes write it: `\\u4e2d`; lines of tables as `-`."""
+    import codecs
+
+    def escaped(error: UnicodeError) -> tuple[str, int]:
+        if not isinstance(error, UnicodeEncodeError):
+            raise error
+        text = error.object[error.start : error.end]
+        units = text.encode("utf-16-be", "surrogatepass").hex()
+        codes = [int(units[i : i + 4], 16) for i in range(0, len(units), 4)]
+        return "".join("-" if 0x2500 <= c < 0x2580 else f"\\u{c:04x}" for c in codes), error.end
+
+    codecs.register_error("alchemist", escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="alchemist")
 
 
 def _bug(error: Exception) -> None:

@@ -68,11 +68,12 @@ def migrate(file: Path, output: Path | None, tool: str | None, gpus: int | None,
 def _read(file: Path) -> tuple[SourceFile, Diagnostic | None]:
     """The configuration's text; a problem where it is none."""
     from alchemist_dsl.diagnostics.model import Diagnostic
+    from alchemist_dsl.folder import read_file
     from alchemist_dsl.source import SourceFile, Span
 
     shown = str(file)
     try:
-        data = sys.stdin.buffer.read() if shown == "-" else file.read_bytes()
+        data = sys.stdin.buffer.read() if shown == "-" else read_file(file)
     except FileNotFoundError:
         from difflib import get_close_matches
 

@@ -103,12 +103,13 @@ def _named(block: Block, pattern: str) -> bool:
 
 
 def _open(path: Path) -> tuple[Project, str, bytes]:
+    from alchemist_dsl.folder import read_recipe
     from alchemist_dsl.project import project_of
 
     if str(path) == "-":
         return project_of(Path.cwd() / "-"), "-", sys.stdin.buffer.read()
     project = project_of(path)
-    return project, project.relative(path.resolve()), path.read_bytes()
+    return project, project.relative(path.resolve()), read_recipe(path)
 
 
 def _checked(

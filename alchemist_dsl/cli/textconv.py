@@ -41,8 +41,10 @@ def _canonical(path: str, data: bytes) -> bytes:
 
 
 def _read(path: str) -> bytes:
+    from alchemist_dsl.folder import read_file
+
     try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return sys.stdin.buffer.read() if path == "-" else read_file(Path(path))
     except FileNotFoundError:
         raise click.UsageError(f"there is no recipe `{path}`") from None
     except OSError as error:

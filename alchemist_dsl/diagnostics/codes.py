@@ -56,6 +56,11 @@ CODES: Final[dict[str, Code]] = {
     "A018": Code(
         "text-layout", "error", "The quotes of a text block do not stand on lines of their own."
     ),
+    "A019": Code("too-large", "error", "A recipe or a line of it is larger than one may be."),
+    "A020": Code("long-chain", "error", "Too many files import or extend each other in a row."),
+    "A021": Code(
+        "hidden-characters", "warning", "A text holds characters that change what is seen of it."
+    ),
     "A101": Code("unknown-kind", "error", "There is no block kind of this name."),
     "A102": Code("unknown-attribute", "error", "The kind has no attribute of this name."),
     "A103": Code("unknown-name", "error", "Nothing is declared under this name."),

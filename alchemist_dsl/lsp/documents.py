@@ -11,7 +11,7 @@ from typing import Final
 from lsprotocol import types as lsp
 from pygls.uris import from_fs_path, to_fs_path
 
-from alchemist_dsl.folder import STD, Folder, folder_of, library
+from alchemist_dsl.folder import STD, Folder, folder_of, library, read_recipe
 from alchemist_dsl.lsp.positions import Converter, changed, plain
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax.decode import decode
@@ -139,6 +139,6 @@ def _files(root: Path) -> Iterator[Path]:
 
 def _read(path: str, file: Path) -> SourceFile | None:
     try:
-        return decode(path, file.read_bytes())[0]
+        return decode(path, read_recipe(file))[0]
     except OSError:
         return None

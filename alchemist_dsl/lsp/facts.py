@@ -11,7 +11,7 @@ from alchemist_dsl import ir
 from alchemist_dsl import lock as locks
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.facts import SourceFacts
-from alchemist_dsl.folder import LOCK, STATE, Folder, library
+from alchemist_dsl.folder import LOCK, STATE, Folder, library, read_file
 from alchemist_dsl.resources import FileCache, Resources, matches, merged
 from alchemist_dsl.source import Span
 
@@ -87,7 +87,7 @@ class LocalFacts:
         if self._resources is None:
             root = self.folder.root
             try:
-                lock = locks.loads((root / LOCK).read_text("utf-8"))
+                lock = locks.loads(read_file(root / LOCK, root).decode("utf-8"))
             except (OSError, ValueError):
                 lock = locks.Lock()
             self._resources = Resources(

@@ -567,12 +567,13 @@ def _offsets(server: RecipeServer, analysis: Analysis, range_: lsp.Range) -> tup
     )
 
 
-def serve() -> None:
-    """Talk to an editor over standard input and output until it says good-bye."""
+def serve() -> int:
+    """Talk to an editor over standard input and output until it says good-bye; 1 where it left without `shutdown`."""
     server = make()
     gc.disable()  # a full collection takes longer than a check; see `IDLE`
     gc.freeze()
     server.start_io()
+    return 0 if server.protocol._shutdown else 1
 
 
 __all__ = ["RecipeServer", "make", "serve"]

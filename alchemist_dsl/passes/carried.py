@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from alchemist_dsl.ir import Program
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from alchemist_dsl.unrun import Has
 
 
-def carried_out(program: Program, has: Has) -> set[str]:
-    """Names of the blocks that a run can carry out and that a sink of the run needs."""
+def carried_out(program: Program, has: Has, upto: Sequence[str] = ()) -> set[str]:
+    """Names of the blocks that a run can carry out and that a sink of the run needs, or one of `upto`."""
     needs = {name: reads(block, program) for name, block in program.blocks.items()}
     stuck = {n for n, b in program.blocks.items() if next(unrun(b, program.blocks, has), None)}
     waiting = list(stuck)
@@ -24,7 +25,8 @@ def carried_out(program: Program, has: Has) -> set[str]:
         stuck |= after
         waiting.extend(after)
     kept: set[str] = set()
-    ends = [n for n, b in program.blocks.items() if KINDS[b.kind].root and n not in stuck]
+    roots = upto or [n for n, b in program.blocks.items() if KINDS[b.kind].root]
+    ends = [n for n in roots if n not in stuck]
     while ends:
         name = ends.pop()
         if name not in kept:

@@ -7,11 +7,16 @@ from typing import Final
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.source import SourceFile, Span
 
+#: Bytes of a recipe, and characters of one of its lines.
+LARGEST: Final = 1 << 20
+LONGEST: Final = 100_000
 _OTHER_MARKS: Final = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
 
 def decode(path: str, data: bytes) -> tuple[SourceFile | None, tuple[Diagnostic, ...]]:
     """A source file without byte-order mark and with LF line ends; None and a message where it is not UTF-8."""
+    if len(data) > LARGEST:
+        return None, (_too_large(path),)
     for mark, name in _OTHER_MARKS:
         if data.startswith(mark):
             headline = f"the file is {name}, not UTF-8"
@@ -34,6 +39,33 @@ def decode(path: str, data: bytes) -> tuple[SourceFile | None, tuple[Diagnostic,
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return SourceFile(path, text), ()
+
+
+def too_large(file: SourceFile) -> Diagnostic | None:
+    """What is wrong with the size of a text, be it of a file or of an editor; None where nothing is."""
+    if len(file.text) > LARGEST:
+        return _too_large(file.path)
+    starts = (*file.starts, len(file.text) + 1)
+    longest = max(range(len(starts) - 1), key=lambda i: starts[i + 1] - starts[i])
+    length = starts[longest + 1] - starts[longest] - 1
+    if length <= LONGEST:
+        return None
+    at = starts[longest]
+    return Diagnostic(
+        "A019",
+        f"line {longest + 1} has {length:,} characters, and a line may have {LONGEST:,}",
+        Span(file.path, at, at + 1),
+        help="break the line; data belongs into a file that a source reads",
+    )
+
+
+def _too_large(path: str) -> Diagnostic:
+    return Diagnostic(
+        "A019",
+        f"the recipe is larger than {LARGEST >> 20} MiB",
+        Span(path, 0, 0),
+        help="put data into a file that a source reads, and parts of the recipe into files that it imports",
+    )
 
 
 def _not_utf8(path: str, headline: str, help: str) -> Diagnostic:

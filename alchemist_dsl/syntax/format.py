@@ -24,7 +24,7 @@ _INDENT: Final = "  "
 PARSES: Final = frozenset({"A012", "A209"})
 #: Not ours to lay out: another edition, an unfinished merge.
 _PLACES: Final = frozenset({"span", "header", "op_span", "line_offsets", "trailing_comma"})
-_LEFT_ALONE: Final = frozenset({"A013", "A015"})
+_LEFT_ALONE: Final = frozenset({"A013", "A015", "A019"})
 
 
 def format_text(source: SourceFile) -> tuple[str, tuple[Diagnostic, ...]]:

@@ -17,7 +17,7 @@ from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax import ast, conflict, opening
 from alchemist_dsl.syntax.brackets import Pairs, pair, pairs
 from alchemist_dsl.syntax.build import Builder
-from alchemist_dsl.syntax.decode import decode
+from alchemist_dsl.syntax.decode import decode, too_large
 from alchemist_dsl.syntax.grammar import Tables, load
 from alchemist_dsl.syntax.recover import Place, accepts, begins_statement, place
 from alchemist_dsl.syntax.tokens import END, Tokens, scan
@@ -31,6 +31,9 @@ _BRACKETS: Final = frozenset({"A003", "A004", "A005"})
 def parse(source: SourceFile) -> tuple[ast.File, tuple[Diagnostic, ...]]:
     """The syntax tree of a recipe, with bad nodes where something could not be read, and all syntax problems by place.
     The last few are remembered: both sides of a comparison import the same library."""
+    large = too_large(source)
+    if large is not None:
+        return ast.File(source.span(0, len(source.text)), None, (), ()), (large,)
     tables = load()
     shown, conflicts = conflict.resolve(source)
     tokens = scan(shown, tables)

@@ -83,6 +83,16 @@ def _read(ctx: Context, node: Node, spec: SourceSpec | SuiteSpec, out: Output) -
     component = catalog.find("sources", spec.reader.name)
     assert component is not None, spec.reader.name
     where = Where(ctx.project, tuple(spec.files), node.id)
+    if spec.reader.name == "hub" and "revision" not in spec.reader.args:
+        raise RunError(
+            Problem(
+                "A307",
+                "unpinned",
+                f"the plan does not say which commit of `{spec.reader.args['repo']}` to read",
+                node=node.id,
+                help="`alchemist lock` asks the hub for it; then compile the recipe again",
+            )
+        )
     raw = Raw(out.folder)
     salt = spec.salt if isinstance(spec, SourceSpec) else f"suite {spec.name}"
     identities = Identities(salt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -19,6 +20,9 @@ ENDINGS: Mapping[str, str] = {
     ".feather": "arrow",
 }  # fmt: skip
 PACKED: Mapping[str, str] = {".gz": "gzip", ".zst": "zstd"}
+#: How deep the lists and objects of a record may hold each other.
+LEVELS = 200
+_TOO_DEEP = f"nested more than {LEVELS} levels deep"
 
 
 def format_of(path: str) -> str | None:
@@ -94,6 +98,7 @@ def parse_record(data: bytes) -> tuple[dict[str, Any], bytes]:
 
     try:
         record = orjson.loads(data)
+        _check_depth(record, data)
         if not _vast(record) and isinstance(record, dict):
             return record, canonical(
                 record
@@ -116,9 +121,26 @@ def parse_record(data: bytes) -> tuple[dict[str, Any], bytes]:
 def _exact(data: bytes | str) -> Any:
     """JSON by Python's own reader: whole numbers of any size. ValueError for what JSON does not have."""
     try:
-        return json.loads(data, parse_constant=_refuse_constant)
+        value = json.loads(data, parse_constant=_refuse_constant)
     except RecursionError as e:
-        raise ValueError("nested too deep") from e
+        raise ValueError(_TOO_DEEP) from e
+    _check_depth(value, data)
+    return value
+
+
+def _check_depth(value: Any, data: bytes | str) -> None:
+    """ValueError where lists and objects of a JSON text hold each other more than `LEVELS` deep."""
+    opens = ("[", "{") if isinstance(data, str) else (b"[", b"{")
+    if sum(map(data.count, opens)) <= LEVELS:  # type: ignore[arg-type]
+        return
+    row = [value]
+    for _ in range(LEVELS):
+        inner = [
+            v.values() if isinstance(v, dict) else v for v in row if isinstance(v, dict | list)
+        ]
+        row = [v for values in inner for v in values]
+    if any(isinstance(v, dict | list) for v in row):
+        raise ValueError(_TOO_DEEP)
 
 
 def _vast(value: Any) -> bool:
@@ -191,8 +213,9 @@ def _json(path: Path, shown: str) -> Iterator[Chunk]:
     try:
         try:
             whole = orjson.loads(data)
-            if _vast(whole):
-                whole = _exact(data)
+            with contextlib.suppress(RecursionError):  # the item at fault is named below
+                if _vast(whole):
+                    whole = json.loads(data, parse_constant=_refuse_constant)
         except orjson.JSONDecodeError:
             whole = _exact(data)
     except ValueError as e:
@@ -233,8 +256,10 @@ def _items(values: list[Any], shown: str, unit: str, first: int = 1) -> Iterator
             continue
         try:
             data = checked(value)
-        except ValueError as e:
-            chunk.bad.append(Bad(place(shown, unit, number), str(e), repr(value)[:2000]))
+        except (ValueError, RecursionError) as e:
+            deep = isinstance(e, RecursionError)
+            reason, text = (_TOO_DEEP, "") if deep else (str(e), repr(value)[:2000])
+            chunk.bad.append(Bad(place(shown, unit, number), reason, text))
             continue
         chunk.records.append(value)
         chunk.canonical.append(data)

@@ -1,0 +1,327 @@
+"""Odd texts, files and folders: each time a message that says what is wrong and what helps, and never "our bug"."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from e2e_cli import ALCHEMIST, environment, jsonl
+
+RECIPE = """edition 2026
+param n: int = 3
+source a {
+  files = "a.jsonl"
+}
+export data {
+  data = a
+  path = "out"
+}
+"""
+ROW = {"instruction": "Add one and two.", "response": "It is three."}
+
+
+class Done(NamedTuple):
+    code: object
+    said: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "r.recipe").write_text(RECIPE)
+    jsonl(tmp_path / "a.jsonl", [ROW])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def command(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """Runs a command in this process; in the folder of the project."""
+    from alchemist_dsl.cli.main import main
+
+    for name in [n for n in os.environ if n.startswith("ALCHEMIST_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def run(*args: str) -> Done:
+        out = io.StringIO()
+        with redirect_stdout(out), redirect_stderr(out), pytest.raises(SystemExit) as left:
+            main(list(args))
+        assert left.value.code != 4, out.getvalue()
+        return Done(left.value.code, out.getvalue())
+
+    return run
+
+
+def says(done: Done, code: object, *words: str) -> None:
+    assert done.code == code, done.said
+    for word in words:
+        assert word in done.said, done.said
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [201, 900, 5_000])
+def test_a_record_that_is_nested_too_deeply(depth: int, project: Path, command: Command) -> None:
+    deep = '{"instruction": "a", "response": "b", "x": ' + "[" * depth + "]" * depth + "}"
+    jsonl(project / "a.jsonl", [ROW, deep])
+    says(command("check", "r.recipe"), 0)
+    says(command("run", "r.recipe"), 3, "A305", "a.jsonl:2: nested more than 200 levels deep")
+    text = RECIPE.replace("jsonl", "json", 1)
+    (project / "r.recipe").write_text(text)
+    (project / "a.json").write_text(f"[{json.dumps(ROW)}, {deep}]")
+    says(command("run", "r.recipe"), 3, "nested more than 200 levels deep") if depth > 500 else None
+
+
+def test_a_record_of_200_levels_is_read(project: Path, command: Command) -> None:
+    deep = '{"instruction": "a", "response": "b", "x": ' + "[" * 199 + "]" * 199 + "}"
+    jsonl(project / "a.jsonl", [deep])
+    says(command("run", "r.recipe"), 0)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['import "m{}.recipe" as m', 'recipe {{ extends = "m{}.recipe" }}'],
+    ids=["import", "extends"],
+)
+def test_a_chain_of_a_thousand_files(line: str, project: Path, command: Command) -> None:
+    for i in range(1_000):
+        (project / f"m{i}.recipe").write_text(f"edition 2026\n{line.format(i + 1)}\n")
+    (project / "r.recipe").write_text(RECIPE.replace("param", line.format(0) + "\nparam"))
+    for name in ("check", "compile", "graph"):
+        says(command(name, "r.recipe"), 1, "error[A020 long-chain]", "m30.recipe:2:")
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "(" * 5_000 + "1" + ")" * 5_000,
+        "1" + " + 1" * 3_000,
+        "instruction" + " | upper" * 3_000,
+        "not " * 3_000 + "1",
+    ],
+    ids=["brackets", "sums", "filters", "nots"],
+)
+def test_a_template_that_is_nested_too_deeply(inner: str, project: Path, command: Command) -> None:
+    step = (
+        f'map b {{\n  from = a\n  set system = jinja"""\n    {{{{ {inner} }}}}\n    """\n}}\nexport'
+    )
+    (project / "r.recipe").write_text(
+        RECIPE.replace("export", step).replace("data = a", "data = b")
+    )
+    says(command("check", "r.recipe"), 1, "error[A401", "nested too deeply", "{% set part")
+
+
+def test_checking_evaluates_no_template(
+    project: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alchemist_dsl.check.templates import _environment
+
+    def noticed(*_: object) -> str:
+        raise AssertionError("evaluated while it was checked")
+
+    monkeypatch.setitem(_environment().filters, "upper", noticed)
+    text = "{{ 'a' | upper }}{% if 'b' | upper %}{% for c in 'd' | upper %}{{ c ~ ('e' | upper) }}{% endfor %}{% endif %}"
+    step = f'map b {{\n  from = a\n  set system = jinja"""\n    {text}\n    """\n}}\nexport'
+    (project / "r.recipe").write_text(
+        RECIPE.replace("export", step).replace("data = a", "data = b")
+    )
+    says(command("check", "r.recipe"), 0)
+
+
+@pytest.mark.parametrize("form", ["json", "toml"])
+@pytest.mark.parametrize("depth", [600, 9_000])
+def test_parameters_that_are_nested_too_deeply(
+    form: str, depth: int, project: Path, command: Command
+) -> None:
+    value = "[" * depth + "]" * depth
+    (project / f"p.{form}").write_text(f"n = {value}" if form == "toml" else f'{{"n": {value}}}')
+    done = command("compile", "r.recipe", "--params", f"p.{form}")
+    says(done, 2, f"`p.{form}` cannot be read: its values are nested too deeply")
+
+
+def test_a_lock_that_is_nested_too_deeply(project: Path, command: Command) -> None:
+    (project / "recipe.lock").write_text("version = 1\nx = " + "[" * 5_000)
+    says(
+        command("compile", "r.recipe"),
+        1,
+        "A908",
+        "`recipe.lock` cannot be read",
+        "nested too deeply",
+    )
+    says(command("check", "r.recipe"), 0)
+
+
+def test_a_mixture_of_more_rows_than_there_are(project: Path, command: Command) -> None:
+    mixture = "mixture m {\n  total = 900_000_000_000 rows\n  take { a = 100% }\n}\nexport"
+    (project / "r.recipe").write_text(
+        RECIPE.replace("export", mixture).replace("data = a", "data = m")
+    )
+    says(command("run", "r.recipe"), 1, "A602", "`a` should give 900,000,000,000 rows but has 1")
+
+
+@pytest.mark.parametrize("upto", ["a", "f"])
+def test_a_hub_source_without_revision_offline(upto: str, project: Path, command: Command) -> None:
+    text = RECIPE.replace('files = "a.jsonl"', 'hub = "owner/name"')
+    step = "filter f {\n  from = a\n  drop chars(response) < 5 as short\n}\nexport"
+    (project / "r.recipe").write_text(text.replace("export", step).replace("data = a", "data = f"))
+    says(command("run", "r.recipe", "--upto", upto), 3, "error[A309 hub-unreachable]", "offline")
+    command("compile", "r.recipe", "-o", "plan.json")
+    says(
+        command("run", "plan.json"),
+        3,
+        "the plan does not say which commit of `owner/name`",
+        "alchemist lock",
+    )
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_recipe_that_is_too_large(project: Path, command: Command) -> None:
+    (project / "r.recipe").write_text(RECIPE + "# a comment\n" * 100_000)
+    (project / "i.recipe").write_text(RECIPE.replace("param", 'import "r.recipe" as r\nparam'))
+    for name in ("check", "compile", "run", "graph", "test"):
+        says(command(name, "r.recipe"), 1, "error[A019 too-large]", "larger than 1 MiB")
+    says(command("check", "i.recipe"), 1, "error[A019 too-large]", "--> r.recipe:1:1")
+    says(command("fmt", "r.recipe"), 1, "error[A019 too-large]")
+
+
+def test_a_line_that_is_too_long(project: Path, command: Command) -> None:
+    (project / "r.recipe").write_text(RECIPE + "#" + "x" * 100_000 + "\n")
+    says(
+        command("check", "r.recipe"),
+        1,
+        "error[A019",
+        "line 10 has 100,001 characters",
+        "--> r.recipe:10:1",
+    )
+    before = (project / "r.recipe").read_text()
+    says(command("fmt", "r.recipe"), 1, "error[A019")
+    assert (project / "r.recipe").read_text() == before
+    (project / "r.recipe").write_text(RECIPE + "#" + "x" * 99_999 + "\n")
+    says(command("check", "r.recipe"), 0)
+
+
+def test_controls_of_writing_direction_are_told(project: Path, command: Command) -> None:
+    text = RECIPE.replace("source a", "# keep\u202e all \u2066of\u2069\nsource a")
+    (project / "r.recipe").write_text(text)
+    done = command("check", "r.recipe")
+    says(
+        done, 0, "warning[A021", "U+202E (right-to-left override)", "--> r.recipe:3:7", "3 warnings"
+    )
+    assert "\u202e" not in done.said
+    (project / "r.recipe").write_text(
+        RECIPE.replace("source a", "# \u05d0\u200f\u0628\u200e ok\nsource a")
+    )
+    assert "A021" not in command("check", "r.recipe").said
+
+
+# --- files ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_pipes_are_not_waited_for(project: Path, command: Command) -> None:
+    os.mkfifo(project / "pipe.recipe")
+    (project / "i.recipe").write_text(RECIPE.replace("param", 'import "pipe.recipe" as p\nparam'))
+    for name in ("check", "compile", "run", "graph", "test", "fmt", "textconv"):
+        done = command(name, "pipe.recipe")
+        assert done.code != 0 and "named pipe" in done.said, (name, done)
+    says(
+        command("check", "i.recipe"),
+        1,
+        "error[A113",
+        "`pipe.recipe` may not be read: it is a named pipe",
+    )
+    os.mkfifo(project / "b.jsonl")
+    (project / "r.recipe").write_text(RECIPE.replace("a.jsonl", "b.jsonl"))
+    says(command("check", "r.recipe"), 1, "A302")
+    (project / "i.recipe").unlink()
+    (project / "r.recipe").write_text(RECIPE)
+    says(command("lock"), 0)
+    os.mkfifo(project / "new.lock")
+    (project / "new.lock").replace(project / "recipe.lock")
+    says(command("compile", "r.recipe"), 1, "A908", "named pipe")
+    says(command("check", "r.recipe"), 0)
+
+
+def test_links_that_lead_out_of_the_project(
+    project: Path, command: Command, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for name in ("m.recipe", "recipe.lock"):
+        (elsewhere / name).write_text("secret =\n")
+    (project / "m.recipe").symlink_to(elsewhere / "m.recipe")
+    (project / "r.recipe").write_text(RECIPE.replace("param", 'import "m.recipe" as m\nparam'))
+    done = command("check", "r.recipe")
+    says(done, 1, "error[A113", "it is a link that leads out of the project")
+    assert "secret" not in done.said
+    says(command("fmt", "m.recipe"), 2, "it is a link that leads out of the project")
+    assert (elsewhere / "m.recipe").read_text() == "secret =\n"
+    (project / "r.recipe").write_text(RECIPE)
+    (project / "recipe.lock").symlink_to(elsewhere / "recipe.lock")
+    says(command("compile", "r.recipe"), 1, "A908", "it is a link that leads out of the project")
+    (project / "m.recipe").unlink()
+    (project / "recipe.lock").unlink()
+    (project / "sub").mkdir()
+    (project / "sub/m.recipe").write_text(
+        "edition 2026\nfilter f {\n  keep chars(response) > 1\n}\n"
+    )
+    (project / "m.recipe").symlink_to("sub/m.recipe")  # inside, all is well
+    (project / "r.recipe").write_text(RECIPE.replace("param", 'import "m.recipe" as m\nparam'))
+    assert "A113" not in command("check", "r.recipe").said
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-16"])
+def test_encodings_that_lack_a_character(encoding: str, project: Path) -> None:
+    (project / "r.recipe").write_text(
+        RECIPE.replace("edition", "# 中\nedition").replace("data = a", "data = ä中")
+    )
+    for args in (["compile", "r.recipe"], ["compile", "r.recipe", "--set", "n=中"]):
+        env = environment({"PYTHONIOENCODING": encoding})
+        done = subprocess.run([*ALCHEMIST, *args], cwd=project, env=env, capture_output=True)
+        assert done.returncode == 1 and b"our bug" not in done.stderr, done.stderr
+
+
+def test_what_an_encoding_lacks_is_escaped(project: Path) -> None:
+    env = environment({"PYTHONIOENCODING": "latin-1"})
+    (project / "r.recipe").write_text(
+        RECIPE.replace("source a", 'recipe {\n  title = "ä中😀"\n}\nsource a')
+    )
+    done = subprocess.run(
+        [*ALCHEMIST, "compile", "r.recipe"], cwd=project, env=env, capture_output=True
+    )
+    said = done.stdout.decode("latin-1")
+    assert done.returncode == 0 and said.startswith("ä\\u4e2d\\ud83d\\ude00\n"), said
+    assert "\n----  ------  ----" in said
+
+
+def _message(**what: object) -> bytes:
+    data = json.dumps({"jsonrpc": "2.0", **what}).encode()
+    return b"Content-Length: %d\r\n\r\n" % len(data) + data
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+def test_a_session_of_an_editor_ends(orderly: bool, project: Path) -> None:
+    """Exit code 0 after `shutdown`, 1 without, as the protocol says."""
+    asked = {"capabilities": {}, "processId": None, "rootUri": None}
+    session = _message(id=1, method="initialize", params=asked)
+    session += _message(id=2, method="shutdown") * orderly + _message(method="exit")
+    done = subprocess.run(
+        [*ALCHEMIST, "lsp"], input=session, cwd=project, env=environment(), capture_output=True
+    )
+    assert done.returncode == (0 if orderly else 1), done.stderr
+    assert done.stderr == b""
