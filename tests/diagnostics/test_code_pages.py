@@ -18,6 +18,8 @@ from alchemist_dsl.docs.examples import diagnostics, says
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {code: load(code) for code in CODES}
 SHOWN = [pytest.param(p, id=p.code) for p in PAGES.values() if p.wrong is not None]
+#: A recipe of 1 MiB, 32 files, characters that nobody sees: tests/e2e/test_odd_input.py has them.
+TOO_LONG_TO_SHOW = {"A019", "A020", "A021"}
 TOLD = [pytest.param(p, id=p.code) for p in PAGES.values() if p.wrong is None]
 
 
@@ -50,7 +52,8 @@ def test_the_right_recipe_gives_nothing(page: Page) -> None:
 @pytest.mark.parametrize("page", TOLD)
 def test_a_page_without_recipes_says_what_to_do(page: Page) -> None:
     assert page.right is None and len(page.todo) > 40
-    assert page.code not in _given_by_checks(), "what `check` can give has both recipes"
+    shown = _given_by_checks() - TOO_LONG_TO_SHOW
+    assert page.code not in shown, "what `check` can give has both recipes"
 
 
 def _constants(path: Path) -> set[str]:
