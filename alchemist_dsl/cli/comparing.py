@@ -288,21 +288,15 @@ def _with_measured(lock: Any, current: Any) -> Any:
 
 
 def _plan_of_revision(data: bytes, called: str, path: str) -> Side:
-    import json
-
-    from alchemist_runtime.plan import PLAN_FORMAT, Plan
-    from pydantic import ValidationError
+    from alchemist_runtime.errors import RunError
+    from alchemist_runtime.plan import NotAPlan, load
 
     try:
-        found = json.loads(data)
-        major = str(found["plan_format"]).partition(".")[0]
-        if major != PLAN_FORMAT.partition(".")[0]:
-            raise BadOperand(f"`{called}` has plan format {found['plan_format']}, this program reads {PLAN_FORMAT}")  # fmt: skip
-        plan = Plan.model_validate(found)
-    except (ValueError, KeyError, TypeError, ValidationError) as e:
-        if isinstance(e, BadOperand):
-            raise
-        raise BadOperand(f"`{called}` is no plan") from e
+        plan = load(data, called)
+    except NotAPlan as e:
+        raise BadOperand(f"`{called}` is no plan: {e}") from e
+    except RunError as e:
+        raise BadOperand(e.problem.headline) from e
     return Side(called, str(plan.recipe.get("path") or path), plan)
 
 

@@ -63,43 +63,22 @@ def exit_code(made: Compiled) -> int:
 
 
 def plan_or_exit(path: Path) -> Plan:
-    """A plan file; exits with a message where it is none, or one of a newer format."""
-    import json
+    """A plan file; exits with a message where it is none, or one that is not to be trusted."""
+    from alchemist_runtime.errors import USAGE, RunError
+    from alchemist_runtime.plan import NotAPlan, load
 
-    from alchemist_runtime.errors import NOT_CARRIED_OUT, USAGE
-    from alchemist_runtime.plan import PLAN_FORMAT, Plan
-    from pydantic import ValidationError
+    from alchemist_dsl.cli.output import plain
 
     try:
-        data = json.loads(path.read_text("utf-8"))
-        major = str(data["plan_format"]).partition(".")[0]
+        return load(path.read_bytes(), str(path))
     except OSError as error:
         click.echo(f"error: {unopened(path, error, 'plan')}", err=True)
-        sys.exit(USAGE)
-    except (KeyError, TypeError):
-        click.echo(f"error: `{path}` is no plan: it does not say its `plan_format`", err=True)
-        sys.exit(USAGE)
-    except ValueError as error:
-        click.echo(f"error: `{path}` is no plan: {' '.join(str(error).split())}", err=True)
-        sys.exit(USAGE)
-    if major != PLAN_FORMAT.partition(".")[0]:
-        _too_new(path, str(data["plan_format"]))
-        sys.exit(NOT_CARRIED_OUT)
-    try:
-        return Plan.model_validate(data)
-    except ValidationError as error:
-        click.echo(f"error: `{path}` is no plan: {error.errors()[0]['msg']}", err=True)
-        sys.exit(USAGE)
-
-
-def _too_new(path: Path, found: str) -> None:
-    from alchemist_runtime.plan import PLAN_FORMAT
-
-    click.echo(
-        f"error[A904 plan-version]: `{path}` has plan format {found}, this program reads {PLAN_FORMAT}\n"
-        "help: update this program, or compile the recipe again",
-        err=True,
-    )
+    except NotAPlan as error:
+        click.echo(f"error: `{path}` is no plan: {error}", err=True)
+    except RunError as error:
+        click.echo(plain(error.problem), err=True)
+        sys.exit(error.exit_code)
+    sys.exit(USAGE)
 
 
 def is_plan(path: Path) -> bool:

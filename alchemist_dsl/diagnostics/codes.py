@@ -242,6 +242,9 @@ CODES: Final[dict[str, Code]] = {
     "A913": Code("file-changed", "error", "A file changed between planning and reading."),
     "A914": Code("not-writable", "error", "A folder or file of the project cannot be written."),
     "A915": Code("same-folder", "error", "Two exports write into the same folder."),
+    "A916": Code("not-a-key", "error", "A key of a stored result is none."),
+    "A917": Code("plan-changed", "error", "A plan file is not as the compiler wrote it."),
+    "A918": Code("not-built", "error", "A run could not build what was asked for."),
     "A950": Code("yaml-syntax", "error", "A configuration of another tool cannot be read."),
     "A951": Code(
         "not-taken-over",

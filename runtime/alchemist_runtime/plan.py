@@ -11,10 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.sealed import KEY, read_json
 
 PLAN_FORMAT = "1.0"
 CANON = "alc/1"
@@ -33,7 +37,37 @@ CANON = "alc/1"
 #: and in `expect` and `check` also
 #:   ["total", NAME]               "rows" or "tokens" of the step itself, "dropped.RULE"
 #:   ["ref", NODE, PORT, ORIGIN]   a stream, argument of rows(…), share(…)       ["plan", NAME]   "cost", "calls", …
-Expr = list[Any]
+_PARTS: dict[str, tuple[type, ...]] = {
+    "lit": (str, object), "col": (str,), "out": (str,), "field": (list, str), "item": (list, list), "call": (str, dict),
+    "not": (list,), "neg": (list,), "and": (list,), "or": (list,), "cmp": (str, list, list), "num": (str, list, list),
+    "cat": (list, list), "in": (list, list), "list": (list,), "record": (dict,), "interval": (object, object),
+    "template": (str, list), "total": (str,), "plan": (str,), "ref": (str, str, object),
+}  # fmt: skip
+_SEVERAL = frozenset({"and", "or", "list"})
+
+
+def _tree(expr: list[Any]) -> list[Any]:
+    """An expression as it is. ValueError where it is none."""
+    todo: list[Any] = [expr]
+    while todo:
+        tree = todo.pop()
+        kind = tree[0] if isinstance(tree, list) and tree and isinstance(tree[0], str) else ""
+        parts = _PARTS.get(kind)
+        if parts is None or len(tree) != len(parts) + 1:
+            raise ValueError(f"{str(tree)[:60]} is no expression")
+        if not all(map(isinstance, tree[1:], parts)):
+            raise ValueError(f"a part of {str(tree)[:60]} is no expression")
+        if kind in ("lit", "template"):
+            continue
+        for part in tree[1:]:
+            if isinstance(part, dict):
+                todo += part.values()
+            elif isinstance(part, list):
+                todo += part if kind in _SEVERAL else [part]
+    return expr
+
+
+Expr = Annotated[list[Any], AfterValidator(_tree)]
 
 
 class Model(BaseModel):
@@ -478,6 +512,18 @@ def card_digest(plan: Plan, node: Node) -> str:
     return digest([title or plan.title, licence or plan.license, licences])
 
 
+def works(plan: Plan) -> dict[str, str]:
+    """By node a digest of everything that the engine is told to do for it and for what it reads, whatever the keys say."""
+    out: dict[str, str] = {}
+    for node in plan.nodes:
+        spec = node.spec
+        edges = [[e.role, e.port, e.origin, e.take, out[e.node]] for e in node.inputs]
+        named = [getattr(plan, f"{n}s").get(getattr(spec, n, None)) for n in ("teacher", "prompt")]
+        told = [m and m.model_dump(mode="json") for m in (spec, *named)]
+        out[node.id] = digest([node.kind, plan.seed, plan.tokenizer, edges, told])
+    return out
+
+
 def portable(plan: Plan) -> dict[str, Any]:
     """The part of a plan that is the same on every machine, as JSON data without its digest."""
     return plan.model_dump(mode="json", exclude={"now", "digest"}, exclude_none=True)
@@ -487,3 +533,137 @@ def dump(plan: Plan) -> str:
     """The plan file: indented JSON with sorted keys and a final newline."""
     data = plan.model_dump(mode="json", exclude_none=True)
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+# --- plans from outside --------------------------------------------------------------------------------------------------------
+
+
+class NotAPlan(ValueError):
+    """A file is no plan; the message says why."""
+
+
+_NAME = re.compile(r"[^\W\d]\w*")
+_FORMATS = ("jsonl", "json", "csv", "parquet", "arrow")
+
+
+def load(data: bytes, shown: str) -> Plan:
+    """The plan of a file that anybody may have written: nothing in it is taken on trust.
+
+    Raises NotAPlan, RunError A904 for one of a newer program, A917 where its digest or its keys do not fit what it says,
+    A909 where it names a place outside the project."""
+    try:
+        found = read_json(data)
+        version = str(found["plan_format"])
+    except (KeyError, TypeError):
+        raise NotAPlan("it does not say its `plan_format`") from None
+    except ValueError as error:
+        raise NotAPlan(" ".join(str(error).split())) from None
+    if version.partition(".")[0] != PLAN_FORMAT.partition(".")[0]:
+        raise RunError(_too_new(shown, version))
+    try:
+        plan = Plan.model_validate(found)
+        wrong = None if plan.digest else "it has no digest"
+        if wrong is None:
+            told = digest({k: v for k, v in found.items() if k not in ("now", "digest")})
+            changed = told != plan.digest
+            wrong = "its digest is not that of what it says" if changed else _misfit(plan)
+    except ValidationError as error:
+        raise NotAPlan(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+    except (RecursionError, ValueError) as error:
+        raise NotAPlan(" ".join(str(error).split())) from None
+    if wrong is not None:
+        raise RunError(_changed(shown, wrong))
+    for place in _places(plan):
+        if not inside(place):
+            raise RunError(_outside(shown, place))
+    return plan
+
+
+def inside(path: str) -> bool:
+    """Whether a path as a plan writes it stays in the project: relative, and never upward."""
+    pure = PurePosixPath(path)
+    return bool(path) and not pure.is_absolute() and ".." not in pure.parts and "\0" not in path
+
+
+def _misfit(plan: Plan) -> str | None:
+    """What does not fit in a plan whose digest is right."""
+    for name, text in plan.texts.items():
+        if text_digest(text) != name:
+            return f"the text {name[:15]}… has another digest"
+    known: dict[str, str] = {}
+    for node in plan.nodes:
+        if not _NAME.fullmatch(node.id) or node.id in known:
+            return f"`{node.id}` is no name of a step, or that of two"
+        if not KEY.fullmatch(node.key) or not KEY.fullmatch(node.own_key):
+            return f"the key of `{node.id}` is none"
+        if node.kind != node.spec.kind:
+            return f"`{node.id}` is a {node.kind} and described as a {node.spec.kind}"
+        for edge in node.inputs:
+            if known.get(edge.node) != edge.key:
+                return f"`{node.id}` reads `{edge.node}` under a key that is not its own"
+        known[node.id] = node.key
+        spec = node.spec
+        if isinstance(spec, TeacherStepSpec) and not (
+            spec.teacher in plan.teachers and spec.prompt in plan.prompts
+        ):
+            return f"`{node.id}` names a teacher or prompt that the plan does not have"
+        if isinstance(spec, MixtureSpec) and any(
+            t.edge not in range(len(node.inputs)) for t in spec.take
+        ):
+            return f"`{node.id}` takes from an input that it does not have"
+        for file in getattr(spec, "files", ()):
+            if not KEY.fullmatch(file.get("digest", "")) or file.get("format") not in _FORMATS:
+                return f"a file of `{node.id}` has no digest, or no format"
+    lacks = [d for d in _templates(plan) if d not in plan.texts]
+    return f"it does not hold the text {lacks[0][:15]}…" if lacks else None
+
+
+def _templates(plan: Plan) -> Iterator[str]:
+    """The texts that a plan names by digest."""
+    for prompt in plan.prompts.values():
+        yield from (d for d in (prompt.system, prompt.user, prompt.prefill) if d is not None)
+    todo: list[Any] = [n.spec.model_dump() for n in plan.nodes]
+    while todo:
+        match todo.pop():
+            case ["template", str(name), list()]:
+                yield name
+            case list() as items:
+                todo += items
+            case dict() as items:
+                todo += items.values()
+
+
+def _places(plan: Plan) -> Iterator[str]:
+    """Where a plan says that something is written."""
+    yield str(plan.recipe.get("path") or "recipe")
+    for node in plan.nodes:
+        if isinstance(node.spec, ExportSpec) and node.spec.path is not None:
+            yield node.spec.path
+
+
+def _too_new(shown: str, found: str) -> Problem:
+    return Problem(
+        "A904",
+        "plan-version",
+        f"`{shown}` has plan format {found[:20]}, this program reads {PLAN_FORMAT}",
+        help="update this program, or compile the recipe again",
+    )
+
+
+def _changed(shown: str, why: str) -> Problem:
+    return Problem(
+        "A917",
+        "plan-changed",
+        f"`{shown}` is not as the compiler wrote it: {why}",
+        note="its results would be stored under keys that stand for something else",
+        help="change the recipe, and compile it again",
+    )
+
+
+def _outside(shown: str, place: str) -> Problem:
+    return Problem(
+        "A909",
+        "outside-project",
+        f"`{shown}` writes to `{place[:200]}`, which lies outside the project",
+        help="compile a recipe that writes into the project",
+    )
