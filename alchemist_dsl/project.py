@@ -425,7 +425,7 @@ def read_state(project: Project, plan: Plan, forced: Iterable[str] = ()) -> Stat
     moved = (
         n.id
         for n in plan.nodes
-        if n.kind == "export" and stored[n.key] and not _in_place(project, plan, n)
+        if n.kind == "export" and stored[n.key] == "complete" and not _in_place(project, plan, n)
     )
     records = read_runs(project)
     last = last_records(records, plan)
@@ -463,15 +463,11 @@ def _looked_at(manifest: Manifest, node: Node) -> frozenset[str]:
 
 def _in_place(project: Project, plan: Plan, node: Node) -> bool:
     """Whether an export still lies where it was put, with the card that it would have now."""
-    from alchemist_runtime.engine.placed import MARKER, same
+    from alchemist_runtime.engine.placed import in_place
 
+    manifest = project.store.manifest(node.key)
     path = getattr(node.spec, "path", None)
-    if path is None:
-        return True
-    try:
-        return same(json.loads((project.root / path / MARKER).read_bytes()), plan, node)
-    except (OSError, ValueError):
-        return False
+    return path is None or (manifest is not None and in_place(project.root, plan, node, manifest))
 
 
 def read_runs(project: Project) -> list[dict[str, Any]]:

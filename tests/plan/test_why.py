@@ -30,7 +30,8 @@ def build(work, *names: str) -> Plan:
             continue
         folder = work.root / ".alchemist/store" / node.key.removeprefix("b2:")
         folder.mkdir(parents=True, exist_ok=True)
-        ports = {"rows": {"rows": 10, "per_origin": {}}}
+        port = {"rows": 10, "per_origin": {}, "columns": {}, "parts": [], "digest": node.key}
+        ports = {"rows": port}
         (folder / "manifest.json").write_text(
             json.dumps({"format": 1, "key": node.key, "ports": ports, "figures": {}})
         )

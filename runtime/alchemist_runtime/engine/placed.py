@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alchemist_runtime.plan import ExportSpec, Node, Plan, card_digest
+from alchemist_runtime.sealed import file_digest, unseal
 from alchemist_runtime.store import Manifest
 
 if TYPE_CHECKING:
@@ -30,26 +30,48 @@ def marker(plan: Plan, node: Node) -> dict[str, str | None]:
     }
 
 
-def same(found: object, plan: Plan, node: Node) -> bool:
-    """Whether a marker that was read is that of this export as the plan has it."""
-    made = marker(plan, node)
-    return isinstance(found, dict) and all(found.get(n) == made[n] for n in ("key", "card"))
-
-
-def in_place(ctx: Context, node: Node, manifest: Manifest) -> bool:
-    """Whether the folder holds what this key made: its marker says so and every file has its size."""
-    spec: ExportSpec = node.spec  # type: ignore[assignment]
-    where = folder(ctx, spec)
-    if where is None:
-        return True
+def marked(where: Path) -> dict[str, Any] | None:
+    """The marker of a folder; an empty one where it cannot be read, None where there is none."""
     try:
-        found = json.loads((where / MARKER).read_bytes())
+        found, _ = unseal((where / MARKER).read_bytes())
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def stamp(path: Path) -> list[int]:
+    """What changes with every write to a file. OSError as it comes."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def in_place(project: Path, plan: Plan, node: Node, manifest: Manifest) -> bool:
+    """Whether the folder holds what this key made: its marker says so, and every file is as it was put there."""
+    where = project / (getattr(node.spec, "path", None) or "")
+    found, wanted = marked(where), marker(plan, node)
+    if not found or any(found.get(n) != wanted[n] for n in ("key", "card")):
         return False
-    if not same(found, ctx.plan, node):
-        return False
-    files: dict[str, int] = manifest.figures.get("files", {})
+    return not changed(where, manifest)
+
+
+def changed(where: Path, manifest: Manifest) -> list[str]:
+    """The files of an export that are gone, or are not those that were written."""
+    stamps, files = manifest.data.get("placed", {}), manifest.figures.get("files", {})
+    return [
+        name
+        for name, size in files.items()
+        if not _same(where / name, size, stamps.get(name), manifest.files.get(f"files/{name}"))
+    ]
+
+
+def _same(path: Path, size: int, put: list[int] | None, made: Any) -> bool:
+    """A file that nobody wrote to since is the same; another one is where its bytes are, as far as their digest is known."""
     try:
-        return all((where / name).stat().st_size == size for name, size in files.items())
+        now = stamp(path)
+        if now[0] != size or now == put or made is None:
+            return now[0] == size
+        return bool(file_digest(path) == made["digest"])
     except OSError:
         return False
