@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 @click.option(
     "--processes", type=click.IntRange(1), help="Processes of a training, instead of the recipe's."
 )
+@click.option(
+    "--keep-going", is_flag=True, help="After a step that fails, build what does not need it."
+)
 @click.option("--locked", is_flag=True, help="Refuse anything that differs from recipe.lock.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option(
@@ -64,6 +68,7 @@ def run(
     budget: str | None,
     replay: Path | None,
     processes: int | None,
+    keep_going: bool,
     locked: bool,
     dry_run: bool,
     format_: str,
@@ -102,8 +107,21 @@ def run(
         "processes": processes,
         "limited": limit is not None,
         "locked": locked,
+        "from_file": is_plan(recipe),
+        "keep_going": keep_going,
     }
-    sys.exit(_run(compiled, compiled.plan, upto, options, format_))
+    with _terminated_as_interrupted():
+        sys.exit(_run(compiled, compiled.plan, upto, options, format_))
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """While a plan is carried out, SIGTERM is what Ctrl-C is: a scheduler that ends a job loses nothing that is finished."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _planned(path: Path, options: object) -> Compiled:
@@ -142,6 +160,8 @@ def _run(
         replay=asked["replay"],
         processes=asked["processes"],
         limited=asked["limited"],
+        from_file=asked["from_file"],
+        keep_going=asked["keep_going"],
     )
     project = compiled.project
     ctx = Context(plan, project.root, project.state, project.store, options=options)
@@ -149,6 +169,7 @@ def _run(
     try:
         if options.replay is None:
             _consent(plan, unfinished(ctx, targets), most)
+            ctx.agree = lambda nodes: _consent(plan, nodes, most, ask=False)
     except errors.RunError as error:
         _say(compiled, error.problem)
         return error.exit_code
@@ -192,15 +213,15 @@ def _carry_out(
     for problem in getattr(person, "warnings", ()):
         _say(compiled, problem)
     try:
-        if not ctx.options.limited:
+        if not ctx.options.limited and not result.failed:
             local.point_at(ctx, result)
-        if not locked:  # the lock stays as it is, figures too
+        if not locked and not result.failed:  # the lock stays as it is, figures too
             compiled.after_run(result)
-    except OSError as error:
+    except (errors.RunError, OSError) as error:
         _say(compiled, _stopped(error, "`recipe.lock`").problem)
         _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_, wrote=False)
         return errors.NOT_CARRIED_OUT
-    wrote = not locked and not ctx.options.limited
+    wrote = not locked and not ctx.options.limited and not result.failed
     return _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_, wrote=wrote)
 
 
@@ -290,10 +311,32 @@ def _finish(
             click.echo(line)
     if log.path is not None:
         click.echo(f"log      {compiled.project.relative(log.path)}", err=format_ == "json")
+    for error in result.failed.values():
+        _say(compiled, error.problem)
+    if result.failed:
+        return max(e.exit_code for e in result.failed.values())
+    if stuck:
+        _say(compiled, _not_built(ctx, [d.node for d in result.done if d.node in stuck]))
+        return errors.NOT_CARRIED_OUT
     errors_ = [v for c, v, _ in verdicts if c.severity == "error"]
     if "fail" in errors_:
         return errors.SAID_NO
     return errors.NOT_CARRIED_OUT if "unknown" in errors_ else errors.OK
+
+
+def _not_built(ctx: Context, stuck: list[str]) -> Problem:
+    from alchemist_runtime.errors import Problem
+
+    first = next((n for n in stuck if not ctx.node(n).runnable), stuck[0])
+    others = [f"`{n}`" for n in stuck if n != first]
+    waiting = f", so {', '.join(others)} {'are' if len(others) > 1 else 'is'} not built either"
+    return Problem(
+        "A918",
+        "not-built",
+        f"`{first}` was not built: this version does not run it{waiting if others else ''}",
+        node=first,
+        help="`--upto STEP` builds what can be built and asks for no more",
+    )
 
 
 def _reached(ctx: Context, reads: list[str]) -> bool:
@@ -325,7 +368,7 @@ def _say(compiled: Compiled, problem: Problem) -> None:
     show_problem(compiled, problem)
 
 
-def _consent(plan: Plan, todo: Sequence[Node], most: Fraction | None) -> None:
+def _consent(plan: Plan, todo: Sequence[Node], most: Fraction | None, *, ask: bool = True) -> None:
     """Nothing that costs money happens by surprise: ask once on a terminal, else want a budget. RunError A702, A709."""
     from alchemist_runtime.errors import Problem, RunError
 
@@ -346,7 +389,7 @@ def _consent(plan: Plan, todo: Sequence[Node], most: Fraction | None) -> None:
     if most is not None or all(_budget(plan, n.id) for n in asked):
         return
     text = _spending(plan, asked, bool(unknown))
-    agreed = sys.stdin.isatty() and sys.stderr.isatty()
+    agreed = ask and sys.stdin.isatty() and sys.stderr.isatty()
     if agreed and click.confirm(f"{text}. Go on?", err=True):
         return
     raise RunError(

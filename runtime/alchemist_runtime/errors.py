@@ -26,12 +26,17 @@ class Problem:
 
 
 class RunError(Exception):
-    """A step could not be carried out; `exit_code` says whether the user is wrong (1) or the world (3)."""
+    """A step could not be carried out; `exit_code` says whether the user is wrong (1) or the world (3).
 
-    def __init__(self, problem: Problem, *, exit_code: int = NOT_CARRIED_OUT) -> None:
+    `damaged`: the key of the stored result that turned out not to be whole; the engine makes it again."""
+
+    def __init__(
+        self, problem: Problem, *, exit_code: int = NOT_CARRIED_OUT, damaged: str | None = None
+    ) -> None:
         super().__init__(f"{problem.code} {problem.headline}")
         self.problem = problem
         self.exit_code = exit_code
+        self.damaged = damaged
 
 
 @dataclass(slots=True)

@@ -2,28 +2,44 @@
 
 A step is written in `store/KEY.tmp/` (kept after a crash: its committed shards are taken up again) and renamed when its
 manifest is on disk. Two processes never build one key at a time: `store/KEY.lock`.
+
+What is read back is what was written: a manifest carries its own checksum and the digest of every file, Parquet pages and
+arrays carry theirs. A folder is removed only where the store has marked it as its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alchemist_runtime import faults
 from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.sealed import (
+    KEY,
+    file_digest,
+    footer_digest,
+    read_array,
+    seal,
+    sealed_array,
+    unseal,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
 MANIFEST_FORMAT = 1
+MANIFEST = "manifest.json"
+#: Marks a folder as one that the store made and may remove.
+MARK = ".alchemist-result"
+#: Entries that may stand for one another in a row: an entry stands for a finished one, so there is one.
+_LONGEST_CHAIN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +58,37 @@ class Manifest:
         port: Mapping[str, Any] = self.data["ports"][name]
         return port
 
+    @property
+    def files(self) -> Mapping[str, Mapping[str, Any]]:
+        """Size and digest of every file by name; empty where an earlier version made the result."""
+        files: Mapping[str, Mapping[str, Any]] = self.data.get("files", {})
+        return files
+
+    def folder(self, name: str) -> Path:
+        """A folder of the result, every file of it verified. RunError A907."""
+        self.verify(n for n in self.files if n.startswith(f"{name}/"))
+        return self.path / name
+
+    def verify(self, names: Iterable[str] | None = None) -> None:
+        """Compare files, all without names, with what was written. RunError A907 for the first that differs."""
+        for name in self.files if names is None else names:
+            wanted, path = self.files[name], self.path / name
+            try:
+                if path.stat().st_size != wanted["size"]:
+                    raise ValueError(f"it has {path.stat().st_size:,} bytes of {wanted['size']:,}")
+                if file_digest(path) != wanted["digest"]:
+                    raise ValueError(
+                        "its bytes are not those that were written: the digest differs"
+                    )
+            except (OSError, ValueError) as e:
+                raise damaged(self.path, name, e) from e
+
+
+def looked_at(manifest: Manifest) -> set[int]:
+    """Numbers of the edges whose rows a result shows without holding them."""
+    ports = manifest.data["ports"].values()
+    return {i for p in ports for part in p["parts"] for i in part.get("view", ())}
+
 
 def left_out(figures: Mapping[str, Any]) -> dict[str, int]:
     """Rows that a step did not pass on, by reason: its rules, and what a selection or a limit did not choose."""
@@ -50,7 +97,17 @@ def left_out(figures: Mapping[str, Any]) -> dict[str, int]:
 
 
 def name_of(key: str) -> str:
-    """The folder name of a key."""
+    """The folder name of a key. RunError A916 for what is no key: it may lead anywhere."""
+    if not isinstance(key, str) or not KEY.fullmatch(key):
+        raise RunError(
+            Problem(
+                "A916",
+                "not-a-key",
+                f"`{str(key)[:80]}` is no key of a step",
+                note="a key is `b2:` and 64 hex digits",
+                help="compile the recipe again: a plan or a record was written by somebody else, or is damaged",
+            )
+        )
     return key.removeprefix("b2:")
 
 
@@ -71,34 +128,49 @@ class Store:
         """The manifest of a key, following an entry that stands for another one; None if there is none.
 
         Raises RunError A907 where it cannot be read."""
-        path = self.path(key)
-        try:
-            data = json.loads((path / "manifest.json").read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as e:
-            raise damaged(path / "manifest.json", e) from e
-        if not isinstance(data, dict):
-            raise damaged(path / "manifest.json", ValueError("it holds no object"))
-        if "same_as" in data:
-            return self.manifest(data["same_as"])
-        if data.get("format") != MANIFEST_FORMAT:
-            return None
-        return Manifest(path, data)
+        for _ in range(_LONGEST_CHAIN):
+            path = self.path(key)
+            try:
+                data, sealed = unseal((path / MANIFEST).read_bytes())
+                if isinstance(data, dict) and KEY.fullmatch(str(data.get("same_as"))):
+                    key = data["same_as"]
+                    continue
+                _shaped(data, sealed)
+            except FileNotFoundError:
+                return None
+            except (OSError, ValueError) as e:
+                raise damaged(path, MANIFEST, e) from e
+            return Manifest(path, data) if data["format"] == MANIFEST_FORMAT else None
+        raise damaged(path, MANIFEST, ValueError("it stands for itself"))
 
     def by_content(self, content_key: str) -> str | None:
         """The key of a finished step with this content key."""
         try:
-            key = (self.folder / "by-content" / name_of(content_key)).read_text()
-        except FileNotFoundError:
+            key = (self.folder / "by-content" / name_of(content_key)).read_text("utf-8")
+            made = self.manifest(key) if KEY.fullmatch(key) else None
+        except (OSError, UnicodeDecodeError, RunError):  # it is only an index
             return None
-        return key if self.manifest(key) else None
+        return key if made is not None and made.data.get("content_key") == content_key else None
 
     def alias(self, key: str, same_as: str) -> None:
         """Let one key stand for another whose content is equal."""
         path = self.path(key)
         path.mkdir(parents=True, exist_ok=True)
-        write_atomic(path / "manifest.json", json.dumps({"same_as": same_as}).encode())
+        write_atomic(path / MARK, b"")
+        write_atomic(path / MANIFEST, seal({"same_as": same_as}))
+
+    def give_up(self, key: str) -> None:
+        """Take a damaged result for one that is not there: the next build of its key replaces it."""
+        path = self.path(key)
+        if path.is_dir():
+            (path / MARK).touch()
+            (path / MANIFEST).unlink(missing_ok=True)
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all results and of what stands for one, sorted."""
+        if self.folder.is_dir():
+            names = sorted(p.name for p in self.folder.iterdir() if p.is_dir())
+            yield from (f"b2:{n}" for n in names if KEY.fullmatch(f"b2:{n}"))
 
     @contextlib.contextmanager
     def building(self, key: str, step: str) -> Iterator[Output]:
@@ -111,6 +183,7 @@ class Store:
         with disk_errors(step), FileLock(final.with_suffix(".lock")):
             temporary = final.with_suffix(".tmp")
             temporary.mkdir(exist_ok=True)
+            (temporary / MARK).touch()
             for left in temporary.glob("order-*"):  # of a process that was killed
                 shutil.rmtree(left)
             yield Output(self, key, step, temporary)
@@ -126,7 +199,7 @@ class Output:
     folder: Path
     ports: dict[str, Any] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
-    digests: dict[str, str] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)  # of the manifest
 
     def table(self, name: str, schema: pa.Schema) -> TableWriter:
         """A new table of this step, written shard by shard; use as a context manager."""
@@ -148,37 +221,36 @@ class Output:
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
         faults.point(self.step, "write")
-        write_atomic(self.folder / f"{name}.npy", buffer.getvalue())
+        write_atomic(self.folder / f"{name}.npy", sealed_array(buffer.getvalue()))
         return f"{name}.npy"
 
-    def has(self, name: str) -> bool:
-        """Whether a file of an interrupted build of this key is there."""
-        return (self.folder / name).exists()
-
-    def read_array(self, name: str) -> np.ndarray[Any, Any]:
-        import numpy as np
-
-        return np.load(self.folder / name, allow_pickle=False)  # type: ignore[no-any-return]
+    def kept(self, name: str) -> np.ndarray[Any, Any] | None:
+        """An array of an interrupted build of this key; None where there is none, or not a whole one."""
+        try:
+            return read_array(self.folder / f"{name}.npy")  # type: ignore[no-any-return]
+        except (OSError, ValueError, EOFError):
+            return None
 
     def finish(self, **data: Any) -> Manifest:
         """Write the manifest last and move the folder to its final place.
 
-        Manifest: format, key, node, kind, content_key, ports {name: {rows, columns, parts, per_origin, digest}}, figures."""
+        Manifest: format, key, node, kind, content_key, ports {name: {rows, columns, parts, per_origin, digest}}, figures,
+        files {name: {size, digest, footer of a Parquet file}}."""
         data = {
             "format": MANIFEST_FORMAT,
             "key": self.key,
             "node": self.step,
             "ports": self.ports,
             "figures": self.figures,
+            "files": _sums(self.folder),
+            **self.more,
             **data,
         }
         faults.point(self.step, "manifest")
-        write_atomic(
-            self.folder / "manifest.json", json.dumps(data, sort_keys=True, indent=1).encode()
-        )
+        write_atomic(self.folder / MANIFEST, seal(data))
         final = self.store.path(self.key)
-        if final.exists():
-            shutil.rmtree(final)
+        if os.path.lexists(final):
+            remove_result(final)
         faults.point(self.step, "rename")
         self.folder.rename(final)
         sync_folder(final.parent)
@@ -190,18 +262,75 @@ class Output:
         return Manifest(final, data)
 
 
-def damaged(path: Path, error: Exception) -> RunError:
-    """A907 for a file of a finished result that cannot be read."""
+def _sums(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and digest of every file of a result, by its name in the folder."""
+    out: dict[str, dict[str, Any]] = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
+        name = path.relative_to(folder).as_posix()
+        if name in (MARK, MANIFEST):
+            continue
+        out[name] = {"size": path.stat().st_size, "digest": file_digest(path)}
+        if path.suffix == ".parquet" and path.parent == folder:
+            out[name]["footer"] = footer_digest(path)
+    return out
+
+
+def _shaped(data: Any, sealed: bool) -> None:
+    """ValueError where a manifest has not the fields that everything reads. What has a seal is as it was written."""
+    if sealed:
+        return
+    if not isinstance(data, dict) or not isinstance(data.get("format"), int):
+        raise ValueError("it is no manifest")
+    if "files" in data:
+        raise ValueError("it has lost its checksum")
+    if data["format"] != MANIFEST_FORMAT:
+        return
+    ports, figures = data.get("ports"), data.get("figures")
+    if not isinstance(ports, dict) or not isinstance(figures, dict):
+        raise ValueError("it names no ports or no figures")
+    for port in ports.values():
+        kinds = {"rows": int, "columns": dict, "parts": list, "digest": str}
+        if not isinstance(port, dict) or not all(
+            isinstance(port.get(name), kind) for name, kind in kinds.items()
+        ):
+            raise ValueError("a port of it is described by something else")
+        if not all(isinstance(part, dict) for part in port["parts"]):
+            raise ValueError("a port of it is described by something else")
+
+
+def remove_result(path: Path) -> None:
+    """Remove a folder of the store that is marked as such. RunError A906 for anything else."""
+    real = path.is_dir() and not path.is_symlink()
+    if real and ((path / MARK).is_file() or (path / MANIFEST).is_file()):
+        shutil.rmtree(path)
+        return
+    if real and not any(path.iterdir()):
+        path.rmdir()
+        return
+    raise RunError(
+        Problem(
+            "A906",
+            "foreign-folder",
+            f"`{path.name[:12]}…` lies where a result belongs and was not written by alchemist, so it is not removed",
+            place=str(path),
+            help="move it away, then run again",
+        )
+    )
+
+
+def damaged(folder: Path, name: str, error: Exception) -> RunError:
+    """A907 for a file of a finished result that cannot be read. The error knows the result's key, so that a run can make it again."""
     why = "it is gone" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
     return RunError(
         Problem(
             "A907",
             "damaged-store",
-            f"the stored result {path.parent.name[:12]}… is damaged: its `{path.name}` cannot be read",
-            place=str(path),
+            f"the stored result {folder.name[:12]}… is damaged: its `{name}` cannot be read",
+            place=str(folder / name),
             note=why,
-            help="delete that folder; the next run makes the result again",
-        )
+            help="run again: this result is made again, and nothing else",
+        ),
+        damaged=f"b2:{folder.name}",
     )
 
 
@@ -281,6 +410,7 @@ class Shard:
             compression_level=1,
             use_dictionary=repeated or False,
             write_statistics=False,
+            write_page_checksum=True,
         )
 
     def write(self, table: pa.Table) -> None:

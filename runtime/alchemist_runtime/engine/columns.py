@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from alchemist_runtime.sealed import footer_digest
 from alchemist_runtime.store import damaged
 
 Index = np.ndarray[Any, np.dtype[np.int64]]
@@ -76,16 +77,19 @@ def _reading(path: Path) -> Iterator[None]:
     """RunError A907 where a shard of the store is gone or broken."""
     try:
         yield
-    except (pa.ArrowException, OSError) as e:
-        raise damaged(path, e) from e
+    except (pa.ArrowException, OSError, ValueError) as e:
+        raise damaged(path.parent, path.name, e) from e
 
 
 @dataclass
 class Shards:
-    """Parquet files that together are one table; decodes single columns of single row groups and remembers the last ones."""
+    """Parquet files that together are one table; decodes single columns of single row groups and remembers the last ones.
+
+    Pages are verified as they are read, footers against `sums`, the digests of a finished step's files."""
 
     paths: tuple[Path, ...]
     rows: tuple[int, ...]
+    sums: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     _files: dict[int, pq.ParquetFile] = field(default_factory=dict, repr=False)
     _groups: OrderedDict[tuple[str, int], pa.Array] = field(default_factory=OrderedDict, repr=False)
     _bounds: list[tuple[int, int, int, int]] | None = field(default=None, repr=False)
@@ -101,8 +105,15 @@ class Shards:
 
     def _file(self, number: int) -> pq.ParquetFile:
         if number not in self._files:
-            with _reading(self.paths[number]):
-                self._files[number] = pq.ParquetFile(self.paths[number])
+            path = self.paths[number]
+            with _reading(path):
+                wanted = self.sums.get(path.name, {}).get("footer")
+                if wanted is not None and footer_digest(path) != wanted:
+                    raise ValueError("its footer is not the one that was written")
+                file = pq.ParquetFile(path, page_checksum_verification=True)
+                if file.metadata.num_rows != self.rows[number]:
+                    raise ValueError(f"it does not hold {self.rows[number]:,} rows")
+                self._files[number] = file
         return self._files[number]
 
     def bounds(self) -> list[tuple[int, int, int, int]]:
@@ -127,9 +138,11 @@ class Shards:
         if key in self._groups:
             self._groups.move_to_end(key)
             return self._groups[key]
-        _, _, file, group = self.bounds()[number]
+        low, high, file, group = self.bounds()[number]
         with _reading(self.paths[file]):
             column = self._file(file).read_row_group(group, columns=[name]).column(0)
+            if len(column) != high - low:  # the heads of pages have no checksum
+                raise ValueError(f"`{name}` has {len(column):,} values of {high - low:,}")
         array = _one(column.chunks, column.type)
         self._groups[key] = array
         width = len({k[0] for k in self._groups})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alchemist_runtime.engine.progress import Progress, Silent
-from alchemist_runtime.plan import Edge, Node, Plan
+from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.plan import Edge, Node, Plan, works
 from alchemist_runtime.store import Manifest, Store
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ class Options:
     replay: Path | None = None
     processes: int | None = None
     limited: bool = False  # --limit: nothing outside the store is moved
+    from_file: bool = (
+        False  # the plan was read from a file: its keys are as good as whoever wrote it
+    )
+    keep_going: bool = False  # a step that fails stops only what needs it
 
 
 @dataclass
@@ -44,18 +50,38 @@ class Context:
     _nodes: dict[str, Node] = field(default_factory=dict)
     #: services that outlive a step: the call cache, teacher clients, worker processes; closed by the engine
     services: dict[str, Any] = field(default_factory=dict)
+    #: node -> why its result, which lies there, cannot be used
+    lost: dict[str, Problem] = field(default_factory=dict)
+    #: asked before nodes are built that nobody counted on: what costs money needs a yes. RunError A709.
+    agree: Callable[[Sequence[Node]], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self._nodes = {n.id: n for n in self.plan.nodes}
+
+    @cached_property
+    def works(self) -> Mapping[str, str]:
+        """What is done for each node, by digest."""
+        return works(self.plan)
 
     def node(self, name: str) -> Node:
         return self._nodes[name]
 
     def manifest(self, node: str) -> Manifest:
         """What a finished step left; LookupError where it is not finished."""
-        made = self.store.manifest(self._nodes[node].key)
+        made = self.made(self._nodes[node])
         if made is None:
             raise LookupError(f"`{node}` is not built")
+        return made
+
+    def made(self, node: Node, key: str | None = None) -> Manifest | None:
+        """What a node left in the store, under its own or another key; None where there is nothing, or nothing to trust."""
+        try:
+            made = self.store.manifest(key or node.key)
+        except RunError as error:
+            self.lost[node.id] = error.problem
+            return None
+        if made is not None and made.data.get("work", "") not in ("", self.works[node.id]):
+            return None  # a plan from a file made it, and does something else under this key
         return made
 
     def open(self, node: str, port: str = "rows") -> Stream:

@@ -29,8 +29,6 @@ SPLIT_SIMILARITY = 0.8
 def run_export(ctx: Context, node: Node, out: Output) -> None:
     spec: ExportSpec = node.spec  # type: ignore[assignment]
     target = placed.folder(ctx, spec)
-    if target is not None:
-        _swap.refuse_foreign(target, node.id, spec.path or "")
     stream = ctx.inputs(node, "data")
     if stream.n == 0:
         raise RunError(_empty(node))
@@ -49,7 +47,7 @@ def run_export(ctx: Context, node: Node, out: Output) -> None:
     out.figures["path"] = spec.path
     if target is not None:
         faults.point(node.id, "swap")
-        _swap.put(made, target, placed.marker(ctx.plan, node))
+        out.more["placed"] = _swap.put(made, target, placed.marker(ctx.plan, node))
 
 
 def _empty(node: Node) -> Problem:

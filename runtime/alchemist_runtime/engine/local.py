@@ -14,8 +14,17 @@ from typing import Any
 from alchemist_runtime import faults
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.errors import NOT_CARRIED_OUT, SAID_NO, Problem, RunError
-from alchemist_runtime.plan import Edge, Node, Plan, SuiteSpec, digest, not_run, variant_part
-from alchemist_runtime.store import Manifest, Output, write_atomic
+from alchemist_runtime.plan import (
+    Edge,
+    ExportSpec,
+    Node,
+    Plan,
+    SuiteSpec,
+    digest,
+    not_run,
+    variant_part,
+)
+from alchemist_runtime.store import Manifest, Output, looked_at, remove_result, write_atomic
 
 #: kind -> "module:function" that builds it; imported when a node of the kind is built.
 STEPS: Mapping[str, str] = {
@@ -42,7 +51,7 @@ class Done:
 
     node: str
     kind: str
-    action: str  # built | reused | equal (built before under another key) | not run
+    action: str  # built | reused | equal (built before under another key) | not run | failed
     key: str
     rows: int | None
     figures: Mapping[str, Any]
@@ -57,6 +66,7 @@ class Result:
     done: list[Done] = field(default_factory=list)
     problem: Problem | None = None
     unrecorded: OSError | None = None  # why the run could not be added to `runs.jsonl`
+    failed: dict[str, RunError] = field(default_factory=dict)  # with `keep_going`, by node
 
     @property
     def names(self) -> set[str]:
@@ -109,27 +119,27 @@ def must_build(ctx: Context, nodes: list[Node], targets: Iterable[str] | None) -
 
 def _looked_at(ctx: Context, node: Node) -> set[str]:
     """The nodes whose rows a finished node shows without holding them."""
-    ports = ctx.manifest(node.id).data["ports"].values()
-    views = {i for p in ports for part in p["parts"] for i in part.get("view", ())}
-    return {node.inputs[i].node for i in views}
+    return {node.inputs[i].node for i in looked_at(ctx.manifest(node.id))}
 
 
 def _whole(ctx: Context, name: str) -> bool:
     node = ctx.node(name)
-    if ctx.store.manifest(node.key) is None:
+    if ctx.made(node) is None:
         return False
     return all(_whole(ctx, seen) for seen in _looked_at(ctx, node))
 
 
 def finished(ctx: Context, node: Node) -> Manifest | None:
     """The manifest of a node that needs no work: its result is there, and so is what it put outside the store."""
-    manifest = ctx.store.manifest(node.key)
+    manifest = ctx.made(node)
     if manifest is None:
         return None
     if node.kind == "export":
-        from alchemist_runtime.engine.placed import in_place
+        from alchemist_runtime.engine.placed import folder, in_place
 
-        return manifest if in_place(ctx, node, manifest) else None
+        if folder(ctx, node.spec) is None:  # type: ignore[arg-type]
+            return manifest
+        return manifest if in_place(ctx.project, ctx.plan, node, manifest) else None
     return manifest
 
 
@@ -152,13 +162,8 @@ def run(
     KeyboardInterrupt passes through after the record of the run is written."""
     started = time.time()
     result = result or Result(run_name())
-    nodes = needed(ctx.plan, targets)
-    work = must_build(ctx, nodes, targets)
     try:
-        for node in nodes:
-            if node in work:
-                result.done.append(_placed(ctx, node))
-            _expectations(ctx, node)
+        _work(ctx, targets, result)
     except RunError as error:
         result.problem = error.problem
         raise
@@ -168,6 +173,70 @@ def run(
         finally:
             _record(ctx, result, started, ingredients or {})
     return result
+
+
+def _work(ctx: Context, targets: Iterable[str] | None, result: Result) -> None:
+    """Carry the nodes out. A stored result that turns out to be damaged while it is read is made again, and the run goes on."""
+    nodes = needed(ctx.plan, targets)
+    _clear_way(ctx, targets)
+    given_up: set[str] = set()
+    while True:
+        try:
+            _pass(ctx, nodes, targets, result)
+            break
+        except RunError as error:
+            if error.damaged is None or error.damaged in given_up:
+                raise
+            given_up.add(error.damaged)
+            _give_up(ctx, nodes, result, error)
+    place = {n.id: i for i, n in enumerate(nodes)}
+    result.done.sort(key=lambda d: place[d.node])
+    if result.failed:
+        result.problem = next(iter(result.failed.values())).problem
+
+
+def _clear_way(ctx: Context, targets: Iterable[str] | None) -> None:
+    """See before anything is spent that every export may be written where it goes. RunError A906, A909, A915."""
+    from alchemist_runtime.exporters._swap import refuse_foreign
+
+    for node in unfinished(ctx, targets):
+        if isinstance(node.spec, ExportSpec) and node.spec.path and not ctx.options.limited:
+            refuse_foreign(ctx.project, node.spec.path, node.id, ctx.plan.recipe.get("path"))
+
+
+def _pass(ctx: Context, nodes: list[Node], targets: Iterable[str] | None, result: Result) -> None:
+    todo = must_build(ctx, nodes, targets)
+    stuck = set(result.failed)  # and what needs these
+    for node in nodes:
+        try:
+            if node in todo and node.id not in result.names:
+                waits = stuck & {e.node for e in node.inputs} and finished(ctx, node) is None
+                result.done.append(_not_run(ctx, node) if waits else _placed(ctx, node))
+                if result.done[-1].action == "not run":
+                    stuck.add(node.id)
+            _expectations(ctx, node)
+        except RunError as error:
+            if error.damaged or not ctx.options.keep_going:
+                raise
+            result.failed[node.id] = error
+            stuck.add(node.id)
+            failed = Done(node.id, node.kind, "failed", node.key, None, {}, 0.0)
+            result.done = [*(d for d in result.done if d.node != node.id), failed]
+            ctx.step_over()
+
+
+def _give_up(ctx: Context, nodes: list[Node], result: Result, error: RunError) -> None:
+    """Forget a damaged result. RunError where it is none of this plan's, or where making it again costs what nobody agreed to."""
+    path = ctx.store.folder / (error.damaged or "").removeprefix("b2:")
+    found = {n.id: ctx.made(n) for n in nodes}
+    holders = {name for name, made in found.items() if made is not None and made.path == path}
+    if not holders:
+        raise error
+    ctx.agree([n for n in nodes if n.id in holders])
+    ctx.step_over()
+    ctx.store.give_up(error.damaged or "")
+    result.done = [d for d in result.done if d.node not in holders]
+    ctx.lost.update({name: replace(error.problem, node=name) for name in holders})
 
 
 def close(ctx: Context) -> None:
@@ -195,20 +264,18 @@ def _carry_out(ctx: Context, node: Node) -> Done:
     manifest = finished(ctx, node)
     if manifest is not None:
         return _done(node, "reused", manifest, begun)
-    if not node.runnable or any(
-        ctx.store.manifest(ctx.node(e.node).key) is None for e in node.inputs
-    ):
-        ctx.progress.start(node.id, node.kind, "waits" if node.runnable else "not run")
-        return Done(node.id, node.kind, "not run", node.key, None, {}, 0.0)
+    if not node.runnable or any(ctx.made(ctx.node(e.node)) is None for e in node.inputs):
+        return _not_run(ctx, node)
     content = content_key(ctx, node)
     same = ctx.store.by_content(content)
-    if same is not None and same != node.key and node.kind != "export":
+    manifest = None if same in (None, node.key) else ctx.made(node, same)
+    if same is not None and manifest is not None and node.kind != "export":
         ctx.store.alias(node.key, same)
-        manifest = ctx.store.manifest(node.key)
-        assert manifest is not None
         ctx.progress.start(node.id, node.kind, "equal")
         ctx.progress.finish(node.id, manifest.figures, 0.0)
         return _done(node, "equal", manifest, begun)
+    if (lost := ctx.lost.pop(node.id, None)) is not None:
+        ctx.progress.warn(_made_again(node, lost))
     ctx.progress.start(node.id, node.kind, "build")
     faults.point(node.id, "start")
     with ctx.store.building(node.key, node.id) as out:
@@ -217,12 +284,28 @@ def _carry_out(ctx: Context, node: Node) -> Done:
             return _done(node, "reused", again, begun)
         _step(node.kind)(ctx, node, out)
         manifest = out.finish(
-            kind=node.kind, content_key=content, seconds=round(time.perf_counter() - begun, 3)
+            kind=node.kind,
+            content_key=content,
+            inputs=[ctx.manifest(e.node).port(e.port)["digest"] for e in node.inputs],
+            seconds=round(time.perf_counter() - begun, 3),
+            **({"work": ctx.works[node.id]} if ctx.options.from_file else {}),
         )
     ctx.step_over()
     done = _done(node, "built", manifest, begun)
     ctx.progress.finish(node.id, {**manifest.figures, "rows": done.rows}, done.seconds)
     return done
+
+
+def _not_run(ctx: Context, node: Node) -> Done:
+    ctx.progress.start(node.id, node.kind, "waits" if node.runnable else "not run")
+    return Done(node.id, node.kind, "not run", node.key, None, {}, 0.0)
+
+
+def _made_again(node: Node, lost: Problem) -> Problem:
+    """What a person is told of a result that was there and could not be used."""
+    what = f"`{Path(lost.place or '').name}`: {lost.note}"
+    said = f"the stored result of `{node.id}` was damaged ({what}) and is made again"
+    return replace(lost, headline=said, node=node.id, help=None, severity="warning")
 
 
 def _step(kind: str) -> Step:
@@ -269,7 +352,7 @@ def _expectations(ctx: Context, node: Node) -> None:
     from alchemist_runtime.engine.verdicts import broken_expectation
 
     rules = [r for r in getattr(node.spec, "rules", []) if r.verb == "expect"]
-    if not rules or ctx.store.manifest(node.key) is None:
+    if not rules or ctx.made(node) is None:
         return
     for rule in rules:
         problem = broken_expectation(ctx, node, rule)
@@ -364,14 +447,16 @@ def point_at(ctx: Context, result: Result) -> None:
     folder: Path = ctx.state / "outputs" / outputs_of(ctx.plan)
     folder.mkdir(parents=True, exist_ok=True)
     for done in result.done:
-        if done.action == "not run":
+        if done.action in ("not run", "failed"):
             continue
-        manifest = ctx.store.manifest(done.key)
+        manifest = ctx.made(ctx.node(done.node))
         if manifest is None:
             continue
         link, temporary = folder / done.node, folder / f".{done.node}.{os.getpid()}"
         target = os.path.relpath(manifest.path, folder)
         if link.is_symlink() and os.readlink(link) == target:  # noqa: PTH115 (text beside text)
             continue
+        if link.is_dir() and not link.is_symlink():  # a copy of the project that followed its links
+            remove_result(link)
         temporary.symlink_to(target, target_is_directory=True)
         temporary.replace(link)

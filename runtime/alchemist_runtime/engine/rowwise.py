@@ -64,8 +64,8 @@ def verdicts(
     done = 0
     for number, chunk in chunks(stream):
         name = f"verdict-{number:05d}"
-        if out.has(f"{name}.npy"):
-            found.append(out.read_array(f"{name}.npy"))
+        if (kept := out.kept(name)) is not None:
+            found.append(kept)
             done += chunk.n
             continue
         parts = []

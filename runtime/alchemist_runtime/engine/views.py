@@ -22,9 +22,11 @@ from alchemist_runtime.engine.columns import Column, Constant, Shards, Stored
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.streams import Segment, Stream, arrow_type
 from alchemist_runtime.plan import Node
-from alchemist_runtime.store import Output, damaged
+from alchemist_runtime.sealed import read_array
+from alchemist_runtime.store import MANIFEST, Manifest, Output, damaged, looked_at
 
 Table = Mapping[str, Any]  # {"table": name, "rows": [...]}
+Sums = Mapping[str, Mapping[str, Any]]  # file -> size, digest, footer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +59,51 @@ class Part:
 def open_port(ctx: Context, node: Node, port: str) -> Stream:
     """The stream of a port of a finished step."""
     manifest = ctx.manifest(node.id)
-    return build(ctx, node, manifest.path, manifest.port(port))
+    if stale(ctx, node, manifest):
+        changed = ValueError("it looks at rows of another step that have changed since")
+        raise damaged(manifest.path, MANIFEST, changed)
+    return build(ctx, node, manifest.path, manifest.port(port), manifest.files)
 
 
-def build(ctx: Context, node: Node, folder: Path, port: Mapping[str, Any]) -> Stream:
-    """The stream of a port's description, its files in `folder`."""
+def stale(ctx: Context, node: Node, manifest: Manifest) -> bool:
+    """Whether a result looks at rows that were made again since, and differ."""
+    known = manifest.data.get("inputs")
+    return known is not None and any(
+        known[i] != ctx.manifest(node.inputs[i].node).port(node.inputs[i].port)["digest"]
+        for i in looked_at(manifest)
+    )
+
+
+def build(
+    ctx: Context, node: Node, folder: Path, port: Mapping[str, Any], sums: Sums | None = None
+) -> Stream:
+    """The stream of a port's description, its files in `folder`; `sums` as a finished step's manifest has them."""
     types: Mapping[str, str] = port["columns"]
-    streams = [_part(ctx, node, folder, part, types) for part in port["parts"]]
+    streams = [_part(ctx, node, folder, part, types, sums) for part in port["parts"]]
     if len(streams) == 1:
         return replace(streams[0], types=types)
     return Stream(tuple(s for x in streams for s in x.segments if s.n), types)
 
 
 def _part(
-    ctx: Context, node: Node, folder: Path, part: Mapping[str, Any], types: Mapping[str, str]
+    ctx: Context,
+    node: Node,
+    folder: Path,
+    part: Mapping[str, Any],
+    types: Mapping[str, str],
+    sums: Sums | None,
 ) -> Stream:
     if "stored" in part:
-        columns = _columns(folder, part["stored"])
+        columns = _columns(folder, part["stored"], sums)
         return Stream((Segment(sum(part["stored"]["rows"]), columns),), types)
     stream = Stream.concat([ctx.edge(node.inputs[i]) for i in part["view"]])
     if "select" in part:
         stream = stream.select(_array(folder / part["select"]))
     if "patch" in part:
         at = _array(folder / part["patch"]["at"])
-        stream = stream.patched(at, _columns(folder, part["patch"]["table"]), {})
+        stream = stream.patched(at, _columns(folder, part["patch"]["table"], sums), {})
     if "set" in part:
-        stream = stream.with_columns(_columns(folder, part["set"]), {})
+        stream = stream.with_columns(_columns(folder, part["set"], sums), {})
     for name, value in part.get("constant", {}).items():
         column = Constant(pa.scalar(value, arrow_type(types[name])), stream.n)
         stream = stream.with_columns({name: column}, {})
@@ -91,14 +112,14 @@ def _part(
 
 def _array(path: Path) -> np.ndarray[Any, Any]:
     try:
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+        return read_array(path)  # type: ignore[no-any-return]
     except (OSError, ValueError, EOFError) as e:
-        raise damaged(path, e) from e
+        raise damaged(path.parent, path.name, e) from e
 
 
-def _columns(folder: Path, table: Table) -> dict[str, Column]:
+def _columns(folder: Path, table: Table, sums: Sums | None = None) -> dict[str, Column]:
     paths = tuple(folder / f"{table['table']}-{i:05d}.parquet" for i in range(len(table["rows"])))
-    shards = Shards(paths, tuple(table["rows"]))
+    shards = Shards(paths, tuple(table["rows"]), sums or {})
     return {name: Stored(shards, name) for name in shards.schema().names}
 
 
@@ -147,12 +168,12 @@ def _digest(ctx: Context, node: Node, folder: Path, description: Mapping[str, An
                 value = part[field]
                 h.update(field.encode())
                 h.update(
-                    np.load(folder / value).tobytes()
+                    read_array(folder / value).tobytes()
                     if field == "select"
                     else repr(sorted(value.items())).encode()
                 )
         if "patch" in part:
-            h.update(np.load(folder / part["patch"]["at"]).tobytes())
+            h.update(read_array(folder / part["patch"]["at"]).tobytes())
         for table in (part.get("stored"), part.get("set"), part.get("patch", {}).get("table")):
             if table:
                 _hash_table(h, folder, table)

@@ -143,9 +143,10 @@ def _origins(ctx: Context, stream: Stream, upstream: list[Node]) -> str:
 def _mixture(ctx: Context, upstream: list[Node]) -> str:
     out = []
     for node in upstream:
-        if node.kind != "mixture":
+        made = ctx.made(node) if node.kind == "mixture" else None
+        if made is None:
             continue
-        figures = ctx.manifest(node.id).figures
+        figures = made.figures
         rows = [
             (
                 e["name"],
@@ -176,9 +177,12 @@ def _covered(figures: Mapping[str, Any]) -> str:
 
 
 def _steps(ctx: Context, upstream: list[Node]) -> str:
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for node in upstream:
-        manifest = ctx.manifest(node.id)
+        manifest = ctx.made(node)
+        if manifest is None:  # another step holds what came of it
+            rows.append((f"`{node.id}`", node.kind, "", "", "its result is no longer in the store"))
+            continue
         count = manifest.data["ports"].get("rows", {}).get("rows", 0)
         dropped = ", ".join(f"{rule} {n:,}" for rule, n in left_out(manifest.figures).items())
         rows.append(
@@ -199,8 +203,9 @@ def _teacher_rows(ctx: Context, upstream: list[Node]) -> Iterator[tuple[Any, ...
             name = teacher.model or (
                 "rules, no model" if teacher.provider == "rules" else teacher.name
             )
-            trace = ctx.manifest(node.id).data["ports"].get("trace", {})
-            yield f"`{node.id}`", name, trace.get("rows", 0)
+            made = ctx.made(node)
+            trace = {} if made is None else made.data["ports"].get("trace", {})
+            yield f"`{node.id}`", name, "" if made is None else trace.get("rows", 0)
 
 
 def _columns(spec: ExportSpec) -> str:
