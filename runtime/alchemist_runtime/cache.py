@@ -1,16 +1,19 @@
 """The call cache: every answer that was paid for, by call key, in `.alchemist/calls.sqlite`.
 
 A writer thread commits when 64 answers wait or 50 ms have passed; an answer that is not committed counts as in flight. Any
-number of processes may read and write one file.
+number of processes may read and write one file. Every answer has a checksum: one whose bytes changed on the disk is taken for
+one that is not there.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ from alchemist_runtime.teacher import Reply
 
 BATCH = 64
 DELAY_SECONDS = 0.05
-FORMAT = 1
+FORMAT = 2  # 1 had no checksums
 #: How long a writer waits for another process that commits.
 BUSY_SECONDS = 60.0
 #: Answers take 1 to 3 kB: a small page would hold one of them and be half empty.
@@ -31,17 +34,32 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS answers (
   text TEXT NOT NULL,
   tokens_in INTEGER NOT NULL,
   tokens_out INTEGER NOT NULL,
-  finish TEXT NOT NULL
+  finish TEXT NOT NULL,
+  sum BLOB
 )"""
-_PUT = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?)"
+_PUT = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)"
+
+
+def _sum(*row: Any) -> bytes:
+    """The checksum of a row as it is stored."""
+    return hashlib.blake2b(repr(row).encode("utf-8", "replace"), digest_size=8).digest()
+
+
+def _whole(row: Sequence[Any]) -> bool:
+    """Whether a row of key, answer and checksum is as it was written; an earlier version wrote no checksum."""
+    return row[5] is None or row[5] == _sum(*row[:5])
 
 
 class CallCache:
-    """Answers by call key. `put` never waits for the disk; `flush` does. RunError A907 for a damaged file, A905 for a full disk."""
+    """Answers by call key. `put` never waits for the disk; `flush` does. RunError A907 for a damaged file, A905 for a full disk.
+
+    `damaged`: keys whose answers were found with other bytes than were written; a new answer replaces such a one."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
+        self.damaged: set[bytes] = set()
         self._read_only = read_only
+        self._summed = False  # whether the file that is read has checksums
         self._reader: sqlite3.Connection | None = None
         self._waiting: dict[bytes, Reply] = {}  # handed over, not yet committed
         self._committing: dict[bytes, Reply] = {}
@@ -61,9 +79,33 @@ class CallCache:
                 if (r := self._waiting.get(k) or self._committing.get(k)) is not None
             }
         rest = [k for k in keys if k not in found]
-        for row in self._select("key, text, tokens_in, tokens_out, finish", rest):
-            found[row[0]] = Reply(*row[1:])
+        self._open_reader()
+        sums = "sum" if self._summed else "NULL"
+        for row in self._select(f"key, text, tokens_in, tokens_out, finish, {sums}", rest):
+            if _whole(row):
+                found[row[0]] = Reply(*row[1:5])
+            elif isinstance(row[0], bytes):
+                self.damaged.add(row[0])
         return found
+
+    def verify(self) -> tuple[int, list[bytes]]:
+        """How many answers there are, and the keys of those that are damaged. RunError A907 where the file itself is."""
+        reader = self._open_reader()
+        if reader is None:
+            return 0, []
+        with _errors(self.path):
+            said = reader.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if said != "ok":
+                raise sqlite3.DatabaseError(said)
+            sums = "sum" if self._summed else "NULL"
+            query = f"SELECT key, text, tokens_in, tokens_out, finish, {sums} FROM answers"
+            found = [(row[0], _whole(row)) for row in reader.execute(query)]
+        return len(found), [key for key, whole in found if not whole]
+
+    def forget(self, keys: Sequence[bytes]) -> None:
+        """Remove answers."""
+        with _errors(self.path), closing(_open_to_write(self.path)) as connection:
+            connection.executemany("DELETE FROM answers WHERE key = ?", [(k,) for k in keys])
 
     def known(self, keys: Sequence[bytes]) -> set[bytes]:
         """Those of the keys that have an answer."""
@@ -93,6 +135,8 @@ class CallCache:
         if self._reader is None and self.path.exists():
             with _errors(self.path):
                 self._reader = _open_to_read(self.path, alone=self._read_only)
+                if self._reader is not None:
+                    self._summed = _version(self._reader, self.path) > 1
         return self._reader
 
     # --- writing ---------------------------------------------------------------------------------------------------------
@@ -150,7 +194,7 @@ class CallCache:
         try:
             while self._take():
                 with _errors(self.path):
-                    _commit(connection, self._committing)
+                    _commit(connection, self._committing, self.damaged)
                 with self._changed:
                     self._committing = {}
                     self._changed.notify_all()
@@ -175,12 +219,16 @@ class CallCache:
             return bool(self._committing)
 
 
-def _commit(connection: sqlite3.Connection, answers: Mapping[bytes, Reply]) -> None:
+def _commit(
+    connection: sqlite3.Connection, answers: Mapping[bytes, Reply], damaged: Set[bytes]
+) -> None:
     faults.point("calls", "write")
     rows = [(k, r.text, r.tokens_in, r.tokens_out, r.finish_reason) for k, r in answers.items()]
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(_PUT, rows)
+        worn = [(k,) for k in answers if k in damaged]
+        connection.executemany("DELETE FROM answers WHERE key = ?", worn)
+        connection.executemany(_PUT, [(*row, _sum(*row)) for row in rows])
         faults.point("calls", "commit")
     faults.point("calls", "committed")
 
@@ -220,11 +268,23 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute(_SCHEMA)
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
+        _add_sums(connection)
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _add_sums(connection: sqlite3.Connection) -> None:
+    """A file of format 1 gets room for checksums; the answers that it has keep none."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] != 1:
+        return
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if connection.execute("PRAGMA user_version").fetchone()[0] == 1:
+            connection.execute("ALTER TABLE answers ADD COLUMN sum BLOB")
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

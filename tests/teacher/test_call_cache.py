@@ -208,3 +208,54 @@ def test_a_recording_is_read_where_nobody_may_write(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         recording.put(key(2), reply(2))
     recording.close()
+
+
+def test_an_answer_whose_bytes_changed_is_asked_for_again(tmp_path: Path) -> None:
+    file = tmp_path / "calls.sqlite"
+    cache = CallCache(file)
+    for i in range(50):
+        cache.put(key(i), reply(i))
+    cache.close()
+    with sqlite3.connect(file) as db:
+        db.execute("UPDATE answers SET text = text || '!' WHERE key = ?", (key(7),))
+        db.execute("UPDATE answers SET tokens_in = tokens_in + 1 WHERE key = ?", (key(8),))
+    cache = CallCache(file)
+    assert set(cache.get_many([key(i) for i in range(50)])) == {
+        key(i) for i in range(50) if i not in (7, 8)
+    }
+    assert cache.damaged == {key(7), key(8)}
+    assert cache.verify() == (50, [key(7), key(8)])
+    cache.put(key(7), reply(1007))
+    cache.close()
+    again = CallCache(file)
+    assert again.get_many([key(7), key(8)]) == {key(7): reply(1007)}
+    again.close()
+    again.forget([key(8)])
+    assert again.verify() == (49, [])
+    again.close()
+
+
+def test_a_file_of_an_earlier_format_is_read_and_gets_checksums(tmp_path: Path) -> None:
+    file = tmp_path / "calls.sqlite"
+    with sqlite3.connect(file) as db:
+        db.execute(
+            "CREATE TABLE answers (key BLOB NOT NULL UNIQUE, text TEXT NOT NULL, tokens_in INTEGER NOT NULL,"
+            " tokens_out INTEGER NOT NULL, finish TEXT NOT NULL)"
+        )
+        r = reply(1)
+        row = (key(1), r.text, r.tokens_in, r.tokens_out, r.finish_reason)
+        db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", row)
+        db.execute("PRAGMA user_version = 1")
+    recording = CallCache(file, read_only=True)
+    assert recording.get_many([key(1)]) == {key(1): reply(1)}
+    recording.close()
+    cache = CallCache(file)
+    assert cache.get_many([key(1)]) == {key(1): reply(1)}
+    cache.put(key(2), reply(2))
+    cache.close()
+    again = CallCache(file)
+    assert again.get_many([key(1), key(2)]) == {key(1): reply(1), key(2): reply(2)}
+    again.close()
+    with sqlite3.connect(file) as db:
+        sums = db.execute("SELECT sum IS NULL FROM answers ORDER BY rowid").fetchall()
+    assert sums == [(1,), (0,)]

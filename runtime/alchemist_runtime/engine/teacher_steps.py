@@ -53,6 +53,7 @@ def run_teacher_step(ctx: Context, node: Node, out: Output) -> None:
     asking = _asking(ctx, node, spec, len(chosen) * spec.samples)
     made = _Made(ctx, node, spec, stream, asking, out)
     schemas = made.schemas()
+    known = len(faculty(ctx).cache.damaged)
     with (
         out.table("set", schemas["set"]) as rows,
         out.table("refused", schemas["refused"]) as refused,
@@ -60,6 +61,8 @@ def run_teacher_step(ctx: Context, node: Node, out: Output) -> None:
     ):
         for start in range(0, len(chosen), ROWS):
             made.take(chosen[start : start + ROWS], rows, refused, traced)
+    if worn := len(faculty(ctx).cache.damaged) - known:
+        ctx.progress.warn(_worn(node, worn))
     made.ports(rows, refused, traced)
     out.figures.update(_figures(made, len(chosen)))
 
@@ -101,6 +104,17 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         tell=tell,
     )
     return Asking(ctx, node, spec, teachers, inquiry)
+
+
+def _worn(node: Node, n: int) -> Problem:
+    many = f"{n:,} answers were" if n > 1 else "one answer was"
+    return Problem(
+        "A907",
+        "damaged-store",
+        f"{many} damaged in the call cache and asked for again",
+        node=node.id,
+        severity="warning",
+    )
 
 
 def _no_batch(node: Node, teacher: Teacher) -> Problem:
