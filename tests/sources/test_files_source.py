@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -226,3 +227,51 @@ def test_identity_is_the_record_its_salt_and_its_number_among_equals() -> None:
     split = Identities("s")
     assert [*split.of([a, b]), *split.of([a, a])] == ids  # batches make no difference
     assert Identities("t").of([a]) != [ids[0]]
+
+
+def rewritten(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"1", b"2"))
+
+
+def rewritten_in_secret(path: Path) -> None:
+    """Other bytes of equal size, and the time put back."""
+    stat = path.stat()
+    rewritten(path)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def replaced(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(path.read_bytes())
+    other.replace(path)
+
+
+def there_and_back(path: Path) -> None:
+    before = path.read_bytes()
+    rewritten(path)
+    path.write_bytes(before)
+
+
+@pytest.mark.parametrize("settled", [True, False])
+@pytest.mark.parametrize("change", [rewritten, rewritten_in_secret, replaced, there_and_back])
+def test_a_file_that_changes_while_it_is_read(
+    change: Callable[[Path], None], settled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was parsed may be of neither version: it is not recorded under the digest of one of them."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"n": 1}\n' * 20_000)
+    if settled:
+        os.utime(path, (1, 1))
+        monkeypatch.setattr("alchemist_runtime.sources.files.SETTLED_NS", -(10**18))
+    found = files(Where(tmp_path, ({"path": "a.jsonl", "format": "jsonl"},), "a"))
+    next(found)
+    change(path)
+    with pytest.raises(RunError, match="changed while it was read") as e:
+        list(found)
+    assert e.value.problem.code == "A913" and e.value.problem.help
+
+
+def test_a_file_that_nobody_touches_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"n": 1}\n' * 20_000)
+    where = Where(tmp_path, ({"path": "a.jsonl", "format": "jsonl"},), "a")
+    assert sum(len(c.records) for c in files(where)) == 20_000
