@@ -43,6 +43,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Compare two versions by meaning: rows, calls, dollars, what trains again.",
     ),
     "why": ("alchemist_dsl.cli.why:why", "Say what a step is made of, and why it would run again."),
+    "verify": (
+        "alchemist_dsl.cli.verify:verify",
+        "Hold all that a project keeps against its checksums.",
+    ),
     "textconv": (
         "alchemist_dsl.cli.textconv:textconv",
         "Print a recipe for `git diff`: layout vanishes, comments stay.",

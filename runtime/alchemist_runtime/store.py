@@ -166,7 +166,7 @@ class Store:
             (path / MARK).touch()
             (path / MANIFEST).unlink(missing_ok=True)
 
-    def keys(self) -> Iterator[str]:
+    def all_keys(self) -> Iterator[str]:
         """The keys of all results and of what stands for one, sorted."""
         if self.folder.is_dir():
             names = sorted(p.name for p in self.folder.iterdir() if p.is_dir())

@@ -209,3 +209,135 @@ def test_a_result_that_was_deleted(
     assert data(project) == right[edit]
     lost = "its result is no longer in the store" in (project / "out/README.md").read_text()
     assert lost == (kind == "suite" and edit != "filter")
+
+
+# --- alchemist verify --------------------------------------------------------------------------------------------------------------
+
+
+def verify(project: Path, *more: str) -> tuple[int, str]:
+    done = CliRunner().invoke(group, ["verify", str(project), *more], catch_exceptions=False)
+    return done.exit_code, done.output
+
+
+@pytest.fixture
+def project(kept: Path, tmp_path: Path) -> Path:
+    shutil.copytree(kept, tmp_path / "project", symlinks=True)
+    return tmp_path / "project"
+
+
+def test_verify_of_what_is_whole(project: Path) -> None:
+    code, said = verify(project)
+    assert code == 0 and said.startswith("checked  1 export, 9 results, "), said
+    code, said = verify(project, "--format", "json")
+    assert code == 0 and json.loads(said)["damage"] == []
+
+
+def test_verify_finds_every_flip(project: Path) -> None:
+    """Of files that no run would read, too. A lock is made by hand and has no checksum; it is only read."""
+    dice = random.Random(4)
+    for file in victims(project):
+        if (
+            file.name in (".alchemist-result", "recipe.lock", "lock")
+            or file.parent.name == "by-content"
+        ):
+            continue
+        if file == project / ".alchemist/files" or file.suffix == ".sqlite":
+            continue
+        whole = file.read_bytes()
+        damage(file, "flip", dice)
+        code, said = verify(project)
+        assert code == 1 or file.name == ".alchemist-export.json", f"{file}: {said}"
+        file.write_bytes(whole)
+    assert verify(project)[0] == 0
+
+
+def test_verify_repairs_by_the_next_run(project: Path, right: dict[str, dict[str, str]]) -> None:
+    worn = [result(project, "map") / "set-00000.parquet", project / "out/README.md"]
+    worn = [w if w.exists() else next(w.parent.glob("*.parquet")) for w in worn]
+    for file in worn:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        stat = file.stat()
+        file.write_bytes(content)
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    code, said = verify(project)
+    assert code == 1 and "result   tagged: " in said and "export   out: README.md" in said, said
+    assert "alchemist verify --repair" in said
+    assert verify(project, "--repair")[0] == 1
+    code, said = run(project)
+    assert code == 0, said
+    assert data(project) == right["nothing"]
+    assert verify(project)[0] == 0
+
+
+def test_verify_names_damaged_answers(project: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(project / ".alchemist/calls.sqlite") as db:
+        db.execute("UPDATE answers SET text = text || ' ' WHERE rowid IN (1, 2, 3)")
+    code, said = verify(project, "--repair")
+    assert code == 1 and "answers  calls.sqlite: 3 of " in said, said
+    assert verify(project)[0] == 0
+
+
+def test_damaged_answers_are_asked_for_again(
+    project: Path, right: dict[str, dict[str, str]]
+) -> None:
+    import sqlite3
+
+    with sqlite3.connect(project / ".alchemist/calls.sqlite") as db:
+        db.execute("UPDATE answers SET text = replace(text, 'a', 'e')")
+    shutil.rmtree(result(project, "relabel"))
+    code, said = run(edited(project, "filter"))
+    assert code == 0 and "damaged in the call cache and asked for again" in said, said
+    assert data(project) == right["filter"]
+
+
+# --- what is shaped wrongly ---------------------------------------------------------------------------------------------------------
+
+ODD = ["{}", "[]", "7", "null", '{"format": 1}', '{"format": 1, "ports": 3, "figures": {}}', "[" * 100_000,
+       '{"format": 1, "ports": {"rows": {}}, "figures": {}}', '{"same_as": "b2:../../x"}', '{"same_as": 7}', "\xff\xfe",
+       '{"format": "1"}', '{"nodes": ' + "[" * 500 + "]" * 500 + "}", '{"nodes": {"a": 1}}', '{"nodes": {"a": {"key": []}}}']  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_odd_manifests_records_and_caches(
+    text: str, project: Path, right: dict[str, dict[str, str]]
+) -> None:
+    """Each file is one of somebody else: the commands go on, and the data is right."""
+    odd = text.encode("latin-1")
+    (result(project, "map") / "manifest.json").write_bytes(odd)
+    (result(project, "export") / "manifest.json").write_bytes(odd)
+    with (project / ".alchemist/runs.jsonl").open("ab") as file:
+        file.write(odd + b"\n")
+    (project / ".alchemist/files").write_bytes(odd)
+    (project / "out/.alchemist-export.json").write_bytes(odd)
+    recipe = str(project / "r.recipe")
+    for command in (
+        ["compile", recipe],
+        ["why", "clean", recipe],
+        ["show", recipe, "tagged"],
+        ["diff", recipe, recipe],
+        ["verify", str(project)],
+    ):
+        done = CliRunner().invoke(group, command, catch_exceptions=False)
+        assert done.exit_code in (0, 1), done.output
+    code, said = run(edited(project, "filter"))
+    assert code == 0, said
+    assert data(project) == right["filter"]
+
+
+def test_an_entry_that_stands_for_itself(project: Path) -> None:
+    folder = result(project, "map")
+    (folder / "manifest.json").write_text(json.dumps({"same_as": f"b2:{folder.name}"}))
+    assert run(edited(project, "gone"))[0] == 0
+
+
+def test_a_folder_of_somebody_else_in_the_store_is_not_removed(project: Path) -> None:
+    folder = result(project, "map")
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "mine.txt").write_text("mine")
+    code, said = run(edited(project, "gone"))
+    assert code == 3 and "error[A906 foreign-folder]" in said, said
+    assert (folder / "mine.txt").read_text() == "mine"

@@ -56,9 +56,10 @@ def in_place(project: Path, plan: Plan, node: Node, manifest: Manifest) -> bool:
     return not changed(where, manifest)
 
 
-def changed(where: Path, manifest: Manifest) -> list[str]:
-    """The files of an export that are gone, or are not those that were written."""
-    stamps, files = manifest.data.get("placed", {}), manifest.figures.get("files", {})
+def changed(where: Path, manifest: Manifest, *, again: bool = False) -> list[str]:
+    """The files of an export that are gone, or are not those that were written. `again`: read those too that nobody wrote to."""
+    stamps = {} if again else manifest.data.get("placed", {})
+    files = manifest.figures.get("files", {})
     return [
         name
         for name, size in files.items()
