@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from alchemist_runtime import catalog
 from alchemist_runtime.errors import RunError
-from alchemist_runtime.plan import Node, Plan
-from alchemist_runtime.store import Manifest, Store, write_atomic
+from alchemist_runtime.plan import Node, Plan, text_digest
+from alchemist_runtime.sealed import unseal
+from alchemist_runtime.store import Manifest, Store, looked_at, name_of, write_atomic
 
 from alchemist_dsl import lock as locks
 from alchemist_dsl.canon import Ingredients
@@ -456,9 +457,7 @@ def _stored(store: Store, node: Node) -> tuple[Finished | None, frozenset[str]]:
 
 
 def _looked_at(manifest: Manifest, node: Node) -> frozenset[str]:
-    ports = manifest.data.get("ports", {}).values()
-    numbers = {i for port in ports for part in port.get("parts", []) for i in part.get("view", ())}
-    return frozenset(node.inputs[i].node for i in numbers if i < len(node.inputs))
+    return frozenset(node.inputs[i].node for i in looked_at(manifest) if i < len(node.inputs))
 
 
 def _in_place(project: Project, plan: Plan, node: Node) -> bool:
@@ -471,7 +470,7 @@ def _in_place(project: Project, plan: Plan, node: Node) -> bool:
 
 
 def read_runs(project: Project) -> list[dict[str, Any]]:
-    """Records of earlier runs, oldest first. A line that a crash cut off is left out."""
+    """Records of earlier runs, oldest first. A line that a crash cut off, or whose bytes changed since, is left out."""
     try:
         lines = (project.state / "runs.jsonl").read_bytes().splitlines()
     except OSError:
@@ -481,10 +480,23 @@ def read_runs(project: Project) -> list[dict[str, Any]]:
 
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(line)
+        found, sealed = unseal(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("nodes"), dict) else None
+    if not isinstance(found, dict):
+        return None
+    return found if sealed or _is_record(found) else None
+
+
+def _is_record(found: Mapping[str, Any]) -> bool:
+    """Whether a line without a checksum, of an earlier version or of somebody else, is shaped as a record."""
+    nodes = found.get("nodes")
+    return isinstance(nodes, dict) and all(
+        isinstance(node, dict)
+        and isinstance(node.get("key"), str)
+        and all(isinstance(node.get(part, {}), dict) for part in ("ingredients", "files"))
+        for node in nodes.values()
+    )
 
 
 def last_records(records: list[dict[str, Any]], plan: Plan) -> dict[str, Remembered]:
@@ -523,6 +535,7 @@ def past(records: Iterable[Mapping[str, Any]]) -> dict[str, Past]:
 def kept_text(project: Project, digest: str) -> str | None:
     """A template that a run of this project kept, None where it is not at hand."""
     try:
-        return (project.state / "texts" / digest.removeprefix("b2:")).read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = (project.state / "texts" / name_of(digest)).read_text("utf-8")
+    except (OSError, UnicodeDecodeError, RunError):
         return None
+    return text if text_digest(text) == digest else None

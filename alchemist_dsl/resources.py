@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
-import json
 import os
 import posixpath
 import re
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from alchemist_runtime.errors import RunError
+from alchemist_runtime.sealed import file_digest, seal, unseal
 
 from alchemist_dsl import lock as locks
 from alchemist_dsl.diagnostics.model import Diagnostic
@@ -85,9 +85,10 @@ class FileCache:
             self._loaded = True
             if self.path is not None and self.path.exists():
                 try:
-                    self._entries = json.loads(self.path.read_bytes())
+                    entries, sealed = unseal(self.path.read_bytes())
                 except (OSError, ValueError):
-                    self._entries = {}  # only a cache
+                    sealed = False
+                self._entries = entries if sealed else {}  # only a cache
         return self._entries
 
     def save(self) -> None:
@@ -97,7 +98,7 @@ class FileCache:
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(self._entries, separators=(",", ":")))
+            temporary.write_bytes(seal(self._entries))
             temporary.replace(self.path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -109,12 +110,6 @@ def _settled(entry: Mapping[str, Any] | None) -> bool:
         return False
     _, mtime, ctime, _ = entry["stamp"]
     return bool(max(mtime, ctime) + SETTLED_NS < entry["at"])
-
-
-def file_digest(file: Path) -> str:
-    with file.open("rb") as raw:
-        found = hashlib.file_digest(raw, lambda: hashlib.blake2b(digest_size=32))
-    return "b2:" + found.hexdigest()
 
 
 # --- facts ------------------------------------------------------------------------------------------------------------------------

@@ -77,7 +77,8 @@ def test_check_names_every_block_that_is_not_run(project: Path) -> None:
 def test_a_run_makes_the_rest_and_asks_no_hub_for_what_nobody_reads(project: Path) -> None:
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9"}
     done = alchemist("run", "r.recipe", cwd=project, env=nowhere)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "error[A918 not-built]: `core` was not built" in done.stderr
     assert "core: filter: this version compiles it but does not run it" in done.stderr
     assert "sft: mixture: left out: it needs a step that is not run" in done.stderr
     assert "mixture sft" not in done.stdout, "no shares of what was not made"

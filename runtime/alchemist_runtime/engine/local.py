@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +23,15 @@ from alchemist_runtime.plan import (
     not_run,
     variant_part,
 )
-from alchemist_runtime.store import Manifest, Output, looked_at, remove_result, write_atomic
+from alchemist_runtime.sealed import seal
+from alchemist_runtime.store import (
+    Manifest,
+    Output,
+    looked_at,
+    name_of,
+    remove_result,
+    write_atomic,
+)
 
 #: kind -> "module:function" that builds it; imported when a node of the kind is built.
 STEPS: Mapping[str, str] = {
@@ -237,6 +244,10 @@ def _give_up(ctx: Context, nodes: list[Node], result: Result, error: RunError) -
     ctx.store.give_up(error.damaged or "")
     result.done = [d for d in result.done if d.node not in holders]
     ctx.lost.update({name: replace(error.problem, node=name) for name in holders})
+    trained = [name for name in holders if ctx.node(name).kind == "train"]
+    if trained:  # hours that nobody counted on
+        way_out = f"run again to train `{trained[0]}` anew"
+        raise RunError(replace(error.problem, node=trained[0], help=way_out))
 
 
 def close(ctx: Context) -> None:
@@ -400,7 +411,7 @@ def _record(ctx: Context, result: Result, started: float, ingredients: Mapping[s
     }
     try:
         _keep_texts(ctx)
-        _append(ctx.state / "runs.jsonl", json.dumps(line, sort_keys=True).encode())
+        _append(ctx.state / "runs.jsonl", seal(line))
     except (
         OSError
     ) as error:  # a full disk: what was built is there, and what is wrong with it is said already
@@ -417,7 +428,7 @@ def _keep_texts(ctx: Context) -> None:
     """Keep the plan's templates by digest, so that a later change can be shown in words."""
     folder = ctx.state / "texts"
     for name, text in ctx.plan.texts.items():
-        path = folder / name.removeprefix("b2:")
+        path = folder / name_of(name)
         if not path.exists():
             folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, text.encode())
