@@ -468,6 +468,15 @@ KINDS: Final[dict[str, Kind]] = {
                 "template | text",
                 'Chat template: a template; a file, `"chat.jinja"`; or a model to take it from, `"owner/model"`. Without it the base\'s own.',
             ),
+            "date": A(
+                "text",
+                "The day that a chat template writes where it asks for today, `2026-11-30`. Without it the day of the run.",
+            ),
+            "special_tokens_in_text": A(
+                "choice(error,keep,split)",
+                "Control tokens of the tokenizer in the text of rows: an error, read as control tokens, or split like other text.",
+                default='"keep"',
+            ),
             "eval_share": A(
                 "percent | rows",
                 "Held out for the evaluation loss, cut by source row.",
@@ -507,6 +516,7 @@ KINDS: Final[dict[str, Kind]] = {
         },
         root=True,
         draws=True,
+        operator_version=2,
     ),
     "evaluate": Kind(
         "Benchmarks of a trained model.",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import re
 from dataclasses import replace
+from datetime import date
 from typing import Final
 
 from alchemist_dsl import ir
@@ -18,6 +20,8 @@ from alchemist_dsl.syntax.decode import decode
 FILES: Final = (".jinja", ".jinja2", ".j2", ".txt")
 #: Either of these makes a folder something that a tokenizer is loaded from.
 _TOKENIZER: Final = ("tokenizer_config.json", "chat_template.jinja")
+#: The function by which a template asks for today.
+DATED: Final = "strftime_now"
 MODEL: Final = re.compile(r"[\w.\-]+(/[\w.\-]+)?")
 
 
@@ -26,6 +30,14 @@ def chat_template(b: Building) -> None:
     value = b.get("chat_template")
     if isinstance(value, ir.TextV):
         _named(b, value)
+    if b.ok:
+        _date(b)
+
+
+def _read(b: Building, path: str) -> bytes | None:
+    with contextlib.suppress(OSError):  # a pipe, a link that leads outside
+        return b.world.loader.read(path)
+    return None
 
 
 def _put(b: Building, value: ir.Value) -> None:
@@ -49,14 +61,14 @@ def _named(b: Building, value: ir.TextV) -> None:
         )
     elif file:
         _file(b, value, path)
-    elif any(b.world.loader.read(f"{path}/{n}") is not None for n in _TOKENIZER):
+    elif any(_read(b, f"{path}/{n}") is not None for n in _TOKENIZER):
         _put(b, replace(value, value=path))
     else:
         _fail(b, value, f"there is no model in the folder `{path}`")
 
 
 def _file(b: Building, value: ir.TextV, path: str) -> None:
-    data = b.world.loader.read(path)
+    data = _read(b, path)
     if data is None:
         folder, name = posixpath.split(path)
         others = [f for f in b.world.loader.listing(folder) if f.endswith(FILES) and f != name]
@@ -90,3 +102,50 @@ def _fail(b: Building, value: ir.TextV, headline: str, help: str | None = None) 
         help=help
         or 'write `jinja"""…"""` for a template, `"chat.jinja"` for a file, or `"owner/model"` for that of a model; paths are relative to the recipe',
     )
+
+
+# --- the day that a template writes -------------------------------------------------------------------------------------------
+
+
+def _date(b: Building) -> None:
+    """`date` is a day; a template that asks for today has one, and no other template."""
+    day, template = b.get("date"), b.get("chat_template")
+    if isinstance(day, ir.TextV) and not _is_day(day.value):
+        b.error("A201", f"`date` is a day of the calendar, and `{day.value}` is none", day.span, help='for example `date = "2026-11-30"`')  # fmt: skip
+        return
+    text = template.text if isinstance(template, ir.TemplateV) else _text_of_folder(b)
+    if text is None:
+        return
+    span = b.name_span if template is None else template.span
+    if DATED in text and day is None:
+        b.problem(
+            "A412",
+            "the chat template writes the day of the run into every row",
+            span,
+            note="the same recipe gives other tokens tomorrow",
+            help='pin it in the `train` block: `date = "2026-11-30"`',
+        )
+    elif DATED not in text and day is not None:
+        b.problem("A412", "the chat template writes no date, so `date` says nothing", day.span, help="delete the line")  # fmt: skip
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _text_of_folder(b: Building) -> str | None:
+    """The template of a folder of the project that `chat_template` names, or else `base`; None where nobody knows it here."""
+    named = b.get("chat_template") or b.get("base")
+    if not isinstance(named, ir.TextV):
+        return None
+    folder = named.value
+    if "base" in b.attrs and named is b.attrs["base"].value and folder.startswith("."):
+        folder = posixpath.normpath(posixpath.join(posixpath.dirname(named.span.file), folder))
+    own = _read(b, f"{folder}/{_TOKENIZER[1]}")
+    if own is not None:
+        return own.decode(errors="replace")
+    config = _read(b, f"{folder}/{_TOKENIZER[0]}")
+    return None if config is None else config.decode(errors="replace")

@@ -155,6 +155,11 @@ CODES: Final[dict[str, Code]] = {
     "A411": Code(
         "no-chat-template", "error", "`chat_template` names a file or a model that is not there."
     ),
+    "A412": Code(
+        "template-date",
+        "warning",
+        "A chat template writes the day of the run, or `date` names a day that it does not write.",
+    ),
     "A501": Code("cycle", "error", "Steps need each other."),
     "A502": Code("no-output", "warning", "Nothing in the recipe is exported, trained or checked."),
     "A503": Code("unknown-column", "error", "Rows have no column of this name."),
@@ -224,6 +229,13 @@ CODES: Final[dict[str, Code]] = {
     "A809": Code("batch-size", "error", "A batch cannot be shared out evenly among the processes."),
     "A810": Code("row-refused", "error", "The chat template refuses a row."),
     "A811": Code("nothing-to-learn", "error", "Nothing is left to train on."),
+    "A816": Code("special-tokens", "error", "Rows hold control tokens in their own text."),
+    "A817": Code(
+        "rendered-otherwise",
+        "warning",
+        "The chat template leaves something of rows out, or does not show where a reply ends.",
+    ),
+    "A818": Code("day-of-the-run", "warning", "The chat template writes the day of the run."),
     "A901": Code("check-failed", "error", "A check says no."),
     "A902": Code("check-unknown", "error", "A check could not be evaluated."),
     "A904": Code("plan-version", "error", "The plan's format is newer than this program."),

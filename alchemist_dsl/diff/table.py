@@ -376,7 +376,7 @@ _SPEED: Final = frozenset(
     {"parallel", "gpus", "nodes", "processes", "micro_batch", "save_every", "report"}
 )
 _TRAIN: Final = ("base", "revision", "epochs", "steps", "max_length", "packing", "loss", "average", "optimizer", "learning_rate",
-                 "weight_decay", "max_grad_norm", "dropout", "precision", "seed", "on_long", "eval_rows", "parallel", "gpus", "nodes",
+                 "weight_decay", "max_grad_norm", "dropout", "precision", "seed", "on_long", "date", "special_tokens_in_text", "eval_rows", "parallel", "gpus", "nodes",
                  "processes", "micro_batch", "save_every", "report", "batch")  # fmt: skip
 
 

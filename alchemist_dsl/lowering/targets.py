@@ -89,6 +89,8 @@ def train(block: Block, scope: Scope) -> TrainSpec:
         dropout=_decimal(block, "dropout"),
         precision=_choice(block, "precision"),
         chat_template=_chat_template(block, scope),
+        date=text(block, "date"),
+        special_tokens_in_text=_choice(block, "special_tokens_in_text"),
         **_held_out(block),
         seed=train_seed(block, scope),
         **_speed(block),

@@ -17,6 +17,7 @@ import orjson
 
 from alchemist_runtime.rows import nullable, required
 
+_BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 _INT64 = range(-(2**63), 2**63)
 _CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 _FENCE = re.compile(r"```(?:json|JSON)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
@@ -179,7 +180,7 @@ def read(text: str, outputs: Mapping[str, str], finish_reason: str = "stop") -> 
     if finish_reason == "content_filter":
         raise Unreadable("the provider's content filter stopped it")
     if is_plain(outputs):
-        answer = text.strip()
+        answer = _plain_answer(text)
         if not answer:
             raise Unreadable("it is empty")
         return {next(iter(outputs)): answer}
@@ -189,6 +190,13 @@ def read(text: str, outputs: Mapping[str, str], finish_reason: str = "stop") -> 
     if not isinstance(found, dict):
         raise Unreadable(f"it is {_kind(found)}, not a JSON object")
     return {name: _value(found.get(name), type_of(t), name, name in found) for name, t in outputs.items()}  # fmt: skip
+
+
+def _plain_answer(text: str) -> str:
+    """An answer without the white space around it. Where it has several lines the first keeps its indentation: code may go on
+    from there."""
+    bare = _BLANK_LINES.sub("", text.rstrip())
+    return bare if "\n" in bare else bare.strip()
 
 
 def _loads(text: str) -> Any:

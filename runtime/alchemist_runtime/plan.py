@@ -337,6 +337,8 @@ class TrainSpec(Model):
     dropout: str | None = None
     precision: Literal["bf16", "fp16", "fp32"] = "bf16"
     chat_template: dict[str, str] | None = None
+    date: str | None = None  # the day that the chat template writes: "2026-11-30"
+    special_tokens_in_text: Literal["error", "keep", "split"] = "keep"
     eval_share: str | None = None
     eval_rows: int | None = None
     seed: int = 0

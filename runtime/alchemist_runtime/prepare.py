@@ -4,12 +4,14 @@ every document in a pack. Works window by window (65,536 rows or 8M tokens), so 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date as Date
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,19 +21,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alchemist_runtime import faults, rows
-from alchemist_runtime.chat import CHUNK, Document, Encoder, Loss, Template, bounds, documents
+from alchemist_runtime.chat import (
+    CHUNK,
+    Document,
+    Encoder,
+    Loss,
+    Special,
+    Template,
+    bounds,
+    documents,
+)
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.held_out import Batches, held_out, roots_of
 from alchemist_runtime.packing import pieces
 from alchemist_runtime.plan import digest
 from alchemist_runtime.store import write_atomic, write_parquet
+from alchemist_runtime.talks import TOLD
 
 OnLong = Literal["error", "drop", "truncate"]
 OnProgress = Callable[[dict[str, Any]], None]
 
 WINDOW_ROWS: Final = 65_536
 WINDOW_TOKENS: Final = 8_388_608
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 ID16: Final = pa.binary(16)
 SCHEMA: Final = pa.schema(
@@ -56,6 +68,8 @@ class Settings:
     eval_share: Fraction = Fraction(0)
     eval_rows: int | None = None
     seed: int = 0
+    special_tokens_in_text: Special = "keep"
+    date: str | None = None
 
 
 # --- one window -----------------------------------------------------------------------------------------------------------------
@@ -72,6 +86,8 @@ class Window:
     tokens: int = 0
     read: int = 0  # rows of the input, also those that are left out
     left_out: list[dict[str, Any]] | None = None
+    told: dict[str, Counter[str]] = field(default_factory=dict)  # name of talks.TOLD -> origins
+    first: dict[str, str] = field(default_factory=dict)  # name -> the first row of it
 
     @staticmethod
     def empty() -> Window:
@@ -87,6 +103,9 @@ class Window:
     def add(self, doc: Document, id_: bytes, origin: str, held: bool, settings: Settings) -> None:
         """Take a row in, or note why not. `wrapped` cuts long rows by its nature, so none is too long for it."""
         self.read += 1
+        for name in doc.told:
+            self.told.setdefault(name, Counter())[origin] += 1
+            self.first.setdefault(name, id_.hex())
         long = settings.packing != "wrapped" and len(doc.ids) > settings.max_length
         if long:
             why = "truncated" if settings.on_long == "truncate" else "too_long"
@@ -187,6 +206,7 @@ class _Set:
     def commit(self, window: Window, settings: Settings, step: str) -> None:
         number = len(self.notes)
         note: dict[str, Any] = {"read": window.read, "left_out": window.left_out}
+        note |= {"told": window.told, "first": window.first}
         for name, wanted in (("train", False), ("eval", True)):
             part = [i for i, held in enumerate(window.held) if held is wanted]
             table = pack_table(window, part, settings)
@@ -202,10 +222,19 @@ class _Set:
     seen: str = ""  # digest of the ids of all rows up to the window's end
 
 
-def _key(tokenizer: Any, settings: Settings) -> str:
+def _key(tokenizer: Any, settings: Settings, date: Date | None) -> str:
     backend = hashlib.blake2b(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
     plain = {f: str(getattr(settings, f)) for f in Settings.__dataclass_fields__}
-    return digest([FORMAT, backend, tokenizer.get_chat_template(), plain])
+    return digest([FORMAT, backend, tokenizer.get_chat_template(), plain, str(date)])
+
+
+def _day(folder: Path, settings: Settings) -> Date:
+    """The day that a template writes: the recipe's, else that of the first preparation, so that a later call goes on with it."""
+    if settings.date is not None:
+        return Date.fromisoformat(settings.date)
+    with contextlib.suppress(OSError, ValueError):
+        return Date.fromisoformat((folder / "date").read_text())
+    return Date.today()
 
 
 def prepare(
@@ -221,22 +250,22 @@ def prepare(
     """Write the prepared set of some rows to `folder` and return its summary.
 
     Shards that an earlier call finished are kept if rows and settings are the same. RunError A806 (rows too long,
-    `on_long = error`), A801 and A810 (the template), A811 (nothing to learn), A905 (disk full).
+    `on_long = error`), A801 and A810 (the template), A816 (control tokens in texts), A811 (nothing to learn), A905 (disk full).
     """
     done = folder / "summary.json"
-    prepared = _Set(folder, _key(tokenizer, settings))
+    template, encoder = Template(tokenizer, _day(folder, settings)), Encoder(tokenizer)
+    date = template.date if template.dated else None
+    prepared = _Set(folder, _key(tokenizer, settings, date))
+    if date is not None:
+        write_atomic(folder / "date", date.isoformat().encode())
     if done.exists():
         finished: dict[str, Any] = json.loads(done.read_text())
         return finished
-    template, encoder = Template(tokenizer), Encoder(tokenizer)
     is_held = held_out(batches, settings.eval_share, settings.eval_rows, settings.seed)
-    special = _special_pattern(tokenizer)
-    odd: Counter[str] = Counter()
     window, seen, at = Window.empty(), hashlib.blake2b(digest_size=16), 0
     skip = sum(n["read"] for n in prepared.notes)
     marks = {sum(n["read"] for n in prepared.notes[: i + 1]): i for i in range(len(prepared.notes))}
     for batch in slices(batches(), CHUNK):
-        _count_special(batch, special, odd)
         ids = batch.column(rows.ID).to_pylist()
         seen.update(b"".join(ids))
         at += len(ids)
@@ -251,7 +280,11 @@ def prepare(
         origins = _texts(batch, rows.ORIGIN)
         held = is_held(roots_of(batch))
         for doc, id_, origin, out in zip(
-            documents(batch, template, encoder, settings.loss), ids, origins, held, strict=True
+            documents(batch, template, encoder, settings.loss, settings.special_tokens_in_text),
+            ids,
+            origins,
+            held,
+            strict=True,
         ):
             window.add(doc, id_, origin, out, settings)
         on_progress({"stage": "tokenising", "done": at, "total": total, "unit": "rows"})
@@ -262,7 +295,7 @@ def prepare(
     if window.read:
         prepared.seen = seen.hexdigest()
         prepared.commit(window, settings, step)
-    summary = _summary(prepared, settings, odd)
+    summary = _summary(prepared, settings, date)
     write_atomic(done, json.dumps(summary, indent=1, sort_keys=True).encode())
     return summary
 
@@ -273,34 +306,22 @@ def _texts(batch: pa.RecordBatch, name: str) -> list[str]:
     return [v if v is not None else "" for v in batch.column(name).to_pylist()]
 
 
-def _special_pattern(tokenizer: Any) -> str:
-    import re
-
-    return "|".join(re.escape(t) for t in tokenizer.all_special_tokens if t)
-
-
-def _count_special(batch: pa.RecordBatch, pattern: str, found: Counter[str]) -> None:
-    """Rows whose own text holds a special token: the tokenizer will read it as one."""
-    if not pattern:
-        return
-    hit = np.zeros(batch.num_rows, dtype=bool)
-    for name in (rows.SYSTEM, rows.INSTRUCTION, rows.RESPONSE):
-        if name in batch.schema.names and pa.types.is_string(batch.schema.field(name).type):
-            match = pc.match_substring_regex(batch.column(name), pattern)
-            hit |= pc.fill_null(match, False).to_numpy(zero_copy_only=False)
-    if hit.any():
-        origins = _texts(batch, rows.ORIGIN)
-        found.update(origins[i] for i in np.flatnonzero(hit).tolist())
-
-
-def _summary(prepared: _Set, settings: Settings, odd: Counter[str]) -> dict[str, Any]:
-    """Totals of a set; RunError where rows are too long (and may not be) or nothing is left."""
+def _summary(prepared: _Set, settings: Settings, date: Date | None) -> dict[str, Any]:
+    """Totals of a set; RunError where rows are what they may not be, or nothing is left."""
     left = [entry for note in prepared.notes for entry in note["left_out"]]
     by_why: dict[str, Counter[str]] = {}
     for entry in left:
         by_why.setdefault(entry["why"], Counter())[entry["origin"]] += 1
     if settings.on_long == "error" and by_why.get("too_long"):
         raise _too_long([e for e in left if e["why"] == "too_long"], by_why["too_long"], settings)
+    told: dict[str, Counter[str]] = {}
+    first: dict[str, str] = {}
+    for note in prepared.notes:
+        for name, by in note["told"].items():
+            told.setdefault(name, Counter()).update(by)
+        first = note["first"] | first
+    if settings.special_tokens_in_text == "error" and "special" in told:
+        raise _special(told["special"], first["special"])
     total: dict[str, dict[str, int]] = {}
     origins: dict[str, dict[str, int]] = {}
     for name in ("train", "eval"):
@@ -330,9 +351,25 @@ def _summary(prepared: _Set, settings: Settings, odd: Counter[str]) -> dict[str,
         "origins": origins["train"],
         "eval": {**total["eval"], "origins": origins["eval"]} if total["eval"].get("rows") else None,
         "left_out": {why: dict(c) for why, c in by_why.items()},
-        "special_in_text": dict(odd),
+        "told": {name: dict(told[name]) for name in TOLD if name in told},
+        "first": first,
+        "date": None if date is None else date.isoformat(),
         "shards": {name: sorted(p.name for p in prepared.folder.glob(f"{name}-*.parquet")) for name in ("train", "eval")},
     }  # fmt: skip
+
+
+def _special(by_origin: Counter[str], first: str) -> RunError:
+    counts = ", ".join(f"{n:,} of `{o}`" for o, n in by_origin.most_common())
+    return RunError(
+        Problem(
+            "A816",
+            "special-tokens",
+            f"{sum(by_origin.values()):,} rows hold control tokens in their own text",
+            note=f"{counts}; the first is row {first}",
+            help="drop them with a filter, or write `special_tokens_in_text = split`, which reads them as ordinary text",
+        ),
+        exit_code=1,
+    )
 
 
 def _why(by_why: dict[str, Counter[str]]) -> str | None:

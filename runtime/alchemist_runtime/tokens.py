@@ -97,7 +97,7 @@ def _rendered(stream: Stream, columns: list[str], tokenizer: Any) -> list[Counts
     template, encoder = Template(tokenizer), Encoder(tokenizer)
     out = []
     for batch in stream.batches(columns, size=1_000):
-        texts, _ = template.render(talks(batch))
+        texts, _ = template.render([template.fit(t) for t in talks(batch)])
         ids, _ = encoder(texts, [[] for _ in texts])
         out.append(np.array([len(i) for i in ids], np.int64))
     return out

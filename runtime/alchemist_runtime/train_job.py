@@ -178,6 +178,7 @@ def run_train(
     start, summary = _prepared(
         spec, batches, out_dir, base_dir, project, texts or {}, seed, on_progress
     )
+    on_progress({"stage": "prepared", "prepared": summary})
     job = _job(spec, on, cut, start, summary, seed, out_dir)
     on_progress({"stage": f"starting {on.processes} processes", "step": 0, "steps": job.steps})
     result = launch(
@@ -228,6 +229,8 @@ def _prepared(
         eval_share=Fraction(spec.eval_share or 0),
         eval_rows=spec.eval_rows,
         seed=seed % 2**64,
+        special_tokens_in_text=spec.special_tokens_in_text,
+        date=spec.date,
     )
     summary = prepare(
         batches,

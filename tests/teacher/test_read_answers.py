@@ -112,3 +112,18 @@ def test_the_schema_says_the_same() -> None:
     assert made["properties"]["refined"] == {"anyOf": [{"type": "string"}, {"type": "null"}]}
     assert made["properties"]["kind"]["enum"] == ["bug", "style, or form"]
     assert "- correctness: a whole number, at least 0, at most 10" in in_words(OUTPUTS)
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        ("    total = 0\n    return total\n", "    total = 0\n    return total"),
+        ("\n  \n\tif x:\n\t\ty = 1\n", "\tif x:\n\t\ty = 1"),
+        ("  x = 1\n", "x = 1"),
+        (" Yes.", "Yes."),
+        ("\nYes. \n\n", "Yes."),
+        ("Yes.", "Yes."),
+    ],
+)
+def test_a_plain_answer_keeps_its_indentation(sent: str, answer: str) -> None:
+    assert read(sent, {"answer": "text"}) == {"answer": answer}

@@ -222,4 +222,4 @@ def test_special_tokens_in_texts_are_counted(tmp_path: Path, byte_tokenizer: Any
     summary = prepare(
         source(rows), tmp_path / "p", tokenizer=byte_tokenizer, settings=Settings(max_length=128)
     )
-    assert summary["special_in_text"] == {"x": 2}
+    assert summary["told"]["special"] == {"x": 2}

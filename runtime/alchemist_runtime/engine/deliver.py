@@ -172,6 +172,8 @@ def run_train_node(ctx: Context, node: Node, out: Output) -> None:
     base = ctx.manifest(node.inputs[bases[0]].node).folder("model") if bases else None
 
     def tell(figures: Mapping[str, Any]) -> None:
+        for problem in _rendered(node, spec, figures.get("prepared", {})):
+            ctx.progress.warn(problem)
         note = (
             f"loss {figures['loss']:.3f}"
             if figures.get("loss") is not None
@@ -192,3 +194,28 @@ def run_train_node(ctx: Context, node: Node, out: Output) -> None:
     )
     out.figures.update(metrics)
     out.figures["rows_in"] = stream.n
+
+
+def _rendered(node: Node, spec: TrainSpec, prepared: Mapping[str, Any]) -> Iterator[Problem]:
+    """What the chat template did to rows that a person should know."""
+    from alchemist_runtime.talks import sentence
+
+    for name, by in prepared.get("told", {}).items():
+        counts = ", ".join(f"{n:,} of `{origin}`" for origin, n in by.items())
+        yield Problem(
+            "A817",
+            "rendered-otherwise",
+            f"`{node.id}` trains on {sentence(name, by)} (the first is {prepared['first'][name]})",
+            node=node.id,
+            note=counts,
+            severity="warning",
+        )
+    if prepared.get("date") is not None and spec.date is None:
+        yield Problem(
+            "A818",
+            "day-of-the-run",
+            f"`{node.id}` is trained with {prepared['date']}, the day of the run, in every row",
+            node=node.id,
+            help=f'write `date = "{prepared["date"]}"`, so that the same recipe gives the same tokens',
+            severity="warning",
+        )
