@@ -273,7 +273,8 @@ class Program:
     schemas: dict[tuple[str, str], RowSchema]  # (block, port)
     #: Digest -> text of every template that stands in an expression as ["template", DIGEST, NAMES].
     texts: dict[str, str] = field(default_factory=dict)
-    variants: tuple[str, ...] = ()  # names that `--variant` takes
+    variants: tuple[str, ...] = ()  # runs of its variants that between them read every value
+    crowded: frozenset[str] = frozenset()  # variants with more runs than are named there
     variant: str | None = None
 
     @property

@@ -74,8 +74,9 @@ class Survey:
 
     def _current(self, figures: Fact) -> bool:
         """Whether a recipe still has the step; figures that do not say of which recipe they are stay."""
-        at = (figures.get("recipe"), figures.get("variant"), figures.get("node"))
-        return at[0] is None or at in self.steps
+        recipe, variant, node = (figures.get(k) for k in ("recipe", "variant", "node"))
+        of_many = (recipe, str(variant).partition("[")[0] + _OF_MANY, node)
+        return recipe is None or (recipe, variant, node) in self.steps or of_many in self.steps
 
     def named(self, name: str) -> set[Resource]:
         """What a name means: a resource as the lock names it, a hub id without its revision, or a block that rests on some."""
@@ -109,6 +110,10 @@ def split_name(name: str) -> tuple[str, str | None]:
     """`owner/name@revision` as its parts."""
     repo, mark, ref = name.partition("@")
     return repo, ref if mark else None
+
+
+#: In place of what `any(…)` chooses: any run of a variant that has too many to be looked at one by one.
+_OF_MANY: Final = "[*]"
 
 
 # --- recipes --------------------------------------------------------------------------------------------------------------------
@@ -168,7 +173,12 @@ def _take(out: Survey, made: Compiled, shown: str) -> None:
         more = _trained(made.plan, resource) if resource[0] in ASKED else ()
         named = {u for u in (*users, *more) if u}
         out.users.setdefault(resource, set()).update(f"{shown}#{u}" for u in named)
-    out.steps |= {(shown, made.plan.variant, n.id) for n in made.plan.nodes}
+    runs = {made.plan.variant}
+    if made.plan.variant and made.program is not None:
+        runs |= {
+            f"{v}{_OF_MANY}" for v in made.program.crowded if made.plan.variant.startswith(f"{v}[")
+        }
+    out.steps |= {(shown, run, n.id) for run in runs for n in made.plan.nodes}
     for resource, user in _models(made.plan):
         out.users.setdefault(resource, set()).add(f"{shown}#{user}")
 

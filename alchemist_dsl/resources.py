@@ -20,9 +20,10 @@ from alchemist_runtime.errors import RunError
 from alchemist_runtime.sealed import file_digest, seal, unseal
 
 from alchemist_dsl import lock as locks
-from alchemist_dsl.diagnostics.model import Diagnostic
+from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.drift import Change, compare
 from alchemist_dsl.facts import PYTHON_MINOR, FileFact, SourceFacts
+from alchemist_dsl.folder import leads_inside
 from alchemist_dsl.ir import Block, ListV, TextV
 from alchemist_dsl.lock import Lock
 from alchemist_dsl.source import Span
@@ -37,6 +38,10 @@ COLUMNS_FROM: Final = 100  # records
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 #: A model of the hub; older ones have no owner.
 _MODEL: Final = re.compile(r"[\w.-]+(/[\w.-]+)?")
+#: Columns of one record that are looked at before a run.
+COLUMNS_MOST: Final = 2_000
+#: Set, no file outside the project is read: for projects of others.
+ONLY_PROJECT: Final = "ALCHEMIST_ONLY_PROJECT"
 COUNT_BELOW: Final = (
     64 << 20
 )  # bytes: larger files other than Parquet are not parsed to count their rows
@@ -299,6 +304,11 @@ class Resources:
             folder = self.folder(pattern.span.file)
             found = matches(folder, pattern.value)
             paths = [self.relative(folder / p) for p in found]
+            strange = None if folder == self.std else self._strange(pattern, paths)
+            if strange is not None:
+                problems.append(strange)
+                if strange.severity is not Severity.WARNING:
+                    continue
             facts = [self._file(p, getattr(written, "name", None)) for p in paths]
             if not paths:
                 facts = self._remembered(pattern, getattr(written, "name", None))
@@ -311,6 +321,36 @@ class Resources:
                 else:
                     problems.append(_at(fact, pattern))
         return SourceFacts(files=tuple(files[p] for p in sorted(files)), problems=tuple(problems))
+
+    def _strange(self, pattern: TextV, paths: list[str]) -> Diagnostic | None:
+        """What is to be said of files that lie outside the project. An open name is the reader's to judge; a link hides it."""
+        hidden = next(
+            (p for p in paths if not _leads_out(p) and not leads_inside(self.root / p, self.root)),
+            None,
+        )
+        if hidden is not None:
+            real = os.path.realpath(self.root / hidden)
+            return Diagnostic(
+                "A321",
+                f"`{hidden}` is a link that leads out of the project",
+                pattern.span,
+                label=f"to {real}",
+                help="name the file by its own path, so that a reader of the recipe sees what it reads",
+            )
+        if not any(
+            map(
+                _leads_out, paths or [self.relative(self.folder(pattern.span.file) / pattern.value)]
+            )
+        ):
+            return None
+        return Diagnostic(
+            "A320",
+            f"`{pattern.value}` lies outside the project",
+            pattern.span,
+            note="whoever gets the project does not get the file, and a recipe of others could name any file of yours",
+            help="copy it into the project, or publish it and read it with `hub`",
+            severity=Severity.ERROR if os.environ.get(ONLY_PROJECT) else Severity.WARNING,
+        )
 
     def folder(self, file: str) -> Path:
         """The folder of a recipe file, to which its patterns are relative."""
@@ -369,6 +409,10 @@ class Resources:
         self.seen.setdefault(section, {})[resource] = fact
 
 
+def _leads_out(path: str) -> bool:
+    return path.startswith(("../", "/"))
+
+
 def pinned_name(name: str, ref: str | None) -> str:
     """How the lock names what is pinned: `owner/name`, with the revision as it is written."""
     return name if ref is None else f"{name}@{ref}"
@@ -408,6 +452,8 @@ def describe(
                 found = next((v for v in values if v is not None), None)
                 late |= {} if found is None else {name: found}
             rows += len(chunk.records)
+            if len(first[-1] if first else ()) > COLUMNS_MOST:
+                return None, None  # `run` refuses it
             if size > COUNT_BELOW and len(first) >= COLUMNS_FROM:
                 return None, column_types(first, late)
     except RunError:

@@ -150,6 +150,7 @@ def _program(
     world: World, file: SourceFile, values: dict[str, ir.ParamValue], variant: str | None
 ) -> ir.Program:
     policy.unused_imports(world)
+    runs, crowded = variants.looked_at(world)
     return ir.Program(
         file=file,
         files=dict(world.loader.files),
@@ -162,6 +163,7 @@ def _program(
             for key, stream in world.streams.items()
         },
         texts=dict(sorted(world.texts.items())),
-        variants=variants.names(world),
+        variants=runs,
+        crowded=crowded,
         variant=variant,
     )

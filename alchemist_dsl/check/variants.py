@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice, product
+from math import prod
 
 from alchemist_dsl.check.attrtypes import attr_type, declared_type
 from alchemist_dsl.check.merge import merge
@@ -23,6 +24,8 @@ from alchemist_dsl.syntax import ast
 
 Change = Placed[ast.Assign]
 _MOST = 10_000
+#: Of a variant with more runs, not every one is looked at where all are asked for.
+_ALL = 64
 #: So many runs of one variant a message names.
 _SHOWN = 12
 #: Types whose values can be read without knowing the rows.
@@ -50,6 +53,22 @@ _PLAIN = frozenset(
 def names(world: World) -> tuple[str, ...]:
     """All names that `--variant` takes: a variant with `any(…)` stands for one run per combination."""
     return tuple(name for decl in _variants(world) for name in islice(_expanded(decl), _MOST))
+
+
+def looked_at(world: World) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Runs that between them stand for all: those of a variant with few; else so many that every value of its `any(…)` is in
+    one. With them, the variants of which not every run is among them."""
+    runs: list[str] = []
+    crowded = set()
+    for decl in _variants(world):
+        choices = _choices(decl)
+        if prod(map(len, choices)) <= _ALL:
+            runs += _expanded(decl)
+        else:
+            crowded.add(decl.name)
+            for i in range(max(map(len, choices))):
+                runs.append(_run_name(decl.name, [c[i % len(c)] for c in choices]))
+    return tuple(runs), frozenset(crowded)
 
 
 def _variants(world: World) -> list[Decl]:
@@ -107,7 +126,11 @@ def _expanded(decl: Decl) -> list[str] | tuple[str, ...]:
 
 
 def _run_name(name: str, picks: Sequence[ast.Expr]) -> str:
-    return f"{name}[{','.join(value_text(p).strip(chr(34)) for p in picks)}]"
+    return f"{name}[{','.join(map(_value_name, picks))}]"
+
+
+def _value_name(value: ast.Expr) -> str:
+    return value_text(value).strip('"')
 
 
 # --- applying -------------------------------------------------------------------------------------------------------------------
@@ -165,19 +188,18 @@ def _chosen(world: World, variant: str) -> list[Change]:
             return []
         if not wanted.startswith(decl.name + "["):
             continue
-        for picks in product(*choices):
-            if _run_name(decl.name, picks).replace(" ", "") == wanted:
-                left = list(picks)
-                return [
-                    Placed(
-                        replace(c.stmt, value=left.pop(0))
-                        if _options(c.stmt.value) is not None
-                        else c.stmt,
-                        c.scope,
-                        origin,
-                    )
-                    for c in changes
-                ]
+        left = _picks(wanted.removeprefix(decl.name + "["), choices)
+        if left is not None:
+            return [
+                Placed(
+                    replace(c.stmt, value=left.pop(0))
+                    if _options(c.stmt.value) is not None
+                    else c.stmt,
+                    c.scope,
+                    origin,
+                )
+                for c in changes
+            ]
     known = names(world)
     close = near(variant, list(known), 3) or _runs_near(world, variant)
     world.problems.add(
@@ -188,6 +210,19 @@ def _chosen(world: World, variant: str) -> list[Change]:
         note=None if close else ("variants: " + listed(known[:8]) if known else "it declares none"),
     )
     return []
+
+
+def _picks(named: str, choices: Sequence[Sequence[ast.Expr]]) -> list[ast.Expr] | None:
+    """What the rest of a run's name chooses, `1%,5]` of `ratio[1%,5]`; None where it names no run."""
+    if not choices:
+        return [] if named == "" else None
+    for option in choices[0]:
+        start = _value_name(option).replace(" ", "") + (",]"[len(choices) == 1])
+        if named.startswith(start):
+            more = _picks(named.removeprefix(start), choices[1:])
+            if more is not None:
+                return [option, *more]
+    return None
 
 
 def _runs_near(world: World, variant: str) -> list[str]:
@@ -202,7 +237,7 @@ def _several(world: World, decl: Decl) -> None:
     runs = _expanded(decl)
     world.problems.add(
         "A122",
-        f"the variant `{decl.name}` stands for {len(runs)} runs",
+        f"the variant `{decl.name}` stands for {prod(map(len, _choices(decl))):,} runs",
         decl.block.header,
         help=f"name one: {listed(list(runs)[:3], 'or')}",
         note=f"all: {listed(list(runs)[:_SHOWN])}" if 3 < len(runs) <= _SHOWN else None,

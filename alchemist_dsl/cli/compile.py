@@ -177,6 +177,7 @@ def _row(node: Node, doing: NowNode | None, stuck: set[str]) -> tuple[str, ...]:
 
 
 def _totals(plan: Plan) -> list[str]:
+    from alchemist_dsl.cli.hosts import keys_that_leave
     from alchemist_dsl.explain import count, dollars_range
 
     calls, usd = plan.totals.get("calls"), plan.totals.get("usd")
@@ -189,7 +190,7 @@ def _totals(plan: Plan) -> list[str]:
         out.append("now      " + ", ".join(f"{n} {a}" for a, n in counted if n))
     if usd is not None and calls is not None:
         out.append(f"in all   {count(calls)} teacher calls, {dollars_range(usd)} from scratch")
-    out += _covered(plan)
+    out += [*_covered(plan), *keys_that_leave(plan)]
     if any(e.basis == "declared" for n in plan.nodes for e in n.estimate.values()):
         out.append(
             "~ and ≤ are estimates; a token counts as 4 characters until a run has measured it"

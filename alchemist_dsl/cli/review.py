@@ -131,10 +131,11 @@ def _is_broken(recipe: dict[str, Any]) -> bool:
 
 
 def _alchemist(*arguments: str) -> subprocess.CompletedProcess[str]:
+    from alchemist_dsl.resources import ONLY_PROJECT
     from alchemist_dsl.review.workflow import log_others
 
     # `-P`: the checkout is the pull request's, and no module of it is ours
-    own = {k: v for k, v in os.environ.items() if k not in _SECRETS}
+    own = {k: v for k, v in os.environ.items() if k not in _SECRETS} | {ONLY_PROJECT: "1"}
     done = subprocess.run(
         [sys.executable, "-P", "-m", "alchemist_dsl", *arguments],
         env=own, capture_output=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -41,6 +42,13 @@ if TYPE_CHECKING:
 )
 @click.option("--budget", metavar="$N", help="The most that this run may spend, for example $20.")
 @click.option(
+    "--allow-host",
+    "hosts",
+    metavar="HOST",
+    multiple=True,
+    help="A server that may get the key which the recipe names for it.",
+)
+@click.option(
     "--replay", type=click.Path(path_type=Path), help="Answers from this file only: no network."
 )
 @click.option(
@@ -66,6 +74,7 @@ def run(
     params: Path | None,
     limit: int | None,
     budget: str | None,
+    hosts: tuple[str, ...],
     replay: Path | None,
     processes: int | None,
     keep_going: bool,
@@ -103,6 +112,7 @@ def run(
         remember(compiled)
     options = {
         "budget": most,
+        "allowed": hosts,
         "replay": replay,
         "processes": processes,
         "limited": limit is not None,
@@ -154,6 +164,8 @@ def _run(
     from alchemist_runtime.engine.context import Context, Options
     from alchemist_runtime.engine.local import unfinished
 
+    from alchemist_dsl.cli.hosts import agree
+
     most: Fraction | None = asked["budget"]
     options = Options(
         budget=None if most is None else str(most),
@@ -166,10 +178,15 @@ def _run(
     project = compiled.project
     ctx = Context(plan, project.root, project.state, project.store, options=options)
     targets = list(upto) or None
+
+    def consent(nodes: Sequence[Node], ask: bool = True) -> None:
+        _consent(plan, nodes, most, ask=ask)
+        agree(plan, project.root, nodes, asked["allowed"], ask=ask)
+
     try:
         if options.replay is None:
-            _consent(plan, unfinished(ctx, targets), most)
-            ctx.agree = lambda nodes: _consent(plan, nodes, most, ask=False)
+            consent(unfinished(ctx, targets))
+            ctx.agree = partial(consent, ask=False)
     except errors.RunError as error:
         _say(compiled, error.problem)
         return error.exit_code

@@ -128,6 +128,11 @@ CODES: Final[dict[str, Code]] = {
     "A313": Code(
         "licence-conflict", "error", "A licence of a source does not allow what the export claims."
     ),
+    "A320": Code("outside-files", "warning", "A source reads files outside the project."),
+    "A321": Code(
+        "hidden-link", "error", "A file of a source is a link that leads out of the project."
+    ),
+    "A322": Code("too-many-columns", "error", "The records of a source have too many columns."),
     "A401": Code("template-syntax", "error", "A template does not parse."),
     "A402": Code("unknown-variable", "error", "A template reads a variable that is not there."),
     "A403": Code(
@@ -212,6 +217,11 @@ CODES: Final[dict[str, Code]] = {
         "no-batch", "warning", "A teacher's calls are sent one by one, not by the Batch API."
     ),
     "A712": Code("replies", "error", "A test gives fewer answers than its step asks for."),
+    "A713": Code(
+        "host-not-allowed",
+        "error",
+        "A key would go to a server to which this project has sent none, and nobody agreed.",
+    ),
     "A801": Code(
         "no-template", "error", "The base model has no chat template and none is declared."
     ),

@@ -282,6 +282,217 @@ def test_links_that_lead_out_of_the_project(
     assert "A113" not in command("check", "r.recipe").said
 
 
+def test_files_outside_the_project_are_told(
+    project: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = project / "inner"
+    (inner / ".git").mkdir(parents=True)
+    for name in ("../a.jsonl", str(project / "a.jsonl")):
+        (inner / "r.recipe").write_text(RECIPE.replace("a.jsonl", name))
+        for verb in ("check", "compile", "run"):
+            says(
+                command(verb, "inner/r.recipe"),
+                0,
+                f"warning[A320 outside-files]: `{name}` lies outside the project",
+            )
+        monkeypatch.setenv("ALCHEMIST_ONLY_PROJECT", "1")
+        says(command("check", "inner/r.recipe"), 1, "error[A320")
+        monkeypatch.delenv("ALCHEMIST_ONLY_PROJECT")
+    (inner / "r.recipe").write_text(RECIPE)
+    (inner / "a.jsonl").symlink_to(project / "a.jsonl")
+    done = command("check", "inner/r.recipe")
+    says(done, 1, "error[A321 hidden-link]: `a.jsonl` is a link", f"to {project / 'a.jsonl'}")
+    (inner / "a.jsonl").unlink()
+    (inner / "data").mkdir()
+    jsonl(inner / "data/b.jsonl", [ROW])
+    (inner / "a.jsonl").symlink_to("data/b.jsonl")
+    says(command("check", "inner/r.recipe"), 0, "no problems")
+
+
+def test_review_reads_no_file_outside_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    from alchemist_dsl.cli import review
+
+    given = []
+    monkeypatch.setattr(
+        subprocess,
+        "run",
+        lambda *_, **kw: given.append(kw["env"]) or subprocess.CompletedProcess([], 0, "", ""),
+    )
+    review._alchemist("diff")
+    assert given[0]["ALCHEMIST_ONLY_PROJECT"] == "1"
+
+
+def test_more_columns_than_a_source_may_have(project: Path, command: Command) -> None:
+    wide = ROW | {f"user_{i}": i for i in range(1_998)}
+    jsonl(project / "a.jsonl", [ROW, wide])
+    says(command("run", "r.recipe"), 0)
+    jsonl(project / "a.jsonl", [ROW, wide | {"one_more": 1}])
+    says(command("check", "r.recipe"), 0)
+    says(command("run", "r.recipe"), 3, "error[A322", "`a` have more than 2,000 columns")
+
+
+@pytest.mark.parametrize("packing", ["gz", "zst"])
+def test_a_file_that_unpacks_without_end(
+    packing: str, project: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gzip
+
+    import pyarrow as pa
+    from alchemist_runtime.sources import _formats
+
+    monkeypatch.setattr(_formats, "FREE", 1 << 10)
+    monkeypatch.setattr(_formats, "RATIO", 20)
+    (project / "r.recipe").write_text(RECIPE.replace("a.jsonl", f"a.jsonl.{packing}"))
+    for blank, code in ((" " * 200, 0), (" " * 1_000_000, 3)):
+        data = (json.dumps(ROW)[:-1] + blank + "}\n").encode()
+        packed = gzip.compress(data) if packing == "gz" else pa.compress(data, "zstd").to_pybytes()
+        (project / f"a.jsonl.{packing}").write_bytes(packed)
+        done = command("run", "r.recipe")
+        says(done, code)
+    says(done, 3, "error[A312", "decompressed, it is more than 20 times as large")
+
+
+def test_a_line_without_end(
+    project: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alchemist_runtime.sources import _formats
+
+    monkeypatch.setattr(_formats, "LINE", 1 << 20)
+    (project / "a.jsonl").write_text(json.dumps(ROW) + "\n" + "[" * (2 << 20))
+    says(command("run", "r.recipe"), 3, "error[A312", "line 2 is longer than 1 MiB")
+
+
+# --- variants ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_lock_looks_at_every_value_of_a_large_variant_once(project: Path, command: Command) -> None:
+    """Nine values in each of nine places are 387 million runs; nine of them have every value."""
+    names = [f"a{i}" for i in range(9)]
+    sources = "".join(f'source {n} {{\n  files = "0.jsonl"\n  limit = 1 rows\n}}\n' for n in names)
+    sets = "".join(
+        f"  set {n}.files = any({', '.join(f'{chr(34)}{j}.jsonl{chr(34)}' for j in range(9))})\n"
+        for n in names
+    )
+    mixture = "mixture m {\n  take {\n" + "".join(f"    {n} = all\n" for n in names) + "  }\n}\n"
+    export = 'export data {\n  data = m\n  path = "out"\n}\n'
+    (project / "r.recipe").write_text(
+        f"edition 2026\n{sources}{mixture}{export}variant v {{\n{sets}}}\n"
+    )
+    for j in range(9):
+        jsonl(project / f"{j}.jsonl", [ROW])
+    says(command("lock"), 0)
+    lock = (project / "recipe.lock").read_text()
+    assert [f'"{j}.jsonl" = ' in lock for j in range(9)] == [True] * 9
+    run = "v[" + ",".join(f"{(3 * i) % 9}.jsonl" for i in range(9)) + "]"
+    says(command("compile", "r.recipe", "--variant", run, "--locked"), 0, run)
+    says(command("compile", "r.recipe", "--variant", "v"), 1, "stands for 387,420,489 runs")
+    says(command("compile", "r.recipe", "--variant", "v[9.jsonl]"), 1, "no variant `v[9.jsonl]`")
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------------------
+
+TEACHER = '''teacher served {
+  provider = openai
+  model = "gpt-4o-mini-2024-07-18"
+  base_url = "https://teacher.invalid:8443/v1"
+  api_key_env = "MY_SECRET"
+  price = free
+  retries = 0
+}
+
+prompt ask {
+  input {
+    response: text
+  }
+  output {
+    prompt: text
+  }
+  user = jinja"""
+    What made {{ response }}?
+    """
+}
+
+relabel b {
+  from = a
+  teacher = served
+  prompt = ask
+}
+
+export'''
+
+
+@pytest.fixture
+def asked(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A recipe that names a variable of ours and a server of somebody's; the folder of the user's configuration."""
+    (project / "r.recipe").write_text(
+        RECIPE.replace("export", TEACHER).replace("data = a", "data = b")
+    )
+    home = tmp_path_factory.mktemp("config")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
+    monkeypatch.setenv("MY_SECRET", "sk-recognisable-0123456789")
+    return home
+
+
+def test_a_key_goes_nowhere_unasked(asked: Path, project: Path, command: Command) -> None:
+    says(
+        command("compile", "r.recipe"),
+        0,
+        "key      `MY_SECRET` goes to teacher.invalid:8443 (served)",
+    )
+    done = command("run", "r.recipe")
+    says(
+        done,
+        3,
+        "error[A713 host-not-allowed]: the key in `MY_SECRET` goes to teacher.invalid:8443",
+        "`--allow-host teacher.invalid:8443`",
+    )
+    says(command("run", "r.recipe", "--allow-host", "other.invalid"), 3, "A713")
+    assert not list(asked.iterdir())
+
+
+def test_a_host_is_allowed_once_for_a_project(asked: Path, project: Path, command: Command) -> None:
+    says(command("run", "r.recipe", "--allow-host", "Teacher.invalid:8443"), 3, "error[A708")
+    says(command("run", "r.recipe"), 3, "error[A708")
+    known = [{"project": str(project), "host": "teacher.invalid:8443", "variable": "MY_SECRET"}]
+    assert json.loads((asked / "alchemist/hosts.json").read_text()) == known
+    text = (project / "r.recipe").read_text()
+    for old, new in (("teacher.invalid", "other.invalid"), ('"MY_SECRET"', '"PATH"')):
+        (project / "r.recipe").write_text(text.replace(old, new))
+        says(command("run", "r.recipe"), 3, "error[A713")
+    other = project / "other"
+    (other / ".git").mkdir(parents=True)
+    (other / "r.recipe").write_text(text)
+    jsonl(other / "a.jsonl", [ROW])
+    says(command("run", "other/r.recipe"), 3, "error[A713")
+    (asked / "alchemist/hosts.json").write_text("[" * 9_000)  # agrees to nothing
+    (project / "r.recipe").write_text(text)
+    says(command("run", "r.recipe"), 3, "error[A713")
+
+
+@pytest.mark.parametrize(
+    ("base_url", "variable", "at"),
+    [
+        (None, None, ("api.openai.com", "OPENAI_API_KEY")),
+        (None, "OTHER", ("api.openai.com", "OTHER")),
+        ("https://llm.example.com/v1", None, None),
+        ("https://api.openai.com@llm.example.com/v1", "K", ("llm.example.com", "K")),
+        ("http://LLM.example.com:80/v1", "K", ("llm.example.com:80", "K")),
+        ("http://localhost:8000/v1", "K", None),
+        ("http://127.0.0.1:8000/v1", "K", None),
+        ("http://127.0.0.1.example.com/v1", "K", ("127.0.0.1.example.com", "K")),
+    ],
+)
+def test_where_a_key_goes(base_url: str | None, variable: str | None, at: object) -> None:
+    from alchemist_runtime.plan import Teacher
+
+    from alchemist_dsl.cli.hosts import destination
+
+    teacher = Teacher(name="t", provider="openai", base_url=base_url, api_key_env=variable)
+    assert destination(teacher) == at
+
+
 # --- streams ----------------------------------------------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DSL = [
     ("alchemist_dsl.cli", "alchemist_dsl.docs", "alchemist_dsl.__main__", "alchemist_dsl.lsp", "alchemist_dsl.review"),
     ("alchemist_dsl.locking",),
-    ("alchemist_dsl.project", "alchemist_dsl.folder", "alchemist_dsl.revisions"),
+    ("alchemist_dsl.project", "alchemist_dsl.revisions"),
     ("alchemist_dsl.compiler",),
     ("alchemist_dsl.diff",),
     ("alchemist_dsl.graph",),
@@ -24,7 +24,7 @@ DSL = [
     ("alchemist_dsl.data", "alchemist_dsl.lower", "alchemist_dsl.lowering", "alchemist_dsl.keys", "alchemist_dsl.canon", "alchemist_dsl.written",
      "alchemist_dsl.estimate", "alchemist_dsl.ranges", "alchemist_dsl.verdicts", "alchemist_dsl.shortage", "alchemist_dsl.reasons", "alchemist_dsl.state",
      "alchemist_dsl.explain", "alchemist_dsl.tables", "alchemist_dsl.resources", "alchemist_dsl.facts", "alchemist_dsl.lock",
-     "alchemist_dsl.drift", "alchemist_dsl.declared", "alchemist_dsl.rerun"),
+     "alchemist_dsl.drift", "alchemist_dsl.declared", "alchemist_dsl.rerun", "alchemist_dsl.folder"),
     ("alchemist_dsl.passes",),
     ("alchemist_dsl.editors", "alchemist_dsl.pygments_lexer", "alchemist_dsl.vocabulary"),
     ("alchemist_dsl.check",),

@@ -76,6 +76,8 @@ def run_source(ctx: Context, node: Node, out: Output) -> None:
         path.unlink()
 
 
+#: Columns of a source, over all of its records.
+COLUMNS = 2_000
 _UNREAD = "cannot be read: "
 
 
@@ -103,7 +105,7 @@ def _read(ctx: Context, node: Node, spec: SourceSpec | SuiteSpec, out: Output) -
             continue
         keys = chunk.canonical if id_column is None else _keys(chunk, id_column, node)
         raw.ids += identities.of(keys)
-        _spill(raw, chunk)
+        _spill(raw, chunk, node)
         ctx.progress.advance(node.id, len(raw.ids), None, "rows", chunk.path)
     return raw
 
@@ -126,11 +128,22 @@ def _keys(chunk: Chunk, column: str, node: Node) -> list[bytes]:
     return [canonical(r[column]) for r in chunk.records]
 
 
-def _spill(raw: Raw, chunk: Chunk) -> None:
+def _spill(raw: Raw, chunk: Chunk, node: Node) -> None:
     """Write a chunk's records column by column, with their places."""
     names: dict[str, None] = {}
     for record in chunk.records:
         names.update(dict.fromkeys(record))
+    if len(names | raw.types) > COLUMNS:
+        raise RunError(
+            Problem(
+                "A322",
+                "too-many-columns",
+                f"the records of `{node.id}` have more than {COLUMNS:,} columns",
+                node=node.id,
+                place=chunk.place(0),
+                help="keep what varies from record to record in one column that holds an object",
+            )
+        )
     arrays = {}
     for name in names:
         array = to_arrow([r.get(name) for r in chunk.records])

@@ -22,6 +22,11 @@ ENDINGS: Mapping[str, str] = {
 PACKED: Mapping[str, str] = {".gz": "gzip", ".zst": "zstd"}
 #: How deep the lists and objects of a record may hold each other.
 LEVELS = 200
+#: How many times its size a compressed file may have, beyond what is free; text has 3 to 20 times.
+RATIO = 500
+FREE = 64 << 20
+#: Bytes of one line.
+LINE = 64 << 20
 _TOO_DEEP = f"nested more than {LEVELS} levels deep"
 
 
@@ -41,23 +46,28 @@ def open_bytes(path: Path) -> IO[bytes]:
     if packed == "gzip":
         import gzip
 
-        return gzip.open(path, "rb")  # type: ignore[return-value]
+        return io.BufferedReader(_Unpacked(gzip.open(path, "rb"), path.stat().st_size))
     if packed:
-        return io.BufferedReader(_Raw(pa.CompressedInputStream(pa.OSFile(str(path)), packed)))
+        stream = pa.CompressedInputStream(pa.OSFile(str(path)), packed)
+        return io.BufferedReader(_Unpacked(stream, path.stat().st_size))
     return path.open("rb")
 
 
-class _Raw(io.RawIOBase):
-    """A pyarrow stream as a plain raw stream, so that Python's own line reading works on it."""
+class _Unpacked(io.RawIOBase):
+    """A decompressing stream as a plain raw stream. OSError where it becomes so many times larger that it was made to."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, size: int) -> None:
         self._stream = stream
+        self._left = FREE + RATIO * size
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         data = self._stream.read(len(buffer))
+        self._left -= len(data)
+        if self._left < 0:
+            raise OSError(0, f"decompressed, it is more than {RATIO} times as large")
         buffer[: len(data)] = data
         return len(data)
 
@@ -182,7 +192,11 @@ def _json_type(value: Any) -> str:
 def _lines(path: Path, shown: str) -> Iterator[Chunk]:
     chunk = Chunk(shown, "line")
     with open_bytes(path) as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(lambda: file.readline(LINE + 1), b""), 1):
+            if len(line) > LINE:
+                raise OSError(
+                    0, f"line {number} is longer than {LINE >> 20} MiB; is it JSON lines?"
+                )
             text = line.strip()
             if number == 1 and text.startswith(b"\xef\xbb\xbf"):
                 text = text[3:]

@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Mapping
 from fractions import Fraction
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -46,7 +47,10 @@ def openai(spec: plan.Teacher) -> Client:
 def is_local(base_url: str | None) -> bool:
     """Whether an address is this machine."""
     host = urlsplit(base_url or OFFICIAL).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.") or host.endswith(".localhost")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name; `127.0.0.1.example.com` is one of somebody
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def key_of(spec: plan.Teacher) -> str:
