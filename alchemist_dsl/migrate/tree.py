@@ -11,6 +11,8 @@ from alchemist_dsl.source import SourceFile, Span
 
 #: Values that a file may stand for. Aliases of aliases can make a small file a huge one.
 MOST: Final = 100_000
+#: Characters of a configuration; the largest that tools ship have a hundredth of it.
+LARGEST: Final = 256 << 10
 _SHOWN: Final = 60
 _COLLECTIONS: Final = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _SIMPLE: Final = ("null", "bool", "int", "float", "str", "timestamp")
@@ -71,6 +73,11 @@ def read(source: SourceFile) -> tuple[Value, list[tuple[str, Span]]]:
     import yaml
 
     text = source.text.replace("\t", " ") if source.path.endswith(".json") else source.text
+    if len(text) > LARGEST:
+        raise TreeError(
+            f"the file is larger than {LARGEST >> 10} KiB, which no configuration is",
+            source.span(0, 1),
+        )
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -110,6 +117,7 @@ class _Reader:
         self.twice: list[tuple[str, Span]] = []
         self._left = MOST
         self._open: set[int] = set()
+        self._merged: dict[int, int] = {}
 
     def value(self, node: Any) -> Value:
         span = self._span(node)
@@ -139,7 +147,8 @@ class _Reader:
     def _span(self, node: Any) -> Span:
         start, end = node.start_mark.index, node.end_mark.index
         if node.id != "scalar":  # only where it begins: a mapping may be the whole file
-            end = min(end, self.source.text.find("\n", start) if "\n" in self.source.text[start:end] else end)  # fmt: skip
+            line = self.source.text.find("\n", start, end)
+            end = end if line < 0 else line
         return self.source.span(start, max(start, end))
 
     def _scalar(self, node: Any, span: Span) -> Value:
@@ -158,6 +167,20 @@ class _Reader:
             raise TreeError("the YAML has half a character (a lone surrogate)", span)
         return Value(data, span, node.value)
 
+    def _pairs(self, node: Any) -> int:
+        """How many pairs a mapping has once what it merges is written out; merges of merges double at every step."""
+        if node.id == "sequence":
+            return sum(map(self._pairs, node.value))
+        if node.id != "mapping":
+            return 1
+        if id(node) not in self._merged:
+            self._merged[id(node)] = 0  # of one that merges itself
+            self._merged[id(node)] = sum(
+                self._pairs(value) if key.tag == "tag:yaml.org,2002:merge" else 1
+                for key, value in node.value
+            )
+        return self._merged[id(node)]
+
     def _mapping(self, node: Any, span: Span) -> Value:
         own: set[str] = set()
         for key, _ in node.value:
@@ -166,6 +189,8 @@ class _Reader:
             if key.value in own:
                 self.twice.append((key.value, self._span(key)))
             own.add(key.value)
+        if self._pairs(node) > MOST:
+            raise TreeError(f"the YAML merges more than {MOST:,} keys", span)
         self.loader.flatten_mapping(node)  # `<<`: what is merged comes first, what is written wins
         data: dict[str, Value] = {}
         keys: dict[str, Span] = {}

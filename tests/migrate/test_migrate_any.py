@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any
 
 import pytest
@@ -194,6 +195,22 @@ def test_a_small_file_that_stands_for_a_huge_one_is_refused() -> None:
     lines += [f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]" for a, b in itertools.pairwise("abcdefgh")]
     (problem,) = migrate(SourceFile("x.yaml", "\n".join(lines))).problems
     assert "100,000" in problem.headline
+
+
+MANY = {
+    "merges": "a0: &a0 {x: 1}\n"
+    + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 60)),
+    "nested": "a: " + "{a: " * 5_000,
+    "long": "a: 1\n" * 60_000,
+}
+
+
+@pytest.mark.parametrize("case", MANY)
+def test_a_configuration_takes_time_by_its_length(case: str) -> None:
+    begun = time.process_time()
+    made = migrate(SourceFile("a.yaml", MANY[case]))
+    assert made.recipe is None and made.problems[0].code == "A950"
+    assert time.process_time() - begun < 5
 
 
 def test_merged_keys_count_and_keys_written_twice_are_named() -> None:
