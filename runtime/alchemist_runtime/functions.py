@@ -140,6 +140,7 @@ _ALL: Final = (
         "text?",
         "Language of the code in a text, from its fence or its syntax: python, javascript, typescript, java, c, cpp, go, rust, bash, sql, html, json and some more; a fence tag that we do not know as it stands; null if there is no code.",
         shape="rows",
+        version=2,
     ),
     _f(
         "code",
@@ -147,14 +148,16 @@ _ALL: Final = (
         "text?",
         "The fenced blocks of the text's language joined, or the whole text if it parses as a known language, else null.",
         shape="rows",
+        version=2,
     ),
-    _f("fences", "x: text", "int", "Number of fenced code blocks.", shape="rows"),
+    _f("fences", "x: text", "int", "Number of fenced code blocks.", shape="rows", version=2),
     _f(
         "parses",
         "x: text, lang: text? = null",
         "bool",
-        "Whether the code parses in that language (of `lang(x)` where it is null); true for a language without a parser here, for prose, and for code too long to judge.",
+        "Whether the code parses in that language (of `lang(x)` where it is null), Python up to 3.14 on every interpreter; true for a language without a parser here, for prose, and for code too long to judge.",
         shape="rows",
+        version=2,
         null_aware=True,
     ),
     _f(
@@ -163,6 +166,7 @@ _ALL: Final = (
         "int",
         "Clarity of code, 0 to 10: names, length of lines and functions, nesting, comments.",
         shape="rows",
+        version=2,
         null_aware=True,
     ),
     _f(
@@ -171,6 +175,7 @@ _ALL: Final = (
         "bool",
         "Whether the code is organised in functions or classes, or so short (5 statements) that it needs none.",
         shape="rows",
+        version=2,
         null_aware=True,
     ),
     _f(

@@ -170,6 +170,104 @@ def test_text_with_fences_parses_if_its_blocks_do():
     assert not parses("So:\n```python\nx = f(1\n```", "python")
 
 
+@pytest.mark.parametrize("tag, broken", [("javascript", "function ( {"), ("ts", "const x: = ;"), ("go", "func ( {"), ("bash", "if [ x"), ("java", "int f( {")])  # fmt: skip
+@pytest.mark.parametrize("before", ["", "Here.\n", "Here:\n", "Solution\n\n"])
+def test_a_broken_block_does_not_parse_as_a_string_between_backticks(tag, broken, before):
+    assert not parses(f"{before}```{tag}\n{broken}\n```")
+    assert not parses(f"{before}```{tag}\n{broken}")
+
+
+def test_fences_in_strings_and_comments_belong_to_the_code():
+    assert parses("cat > a.md <<'EOF'\n```\nhi (\n```\nEOF\necho done", "bash")
+    assert parses("/*\n```\nfoo(\n```\n*/\nclass A { int f() { return 1; } }", "java")
+    assert parses("function f() { /*\n```\nf(\n```\n*/ return 1; }", "javascript")
+
+
+INNER = (
+    'def usage():\n    """Show it.\n\n    ```python\n    usage()\n    ```\n    """\n    return 1'
+)
+
+
+def test_a_fence_that_is_indented_as_code_is_does_not_close_the_block():
+    assert code(f"```python\n{INNER}\n```\nDone.") == INNER
+    assert parses(f"```python\n{INNER}\n```\nDone.")
+    assert not parses(f"```python\n{INNER} +\n```\nDone.")
+    # CommonMark's three columns, and a writer who indents the last fence too far
+    assert code("```js\nf()\n   ```\nDone.") == "f()"
+    assert code("```js\nf()\n    ```\nand\n```js\ng()\n    ```") == "f()\n\ng()"
+    assert (
+        code("1. Do:\n\n    ```js\n    f()\n    ```\n\n2. Then:\n```js\ng()\n```") == "f()\n\ng()"
+    )
+
+
+DOCTEST = 'def add(a, b):\n    """Add.\n\n    >>> add(1, 2)\n    3\n    """\n    return a + b'
+
+
+@pytest.mark.parametrize("old, new", [("return a + b", "return a + (b"), ("return a + b", "return = = b"), ("def add(a, b):", "def add(a, b:"), ('    """\n', ""), ("def add", ")\ndef add")])  # fmt: skip
+def test_a_doctest_saves_no_broken_code(old, new):
+    assert parses(DOCTEST)
+    broken = "".join(DOCTEST.rpartition(old)[:1]) + new + DOCTEST.rpartition(old)[2]
+    assert not parses(broken, "python")
+    assert not parses(f"```python\n{broken}\n```")
+
+
+def test_a_session_stands_alone_or_beside_code_that_parses():
+    assert parses(f"{DOCTEST}\n\n>>> add(2, 3)\n5", "python")
+    assert not parses(">>> add(2, 3\n5", "python")
+    assert not parses("def f(:\n    pass\n\n>>> f(1)\n1", "python")
+
+
+NEWER = [
+    "def first[T](xs: list[T]) -> T:\n    return xs[0]",
+    "class Box[T: (int, str) = int, *Ts = *tuple[int], **P = [int]](Base[T]):\n    def get[S](self, x: S) -> S: ...",
+    "type Pairs[K, V] = list[tuple[K, V]]\ntype Name = str",
+    """print(f"{', '.join(names)} {"x"}")""",
+    r"""x = f'{'\n'.join(f'{len('a')}' for n in ns)!r:>{'w'}}'""",
+    "x = f'{\n    a  # why\n} {{}} \\N{DIGIT ONE}'\ny = f\"{f'{a['b']}'}\"",
+    "try:\n    f()\nexcept OSError, ValueError:\n    pass",
+    "page = t'<p>{name!s}</p>'",
+]
+WORSE = [
+    "def first[](xs): pass",
+    "def first[T=int, U](xs): pass",
+    "type = = int",
+    "type Name = ",
+    "type Name = int,",
+    "x = f'{a['b'}'",
+    "x = f'{'a'} }'",
+    "x = f'{}{'a'}'",
+    "x = f'{'a'!x}'",
+    "x = f'{'a'}\n'",
+    "try:\n    f()\nexcept OSError, ValueError as e:\n    pass",
+    "page = t'{name'",
+    "def f[T](x): return x +",
+    "print 'hello', name",
+]
+
+
+@pytest.mark.parametrize("text", NEWER)
+def test_python_of_later_versions_parses_on_every_interpreter(text):
+    assert parses(text, "python")
+    assert parses("def f():\n    pass\n\n" + text, "python")
+    assert not parses(f"{text}\nx = (", "python")
+
+
+@pytest.mark.parametrize("text", WORSE)
+def test_what_no_version_of_python_reads_does_not_parse(text):
+    assert not parses(text, "python")
+
+
+def test_language_of_later_python():
+    assert lang(NEWER[0]) == "python"
+    assert code(NEWER[0]) == NEWER[0]
+
+
+@pytest.mark.parametrize("text, sound", [("f(a=1, a=2)", False), ("f(a=1, b=g(a=2))", True), ("def f(a, a): pass", False), ("def f(*, a, b, **a): pass", False), ("lambda x, x: 1", False), ("class A(B, m=C, m=D): pass", False), ("f(**a, **b)", True), ("def f(a=1): return g(a=a)\ndef h(a=2): pass", True), ("nonlocal n\nn += 1", True), ("nonlocal n\ndef f(a, a): pass", False), ("def f():\n    n = 1\n    global n", False)])  # fmt: skip
+def test_an_argument_stands_once(text, sound):
+    assert parses(text, "python") is sound
+    assert parses(f"```python\n{text}\n```") is sound
+
+
 def test_languages_without_a_parser_count_as_parsing():
     assert (
         parses("anything at all", "ruby") and parses("selec * fro", "sql") and parses("<p>", "html")

@@ -68,6 +68,7 @@ PLAIN: Final = frozenset(
 )
 
 _OPEN: Final = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([^\n]*)$")
+_FENCE: Final = re.compile(r"^([ \t]*)(`{3,}|~{3,})", re.M)
 #: Backticks at the beginning of a line.
 BACKTICKS: Final = re.compile(r"^[ \t]*```", re.M)
 _MARKS: Final = re.compile(r"```|~~~")
@@ -84,25 +85,54 @@ class Block:
 
 
 def scan(text: str) -> list[Block]:
-    """The fenced blocks in order; a fence that is never closed runs to the end, as CommonMark has it."""
+    """The fenced blocks in order, by the rules of CommonMark; one that is never closed runs to the end.
+
+    A fence that is indented by four columns more than the one that opened the block stands in a string or a comment of the
+    code. It closes the block only where no other one does before the next block begins.
+    """
     if "```" not in text and "~~~" not in text:
         return []
     text = text.replace("\r\n", "\n")
     out: list[Block] = []
-    fence, indent, info, begin = "", 0, "", 0
-    for start, end in _marked_lines(text):
-        line = text[start:end]
-        if fence:
-            bare = line.strip()
-            if len(bare) >= len(fence) and set(bare) == {fence[0]}:
-                out.append(_block(info, text[begin : max(begin, start - 1)], indent))
-                fence = ""
-        elif (found := _OPEN.match(line)) and not (found[1][0] == "`" and "`" in found[2]):
-            fence, info = found[1], found[2].strip()
-            indent, begin = found.start(1), end + 1
-    if fence:
-        out.append(_block(info, text[begin:], indent))
+    lines, at = list(_marked_lines(text)), 0
+    while at < len(lines):
+        start, end = lines[at]
+        at += 1
+        found = _OPEN.match(text[start:end])
+        if found is None or (found[1][0] == "`" and "`" in found[2]):
+            continue
+        last = _closing(text, lines, at, found[1], _columns(found[0]) + 4)
+        stop = len(text) if last is None else max(end + 1, lines[last][0] - 1)
+        at = len(lines) if last is None else last + 1
+        out.append(_block(found[2].strip(), text[end + 1 : stop], found.start(1)))
     return out
+
+
+def _closing(
+    text: str, lines: list[tuple[int, int]], first: int, fence: str, deep: int
+) -> int | None:
+    """Which line from the first one on closes a block; `deep` is the column from which on a fence belongs to the code."""
+    late = None
+    for number in range(first, len(lines)):
+        line = text[slice(*lines[number])]
+        bare = line.strip()
+        closes = len(bare) >= len(fence) and set(bare) == {fence[0]}
+        if _columns(line) >= deep:
+            late = number if closes else late
+        elif closes or (late is not None and _OPEN.match(line)):
+            return number if closes else late
+    return late
+
+
+def _columns(line: str) -> int:
+    """How far a line is indented."""
+    line = line.expandtabs(4)
+    return len(line) - len(line.lstrip(" "))
+
+
+def hidden(text: str) -> str:
+    """The text with brackets that nothing opened in the place of its fences: it parses if these stand in strings or comments."""
+    return _FENCE.sub(lambda found: found[1] + ")" * len(found[2]), text)
 
 
 def _marked_lines(text: str) -> Iterator[tuple[int, int]]:

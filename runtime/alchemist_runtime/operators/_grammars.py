@@ -1,4 +1,4 @@
-"""Parsers of the languages we can judge: `ast` for Python, tree-sitter for seven more, orjson for JSON. Loaded when first used."""
+"""Parsers of the languages we can judge: `ast` for Python, tree-sitter for the others, orjson for JSON. Loaded when first used."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ import importlib
 import re
 import textwrap
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
+
+from alchemist_runtime.operators import _newer
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser, Tree
 
 _MODULES: Final[dict[str, tuple[str, str]]] = {
+    "python": ("tree_sitter_python", "language"),
     "javascript": ("tree_sitter_javascript", "language"),
     "typescript": ("tree_sitter_typescript", "language_typescript"),
     "tsx": ("tree_sitter_typescript", "language_tsx"),
@@ -39,8 +43,10 @@ _WRAPS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 _GO_HEAD: Final = re.compile(
     r"\A(?:\s*(?:package \w+|import (?:\"[^\"]*\"|\([^)]*\)))[ \t]*;?(?:\n|\Z))+"
 )
-_DOCTEST: Final = re.compile(r"^[ \t]*>>> ?", re.M)
-_PROMPT: Final = re.compile(r"^[ \t]*(?:>>>|\.\.\.)(?: |$)")
+_DOCTEST: Final = re.compile(r"^[ \t]*>>>", re.M)
+#: What is given by name, or has a default: where a name comes twice, the calls are worth a look.
+_NAMED: Final = re.compile(r"[(,]\s*(\w+)\s*=(?!=)")
+_PROMPT: Final = re.compile(r"(?:>>>|\.\.\.)(?: |$)")
 
 _EXPANSION: Final = re.compile(r"\$\{[#!]?(\w+)[^{}\n]*\}")
 
@@ -110,14 +116,22 @@ def _parse(code: str, grammar: str, inside: str = "") -> Parsed | None:
 
 def module(code: str) -> ast.Module | None:
     """The Python syntax tree of code, an indented part of a body, or a `>>>` session; None where it has errors."""
-    made = _ast(code)
-    if made is not None:
-        return made
+    for reading in _readings(code):
+        older = None
+        if (made := _ast(reading)) is None and (older := _newer.earlier(reading)) is not None:
+            made = _ast(older)
+        if made is not None:
+            return made
+    return None
+
+
+def _readings(code: str) -> Iterator[str]:
+    """Code as it stands, at the margin, and the examples of a session."""
+    yield code
     if code[:1] in " \t" or code.lstrip("\r\n")[:1] in (" ", "\t"):
-        made = _ast(textwrap.dedent(code.expandtabs(4)).strip("\n"))
-    if made is None and _DOCTEST.search(code):
-        made = _ast(session(code))
-    return made
+        yield textwrap.dedent(code.expandtabs(4)).strip("\n")
+    if _DOCTEST.search(code) and (examples := session(code)):
+        yield examples
 
 
 def _ast(code: str) -> ast.Module | None:
@@ -132,27 +146,64 @@ def _ast(code: str) -> ast.Module | None:
 
 
 def _sound(code: str) -> bool:
-    """Whether code has a symbol table: then it parses, and no tree of Python objects was made to see it. Else `module` decides."""
+    """Whether Python parses, its names are bound lawfully and no argument is given twice.
+
+    A symbol table tells the first two without a tree of Python objects. It may lack only the function around a snippet.
+    """
     import symtable
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             symtable.symtable(code, "<code>", "exec")
-    except (SyntaxError, ValueError, MemoryError, RecursionError, OverflowError):
-        return False
-    return True
+        named = _NAMED.findall(code)
+        if len(set(named)) == len(named):
+            return True
+    except SyntaxError as error:
+        if "nonlocal" not in str(error):
+            older = _newer.earlier(code)
+            return older is not None and _sound(older)
+    except (ValueError, MemoryError, RecursionError, OverflowError):
+        pass
+    made = _ast(code)
+    return made is not None and not any(_twice(node) for node in ast.walk(made))
+
+
+def _twice(node: ast.AST) -> bool:
+    """Whether a function takes, or a call gives, an argument twice."""
+    names: list[str] = []
+    if isinstance(node, ast.arguments):
+        every = (*node.posonlyargs, *node.args, *node.kwonlyargs, node.vararg, node.kwarg)
+        names = [a.arg for a in every if a is not None]
+    elif isinstance(node, ast.Call | ast.ClassDef):
+        names = [k.arg for k in node.keywords if k.arg is not None]
+    return len(set(names)) < len(names)
 
 
 def session(text: str) -> str:
-    """The source lines of a `>>>` session, without its output."""
-    return "\n".join(_PROMPT.sub("", line) for line in text.split("\n") if _PROMPT.match(line))
+    """The examples of a `>>>` session without their output; none where what stands around them is not Python.
+
+    Of prompts at several margins those at the leftmost are the session's; the others stand in docstrings.
+    """
+    lines = text.split("\n")
+    margin = min(len(line) - len(line.lstrip()) for line in lines if _DOCTEST.match(line))
+    examples, around, printed = [], [], False
+    for line in lines:
+        if not line[:margin].strip() and (prompt := _PROMPT.match(line, margin)):
+            examples.append(line[prompt.end() :])
+            printed = True
+        elif not line.strip():
+            around.append(line)
+            printed = False
+        elif not printed:
+            around.append(line)
+    return "\n".join(examples) if _ast(textwrap.dedent("\n".join(around))) is not None else ""
 
 
 def parses(code: str, lang: str) -> bool:
     """Whether code, or a snippet of it, parses; true for a language without a parser, and for code too long to judge."""
     if lang == "python":
-        return not judged(code, lang) or _sound(code) or module(code) is not None
+        return not judged(code, lang) or any(map(_sound, _readings(code)))
     if lang == "json":
         return json_value(code) is not _BAD
     return lang not in PARSED or not judged(code, lang) or tree(code, lang) is not None

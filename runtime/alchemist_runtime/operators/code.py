@@ -62,17 +62,19 @@ def blocks(text: str) -> list[tuple[str | None, str]]:
 def parses(text: str | None, lang: str | None = None) -> bool | None:
     """Whether code parses in a language, by default that of the text; true for a language without a parser, or no code.
 
-    Parsers: ast for Python (of the running version), orjson for JSON, tree-sitter for javascript, typescript, java, c, cpp, go,
-    rust, bash. Code of more than 50,000 characters (bash 10,000, Python a million) is not judged, and passes. A snippet that lacks only what goes around it (a class, a function) parses. Of a text with fences, the blocks
-    of that language must parse, each by itself.
+    Parsers: ast for Python (what 3.12 to 3.14 brought is known on 3.11, too), orjson for JSON, tree-sitter for javascript,
+    typescript, java, c, cpp, go, rust, bash. Code of more than 50,000 characters (bash 10,000, Python a million) is not judged,
+    and passes. A snippet that lacks only what goes around it (a class, a function) parses, and so does a `>>>` session. Python
+    that gives or takes an argument twice does not. Of a text with fences, the blocks of that language must parse, each by
+    itself, unless the fences stand in strings or comments of code that parses as a whole.
     """
     if text is None:
         return None
     name = lang or _lang(text)
     if name is None or name not in _grammars.PARSED:
         return True
-    bare = text.strip("\n") if name == "python" else text.strip()
-    if _grammars.parses(bare, name):
+    whole = _fences.hidden(text) if _fences.scan(text) else text
+    if _grammars.parses(whole.strip("\n") if name == "python" else whole.strip(), name):
         return True
     found = blocks(text)
     mine = [c for tag, c in found if tag == name] or [c for tag, c in found if tag is None]
