@@ -253,11 +253,16 @@ KINDS: Final[dict[str, Kind]] = {
         ports=("rows", "dropped"),
     ),
     "dedup": Kind(
-        "One row of each group of duplicates.",
+        "Refuses rows that resemble one that stays.",
         {
             "from": _FROM,
             "on": A("list(expr)", "What is compared, together.", default="[instruction, response]"),
             "method": A("method(dedup)", "How.", default="exact()"),
+            "clusters": A(
+                "choice(star,connected)",
+                "What a group is: rows that resemble the one that stays, or all that are linked through others.",
+                default="star",
+            ),
             "prefer": A(
                 "expr",
                 "The row for which this is highest stays; default: the first in the order of `from`, then the lowest id.",

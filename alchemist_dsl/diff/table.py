@@ -273,6 +273,8 @@ def _dedup(s: DedupSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple
     yield from _method("method", s.method)
     if s.prefer is not None:
         yield "prefer", _expr(s.prefer, plan)
+    if s.clusters != "star":
+        yield "clusters", _value(s.clusters)
     yield from _rules(s.rules)
 
 

@@ -52,6 +52,7 @@ def dedup(block: Block, scope: Scope) -> DedupSpec:
         on=trees(block, "on"),
         method=scope.component("dedup", method(block, "method")),
         prefer=None if prefer is None else prefer.tree,
+        clusters=_choice(block, "clusters", "star"),
         rules=scope.rules(block),
     )
 

@@ -210,6 +210,7 @@ class DedupSpec(Model):
     on: list[Expr]
     method: Method
     prefer: Expr | None = None
+    clusters: Literal["star", "connected"] = "star"
     rules: list[Rule] = []
 
 

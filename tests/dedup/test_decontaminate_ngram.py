@@ -25,7 +25,9 @@ def run(rows, items, **args):
 
 
 def words(text: str | None) -> list[str]:
-    return re.findall(r"\w+", unicodedata.normalize("NFKC", text or "").lower())
+    return re.findall(
+        r"\w+", unicodedata.normalize("NFKC", (text or "").replace("\u00ad", "")).lower()
+    )
 
 
 def item_grams(texts, n: int) -> set[tuple[str, ...]]:
@@ -71,7 +73,8 @@ WORDS = [
     "viii",
     "long_word_of_some_bytes",
     "²",
-    "漢",
+    "x\u00ady",
+    "e\u0301t",
 ]
 TEXT = st.one_of(
     st.none(),
@@ -121,9 +124,9 @@ def longest(texts, grams) -> str:
 
 def spelled(text: str, a: int, b: int) -> tuple[str, int]:
     """The part of the text that holds the words a to b - 1, and its bytes after folding. No word of WORDS changes its number of words."""
-    spots = [m.span() for m in re.finditer(r"\w+", text)]
+    spots = [m.span() for m in re.finditer(r"[\w\u00ad\u0301]+", text)]
     part = text[spots[a][0] : spots[b - 1][1]]
-    return part, len(unicodedata.normalize("NFKC", part).lower().encode())
+    return part, len(unicodedata.normalize("NFKC", part.replace("\u00ad", "")).lower().encode())
 
 
 def test_one_shared_n_gram_is_enough():
@@ -237,14 +240,17 @@ def test_many_blocks_give_the_same(monkeypatch):
 )
 @settings(max_examples=300, deadline=None)
 def test_text_between_finds_the_words(text, data):
-    found = words(text)
+    found = _words.words_of(text, _words.compatible)
     if not found:
         return
     a = data.draw(st.integers(0, len(found) - 1))
     b = data.draw(st.integers(a, len(found) - 1))
     part = text_between(text, a, b)
     assert part in text
-    want, got = ([w.replace("σ", "ς") for w in ws] for ws in (found[a : b + 1], words(part)))
+    want, got = (
+        [w.replace("σ", "ς") for w in ws]
+        for ws in (found[a : b + 1], _words.words_of(part, _words.compatible))
+    )
     # a sign that folds to two words stands in the text whole
     assert any(got[k : k + len(want)] == want for k in range(len(got)))
     assert len(got) <= len(want) + 2
@@ -262,3 +268,33 @@ def test_text_between_finds_the_words(text, data):
 )
 def test_text_between(text, first, last, want):
     assert text_between(text, first, last) == want
+
+
+ITEMS = {
+    "zh": "请写一个函数接收一组温度并返回最高和最低温度之间的差值如果列表为空则返回零",
+    "ja": "温度のリストを受け取り最高気温と最低気温の差を返す関数を書いてください空なら零を返します",
+    "th": "เขียนฟังก์ชันที่รับรายการอุณหภูมิแล้วคืนค่าผลต่างระหว่างค่าสูงสุดกับค่าต่ำสุด",
+    "lo": "ຂຽນຟັງຊັນທີ່ຮັບລາຍການອຸນຫະພູມແລ້ວສົ່ງຄືນຄວາມແຕກຕ່າງລະຫວ່າງຄ່າສູງສຸດກັບຄ່າຕ່ຳສຸດ",
+    "km": "សរសេរអនុគមន៍ដែលទទួលបញ្ជីសីតុណ្ហភាពហើយបញ្ជូនភាពខុសគ្នារវាងតម្លៃខ្ពស់បំផុតនិងទាបបំផុត",
+    "my": "အပူချိန်စာရင်းကိုလက်ခံပြီးအမြင့်ဆုံးနှင့်အနိမ့်ဆုံးကွာခြားချက်ကိုပြန်ပေးသည့်လုပ်ဆောင်ချက်ရေးပါ",
+}
+
+
+@pytest.mark.parametrize("script", ITEMS)
+def test_items_in_scripts_without_spaces(script):
+    item = ITEMS[script]
+    half = item[: len(item) // 2 + 4]
+    rows = [[f"x {item}。"], [f"1. {half}"], [item[:8]], [unicodedata.normalize("NFD", item)], ["\u200b".join(item)]]  # fmt: skip
+    made = run(rows, [[item], ["another text of five words"]], n=10)
+    assert made.unsearchable == ()
+    assert made.row.tolist() == [0, 1, 3, 4]
+    assert made.match[:2] == [item, half]
+    assert run(rows, [[item]], n=10, share=0.9).row.tolist() == [0, 3, 4]
+
+
+def test_two_letters_of_a_script_without_spaces_count_as_a_word():
+    item = "".join(map(chr, range(0x4E00, 0x4E00 + 40)))
+    assert run([[item[:20]], [item[:19]]], [[item]], n=10).row.tolist() == [0]
+    assert run([[item[3:17] + " def f a"]], [[item[:17] + " def f a b"]], n=10).row.tolist() == [0]
+    assert run([["x"]], [[item[:9]], [item[:10]], ["a b c d e"]], n=10).unsearchable == (0,)
+    assert run([[item[:12]], [item[:9]]], [[item[:10]]], n=10).row.tolist() == [0]

@@ -64,6 +64,10 @@ def test_lower_case_that_changes_the_length() -> None:
     ]
 
 
+def squeezed(text: str) -> str:
+    return re.sub(r"\s+", " ", text).lower()
+
+
 PIECE = st.sampled_from(["ab", "ba", "aaaa", "bbbb", " ", "é", "日", "\n"])
 TEXT = st.lists(PIECE, max_size=14).map("".join)
 
@@ -71,12 +75,12 @@ TEXT = st.lists(PIECE, max_size=14).map("".join)
 @settings(max_examples=120, deadline=None)
 @given(st.lists(st.tuples(st.one_of(st.none(), TEXT), TEXT).map(list), min_size=1, max_size=6), st.lists(st.lists(TEXT, max_size=2), max_size=5))  # fmt: skip
 def test_substring_equals_plain_python(rows: Rows, texts: list[list[str]]) -> None:
-    wanted = [(k, t.strip().lower()) for k, ts in enumerate(texts) for t in ts]
+    wanted = [(k, squeezed(t).strip()) for k, ts in enumerate(texts) for t in ts]
     wanted = [(k, t) for k, t in wanted if len(t.encode()) >= 8]
     expected = []
     for number, row in enumerate(rows):
         hits = [
-            (len(t.encode()), -k) for k, t in wanted if any(t in (x or "").lower() for x in row)
+            (len(t.encode()), -k) for k, t in wanted if any(t in squeezed(x or "") for x in row)
         ]
         if hits:
             expected.append((number, -max(hits)[1]))
@@ -84,7 +88,24 @@ def test_substring_equals_plain_python(rows: Rows, texts: list[list[str]]) -> No
     assert [(r, i) for r, i, _ in found(leaks)] == expected
     for row, item, match in found(leaks):
         assert any(match in (x or "") for x in rows[row])
-        assert match.lower() in {t for k, t in wanted if k == item}
+        assert squeezed(match) in {t for k, t in wanted if k == item}
+
+
+def test_white_space_and_what_is_not_seen_hide_no_text() -> None:
+    items = suite([["Return the sum\nof all café tables."]])
+    rows: Rows = [[t] for t in ("return  the\tsum of all café tables.", "Return the sum of all cafe\u0301 tables.", "Re\u00adturn the s\u200bum of all café tables.", "return the sum of all cafe tables.")]  # fmt: skip
+    assert [(r, m) for r, _, m in found(run("substring", rows, items))] == [
+        (0, "return  the\tsum of all café tables."),
+        (1, "return the sum of all café tables."),
+        (2, "return the sum of all café tables."),
+    ]
+
+
+def test_no_text_reaches_from_one_row_into_the_next() -> None:
+    rows: Rows = [["return the  "], ["  sum of all"], [" "], [""], [" return the sum of all "]]
+    assert found(run("substring", rows, suite([["return the sum of all"]]))) == [
+        (4, 0, "return the sum of all")
+    ]
 
 
 # --- entry points ---------------------------------------------------------------------------------------------------------------

@@ -24,8 +24,19 @@ def run(texts, ids=None, **args):
     return catalog.find("dedup", "minhash").function(arrays, ids, **args)
 
 
+def units(text: str) -> list[str]:
+    """Words with the operators behind them, signs of Chinese each by itself."""
+    out: list[str] = []
+    for piece in re.findall(r"漢|字|\w+| [-+] ", text.lower().replace("漢字", "漢 字")):
+        if piece[0] == " ":
+            out[-1] += piece
+        else:
+            out.append(piece)
+    return out
+
+
 def grams(text: str, n: int) -> set[tuple[str, ...]]:
-    words = re.findall(r"\w+", text.lower())
+    words = units(text)
     if not words:
         return set()
     return {tuple(words[i : i + n]) for i in range(max(len(words) - n + 1, 1))}
@@ -55,7 +66,11 @@ def connected(rows: frozenset[int], near: set[tuple[int, int]]) -> bool:
 
 WORDS = ["alpha", "Beta", "größe", "Σας", "x", "漢字", "a_b", "delta", "internationalisation"]
 TEXTS = st.lists(
-    st.lists(st.sampled_from(WORDS), max_size=14).map(" - ".join), min_size=1, max_size=12
+    st.tuples(
+        st.sampled_from([" - ", " + ", ", ", "\n"]), st.lists(st.sampled_from(WORDS), max_size=14)
+    ).map(lambda drawn: drawn[0].join(drawn[1])),
+    min_size=1,
+    max_size=12,
 )
 
 
@@ -66,6 +81,12 @@ def test_every_group_hangs_together_by_pairs_above_the_threshold(texts, n, thres
     pairs = list(combinations(range(len(texts)), 2))
     exact = {p: jaccard(texts[p[0]], texts[p[1]], n) for p in pairs}
     near = {p for p, value in exact.items() if value >= threshold}
+    order = list(range(len(texts)))
+    stays = made.stars(np.array(order))
+    for row, kept in enumerate(stays.tolist()):
+        assert stays[kept] == kept and (row == kept or (min(row, kept), max(row, kept)) in near)
+        best = int(made.labels[row])
+        assert (kept == best) is (row == best or (best, row) in near)
     for group in groups(made.labels):
         assert connected(group, near)
         assert min(group) in {made.labels[k] for k in group}
@@ -185,6 +206,32 @@ def test_rows_without_words_are_no_duplicates():
     assert run(["", None, "...", "?!", "a", "a"]).labels.tolist() == [0, 1, 2, 3, 4, 4]
 
 
+def test_rows_of_the_same_signs_are_duplicates():
+    assert run(["+++", "---", " +++\n", "😀😀", "😂", "", "   "]).labels.tolist() == [0, 1, 0, 3, 4, 5, 6]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text, other, far",
+    [
+        ("请写一个函数读取文件中的每一行并统计每个单词出现的次数然后输出前十个结果", "请写一个函数读取文件中的每一行并统计每个单词出现的次数然后输出前二十结果", "如何在春天种植番茄才能让果实又大又甜"),
+        ("ファイルの各行を読み込み単語の出現回数を数えて上位十件を表示する関数を書いてください", "ファイルの各行を読み込み単語の出現回数を数えて上位五件を表示する関数を書いてください", "春にトマトを植えて大きく甘い実を収穫する"),
+        ("เขียนฟังก์ชันอ่านไฟล์ทีละบรรทัดแล้วนับจำนวนคำและแสดงสิบอันดับแรก", "เขียนฟังก์ชันอ่านไฟล์ทีละบรรทัดแล้วนับจำนวนคำและแสดงห้าอันดับแรก", "ปลูกมะเขือเทศอย่างไรให้ลูกใหญ่"),
+        ("สร้างa(b)คืนค่าผลรวมของตัวเลขทั้งหมด", "สร้างa(b)คืนค่าผลรวมของตัวเลขทั้งหมด\u200b", "คืนค่า"),
+        ("Ecrire la méthode qui trie un tableau d'entiers décroissant", "Ecrire la me\u0301thode qui trie un ta\u00adbleau d'entiers de\u0301croissant", "Écrire"),
+    ],
+)  # fmt: skip
+def test_near_duplicates_in_other_scripts(text, other, far):
+    assert run([text, far, other], ngram=5, threshold=0.7).labels.tolist() == [0, 1, 0]
+    made = run([text, far, other], ngram=5, threshold=0.7)
+    assert made.similarity(np.array([0]), np.array([1])).tolist() == [0]
+
+
+def test_one_operator_makes_another_text_of_a_short_row_and_hardly_of_a_long_one():
+    assert run(["return a + b", "return a - b", "return a+b"]).labels.tolist() == [0, 1, 0]
+    long = "def f(a, b):\n" + "\n".join(f"    x{k} = a{k} + b" for k in range(20))
+    assert run([long, long.replace("a7 + b", "a7 - b")], threshold=0.8).labels.tolist() == [0, 0]
+
+
 def test_a_row_of_few_words_is_one_shingle():
     texts = ["yes", "Yes!", "yes sir", "yes sir", "no"]
     assert run(texts, ngram=5).labels.tolist() == [0, 0, 2, 2, 4]
@@ -202,12 +249,40 @@ def test_no_rows_and_one_row():
     assert run(["one row"]).labels.tolist() == [0]
 
 
-def test_a_chain_is_one_group():
-    words = [f"w{k}" for k in range(40)]
-    texts = [" ".join(words[k : k + 30]) for k in range(0, 9, 2)]
+def chain(rows: int) -> list[str]:
+    words = [f"w{k}" for k in range(2 * rows + 30)]
+    return [" ".join(words[2 * k : 2 * k + 30]) for k in range(rows)]
+
+
+def test_a_chain_is_one_group_and_only_rows_like_the_kept_ones_go():
+    texts = chain(5)
     made = run(texts, ngram=1, threshold=0.8)
-    assert jaccard(texts[0], texts[-1], 1) < 0.8 <= jaccard(texts[0], texts[1], 1)
+    assert jaccard(texts[0], texts[2], 1) < 0.8 <= jaccard(texts[0], texts[1], 1)
     assert made.labels.tolist() == [0] * 5
+    assert made.stars(np.arange(5)).tolist() == [0, 0, 2, 2, 4]
+    assert made.stars(np.array([2, 4, 0, 1, 3])).tolist() == [0, 2, 2, 2, 4]
+    assert made.stars(np.array([1, 2, 3, 4, 0])).tolist() == [1, 1, 1, 3, 3]
+
+
+def test_a_long_chain_in_any_order_keeps_every_row_that_goes_near_one_that_stays():
+    texts, draw = chain(400), random.Random(2)
+    order = list(range(400))
+    draw.shuffle(order)
+    made = run([texts[k] for k in order], ngram=1, threshold=0.8)
+    stays = made.stars(np.arange(400))
+    gone = np.flatnonzero(stays != np.arange(400))
+    assert 180 <= len(gone) <= 270
+    assert made.similarity(gone, stays[gone]).min() >= 0.8
+
+
+def test_rows_of_one_large_bucket_that_differ_all_stay():
+    """Each row resembles a hub, no two of the others each other."""
+    hub = [f"w{k}" for k in range(60)]
+    texts = [" ".join(hub[:40]), *(" ".join([*hub[:40], *(f"x{k}_{j}" for j in range(6))]) for k in range(50))]  # fmt: skip
+    made = run(texts, ngram=1, threshold=0.8)
+    assert set(made.labels.tolist()) == {0}
+    assert set(made.stars(np.arange(51)).tolist()) == {0}
+    assert made.stars(np.append(np.arange(1, 51), 0)).tolist() == [1, *range(1, 51)]
 
 
 def test_pairs_are_compared_in_parts(monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -47,6 +49,58 @@ def test_every_code_point_is_inside_or_outside_a_word_as_in_re(point):
         assert found(signs, str) == [
             [s.lower() if s.isascii() else s] if s.isalnum() or s == "_" else [] for s in signs
         ]
+        pairs = [f"é{s}é" for s in signs if not s.isascii()]
+        assert found(pairs, str) == [_words.words_of(p, str) for p in pairs]
+
+
+@pytest.mark.parametrize(
+    "text, want",
+    [
+        ("请写function读2次", ["请", "写", "function", "读", "2", "次"]),
+        ("カメラが か\u3099", ["カ", "メ", "ラ", "が", "が"]),
+        ("ฟังก์ชันที่ ๑๒", ["ฟั", "ง", "ก์", "ชั", "น", "ที่", "๑๒"]),
+        ("ພາສາລາວ", ["ພ", "າ", "ສ", "າ", "ລ", "າ", "ວ"]),
+        ("ភាសាខ្មែរ", ["ភា", "សា", "ខ្", "មែ", "រ"]),
+        ("မြန်မာ", ["မြ", "န်", "မာ"]),
+        ("함수를 작성", ["함수를", "작성"]),
+        ("हिन्दी में", ["हिन्दी", "में"]),
+        ("مُحَمَّد كتاب", ["مُحَمَّد", "كتاب"]),
+        ("cafe\u0301 Café a\u0302\u0301b \u0301x", ["café", "café", "ấb", "x"]),
+        ("na\u00adïve li\u200bst \ufeffx 3\ufe0f", ["naïve", "list", "x", "3"]),
+    ],
+)
+def test_words_by_script(text, want):
+    assert found([text, "ab"]) == [want, ["ab"]]
+    assert _words.words_of(text) == want
+    assert found([unicodedata.normalize("NFD", text)]) == [want]
+
+
+OPERATORS = [
+    ("a + b", "a - b"), ("a+b", "a*b"), ("x = 1", "x == 1"), ("f(x) >= 3 and y", "f(x) <= 3 and y"), ("return x", "return -x"),
+    ("if (ok) f()", "if (!ok) f()"), ("i++;", "i--;"), ("a & b", "a && b"), ("a b", "a % b"), ("a >> b", "a << b"), ("x += 1", "x -= 1"),
+]  # fmt: skip
+SAME = [
+    ("a + b", "a+b"), ("x = -1", "x=-1"), ("well-known", "well known"), ("- one\n  - two", "one\ntwo"), ("**bold** and *it*.", "bold and it"),
+    ("> quoted", "quoted"), ("Yes! No?", "yes no"), ("Title\n=====\n\n---\nx", "title x"), ("|---|---|\nx", "x"), ("50% off", "50 off"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("texts", OPERATORS + SAME)
+def test_operators_are_told_apart_and_marks_of_prose_are_not(texts):
+    words = [_words.split(block([t])) for t in texts]
+    hashes = [_words.with_operators(w).tolist() for w in words]
+    assert (hashes[0] == hashes[1]) is (texts in SAME)
+    assert words[0].hashes.tolist() == words[1].hashes.tolist()
+
+
+@given(st.lists(st.text("ab+-=!<* \n(", max_size=12), min_size=1, max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_operators_of_a_row_do_not_depend_on_other_rows(texts):
+    together = _words.split(block(texts))
+    hashes = _words.with_operators(together)
+    for k, text in enumerate(texts):
+        alone = _words.with_operators(_words.split(block([text])))
+        assert hashes[together.rows[k] : together.rows[k + 1]].tolist() == alone.tolist()
 
 
 def test_columns_are_joined_by_a_line_break_and_null_is_empty():

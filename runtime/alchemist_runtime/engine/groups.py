@@ -79,7 +79,9 @@ def run_dedup(ctx: Context, node: Node, out: Output) -> None:
     score = None
     if spec.prefer is not None:
         score = values(ctx, stream, spec.prefer).to_numpy(zero_copy_only=False).astype(float)
-    survivor = survivors(found.labels, ids, score)
+    order = preferred(ids, score)
+    connected = spec.clusters == "connected" or found.stars is None
+    survivor = first_of_group(found.labels, order) if connected else found.stars(order)
     kept = np.flatnonzero(survivor == np.arange(stream.n))
     refused = np.flatnonzero(survivor != np.arange(stream.n))
     keep_rows(ctx, node, out, stream, kept)
@@ -95,24 +97,22 @@ def run_dedup(ctx: Context, node: Node, out: Output) -> None:
     )
     drop(ctx, node, out, stream, refused, table)
     out.figures["dropped"] = {"duplicate": len(refused)}
-    out.figures["groups"] = len(np.unique(found.labels[refused])) if len(refused) else 0
+    out.figures["groups"] = len(np.unique(survivor[refused])) if len(refused) else 0
 
 
-def survivors(
-    labels: Positions, ids: np.ndarray[Any, Any], score: np.ndarray[Any, Any] | None
-) -> Positions:
-    """For each row the position of the row of its group that stays: highest score (null last), first in order, lowest id."""
-    n = len(labels)
-    order = np.arange(n)
-    keys: list[np.ndarray[Any, Any]] = [ids[:, 1], ids[:, 0], order]
+def preferred(ids: np.ndarray[Any, Any], score: np.ndarray[Any, Any] | None) -> Positions:
+    """All rows, the best first: highest score (null last), first in order, lowest id."""
+    keys: list[np.ndarray[Any, Any]] = [ids[:, 1], ids[:, 0], np.arange(len(ids))]
     if score is not None:
         keys.append(-np.where(np.isnan(score), -np.inf, score))
-    ranked = np.lexsort([*keys, labels])
-    first = np.ones(n, bool)
-    first[1:] = labels[ranked][1:] != labels[ranked][:-1]
-    best = np.empty(n, np.int64)
-    best[labels[ranked][first]] = ranked[first]
-    return best[labels]
+    return np.lexsort(keys)
+
+
+def first_of_group(labels: Positions, order: Positions) -> Positions:
+    """For each row the row of its group that comes first in an order."""
+    first = np.empty(len(labels), np.int64)
+    first[labels[order[::-1]]] = order[::-1]
+    return first[labels]
 
 
 # --- decontaminate --------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,11 @@
 """Words of many texts at once, as spans of one byte buffer, and 64-bit hashes of words and of runs of words.
 
-A word is a longest run of `\\w` (letters, digits, `_`) of the text in lower case, over code points. The hashes are part of
-what decides a data set's bytes: the constants never change, golden values hold them. No Python object is made per word.
+A word is a longest run of `\\w` (letters, digits, `_`) of the text in lower case, over code points, with the marks that stand on
+them. In scripts that are written without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese …) each letter is a word of its
+own, so that runs of words are runs of letters there. What is not seen (zero-width characters, soft hyphens) is not read.
+
+The hashes are part of what decides a data set's bytes: the constants never change, golden values hold them. No Python object
+is made per word.
 """
 
 from __future__ import annotations
@@ -35,6 +39,18 @@ LONG_WORD = 256
 
 _SEED, _LANE, _RUN = 0x243F6A8885A308D3, 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
 _WORD = re.compile(r"\w+")
+#: Scripts without spaces: Thai, Lao, Burmese, Khmer, Tai Le, New Tai Lue, Tai Tham, Han, kana, Bopomofo, and their extensions.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u2e80-\u2fdf\u3005-\u3007\u3021-\u312f\u31a0-\u31bf"
+    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff9f\U0001aff0-\U0001b16f"
+    "\U00020000-\U0003ffff"
+)
+_ALONE = re.compile(rf"(?![\W\d_])[{_UNSPACED}]")
+#: Code points that Unicode has ignored by default (Default_Ignorable_Code_Point).
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    "\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +87,29 @@ class Words:
 
 
 def plain(text: str) -> str:
-    """Lower case."""
-    return text.lower()
+    """NFC and lower case, without what is not seen."""
+    return unicodedata.normalize("NFC", _UNSEEN.sub("", text)).lower()
 
 
 def compatible(text: str) -> str:
-    """NFKC, then lower case."""
-    return unicodedata.normalize("NFKC", text).lower()
+    """NFKC and lower case, without what is not seen."""
+    return unicodedata.normalize("NFKC", _UNSEEN.sub("", text)).lower()
 
 
 def words_of(text: str, fold: Callable[[str], str] = plain) -> list[str]:
     """The definition that `split` follows, for one text."""
-    return _WORD.findall(fold(text))
+    return _definition().findall(fold(text))
+
+
+@cache
+def _definition() -> re.Pattern[str]:
+    alone, mark = _ALONE.pattern, f"[{''.join(map(chr, _marks()))}]"
+    return re.compile(rf"{alone}{mark}*|(?!{alone})\w(?:(?!{alone})\w|{mark})*")
+
+
+def _marks() -> list[int]:
+    """Code points that stand on the letter before them (categories Mn, Mc and Me)."""
+    return [p for p in range(0x300, 0x1F000) if unicodedata.category(chr(p))[0] == "M"]
 
 
 # --- rows in blocks ---------------------------------------------------------------------------------------------------------
@@ -162,6 +189,16 @@ def split(texts: pa.Array, fold: Callable[[str], str] = plain) -> Words:
     )
 
 
+def folded(column: pa.ChunkedArray, fold: Callable[[str], str]) -> tuple[Bytes, Indices]:
+    """The bytes of a column's folded texts, one after the other, and where each begins and ends; a null is empty."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    whole = pc.fill_null(column.combine_chunks().cast(pa.large_string()), "")
+    data, offsets = _lower(_folded(whole, fold)[0])
+    return data[: offsets[-1]], offsets
+
+
 def _folded(texts: pa.Array, fold: Callable[[str], str]) -> tuple[pa.Array, Indices]:
     """Fold the texts that hold anything but ASCII in Python; the others need only `_lower`."""
     import numpy as np
@@ -211,38 +248,151 @@ def _spans(data: Bytes, *, wide: bool) -> tuple[Indices, Indices]:
     np.less(data - np.uint8(ord("a")), 26, out=mask)
     mask |= (data - np.uint8(ord("0"))) < 10
     mask |= data == ord("_")
-    if wide:
-        _mark_wide(data, mask)
+    seams = _mark_wide(data, mask) if wide else np.zeros(0, np.int64)
     edges = np.flatnonzero(inside[1:] != inside[:-1])
-    start = edges[0::2].copy()
-    return start, edges[1::2] - start
+    start, end = edges[0::2].copy(), edges[1::2]
+    if len(seams):
+        start, end = np.sort(np.append(start, seams)), np.sort(np.append(end, seams))
+    return start, end - start
 
 
-def _mark_wide(data: Bytes, mask: np.ndarray[Any, Any]) -> None:
-    """Mark the bytes of `\\w` beyond ASCII, sequence by sequence."""
+#: Kinds of code points: part of no word, of a word of several letters, a word of its own, a mark on what stands before it.
+_NONE, _LETTER, _WHOLE, _MARK = range(4)
+
+
+def _mark_wide(data: Bytes, mask: Flags) -> Indices:
+    """Mark the bytes of words beyond ASCII; answers where a word begins right behind another one."""
     import numpy as np
 
     lead = np.flatnonzero(data >= 0xC0)
+    point, size = _points(data, lead)
+    kind = _kinds()[point]
+    after = np.zeros(len(lead), bool)  # right behind another sign beyond ASCII
+    after[1:] = lead[:-1] + size[:-1] == lead[1:]
+    mark = kind == _MARK
+    kind = np.where(
+        mark & ~after, mask[lead - 1], kind
+    )  # before the first byte stands the last, of no word
+    known = np.where(mark & after, 0, np.arange(len(lead)))
+    kind = kind[np.maximum.accumulate(known)]
+    for k in range(4):
+        mask[lead[(kind != _NONE) & (size > k)] + k] = True
+    whole = kind == _WHOLE
+    before = np.zeros(len(lead), bool)  # behind a word of one letter
+    before[1:] = whole[:-1]
+    seam = ~mark & (kind != _NONE) & mask[lead - 1] & (whole | (before & after))
+    end = (lead + size)[whole]
+    return np.concatenate((lead[seam], end[mask[end] & (data[end] < 0x80)]))
+
+
+def _points(data: Bytes, lead: Indices) -> tuple[Indices, Indices]:
+    """Code points at these bytes, and how many bytes each has."""
+    import numpy as np
+
     first = data[lead].astype(np.int64)
-    size = 2 + (first >= 0xE0) + (first >= 0xF0)
-    point = first & (0xFF >> (size + 1))
+    size = 1 + (first >= 0xC0) + (first >= 0xE0) + (first >= 0xF0)
+    point = np.where(size > 1, first & (0xFF >> (size + 1)), first)
     for k in (1, 2, 3):
         more = data[np.minimum(lead + k, len(data) - 1)].astype(np.int64) & 0x3F
         point = np.where(size > k, (point << 6) | more, point)
-    lead, size = (x[_wide_letters()[np.minimum(point, 0x10FFFF)]] for x in (lead, size))
-    for k in range(4):
-        mask[lead[size > k] + k] = True
+    return np.minimum(point, 0x10FFFF), size
 
 
 @cache
-def _wide_letters() -> np.ndarray[Any, Any]:
-    """Whether a code point is `\\w`."""
+def _kinds() -> np.ndarray[Any, Any]:
+    """The kind of every code point."""
     import numpy as np
 
-    table = np.zeros(0x110000, bool)
-    for run in _WORD.finditer("".join(map(chr, range(0x110000)))):
-        table[run.start() : run.end()] = True
+    every = "".join(map(chr, range(0x110000)))
+    table = np.zeros(0x110000, np.uint8)
+    for run in _WORD.finditer(every):
+        table[run.start() : run.end()] = _LETTER
+    for sign in _ALONE.finditer(every):
+        table[sign.start()] = _WHOLE
+    table[_marks()] = _MARK
     return table
+
+
+def letters(words: Words) -> Flags:
+    """Which words are single letters of a script without spaces."""
+    import numpy as np
+
+    alone: Flags = np.equal(_kinds()[_points(words.data, words.start)[0]], _WHOLE)
+    return alone
+
+
+# --- operators --------------------------------------------------------------------------------------------------------------
+
+_SIGNS, _FORWARD, _BACK = b"+-*/%=<>!&|^~", b"([{\"'`$@", b")]}\"'`"
+
+
+@cache
+def _members(some: bytes) -> bytes:
+    """A table for `bytes.translate`: 1 for these bytes, 0 for all others."""
+    return bytes(k in some for k in range(256))
+
+
+def _among(data: Bytes, some: bytes) -> Flags:
+    import numpy as np
+
+    return np.frombuffer(data.tobytes().translate(_members(some)), np.bool_)
+
+
+def with_operators(words: Words) -> Hashes:
+    """The words' hashes, each with the operators of code behind it, so that `a + b` and `a - b` are different words.
+
+    An operator is a run of `+-*/%=<>!&|^~` between two operands, with blanks on both sides or on none, or before one
+    (`-x`, `!ok`), or `++` or `--` behind one. No operators are a hyphen within a word, and signs that open a line or a word as
+    lists, quotations, emphasis and tags do.
+    """
+    import numpy as np
+
+    at = np.flatnonzero(_among(words.data, _SIGNS))
+    if not len(at) or not len(words.start):
+        return words.hashes
+    new = np.append(True, np.diff(at) != 1)
+    begin = np.flatnonzero(new)
+    first, last = at[begin], at[np.append(begin[1:], len(at)) - 1]
+    real = np.flatnonzero(_operators(words.data, first, last))
+    row = np.repeat(
+        np.arange(len(words.offsets)),
+        np.diff(np.searchsorted(first, words.offsets), append=len(first)),
+    )[real]
+    owner = np.maximum(np.searchsorted(words.start, first[real]) - 1, words.rows[row])
+    real, owner = real[owner < words.rows[row + 1]], owner[owner < words.rows[row + 1]]
+    if not len(real):
+        return words.hashes
+    size = (last - first + 1)[real]
+    owner = np.repeat(owner, size)
+    byte = words.data[np.arange(len(owner)) + np.repeat(first[real] + size - np.cumsum(size), size)]
+    place = np.flatnonzero(np.diff(owner, prepend=-1))
+    rank = np.arange(len(owner)) - np.repeat(place, np.diff(place, append=len(owner)))
+    powers = np.cumprod(np.full(int(rank.max()) + 1, _LANE, np.uint64))
+    out = words.hashes.copy()
+    out[owner[place]] = _mixed(out[owner[place]] ^ np.add.reduceat(byte * powers[rank], place))
+    return out
+
+
+def _operators(data: Bytes, first: Indices, last: Indices) -> Flags:
+    """Which runs of signs, each from its first to its last byte, are operators."""
+    import numpy as np
+
+    left, right, sign = data[first - 1], data[last + 1], data[first]
+    letter = b"_" + bytes((*range(48, 58), *range(97, 123), *range(128, 256)))
+    word, then = _among(left, letter), _among(right, letter)
+    ends, begins = word | _among(left, _BACK), then | _among(right, _FORWARD)
+    long = last > first
+    real: Flags = ends & begins & (long | (sign != ord("-")) | ~word | ~then)
+    real |= ~ends & begins & ~_among(sign, b"*/<>") & ~_among(data[last], b"*/<>")
+    real |= word & long & (last - first == 1) & (sign == data[last]) & _among(sign, b"+-")
+    some = np.flatnonzero(_among(left, b" \t") & _among(right, b" \t"))
+    behind = first[some] - 1
+    while len(some):  # something must stand before it in its line
+        behind -= 1
+        blank = _among(data[behind], b" \t")
+        real[some[~blank & ~_among(data[behind], b"\0\n\r")]] = True
+        some, behind = some[blank], behind[blank]
+    return real
 
 
 # --- hashes -----------------------------------------------------------------------------------------------------------------
@@ -371,17 +521,35 @@ def shingles(words: Words, n: int) -> tuple[Hashes, Indices]:
         real[(end - k)[count >= k]] = False
     short = np.flatnonzero((count > 0) & (count < n))
     if len(short):
-        out[begin[short]] = _short(words.hashes, begin[short], count[short])
+        out[begin[short]] = hashed(words.hashes, begin[short], count[short])
         real[begin[short]] = True
     starts = np.concatenate(([0], np.cumsum(np.where(count, np.maximum(count - n + 1, 1), 0))))
     return out[real], starts
 
 
-def _short(hashes: Hashes, begin: Indices, count: Indices) -> Hashes:
+def hashed(hashes: Hashes, begin: Indices, count: Indices) -> Hashes:
+    """Hash runs of words of different lengths, as `runs` does."""
     import numpy as np
 
     total = np.zeros(len(begin), np.uint64)
-    for k, factor in enumerate(_multipliers(int(count.max()))):
+    for k, factor in enumerate(_multipliers(int(count.max(initial=0)))):
         on = np.flatnonzero(count > k)
         total[on] += hashes[begin[on] + k] * np.uint64(factor)
     return _finished(total)
+
+
+def with_wordless(words: Words, hashes: Hashes, starts: Indices) -> tuple[Hashes, Indices]:
+    """The shingles, and one for each row that has signs but no words: all of them, without blanks at the ends."""
+    import numpy as np
+
+    rows = np.flatnonzero(np.diff(words.rows) == 0)
+    if not len(rows):
+        return hashes, starts
+    ends = np.append(words.offsets[1:], len(words.data))
+    signs = np.append(0, np.cumsum(words.data > 32))
+    rows = rows[signs[ends[rows]] > signs[words.offsets[rows]]]
+    spans = zip(words.offsets[rows].tolist(), ends[rows].tolist(), strict=True)
+    made = [_long(words.data[a:b].tobytes().strip(b"\0 \t\r\n\v\f")) for a, b in spans]
+    more = np.zeros(len(starts), np.int64)
+    more[rows + 1] = 1
+    return np.insert(hashes, starts[rows], np.array(made, np.uint64)), starts + np.cumsum(more)

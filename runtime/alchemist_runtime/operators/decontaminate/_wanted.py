@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Items shorter than n words are looked for whole if they have this many.
 SHORTEST = 5
+#: Letters of scripts without spaces that say as much as a word.
+LETTERS = 2
 #: Places in the bitmap for each key, so that few other runs of words pass it.
 _ROOM = 64
 
@@ -93,18 +95,24 @@ class Wanted:
 
     @staticmethod
     def of(items: Items, n: int) -> Wanted:
-        """Collect the n-grams of all items."""
+        """Collect the n-grams of all items: runs of n words, where two letters of a script without spaces make a word."""
         import numpy as np
 
         owner, words = _item_words(items)
-        hashes, starts = _words.shingles(words, n)
-        text = np.repeat(np.arange(len(owner)), np.diff(starts))
-        use = _used(owner, np.diff(words.rows), len(items.texts), n)[text]
-        first = (words.rows[text] + np.arange(len(text)) - starts[text])[use]
-        size = np.minimum(np.diff(words.rows), n)[text[use]]
-        _, sample, gram = np.unique(hashes[use], return_index=True, return_inverse=True)
+        measure = np.append(0, np.cumsum(np.where(_words.letters(words), 1, LETTERS)))
+        begin, end = words.rows[:-1], words.rows[1:]
+        whole = _used(owner, measure[end] - measure[begin], len(items.texts), n)
+        text = np.repeat(np.arange(len(owner)), end - begin)
+        first = np.arange(len(text))
+        last = np.searchsorted(measure, measure[first] + n * LETTERS)
+        use = np.where(whole[text] == _WHOLE, first == begin[text], last <= end[text])
+        use &= whole[text] != _UNUSED
+        last = np.where(whole[text] == _WHOLE, end[text], last)
+        text, first, size = text[use], first[use], (last - first)[use]
+        hashes = _words.hashed(words.hashes, first, size)
+        _, sample, gram = np.unique(hashes, return_index=True, return_inverse=True)
         count = max(len(items.texts), 1)
-        pairs = np.unique(gram * count + owner[text[use]])
+        pairs = np.unique(gram * count + owner[text])
         of_items = Groups.of(pairs // count, pairs % count, len(sample))
         totals = np.bincount(pairs % count, minlength=count)
         tables = _tables(words, first[sample], size[sample], n)
@@ -128,20 +136,24 @@ def _item_words(items: Items) -> tuple[Indices, _words.Words]:
     return owner, _words.split(text, _words.compatible)
 
 
-def _used(owner: Indices, count: Indices, items: int, n: int) -> Flags:
-    """Texts to look for: those of at least n words; of an item that has none, those of at least five, whole."""
+_UNUSED, _GRAMS, _WHOLE = range(3)
+
+
+def _used(owner: Indices, measure: Indices, items: int, n: int) -> Indices:
+    """How texts are looked for: those of at least n words by n-grams; of an item that has none, those of at least five whole."""
     import numpy as np
 
     longest = np.zeros(items, np.int64)
-    np.maximum.at(longest, owner, count)
-    return (count >= n) | ((longest[owner] < n) & (count >= SHORTEST))
+    np.maximum.at(longest, owner, measure)
+    short = (longest[owner] < n * LETTERS) & (measure >= SHORTEST * LETTERS)
+    return np.where(measure >= n * LETTERS, _GRAMS, np.where(short, _WHOLE, _UNUSED))
 
 
 def _tables(words: _words.Words, first: Indices, size: Indices, n: int) -> tuple[Table, ...]:
     import numpy as np
 
     out = []
-    for width, grams in ((n, np.flatnonzero(size == n)), (SHORTEST, np.flatnonzero(size < n))):
+    for width, grams in ((n, np.flatnonzero(size >= n)), (SHORTEST, np.flatnonzero(size < n))):
         if len(grams):
             out.append(Table.of(width, _words.runs(words.hashes, width)[first[grams]], grams))
     return tuple(out)

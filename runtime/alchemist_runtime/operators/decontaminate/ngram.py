@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 
-@decontaminate()
+@decontaminate(version=2)
 def ngram(
     texts: list[pa.ChunkedArray | pa.Array],
     items: Items,
@@ -28,9 +28,9 @@ def ngram(
 ) -> Leaks:
     """Rows that contain at least `share` of a benchmark item's word n-grams; with 0, one n-gram is enough.
 
-    Words are `\\w+` in NFKC and lower case; no n-gram reaches from one text into another. Of an item's texts those of at
-    least n words count; if it has none, those of at least five words, each as a whole. The hit of a row is the item with
-    the largest share, then the one with the most n-grams, then the first.
+    X Of an item's texts those of at
+        least n words count; if it has none, those of at least five words, each as a whole. The hit of a row is the item with
+        the largest share, then the one with the most n-grams, then the first.
     """
     import numpy as np
 

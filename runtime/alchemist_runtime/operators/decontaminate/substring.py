@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 #: Bytes that are looked up at once.
 _WINDOW = 8
 _MIX, _BITS = 0x9E3779B97F4A7C15, 20
+_BLANKS = re.compile(r"[ \t\n\r\v\f]+")
 
 
-@decontaminate()
+@decontaminate(version=2)
 def substring(
     texts: list[pa.ChunkedArray | pa.Array],
     items: Items,
@@ -31,14 +33,15 @@ def substring(
     allow: tuple[str, ...] = (),
     shortest: Annotated[int, Range(8, 10_000)] = 16,
 ) -> Leaks:
-    """Rows that contain a text of a benchmark item, whole, whatever its case; texts in `allow` may stand.
+    """Rows that contain a text of a benchmark item, whole, whatever its case and white space; texts in `allow` may stand.
 
-    A text is taken without white space at its ends. Texts of fewer than `shortest` bytes are not looked for. The hit of a
-    row is the longest text that it contains, then the first item.
+    Texts are compared in NFKC and lower case, without zero-width characters and soft hyphens, each run of white space as one
+    space. Those of fewer than `shortest` bytes are not looked for. The hit of a row is the longest text that it contains,
+    then the first item.
     """
     import numpy as np
 
-    wanted = _Wanted.of(items, frozenset(_lower(allow)), shortest)
+    wanted = _Wanted.of(items, frozenset(_bare(allow)), shortest)
     found: list[tuple[int, int, str]] = []
     if wanted.texts:
         for part in _words.in_threads(lambda block: _leaks(block, wanted), _words.blocks(texts)):
@@ -51,14 +54,8 @@ def substring(
     )
 
 
-def _lower(texts: Iterable[str]) -> list[str]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    lowered: list[str] = pc.utf8_lower(
-        pa.array([t.strip() for t in texts], pa.string())
-    ).to_pylist()
-    return lowered
+def _bare(texts: Iterable[str]) -> list[str]:
+    return [_BLANKS.sub(" ", _words.compatible(t)).strip() for t in texts]
 
 
 def _windows(data: Bytes) -> Windows:
@@ -95,7 +92,7 @@ class _Wanted:
         first: dict[bytes, int] = {}
         short: list[int] = []
         for number, texts in enumerate(items.texts):
-            given = [t for t in _lower([t or "" for t in texts]) if t and t not in allow]
+            given = [t for t in _bare([t or "" for t in texts]) if t and t not in allow]
             long = [t.encode() for t in given if len(t.encode()) >= shortest]
             for text in long:
                 first.setdefault(text, number)
@@ -136,16 +133,10 @@ def _leaks(block: _words.Block, wanted: _Wanted) -> list[tuple[int, int, str]]:
 def _search(column: pa.ChunkedArray, wanted: _Wanted) -> list[tuple[int, int]]:
     """Row and number of every text that stands whole in a row."""
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
-    lowered = pc.fill_null(pc.utf8_lower(column.combine_chunks().cast(pa.large_string())), "")
-    _, offsets_, values = lowered.buffers()
-    offsets = np.frombuffer(offsets_, np.int64)[lowered.offset : lowered.offset + len(lowered) + 1]
-    if values is None or offsets[-1] - offsets[0] < _WINDOW:
+    data, ends = _squeezed(*_words.folded(column, _words.compatible))
+    if len(data) < _WINDOW:
         return []
-    data = np.frombuffer(values, np.uint8)[offsets[0] : offsets[-1]]
-    ends = offsets - offsets[0]
     windows = _windows(data)
     near = np.flatnonzero(wanted.table[_slots(windows)])
     low = np.searchsorted(wanted.windows, windows[near], "left")
@@ -163,8 +154,19 @@ def _search(column: pa.ChunkedArray, wanted: _Wanted) -> list[tuple[int, int]]:
     return found
 
 
+def _squeezed(data: Bytes, ends: Indices) -> tuple[Bytes, Indices]:
+    """Each run of white space as one space, row by row; where the rows begin and end."""
+    import numpy as np
+
+    blank = (data == 32) | ((data >= 9) & (data <= 13))
+    again = np.zeros(len(data), bool)
+    again[1:] = blank[1:] & blank[:-1]
+    again[ends[:-1][ends[:-1] < len(data)]] = False
+    kept = np.where(blank, np.uint8(32), data)[~again]
+    return kept, np.append(0, np.cumsum(~again))[ends]
+
+
 def _as_written(row: str, text: str) -> str:
-    """The place in the row as it stands there; the text itself where lower case changed the row's length."""
-    at = row.lower().find(text)
-    whole = at >= 0 and len(row.lower()) == len(row)
-    return row[at : at + len(text)] if whole else text
+    """The place in the row as it stands there; the text itself where folding changed more than case and white space."""
+    found = re.search(r"\s+".join(map(re.escape, text.split(" "))), row, re.IGNORECASE)
+    return found[0] if found else text

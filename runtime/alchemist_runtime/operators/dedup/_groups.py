@@ -1,4 +1,4 @@
-"""What every dedup method answers: which rows belong together, and how similar two of them are."""
+"""What every dedup method answers: which rows belong together, how similar two of them are, and which one stays for which."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """Groups of rows that say the same; which row of a group stays is the step's decision."""
+    """Groups of rows that are linked by likeness; in which order they are preferred is the step's decision."""
 
     labels: Indices  # for each row the smallest row number of its group
     similarity: Callable[[Indices, Indices], Floats]  # of pairs of rows, 0 to 1
+    #: From all rows in the order of preference to the row that stays for each; None where rows of a group are all alike.
+    stars: Callable[[Indices], Indices] | None = None
 
 
 class Components:

@@ -7,7 +7,7 @@ Signatures are made with numpy, not with a library: results then depend on no li
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,7 +34,7 @@ HELD_BYTES = 1 << 26
 MANY_PAIRS = 4_000_000
 
 
-@dedup()
+@dedup(version=2)
 def minhash(
     texts: list[pa.ChunkedArray | pa.Array],
     ids: np.ndarray,
@@ -45,7 +45,9 @@ def minhash(
 ) -> Duplicates:
     """Rows whose word n-grams overlap by at least `threshold` (Jaccard), found by MinHash, each pair verified.
 
-    The texts of a row are compared together, joined by a line break. A row without words is nobody's duplicate.
+    The texts of a row are compared together, joined by a line break. The letters of scripts without spaces are words of their
+    own; operators of code belong to the words before them. A row without words resembles rows of the very same signs, and a
+    row of blanks none.
     """
     import numpy as np
 
@@ -55,7 +57,10 @@ def minhash(
     rank = np.empty(len(ids), np.int64)
     rank[np.lexsort((ids[:, 1], ids[:, 0]))] = np.arange(len(ids))
     buckets = [_buckets(band, filled, rank) for band in keys]
-    return Duplicates(_linked(rows, buckets, len(ids), threshold).labels(), rows.jaccard)
+    labels = _linked(rows, buckets, len(ids), threshold).labels()
+    return Duplicates(
+        labels, rows.jaccard, lambda order: _stars(rows, buckets, labels, order, threshold)
+    )
 
 
 def bands(permutations: int, threshold: float) -> tuple[int, int]:
@@ -155,14 +160,16 @@ def _buckets(keys: Hashes, filled: np.ndarray[Any, Any], rank: Indices) -> _Buck
     return _Buckets(rows, np.flatnonzero(start))
 
 
-def _with_first(buckets: _Buckets) -> tuple[Indices, Indices]:
-    """Each row of a bucket with the one of lowest id."""
+def _with_first(buckets: _Buckets, leader: int = 0) -> tuple[Indices, Indices]:
+    """The first row of each bucket, or another leader, with every row that comes after it."""
     import numpy as np
 
-    size = np.diff(np.append(buckets.first, len(buckets.rows)))
-    rest = np.ones(len(buckets.rows), bool)
-    rest[buckets.first] = False
-    return np.repeat(buckets.rows[buckets.first], size - 1), buckets.rows[rest]
+    end = np.append(buckets.first[1:], len(buckets.rows))
+    left = np.maximum(end - buckets.first - leader - 1, 0)
+    rest = np.arange(left.sum()) + np.repeat(end - np.cumsum(left), left)
+    return np.repeat(buckets.rows[np.minimum(buckets.first + leader, end - 1)], left), buckets.rows[
+        rest
+    ]
 
 
 def _all_others(buckets: _Buckets) -> tuple[Indices, Indices]:
@@ -214,6 +221,61 @@ def _open(a: Indices, b: Indices, groups: Components, refuted: Hashes) -> Hashes
     return codes[~np.isin(codes, refuted)]
 
 
+def _stars(
+    rows: _Rows, bands: list[_Buckets], labels: Indices, order: Indices, threshold: float
+) -> Indices:
+    """For each row the one that stays for it: itself, or the first in `order` that stays and that it resembles.
+
+    Every row of a group is compared with the group's first; those that do not resemble it, with one another, bucket by bucket.
+    """
+    import numpy as np
+
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    best = np.full(len(order), len(order), np.int64)
+    np.minimum.at(best, labels, rank)
+    stays = order[best[labels]]
+    rest = np.flatnonzero(stays != np.arange(len(order)))
+    rest = rest[np.bincount(labels)[labels[rest]] > 2]  # the two of a pair were compared already
+    rest = rest[rows.jaccard(rest, stays[rest]) < threshold]
+    stays[rest] = rest
+    undecided = np.zeros(len(order), bool)
+    undecided[rest] = True
+    codes = np.zeros(0, np.uint64)
+    for buckets in bands:
+        left = _left(buckets, undecided, rank)
+        for leader in range(ALL_PAIRS):
+            a, b = _with_first(left, leader)
+            if not len(a):
+                break
+            near = labels[a] == labels[b]
+            code = (rank[a[near]].astype(np.uint64) << np.uint64(32)) | rank[b[near]].astype(
+                np.uint64
+            )
+            codes = np.union1d(codes, code)
+    first = order[(codes >> np.uint64(32)).astype(np.int64)]
+    second = order[(codes & np.uint64(0xFFFFFFFF)).astype(np.int64)]
+    same = rows.jaccard(first, second) >= threshold
+    # by the rank of the first: when its turn comes, whether it stays is known
+    for a, b in zip(first[same].tolist(), second[same].tolist(), strict=True):
+        if stays[a] == a and stays[b] == b:
+            stays[b] = a
+    return stays
+
+
+def _left(buckets: _Buckets, some: np.ndarray[Any, Any], rank: Indices) -> _Buckets:
+    """The buckets of some rows alone, each by rank."""
+    import numpy as np
+
+    number = np.zeros(len(buckets.rows), np.int64)
+    number[buckets.first] = 1
+    number = np.cumsum(number)
+    keep = some[buckets.rows]
+    rows, number = buckets.rows[keep], number[keep]
+    order = np.lexsort((rank[rows], number))
+    return _Buckets(rows[order], np.flatnonzero(np.diff(number[order], prepend=0)))
+
+
 @dataclass(frozen=True, slots=True)
 class _Rows:
     """The rows' texts, whose n-grams are made anew when they are needed: they would be as large as the texts."""
@@ -223,7 +285,9 @@ class _Rows:
     ngram: int
 
     def shingles(self, texts: pa.Array) -> tuple[Hashes, Indices]:
-        return _words.shingles(_words.split(texts), self.ngram)
+        words = _words.split(texts)
+        words = replace(words, hashes=_words.with_operators(words))
+        return _words.with_wordless(words, *_words.shingles(words, self.ngram))
 
     def jaccard(self, first: Indices, second: Indices) -> Floats:
         """Jaccard similarity of the sets of n-grams of each pair of rows; 0 where a row has none."""
