@@ -286,7 +286,9 @@ KINDS: Final[dict[str, Kind]] = {
             ),
             "missing": A("text", "Why its items are not available."),
             "text": A(
-                "list(text)", "Columns whose text must not be in the data.", default='["prompt"]'
+                "list(text)",
+                "Columns whose text must not be in the data, of the items or set here.",
+                default='["prompt"]',
             ),
             "id": A("text", "Column with the item's name."),
             "entry_point": A("text", "Column with the name of the function asked for."),
@@ -297,6 +299,7 @@ KINDS: Final[dict[str, Kind]] = {
             "decoding": A("record", "Sampling while scored."),
             "extends": _EXTENDS,
         },
+        statements=frozenset({"set"}),
         stream=True,
         ports=("rows",),
     ),

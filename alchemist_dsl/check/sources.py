@@ -195,10 +195,13 @@ def suite(b: Building) -> None:
             help='write one of `hub = "owner/name"`, `files = "suite/*.jsonl"`, `missing = "why"`',
         )
     known = None if "missing" in b.attrs else b.world.columns(b.finish())
+    b.env = replace(b.env, stream=Stream(dict(known or {}), open=known is None, name=b.title))
+    b.extra["sets"], types = read_sets(b, b.env)
     b.stream = Stream({}, open=known is None, missing="missing" in b.attrs)
-    b.publish("rows", dict(known or {}))
+    b.publish("rows", {**(known or {}), **types})
     if known is None:
         return
+    known = {**known, **types}
     text = b.attribute("text")
     items = text.items if isinstance(text, ir.ListV) else ()
     for item in items:

@@ -139,7 +139,16 @@ def _entry_points(b: Building) -> None:
     suites = [b.world.blocks.get(r.target) for r in refs]
     if not wanted or not refs or any(s is None or s.poisoned for s in suites):
         return
-    if all(s is not None and s.get("entry_point") is None for s in suites):
+    without = [r for r, s in zip(refs, suites, strict=True) if s and s.get("entry_point") is None]
+    if len(without) < len(refs):
+        for ref in without:
+            b.problem(
+                "A514",
+                f"`entry_point()` looks for nothing of `{ref.target}`, which says of no column that it holds entry points",
+                ref.span,
+                help='write it into the suite, for example `entry_point = "entry_point"`, or let another method guard against it',
+            )
+    else:
         b.error(
             "A106",
             "`entry_point()` finds nothing: no suite here says which column holds entry points",

@@ -187,6 +187,9 @@ CODES: Final[dict[str, Code]] = {
         "set-identity", "error", "A column that carries the identity of a row cannot be set."
     ),
     "A512": Code("not-searchable", "warning", "Benchmark items are too short to be searched for."),
+    "A514": Code(
+        "no-entry-points", "warning", "A search by name reads a suite that holds no names."
+    ),
     "A601": Code("shares-over-100", "error", "The shares of a mixture do not add up."),
     "A602": Code(
         "not-enough-data", "error", "A mixture's entry has fewer rows than it should give."

@@ -247,6 +247,7 @@ def _source(s: SourceSpec, plan: Plan, node: Node, names: Names) -> Iterator[tup
 
 def _suite(s: SuiteSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
     yield from _place(s.reader, s.files)
+    yield from _sets(s.sets, plan)
     yield "text", _items(s.text)
     yield from _optional("id", s.id_column)
     yield from _optional("entry_point", s.entry_point)

@@ -47,6 +47,7 @@ def suite(block: Block, scope: Scope) -> SuiteSpec:
         reader=reader(block, scope),
         files=files(block, scope),
         columns=dict(scope.facts.columns(block) or {}),
+        sets=scope.sets(block),
         text=texts(block, "text"),
         id_column=text(block, "id"),
         entry_point=text(block, "entry_point"),

@@ -96,10 +96,11 @@ _ALL: Final = (
     ),
     _f(
         "excerpt",
-        "x: text, lines: int = 15",
+        "x: text, lines: int = 15, least: int? = null",
         "text",
-        "A run of at most n whole lines, its start drawn per row.",
+        "A run of whole lines, its start drawn per row: as many as `lines`, or a number drawn from `least` on; all where there are fewer.",
         shape="rows",
+        null_aware=True,
     ),
     _f("replace", "x: text, old: text, new: text", "text", "Every `old` replaced by `new`."),
     _f(
@@ -159,6 +160,13 @@ _ALL: Final = (
         shape="rows",
         version=2,
         null_aware=True,
+    ),
+    _f(
+        "docstring",
+        "x: text",
+        "text?",
+        "What the last docstring or comment of several words in a text says, without its marks; null if there is none.",
+        shape="rows",
     ),
     _f(
         "clarity",

@@ -220,6 +220,7 @@ class SuiteSpec(Model):
     reader: Method
     files: list[dict[str, str]] = []
     columns: dict[str, str] = {}
+    sets: list[SetColumn] = []
     text: list[str]  # columns that hold text to look for
     id_column: str | None = None
     entry_point: str | None = None

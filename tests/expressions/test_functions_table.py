@@ -87,8 +87,12 @@ def draw(value: Any, seed: int = 0) -> float:
     return (int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") >> 11) / 2**53
 
 
-def excerpt(x: str, n: int = 15) -> str:
+def excerpt(x: str, n: int = 15, least: int | None = None) -> str:
     whole_lines = x.removesuffix("\n").split("\n")
+    if least is not None:
+        drawn = hashlib.blake2b(x.encode(), digest_size=8, salt=b"lines").digest()
+        most = min(n, len(whole_lines))
+        n = most - int.from_bytes(drawn, "big") % (most - min(least, most) + 1)
     if len(whole_lines) <= n:
         return x
     start = int.from_bytes(hashlib.blake2b(x.encode(), digest_size=8).digest(), "big") % (
@@ -125,6 +129,17 @@ def constants(*values: Any) -> Sequence[Any]:
     return values
 
 
+DOCUMENTED: dict[str | None, str | None] = {
+    None: None,
+    "x = 1": None,
+    'def f():\n    """ First one.\n    """\n\ndef g(a):\n    """\n    Adds it up.\n    >>> g(1)\n    """\n': "Adds it up.\n    >>> g(1)",
+    "def f(a):\n    '''Two words '''\n": "Two words",
+    "/**\n * Adds it up.\n * @param a\n */\nint f(int a) {": "Adds it up.\n@param a",
+    "#include <a>\n/*\nCheck if\n*/\nint f() {": "Check if",
+    "// first part\nx();\n\n// Returns the sum\n// of all.\nfunc F() int {": "Returns the sum\nof all.",
+    "/// Adds it up.\nfn f() {} // one": "Adds it up.",
+}
+
 #: function -> cases: values of the first argument, oracle, the other arguments
 CASES: dict[str, list[Case]] = {
     "chars": [(TEXTS, len, ())],
@@ -137,7 +152,7 @@ CASES: dict[str, list[Case]] = {
     "head": [(TEXTS, lambda x, n: x[: max(n, 0)], (n,)) for n in (0, 1, 3, 99, -2)],
     "after": [(TEXTS, lambda x, m: x.partition(m)[2] if m in x else None, (m,)) for m in ("=", "ö", "world", "\n")],
     "before": [(TEXTS, lambda x, m: x.partition(m)[0] if m in x else None, (m,)) for m in ("=", "ö", "world", "\n")],
-    "excerpt": [(TEXTS, excerpt, ()), (TEXTS, excerpt, (1,)), (TEXTS, excerpt, (2,))],
+    "excerpt": [(TEXTS, excerpt, ()), (TEXTS, excerpt, (1,)), (TEXTS, excerpt, (2,)), (TEXTS, excerpt, (3, 1)), (TEXTS, excerpt, (2, 5))],
     "replace": [(TEXTS, lambda x, a, b: x.replace(a, b), (a, b)) for a, b in (("o", "00"), ("日本", ""), ("==", "="))],
     "contains": [(TEXTS, lambda x, *m: any(p in x for p in m), m) for m in ((), ("o",), ("日", "zzz"), ("",))],
     "starts_with": [(TEXTS, lambda x, *m: x.startswith(m), m) for m in (("a",), ("Ü", "hello"), ("",))],
@@ -151,6 +166,7 @@ CASES: dict[str, list[Case]] = {
     "code": [(TEXTS, code_functions.code, ())],
     "fences": [(TEXTS, code_functions.fences, ())],
     "parses": [(TEXTS, code_functions.parses, ()), (TEXTS, code_functions.parses, ("python",))],
+    "docstring": [(list(DOCUMENTED), DOCUMENTED.get, ())],
     "clarity": [(TEXTS, code_functions.clarity, ()), (TEXTS, code_functions.clarity, ("python",))],
     "organised": [(TEXTS, code_functions.organised, ()), (TEXTS, code_functions.organised, ("python",))],
     "json": [(TEXTS, lambda x: None if read(x) is None else orjson.dumps(read(x)).decode(), ())],
@@ -340,6 +356,20 @@ def test_arguments_that_differ_from_row_to_row() -> None:
     assert at("hash", x=X, seed=N)[0] == draw("a=b", 1)
     assert at("min", x=["list", [N, ["lit", "real", "3/2"]]]) == [1.0, 1.5, 1.5, None]
     assert at("excerpt", x=X, lines=N) == ["a=b", "a-b", None, None]
+
+
+def test_the_length_of_an_excerpt_is_drawn_evenly() -> None:
+    texts = [f"{k}\n" + "\n".join("abcdefghijklmnopqrst") for k in range(600)]
+    batch = pa.RecordBatch.from_pydict({"x": pa.array(texts)})
+
+    def lengths(**args: Any) -> list[int]:
+        made = evaluate(["call", "excerpt", {"x": ["col", "x"], **args}], batch).to_pylist()
+        return [m.count("\n") + 1 for m in made]
+
+    fifteen, one = ["lit", "int", 15], ["lit", "int", 1]
+    assert set(lengths(lines=fifteen)) == {15}
+    drawn = Counter(lengths(lines=fifteen, least=one))
+    assert set(drawn) == set(range(1, 16)) and min(drawn.values()) > 20
 
 
 def test_tokens_are_counted_by_the_tokenizer_once_per_text() -> None:

@@ -110,7 +110,7 @@ RECIPE: dict[str, Any] = {
             "kind": "source", "name": "chat", "doc": "Questions and answers.\nOurs.", "files": ["a.jsonl", "b \"c\".jsonl"],
             "limit": "50k rows", "license": "MIT", "on_bad_row": "skip(max = 3)", "set": {"score": "null"},
         },
-        {"kind": "suite", "name": "ours", "files": "s.jsonl", "text": ["prompt", "solution"], "decoding": {"temperature": 0, "sampler": "greedy"}},
+        {"kind": "suite", "name": "ours", "files": "s.jsonl", "text": ["prompt", "solution"], "entry_point": "name", "decoding": {"temperature": 0, "sampler": "greedy"}},
         {
             "kind": "teacher", "name": "gpt", "provider": "openai", "model": "gpt-4o-2024-08-06", "temperature": 0.7, "max_tokens": "2k tokens",
             "rate": ["500/min", "2M tokens/min"], "timeout": "90s", "price": {"input": "$2.50 per 1M tokens", "output": "$10 per 1M tokens"},

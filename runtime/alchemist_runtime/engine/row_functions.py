@@ -52,15 +52,41 @@ def repeats(text: str, unit: str = "lines") -> int:
     return max(pieces.values(), default=0)
 
 
-def excerpt(text: str, lines: int = 15) -> str:
-    """A run of at most n whole lines; where it starts is drawn by a hash of the text."""
+def excerpt(text: str, lines: int | None = 15, least: int | None = None) -> str | None:
+    """A run of whole lines: as many as `lines`, or from `least` on; how many and from where is drawn by a hash of the text."""
+    if lines is None:
+        return None
     whole = text.removesuffix("\n").split("\n")
     n = max(lines, 0)
+    if least is not None:
+        most = min(n, len(whole))
+        n = most - _drawn(b"lines", text) % (most - min(max(least, 0), most) + 1)
     if len(whole) <= n:
         return text
-    draw = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    start = int.from_bytes(draw, "big") % (len(whole) - n + 1)
+    start = _drawn(b"", text) % (len(whole) - n + 1)
     return "\n".join(whole[start : start + n])
+
+
+def _drawn(salt: bytes, text: str) -> int:
+    data = text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8, salt=salt).digest(), "big")
+
+
+_DOCUMENTS: Final = re.compile(
+    r'''"""(.*?)"""|\'\'\'(.*?)\'\'\'|/\*+(.*?)\*/|((?:^[ \t]*//[^\n]*\n?)+)''',
+    re.DOTALL | re.MULTILINE,
+)
+_COMMENT: Final = re.compile(r"^[ \t]*(?://[/!]*|\*(?= |$)) ?", re.MULTILINE)
+
+
+def docstring(text: str) -> str | None:
+    """What the last docstring or comment of two words or more says; None without one."""
+    said = None
+    for found in _DOCUMENTS.finditer(text):
+        python = found[1] or found[2]
+        plain = python or _COMMENT.sub("", found[3] or found[4] or "")
+        said = plain.strip() if len(plain.split()) > 1 else said
+    return said
 
 
 def json(text: str) -> str | None:
@@ -135,6 +161,7 @@ def _turn(item: Any) -> dict[str, Any] | None:
 
 _HERE: Final[dict[str, Callable[..., Any]]] = {
     "repeats": repeats,
+    "docstring": docstring,
     "excerpt": excerpt,
     "json": json,
     "turns": turns,

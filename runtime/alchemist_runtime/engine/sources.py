@@ -558,7 +558,8 @@ def run_suite(ctx: Context, node: Node, out: Output) -> None:
             Problem("A308", "empty-source", f"the suite `{node.id}` has no item", node=node.id)
         )
     wanted = [*spec.text, spec.id_column, spec.entry_point]
-    absent = [c for c in wanted if c and c not in raw.types]
+    made = {s.column for s in spec.sets}
+    absent = [c for c in wanted if c and c not in raw.types and c not in made]
     if absent and raw.files:
         raise RunError(_missing_column(node, absent, raw))
     tables = [pa.ipc.open_file(pa.memory_map(str(p))).read_all() for p, _ in raw.files]
@@ -575,6 +576,11 @@ def run_suite(ctx: Context, node: Node, out: Output) -> None:
         )
         for name, type_ in types.items()
     }
+    if raw.files:
+        whole = pa.table(arrays).combine_chunks().to_batches()[0]
+        for name, array in assign(ctx.scope(whole, types), spec.sets).items():
+            types[name] = next(s.type for s in spec.sets if s.column == name)
+            arrays[name] = pa.chunked_array([array.cast(arrow_type(types[name]))])
     halves = np.frombuffer(b"".join(raw.ids), dtype=">u8").reshape(-1, 2).astype(np.uint64)
     arrays["_id"] = u64_to_ids(halves)
     arrays["origin"] = pa.array([spec.name] * len(raw.ids), pa.string())
