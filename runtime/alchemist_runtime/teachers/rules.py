@@ -17,7 +17,7 @@ from alchemist_runtime.teacher import CallFailed, Client, Reply, Request
 #: Rule -> (inputs that it needs, inputs that it reads when they are there, outputs that it can fill). `describe` fills one
 #: output of any name, of type text.
 FIELDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]] = {
-    "describe": (("response",), ("lang",), ()),
+    "describe": (("response",), ("instruction", "lang"), ()),
     "review": (
         ("response",),
         ("instruction", "lang"),
@@ -27,7 +27,7 @@ FIELDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ..
 }
 
 
-@teacher()
+@teacher(version=2)
 def rules(spec: plan.Teacher) -> Client:
     """Rules in place of a model: hindsight labels, reviews and evolutions from the syntax of the code; free, offline."""
     return Rules(spec.name)
@@ -49,8 +49,8 @@ class Rules:
 def answer(request: Request) -> str:
     """Plain text for one text output, JSON otherwise. CallFailed where the prompt asks for what rules cannot do.
 
-    An instruction that no evolution fits is answered by a sentence that is no JSON, so that the row is refused as `unreadable`
-    and counted, and never passes for an evolved one.
+    A row that no rule evolves or judges is answered by a sentence that is no JSON, so that it is refused as `unreadable` and
+    counted, and never passes for an evolved or a reviewed one.
     """
     rule = request.rules or ""
     if rule not in FIELDS:
@@ -67,10 +67,11 @@ def answer(request: Request) -> str:
 
 
 def _describe(request: Request) -> str:
-    from alchemist_runtime.teachers._describe import describe
+    from alchemist_runtime.teachers._rules.describe import describe
 
     name = _single(request)
-    sentence = describe(request.inputs["response"], _text(request, "lang"), request.sample)
+    asked = _text(request, "instruction") or ""
+    sentence = describe(request.inputs["response"], _text(request, "lang"), request.sample, asked)
     return (
         sentence
         if request.outputs[name] == "text"
@@ -86,10 +87,12 @@ def _single(request: Request) -> str:
 
 
 def _review(request: Request) -> str:
-    from alchemist_runtime.teachers._review import review
+    from alchemist_runtime.teachers._rules.review import review
 
     _known(request)
     made = review(request.inputs["response"], _text(request, "instruction"), _text(request, "lang"))
+    if made is None:
+        return "No rule judges this answer."
     values: dict[str, Any] = {
         "correctness": made.correctness,
         "clarity": made.clarity,
@@ -100,7 +103,7 @@ def _review(request: Request) -> str:
 
 
 def _evolve(request: Request) -> str:
-    from alchemist_runtime.teachers._evolve import evolve
+    from alchemist_runtime.teachers._rules.evolve import evolve
 
     _known(request)
     if set(request.outputs) != {"instruction", "response"}:
