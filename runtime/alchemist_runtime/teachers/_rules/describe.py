@@ -127,7 +127,7 @@ def _unit(found: Scan, code: Shown) -> tuple[str, str | None]:
         return ("type" if code.lang in ("c", "go", "rust", "typescript") else "class"), classes[0]
     if len(functions) == 1 and not mains and not classes:
         inner = found.method or (code.lang == "python" and re.match(r"\s*(?:@.*\n\s*)*(?:async )?def \w+\(\s*(?:self|cls)\b", code.code))  # fmt: skip
-        return ("method" if inner else "function"), functions[0]
+        return ("method" if inner or code.lang == "java" else "function"), functions[0]
     if mains or (found.loose and not functions and found.loose > 2):
         return ("program" if mains else "script"), None
     if len(functions) > 1 and not classes and not found.loose:
@@ -143,13 +143,11 @@ def _extra(found: Scan, response: str, code: Shown) -> None:
         "DOC:google": r"\n[ \t]*(?:Args|Returns|Raises):[ \t]*\n",
         "DOC:rest": r"\n[ \t]*:(?:param|returns?|type|raises)\b[^\n]*:",
         "DOC:doctest": r"^[ \t]*>>> ",
-        "DOC:long": r"\n[ \t]*\S[^\n]*\n",
+        "DOC:long": r"\w[^\n]*\n\s*\w",
         "DOC:short": r"\S",
     }.items():
         if len(found.docstrings) == 1 and re.search(pattern, docs, re.M):
             found.keys.add(key)
-    if "DOC:long" in found.keys and docs.count("\n") < 2:
-        found.keys.discard("DOC:long")
     if found.comments:
         found.keys.add("COMMENTS" if found.comments > 2 else "COMMENT")
     if found.functions and found.loose and code.lang in ("python", "javascript", "typescript"):
@@ -276,6 +274,10 @@ def _prose(response: str, draw: Draw) -> str:
         return draw.one((f"Answer with a {kind} list of {number_word(items)} points.", f"Give {number_word(items)} points in a {kind} list."))  # fmt: skip
     if code_functions.fences(response):
         return draw.one(("Show the text in a fenced block.", "Put the answer into a fenced block."))
+    if (
+        len(re.findall(r"[{}()\[\];=<>$|]", text)) * 8 > len(text.split()) * 4
+    ):  # code of a language that we do not know
+        return f"Answer in {'a single line' if len(lines) == 1 else f'{number_word(len(lines))} lines'}."
     count = len(text.split())
     size = f"{number_word(count)} words" if count <= 12 else f"about {round(count, -1)} words"
     return draw.one((f"Answer in plain text of {size}.", f"Explain it in words, {size} in all.", f"Reply in prose of {size}.", f"Give a written answer of {size}."))  # fmt: skip

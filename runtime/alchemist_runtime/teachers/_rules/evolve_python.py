@@ -55,7 +55,7 @@ def _generates(f: Function) -> bool:
 
 #: way -> (weight, what is asked, import, (pattern, what takes its place)…); see `patterns`. T are the names of a loop.
 _REWRITES: Final = {
-    "comprehension": (40, ("Build the list by a comprehension, without a call of `append`.", "Use a list comprehension in the place of the loop that appends."), "", (
+    "comprehension": (40, ("Build the list by a comprehension and not by a loop.", "Use a list comprehension in the place of the loop that appends."), "", (
         ("X = []\nfor T in I:\n    X.append(E)", "{X} = [{E} for {T} in {I}]"),
         ("X = []\nfor T in I:\n    if C:\n        X.append(E)", "{X} = [{E} for {T} in {I} if {C}]"))),
     "explicit loop": (40, ("Write the comprehension out as a loop that appends.", "Do without a list comprehension: collect the values in a plain loop."), "", (
@@ -73,7 +73,7 @@ _REWRITES: Final = {
         ("X = {}\nfor T in I:\n    if E in X:\n        X[E] += 1\n    else:\n        X[E] = 1", "{X} = Counter({E} for {T} in {I})"))),
     "product": (40, ("Walk over all pairs in one loop, with `itertools.product`.", "Flatten the two nested loops into one over `itertools.product`."), "from itertools import product", (
         ("for X in range(A):\n    for Y in range(B):\n        BODY", "for {X}, {Y} in product(range({A}), range({B})):\n    {BODY}"),)),
-    "reduce": (40, ("Fold the values with `functools.reduce`, without a loop.", "Write the loop in a functional style, with `functools.reduce`."), "from functools import reduce", tuple(
+    "reduce": (40, ("Fold the values with `functools.reduce` in the place of the loop.", "Write the loop in a functional style, with `functools.reduce`."), "from functools import reduce", tuple(
         (f"X = K\nfor Y in I:\n    X {op}= E", f"{{X}} = reduce(lambda {{X}}, {{Y}}: {{X}} {op} ({{E}}), {{I}}, {{K}})") for op in "+*-^|")),
     "quantifier": (40, ("Say it with `any` or `all` in the place of the loop.", "Replace the loop that returns early by a call of `any` or `all`."), "", (
         ("for T in I:\n    if C:\n        return True\nreturn False", "return any({C} for {T} in {I})"),
@@ -86,7 +86,11 @@ def _rewriting(name: str) -> Way:
 
     def way(py: Python, f: Function) -> Made:
         new = {"explicit loop": "found", "iterator": "values"}.get(name, line.rpartition(" ")[2])
-        for pattern, text in table if new not in py.taken else ():
+        kinds = {"iterator": ast.For, "explicit loop": ast.ListComp}.get(name, ast.Module)
+        many = (
+            sum(isinstance(n, kinds) for n in ast.walk(f)) > 1
+        )  # what is asked for would not hold
+        for pattern, text in table if new not in py.taken and not many else ():
             for nodes, found in patterns.matches(py, pattern):
                 if py.around(nodes[0]) is f and _apart(py, nodes, found, text):
                     edit = patterns.rewritten(py, nodes, found, text)
@@ -128,9 +132,10 @@ def _apart(
 
 def recursion(py: Python, f: Function) -> Made:
     """A `while` loop becomes an inner function that calls itself with the changed values."""
-    loops = [n for n in own(f) if isinstance(n, ast.While)]
+    loops = [n for n in ast.walk(f) if isinstance(n, ast.While | ast.For)]
     if (
         len(loops) != 1
+        or not isinstance(loops[0], ast.While)
         or loops[0] not in f.body
         or loops[0].orelse
         or _generates(f)
@@ -270,10 +275,10 @@ def NAME(SELFitems):
         items.task_done()
     items.task_done()'''),
     "filter": (20, "where_STEM", "truth", "", (
-        "Add a KIND `NAME` that keeps those of many ITEMS for which `STEM` returns True.",
+        "Add a KIND `NAME` that keeps those of many ITEMS for which `STEM` returns something true.",
         "Also write a KIND `NAME` that filters ITEMS by the truth of what `STEM` returns."), '''\
 def NAME(SELFitems):
-    """The items for which `STEM` returns True."""
+    """The items for which `STEM` returns something true."""
     return [item for item in items if CALL]'''),
 }  # fmt: skip
 
@@ -369,7 +374,11 @@ def _kind(f: Function) -> str:
             many = isinstance(v, containers) or (
                 isinstance(v, ast.Call) and _MANY.search(ast.unparse(v.func))
             )
-            boolean = truth(v) or (isinstance(v, ast.Constant) and type(v.value) is bool)
+            boolean = (
+                truth(v)
+                or isinstance(v, ast.Compare)
+                or (isinstance(v, ast.Constant) and type(v.value) is bool)
+            )
             kinds.add("many" if many else "truth" if boolean else "one")
     return (
         kinds.pop()

@@ -100,7 +100,14 @@ def _broken(code: str, lang: str) -> Fix:
     missing = []
     line = None
     for n in _all(parse(raw, lang).root_node):
-        if n.is_missing and re.fullmatch(r"[;)}\]]", n.type):
+        inside = (
+            n.parent is not None and n.parent.parent is not None and n.parent.parent.type in _BLOCKS
+        )
+        if (
+            n.is_missing
+            and lang != "bash"
+            and (n.type in (")", "]", "}") or (n.type == ";" and inside))
+        ):
             missing.append((n.start_byte, n.start_byte, n.type))
         if (n.is_missing or n.is_error) and line is None:
             line = n.start_point[0] + 1

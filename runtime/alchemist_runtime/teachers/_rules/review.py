@@ -47,8 +47,8 @@ def review(response: str, instruction: str | None = None, lang: str | None = Non
     request = instruction or ""
     code = shown(response, request, lang)
     if code is None:
-        if not _WANTS_CODE.match(request) or code_functions.fences(response):
-            return None
+        if not _WANTS_CODE.match(request) or re.search(r"[{}();=<>$\[\]]", response):
+            return None  # what may be code of a language that we do not know is not judged
         return Review(0, 0, (f"The request asks for code, and the answer holds none. {_UNCHANGED.replace('code', 'answer')}",), response)  # fmt: skip
     if is_session(code.code) or code.lang not in _grammars.PARSED:
         return None

@@ -166,7 +166,7 @@ def _names(root: Node, out: Scan, wrappers: set[str]) -> None:
     ]
     for node in heads:
         name = name_of(node)
-        if name in wrappers or not name:
+        if name in wrappers or not name or _inner(node, wrappers):
             continue
         if node.type in _CLASSES:
             if node.type == "type_spec" or node.child_by_field_name("body") is not None:
@@ -177,6 +177,14 @@ def _names(root: Node, out: Scan, wrappers: set[str]) -> None:
             out.functions.append(name)
             at = node if node.type in FUNCTIONS else node.child_by_field_name("value")
             out.parameters = parameters(at) if len(out.functions) == 1 and at is not None else ()
+
+
+def _inner(node: Node, wrappers: set[str]) -> bool:
+    """Whether a definition stands inside a function."""
+    at = node.parent
+    while at is not None and not (at.type in FUNCTIONS and name_of(at) not in wrappers):
+        at = at.parent
+    return at is not None
 
 
 def name_of(node: Node) -> str:
@@ -226,7 +234,8 @@ def _keys(node: Node, kind: str, out: Scan, inside_of: tuple[str, ...]) -> None:
     if kind in _CALLS:
         _call(node, out, inside_of)
     elif kind in _OPERATORS:
-        out.keys |= {f"op:{c.type}" for c in node.children if not c.is_named}
+        text = any("string" in c.type for c in node.named_children)  # "%d rows" % n
+        out.keys |= {f"op:{c.type}" for c in node.children if not c.is_named and not text}
     elif kind == "raise_statement" and node.named_children:
         out.errors.append(re.split(r"[( .]", text_of(node.named_children[0]))[0])
     elif kind == "except_clause" and node.named_children and node.named_children[0].type != "block":
