@@ -473,8 +473,8 @@ KINDS: Final[dict[str, Kind]] = {
                 "choice(bf16,fp16,fp32)", "Number format of the computation.", default="bf16"
             ),
             "chat_template": A(
-                "template | text",
-                'Chat template: a template; a file, `"chat.jinja"`; or a model to take it from, `"owner/model"`. Without it the base\'s own.',
+                "template | text | method(training(family: text))",
+                'Chat template: a template; a file, `"chat.jinja"`; a model to take it from, `"owner/model"`; or one for training a family of models, `training("qwen3")`. Without it the base\'s own.',
             ),
             "date": A(
                 "text",

@@ -9,8 +9,11 @@ from dataclasses import replace
 from datetime import date
 from typing import Final
 
+from alchemist_runtime import families
+
 from alchemist_dsl import ir
 from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.problems import either
 from alchemist_dsl.check.templates import check_template
 from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.syntax import ast
@@ -26,10 +29,13 @@ MODEL: Final = re.compile(r"[\w.\-]+(/[\w.\-]+)?")
 
 
 def chat_template(b: Building) -> None:
-    """Read what `chat_template` names: a file becomes its text, the path of a folder one from the project's."""
+    """Read what `chat_template` names: a file and `training(…)` become their text, the path of a folder one from
+    the project's."""
     value = b.get("chat_template")
     if isinstance(value, ir.TextV):
         _named(b, value)
+    elif isinstance(value, ir.MethodV):
+        _family(b, value)
     if b.ok:
         _date(b)
 
@@ -92,6 +98,23 @@ def _file(b: Building, value: ir.TextV, path: str) -> None:
         b.ok = False
         return
     _put(b, ir.TemplateV(value.span, source.text, reads, ("file", path)))
+
+
+def _family(b: Building, value: ir.MethodV) -> None:
+    name = str(value.args.get("family"))
+    if name in families.NAMES:
+        text = families.template(name)
+        _put(b, ir.TemplateV(value.span, text, (), ("training", name)))
+        return
+    close = near(name, families.NAMES, 1)
+    b.error(
+        "A411",
+        f"there is no template for training the family `{name}`",
+        value.span,
+        help=f'did you mean `training("{close[0]}")`?'
+        if close
+        else f"it is {either(families.NAMES)}",
+    )
 
 
 def _fail(b: Building, value: ir.TextV, headline: str, help: str | None = None) -> None:

@@ -18,6 +18,7 @@ import orjson
 import pyarrow as pa
 
 from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.families import layout
 from alchemist_runtime.message import CONTENT, text_of
 from alchemist_runtime.talks import (
     Talk,
@@ -28,6 +29,7 @@ from alchemist_runtime.talks import (
     messages,
     odd,
     only_text,
+    said,
     shows_python,
     talks,
     weights,
@@ -68,6 +70,7 @@ class Template:
     def __init__(self, tokenizer: Any, date: Date | None = None) -> None:
         self.text: str = tokenizer.get_chat_template()
         self.marks = bool(_GENERATION.search(self.text))
+        self.layout = None if self.marks else layout(self.text)
         self.dated = "strftime_now" in self.text
         self.date = date or Date.today()
         self.control = control_tokens(tokenizer)
@@ -227,21 +230,44 @@ class Template:
         return frozenset(found)
 
     def _by_prefix(self, group: Sequence[Talk], loss: Loss) -> tuple[list[str], list[Spans]]:
-        """Spans by difference: what the template writes for a turn after its prompt, proven to be a prefix of the whole."""
+        """Spans without marks: where the layout of a known family has replies, else by difference: what the template writes
+        for a turn after its prompt, proven to be a prefix of the whole."""
         texts, _ = self.render(group)
+        known = [self._by_layout(talk, text) for talk, text in zip(group, texts, strict=True)]
+        spans: list[Spans] = [found or [] for found in known]
         turns: list[tuple[int, int]] = []  # (row, message)
         for number, talk in enumerate(group):
-            own = talk.replies
-            turns += [(number, i) for i in (own[-1:] if loss == "last" else own)]
+            if known[number] is None:
+                own = talk.replies
+                turns += [(number, i) for i in (own[-1:] if loss == "last" else own)]
         prompts, _ = self.render([group[r].upto(i) for r, i in turns], prompt=True)
         closed, _ = self.render([group[r].upto(i + 1) for r, i in turns])
-        spans: list[Spans] = [[] for _ in group]
         for (r, i), before, after in zip(turns, prompts, closed, strict=True):
             text = texts[r]
             if not (text.startswith(after) and after.startswith(before)):
                 raise _unstable(group[r], i)
             spans[r].append((len(before), self._end(after, len(before))))
         return texts, spans
+
+    def _by_layout(self, talk: Talk, text: str) -> Spans | None:
+        """The replies of a row by the layout of the template's family. None unless there is one for each turn, with what the
+        turn says, and no control token comes from the row itself."""
+        if self.layout is None or self.holds_control(talk):
+            return None
+        found = self.layout.replies(text)
+        turns = [talk.messages[i] for i in talk.replies]
+        if found is None or len(found) != len(turns):
+            return None
+        if not all(said(m) in text[a:b] for m, (a, b) in zip(turns, found, strict=True)):
+            return None
+        out = []
+        for i, (start, stop) in zip(talk.replies, found, strict=True):
+            (asked,), _ = self.render([talk.upto(i)], prompt=True)
+            opened = asked.rpartition(self.layout.open)[
+                2
+            ]  # what the prompt itself begins of a reply
+            out.append((start + len(opened) * text.startswith(opened, start), stop))
+        return out
 
     def _end(self, text: str, start: int) -> int:
         """White space after the token that ends the turn belongs to the template, not to the answer."""
@@ -295,7 +321,7 @@ def _unstable(talk: Talk, turn: int) -> RunError:
             f"the chat template does not show what the assistant wrote in turn {turn + 1} of row {talk.row}",
             note="it has no {% generation %} marks, and the text up to that turn is no prefix of the whole conversation",
             help="put {% generation %} and {% endgeneration %} around the reply in `chat_template`, "
-            "or use `loss = last` or `loss = all`",
+            "or use `loss = last` or `loss = all`; `chat_template = training(…)` has such templates for some families",
         ),
         exit_code=1,
     )

@@ -217,6 +217,13 @@ def _texts_of(content: Any) -> list[str]:
     return [p["text"] for p in content if isinstance(p, dict) and isinstance(p.get("text"), str)]
 
 
+def said(m: Message) -> str:
+    """What a reply says, without its thought; of a turn that only calls functions the name of the first."""
+    text = "".join(_texts_of(m[CONTENT])).rpartition(_THOUGHT)[2].strip()
+    names = [str(f.get("name", "")) for f in functions(m)]
+    return text or next(iter(names), "")
+
+
 def _of_reply(m: Message, text: str) -> set[str]:
     gone: set[str] = set()
     content = "".join(_texts_of(m[CONTENT]))
