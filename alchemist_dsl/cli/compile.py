@@ -191,6 +191,7 @@ def _totals(plan: Plan) -> list[str]:
     if usd is not None and calls is not None:
         out.append(f"in all   {count(calls)} teacher calls, {dollars_range(usd)} from scratch")
     out += [*_covered(plan), *keys_that_leave(plan)]
+    out += [_template(n) for n in plan.nodes if n.kind == "train"]
     if any(e.basis == "declared" for n in plan.nodes for e in n.estimate.values()):
         out.append(
             "~ and ≤ are estimates; a token counts as 4 characters until a run has measured it"
@@ -211,6 +212,30 @@ def _covered(plan: Plan) -> list[str]:
             share = Fraction(node.estimate["covered"].value or 1)
             out.append(f"covered  {node.id}: {covered(share, gone)}")
     return out
+
+
+def _template(node: Node) -> str:
+    """Which chat template a training takes, and the day that it writes."""
+    from alchemist_runtime.plan import TrainSpec
+
+    spec = node.spec
+    assert isinstance(spec, TrainSpec)
+    match spec.chat_template:
+        case {"training": name}:
+            words = f'training("{name}")'
+        case {"file": path}:
+            words = path
+        case {"model": model, **rest}:
+            at = f" at {rest['revision'][:12]}" if "revision" in rest else ""
+            words = f"that of {model}{at}"
+        case {"text": _}:
+            words = "the recipe's own"
+        case _:
+            words = (
+                "that of the byte tokenizer" if spec.init.name == "scratch" else "the base's own"
+            )
+    day = f", with the day {spec.date}" if spec.date is not None else ""
+    return f"template {node.id}: {words}{day}"
 
 
 def _checks(checks: list[Check]) -> list[str]:

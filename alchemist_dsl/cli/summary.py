@@ -67,9 +67,11 @@ def steps(ctx: Context, result: Result, width: int) -> list[str]:
 def training(figures: Mapping[str, Any]) -> str:
     """Loss and speed of a training in words."""
     world = figures.get("world_size", 1)
+    layout = figures.get("prepared", {}).get("layout")
+    found = f", replies as {layout} lays them out" if layout else ""
     return (
         f"loss {figures['first_loss']:.3f} to {figures['last_loss']:.3f} in {figures.get('steps', 0):,} steps"
-        f" on {world} process{'es' if world != 1 else ''}"
+        f" on {world} process{'es' if world != 1 else ''}{found}"
     )
 
 

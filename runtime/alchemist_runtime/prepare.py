@@ -296,6 +296,7 @@ def prepare(
         prepared.seen = seen.hexdigest()
         prepared.commit(window, settings, step)
     summary = _summary(prepared, settings, date)
+    summary["layout"] = template.layout.name if template.layout else None
     write_atomic(done, json.dumps(summary, indent=1, sort_keys=True).encode())
     return summary
 

@@ -168,3 +168,27 @@ def test_a_recipe_names_a_family(tmp_path: Path) -> None:
     found = spec_of(plan).chat_template
     assert found is not None and found["training"] == "qwen3"
     assert plan.texts[found["text"]] == families.template("qwen3")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", "that of the byte tokenizer"),
+        ('chat_template = training("gpt_oss")\n  date = "2026-11-30"', 'training("gpt_oss"), with the day 2026-11-30'),
+        ('chat_template = "chat.jinja"', "chat.jinja"),
+        ('chat_template = "owner/model"', "that of owner/model"),
+        ('chat_template = "{{ messages }}"', "the recipe's own"),
+    ],
+)  # fmt: skip
+def test_the_plan_says_which_template_is_taken(
+    tmp_path: Path, line: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from alchemist_dsl.cli.main import group
+
+    (tmp_path / "chat.jinja").write_text("{{ messages }}")
+    plan_of(tmp_path, line)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(group, ["compile", "r.recipe"])
+    assert f"template tiny: {words}\n" in done.stdout
