@@ -225,9 +225,10 @@ def _template(node: Node) -> str:
             words = f'training("{name}")'
         case {"file": path}:
             words = path
-        case {"model": model, **rest}:
-            at = f" at {rest['revision'][:12]}" if "revision" in rest else ""
-            words = f"that of {model}{at}"
+        case {"model": model, "revision": commit}:
+            words = f"that of {model} at {commit[:12]}"
+        case {"model": model}:
+            words = f"that of {model}"
         case {"text": _}:
             words = "the recipe's own"
         case _:
