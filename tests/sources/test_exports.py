@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +179,17 @@ def test_two_runs_write_the_same_bytes(tmp_path: Path, format_: str) -> None:
         assert (a / name).read_bytes() == (b / name).read_bytes(), name
 
 
-def test_families_stay_on_one_side(tmp_path: Path) -> None:
+WORDS = "alpha{0} beta{0} gamma{0} delta{0} epsilon{0} zeta{0} eta{0} theta{0} iota{0} kappa{0}"
+
+
+@pytest.mark.parametrize("script", ["Latin", "Chinese", "Thai"])
+def test_families_stay_on_one_side(tmp_path: Path, script: str) -> None:
+    first = {"Chinese": 0x4E00, "Thai": 0x0E01}.get(script)
+    draw = random.Random(1)
     words = [
-        f"alpha{n} beta{n} gamma{n} delta{n} epsilon{n} zeta{n} eta{n} theta{n} iota{n} kappa{n}"
+        WORDS.format(n)
+        if first is None
+        else "".join(chr(first + draw.randrange(45)) for _ in range(60))
         for n in range(40)
     ]
     rows = [{"instruction": w, "response": f"{w} {w}{end}"} for w in words for end in ("", ".")]

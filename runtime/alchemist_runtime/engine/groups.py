@@ -158,9 +158,17 @@ def run_decontaminate(ctx: Context, node: Node, out: Output) -> None:
     )
     drop(ctx, node, out, stream, refused, table)
     out.figures["dropped"] = {f"leak of {s}": n for s, n in sorted(Counter(suites).items())}
-    leaked = set(zip(suites, names, strict=True))
+    leaked = Counter(zip(suites, names, strict=True))
     out.figures["items"] = len(items.names)
     out.figures["items_leaked"] = len(leaked)
+    # each refused row once, under the first of the methods that found it
+    out.figures["leaks"] = {
+        "methods": {m.name: sum(name == m.name for _, name, _ in rows) for m in spec.methods},
+        "items": [
+            {"suite": suite, "item": item, "rows": n}
+            for (suite, item), n in sorted(leaked.items(), key=lambda leak: (-leak[1], leak[0]))
+        ],
+    }
 
 
 def _warn_unsearchable(ctx: Context, node: Node, items: Any, leaks: Any) -> None:
