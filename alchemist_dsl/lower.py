@@ -148,9 +148,9 @@ def _param(param: ParamValue) -> Param:
 def _teachers(scope: Scope) -> dict[str, Teacher]:
     out = {}
     for block in _of_kind(scope.program, "teacher"):
-        identity = digest(keys.teacher_identity(block, scope))
-        made = resources.teacher(block, scope)
-        out[block.name] = made.model_copy(update={"identity_key": identity})
+        identity = keys.teacher_identity(block, scope)
+        told = {"identity_of": identity, "identity_key": digest(identity)}
+        out[block.name] = resources.teacher(block, scope).model_copy(update=told)
     return out
 
 

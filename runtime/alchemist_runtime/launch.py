@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from alchemist_runtime.devices import Devices, environment
 from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.sealed import read_json
 
 if TYPE_CHECKING:
     from alchemist_runtime.plan import TrainSpec
@@ -224,7 +225,7 @@ class _Tail:
             self.at += len(new)
             *lines, self.rest = (self.rest + new).split(b"\n")
             for line in lines:
-                if line:
+                with contextlib.suppress(ValueError):  # of an earlier call, and damaged since
                     self.tell(json.loads(line))
 
 
@@ -272,9 +273,12 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 def _failure(folder: Path, log: Path, code: int) -> RunError:
     """What the training itself said, else what its log shows."""
     for path in sorted(folder.glob("error-*.json")):
-        said = json.loads(path.read_text())
-        problem = Problem(**{**said["problem"], "place": said["problem"]["place"] or str(log)})
-        return RunError(problem, exit_code=said["exit_code"])
+        try:
+            said = read_json(path.read_bytes())
+            problem = Problem(**{**said["problem"], "place": said["problem"]["place"] or str(log)})
+            return RunError(problem, exit_code=said["exit_code"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # it was cut off while it was written
     text = log.read_text(errors="replace") if log.exists() else ""
     lines = [line for line in text.splitlines() if line.strip()]
     tail = "\n".join(lines[-_TAIL_LINES:])

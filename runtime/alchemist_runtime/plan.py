@@ -12,8 +12,10 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -148,7 +150,10 @@ class Teacher(Model):
     timeout_seconds: float = 120.0
     retries: int = 6
     batch: bool = False
-    identity_key: str = ""  # H(provider, model, revision, sampling, identity or foreign base_url): in call keys and node keys
+    identity_of: dict[
+        str, Any
+    ] = {}  # provider, model, revision, sampling, identity or foreign base_url
+    identity_key: str = ""  # H(identity_of): in call keys and node keys
     at: At | None = None
 
 
@@ -573,7 +578,7 @@ def load(data: bytes, shown: str) -> Plan:
             wrong = "its digest is not that of what it says" if changed else _misfit(plan)
     except ValidationError as error:
         raise NotAPlan(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
-    except (RecursionError, ValueError) as error:
+    except (RecursionError, ValueError, TypeError, ArithmeticError) as error:
         raise NotAPlan(" ".join(str(error).split())) from None
     if wrong is not None:
         raise RunError(_changed(shown, wrong))
@@ -594,6 +599,9 @@ def _misfit(plan: Plan) -> str | None:
     for name, text in plan.texts.items():
         if text_digest(text) != name:
             return f"the text {name[:15]}… has another digest"
+    for teacher in plan.teachers.values():
+        if digest(teacher.identity_of) != teacher.identity_key or not _is(teacher):
+            return f"the answers of `{teacher.name}` would be kept as those of another teacher"
     known: dict[str, str] = {}
     for node in plan.nodes:
         if not _NAME.fullmatch(node.id) or node.id in known:
@@ -620,6 +628,33 @@ def _misfit(plan: Plan) -> str | None:
                 return f"a file of `{node.id}` has no digest, or no format"
     lacks = [d for d in _templates(plan) if d not in plan.texts]
     return f"it does not hold the text {lacks[0][:15]}…" if lacks else None
+
+
+def _is(teacher: Teacher) -> bool:
+    """Whether a teacher is the one that its identity tells of: what it is asked for is what its answers are kept under."""
+    told = {name.removeprefix("teacher."): value for name, value in teacher.identity_of.items()}
+    named = ("provider", "revision", "identity")
+    model = told.get("model")
+    sampling = {
+        "temperature": "0",
+        "top_p": "1",
+        "max_tokens": 1024,
+        "stop": None,
+        **teacher.sampling,
+    }
+    url, own = teacher.base_url, told.get("base_url")
+    elsewhere = url is not None and urlsplit(url).hostname != "api.openai.com"
+    return (
+        all(told.get(name) == getattr(teacher, name) for name in named)
+        and (model == teacher.model or isinstance(model, dict))
+        and (not elsewhere or teacher.identity is not None or own == (url or "").rstrip("/"))
+        and all(
+            Fraction(told.get(n, sampling[n])) == Fraction(sampling[n])
+            for n in ("temperature", "top_p")
+        )
+        and int(str(told.get("max_tokens", 1024)).split()[0]) == sampling["max_tokens"]
+        and told.get("stop") == sampling["stop"]
+    )
 
 
 def _templates(plan: Plan) -> Iterator[str]:

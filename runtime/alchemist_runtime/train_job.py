@@ -172,7 +172,12 @@ def run_train(
     base_dir = base_dir.resolve() if base_dir else None
     _fresh(spec, out_dir, seed, base_dir)
     if (out_dir / "metrics.json").exists():
-        return _figures(out_dir)
+        try:
+            return _figures(out_dir)
+        except (
+            ValueError
+        ):  # damaged since: what it says is found out again from the last checkpoint
+            (out_dir / "metrics.json").unlink()
     on = devices(spec, processes)
     cut = shape(spec, on.processes, on.cpu)
     start, summary = _prepared(

@@ -80,7 +80,7 @@ def forge(
 
 
 def responses(project: Path) -> list[str]:
-    lines = (project / "out/data/train.jsonl").read_text().splitlines()
+    lines = next((project / "out/data").glob("*.jsonl")).read_text().splitlines()
     return sorted(json.loads(line)["response"] for line in lines)
 
 
@@ -195,3 +195,65 @@ def test_deep_values_inside_a_plan(project: Path) -> None:
 def test_a_text_is_what_its_digest_says(project: Path) -> None:
     plan = json.loads((project / "plan.json").read_bytes())
     assert plan["texts"] and all(text_digest(t) == d for d, t in plan["texts"].items())
+
+
+TAUGHT = '''edition 2026
+
+teacher served {
+  provider = openai
+  model = "gpt-4o-mini-2024-07-18"
+  temperature = 0.7
+  max_tokens = 50 tokens
+  stop = ["END"]
+  price = free
+}
+
+prompt ask {
+  input {
+    response: text
+  }
+  output {
+    prompt: text
+  }
+  user = jinja"""
+    {{ response }}
+    """
+}
+
+source a {
+  files = "data/a.jsonl"
+}
+
+relabel asked {
+  from = a
+  teacher = served
+  prompt = ask
+  mode = replace
+  set instruction = out.prompt
+}
+
+export dataset {
+  data = asked
+  path = "out"
+}
+'''
+OTHER_TEACHERS: dict[str, Data] = {
+    "another model": {"model": "tiny"},
+    "another server": {"base_url": "http://127.0.0.1:9/v1"},
+    "another temperature": {"sampling": {"temperature": "0", "max_tokens": 50, "stop": ["END"]}},
+    "longer answers": {"sampling": {"temperature": "0.7", "max_tokens": 5000, "stop": ["END"]}},
+    "no stop": {"sampling": {"temperature": "0.7", "max_tokens": 50}},
+    "no identity": {"identity_of": {}},
+    "another provider": {"provider": "replay"},
+}
+
+
+@pytest.mark.parametrize("name", OTHER_TEACHERS)
+def test_answers_are_kept_under_the_teacher_that_gives_them(name: str, project: Path) -> None:
+    (project / "r.recipe").write_text(TAUGHT)
+    assert call("compile", "r.recipe", "-o", "plan.json")[0] == 0
+    code, said = call("show", "plan.json")
+    assert code == 0, said
+    exit_code, said = forge(project, lambda p: p["teachers"]["served"].update(OTHER_TEACHERS[name]))
+    assert exit_code == 3 and "error[A917 plan-changed]" in said, said
+    assert not (project / ".alchemist/calls.sqlite").exists()

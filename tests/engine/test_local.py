@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from alchemist_runtime import plan as p
+from alchemist_runtime.engine import local
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.local import run
 from alchemist_runtime.errors import RunError
@@ -366,3 +367,29 @@ def test_what_this_version_does_not_run_is_said_and_so_is_what_needs_it(
     actions = {d.node: d.action for d in result.done}
     assert {n for n, a in actions.items() if a == "not run"} == {"pool", "sft", "out"}
     assert set(actions) == {"pool", "sft", "out"}, "what feeds nothing else is not built"
+
+
+def test_a_damaged_model_is_named_and_not_trained_again_unasked(
+    tmp_path: Path, context: Any
+) -> None:
+    """Other results are made again at once; a training takes hours that nobody counted on."""
+    spec = p.TrainSpec(
+        init=p.Method(name="scratch"), method=p.Method(name="full"), batch={"unit": "rows", "value": 1},
+        max_length=8, learning_rate="1", schedule=p.Method(name="constant"),
+    )  # fmt: skip
+    plan = make_plan([("model", [], spec)])
+    ctx = context(plan)
+    key = plan.node("model").key
+    with ctx.store.building(key, "model") as out:
+        (out.folder / "model").mkdir()
+        (out.folder / "model/weights").write_bytes(b"weights")
+        out.finish(kind="train")
+    assert (ctx.manifest("model").folder("model") / "weights").read_bytes() == b"weights"
+    (ctx.store.path(key) / "model/weights").write_bytes(b"weighty")
+    with pytest.raises(RunError, match=r"model/weights") as e:
+        ctx.manifest("model").folder("model")
+    assert e.value.damaged == key
+    with pytest.raises(RunError, match=r"model/weights") as stopped:
+        local._give_up(ctx, list(plan.nodes), local.Result("r"), e.value)
+    assert "train `model` anew" in (stopped.value.problem.help or "")
+    assert ctx.made(plan.node("model")) is None, "the next run trains it"
