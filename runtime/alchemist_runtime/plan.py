@@ -551,7 +551,7 @@ class NotAPlan(ValueError):
     """A file is no plan; the message says why."""
 
 
-_NAME = re.compile(r"[^\W\d]\w*")
+_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _FORMATS = ("jsonl", "json", "csv", "parquet", "arrow")
 
 

@@ -257,3 +257,13 @@ def test_answers_are_kept_under_the_teacher_that_gives_them(name: str, project: 
     exit_code, said = forge(project, lambda p: p["teachers"]["served"].update(OTHER_TEACHERS[name]))
     assert exit_code == 3 and "error[A917 plan-changed]" in said, said
     assert not (project / ".alchemist/calls.sqlite").exists()
+
+
+def test_a_plan_with_steps_of_an_imported_recipe(project: Path) -> None:
+    """Their names have a dot."""
+    (project / "lib.recipe").write_text(RECIPE)
+    text = 'edition 2026\n\nimport "lib.recipe" as lib\n\nexport other {\n  data = lib.clean\n  path = "other"\n}\n'
+    (project / "r.recipe").write_text(text)
+    assert call("compile", "r.recipe", "-o", "plan.json")[0] == 0
+    code, said = call("run", "plan.json")
+    assert code == 0 and (project / "other/README.md").exists(), said
