@@ -51,11 +51,11 @@ WAYS = {
     "grouping": (SIZE, "setdefault", "group_by_size(['a', 'bb', 'c'])", {1: ["a", "c"], 2: ["bb"]}),
     "heap": (SIZE, "heapq.nlargest", "top_by_size(['a', 'bbb', 'cc'], 2)", ["bbb", "cc"]),
     "thread pool": (SIZE, "ThreadPoolExecutor()", "size_in_parallel(['a', 'bbb'])", [1, 3]),
-    "cache": ("calls = []\n\ndef size(word):\n    calls.append(word)\n    return len(word)", "known[item]", "(size_once_each(['a', 'bb', 'a']), len(calls))", ([1, 2, 1], 2)),
+    "cache": ("calls = []\n\ndef size(word):\n    calls.append(word)\n    return word.count('')", "known[item]", "(size_once_each(['a', 'bb', 'a']), len(calls))", ([2, 3, 2], 2)),
     "binary search": (SIZE, "high = middle", "[first_with_size(['a', 'bb', 'cccc'], n) for n in (1, 3, 9)]", [0, 2, 3]),
     "work queue": ("done = []\n\ndef note(a, b):\n    done.append(a + b)", ".get()", "[(q := __import__('queue').Queue(), [q.put(x) for x in ((1, 2), (3, 4), None)], note_worker(q), done)][0][3]", [3, 7]),
     "call history": (SIZE, "deque(maxlen=10)", "(size('abc'), list(size.calls))", (3, [(("abc",), {})])),
-    "bounded cache": ("calls = []\n\ndef size(word):\n    calls.append(word)\n    return len(word)", "popitem(last=False)", "(size('ab'), size('ab'), calls)", (2, 2, ["ab"])),
+    "bounded cache": ("calls = []\n\ndef size(word):\n    calls.append(word)\n    return word.count('')", "popitem(last=False)", "(size('ab'), size('ab'), calls)", (3, 3, ["ab"])),
     "timed": (SIZE, "perf_counter", "size('abc')", 3),
     "logged": (SIZE, "logging.getLogger", "size('abc')", 3),
     "locked": (SIZE, "with lock", "size('abc')", 3),
@@ -77,7 +77,7 @@ def test_a_way_does_what_it_asks_for(way):
 
 
 def test_every_python_way_is_tested():
-    others = {"while loop", "for of", "grouping in a Map", "cache in a Map", "null check", "strict shell", "usage check", "debug"}  # fmt: skip
+    others = {"while loop", "grouping in a Map", "cache in a Map", "null check", "strict shell", "usage check", "debug"}  # fmt: skip
     assert set(WAYS) | others == set(ALL)
     assert len(DEEP) >= len(PLAIN) >= 5
 
@@ -99,6 +99,11 @@ NEAR = [
     ("none check", "def f(a):\n    if not a:\n        return 1\n    return a"),
     ("keyword only", POWER + "\n\nprint(power(2, 3))"),
     ("bounded cache", "def f(a):\n    print(a)"),
+    ("bounded cache", "def f(a):\n    return a['x']"),
+    ("cache", "def f(a):\n    return len(a)"),
+    ("heap", "def f(a):\n    return np.array(a).T"),
+    ("heap", "def f(a):\n    b = g(a)\n    b.append(1)\n    return b"),
+    ("thread pool", "def f(a):\n    global b\n    b = a\n    return b"),
 ]
 
 
@@ -123,7 +128,6 @@ OTHERS = [
     ("null check", "javascript", JS, "n === undefined", "function f(a) {\n  if (!a) {\n    return 1;\n  }\n  return a;\n}"),
     ("null check", "java", JAVA, "items == null", JAVA.replace("int[] items", "int items")),
     ("while loop", "java", JAVA, "while (i < items.length)", JAVA.replace("sum += items[i];", "if (i > 3) continue;")),
-    ("for of", "javascript", "function f(xs) {\n  let sum = 0;\n  for (let i = 0; i < xs.length; i++) {\n    sum += xs[i];\n  }\n  return sum;\n}", "for (const item of xs)", "function f(xs) {\n  for (let i = 0; i < xs.length; i++) {\n    xs[i] = i;\n  }\n  return xs;\n}"),
     ("grouping in a Map", "javascript", JS, "groupByTwice", "function f(a) {\n  return [a];\n}"),
     ("cache in a Map", "javascript", JS, "eachTwice", "function f(a, b) {\n  return a;\n}"),
     ("strict shell", "bash", SH, "set -euo pipefail", SH.replace("#!/bin/bash", "#!/bin/sh")),

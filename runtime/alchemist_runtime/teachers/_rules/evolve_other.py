@@ -80,51 +80,6 @@ def while_loop(code: Shown) -> Made:
     )
 
 
-def for_of(code: Shown) -> Made:
-    """An index that only reads `xs[i]` becomes `for (const … of xs)`."""
-    found = (
-        re.search(
-            r"for \((?:let|var) (\w+) = 0; \1 < (\w+)\.length; (?:\1\+\+|\+\+\1|\1 \+= 1)\) \{",
-            code.code,
-        )
-        if code.lang in _SCRIPT
-        else None
-    )
-    t = tree(code.code, code.lang) if found else None
-    if found is None or t is None or re.search(r"\b(?:item|element)\b", code.code):
-        return None
-    i, xs = found[1], found[2]
-    loop = next(
-        (
-            n
-            for n in t.of("for_statement")
-            if code.code[: found.start()].encode().count(b"") - 1 == t.span(n)[0]
-        ),
-        None,
-    )
-    body = text_of(loop.child_by_field_name("body")) if loop is not None else ""
-    read = rf"\b{xs}\[{i}\]"
-    if (
-        not body
-        or len(re.findall(rf"\b{i}\b", body)) != len(re.findall(read, body))
-        or not re.search(read, body)
-        or re.search(read + r"\s*(?:[-+*/]?=(?!=)|\+\+|--)", body)
-        or re.search(rf"\b{xs}(?:\.(?:push|pop|splice|shift|unshift)|\s*=[^=])", body)
-    ):
-        return None
-    end = code.code.index(body, found.start()) + len(body)
-    made = (
-        code.code[: found.start()]
-        + f"for (const item of {xs}) {{"
-        + re.sub(read, "item", code.code[found.end() : end])
-        + code.code[end:]
-    )
-    return (
-        "Walk over the values themselves with `for … of`, without an index.",
-        f"Go through `{xs}` by `for … of`.",
-    ), made
-
-
 def _beside(asks: tuple[str, ...], name: str, template: str) -> Way:
     """A second JavaScript function after the only one, which takes one value and returns one."""
 
@@ -255,7 +210,6 @@ def usage(code: Shown) -> Made:
 
 DEEP: Final[dict[str, tuple[int, Way]]] = {
     "while loop": (3, while_loop),
-    "for of": (4, for_of),
     "grouping in a Map": (2, _beside(
         ("Add a function `NAME` that groups the values of an array by what `STEM` returns for them, in a `Map` of arrays.",),
         "groupBySTEM", "function NAME(items) {\n  const groups = new Map();\n  for (const item of items) {\n    const key = STEM(item);\n    if (!groups.has(key)) {\n      groups.set(key, []);\n    }\n    groups.get(key).push(item);\n  }\n  return groups;\n}")),

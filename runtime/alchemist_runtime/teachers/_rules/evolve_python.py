@@ -219,7 +219,7 @@ _NOT_PLAIN: Final = re.compile(r"property|setter|getter|contextmanager|fixture|o
 #: way -> (weight, name, what its function returns, import, what is asked, code). In the code CALL is the call for `item`, KEY a
 #: function of an item, SELF what comes before the items; in the wordings ITEMS says what they are.
 _BESIDE: Final = {
-    "grouping": (5, "group_by_STEM", "one truth", "", (
+    "grouping": (8, "group_by_STEM", "one truth", "", (
         "Add a KIND `NAME` that groups ITEMS by what `STEM` returns for them, in a dictionary of lists.",
         "Also write a KIND `NAME`: it takes an iterable of ITEMS and returns a dictionary from each result of `STEM` to the list of those that gave it."), '''\
 def NAME(SELFitems):
@@ -228,7 +228,7 @@ def NAME(SELFitems):
     for item in items:
         groups.setdefault(CALL, []).append(item)
     return groups'''),
-    "heap": (6, "top_by_STEM", "one", "import heapq", (
+    "heap": (9, "top_by_STEM", "one", "import heapq", (
         "Add a KIND `NAME` that finds, among many ITEMS, the `count` with the largest results of `STEM`, with a heap and without sorting all of them.",
         "Also write a KIND `NAME` that keeps only those `count` of many ITEMS for which `STEM` returns the most, by means of `heapq`."), '''\
 def NAME(SELFitems, count):
@@ -251,7 +251,7 @@ def NAME(SELFitems):
         if item not in known:
             known[item] = CALL
     return [known[item] for item in items]'''),
-    "binary search": (6, "first_with_STEM", "one", "", (
+    "binary search": (12, "first_with_STEM", "one", "", (
         "Add a KIND `NAME` that finds by binary search the first index in a list of ITEMS for which `STEM` returns at least `bound`; the list is in the order of these results.",
         "Also write a KIND `NAME`: given a list of ITEMS in ascending order of what `STEM` returns for them, it searches in logarithmic time where `bound` is reached."), '''\
 def NAME(SELFitems, bound):
@@ -265,7 +265,7 @@ def NAME(SELFitems, bound):
         else:
             high = middle
     return low'''),
-    "work queue": (3, "STEM_worker", "nothing one truth many", "", (
+    "work queue": (2, "STEM_worker", "nothing one truth many", "", (
         "Add a KIND `NAME` that takes ITEMS from a `queue.Queue`, calls `STEM` for each and ends at None.",
         "Also write a KIND `NAME` for a thread of its own: it works through a queue of ITEMS with `STEM` until it gets None."), '''\
 def NAME(SELFitems):
@@ -292,6 +292,7 @@ def _beside(name: str) -> Way:
         if (
             found is None
             or _kind(f) not in kinds.split()
+            or not _fits(name, f)
             or {new, "items", "item", line.rpartition(" ")[2]} & py.taken
         ):
             return None
@@ -344,6 +345,25 @@ def _call(py: Python, f: Function) -> tuple[str, str, str, str] | None:
     return f"{name}(*item)", "self, " * me, "tuples of arguments", f"lambda item: {name}(*item)"
 
 
+def _fits(name: str, f: Function) -> bool:
+    """Whether nothing in a function speaks against a way: what threads would share, arguments that cannot be keys."""
+    changes = (ast.Global, ast.Nonlocal)
+    if name == "thread pool":
+        stores = any(
+            isinstance(n, ast.Attribute | ast.Subscript) and isinstance(n.ctx, ast.Store)
+            for n in own(f)
+        )
+        return not stores and not any(isinstance(n, changes) for n in own(f))
+    if name in ("cache", "bounded cache"):
+        given = "|".join(a.arg for a in arguments(f) if a.arg not in ("self", "cls"))
+        container = rf"\b(?:{given})(?:\[|\.(?:append|items|keys|values|sort|shape|dtype|update|pop)\b)|\bin (?:{given})\b"
+        called = (
+            rf"\b(?:len|sum|set|list|sorted|min|max|iter|enumerate|zip|any|all|map)\((?:{given})\b"
+        )
+        return not given or not re.search(f"{container}|{called}", ast.unparse(f))
+    return True
+
+
 _MANY: Final = re.compile(
     r"(?:^|\.)(?:list|dict|set|sorted|split|filter|map|zip|array|reversed|copy|[A-Z]\w*)$"
 )
@@ -357,6 +377,14 @@ def _kind(f: Function) -> str:
         for n in own(f)
         if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)
     }
+    text = ast.unparse(f)
+    grown = set(
+        re.findall(
+            r"\b(\w+)(?:\.(?:append|extend|add|update|insert)\(|\[[^\]]*\] [-+*/|&]?= )", text
+        )
+    )
+    if re.search(r"(?i)\b\w*arrays?\b|array_like|dispatch", text):
+        return "many"  # comparing arrays gives arrays
     containers = (
         ast.List,
         ast.Dict,
@@ -372,8 +400,9 @@ def _kind(f: Function) -> str:
         v = made.get(v.id, v) if isinstance(v, ast.Name) else v
         if v is not None and not (isinstance(v, ast.Constant) and v.value is None):
             many = isinstance(v, containers) or (
-                isinstance(v, ast.Call) and _MANY.search(ast.unparse(v.func))
+                isinstance(n, ast.Return) and isinstance(n.value, ast.Name) and n.value.id in grown
             )
+            many |= isinstance(v, ast.Call) and bool(_MANY.search(ast.unparse(v.func)))
             boolean = (
                 truth(v)
                 or isinstance(v, ast.Compare)
@@ -452,6 +481,7 @@ def _decorated(name: str) -> Way:
             or f.decorator_list
             or f.name.startswith("__")
             or not re.search(where, py.of(f))
+            or not _fits(name, f)
         )
         if odd or {called, "functools", line.rpartition(" ")[2]} & py.taken:
             return None

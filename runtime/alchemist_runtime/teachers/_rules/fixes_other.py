@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from alchemist_runtime.operators import _grammars
 from alchemist_runtime.teachers._rules.fixes_python import Fix
 from alchemist_runtime.teachers._rules.scan import FUNCTIONS, name_of
-from alchemist_runtime.teachers._rules.shown import Edit, listed, parse, text_of, words
+from alchemist_runtime.teachers._rules.shown import Edit, parse, text_of, words
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -291,30 +291,6 @@ def _var(t: Tree) -> Iterator[Fix]:
             )
 
 
-def _equality(t: Tree) -> Iterator[Fix]:
-    for n in t.of("binary_expression"):
-        a, op, b = (
-            n.child_by_field_name("left"),
-            n.child_by_field_name("operator"),
-            n.child_by_field_name("right"),
-        )
-        if a is None or op is None or b is None or op.type not in ("==", "!="):
-            continue
-        number = b.type == "number" and (
-            re.fullmatch(r"[\w.]+\.length", text_of(a))
-            or (
-                a.type == "binary_expression"
-                and text_of(a.child_by_field_name("operator")) in ("%", "-", "*")
-            )
-        )
-        if number or (b.type == "string" and text_of(a).startswith("typeof ")):
-            yield Fix(
-                t.line(t.span(n)[0]),
-                f"`{op.type}` converts types before it compares; `{op.type}=` does not.",
-                ((*t.span(op), op.type + "="),),
-            )
-
-
 def _quotes(t: Tree) -> Iterator[Fix]:
     for n in t.nodes:
         up = n.parent
@@ -333,17 +309,6 @@ def _quotes(t: Tree) -> Iterator[Fix]:
             yield Fix(t.line(t.span(n)[0]), said, ((*t.span(n), f'"{text_of(n)}"'),), wrong=1)
 
 
-def _backticks(t: Tree) -> Iterator[Fix]:
-    for n in t.of("command_substitution"):
-        text = text_of(n)
-        if text.startswith("`") and text.endswith("`") and not re.search(r"[\\`\"]", text[1:-1]):
-            yield Fix(
-                t.line(t.span(n)[0]),
-                "Backticks do not nest and are easy to miss; `$(…)` is the same.",
-                ((*t.span(n), f"$({text[1:-1]})"),),
-            )
-
-
 def _characters(t: Tree) -> Iterator[Fix]:
     for n in t.of("character_literal"):
         text = text_of(n)[1:-1]
@@ -354,116 +319,6 @@ def _characters(t: Tree) -> Iterator[Fix]:
                 ((*t.span(n), f'"{text}"'),),
                 wrong=3,
             )
-
-
-def _strings(t: Tree) -> Iterator[Fix]:
-    for n in t.of("binary_expression"):
-        a, op, b = (
-            n.child_by_field_name("left"),
-            n.child_by_field_name("operator"),
-            n.child_by_field_name("right"),
-        )
-        if (
-            a is not None
-            and op is not None
-            and b is not None
-            and op.type in ("==", "!=")
-            and b.type == "string_literal"
-            and a.type in ("identifier", "method_invocation", "field_access")
-        ):
-            sign = "!" if op.type == "!=" else ""
-            yield Fix(
-                t.line(t.span(n)[0]),
-                f"`{op.type}` compares references of strings, not their text; use `equals`.",
-                ((*t.span(n), f"{sign}{text_of(b)}.equals({text_of(a)})"),),
-                wrong=2,
-            )
-
-
-_JAVA: Final = dict.fromkeys(words("ArrayList List Map HashMap HashSet Set Scanner Arrays Collections Random LinkedList Queue Stack Deque ArrayDeque PriorityQueue Iterator TreeMap TreeSet LinkedHashMap Optional Comparator"), "java.util.{}") | dict.fromkeys(words("Collectors IntStream Stream"), "java.util.stream.{}") | dict.fromkeys(words("File IOException BufferedReader FileReader FileWriter InputStreamReader BufferedWriter"), "java.io.{}")  # fmt: skip
-_C: Final = dict.fromkeys(words("printf scanf fgets fopen fclose puts getchar fprintf sscanf sprintf perror"), "stdio.h") | dict.fromkeys(words("malloc free calloc realloc exit rand srand atoi qsort"), "stdlib.h") | dict.fromkeys(words("strlen strcpy strcmp strcat memset memcpy strtok strncpy"), "string.h") | dict.fromkeys(words("sqrt pow floor ceil fabs sin cos"), "math.h") | dict.fromkeys(words("isalpha isdigit toupper tolower isspace"), "ctype.h")  # fmt: skip
-_CPP: Final = {"cout": "iostream", "cin": "iostream", "vector": "vector", "map": "map", "unordered_map": "unordered_map", "set": "set", "queue": "queue", "stack": "stack", "sort": "algorithm", "reverse": "algorithm"}  # fmt: skip
-_GO: Final = {p.rpartition("/")[2]: p for p in words("fmt strings sort math errors os time strconv bufio sync regexp encoding/json net/http io/ioutil math/rand")}  # fmt: skip
-
-
-def _imports(t: Tree) -> Iterator[Fix]:
-    """Names of the standard library in a whole program that does not import them."""
-    text = t.raw.decode("utf-8", "replace")
-    own = {
-        name_of(n)
-        for n in t.nodes
-        if n.type in FUNCTIONS or n.type.endswith(("_declaration", "_specifier"))
-    }
-    if t.shift:
-        return
-    if t.lang == "java" and t.of("class_declaration"):
-        used = {
-            text_of(n)
-            for n in t.nodes
-            if n.type in ("type_identifier", "identifier")
-            and text_of(n) in _JAVA
-            and not (
-                n.parent is not None
-                and n.parent.type in ("import_declaration", "scoped_identifier")
-            )
-        }
-        lines = [
-            f"import {_JAVA[n].format(n)};"
-            for n in sorted(used - own)
-            if not re.search(rf"import [\w.]+\.(?:{n}|\*);", text)
-        ]
-    elif t.lang in ("c", "cpp") and re.search(r"\bmain\s*\(", text):
-        table = _C if t.lang == "c" else _CPP
-        plain = {
-            text_of(n)
-            for n in t.nodes
-            if n.type in ("identifier", "type_identifier", "namespace_identifier")
-            and text_of(n) in table
-        }
-        used = {
-            n
-            for n in plain
-            if t.lang == "c"
-            or n in ("cout", "cin")
-            or re.search(rf"\bstd::{n}\b|using namespace std", text)
-        }
-        heads = sorted({table[n] for n in used - own})
-        lines = [
-            f"#include <{h}>"
-            for h in heads
-            if not re.search(
-                rf"#\s*include\s*[<\"](?:{re.escape(h)}|c{re.escape(h.removesuffix('.h'))}|bits/stdc\+\+\.h)[>\"]",
-                text,
-            )
-        ]
-    elif t.lang == "go" and text.lstrip().startswith("package"):
-        used = {
-            text_of(n.named_children[0])
-            for n in t.of("selector_expression")
-            if text_of(n.named_children[0]) in _GO
-        }
-        lines = [
-            f'import "{_GO[n]}"'
-            for n in sorted(used)
-            if f'"{_GO[n]}"' not in text
-            and not re.search(rf"\b{n}\b\s*(?::=|,|\w+\)|\*?[A-Z]\w*[,)])", text)
-        ]
-    else:
-        return
-    if lines:
-        at = 0
-        if head := re.match(
-            r"(?:\s*//[^\n]*\n)*\s*package [^\n]*\n+" if t.lang in ("java", "go") else r"(?!)", text
-        ):
-            at = len(head[0].encode())
-        gap = "" if re.match(r"\s*(?:import|#\s*include)", text[at:]) else "\n"
-        shown = listed([f"`{x.rstrip(';')}`" for x in lines])
-        yield Fix(
-            t.line(at),
-            f"The program uses what it does not import; add {shown}.",
-            ((at, at, "\n".join(lines) + "\n" + gap),),
-            wrong=3,
-        )
 
 
 def _blank(t: Tree) -> Iterator[Fix]:
@@ -484,14 +339,10 @@ def _blank(t: Tree) -> Iterator[Fix]:
 
 
 _RULES: Final = (
-    (("java", "c", "cpp", "go"), _imports),
     (("java",), _characters),
-    (("java",), _strings),
     (("bash",), _quotes),
     (_CURLY, _bodies),
     (_SCRIPT, _var),
-    (_SCRIPT, _equality),
-    (("bash",), _backticks),
     ((*_CURLY, "go", "rust"), _braces),
     ((*_CURLY, "go", "rust", "bash"), _blank),
 )
