@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from alchemist_runtime.functions import AGGREGATES, FUNCTIONS
 from alchemist_runtime.plan import CANON, canonical, digest
-from alchemist_runtime.rows import SFT
+from alchemist_runtime.rows import SFT, required
 
 from alchemist_dsl.canon import Ingredients, canon_value, data_attributes, selection, statements
 from alchemist_dsl.facts import PYTHON_MINOR
@@ -77,11 +77,21 @@ def versions(block: Block, scope: Scope) -> Ingredients:
     }
     if functions & PYTHON_FUNCTIONS or (reader_name(block) == "python" and block.kind == "source"):
         out["version.python"] = PYTHON_MINOR
+    if block.kind == "source" and _holds_json(block, scope):
+        out["version.json"] = 2  # until 1, objects were read with their keys sorted
     if "tokens" in functions:
         out["tokenizer"] = tokenizer(None, scope)
     for family, name in components(block):
         out[f"version.{family}.{name}"] = scope.version(family, name)
     return out
+
+
+def _holds_json(block: Block, scope: Scope) -> bool:
+    """Whether records of a source may hold objects: where nobody has seen its columns, they may."""
+    columns = scope.facts.columns(block)
+    if columns is None:
+        return block.get("hub") is not None
+    return any(required(t) in ("json", "messages") for t in columns.values())
 
 
 def components(block: Block) -> Iterator[tuple[Any, str]]:

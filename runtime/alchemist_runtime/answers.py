@@ -13,8 +13,7 @@ from functools import cache
 from math import isfinite
 from typing import Any, Final
 
-import orjson
-
+from alchemist_runtime.exact_json import as_json, loads
 from alchemist_runtime.rows import nullable, required
 
 _BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
@@ -56,7 +55,7 @@ def type_of(text: str) -> Type:
     if call is None:
         return _plain(name, optional)
     if call[1] == "enum":
-        return Type("enum", optional, options=tuple(orjson.loads(f"[{call[2]}]")))
+        return Type("enum", optional, options=tuple(loads(f"[{call[2]}]")))
     low, _, high = call[2].replace("_", "").partition("..")
     return Type(
         _plain(call[1], False).name, optional, float(low) if low else None, float(high) if high else None
@@ -155,7 +154,7 @@ def _words(type_: Type) -> str:
         case "bool":
             text = "true or false"
         case "enum":
-            text = "one of " + ", ".join(orjson.dumps(o).decode() for o in type_.options)
+            text = "one of " + ", ".join(as_json(o) for o in type_.options)
         case "list":
             assert type_.element is not None
             text = f"a list, each element {_words(type_.element)}"
@@ -202,13 +201,13 @@ def _plain_answer(text: str) -> str:
 def _loads(text: str) -> Any:
     """JSON that is the whole text, or its only fenced block."""
     try:
-        return orjson.loads(text)
+        return loads(text)
     except ValueError:
         blocks = _FENCE.findall(text)
         if len(blocks) != 1:
             raise Unreadable("it is not JSON") from None
     try:
-        return orjson.loads(blocks[0])
+        return loads(blocks[0])
     except ValueError:
         raise Unreadable("its fenced block is not JSON") from None
 
@@ -237,7 +236,7 @@ def _value(value: Any, type_: Type, place: str, there: bool = True) -> Any:
         case "messages":
             return [_turn(v, f"{place}[{i}]") for i, v in enumerate(_instance(value, list, type_, place))]  # fmt: skip
         case "json":
-            return orjson.dumps(value).decode()
+            return as_json(value)
         case _:
             return _instance(value, str, type_, place)
 
@@ -266,7 +265,7 @@ def _turn(value: Any, place: str) -> dict[str, Any]:
         raise Unreadable(f"`{place}` is no turn with role and content")
     content = _value(value.get("content"), type_of("text"), f"{place}.content", "content" in value)
     rest = {k: v for k, v in value.items() if k not in ("role", "content")}
-    extra = orjson.dumps(rest, option=orjson.OPT_SORT_KEYS).decode() if rest else None
+    extra = as_json(rest) if rest else None
     return {"role": value["role"], "content": content, "extra": extra}
 
 
@@ -276,5 +275,5 @@ def _kind(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = orjson.dumps(value).decode()
+    text = as_json(value)
     return text if len(text) <= 40 else text[:37] + "…"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from alchemist_runtime.exact_json import as_json
+
 CONTENT = "content"
 
 
@@ -23,17 +25,6 @@ def text_of(content: Any) -> str:
             return "".join(p["text"] for p in content)
         case _:
             return as_json(content)
-
-
-def as_json(value: Any) -> str:
-    """JSON in one spelling: keys in order, so that what is read off it again is equal."""
-    import orjson
-
-    return orjson.dumps(value, default=_plain, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _plain(value: Any) -> Any:
-    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def message(role: str, text: str, extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import orjson
 import pyarrow as pa
 
 from alchemist_runtime import rows
 from alchemist_runtime.engine.turns import TURN_TYPES, join
+from alchemist_runtime.exact_json import loads
 from alchemist_runtime.message import CONTENT, message, text_of
 
 Message = dict[str, Any]
@@ -64,7 +64,7 @@ def _column(batch: pa.RecordBatch, name: str) -> list[Any]:
 
 def _message(turn: Mapping[str, Any]) -> Message:
     """A turn as templates expect it: further keys beside role and content, none of them null; a content that was null stays so."""
-    more = orjson.loads(turn["extra"]) if turn["extra"] else {}
+    more = loads(turn["extra"]) if turn["extra"] else {}
     made = message(turn["role"], turn["content"], more)
     return {k: v for k, v in made.items() if v is not None or k == CONTENT}
 
@@ -85,8 +85,8 @@ def talks(batch: pa.RecordBatch) -> list[Talk]:
     return [
         Talk(
             talk,
-            orjson.loads(tools) if tools else None,
-            (orjson.loads(args) if args else None) or {},
+            loads(tools) if tools else None,
+            (loads(args) if args else None) or {},
             id_,
         )
         for talk, tools, args, id_ in columns

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 
 from alchemist_runtime import answers
@@ -21,6 +20,7 @@ from alchemist_runtime.engine.templates import render
 from alchemist_runtime.engine.turns import columns_for
 from alchemist_runtime.engine.values import cast_null, python_values
 from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.exact_json import as_json
 from alchemist_runtime.plan import Node, Prompt, Teacher, TeacherStepSpec
 from alchemist_runtime.rows import nullable
 from alchemist_runtime.teacher import Request, call_key
@@ -215,7 +215,7 @@ class Asking:
         for row, question in zip(rows, asked, strict=True):
             answer = {n: row[n] for n in self.prompt.outputs}
             plain = answers.is_plain(self.prompt.outputs)
-            text = str(next(iter(answer.values()))) if plain else orjson.dumps(answer).decode()
+            text = str(next(iter(answer.values()))) if plain else as_json(answer)
             out += [{"role": "user", "content": question}, {"role": "assistant", "content": text}]
         return out
 

@@ -71,16 +71,18 @@ def _write(
     columns += [c for c in spec.columns if c not in columns]
     identity = [c for c in (*IDENTITY, COPY) if c in stream.types]
     shown = columns + identity if spec.lineage == "columns" else [*columns, "_id"]
+    types = _frames.types(stream, shown)
     rows = {}
     for name, index in splits(ctx, spec, stream).items():
         part = stream if index is None else stream.select(index)
-        tables = _frames.tables(part, shown, scratch)
-        component.function(_counted(ctx, node, tables, stream.n), made, name)
+        tables = _frames.tables(part, types, scratch)
+        component.function(_counted(ctx, node, tables, stream.n), made, name, types)
         if spec.lineage == "sidecar":
             sidecar = catalog.find("exporters", "parquet")
             assert sidecar is not None
             (made / "lineage" / "data").mkdir(parents=True, exist_ok=True)
-            sidecar.function(_frames.tables(part, identity, scratch), made / "lineage", name)
+            beside = _frames.types(stream, identity)
+            sidecar.function(_frames.tables(part, beside, scratch), made / "lineage", name, beside)
         rows[name] = part.n
     return rows
 

@@ -28,6 +28,7 @@ from alchemist_runtime.engine.values import (
     column_error,
     common_type,
     each_distinct,
+    in_one_spelling,
     is_number,
     json_text,
     literal,
@@ -403,6 +404,8 @@ def _pair(scope: Scope, left: plan.Expr, right: plan.Expr, what: str) -> tuple[D
         a = as_type(a, _json_wanted(b.type), json=True)
     elif json_b and not json_a:
         b = as_type(b, _json_wanted(a.type), json=True)
+    elif json_a and json_b:
+        a, b = in_one_spelling(a), in_one_spelling(b)
     a, b = _id_text(a, b), _id_text(b, a)
     first, second = unified([a, b], what)
     return first, second

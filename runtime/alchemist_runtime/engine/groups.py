@@ -13,6 +13,7 @@ from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.rowwise import Positions, chunked, drop, keep_rows, values
 from alchemist_runtime.engine.streams import Stream
 from alchemist_runtime.errors import Problem
+from alchemist_runtime.exact_json import as_json
 from alchemist_runtime.plan import DecontaminateSpec, DedupSpec, Expr, Method, Node, SuiteSpec
 from alchemist_runtime.rows import HISTORY, INSTRUCTION, RESPONSE, SYSTEM, TAIL
 from alchemist_runtime.store import Output
@@ -24,9 +25,7 @@ def text_values(ctx: Context, stream: Stream, expr: Expr) -> pa.ChunkedArray:
     if pa.types.is_null(array.type):
         return pa.chunked_array([pa.nulls(len(array), pa.string())])
     if pa.types.is_nested(array.type):
-        import orjson
-
-        texts = [None if v is None else orjson.dumps(v).decode() for v in array.to_pylist()]
+        texts = [None if v is None else as_json(v) for v in array.to_pylist()]
         return pa.chunked_array([pa.array(texts, pa.string())])
     return array if array.type == pa.string() else array.cast(pa.string())
 

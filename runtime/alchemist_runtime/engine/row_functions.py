@@ -15,13 +15,13 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final
 
-import orjson
 import pyarrow as pa
 
 from alchemist_runtime.engine.streams import TURN, arrow_type
 from alchemist_runtime.engine.values import distinct_rows, json_text, plain
+from alchemist_runtime.exact_json import as_json, loads
 from alchemist_runtime.functions import FUNCTIONS
-from alchemist_runtime.message import CONTENT, as_json, text_of
+from alchemist_runtime.message import CONTENT, text_of
 from alchemist_runtime.operators import _batch
 
 #: Functions of `operators/code.py`: slow enough for worker processes and worth remembering.
@@ -92,7 +92,7 @@ def docstring(text: str) -> str | None:
 def json(text: str) -> str | None:
     """The text read as JSON, in compact form; None if it is none, or null."""
     try:
-        return json_text(orjson.loads(text))
+        return json_text(loads(text))
     except ValueError:
         return None
 
@@ -113,7 +113,7 @@ def turns(value: Any) -> list[dict[str, Any]] | None:
     """A conversation from role/content, from/value, or a JSON text of these; None if it is none of these layouts."""
     if isinstance(value, str):
         try:
-            value = orjson.loads(value)
+            value = loads(value)
         except ValueError:
             return None
     if isinstance(value, dict):
@@ -132,7 +132,7 @@ def turns(value: Any) -> list[dict[str, Any]] | None:
 def _turn(item: Any) -> dict[str, Any] | None:
     if isinstance(item, str):  # a list of JSON texts
         try:
-            item = orjson.loads(item)
+            item = loads(item)
         except ValueError:
             return None
     if not isinstance(item, dict):
@@ -146,7 +146,7 @@ def _turn(item: Any) -> dict[str, Any] | None:
         k: v for k, v in item.items() if k not in (role_key, content_key, "extra") and v is not None
     }
     if isinstance(extra := item.get("extra"), str):
-        others.update(orjson.loads(extra))
+        others.update(loads(extra))
     elif extra is not None:
         others["extra"] = extra
     if not isinstance(content, str) and (content is not None or others):

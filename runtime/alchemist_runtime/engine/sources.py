@@ -6,7 +6,6 @@ column's type is known: assignments, the row schema, and the rows in the store.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from alchemist_runtime import catalog
 from alchemist_runtime.engine.context import Context
@@ -23,8 +23,10 @@ from alchemist_runtime.engine.rowwise import assign
 from alchemist_runtime.engine.select import draw_order, u64_to_ids
 from alchemist_runtime.engine.streams import arrow_type, column_type
 from alchemist_runtime.engine.turns import TURN_TYPES, split_columns
+from alchemist_runtime.engine.values import INT64, json_text, real_of
 from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.exact_json import loads
 from alchemist_runtime.plan import Node, SourceSpec, SuiteSpec
 from alchemist_runtime.rows import (
     DROPPED_COLUMNS,
@@ -52,6 +54,25 @@ class Raw:
     types: dict[str, pa.DataType] = field(default_factory=dict)
     ids: list[bytes] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
+    wide: set[str] = field(
+        default_factory=set
+    )  # columns with whole numbers that no real holds exactly
+
+    def column(self, name: str, array: pa.Array) -> None:
+        """Note the type of a column in some more records."""
+        if pa.types.is_int64(array.type) and _is_wide(array):
+            self.wide.add(name)
+        type_ = merged(self.types.get(name), array.type)
+        self.types[name] = JSON if pa.types.is_float64(type_) and name in self.wide else type_
+
+
+#: Whole numbers up to this are reals without loss.
+EXACT = 2**53
+
+
+def _is_wide(array: pa.Array) -> bool:
+    ends = pc.min_max(array).as_py()
+    return ends["max"] is not None and (ends["max"] > EXACT or ends["min"] < -EXACT)
 
 
 def run_source(ctx: Context, node: Node, out: Output) -> None:
@@ -148,7 +169,7 @@ def _spill(raw: Raw, chunk: Chunk, node: Node) -> None:
     for name in names:
         array = to_arrow([r.get(name) for r in chunk.records])
         arrays[name] = array
-        raw.types[name] = merged(raw.types.get(name), array.type)
+        raw.column(name, array)
     arrays[" place"] = pa.array([chunk.place(i) for i in range(len(chunk.records))], pa.string())
     path = raw.folder / f"raw-{len(raw.files):05d}.arrow"
     table = pa.table(arrays)
@@ -158,30 +179,26 @@ def _spill(raw: Raw, chunk: Chunk, node: Node) -> None:
 
 
 def to_arrow(values: Sequence[Any]) -> pa.Array:
-    """Values of one column: text, whole numbers, numbers, truth values; lists and records as JSON text; mixed ones too."""
+    """Values of one column: text, whole numbers, numbers, truth values. Lists and records as JSON text, and so are values of
+    several kinds, and numbers whose digits no column of numbers holds."""
     kinds = {type(v) for v in values if v is not None}
     if kinds <= {str}:
         return pa.array(values, pa.string() if kinds else pa.null())
     if kinds == {bool}:
         return pa.array(values, pa.bool_())
-    if kinds == {int}:
-        try:
-            return pa.array(values, pa.int64())
-        except OverflowError:
-            return pa.array([None if v is None else str(v) for v in values], pa.string())
-    if kinds <= {int, float}:
+    if kinds == {int} and all(v is None or v in INT64 for v in values):
+        return pa.array(values, pa.int64())
+    if (
+        float in kinds
+        and kinds <= {int, float}
+        and all(type(v) is not int or abs(v) <= EXACT for v in values)
+    ):
         return pa.array([None if v is None else float(v) for v in values], pa.float64())
-    return pa.array([as_json(v) for v in values], JSON)
+    return pa.array([json_text(v) for v in values], JSON)
 
 
 #: JSON text while types are merged; stored as plain text afterwards, with the column type `json`.
 JSON = pa.large_string()
-
-
-def as_json(value: Any) -> str | None:
-    from alchemist_runtime.sources._identity import canonical
-
-    return None if value is None else canonical(value).decode()
 
 
 def merged(a: pa.DataType | None, b: pa.DataType) -> pa.DataType:
@@ -201,7 +218,7 @@ def _as_type(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), pa.string() if wanted == JSON else wanted)
     if wanted == JSON:  # what was plain here is JSON elsewhere: write it so
-        return pa.array([as_json(v) for v in array.to_pylist()], pa.string())
+        return pa.array([json_text(v) for v in array.to_pylist()], pa.string())
     return array.cast(wanted)
 
 
@@ -356,13 +373,16 @@ class _Rows:
         for row, why in sorted(refused.items()):
             record = {n: v for n, v in raw.slice(row, 1).to_pylist()[0].items() if n != " place"}
             record |= unfit.get(row, {})
-            self.raw.bad.append(Bad(places[row].as_py(), why, as_json(record) or ""))
+            self.raw.bad.append(Bad(places[row].as_py(), why, json_text(record) or ""))
         keep = np.setdiff1d(np.arange(made.num_rows), np.array(list(refused)))
         return made.take(pa.array(keep))
 
     def _misfit(self, values: Mapping[str, Any]) -> str:
         name, value = next(iter(values.items()))
-        return f"`{name}` is {_kind_of(value)}, not {_NOUNS[self.plain[name]]}"
+        wanted = self.plain[name]
+        if wanted == "int" and type(value) is int:
+            return f"`{name}` is a whole number beyond 64 bits"
+        return f"`{name}` is {_kind_of(value)}, not {_NOUNS[wanted]}"
 
 
 #: Row of a batch -> column -> a value that is not of the column's type.
@@ -411,16 +431,22 @@ def fitting(array: pa.Array, wanted: str) -> tuple[pa.Array, dict[int, Any]]:
     """The values of a column as one plain type; those of another kind are null there, and returned by position."""
     values = array.to_pylist()
     if array.type == JSON:
-        values = [None if v is None else json.loads(v) for v in values]
+        values = [None if v is None else loads(v) for v in values]
     kinds = _PYTHON[wanted]
     unfit = {
         i: v
         for i, v in enumerate(values)
         if v is not None
-        and (not isinstance(v, kinds) or (isinstance(v, bool) and bool not in kinds))
+        and (
+            not isinstance(v, kinds)
+            or (isinstance(v, bool) and bool not in kinds)
+            or (wanted == "int" and v not in INT64)
+        )
     }
     if unfit:
         values = [None if i in unfit else v for i, v in enumerate(values)]
+    if wanted == "real":
+        values = [None if v is None else real_of(v) for v in values]
     return pa.array(values, arrow_type(wanted)), unfit
 
 
@@ -428,9 +454,9 @@ def as_texts(array: pa.Array) -> pa.Array:
     """A column of texts with some other values among them: texts as they are, the others as JSON text."""
     values = array.to_pylist()
     if array.type == JSON:
-        values = [None if v is None else json.loads(v) for v in values]
+        values = [None if v is None else loads(v) for v in values]
     return pa.array(
-        [v if v is None or isinstance(v, str) else as_json(v) for v in values], pa.string()
+        [v if v is None or isinstance(v, str) else json_text(v) for v in values], pa.string()
     )
 
 

@@ -309,9 +309,9 @@ def _cast(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), wanted)
     if pa.types.is_nested(array.type) and wanted == pa.string():
-        import orjson
+        from alchemist_runtime.exact_json import as_json
 
-        values = [None if v is None else orjson.dumps(v).decode() for v in array.to_pylist()]
+        values = [None if v is None else as_json(v) for v in array.to_pylist()]
         return pa.array(values, pa.string())
     if pa.types.is_struct(wanted) and pa.types.is_struct(array.type):
         have = {f.name: i for i, f in enumerate(array.type)}

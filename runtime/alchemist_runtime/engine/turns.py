@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
 import pyarrow as pa
 
 from alchemist_runtime.engine.streams import TURN, Stream, arrow_type
+from alchemist_runtime.exact_json import as_json, loads
 from alchemist_runtime.rows import EXTRA, HISTORY, INSTRUCTION, MESSAGES, RESPONSE, SYSTEM, TAIL
 
 Turn = Mapping[str, Any]  # role, content, extra
@@ -23,7 +23,7 @@ def split(turns: Sequence[Turn]) -> dict[str, Any]:
     def put(column: str, turn: Turn) -> None:
         row[column] = turn["content"]
         if turn.get("extra"):
-            extra[column] = orjson.loads(turn["extra"])
+            extra[column] = loads(turn["extra"])
 
     if rest and rest[0]["role"] == "system":
         put(SYSTEM, rest.pop(0))
@@ -36,17 +36,17 @@ def split(turns: Sequence[Turn]) -> dict[str, Any]:
         if after and after[-1]["role"] == "assistant":
             put(RESPONSE, after.pop())
         made = {HISTORY: rest[:at] or None, TAIL: after or None}
-    return {**row, **made, EXTRA: orjson.dumps(extra).decode() if extra else None}
+    return {**row, **made, EXTRA: as_json(extra) if extra else None}
 
 
 def join(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The conversation of one row's turn columns: the inverse of `split`."""
     out: list[dict[str, Any]] = []
-    extra = orjson.loads(row[EXTRA]) if row.get(EXTRA) else {}
+    extra = loads(row[EXTRA]) if row.get(EXTRA) else {}
 
     def put(column: str, role: str) -> None:
         if row.get(column) is not None:
-            more = orjson.dumps(extra[column]).decode() if column in extra else None
+            more = as_json(extra[column]) if column in extra else None
             out.append({"role": role, "content": row[column], "extra": more})
 
     put(SYSTEM, "system")

@@ -8,12 +8,12 @@ from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from alchemist_runtime.engine.streams import TURN, arrow_type, column_type
 from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.exact_json import as_json, dumps, loads
 from alchemist_runtime.rows import required
 
 #: What an expression evaluates to before it is spread over the rows.
@@ -43,7 +43,7 @@ def literal(type_: str, value: Any) -> pa.Scalar:
             return pa.scalar(int(exact), pa.int64())
         return pa.scalar(float(exact), pa.float64())
     if required(type_) == "json":
-        return pa.scalar(orjson.dumps(value).decode(), pa.string())
+        return pa.scalar(as_json(value), pa.string())
     return pa.scalar(value, wanted)
 
 
@@ -143,28 +143,24 @@ def distinct_rows(
 # --- casts of text and JSON -----------------------------------------------------------------------------------------------------
 
 
-def loads(text: str) -> Any:
-    """A text read as JSON; ValueError if it is none."""
-    return orjson.loads(text)
-
-
 def read_json(text: str) -> Any:
     """A text read as JSON, None if it is none."""
     try:
-        return orjson.loads(text)
+        return loads(text)
     except ValueError:
         return None
 
 
 def json_text(value: Any) -> str | None:
     """A value as JSON text; None for null."""
-    return None if value is None else orjson.dumps(value, default=_plain_json).decode()
+    return None if value is None else as_json(value)
 
 
-def _plain_json(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    return str(value)
+def in_one_spelling(array: Datum) -> Datum:
+    """JSON texts with the keys of their objects sorted: equal values become equal texts."""
+    if isinstance(array, pa.Scalar):
+        return in_one_spelling(pa.array([array.as_py()], pa.string()))[0]
+    return each_distinct(array, lambda v: dumps(read_json(v), sort=True).decode(), pa.string())
 
 
 def number_of(value: Any) -> int | float | None:

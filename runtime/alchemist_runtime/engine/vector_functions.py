@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -32,6 +31,7 @@ from alchemist_runtime.engine.values import (
     unified,
 )
 from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.exact_json import dumps
 
 Tokenizer = Callable[[Sequence[str]], Sequence[int]]
 
@@ -467,13 +467,11 @@ def hash_(call: Call) -> pa.Array:
 
 
 def _canonical(value: Any) -> bytes:
-    return orjson.dumps(
-        value.hex() if isinstance(value, bytes) else value, option=orjson.OPT_SORT_KEYS
-    )
+    return dumps(value, sort=True)
 
 
 def _canonical_json(value: str) -> bytes:
-    return orjson.dumps(read_json(value), option=orjson.OPT_SORT_KEYS)
+    return dumps(read_json(value), sort=True)
 
 
 def _draw(data: bytes, seed: int) -> float:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alchemist_runtime.engine.streams import TURN, Stream, arrow_type
+from alchemist_runtime.engine.values import python_values
+from alchemist_runtime.exact_json import as_json, loads
 from alchemist_runtime.message import message
-from alchemist_runtime.rows import HISTORY, TAIL
+from alchemist_runtime.rows import HISTORY, TAIL, required
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pyarrow as pa
-
-    from alchemist_runtime.engine.streams import Stream
-
+SAID = pa.struct([("role", pa.string()), ("content", pa.string())])
 ROWS, BATCH = 65_536, 16_384
 
 
 def hex_ids(array: pa.Array) -> pa.Array:
     """Ids as 32 hex digits."""
-    import numpy as np
-    import pyarrow as pa
-
     n = len(array)
     if not n:
         return pa.array([], pa.string())
@@ -36,55 +35,82 @@ def hex_ids(array: pa.Array) -> pa.Array:
     return pa.StringArray.from_buffers(n, *buffers)
 
 
-def turns(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Turns as `{role, content}`, with the further keys of each (tool calls, names) only where one has them."""
-    import orjson
-    import pyarrow as pa
-
+def turns(array: pa.Array | pa.ChunkedArray, *, whole: bool) -> pa.Array:
+    """Turns as `{role, content}`; `whole`: as JSON text with the further keys of each (tool calls, names)."""
     rows = array.to_pylist()
-    plain = all(t["extra"] is None for r in rows for t in r or ())
-    if plain:
-        kind = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-        return pa.array(
-            [r and [{"role": t["role"], "content": t["content"]} for t in r] for r in rows], kind
-        )
-    made = [r and [_whole(t, orjson.loads) for t in r] for r in rows]
-    return pa.array([None if r is None else orjson.dumps(r).decode() for r in made], pa.string())
+    if not whole:
+        made = [r and [{"role": t["role"], "content": t["content"]} for t in r] for r in rows]
+        return pa.array(made, pa.list_(SAID))
+    texts = [None if r is None else as_json([_whole(t) for t in r]) for r in rows]
+    return pa.array(texts, pa.string())
 
 
-def _whole(turn: Mapping[str, Any], loads: Any) -> dict[str, Any]:
+def _whole(turn: Mapping[str, Any]) -> dict[str, Any]:
     more = loads(turn["extra"]) if turn["extra"] else {}
     return message(turn["role"], turn["content"], more)
 
 
-def tables(stream: Stream, columns: Sequence[str], scratch: Path) -> Iterator[pa.Table]:
-    """The stream in tables of at most 65,536 rows, ready to be written; `scratch` holds files meanwhile."""
-    import pyarrow as pa
+def types(stream: Stream, columns: Sequence[str]) -> dict[str, str]:
+    """The column types of an export, the same for all its files: ids are text, and turns JSON where one has further keys."""
+    out = {n: stream.types[n] for n in columns}
+    for name, type_ in out.items():
+        if required(type_) == "id":
+            out[name] = type_.replace("id", "text")
+        elif name in (HISTORY, TAIL) and _extended(stream, name):
+            out[name] = "json?"
+    return out
 
+
+def _extended(stream: Stream, name: str) -> bool:
+    """Whether a turn of the column has keys beside role and content."""
+    for batch in stream.in_any_order([name]).batches([name]):
+        extra = pc.list_flatten(batch.column(0)).field("extra")
+        if extra.null_count < len(extra):
+            return True
+    return False
+
+
+def arrow_of(type_: str) -> pa.DataType:
+    """The Arrow type that a column of this type is written with."""
+    return pa.list_(SAID) if required(type_) == "messages" else arrow_type(type_)
+
+
+def tables(stream: Stream, types: Mapping[str, str], scratch: Path) -> Iterator[pa.Table]:
+    """The stream in tables of at most 65,536 rows, ready to be written; `scratch` holds files meanwhile. At least one table,
+    so that data without a row has its columns all the same."""
     waiting: list[pa.RecordBatch] = []
-    for batch in stream.spooled(columns, BATCH, scratch):
+    if not stream.n:
+        yield pa.schema([(n, arrow_of(t)) for n, t in types.items()]).empty_table()
+    for batch in stream.spooled(list(types), BATCH, scratch):
         waiting.append(batch)
         del batch
         if sum(b.num_rows for b in waiting) >= ROWS:
             table = pa.Table.from_batches(waiting)
             waiting = []
-            yield _shown(table)
+            yield _shown(table, types)
             del table
     if waiting:
-        yield _shown(pa.Table.from_batches(waiting))
+        yield _shown(pa.Table.from_batches(waiting), types)
 
 
-def _shown(table: pa.Table) -> pa.Table:
-    import pyarrow as pa
-
+def _shown(table: pa.Table, types: Mapping[str, str]) -> pa.Table:
     columns: dict[str, pa.Array | pa.ChunkedArray] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         if column.type == pa.binary(16):
             column = hex_ids(column.combine_chunks())
-        elif name in (HISTORY, TAIL):
-            column = turns(column)
+        elif pa.types.is_list(column.type) and column.type.value_type == TURN:
+            column = turns(column, whole=required(types[name]) == "json")
         columns[name] = column
     return pa.table(columns)
+
+
+def records(tables: Iterable[pa.Table], types: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """The rows as JSON data: columns that hold JSON are the values that they hold."""
+    for table in tables:
+        for batch in table.to_batches(max_chunksize=4096):
+            columns = [python_values(batch.column(n), types[n]) for n in table.column_names]
+            for row in zip(*columns, strict=True):
+                yield dict(zip(table.column_names, row, strict=True))
 
 
 def filled(stream: Stream, names: Sequence[str], always: Sequence[str]) -> list[str]:

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from alchemist_runtime.exact_json import dumps
 from alchemist_runtime.registry import exporter
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@exporter()
-def jsonl(tables: Iterable[pa.Table], folder: Path, split: str) -> list[str]:
+@exporter(version=2)
+def jsonl(
+    tables: Iterable[pa.Table], folder: Path, split: str, types: Mapping[str, str]
+) -> list[str]:
     """JSON lines with every column. Returns the file's name inside the folder."""
-    import orjson
+    from alchemist_runtime.exporters._frames import records
 
     name = f"data/{split}.jsonl"
     with (folder / name).open("wb") as file:
-        for table in tables:
-            for batch in table.to_batches(max_chunksize=4096):
-                file.writelines(orjson.dumps(_plain(row)) + b"\n" for row in batch.to_pylist())
+        file.writelines(dumps(row) + b"\n" for row in records(tables, types))
     return [name]
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """Columns that hold JSON as the values that they are."""
-    import orjson
-
-    for name in ("history", "_tail", "_extra", "tools", "template_args"):
-        if isinstance(row.get(name), str):
-            row[name] = orjson.loads(row[name])
-    return row

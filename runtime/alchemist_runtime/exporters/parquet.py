@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,10 @@ GROUP_ROWS = 16_384
 SHORT = 24
 
 
-@exporter()
-def parquet(tables: Iterable[pa.Table], folder: Path, split: str) -> list[str]:
+@exporter(version=2)
+def parquet(
+    tables: Iterable[pa.Table], folder: Path, split: str, types: Mapping[str, str]
+) -> list[str]:
     """Parquet files, 65,536 rows each. Returns their names inside the folder."""
     import pyarrow.parquet as pq
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.exact_json import LEVELS, TOO_DEEP, loads
 from alchemist_runtime.sources._identity import canonical
 from alchemist_runtime.sources._records import CHUNK, Bad, Chunk, place
 
@@ -20,14 +20,11 @@ ENDINGS: Mapping[str, str] = {
     ".feather": "arrow",
 }  # fmt: skip
 PACKED: Mapping[str, str] = {".gz": "gzip", ".zst": "zstd"}
-#: How deep the lists and objects of a record may hold each other.
-LEVELS = 200
 #: How many times its size a compressed file may have, beyond what is free; text has 3 to 20 times.
 RATIO = 500
 FREE = 64 << 20
 #: Bytes of one line.
 LINE = 64 << 20
-_TOO_DEEP = f"nested more than {LEVELS} levels deep"
 
 
 def format_of(path: str) -> str | None:
@@ -98,74 +95,23 @@ def unreadable(shown: str, error: Exception) -> RunError:
 # --- JSON ---------------------------------------------------------------------------------------------------------------------
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")
-
-
 def parse_record(data: bytes) -> tuple[dict[str, Any], bytes]:
     """A record and its canonical JSON. ValueError with the reason where it is not one."""
-    import orjson
-
     try:
-        record = orjson.loads(data)
-        _check_depth(record, data)
-        if not _vast(record) and isinstance(record, dict):
-            return record, canonical(
-                record
-            )  # it has no infinities and no half characters: orjson lets none in
-        record = _exact(data)  # what is a float now keeps its digits, where it is a whole number
-    except orjson.JSONDecodeError as first:
-        try:
-            record = _exact(data)
-        except ValueError as e:
-            if isinstance(e, UnicodeDecodeError):
-                raise ValueError(f"not UTF-8 at byte {e.start + 1} of the record") from e
-            if isinstance(e, json.JSONDecodeError):
-                raise ValueError(f"not JSON: {first}") from first
-            raise
+        record = loads(data)
+    except UnicodeDecodeError as e:
+        raise ValueError(f"not UTF-8 at byte {e.start + 1} of the record") from e
     if not isinstance(record, dict):
         raise ValueError(f"a {_json_type(record)}, not an object with named columns")
     return record, checked(record)
 
 
-def _exact(data: bytes | str) -> Any:
-    """JSON by Python's own reader: whole numbers of any size. ValueError for what JSON does not have."""
-    try:
-        value = json.loads(data, parse_constant=_refuse_constant)
-    except RecursionError as e:
-        raise ValueError(_TOO_DEEP) from e
-    _check_depth(value, data)
-    return value
-
-
-def _check_depth(value: Any, data: bytes | str) -> None:
-    """ValueError where lists and objects of a JSON text hold each other more than `LEVELS` deep."""
-    opens = ("[", "{") if isinstance(data, str) else (b"[", b"{")
-    if sum(map(data.count, opens)) <= LEVELS:  # type: ignore[arg-type]
-        return
-    row = [value]
-    for _ in range(LEVELS):
-        inner = [
-            v.values() if isinstance(v, dict) else v for v in row if isinstance(v, dict | list)
-        ]
-        row = [v for values in inner for v in values]
-    if any(isinstance(v, dict | list) for v in row):
-        raise ValueError(_TOO_DEEP)
-
-
-def _vast(value: Any) -> bool:
-    """Whether a number beyond 64 bits is among the values."""
-    kind = type(value)
-    if kind is float:
-        return bool(abs(value) >= 2**63)
-    if kind is dict:
-        return any(map(_vast, value.values()))
-    return kind is list and any(map(_vast, value))
-
-
 def checked(record: dict[str, Any]) -> bytes:
-    """The canonical JSON of a record. ValueError for values that no column can hold: infinities, half a surrogate pair."""
+    """The canonical JSON of a record. ValueError for values that no column can hold: infinities, half a surrogate pair, lists
+    and objects that hold each other more than `LEVELS` deep."""
     data = canonical(record)
+    if data.count(b"{") + data.count(b"[") > LEVELS:
+        _check_depth(record)
     try:
         data.decode()
     except UnicodeDecodeError as e:
@@ -173,6 +119,17 @@ def checked(record: dict[str, Any]) -> bytes:
     if _infinite(record):
         raise ValueError("a number is too large to be held (beyond 1.8e308)")
     return data
+
+
+def _check_depth(record: dict[str, Any]) -> None:
+    row: list[Any] = [record]
+    for _ in range(LEVELS):
+        inner = [
+            v.values() if isinstance(v, dict) else v for v in row if isinstance(v, dict | list)
+        ]
+        row = [v for values in inner for v in values]
+    if any(isinstance(v, dict | list) for v in row):
+        raise ValueError(TOO_DEEP)
 
 
 def _infinite(value: Any) -> bool:
@@ -220,18 +177,10 @@ def _lines(path: Path, shown: str) -> Iterator[Chunk]:
 
 
 def _json(path: Path, shown: str) -> Iterator[Chunk]:
-    import orjson
-
     with open_bytes(path) as file:
         data = file.read()
     try:
-        try:
-            whole = orjson.loads(data)
-            with contextlib.suppress(RecursionError):  # the item at fault is named below
-                if _vast(whole):
-                    whole = json.loads(data, parse_constant=_refuse_constant)
-        except orjson.JSONDecodeError:
-            whole = _exact(data)
+        whole = loads(data)
     except ValueError as e:
         if _looks_like_lines(data):
             yield from _lines(path, shown)
@@ -270,10 +219,9 @@ def _items(values: list[Any], shown: str, unit: str, first: int = 1) -> Iterator
             continue
         try:
             data = checked(value)
-        except (ValueError, RecursionError) as e:
-            deep = isinstance(e, RecursionError)
-            reason, text = (_TOO_DEEP, "") if deep else (str(e), repr(value)[:2000])
-            chunk.bad.append(Bad(place(shown, unit, number), reason, text))
+        except ValueError as e:
+            raw = "" if str(e) == TOO_DEEP else repr(value)[:2000]
+            chunk.bad.append(Bad(place(shown, unit, number), str(e), raw))
             continue
         chunk.records.append(value)
         chunk.canonical.append(data)

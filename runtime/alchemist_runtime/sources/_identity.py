@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import Any
 
+from alchemist_runtime.exact_json import dumps
+
 
 def canonical(record: Any) -> bytes:
-    """Canonical JSON of a record: sorted keys, no spaces, UTF-8. ValueError for what JSON cannot say (NaN, infinities)."""
-    import orjson
-
-    try:
-        return orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
-    except (TypeError, orjson.JSONEncodeError):  # whole numbers beyond 64 bits
-        text = json.dumps(
-            record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
-        return text.encode("utf-8", "surrogatepass")
+    """Canonical JSON of a record: sorted keys, no spaces, UTF-8. ValueError for what is nested too deep."""
+    return dumps(record, sort=True)
 
 
 class Identities:

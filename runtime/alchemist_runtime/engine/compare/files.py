@@ -16,6 +16,7 @@ from alchemist_runtime.engine.columns import Column, Index, Shards, Stored
 from alchemist_runtime.engine.placed import MARKER
 from alchemist_runtime.engine.streams import Segment, Stream, arrow_type, column_type
 from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.exact_json import as_json
 from alchemist_runtime.rows import optional, required
 from alchemist_runtime.sources import _formats
 from alchemist_runtime.sources._records import Chunk
@@ -214,7 +215,7 @@ def _laid_out(chunk: Chunk, path: Path) -> _Table:
         kind = _kind(values)
         kinds[name] = kind
         if kind == "json":
-            values = [None if v is None else _json(v) for v in values]
+            values = [None if v is None else as_json(v) for v in values]
         columns.append(pa.array(values, arrow_type("text" if kind == "json" else kind)))
     pq.write_table(pa.table(columns, names=list(names)), path, compression="zstd")
     return _Table(path, len(chunk.records), kinds)
@@ -231,12 +232,6 @@ def _kind(values: Sequence[Any]) -> str:
     return kind
 
 
-def _json(value: Any) -> str:
-    from alchemist_runtime.sources._identity import canonical
-
-    return canonical(value).decode()
-
-
 @dataclass(frozen=True)
 class AsJson:
     """A column of plain values, each as JSON."""
@@ -250,7 +245,7 @@ class AsJson:
 
     def read(self, start: int, stop: int) -> pa.Array:
         found = self.column.read(start, stop).to_pylist()
-        return pa.array([None if v is None else _json(v) for v in found], self.type)
+        return pa.array([None if v is None else as_json(v) for v in found], self.type)
 
     def select(self, index: Index) -> Column:
         return AsJson(self.column.select(index))

@@ -1,0 +1,203 @@
+"""Values arrive as they are, from files through steps to exports and training text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from alchemist_runtime.exact_json import as_json, dumps, loads
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alchemist_dsl.cli.main import group
+
+BIG = 123456789012345678901234567890
+
+
+def run(folder: Path, recipe: str, **files: str | bytes) -> Result:
+    """Run a recipe in a folder, in this process; `NAME_jsonl` among the files is `NAME.jsonl`."""
+    for name, content in files.items():
+        path = folder / name.replace("_", ".")
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    (folder / "r.recipe").write_text("edition 2026\n" + recipe)
+    return CliRunner().invoke(group, ["run", str(folder / "r.recipe")])
+
+
+def made(folder: Path, recipe: str, **files: str | bytes) -> None:
+    """Run a recipe to its end."""
+    done = run(folder, recipe, **files)
+    assert done.exit_code == 0, done.output
+
+
+def lines(folder: Path, split: str = "train") -> list[dict[str, Any]]:
+    """The rows of an exported folder of JSON lines."""
+    (file,) = (folder / "data").glob(f"{split}*.jsonl")
+    return [json.loads(x) for x in file.read_text().splitlines()]
+
+
+def test_json_keeps_the_order_of_keys_and_all_digits_in_text_and_in_columns(tmp_path: Path) -> None:
+    record = {"reasoning": "7 * 13", "answer": "no", "in": [{"z": 1, "b": None}], "big": BIG}
+    recipe = """
+source t {
+  files = "t.jsonl"
+  set response = text(output)
+}
+map m {
+  from = t
+  set instruction = text(row["output"].big)
+}
+export j { data = m, path = "j", format = jsonl, columns = ["output"] }
+export c { data = m, path = "c", format = messages }
+export p { data = m, path = "p", columns = ["output"] }
+"""
+    made(tmp_path, recipe, t_jsonl=json.dumps({"instruction": "q", "output": record}))
+    written = f'{{"reasoning":"7 * 13","answer":"no","in":[{{"z":1,"b":null}}],"big":{BIG}}}'
+    (row,) = lines(tmp_path / "j")
+    assert row["response"] == written
+    assert row["instruction"] == str(BIG)
+    assert json.dumps(row["output"]) == json.dumps(record)  # an object, not the text of one
+    (chat,) = lines(tmp_path / "c")
+    assert [m["content"] for m in chat["messages"]] == [str(BIG), written]
+    assert pq.read_table(tmp_path / "p" / "data").column("output").to_pylist() == [written]
+
+
+def test_a_record_of_parquet_keeps_the_order_of_its_fields(tmp_path: Path) -> None:
+    value = {"reasoning": "r", "answer": "a", "id": 9007199254740993}
+    pq.write_table(pa.Table.from_pylist([{"instruction": "q", "o": value}]), tmp_path / "t.parquet")
+    recipe = """
+source t {
+  files = "t.parquet"
+  set response = text(o)
+}
+export j { data = t, path = "j", format = jsonl }
+"""
+    made(tmp_path, recipe)
+    (row,) = lines(tmp_path / "j")
+    assert row["response"] == '{"reasoning":"r","answer":"a","id":9007199254740993}'
+
+
+def test_tools_and_arguments_of_calls_come_back_in_their_order(tmp_path: Path) -> None:
+    call = {"function": {"name": "dim", "arguments": {"room": "hall", "at": 1, "id": BIG}}, "id": 1}
+    turns = [
+        {"role": "user", "content": "Dim the hall"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+    ]
+    tools = [{"type": "function", "function": {"name": "dim", "description": "d", "a": {}}}]
+    recipe = """
+source t {
+  files = "t.jsonl"
+}
+export c { data = t, path = "c", format = messages }
+export p { data = t, path = "p" }
+"""
+    made(tmp_path, recipe, t_jsonl=json.dumps({"messages": turns, "tools": tools}))
+    (row,) = lines(tmp_path / "c")
+    assert json.dumps([row["messages"], row["tools"]]) == json.dumps([turns, tools])
+    (stored,) = pq.read_table(tmp_path / "p" / "data").to_pylist()
+    assert stored["tools"] == as_json(tools)
+    assert stored["_extra"] == as_json({"response": {"tool_calls": [call], "content": None}})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [9007199254740993, None, 2**64 - 1, BIG, "007", -BIG],
+        [1, BIG],
+        [1.5, 2**53 + 1],
+        [*[1.5] * 8_200, 2**53 + 1],  # in another chunk of records
+        [*[2**53 + 1] * 8_200, 1.5],
+    ],
+)
+def test_numbers_that_no_column_of_numbers_holds_keep_their_digits(
+    tmp_path: Path, values: list[Any]
+) -> None:
+    rows = [{"instruction": f"q{n}", "response": "a", "uid": v} for n, v in enumerate(values)]
+    recipe = """
+source t {
+  files = "t.jsonl"
+}
+map m {
+  from = t
+  set shown = text(uid)
+}
+export j { data = m, path = "j", format = jsonl, columns = ["uid", "shown"] }
+"""
+    text = "".join(json.dumps(r) + "\n" for r in rows)
+    made(tmp_path, recipe, t_jsonl=text)
+    got = lines(tmp_path / "j")
+    assert [r["uid"] for r in got] == values
+    assert [r["shown"] for r in got] == [None if v is None else str(v) for v in values]
+
+
+def test_a_number_beyond_64_bits_where_small_ones_are_calculated_with_is_a_bad_record(
+    tmp_path: Path,
+) -> None:
+    rows = [{"instruction": f"q{n}", "response": "a", "uid": n} for n in range(120)]
+    rows.append({"instruction": "big", "response": "a", "uid": BIG})
+    recipe = """
+source t {
+  files = "t.jsonl"
+  set next = uid + 1
+}
+export j { data = t, path = "j", format = jsonl, columns = ["next"] }
+"""
+    done = run(tmp_path, recipe, t_jsonl="".join(json.dumps(r) + "\n" for r in rows))
+    assert done.exit_code == 3
+    assert "t.jsonl:121" in done.output
+    assert "`uid` is a whole number beyond 64 bits" in done.output
+
+
+def test_objects_are_equal_whatever_the_order_of_their_keys(tmp_path: Path) -> None:
+    pairs = [
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {"a": 1, "b": 2}),
+    ]
+    rows = [
+        {"instruction": f"q{n}", "response": "a", "x": x, "y": y} for n, (x, y) in enumerate(pairs)
+    ]
+    recipe = """
+source t {
+  files = "t.jsonl"
+}
+filter same {
+  from = t
+  keep row["x"] == row["y"] as equal
+}
+export j { data = same, path = "j", format = jsonl }
+"""
+    made(tmp_path, recipe, t_jsonl="".join(json.dumps(r) + "\n" for r in rows))
+    assert [r["instruction"] for r in lines(tmp_path / "j")] == ["q0"]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**40), 10**40) | st.text('ab"\\é\n', max_size=4) | st.floats(-1e30, 1e30),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("zabé"), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(json_values)
+def test_json_is_read_as_it_was_written(value: Any) -> None:
+    assert json.dumps(loads(dumps(value))) == json.dumps(value)
+    assert dumps(loads(dumps(value, sort=True)), sort=True) == dumps(value, sort=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[" * 2000 + "]" * 2000, "nested too deep"),
+        ('{"a":' * 990 + "1e99" + "}" * 990, "nested too deep"),
+        ("1" * 5000, "more than 4,300 digits"),
+        ("[NaN]", "NaN is no JSON value"),
+        ("{", "not JSON: "),
+    ],
+)
+def test_what_is_no_json_is_told(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        loads(text)
