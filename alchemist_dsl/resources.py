@@ -471,14 +471,15 @@ def _null_columns(records: list[dict[str, Any]]) -> set[str]:
 def _parquet(file: Path) -> tuple[int | None, dict[str, str] | None]:
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from alchemist_runtime.sources._formats import plain
+    from alchemist_runtime.sources._tables import records
 
     try:
         parquet = pq.ParquetFile(file)
         batch = next(parquet.iter_batches(batch_size=COLUMNS_FROM), None)
-    except (pa.ArrowException, OSError):
-        return None, None
-    first = [] if batch is None else [plain(r) for r in batch.to_pylist()]
+        rows = [] if batch is None else list(records(batch))
+    except (pa.ArrowException, OSError, ValueError):
+        return None, None  # `run` says what is wrong with the file, and where
+    first = [r for r in rows if isinstance(r, dict)]
     return parquet.metadata.num_rows, column_types(first) if first else None
 
 

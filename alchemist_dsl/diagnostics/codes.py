@@ -187,6 +187,7 @@ CODES: Final[dict[str, Code]] = {
         "set-identity", "error", "A column that carries the identity of a row cannot be set."
     ),
     "A512": Code("not-searchable", "warning", "Benchmark items are too short to be searched for."),
+    "A513": Code("empty-split", "warning", "A split of an export has no row."),
     "A514": Code(
         "no-entry-points", "warning", "A search by name reads a suite that holds no names."
     ),

@@ -75,7 +75,7 @@ def _model(made: Trained) -> Keys:
 
 
 def _data(made: Trained) -> Keys:
-    entry: dict[str, Any] = {"path": made.rows, "ds_type": "json", "type": "chat_template", "field_messages": "messages"}  # fmt: skip
+    entry: dict[str, Any] = {"path": made.rows, "split": "train", "type": "chat_template", "field_messages": "messages"}  # fmt: skip
     loss = made.word("loss")
     if loss == "last":
         entry |= {"roles_to_train": [], "train_on_eos": None}

@@ -26,7 +26,7 @@ BASE = {base!r}
 {layout}
 
 
-rows = load_dataset("json", data_files=str(ROWS), split="train")
+rows = load_dataset(str(ROWS), split="train")
 rows = rows.map(conversation, remove_columns=rows.column_names)
 {split}
 config = SFTConfig(

@@ -22,7 +22,7 @@ class Trained:
     block: ir.Block
     recipe: str  # file name
     base: str
-    rows: str  # file of chat messages, as the configuration names it
+    rows: str  # exported folder of chat messages, as the configuration names it
     gpus: int
     seed: int
     folder: str = ""  # from where the configuration is used to that of the recipe
@@ -201,10 +201,10 @@ def _data(made: Trained, program: ir.Program, folder: str) -> None:
     for block in same:
         form, path = block.get("format"), block.get("path")
         if isinstance(form, ir.ChoiceV) and form.name == "messages" and isinstance(path, ir.TextV):
-            made.rows = "/".join(p for p in (folder, path.value.rstrip("/"), "data/train.jsonl") if p)  # fmt: skip
+            made.rows = "/".join(p for p in (folder, path.value.rstrip("/")) if p)  # fmt: skip
             return
     name = wanted.target if isinstance(wanted, ir.RefV) else "sft"
-    made.rows = "/".join(p for p in (folder, f"out/{name}/data/train.jsonl") if p)
+    made.rows = "/".join(p for p in (folder, f"out/{name}") if p)
     why = "its export is no file of chat messages" if same else "no `export` writes the rows that it reads"  # fmt: skip
     made.unsaid("data", f"{why}; {made.rows} stands for them",
                 f'add `export {name}_rows {{ data = {name}, format = messages, path = "out/{name}" }}` on lines of its own and run it')  # fmt: skip

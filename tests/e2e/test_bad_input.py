@@ -121,7 +121,8 @@ def test_a_late_value_of_another_type(project: Path) -> None:
     edit(project, 'a.jsonl"\n', 'a.jsonl"\n  on_bad_row = skip(max = 1)\n')
     edit(project, '"out"\n', '"out"\n  format = jsonl\n')
     run("r.recipe", project)
-    lines = (project / "out/data/train.jsonl").read_text().splitlines()
+    (file,) = (project / "out/data").iterdir()
+    lines = file.read_text().splitlines()
     assert sorted(json.loads(x)["response"] for x in lines) == sorted(
         r["response"] for r in rows(150)
     )

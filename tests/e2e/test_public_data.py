@@ -295,5 +295,6 @@ export dataset {{
     assert done.returncode == 0, done.stderr
     nodes = {n["node"]: n for n in json.loads(done.stdout)["nodes"]}
     assert nodes["harmonized"]["figures"]["calls_new"] == 3
-    lines = [json.loads(x) for x in (tmp_path / "out/data/train.jsonl").read_text().splitlines()]
+    (file,) = (tmp_path / "out/data").iterdir()
+    lines = [json.loads(x) for x in file.read_text().splitlines()]
     assert len(lines) == len(rows) and all(m["messages"][-1]["role"] == "assistant" for m in lines)

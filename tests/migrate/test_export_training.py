@@ -249,7 +249,7 @@ def test_rows_are_those_of_the_export_from_where_the_file_lies(folder: Path) -> 
     done = alchemist("export", "r.recipe", "--to", "axolotl", "-o", "deep/a.yaml", "--gpus", "4")
     assert (done.exit_code, done.stdout) == (0, "wrote deep/a.yaml\n")
     made = yaml.safe_load((folder / "deep" / "a.yaml").read_text())
-    assert made["datasets"][0]["path"] == "../out/data/train.jsonl"
+    assert made["datasets"][0]["path"] == "../out"
     assert (made["micro_batch_size"], made["gradient_accumulation_steps"]) == (4, 2)
     again = alchemist("export", "r.recipe", "--to", "axolotl", "-o", "deep/a.yaml")
     assert again.exit_code == 2 and "is not written over" in again.stderr

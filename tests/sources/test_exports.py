@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +42,19 @@ def chat(n: int) -> list[dict[str, Any]]:
 
 
 def export(
-    root: Path, rows: list[dict[str, Any]], between: p.MapSpec | None = None, **spec: Any
+    root: Path, rows: list[dict[str, Any]], between: p.MapSpec | None = None, **more: Any
 ) -> Path:
     """Run source -> (map ->) export in a folder of its own; the exported folder."""
     root.mkdir(parents=True, exist_ok=True)
     (root / "chat.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     files = [{"path": "chat.jsonl", "format": "jsonl"}]
     source = p.SourceSpec(
-        name="chat", salt="chat", reader=p.Method(name="files"), files=files, license="MIT"
-    )
-    sink = p.ExportSpec(path="out", salt="out", license="CC-BY-4.0", title='A "set": one', **spec)
+        name="chat", salt="chat", reader=p.Method(name="files"), files=files,
+        license=more.pop("own_license", "MIT"),
+    )  # fmt: skip
+    heard = more.pop("progress", Silent())
+    spec = {"license": "CC-BY-4.0", "title": 'A "set": one', **more}
+    sink = p.ExportSpec(path="out", salt="out", **spec)
     nodes: list[p.Node] = []
     last = "chat" if between is None else "change"
     steps: list[tuple[str, list[p.Edge], Any]] = [("chat", [], source)]
@@ -71,9 +75,15 @@ def export(
             )
         )
     plan = p.Plan(edition=2026, recipe={"path": "r.recipe"}, nodes=nodes)
-    result = run(Context(plan, root, root / ".alchemist", Store(root / ".alchemist"), Silent()))
+    result = run(Context(plan, root, root / ".alchemist", Store(root / ".alchemist"), heard))
     assert result.problem is None, result.problem
     return root / "out"
+
+
+def data(folder: Path, split: str = "train") -> list[str]:
+    """The lines of a split."""
+    (file,) = (folder / "data").glob(f"{split}-*.jsonl")
+    return file.read_text().splitlines()
 
 
 def load(folder: Path, cache: Path) -> Any:
@@ -119,7 +129,7 @@ def test_an_export_loads_with_both_splits_and_its_lineage(
 def test_messages_are_the_conversations_that_went_in(tmp_path: Path) -> None:
     given = [chat(n) for n in range(12)]
     folder = export(tmp_path, [{"messages": m} for m in given], format="messages")
-    lines = [json.loads(x) for x in (folder / "data" / "train.jsonl").read_text().splitlines()]
+    lines = [json.loads(x) for x in data(folder)]
     assert [x["messages"] for x in lines] == given
 
 
@@ -132,10 +142,10 @@ def test_contents_that_are_no_text_come_back_as_they_were(tmp_path: Path) -> Non
         {"role": "assistant", "content": None, "tool_calls": CALLS},
     ]
     folder = export(tmp_path, [{"messages": ends_with_a_call}], format="messages")
-    (line,) = (folder / "data" / "train.jsonl").read_text().splitlines()
+    (line,) = data(folder)
     assert json.loads(line)["messages"] == ends_with_a_call
     folder = export(tmp_path / "rows", [{"messages": ends_with_a_call}], format="jsonl")
-    (line,) = (folder / "data" / "train.jsonl").read_text().splitlines()
+    (line,) = data(folder)
     row = json.loads(line)
     assert (row["instruction"], row["response"]) == ("What is this?", "")
     assert row["_extra"]["response"] == {"content": None, "tool_calls": CALLS}
@@ -149,7 +159,7 @@ def test_a_text_that_a_step_writes_takes_the_place_of_what_was_read(tmp_path: Pa
     ]
     change = p.MapSpec(sets=sets, mode="replace", salt="change")
     folder = export(tmp_path, [{"messages": talk}], change, format="messages")
-    (line,) = (folder / "data" / "train.jsonl").read_text().splitlines()
+    (line,) = data(folder)
     assert json.loads(line)["messages"] == [
         {"role": "user", "content": "new instruction"},
         {"role": "assistant", "content": "new response", "x": 1},
@@ -196,7 +206,7 @@ def test_families_stay_on_one_side(tmp_path: Path, script: str) -> None:
     folder = export(tmp_path, rows, format="jsonl", split={"train": "1/2", "eval": "1/2"})
     sides = {}
     for split in ("train", "eval"):
-        for line in (folder / "data" / f"{split}.jsonl").read_text().splitlines():
+        for line in data(folder, split):
             sides.setdefault(json.loads(line)["instruction"], set()).add(split)
     assert len(sides) == 40
     assert all(len(s) == 1 for s in sides.values())
@@ -211,7 +221,89 @@ def test_the_card_says_what_is_inside(tmp_path: Path) -> None:
     assert front["license"] == "cc-by-4.0"
     assert front["pretty_name"] == 'A "set": one'
     assert front["size_categories"] == ["n<1K"]
-    assert front["configs"][0]["data_files"] == [{"split": "train", "path": "data/train-*.parquet"}]
+    (file,) = front["configs"][0]["data_files"]
+    assert re.fullmatch(r"data/train-[0-9a-f]{12}-\*\.parquet", file["path"])
+    assert len(list(folder.glob(file["path"]))) == 1
     assert "| chat | 7 | 100.0% | MIT |" in text
     assert "7 rows in `train`" in text
     assert str(tmp_path) not in text
+
+
+@pytest.mark.parametrize("format_", ["parquet", "jsonl", "messages"])
+def test_what_was_loaded_before_is_not_taken_for_other_rows(tmp_path: Path, format_: str) -> None:
+    """`load_dataset` keeps what it read under the folder's name and the card: both are equal here."""
+    for place in ("a", "b", "c"):
+        rows = [{"instruction": "Do it", "response": place}]
+        folder = export(tmp_path / place, rows, format=format_)
+        (row,) = load(folder, tmp_path / "cache")["train"]
+        said = row["messages"][-1]["content"] if format_ == "messages" else row["response"]
+        assert said == place
+
+
+JSON_COLUMN: list[Any] = [{"z": 1, "a": [{"y": None}]}, {"a": "x"}, 5, "text", None, [1, "a"]]
+
+
+@pytest.mark.parametrize("format_", ["parquet", "jsonl"])
+def test_declared_columns_load_as_they_were_written(tmp_path: Path, format_: str) -> None:
+    columns = {"day": "2026-01-02", "at": "2026-01-02 03:04Z", "ok": True, "n": 3, "x": 0.5}
+    rows = [
+        {"instruction": f"Do {n}", "response": "done", "j": j, **columns}
+        for n, j in enumerate(JSON_COLUMN)
+    ]
+    folder = export(tmp_path, rows, format=format_, columns=["j", *columns])
+    got = sorted(load(folder, tmp_path / "cache")["train"], key=lambda r: r["instruction"])
+    assert [{n: r[n] for n in columns} for r in got] == [columns] * len(rows)
+    found = [r["j"] if format_ == "jsonl" or r["j"] is None else json.loads(r["j"]) for r in got]
+    assert json.dumps(found) == json.dumps(JSON_COLUMN)
+
+
+def test_turns_load_with_the_keys_that_each_has(tmp_path: Path) -> None:
+    given = [chat(n) for n in range(6)]
+    for format_ in ("messages", "jsonl"):
+        folder = export(tmp_path / format_, [{"messages": m} for m in given], format=format_)
+        got = load(folder, tmp_path / "cache")["train"]
+        if format_ == "messages":
+            assert list(got["messages"]) == given
+        else:
+            assert [r["_tail"] for r in got] == [
+                m[1:-1] if n % 3 == 2 else None for n, m in enumerate(given)
+            ]
+
+
+@pytest.mark.parametrize("format_", ["parquet", "jsonl", "messages"])
+def test_a_split_without_a_row_is_named_and_left_out_of_the_card(
+    tmp_path: Path, format_: str
+) -> None:
+    rows = [{"instruction": "Do it", "response": "done"}]
+    heard = Silent()
+    folder = export(
+        tmp_path, rows, format=format_, split={"train": "1", "eval": "1/1000000"}, progress=heard
+    )
+    assert [(w.code, w.severity) for w in heard.warnings] == [("A513", "warning")]
+    got = load(folder, tmp_path / "cache")
+    assert {name: len(rows) for name, rows in got.items()} == {"train": 1}
+    assert "1 rows in `train`, 0 rows in `eval`" in (folder / "README.md").read_text()
+    (empty,) = (folder / "data").glob("eval-*")
+    if format_ == "parquet":
+        (full,) = (folder / "data").glob("train-*")
+        assert pq.read_schema(empty).equals(pq.read_schema(full))
+    else:
+        assert empty.read_bytes() == b""
+
+
+WICKED = 'a: "b" #c\n---\n# <b>x</b> | [l](u) \u202e `k` \\ *s* {y}'
+
+
+def test_a_title_and_licences_say_no_more_than_they_are(tmp_path: Path) -> None:
+    rows = [{"instruction": "Do it", "response": "done"}]
+    folder = export(tmp_path, rows, title=WICKED, license=WICKED, own_license=WICKED)
+    text = (folder / "README.md").read_text()
+    front = yaml.safe_load(text.split("---\n")[1])
+    shown = 'a: "b" #c --- # <b>x</b> | [l](u) `k` \\ *s* {y}'
+    assert front["pretty_name"] == shown
+    assert front["license"] == shown
+    mark = r'a: "b" \#c --- \# \<b\>x\</b\> | \[l\](u) \`k\` \\ \*s\* \{y\}'
+    body = text.split("---\n", 2)[2].splitlines()
+    assert f"# {mark}" in body
+    assert f"| chat | 1 | 100.0% | {mark.replace('|', chr(92) + '|')} |" in body
+    assert "\u202e" not in text

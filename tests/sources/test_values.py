@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from alchemist_runtime.exact_json import as_json, dumps, loads
+from alchemist_runtime.sources._records import Unheld
+from alchemist_runtime.sources._tables import records
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alchemist_dsl.cli.main import group
@@ -182,6 +185,7 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(json_values)
 def test_json_is_read_as_it_was_written(value: Any) -> None:
     assert json.dumps(loads(dumps(value))) == json.dumps(value)
@@ -201,3 +205,87 @@ def test_json_is_read_as_it_was_written(value: Any) -> None:
 def test_what_is_no_json_is_told(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         loads(text)
+
+
+# --- typed tables -----------------------------------------------------------------------------------------------------------------
+
+
+def whole(values: list[int | None], type_: pa.DataType) -> pa.Array:
+    """Times by the whole numbers that stand behind them."""
+    return pa.array(values, pa.int64()).cast(type_)
+
+
+NS = 1_709_208_000_123_456_789  # 29 February 2024, 12:00:00.123456789 UTC
+MOMENTS = whole([NS, 1, None], pa.timestamp("ns"))
+EXACT_NS = ["2024-02-29T12:00:00.123456789", "1970-01-01T00:00:00.000000001", None]
+BROKEN = pa.StringArray.from_buffers(
+    2, pa.py_buffer(b"\0\0\0\0\2\0\0\0\5\0\0\0"), pa.py_buffer(b"ok\xffab")
+)
+
+
+@pytest.mark.parametrize(
+    ("array", "wanted"),
+    [
+        (MOMENTS, EXACT_NS),
+        (whole([NS // 1000 * 1000, 0], pa.timestamp("ns")), ["2024-02-29T12:00:00.123456", "1970-01-01T00:00:00"]),
+        (whole([NS, 1], pa.timestamp("ns", "Europe/Berlin")),
+         ["2024-02-29T13:00:00.123456789+01:00", "1970-01-01T01:00:00.000000001+01:00"]),
+        (whole([10], pa.timestamp("s", "Nowhere/Atall")), ["1970-01-01T00:00:10+00:00"]),
+        (whole([10**15, -(10**14), 0], pa.timestamp("ms")),
+         ["33658-09-27T01:46:40.000", "-1199-02-15T14:13:20.000", "1970-01-01T00:00:00"]),
+        (whole([10**15], pa.timestamp("ms", "Asia/Tokyo")), ["33658-09-27T01:46:40.000+00:00"]),
+        (pa.array([10**7, 0], pa.int32()).cast(pa.date32()), ["29349-01-26", "1970-01-01"]),
+        (whole([3_600_000_000_001, 0], pa.time64("ns")), ["01:00:00.000000001", "00:00:00"]),
+        (whole([1, 1_500_000_000, 9_007_199_254_740_993_123], pa.duration("ns")), [1e-9, 1.5, "9007199254.740993123"]),
+        (pa.StructArray.from_arrays([MOMENTS, pa.array([1, 2, 3])], names=["t", "n"]),
+         [{"t": t, "n": n} for n, t in enumerate(EXACT_NS, 1)]),
+        (pa.ListArray.from_arrays(pa.array([0, 2, 3], pa.int32()), MOMENTS), [EXACT_NS[:2], [None]]),
+        (pa.MapArray.from_arrays(pa.array([0, 1], pa.int32()), pa.array(["k"]), MOMENTS[:1]), [[["k", EXACT_NS[0]]]]),
+        (MOMENTS.dictionary_encode(), EXACT_NS),
+        (pa.array([b"0123456789abcdef"], pa.uuid()), ["30313233-3435-3637-3839-616263646566"]),
+        (pa.array([(1, 2, 3)], pa.month_day_nano_interval()), [[1, 2, 3]]),
+        (BROKEN, ["ok", Unheld("`v` is not UTF-8 at byte 1", "{'v': '\ufffdab'}")]),
+        (pa.StructArray.from_arrays([BROKEN], names=["s"]),
+         [{"s": "ok"}, Unheld("`v` is not UTF-8 at byte 1", "{'v': '\ufffdab'}")]),
+    ],
+)  # fmt: skip
+def test_values_of_tables_are_exact_or_named(array: pa.Array, wanted: list[Any]) -> None:
+    found = records(pa.record_batch({"v": array}))
+    assert [r["v"] if isinstance(r, dict) else r for r in found] == wanted
+
+
+@given(st.lists(st.integers(-(2**62), 2**62) | st.none(), max_size=5), st.sampled_from(["s", "ms", "us", "ns"]))  # fmt: skip
+def test_every_moment_is_the_text_that_reads_back(values: list[int | None], unit: str) -> None:
+    (*found,) = records(pa.record_batch({"v": whole(values, pa.timestamp(unit))}))
+    back = [
+        None if r["v"] is None else np.datetime64(r["v"]).astype(f"M8[{unit}]").astype(int)
+        for r in found
+        if isinstance(r, dict)
+    ]
+    assert back == values
+
+
+def test_a_value_that_cannot_be_held_is_a_bad_row_of_its_column(tmp_path: Path) -> None:
+    table = pa.table({"instruction": ["q1", "q2"], "response": ["a", "b"], "v": BROKEN})
+    pq.write_table(table, tmp_path / "t.parquet")
+    recipe = """
+source t {
+  files = "t.parquet"
+}
+export j { data = t, path = "j", format = jsonl, columns = ["v"] }
+"""
+    done = run(tmp_path, recipe)
+    assert done.exit_code == 3, done.output
+    assert "t.parquet row 2" in done.output
+    assert "`v` is not UTF-8 at byte 1" in done.output
+    made(tmp_path, recipe.replace('"t.parquet"', '"t.parquet"\n  on_bad_row = skip(max = 1)'))
+    assert [(r["instruction"], r["v"]) for r in lines(tmp_path / "j")] == [("q1", "ok")]
+
+
+def test_a_table_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    table = pa.table([["q"], ["a"], ["b"]], names=["instruction", "response", "response"])
+    with pa.ipc.new_file(str(tmp_path / "t.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    done = run(tmp_path, 'source t {\n  files = "t.arrow"\n}\nexport j { data = t, path = "j" }\n')
+    assert done.exit_code == 3, done.output
+    assert "two columns are called `response`" in done.output

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from alchemist_runtime.engine.views import per_origin
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.exporters import _frames, _swap
 from alchemist_runtime.plan import ExportSpec, Node, TrainSpec
-from alchemist_runtime.rows import COPY, EXTRA, IDENTITY, INSTRUCTION, RESPONSE, SFT, TAIL
+from alchemist_runtime.rows import COPY, EXTRA, ID, IDENTITY, INSTRUCTION, RESPONSE, ROWS, SFT, TAIL
 from alchemist_runtime.store import Output
 
 #: Two rows of the data whose texts are that similar never stand on both sides of a split.
@@ -30,16 +33,18 @@ def run_export(ctx: Context, node: Node, out: Output) -> None:
     spec: ExportSpec = node.spec  # type: ignore[assignment]
     target = placed.folder(ctx, spec)
     stream = ctx.inputs(node, "data")
-    if stream.n == 0:
+    if stream.n == 0 and any(e.port == ROWS for e in node.inputs):
         raise RunError(_empty(node))
     made = out.folder / "files"
-    (made / "data").mkdir(parents=True, exist_ok=True)
-    rows = _write(ctx, node, spec, stream, made, out.folder)
+    shutil.rmtree(made, ignore_errors=True)  # what an interrupted run left
+    (made / "data").mkdir(parents=True)
+    types = _columns(spec, stream)
+    written = _write(ctx, node, spec, stream, types, made, out.folder)
     from alchemist_runtime.report.card import write_card
 
-    write_card(ctx, node, spec, stream, rows, made)
+    write_card(ctx, node, spec, stream, types, written, made)
     out.figures["rows_in"] = stream.n
-    out.figures["splits"] = rows
+    out.figures["splits"] = {name: split.rows for name, split in written.items()}
     out.figures["per_origin"] = per_origin(stream)
     out.figures["files"] = {
         str(p.relative_to(made)): p.stat().st_size for p in sorted(made.rglob("*")) if p.is_file()
@@ -60,31 +65,87 @@ def _empty(node: Node) -> Problem:
     )
 
 
-def _write(
-    ctx: Context, node: Node, spec: ExportSpec, stream: Stream, made: Path, scratch: Path
-) -> dict[str, int]:
-    """Write the data files of every split; returns the rows of each."""
-    component = catalog.find("exporters", spec.format)
-    assert component is not None, spec.format
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A part of a dataset: its rows, and the pattern that finds its files in the dataset's folder."""
+
+    rows: int
+    files: str
+
+
+def _columns(spec: ExportSpec, stream: Stream) -> dict[str, str]:
+    """The columns that are written, and their types."""
     schema = [*(spec.schema_columns or SFT), TAIL, EXTRA]
     columns = _frames.filled(stream, schema, always=(INSTRUCTION, RESPONSE))
     columns += [c for c in spec.columns if c not in columns]
-    identity = [c for c in (*IDENTITY, COPY) if c in stream.types]
-    shown = columns + identity if spec.lineage == "columns" else [*columns, "_id"]
-    types = _frames.types(stream, shown)
-    rows = {}
+    beside = _identity(stream) if spec.lineage == "columns" else [ID]
+    return _frames.types(stream, [*columns, *beside])
+
+
+def _identity(stream: Stream) -> list[str]:
+    return [c for c in (*IDENTITY, COPY) if c in stream.types]
+
+
+def _empty_split(node: Node, name: str, n: int) -> Problem:
+    return Problem(
+        "A513",
+        "empty-split",
+        f"the split `{name}` of `{node.id}` has no row: none of {n:,} rows, which stay together by source row and near-duplicates, fell to it",
+        node=node.id,
+        help="give it a larger share, or change `salt` for another draw",
+        severity="warning",
+    )
+
+
+def _write(
+    ctx: Context,
+    node: Node,
+    spec: ExportSpec,
+    stream: Stream,
+    types: Mapping[str, str],
+    made: Path,
+    scratch: Path,
+) -> dict[str, Split]:
+    """Write the data files of every split. Their names carry a digest of what is in them: readers that keep what they read by
+    name (`load_dataset`) never take old rows, or those of another dataset, for these."""
+    component = catalog.find("exporters", spec.format)
+    assert component is not None, spec.format
+    done = {}
     for name, index in splits(ctx, spec, stream).items():
         part = stream if index is None else stream.select(index)
         tables = _frames.tables(part, types, scratch)
-        component.function(_counted(ctx, node, tables, stream.n), made, name, types)
+        files = component.function(_counted(ctx, node, tables, stream.n), made, name, types)
+        called = f"{name}-{_digest([made / f for f in files])}"
+        _rename(made, files, name, called)
         if spec.lineage == "sidecar":
             sidecar = catalog.find("exporters", "parquet")
             assert sidecar is not None
             (made / "lineage" / "data").mkdir(parents=True, exist_ok=True)
-            beside = _frames.types(stream, identity)
-            sidecar.function(_frames.tables(part, beside, scratch), made / "lineage", name, beside)
-        rows[name] = part.n
-    return rows
+            beside = _frames.types(stream, _identity(stream))
+            tables = _frames.tables(part, beside, scratch)
+            files = sidecar.function(tables, made / "lineage", name, beside)
+            _rename(made / "lineage", files, name, called)
+        ending = "-*.parquet" if spec.format == "parquet" else ".jsonl"
+        done[name] = Split(part.n, f"data/{called}{ending}")
+        if stream.n and not part.n:
+            ctx.progress.warn(_empty_split(node, name, stream.n))
+    return done
+
+
+def _digest(files: Sequence[Path]) -> str:
+    """12 hex digits of the BLAKE2b of the files' bytes, in order."""
+    h = hashlib.blake2b(digest_size=6)
+    for path in files:
+        with path.open("rb") as file:
+            while part := file.read(1 << 20):
+                h.update(part)
+    return h.hexdigest()
+
+
+def _rename(folder: Path, files: Sequence[str], before: str, after: str) -> None:
+    for name in files:
+        path = folder / name
+        path.rename(path.with_name(path.name.replace(before, after, 1)))
 
 
 def _counted(
@@ -106,6 +167,8 @@ def splits(
     share = Fraction(spec.split.get("eval", "0"))
     if not spec.split or share == 0:
         return {"train": None}
+    if not stream.n:
+        return {"train": None, "eval": None}
     leaders = families(stream)
     u = hashes(leaders, ctx.plan.seed, f"split {spec.salt}")
     bound = threshold(share)

@@ -11,10 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alchemist_runtime.engine.streams import TURN, Stream, arrow_type
-from alchemist_runtime.engine.values import python_values
+from alchemist_runtime.engine.values import python_values, record_types
 from alchemist_runtime.exact_json import as_json, loads
 from alchemist_runtime.message import message
-from alchemist_runtime.rows import HISTORY, TAIL, required
+from alchemist_runtime.rows import (
+    EXTRA,
+    HISTORY,
+    INSTRUCTION,
+    MESSAGES,
+    RESPONSE,
+    SYSTEM,
+    TAIL,
+    required,
+)
 
 SAID = pa.struct([("role", pa.string()), ("content", pa.string())])
 ROWS, BATCH = 65_536, 16_384
@@ -73,6 +82,68 @@ def _extended(stream: Stream, name: str) -> bool:
 def arrow_of(type_: str) -> pa.DataType:
     """The Arrow type that a column of this type is written with."""
     return pa.list_(SAID) if required(type_) == "messages" else arrow_type(type_)
+
+
+#: A text that the JSON reader of `datasets` takes for a moment, and gives back in another spelling where text is declared.
+_DATED = r"^\d{4}-\d\d-\d\d([ T]\d\d(:?\d\d(:?\d\d(\.\d+)?)?)?)?(Z|[+-]\d\d(:?\d\d)?)?$"
+DATED_BYTES = 40
+
+
+def dated(stream: Stream, types: Mapping[str, str]) -> list[str]:
+    """The columns among whose texts are such."""
+    names = [n for n in types if n in stream.types and "text" in stream.types[n]]
+    found: dict[str, None] = {}
+    for batch in stream.in_any_order(names).batches(names) if names else ():
+        for name in names:
+            if name not in found and _is_dated(batch.column(name)):
+                found[name] = None
+    return list(found)
+
+
+def _is_dated(array: pa.Array) -> bool:
+    if pa.types.is_list(array.type):
+        return _is_dated(array.flatten())
+    if pa.types.is_struct(array.type):
+        return any(map(_is_dated, array.flatten()))
+    if not pa.types.is_string(array.type):
+        return False
+    short = array.filter(pc.less_equal(pc.binary_length(array), DATED_BYTES))
+    return bool(pc.any(pc.match_substring_regex(short, _DATED)).as_py())
+
+
+def features(types: Mapping[str, str], format_: str, stream: Stream) -> list[dict[str, Any]]:
+    """The columns of the files as a dataset card declares them. JSON is text in parquet. In JSON lines it is values, which
+    `datasets` reads from 4.7 on; so are texts that look like dates, which keep their spelling so alone."""
+    json = "string" if format_ == "parquet" else "json"
+    columns = dict(types)
+    if format_ != "parquet":
+        columns |= dict.fromkeys(dated(stream, types), "json")
+    if format_ == "messages":
+        turns = (SYSTEM, HISTORY, INSTRUCTION, TAIL, RESPONSE, EXTRA)
+        more = EXTRA in types or any(required(types.get(n, "")) == "json" for n in (HISTORY, TAIL))
+        others = {n: t for n, t in types.items() if n not in turns}
+        columns = {MESSAGES: "list<json>" if more else "messages", **others}
+    return [_feature(name, arrow_of(type_), type_, json) for name, type_ in columns.items()]
+
+
+def _feature(name: str, arrow: pa.DataType, type_: str, json: str) -> dict[str, Any]:
+    return {"name": name, **_declared(arrow, required(type_), json)}
+
+
+def _declared(arrow: pa.DataType, type_: str, json: str) -> dict[str, Any]:
+    """`dtype`, `list` or `struct` of a card, with what stands behind it."""
+    if pa.types.is_list(arrow):
+        element = required(type_.removeprefix("list<").removesuffix(">"))
+        inner = _declared(arrow.value_type, element, json)
+        return {"list": inner if "list" in inner else next(iter(inner.values()))}
+    if pa.types.is_struct(arrow):
+        inside = record_types(type_)
+        return {"struct": [_feature(f.name, f.type, inside.get(f.name, ""), json) for f in arrow]}
+    return {"dtype": json if type_ == "json" else _DTYPES.get(arrow, "string")}
+
+
+#: How cards call the types of columns that are no text.
+_DTYPES = {pa.int64(): "int64", pa.float64(): "float64", pa.bool_(): "bool"}
 
 
 def tables(stream: Stream, types: Mapping[str, str], scratch: Path) -> Iterator[pa.Table]:

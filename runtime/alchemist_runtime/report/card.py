@@ -13,6 +13,7 @@ from alchemist_runtime.store import left_out
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
+    from alchemist_runtime.engine.deliver import Split
     from alchemist_runtime.engine.streams import Stream
 
 _NUMBER = re.compile(r"[\d.,]*%?")
@@ -30,15 +31,16 @@ def write_card(
     node: Node,
     spec: ExportSpec,
     stream: Stream,
-    rows: Mapping[str, int],
+    types: Mapping[str, str],
+    splits: Mapping[str, Split],
     folder: Path,
 ) -> None:
     """Write README.md beside the data."""
     upstream = _upstream(ctx, node)
     parts = [
-        _front(ctx, spec, rows),
-        f"# {_title(ctx, spec)}\n",
-        _summary(ctx, node, rows),
+        _front(ctx, spec, stream, types, splits),
+        f"# {escaped(_title(ctx, spec))}\n",
+        _summary(ctx, node, splits),
         _origins(ctx, stream, upstream),
         _mixture(ctx, upstream),
         _steps(ctx, upstream),
@@ -49,42 +51,60 @@ def write_card(
 
 
 def _title(ctx: Context, spec: ExportSpec) -> str:
-    return spec.title or ctx.plan.title or Path(ctx.plan.recipe.get("path") or "dataset").stem
+    path = ctx.plan.recipe.get("path")
+    return _line(spec.title or ctx.plan.title or "") or Path(path or "dataset").stem
 
 
-def _front(ctx: Context, spec: ExportSpec, rows: Mapping[str, int]) -> str:
-    ending = "parquet" if spec.format == "parquet" else "jsonl"
-    total = sum(rows.values())
-    size = next((name for bound, name in _SIZES if total < bound), "n>10M")
-    files = "\n".join(
-        f"  - split: {split}\n    path: data/{split}{'-*' if ending == 'parquet' else ''}.{ending}"
-        for split in rows
-    )
+def _front(
+    ctx: Context,
+    spec: ExportSpec,
+    stream: Stream,
+    types: Mapping[str, str],
+    splits: Mapping[str, Split],
+) -> str:
+    """The YAML that the hub and `load_dataset` read. The features are declared, so that nothing is guessed from the values
+    (dates stay text). A split without a row is not among the files, since `load_dataset` refuses one."""
+    import yaml
+
+    from alchemist_runtime.exporters._frames import features
+
+    total = sum(s.rows for s in splits.values())
+    files = [{"split": name, "path": split.files} for name, split in splits.items() if split.rows]
     licence = spec.license or ctx.plan.license
-    return "\n".join(
-        [
-            "---",
-            f"license: {licence.lower() if licence else 'unknown'}",
-            f"pretty_name: {_quoted(_title(ctx, spec))}",
-            f"size_categories:\n- {size}",
-            "task_categories:\n- text-generation",
-            "tags:\n- alchemist",
-            f"configs:\n- config_name: default\n  data_files:\n{files}",
-            "---\n",
-        ]
-    )
+    front = {
+        "license": _line(licence).lower() if licence else "unknown",
+        "pretty_name": _title(ctx, spec),
+        "size_categories": [next((name for bound, name in _SIZES if total < bound), "n>10M")],
+        "task_categories": ["text-generation"],
+        "tags": ["alchemist"],
+        **({"configs": [{"config_name": "default", "data_files": files}]} if files else {}),
+        "dataset_info": {"features": features(types, spec.format, stream)},
+    }
+    text = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=2**31)
+    return f"---\n{text}---\n"
 
 
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+#: What Markdown or HTML would take for more than text.
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>#~!&$])")
+#: Controls that reorder the text around them, or hide some of it.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
 
 
-def _summary(ctx: Context, node: Node, rows: Mapping[str, int]) -> str:
-    splits = ", ".join(f"{n:,} rows in `{name}`" for name, n in rows.items())
-    recipe = Path(ctx.plan.recipe.get("path") or "recipe").name
+def escaped(text: str) -> str:
+    """A text of a recipe as Markdown that shows it and does nothing else."""
+    return _MARKUP.sub(r"\\\1", _line(text))
+
+
+def _line(text: str) -> str:
+    return " ".join(_CONTROLS.sub(" ", text).split())
+
+
+def _summary(ctx: Context, node: Node, splits: Mapping[str, Split]) -> str:
+    shown = ", ".join(f"{s.rows:,} rows in `{name}`" for name, s in splits.items())
+    recipe = Path(ctx.plan.recipe.get("path") or "recipe").name.replace("`", "'")
     variant = f", variant `{ctx.plan.variant}`" if ctx.plan.variant else ""
     doc = (
-        f"Made by alchemist from `{recipe}`{variant}: {splits}. Every row carries its identity: `_id`, `_parent` (the row that it\n"
+        f"Made by alchemist from `{recipe}`{variant}: {shown}. Every row carries its identity: `_id`, `_parent` (the row that it\n"
         "was made from), `_root` (the row of a source that it goes back to), `origin` (the source) and `made_by` (the step).\n"
     )
     return doc + f"\nWhat it is made of has the key `{node.key}`.\n"
@@ -128,7 +148,7 @@ def _origins(ctx: Context, stream: Stream, upstream: list[Node]) -> str:
             name,
             n,
             f"{100 * n / total:.1f}%",
-            (specs[name].license if name in specs else None) or "not declared",
+            escaped((specs[name].license if name in specs else None) or "not declared"),
         )
         for name, n in counts.items()
     ]
@@ -136,7 +156,7 @@ def _origins(ctx: Context, stream: Stream, upstream: list[Node]) -> str:
     text = "## Sources\n\n" + table(("origin", "rows", "share", "licence of the source"), rows)
     if missing:
         text += "\nDeclared in the recipe but not available, so not in this dataset:\n\n"
-        text += "".join(f"- `{name}`: {why}\n" for name, why in missing)
+        text += "".join(f"- `{name}`: {escaped(why)}\n" for name, why in missing)
     return text
 
 
@@ -205,7 +225,7 @@ def _teacher_rows(ctx: Context, upstream: list[Node]) -> Iterator[tuple[Any, ...
             )
             made = ctx.made(node)
             trace = {} if made is None else made.data["ports"].get("trace", {})
-            yield f"`{node.id}`", name, "" if made is None else trace.get("rows", 0)
+            yield f"`{node.id}`", escaped(name), "" if made is None else trace.get("rows", 0)
 
 
 def _columns(spec: ExportSpec) -> str:

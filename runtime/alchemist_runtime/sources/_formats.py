@@ -6,14 +6,14 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.exact_json import LEVELS, TOO_DEEP, loads
 from alchemist_runtime.sources._identity import canonical
-from alchemist_runtime.sources._records import CHUNK, Bad, Chunk, place
+from alchemist_runtime.sources._records import CHUNK, Bad, Chunk, Unheld, place
 
 ENDINGS: Mapping[str, str] = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".arrow": "arrow",
@@ -196,7 +196,7 @@ def _json(path: Path, shown: str) -> Iterator[Chunk]:
                 ),
             )
         whole = lists[0] if lists else [whole]
-    yield from _items(whole if isinstance(whole, list) else [whole], shown, "item")
+    yield from items(whole if isinstance(whole, list) else [whole], shown, "item")
 
 
 def _looks_like_lines(data: bytes) -> bool:
@@ -208,9 +208,13 @@ def _looks_like_lines(data: bytes) -> bool:
     )
 
 
-def _items(values: list[Any], shown: str, unit: str, first: int = 1) -> Iterator[Chunk]:
+def items(values: Iterable[Any], shown: str, unit: str, first: int = 1) -> Iterator[Chunk]:
+    """Values as chunks of records; those that are no records, or cannot be held, are bad ones."""
     chunk = Chunk(shown, unit)
     for number, value in enumerate(values, first):
+        if isinstance(value, Unheld):
+            chunk.bad.append(Bad(place(shown, unit, number), value.reason, value.shown))
+            continue
         if not isinstance(value, dict):
             reason = f"a {_json_type(value)}, not an object with named columns"
             chunk.bad.append(
@@ -275,20 +279,24 @@ def _parquet(path: Path, shown: str) -> Iterator[Chunk]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from alchemist_runtime.sources._tables import records
+
     try:
         source: Any = (
             path if path.suffix.lower() not in PACKED else io.BytesIO(open_bytes(path).read())
         )
         at = 1
         for batch in pq.ParquetFile(source).iter_batches(batch_size=CHUNK):
-            yield from _items([plain(r) for r in batch.to_pylist()], shown, "row", at)
+            yield from items(records(batch), shown, "row", at)
             at += batch.num_rows
-    except pa.ArrowException as e:
+    except (pa.ArrowException, ValueError) as e:
         raise unreadable(shown, e) from e
 
 
 def _arrow(path: Path, shown: str) -> Iterator[Chunk]:
     import pyarrow as pa
+
+    from alchemist_runtime.sources._tables import records
 
     try:
         with pa.memory_map(str(path)) as file:
@@ -300,33 +308,10 @@ def _arrow(path: Path, shown: str) -> Iterator[Chunk]:
                 found = iter(pa.ipc.open_stream(file))
             at = 1
             for batch in found:
-                yield from _items([plain(r) for r in batch.to_pylist()], shown, "row", at)
+                yield from items(records(batch), shown, "row", at)
                 at += batch.num_rows
-    except pa.ArrowException as e:
+    except (pa.ArrowException, ValueError) as e:
         raise unreadable(shown, e) from e
-
-
-def plain(value: Any) -> Any:
-    """A value of a typed table as JSON data: dates and decimals as text, bytes as base64, NaN as null."""
-    import base64
-    import datetime
-    import decimal
-
-    if isinstance(value, float):
-        return None if math.isnan(value) else value
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [plain(v) for v in value]
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
-    if isinstance(value, decimal.Decimal):
-        return str(value)
-    return value
 
 
 _READERS: Mapping[str, Callable[[Path, str], Iterator[Chunk]]] = {

@@ -28,6 +28,14 @@ class Bad:
     raw: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unheld:
+    """A value that JSON data cannot hold: why, and how it looks."""
+
+    reason: str
+    shown: str
+
+
 @dataclass(slots=True)
 class Chunk:
     """Some records in order. `numbers` are lines or items of the file `path`, one for each record."""

@@ -17,9 +17,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from alchemist_runtime.errors import SAID_NO, Problem, RunError
 from alchemist_runtime.registry import source
-from alchemist_runtime.sources._formats import ENDINGS, PACKED, format_of, plain, read
-from alchemist_runtime.sources._identity import canonical
-from alchemist_runtime.sources._records import CHUNK, Bad, Chunk, Where, place
+from alchemist_runtime.sources._formats import ENDINGS, PACKED, format_of, items, read
+from alchemist_runtime.sources._records import CHUNK, Chunk, Where
 
 Kind: TypeAlias = Literal["dataset", "model"]
 #: Seconds that the hub has for an answer about a repository.
@@ -267,6 +266,8 @@ def _streamed(
     """The records of one split as `datasets` streams them from the snapshot."""
     import datasets
 
+    from alchemist_runtime.sources._tables import records
+
     shown = f"{repo} {config + ' ' if config else ''}{split}"
     at = 1
     try:
@@ -274,7 +275,7 @@ def _streamed(
             str(folder), name=config or None, split=split, streaming=True
         )
         for batch in rows.with_format("arrow").iter(batch_size=CHUNK):
-            yield _chunk(shown, [plain(r) for r in batch.to_pylist()], at)
+            yield from items(records(batch), shown, "row", at)
             at += batch.num_rows
     except (ValueError, datasets.exceptions.DatasetsError, OSError, RuntimeError) as e:
         headline = f"`{repo}` at {commit[:12]} cannot be read: {_sentence(e)}"
@@ -294,17 +295,3 @@ def _sentence(error: Exception) -> str:
     return (
         re.sub(r"(?:file://)?/\S*/snapshots/[0-9a-f]{40}/?", "", text)[:300] or type(error).__name__
     )
-
-
-def _chunk(shown: str, records: list[dict[str, Any]], first: int) -> Chunk:
-    chunk = Chunk(shown, "row")
-    for number, record in enumerate(records, first):
-        try:
-            data = canonical(record)
-        except ValueError as e:
-            chunk.bad.append(Bad(place(shown, "row", number), str(e), repr(record)[:2000]))
-            continue
-        chunk.records.append(record)
-        chunk.numbers.append(number)
-        chunk.canonical.append(data)
-    return chunk

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from alchemist_runtime.rows import optional, required
 from alchemist_runtime.sources import _formats
 from alchemist_runtime.sources._records import Chunk
 
+#: What stands behind a split's name in that of a file: a digest, the number of a part.
+_SPLIT = re.compile(r"(-[0-9a-f]{12})?(-\d{5,})?$")
 READ = {".parquet": "parquet", ".jsonl": "jsonl"}
 
 
@@ -54,8 +57,7 @@ def opened_files(folder: Path, scratch: Path) -> Iterator[dict[str, Stream]]:
     splits: dict[str, list[Path]] = {}
     for path in sorted((folder / "data").glob("*")):
         if path.suffix in READ:
-            name = path.stem.rpartition("-")[0] if path.suffix == ".parquet" else path.stem
-            splits.setdefault(name, []).append(path)
+            splits.setdefault(_SPLIT.sub("", path.stem), []).append(path)
     if not splits:
         raise _unreadable(folder, "it holds no data files", "run the recipe again: it makes them")
     with _scratch(scratch) as place:
