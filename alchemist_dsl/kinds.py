@@ -409,7 +409,7 @@ KINDS: Final[dict[str, Kind]] = {
                 "Dataset id on the hub. This version writes the dataset and does not send it.",
                 affects="doc",
             ),
-            "columns": A("list(text)", "Further columns to write."),
+            "columns": A("list(text | name)", "Further columns to write."),
             "lineage": A(
                 "choice(columns,sidecar)",
                 "Identity columns in the data or in a file beside it.",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from alchemist_runtime.errors import RunError
 from alchemist_runtime.sealed import file_digest, seal, unseal
@@ -30,9 +30,13 @@ from alchemist_dsl.source import Span
 
 if TYPE_CHECKING:
     from alchemist_runtime.plan import Plan
+    from alchemist_runtime.sources._records import Bad
 
 SETTLED_NS: Final = (
     2_000_000_000  # a file that changed less than 2 s before it was hashed may change again unseen
+)
+READER: Final = (
+    2  # what the cache knows of a file is found out again where it is read otherwise now
 )
 COLUMNS_FROM: Final = 100  # records
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -134,6 +138,7 @@ class Resources:
     users: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     unpinned: set[tuple[str, str]] = field(default_factory=set)
     absent: set[str] = field(default_factory=set)  # files that only the lock knows of
+    broken: dict[str, str] = field(default_factory=dict)  # files without a record that can be read
     packages_known: dict[str, str | None] = field(default_factory=dict)
     _silent: set[tuple[str, str]] = field(
         default_factory=set
@@ -314,6 +319,8 @@ class Resources:
                 facts = self._remembered(pattern, getattr(written, "name", None))
             if not facts:
                 problems.append(_no_files(pattern, folder, self.relative(folder)))
+            if paths and all(isinstance(f, FileFact) and f.path in self.broken for f in facts):
+                problems.append(_at(_broken([self.broken[p] for p in paths]), pattern))
             for fact in facts:
                 if isinstance(fact, FileFact):
                     files[fact.path] = fact
@@ -377,6 +384,8 @@ class Resources:
                 f"`{path}` cannot be read: {e.strerror or e}",
                 help="see that you may read it",
             )
+        if entry.get("broken"):
+            self.broken[path] = entry["broken"]
         fact = {k: entry.get(k) for k in ("digest", "size", "rows", "columns")}
         self._note(locks.FILES, path, fact)
         return FileFact(
@@ -385,9 +394,9 @@ class Resources:
 
     def _described(self, file: Path, path: str, kind: str) -> dict[str, Any]:
         entry = self.cache.get(file)
-        if entry.get("format") != kind:
-            rows, columns = describe(file, path, kind, entry["size"])
-            entry = {**entry, "format": kind, "rows": rows, "columns": columns}
+        if entry.get("read_as") != [kind, READER]:
+            found = describe(file, path, kind, entry["size"])
+            entry = {**entry, "read_as": [kind, READER], **found._asdict()}
             self.cache.put(file, entry)
         return entry
 
@@ -434,15 +443,23 @@ def texts_of(block: Block, name: str) -> Iterator[TextV]:
 # --- columns -----------------------------------------------------------------------------------------------------------------------
 
 
-def describe(
-    file: Path, shown: str, kind: str, size: int
-) -> tuple[int | None, dict[str, str] | None]:
-    """Number of records and columns of a file; None where the file is too large to count or cannot be read as it should."""
+class Described(NamedTuple):
+    """Number of records and columns of a file; None where the file is too large to count or cannot be read as it should.
+    `broken`: the first bad record and why, where the file has no other."""
+
+    rows: int | None = None
+    columns: dict[str, str] | None = None
+    broken: str | None = None
+
+
+def describe(file: Path, shown: str, kind: str, size: int) -> Described:
+    """What a file holds."""
     from alchemist_runtime.sources._formats import read
 
     if kind == "parquet" and file.suffix == ".parquet":
         return _parquet(file)
     rows, first, late = 0, list[dict[str, Any]](), dict[str, Any]()
+    bad: list[Bad] = []
     try:
         for chunk in read(file, shown, kind):
             missing = max(COLUMNS_FROM - len(first), 0)
@@ -452,14 +469,17 @@ def describe(
                 found = next((v for v in values if v is not None), None)
                 late |= {} if found is None else {name: found}
             rows += len(chunk.records)
+            bad += chunk.bad[: 1 - len(bad)]
             if len(first[-1] if first else ()) > COLUMNS_MOST:
-                return None, None  # `run` refuses it
+                return Described()  # `run` refuses it
             if size > COUNT_BELOW and len(first) >= COLUMNS_FROM:
-                return None, column_types(first, late)
+                return Described(None, column_types(first, late))
     except RunError:
-        return None, None  # `run` says what is wrong with the file, and where
+        return Described()  # `run` says what is wrong with the file, and where
+    if not first:
+        return Described(rows, None, f"{bad[0].place}: {bad[0].reason}" if bad else None)
     types = column_types(first, dict.fromkeys(_null_columns(first), "") | late)
-    return rows, types if first else None
+    return Described(rows, types)
 
 
 def _null_columns(records: list[dict[str, Any]]) -> set[str]:
@@ -468,7 +488,7 @@ def _null_columns(records: list[dict[str, Any]]) -> set[str]:
     return names - {name for record in records for name, v in record.items() if v is not None}
 
 
-def _parquet(file: Path) -> tuple[int | None, dict[str, str] | None]:
+def _parquet(file: Path) -> Described:
     import pyarrow as pa
     import pyarrow.parquet as pq
     from alchemist_runtime.sources._tables import records
@@ -478,9 +498,9 @@ def _parquet(file: Path) -> tuple[int | None, dict[str, str] | None]:
         batch = next(parquet.iter_batches(batch_size=COLUMNS_FROM), None)
         rows = [] if batch is None else list(records(batch))
     except (pa.ArrowException, OSError, ValueError):
-        return None, None  # `run` says what is wrong with the file, and where
+        return Described()  # `run` says what is wrong with the file, and where
     first = [r for r in rows if isinstance(r, dict)]
-    return parquet.metadata.num_rows, column_types(first) if first else None
+    return Described(parquet.metadata.num_rows, column_types(first) if first else None)
 
 
 def column_types(
@@ -621,6 +641,16 @@ def _listed(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError:
         return []
+
+
+def _broken(first: list[str]) -> Diagnostic:
+    return _problem(
+        "A305",
+        "no record of the files can be read",
+        note="; ".join(first[:3])
+        + (f"; and {len(first) - 3:,} more files" if len(first) > 3 else ""),
+        help="mend the data, or say what it is with `format`",
+    )
 
 
 def _no_module(text: TextV) -> Diagnostic:

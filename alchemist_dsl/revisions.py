@@ -192,7 +192,7 @@ class Recorded(Resources):
         with tempfile.NamedTemporaryFile(suffix=suffix) as copy:
             copy.write(data)
             copy.flush()
-            rows, columns = describe(Path(copy.name), path, kind, len(data))
+            rows, columns, _ = describe(Path(copy.name), path, kind, len(data))
         return FileFact(path, digest, kind, len(data), rows, columns)
 
     def _same_here(self, path: str, digest: str, kind: str) -> FileFact | None:

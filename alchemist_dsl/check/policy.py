@@ -9,8 +9,12 @@ from typing import Final
 
 from alchemist_dsl import ir
 from alchemist_dsl.check import notrun
+from alchemist_dsl.check.problems import listed
+from alchemist_dsl.check.sources import REQUEST, joined
+from alchemist_dsl.check.types import family
 from alchemist_dsl.check.world import World, shown
 from alchemist_dsl.diagnostics.model import Edit, Label
+from alchemist_dsl.trees import expressions, named
 
 _DATE: Final = re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4})(?!\d)")
 PERMISSIVE: Final = frozenset(
@@ -42,6 +46,7 @@ def apply(world: World) -> None:
         match block.kind:
             case "source":
                 _unpinned(block, world)
+                _unread(block, world)
             case "teacher":
                 _undated(block, world)
             case "train":
@@ -90,6 +95,51 @@ def _unpinned(block: ir.Block, world: World) -> None:
             note="`recipe.lock` pins one at the first run",
             help='write the commit of the dataset: `revision = "…"`',
         )
+
+
+def _unread(block: ir.Block, world: World) -> None:
+    """Columns of a source that look like part of the request, and that no step of the recipe reads."""
+    if any(b.poisoned for b in world.blocks.values()) or not world.problems.names_are_sound():
+        return  # what is not understood may read them
+    known = None if block.get("missing") is not None else world.columns(block)
+    own = {s.column for s in block.sets}
+    if not known or "messages" in known or "messages" in own:
+        return
+    read = {name for other in world.blocks.values() for name in _read(other)}
+    lost = [
+        n for n in REQUEST if family(known.get(n, "")) == "text" and n not in read and n not in own
+    ]
+    if not lost:
+        return
+    what = listed(lost)
+    base = "instruction"
+    for name in lost:
+        base = joined(base, name, known[name])
+    made = next((s for s in block.sets if s.column == "instruction"), None)
+    world.problems.add(
+        "A314",
+        f"nothing reads {what} of `{block.name}`, which look{'s' * (len(lost) == 1)} like part of the request",
+        block.name_span,
+        note=f"the rows are written without {'it' if len(lost) == 1 else 'them'}",
+        help=f"join {'it' if len(lost) == 1 else 'them'} to {'what `set instruction` says' if made else 'the instruction'}: "
+        f"`set instruction = {base if made is None else base.replace('instruction', '(…)', 1)}`; or write {'it' if len(lost) == 1 else 'them'} "
+        f"out as {'it is' if len(lost) == 1 else 'they are'}: `columns = [{', '.join(lost)}]` of the export",
+    )
+
+
+def _read(block: ir.Block) -> Iterator[str]:
+    """Names of columns that a block reads, as far as it may mean those of a source."""
+    for expression in expressions(block):
+        yield from named(expression.tree)
+    for rule in block.rules:
+        yield from named(rule.expr.tree)
+    yield from (f.name for f in block.input_fields)
+    for attr in block.attrs.values():
+        match attr.value:
+            case ir.TemplateV(reads=reads):
+                yield from reads
+            case ir.ListV(items=items) if attr.name == "columns":
+                yield from (i.value for i in items if isinstance(i, ir.TextV))
 
 
 def _undated(block: ir.Block, world: World) -> None:

@@ -38,6 +38,9 @@ _GUESSES: Final = {
     "instruction": ("question", "prompt", "query", "problem", "input", "task", "text"),
 }
 
+#: Columns that are part of the request in common sets, beside the instruction.
+REQUEST: Final = ("input", "context", "query", "question", "prompt", "passage", "document")
+
 
 def schema(b: Building) -> None:
     """A schema: its fields become the columns that rows must have."""
@@ -141,7 +144,7 @@ def _required(
     required = {n: t for n, t in wanted.items() if not nullable(t) and t != ANY}
     lacking = [n for n in required if n not in columns]
     if lacking:
-        _lacking(b, raw, {n: required[n] for n in lacking})
+        _lacking(b, raw, types, {n: required[n] for n in lacking})
     for name, type_ in required.items():
         have = columns.get(name, ANY)
         if name not in types and family(have) not in (family(type_), "any"):
@@ -153,13 +156,23 @@ def _required(
             )
 
 
-def _lacking(b: Building, raw: Stream, lacking: Mapping[str, str]) -> None:
+def _unsaid(base: str, columns: Mapping[str, str]) -> str | None:
+    """A column beside `base` that looks like part of the request."""
+    return next((n for n in REQUEST if n != base and family(columns.get(n, "")) == "text"), None)
+
+
+def _lacking(
+    b: Building, raw: Stream, types: Mapping[str, str], lacking: Mapping[str, str]
+) -> None:
     shown = ", ".join(
         f"{n} ({plain(t)})" if family(t) != "text" else n for n, t in raw.columns.items()
     )
     what = listed([f"{n}: {t}" for n, t in lacking.items()])
     where = "it comes" if len(lacking) == 1 else "they come"
     guesses = list(dict.fromkeys(_guess(n, raw.columns) for n in lacking))
+    more = _unsaid("instruction", raw.columns)
+    if "instruction" in raw.columns and "instruction" not in types and more:
+        guesses.append(f"set instruction = {joined('instruction', more, raw.columns[more])}")
     b.error(
         "A304",
         f"`{b.decl.name}` must give {what}, but has no such column{'s' * (len(lacking) > 1)}",
@@ -169,10 +182,17 @@ def _lacking(b: Building, raw: Stream, lacking: Mapping[str, str]) -> None:
     )
 
 
+def joined(base: str, column: str, type_: str) -> str:
+    """The recipe text that appends a column to a text, with an empty line between, where it is not empty."""
+    text = f'coalesce({column}, "")' if nullable(type_) else column
+    return f'{base} + pick({text} == "", "", "\\n\\n" + {text})'
+
+
 def _guess(name: str, columns: Mapping[str, str]) -> str:
     for column in _GUESSES.get(name, ()):
         if column in columns:
-            return f"set {name} = {column}"
+            more = _unsaid(column, columns) if name == "instruction" else None
+            return f"set {name} = {joined(column, more, columns[more]) if more else column}"
     for column, type_ in columns.items():
         if (element(type_) or "").startswith("record<") and name in TURNS:
             return f"set messages = turns({column})"

@@ -182,7 +182,7 @@ def _columns(file: Path) -> frozenset[str] | None:
     if kind is None or not file.is_file():
         return None
     try:
-        types = describe(file, file.name, kind, file.stat().st_size)[1]
+        types = describe(file, file.name, kind, file.stat().st_size).columns
     except OSError:
         return None
     return None if types is None else frozenset(types)

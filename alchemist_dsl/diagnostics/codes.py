@@ -128,6 +128,11 @@ CODES: Final[dict[str, Code]] = {
     "A313": Code(
         "licence-conflict", "error", "A licence of a source does not allow what the export claims."
     ),
+    "A314": Code(
+        "unread-column", "warning", "A column looks like part of the request and nothing reads it."
+    ),
+    "A316": Code("key-twice", "warning", "An object in the data has a key twice."),
+    "A317": Code("unread-member", "warning", "A file is an object, of which one list is read."),
     "A320": Code("outside-files", "warning", "A source reads files outside the project."),
     "A321": Code(
         "hidden-link", "error", "A file of a source is a link that leads out of the project."

@@ -24,6 +24,26 @@ def loads(data: bytes | str) -> Any:
     return _whole(data) if _vast(value) else value  # a float now, but maybe a whole number there
 
 
+def twice(data: bytes, canonical: bytes) -> list[str]:
+    """The keys that an object of a JSON text has more than once. `canonical`: the text as it was read and written again, which
+    has fewer quotes then; only such texts are looked at."""
+    if _quotes(data) <= _quotes(canonical):
+        return []
+    found: dict[str, None] = {}
+
+    def members(pairs: list[tuple[str, Any]]) -> None:
+        names = [name for name, _ in pairs]
+        if len(set(names)) < len(names):
+            found.update(dict.fromkeys(n for n in names if names.count(n) > 1))
+
+    json.loads(data, object_pairs_hook=members)
+    return list(found)
+
+
+def _quotes(data: bytes) -> int:
+    return data.count(b'"') - data.count(b'\\"')
+
+
 def dumps(value: Any, *, sort: bool = False) -> bytes:
     """JSON without spaces, in UTF-8; `sort`: with the keys of every object in order, so that equal values are equal bytes.
     Bytes are written in hex, other things of Python as text. ValueError for what is nested too deep."""

@@ -100,6 +100,58 @@ def test_csv_and_tsv_hold_text(tmp_path: Path) -> None:
         read(tmp_path, "twice.csv")
 
 
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        ("q;n\na, b;1\n", {"q": "a, b", "n": "1"}),
+        ("q\tn\na;b\t1\n", {"q": "a;b", "n": "1"}),
+        ("q,n\na;b,1\n", {"q": "a;b", "n": "1"}),
+        ("q;a, short\nwhat;1\n", {"q": "what", "a, short": "1"}),
+        ('"q;x",n\na,"1;2;3"\n', {"q;x": "a", "n": "1;2;3"}),
+        ("q\na; b\n", {"q": "a; b"}),
+        ('q;n\n"a\n;b";"1"\n', {"q": "a\n;b", "n": "1"}),
+    ],
+)
+def test_what_stands_between_the_fields_of_csv_is_seen(
+    tmp_path: Path, content: str, wanted: dict[str, str]
+) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    assert records(read(tmp_path, "a.csv")) == [wanted]
+
+
+def remarks(chunks: list[Chunk]) -> list[tuple[str, str, str]]:
+    return [(r.kind, r.place, r.name) for c in chunks for r in c.remarks]
+
+
+def test_keys_that_an_object_has_twice_are_told(tmp_path: Path) -> None:
+    lines = [
+        b'{"a": "x\\\\", "b": "\\u0022\\u005c", "c": {"d": "}"}}',
+        b'{"a": 1, "b": {"c": 1, "d": 2, "c": 3}}',
+        b'{"a": 1, "a": 1, "a": 2}',
+        b'{"a": "\\"a\\": 1"}',
+    ]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    found = read(tmp_path, "a.jsonl")
+    assert records(found)[1:3] == [{"a": 1, "b": {"c": 3, "d": 2}}, {"a": 2}]
+    assert remarks(found) == [("key-twice", "a.jsonl:2", "c"), ("key-twice", "a.jsonl:3", "a")]
+    (tmp_path / "a.json").write_bytes(b"[" + b",".join(lines) + b"]")
+    assert remarks(read(tmp_path, "a.json")) == [
+        ("key-twice", "a.json", "c"),
+        ("key-twice", "a.json", "a"),
+    ]
+
+
+def test_members_beside_the_list_that_is_read_are_told(tmp_path: Path) -> None:
+    whole = {"version": 2, "data": RECORDS, "labels": ["a"]}
+    (tmp_path / "a.json").write_text(json.dumps(whole))
+    found = read(tmp_path, "a.json")
+    assert records(found) == RECORDS
+    assert remarks(found) == [
+        ("unread-member", "a.json", "version"),
+        ("unread-member", "a.json", "labels"),
+    ]
+
+
 def test_typed_values_become_json(tmp_path: Path) -> None:
     row = {
         "day": datetime.date(2026, 1, 2),

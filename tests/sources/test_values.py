@@ -304,3 +304,69 @@ def test_a_table_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None
     done = run(tmp_path, 'source t {\n  files = "t.arrow"\n}\nexport j { data = t, path = "j" }\n')
     assert done.exit_code == 3, done.output
     assert "two columns are called `response`" in done.output
+
+
+# --- what is told of sources ------------------------------------------------------------------------------------------------------
+
+SOURCE = """
+source t {
+  files = "t.jsonl"
+}
+export j { data = t, path = "j", format = jsonl }
+"""
+ROW = '{"instruction":"a","response":"b"}\n'
+
+
+def test_bad_records_are_counted_among_records(tmp_path: Path) -> None:
+    """Three without a response, two that are no JSON, seven whole ones, and a blank line."""
+    text = ROW * 7 + '{"instruction":"c"}\n' * 3 + "{\n\n[1]\n"
+    assert "`t` cannot take 5 of its 12 records" in run(tmp_path, SOURCE, t_jsonl=text).output
+    skip = SOURCE.replace('"t.jsonl"', '"t.jsonl"\n  on_bad_row = skip(max = 4)')
+    done = run(tmp_path, skip, t_jsonl=text)
+    assert "cannot take 5 of its 12 records, more than the 4 that it may skip" in done.output
+    assert "`t` cannot take 1 of its 2 records" in run(tmp_path, SOURCE, t_jsonl=ROW + "{").output
+
+
+def test_a_file_without_a_record_is_told_by_check(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"instruction": "a"\n{"instruction": "b"\n')
+    (tmp_path / "r.recipe").write_text("edition 2026" + SOURCE)
+    done = CliRunner().invoke(group, ["check", str(tmp_path / "r.recipe")])
+    assert done.exit_code == 1, done.output
+    assert "error[A305 bad-row]: no record of the files can be read" in done.output
+    assert "t.jsonl:1: not JSON" in done.output
+
+
+def test_what_is_read_over_is_told(tmp_path: Path) -> None:
+    text = json.dumps({"version": 2, "data": [{"instruction": "a", "response": "b"}]})
+    done = run(
+        tmp_path,
+        SOURCE.replace("t.jsonl", "t.json"),
+        t_json=text.replace('"b"', '"x", "response": "b"'),
+    )
+    assert done.exit_code == 0, done.output
+    assert "warning[A316 key-twice]" in done.output
+    assert "t.json: `response`" in done.output
+    assert "warning[A317 unread-member]" in done.output
+    assert "t.json: `version`" in done.output
+    assert [r["response"] for r in lines(tmp_path / "j")] == ["b"]
+
+
+def test_an_empty_dropped_is_a_file_with_its_columns(tmp_path: Path) -> None:
+    recipe = """
+source t {
+  files = "t.jsonl"
+}
+filter f {
+  from = t
+  drop chars(response) < 1 as short
+}
+export j { data = f, path = "j" }
+export d { data = f.dropped, path = "d", columns = [rule, "reason"] }
+"""
+    made(tmp_path, recipe, t_jsonl=ROW)
+    table = pq.read_table(tmp_path / "d" / "data")
+    assert table.num_rows == 0
+    assert table.column_names[:4] == ["instruction", "response", "rule", "reason"]
+    done = run(tmp_path, recipe.replace("< 1", "< 9"), t_jsonl=ROW)
+    assert done.exit_code == 3
+    assert "`j` would write a dataset without a single row" in done.output

@@ -38,7 +38,7 @@ from alchemist_runtime.rows import (
     required,
 )
 from alchemist_runtime.sources._identity import Identities
-from alchemist_runtime.sources._records import Bad, Chunk, Where
+from alchemist_runtime.sources._records import Bad, Chunk, Remark, Where
 from alchemist_runtime.store import Output
 
 #: Bad records whose places a message names.
@@ -81,15 +81,16 @@ def run_source(ctx: Context, node: Node, out: Output) -> None:
     chosen = _limited(ctx, spec, raw)
     rows = _Rows(ctx, node, spec, raw, out)
     rows.write(chosen)
+    total = len(raw.ids) + sum(b.reason.startswith(_UNREAD) for b in raw.bad)
     if raw.bad and spec.on_bad_row == "error":
-        raise RunError(_bad_rows(node, raw.bad, len(raw.ids)))
+        raise RunError(_bad_rows(node, raw.bad, total))
     if spec.max_bad is not None and len(raw.bad) > spec.max_bad:
-        raise RunError(_bad_rows(node, raw.bad, len(raw.ids), spec.max_bad))
+        raise RunError(_bad_rows(node, raw.bad, total, spec.max_bad))
     if not rows.count and spec.reader.name != "missing":
         raise RunError(_empty(node, spec))
     port(ctx, node, out, "rows", [Part(stored=rows.description)], rows.types)
     _write_dropped(ctx, node, spec, raw.bad, out)
-    out.figures["rows_in"] = len(raw.ids) + sum(b.reason.startswith(_UNREAD) for b in raw.bad)
+    out.figures["rows_in"] = total
     out.figures["dropped"] = {"bad_row": len(raw.bad)} if raw.bad else {}
     if chosen is not None:
         out.figures["not_chosen"] = len(raw.ids) - len(chosen)
@@ -120,7 +121,9 @@ def _read(ctx: Context, node: Node, spec: SourceSpec | SuiteSpec, out: Output) -
     salt = spec.salt if isinstance(spec, SourceSpec) else f"suite {spec.name}"
     identities = Identities(salt)
     id_column = spec.id_column if isinstance(spec, SourceSpec) else None
+    remarks: list[Remark] = []
     for chunk in component.function(where, **spec.reader.args):
+        remarks += chunk.remarks
         raw.bad += [Bad(b.place, _UNREAD + b.reason, b.raw) for b in chunk.bad]
         if not chunk.records:
             continue
@@ -128,7 +131,40 @@ def _read(ctx: Context, node: Node, spec: SourceSpec | SuiteSpec, out: Output) -
         raw.ids += identities.of(keys)
         _spill(raw, chunk, node)
         ctx.progress.advance(node.id, len(raw.ids), None, "rows", chunk.path)
+    _tell(ctx, node, remarks)
     return raw
+
+
+def _tell(ctx: Context, node: Node, remarks: list[Remark]) -> None:
+    """Warn of what was read over."""
+    for kind, (code, slug, said, help_) in _REMARKS.items():
+        found = [r for r in remarks if r.kind == kind]
+        if found:
+            shown = "; ".join(f"{r.place}: `{r.name}`" for r in found[:SHOWN])
+            more = f"; and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
+            ctx.progress.warn(
+                Problem(
+                    code,
+                    slug,
+                    f"`{node.id}` {said}: {shown}{more}",
+                    node=node.id,
+                    place=found[0].place,
+                    help=help_,
+                    severity="warning",
+                )
+            )
+
+
+_REMARKS: Mapping[str, tuple[str, str, str, str]] = {
+    "key-twice": (
+        "A316", "key-twice", "has objects with a key twice, of which only the last value is read",
+        "give each key of an object another name",
+    ),
+    "unread-member": (
+        "A317", "unread-member", "reads one list of an object, and not the other members beside it",
+        "put what belongs to the records into them, or delete it",
+    ),
+}  # fmt: skip
 
 
 def _keys(chunk: Chunk, column: str, node: Node) -> list[bytes]:
@@ -528,12 +564,11 @@ def _write_dropped(ctx: Context, node: Node, spec: SourceSpec, bad: list[Bad], o
     port(ctx, node, out, "dropped", [Part(stored=out.write_table("bad", table))], types)
 
 
-def _bad_rows(node: Node, bad: list[Bad], good: int, most: int | None = None) -> Problem:
+def _bad_rows(node: Node, bad: list[Bad], total: int, most: int | None = None) -> Problem:
+    """`total`: records of the source, read or not."""
     shown = "; ".join(f"{b.place}: {b.reason.removeprefix(_UNREAD)}" for b in bad[:SHOWN])
     allowed = "" if most is None else f", more than the {most:,} that it may skip"
-    many = (
-        f"{len(bad):,} of its {good + len(bad):,} records" if len(bad) > 1 else "one of its records"
-    )
+    many = f"{len(bad):,} of its {total:,} records" if total > 1 else "its only record"
     return Problem(
         "A305",
         "bad-row",
@@ -578,7 +613,7 @@ def run_suite(ctx: Context, node: Node, out: Output) -> None:
     spec: SuiteSpec = node.spec  # type: ignore[assignment]
     raw = _read(ctx, node, spec, out)
     if raw.bad:
-        raise RunError(_bad_rows(node, raw.bad, len(raw.ids)))
+        raise RunError(_bad_rows(node, raw.bad, len(raw.ids) + len(raw.bad)))
     if not raw.ids and spec.reader.name != "missing":
         raise RunError(
             Problem("A308", "empty-source", f"the suite `{node.id}` has no item", node=node.id)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.exact_json import LEVELS, TOO_DEEP, loads
+from alchemist_runtime.exact_json import LEVELS, TOO_DEEP, dumps, loads, twice
 from alchemist_runtime.sources._identity import canonical
-from alchemist_runtime.sources._records import CHUNK, Bad, Chunk, Unheld, place
+from alchemist_runtime.sources._records import CHUNK, Bad, Chunk, Remark, Unheld, place
 
 ENDINGS: Mapping[str, str] = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".arrow": "arrow",
@@ -169,6 +169,8 @@ def _lines(path: Path, shown: str) -> Iterator[Chunk]:
             chunk.records.append(record)
             chunk.canonical.append(data)
             chunk.numbers.append(number)
+            at = place(shown, "line", number)
+            chunk.remarks += [Remark("key-twice", at, key) for key in twice(text, data)]
             if len(chunk.records) >= CHUNK:
                 yield chunk
                 chunk = Chunk(shown, "line")
@@ -186,8 +188,17 @@ def _json(path: Path, shown: str) -> Iterator[Chunk]:
             yield from _lines(path, shown)
             return
         raise unreadable(shown, ValueError(f"it is not JSON ({e})")) from e
+    try:
+        keys = twice(data, dumps(whole))
+    except (ValueError, RecursionError):
+        keys = []  # nested too deep: the item is named below
+    remarks = [Remark("key-twice", shown, key) for key in keys]
     if isinstance(whole, dict):
         lists = [v for v in whole.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
+        if lists:
+            remarks += [
+                Remark("unread-member", shown, k) for k, v in whole.items() if v is not lists[0]
+            ]
         if len(lists) > 1 or (not lists and b"\n" in data.strip() and _looks_like_lines(data)):
             raise unreadable(
                 shown,
@@ -196,7 +207,9 @@ def _json(path: Path, shown: str) -> Iterator[Chunk]:
                 ),
             )
         whole = lists[0] if lists else [whole]
-    yield from items(whole if isinstance(whole, list) else [whole], shown, "item")
+    for chunk in items(whole if isinstance(whole, list) else [whole], shown, "item"):
+        chunk.remarks, remarks = remarks, []
+        yield chunk
 
 
 def _looks_like_lines(data: bytes) -> bool:
@@ -241,12 +254,11 @@ def items(values: Iterable[Any], shown: str, unit: str, first: int = 1) -> Itera
 
 
 def _csv(path: Path, shown: str) -> Iterator[Chunk]:
-    tabs = path.name.lower().removesuffix(".gz").removesuffix(".zst").endswith(".tsv")
     csv.field_size_limit(2**31 - 1)
     with io.TextIOWrapper(
         open_bytes(path), encoding="utf-8-sig", errors="strict", newline=""
     ) as file:
-        reader = csv.reader(file, delimiter="\t" if tabs else ",", strict=True)
+        reader = csv.reader(file, delimiter=_delimiter(path), strict=True)
         chunk = Chunk(shown, "line")
         try:
             head = next(reader, None) or []
@@ -273,6 +285,25 @@ def _csv(path: Path, shown: str) -> Iterator[Chunk]:
             raise unreadable(shown, ValueError(f"line {reader.line_num}: {e}")) from e
     if chunk.records or chunk.bad:
         yield chunk
+
+
+def _delimiter(path: Path) -> str:
+    """What stands between the fields: a tab in `.tsv`; else the one of comma, semicolon and tab that cuts the header, and the
+    line after it into as many fields."""
+    if path.name.lower().removesuffix(".gz").removesuffix(".zst").endswith(".tsv"):
+        return "\t"
+    with open_bytes(path) as file:
+        sample = file.read(1 << 16).decode("utf-8-sig", "ignore")
+
+    def fit(delimiter: str) -> tuple[bool, int]:
+        rows = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
+        head, first = next(rows, []), next(rows, None)
+        return len(head) > 1 and (first is None or len(first) == len(head)), len(head)
+
+    try:
+        return max(",;\t", key=fit)  # the first of equal ones
+    except csv.Error:
+        return ","
 
 
 def _parquet(path: Path, shown: str) -> Iterator[Chunk]:

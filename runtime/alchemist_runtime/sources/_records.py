@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 #: Records that a reader hands over at a time.
 CHUNK = 8_192
@@ -29,6 +29,16 @@ class Bad:
 
 
 @dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that was read over: a key that an object has twice (the last value counts), a member of a file that is none
+    of its records."""
+
+    kind: Literal["key-twice", "unread-member"]
+    place: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unheld:
     """A value that JSON data cannot hold: why, and how it looks."""
 
@@ -46,6 +56,7 @@ class Chunk:
     numbers: list[int] = field(default_factory=list)
     canonical: list[bytes] = field(default_factory=list)  # canonical JSON of each record
     bad: list[Bad] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
 
     def place(self, i: int) -> str:
         return place(self.path, self.unit, self.numbers[i])
