@@ -7,12 +7,14 @@ import json
 import random
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from alchemist_runtime import catalog
+from alchemist_runtime.operators import _words
 from alchemist_runtime.operators.decontaminate._leaks import Items
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -25,6 +27,12 @@ def grams(text: str, n: int) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + n]) for i in range(max(len(words) - n + 1, 1))} if words else set()
 
 
+def shingles(text: str, n: int) -> set[int]:
+    """The n-grams of words with their operators, whose hashes `test_dedup_words.py` holds."""
+    words = _words.split(_words.blocks([pa.array([text])])[0].texts())
+    return set(_words.shingles(replace(words, hashes=_words.with_operators(words)), n)[0].tolist())
+
+
 def instructions(name: str, answer: str) -> list[tuple[str, str]]:
     rows = json.loads((DATA / name).read_text(encoding="utf-8"))
     return [(f"{r['instruction']}\n{r['input']}", r[answer]) for r in rows]
@@ -32,7 +40,7 @@ def instructions(name: str, answer: str) -> list[tuple[str, str]]:
 
 def near_pairs(texts: list[str], n: int, low: float) -> dict[tuple[int, int], float]:
     """All pairs at Jaccard >= low, by counting shared n-grams."""
-    sets = [grams(t, n) for t in texts]
+    sets = [shingles(t, n) for t in texts]
     rows = defaultdict(list)
     for k, found in enumerate(sets):
         for gram in found:

@@ -74,7 +74,8 @@ def parses(text: str | None, lang: str | None = None) -> bool | None:
     if name is None or name not in _grammars.PARSED:
         return True
     whole = _fences.hidden(text) if _fences.scan(text) else text
-    if _grammars.parses(whole.strip("\n") if name == "python" else whole.strip(), name):
+    bare = whole.strip("\n") if name == "python" else whole.strip()
+    if (whole == text or not _is_markdown(text, name)) and _grammars.parses(bare, name):
         return True
     found = blocks(text)
     mine = [c for tag, c in found if tag == name] or [c for tag, c in found if tag is None]
@@ -126,10 +127,12 @@ def _judged(text: str) -> str:
 
 def _is_python(text: str) -> bool:
     """Whether all of it is Python: then its fences stand in strings. Markdown around fences never parses."""
-    first = text.lstrip()[:3]
-    if first in ("```", "~~~") or _outside_strings(text):
-        return False
-    return _grammars.module(text) is not None
+    return not _is_markdown(text, "python") and _grammars.module(text) is not None
+
+
+def _is_markdown(text: str, lang: str) -> bool:
+    """Whether it is plain without a parser that a text with fences is no code as a whole."""
+    return text.lstrip()[:3] in ("```", "~~~") or (lang == "python" and _outside_strings(text))
 
 
 def _outside_strings(text: str) -> bool:
