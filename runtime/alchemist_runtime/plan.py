@@ -600,6 +600,8 @@ def _misfit(plan: Plan) -> str | None:
         if text_digest(text) != name:
             return f"the text {name[:15]}… has another digest"
     for teacher in plan.teachers.values():
+        if not teacher.identity_of:
+            return f"it does not say what the answers of `{teacher.name}` are kept under, as an earlier version did not"
         if digest(teacher.identity_of) != teacher.identity_key or not _is(teacher):
             return f"the answers of `{teacher.name}` would be kept as those of another teacher"
     known: dict[str, str] = {}
