@@ -17,6 +17,7 @@ from alchemist_dsl.check.problems import did_you_mean
 from alchemist_dsl.check.scope import Body, Decl, Placed, Scope
 from alchemist_dsl.check.shapes import NOUNS, Place, nouns, param_name
 from alchemist_dsl.check.streams import joined
+from alchemist_dsl.check.taint import passed
 from alchemist_dsl.check.templates import Variables
 from alchemist_dsl.check.values import Values
 from alchemist_dsl.check.world import UNKNOWN, Stream, World, default_value
@@ -294,10 +295,11 @@ class Building:
             "origins": base.origins,
             "conflicts": {c: t for c, t in base.conflicts.items() if c in columns},
             "missing": base.missing,
-            "taught": base.taught,
+            "taints": base.taints,
             "lost": base.lost or self.incomplete,
         }
         facts.update(changes)
+        facts["taints"] = passed(facts["taints"], name)
         self.world.streams[(self.decl.key, port)] = Stream(columns, name=f"`{name}`", **facts)
 
     # --- the result ------------------------------------------------------------------------------------------------------------

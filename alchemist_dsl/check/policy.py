@@ -11,6 +11,7 @@ from alchemist_dsl import ir
 from alchemist_dsl.check import notrun
 from alchemist_dsl.check.problems import listed
 from alchemist_dsl.check.sources import REQUEST, joined
+from alchemist_dsl.check.taint import Taint
 from alchemist_dsl.check.types import family
 from alchemist_dsl.check.world import World, shown
 from alchemist_dsl.diagnostics.model import Edit, Label
@@ -35,6 +36,19 @@ PERMISSIVE: Final = frozenset(
     ]
 )
 NON_COMMERCIAL: Final = re.compile(r"(^|-)nc(-|$)|non-?commercial")
+_TEACHER: Final = (
+    "rows that `{}` wrote",
+    "a teacher writes here",
+    "a teacher may repeat a benchmark that it has seen",
+)
+#: By the kind of the step that wrote a text: the text, what the step does with it, and why that matters.
+_WRITERS: Final = {
+    "relabel": _TEACHER,
+    "generate": _TEACHER,
+    "source": ("rows of `{}`", "read here", ""),
+    "suite": ("items of the benchmark `{}`", "the benchmark", ""),
+    "decontaminate": ("rows that `{}` refused as leaks", "refused here", ""),
+}
 
 
 def apply(world: World) -> None:
@@ -51,7 +65,6 @@ def apply(world: World) -> None:
                 _undated(block, world)
             case "train":
                 _base_revision(block, world)
-                _decontaminated(block, world)
             case "export":
                 _licence(block, own, world)
             case "mixture":
@@ -61,6 +74,7 @@ def apply(world: World) -> None:
                 pass
         _read_twice(block, world)
     _folders([b for b in own if b.kind == "export"], world)
+    _decontaminated([b for b in own if b.kind in ("export", "train") and not b.poisoned], world)
     notrun.apply(own, world)
 
 
@@ -172,19 +186,87 @@ def _base_revision(block: ir.Block, world: World) -> None:
     )
 
 
-def _decontaminated(block: ir.Block, world: World) -> None:
-    refs = [r for r, role in zip(block.inputs, block.roles, strict=True) if role == "data"]
-    taught = dict.fromkeys(t for r in refs for t in world.stream(r).taught)
-    if not taught:
-        return
-    first = world.blocks[next(iter(taught))]
+def _decontaminated(sinks: Sequence[ir.Block], world: World) -> None:
+    """Text that is exported or trained on and that no decontamination has searched: once for each stream where one belongs."""
+    told: set[tuple[str, str]] = set()
+    for block in sorted(sinks, key=lambda b: b.kind != "train"):
+        for ref in (r for r, role in zip(block.inputs, block.roles, strict=True) if role == "data"):
+            if block.kind == "export" and ref.port != "rows":
+                continue  # what a step refused or saw, to look at
+            guards = _guards(ref, world)
+            for entered in _entries(ref, world):
+                found = [t for t in world.stream(entered).taints if t.turns and _sound(t, world)]
+                taint = next((t for t in found if world.blocks[t.writer].kind != "source"), None)
+                if taint is None and guards:
+                    taint = next(iter(found), None)
+                place = entered if guards else ref
+                if taint is not None and (shown(place), taint.writer if guards else "") not in told:
+                    told.add((shown(place), taint.writer if guards else ""))
+                    _report_tainted(taint, block, ref, place, guards, world)
+
+
+def _sound(taint: Taint, world: World) -> bool:
+    """Whether nothing is wrong with the steps that a text came by, so that it is known to come by them."""
+    steps = {taint.writer, *(name.partition(".")[0] for name in taint.path)}
+    return not any(world.blocks[s].poisoned for s in steps if s in world.blocks)
+
+
+def _entries(ref: ir.RefV, world: World) -> Iterator[ir.RefV]:
+    """The streams that a stream is mixed of: itself where it is no mixture."""
+    waiting, seen = [ref], set()
+    while waiting:
+        at = waiting.pop(0)
+        block = world.blocks[at.target]
+        if block.kind != "mixture":
+            yield at
+        elif at.target not in seen:
+            seen.add(at.target)
+            waiting = [e.stream for e in block.entries if e.value != 0] + waiting
+
+
+def _guards(ref: ir.RefV, world: World) -> list[str]:
+    """The decontaminations on the way to a stream, the last first."""
+    found, waiting, seen = [], [ref.target], set()
+    while waiting:
+        key = waiting.pop()
+        block = world.blocks.get(key)
+        if block is None or key in seen:
+            continue
+        seen.add(key)
+        if block.kind == "decontaminate":
+            found.append(key)
+        waiting += [
+            r.target
+            for r, role in zip(block.inputs, block.roles, strict=True)
+            if role in ("from", "data", "learn", "sound") or role.startswith("take.")
+        ]
+    return found
+
+
+def _report_tainted(
+    taint: Taint,
+    sink: ir.Block,
+    ref: ir.RefV,
+    place: ir.RefV,
+    guards: Sequence[str],
+    world: World,
+) -> None:
+    writer = world.blocks[taint.writer]
+    what, label, note = _WRITERS.get(writer.kind, _WRITERS["source"])
+    through = f"by `{shown(place)}` " if place != ref else ""
+    by = [f"`{name}`" for name in taint.path if name not in (writer.name, shown(ref), shown(place))]
+    passed = [n for n in taint.path if n in guards]
+    like = next((g for g in guards if g not in passed), None)
     world.problems.add(
         "A507",
-        f"rows that `{first.name}` wrote reach `{block.name}` without decontamination",
-        refs[0].span,
-        labels=(Label(first.name_span, "a teacher writes here"),),
-        note="a teacher may repeat a benchmark that it has seen",
-        help="put a `decontaminate` step after the last teacher step",
+        f"{what.format(writer.name)} reach `{sink.name}` {through}without decontamination",
+        ref.span,
+        labels=(Label(writer.name_span, label),),
+        note="; ".join(n for n in (f"by {', '.join(by)}" if by else "", note) if n) or None,
+        help=f"`{passed[-1]}` does not search the column that holds the text there: name it in `on`"
+        if passed
+        else f"put a `decontaminate` step behind `{shown(place)}`, and read its rows instead"
+        + (f"; `extends = {like}` searches as that one does" if like else ""),
     )
 
 

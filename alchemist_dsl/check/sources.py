@@ -19,6 +19,7 @@ from alchemist_dsl.check.columns import (
     with_sets,
 )
 from alchemist_dsl.check.problems import listed
+from alchemist_dsl.check.taint import Taint
 from alchemist_dsl.check.types import ANY, element, family, noun, plain
 from alchemist_dsl.check.world import Stream, World
 from alchemist_dsl.diagnostics.model import Label
@@ -81,7 +82,11 @@ def source(b: Building) -> None:
     _required(b, raw, types, columns, wanted)
     lost = b.incomplete
     b.stream = Stream(
-        {}, open=raw.open or lost or not b.ok, origins=frozenset({b.decl.key}), missing=missing
+        {},
+        open=raw.open or lost or not b.ok,
+        origins=frozenset({b.decl.key}),
+        missing=missing,
+        taints=() if missing else (Taint(b.decl.key, (), others=True),),
     )
     b.publish("rows", columns)
     b.publish("dropped", {"record": "text", "place": "text", **DROPPED_COLUMNS}, open=False)
@@ -218,6 +223,7 @@ def suite(b: Building) -> None:
     b.env = replace(b.env, stream=Stream(dict(known or {}), open=known is None, name=b.title))
     b.extra["sets"], types = read_sets(b, b.env)
     b.stream = Stream({}, open=known is None, missing="missing" in b.attrs)
+    b.stream = replace(b.stream, taints=(Taint(b.decl.key, (), others=True),))
     b.publish("rows", {**(known or {}), **types})
     if known is None:
         return

@@ -7,6 +7,7 @@ from dataclasses import replace
 from alchemist_runtime.rows import DROPPED_COLUMNS
 
 from alchemist_dsl import ir
+from alchemist_dsl.check import taint
 from alchemist_dsl.check.building import Building
 from alchemist_dsl.check.columns import read_rules, read_sets, rule_names, with_sets
 from alchemist_dsl.check.expressions import Env
@@ -80,7 +81,8 @@ def map_(b: Building) -> None:
     partly = isinstance(mode, ir.ChoiceV) and (
         mode.name == "add" or (mode.name == "replace" and select is not None)
     )
-    b.publish("rows", with_sets(b.stream.columns, types, partly=partly))
+    taints = taint.set_by(b.stream.taints, sets, b.stream.columns, partly=partly)
+    b.publish("rows", with_sets(b.stream.columns, types, partly=partly), taints=taints)
 
 
 def filter_(b: Building) -> None:
@@ -122,9 +124,18 @@ def decontaminate(b: Building) -> None:
     b.extra["rules"] = read_rules(b, b.env, totals_env(b))
     _texts(b, "on")
     _entry_points(b)
-    b.publish("rows", b.stream.columns, taught=())
+    b.publish("rows", b.stream.columns, taints=taint.searched(b.stream.taints, _searched(b)))
+    leaks = (taint.Taint(b.decl.key, (), others=True),)
     more = {"suite": "text", "item": "text", "method": "text", "match": "text?"}
-    b.publish("dropped", {**b.stream.columns, **DROPPED_COLUMNS, **more})
+    b.publish("dropped", {**b.stream.columns, **DROPPED_COLUMNS, **more}, taints=leaks)
+
+
+def _searched(b: Building) -> frozenset[str]:
+    """The columns that a decontamination reads."""
+    on = b.get("on")
+    items = on.items if isinstance(on, ir.ListV) else ()
+    reads = [i.reads for i in items if isinstance(i, ir.ExprV)]
+    return frozenset[str]().union(*reads) if reads else taint.TURNS
 
 
 def _entry_points(b: Building) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from alchemist_runtime.rows import optional
 
 from alchemist_dsl import ir
+from alchemist_dsl.check import taint
 from alchemist_dsl.check.names import (
     Found,
     Missing,
@@ -124,14 +125,13 @@ def joined(refs: Sequence[ir.RefV], world: World) -> Stream:
     for name in list(columns):
         if any(name not in s.columns for s in streams):
             columns[name] = optional(columns[name]) if columns[name] != ANY else ANY
-    taught = dict.fromkeys(t for s in streams for t in s.taught)
     return Stream(
         columns,
         open=open_,
         origins=frozenset[str]().union(*(s.origins for s in every)),
         conflicts=conflicts,
         missing=all(s.missing for s in every),
-        taught=tuple(taught),
+        taints=taint.joined(s.taints for s in every),
         name=listed([shown(r) for r in refs][:3]) + ("…" if len(refs) > 3 else ""),
         lost=any(s.lost for s in every),
     )

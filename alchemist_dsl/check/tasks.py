@@ -8,6 +8,7 @@ from typing import Final
 from alchemist_runtime.rows import DROPPED_COLUMNS
 
 from alchemist_dsl import ir
+from alchemist_dsl.check import taint
 from alchemist_dsl.check.building import Building
 from alchemist_dsl.check.columns import TURNS, read_rules
 from alchemist_dsl.check.expressions import row_variables
@@ -16,6 +17,7 @@ from alchemist_dsl.check.names import Found, dotted, find, path_of
 from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.scope import Decl
 from alchemist_dsl.check.steps import selected
+from alchemist_dsl.check.streams import joined
 from alchemist_dsl.check.teaching import UNREADABLE
 from alchemist_dsl.check.templates import Variables
 from alchemist_dsl.check.world import World
@@ -147,9 +149,21 @@ def task(b: Building) -> None:
     b.extra["classes"] = _classes(b)
     _sound(b)
     columns = {**TURNS, "lang": "text?"}
-    b.stream = replace(b.stream, columns=columns, open=False, conflicts={}, taught=())
+    b.stream = replace(b.stream, columns=columns, open=False, conflicts={}, taints=_told(b))
     b.publish("rows", columns, open=False)
     b.publish("dropped", {**columns, **DROPPED_COLUMNS}, open=False)
+
+
+def _told(b: Building) -> taint.Taints:
+    """Text that the templates take from the rows that the task tells of."""
+    told = joined(b.inputs, b.world) if b.inputs else b.stream
+    written = {n: b.get(n) for n in ("system", *_TEMPLATES)}
+    reads = {
+        n: {*v.reads} - {*CHOICE_VARIABLES}
+        for n, v in written.items()
+        if isinstance(v, ir.TemplateV)
+    }
+    return taint.told_by(told.taints, reads, told.columns)
 
 
 def _template_only(b: Building) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 from alchemist_runtime.rows import DROPPED_COLUMNS, optional
 
 from alchemist_dsl import ir
+from alchemist_dsl.check import taint
 from alchemist_dsl.check.building import Building
-from alchemist_dsl.check.columns import TURNS, field_columns, read_rules, read_sets, with_sets
+from alchemist_dsl.check.columns import field_columns, read_rules, read_sets, with_sets
 from alchemist_dsl.check.expressions import column_type, expression
 from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.prompts import read_inputs
@@ -80,8 +81,7 @@ def _teacher_fits(b: Building, teacher: ir.Value | None, prompt: ir.Block | None
     block = b.world.blocks.get(teacher.target) if isinstance(teacher, ir.RefV) else None
     if block is None or prompt is None or block.kind != "teacher" or block.poisoned:
         return
-    provider = block.get("provider")
-    by_rules = isinstance(provider, ir.ChoiceV) and provider.name == "rules"
+    by_rules = _by_rules(b)
     at = b.attrs["prompt"].value.span
     if by_rules and prompt.get("rules") is None:
         b.error(
@@ -98,6 +98,14 @@ def _teacher_fits(b: Building, teacher: ir.Value | None, prompt: ir.Block | None
             at,
             labels=(Label(prompt.name_span, "declared here"),),
         )
+
+
+def _by_rules(b: Building) -> bool:
+    """Whether no model answers, but rules that read the row."""
+    teacher = b.get("teacher")
+    block = b.world.blocks.get(teacher.target) if isinstance(teacher, ir.RefV) else None
+    provider = block.get("provider") if block is not None else None
+    return isinstance(provider, ir.ChoiceV) and provider.name == "rules"
 
 
 def _writes_request(prompt: ir.Block) -> bool:
@@ -243,11 +251,11 @@ def _end(
     refused = with_sets(
         b.stream.columns, {n: optional(t) if t != ANY else t for n, t in types.items()}
     )
-    made: dict[str, Any] = {}
-    if any(n in TURNS or n == "messages" for n in types):
-        made["taught"] = (*b.stream.taught, b.decl.key)
-    b.publish("rows", rows, **made)
-    b.publish("dropped", {**refused, **DROPPED_COLUMNS})
+    kept = taint.set_by(b.stream.taints, sets, b.stream.columns, partly=not only)
+    wrote = taint.answered(b.stream.taints, None if _by_rules(b) else b.decl.key)
+    texts = taint.joined([[t.only(types) for t in wrote], kept])
+    b.publish("rows", rows, taints=texts)
+    b.publish("dropped", {**refused, **DROPPED_COLUMNS}, taints=texts)
     outputs = field_columns(prompt.output_fields) if prompt is not None else {}
     trace = {
         "before": record(dict(b.stream.columns)),
@@ -257,7 +265,8 @@ def _end(
         "sample": "int",
         "attempt": "int",
     }
-    b.publish("trace", trace, open=b.stream.open or prompt is None, conflicts={}, **made)
+    taints = tuple(t.only(trace) for t in wrote)
+    b.publish("trace", trace, open=b.stream.open or prompt is None, conflicts={}, taints=taints)
 
 
 def _samples(b: Building, only: bool) -> None:

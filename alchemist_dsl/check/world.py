@@ -11,6 +11,7 @@ from alchemist_dsl import ir
 from alchemist_dsl.check.load import Loader
 from alchemist_dsl.check.problems import Problems
 from alchemist_dsl.check.scope import Body, Decl, Scope
+from alchemist_dsl.check.taint import Taints
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
@@ -32,9 +33,7 @@ class Stream:
         default_factory=dict
     )  # column: (stream, type)…
     missing: bool = False  # all of its rows come from sources that are not available
-    taught: tuple[
-        str, ...
-    ] = ()  # teacher steps whose rows it holds and that no decontamination has seen
+    taints: Taints = ()  # text that no decontamination has searched
     name: str = ""  # as messages call it
     lost: bool = False  # something that was reported hides what it holds
 
@@ -82,6 +81,7 @@ class World:
         return replace(
             found,
             origins=frozenset({ref.origin}),
+            taints=tuple(t for t in found.taints if t.writer not in found.origins - {ref.origin}),
             missing=self._source_missing(ref.origin),
             name=f"`{shown(ref)}`",
         )

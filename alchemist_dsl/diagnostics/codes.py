@@ -179,7 +179,7 @@ CODES: Final[dict[str, Code]] = {
     "A507": Code(
         "not-decontaminated",
         "warning",
-        "Teacher-written rows reach training without decontamination.",
+        "Text that nobody searched for benchmarks is exported or trained on.",
     ),
     "A508": Code("unclassed-rule", "warning", "A rule of the step stands in no class of the task."),
     "A509": Code("unknown-rule", "error", "A class names a rule that the step does not have."),

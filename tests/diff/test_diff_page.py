@@ -32,7 +32,7 @@ EDITS = {
         ("select = 8%", "select = 10%"),
         ("drop chars(response) < 60 as too_short", "drop chars(response) < 40 as too_short"),
         ("method = ngram(n = 10)", "method = ngram(n = 13)"),
-        ("evolution = 3%", "evolution = 9%"),
+        ("evolution_clean = 3%", "evolution_clean = 9%"),
     ],
     "alchemistcoder.recipe": [
         ("gpt-3.5-turbo-0125", "gpt-3.5-turbo-1106"),

@@ -24,7 +24,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     subprocess.run([*GIT, "commit", "-qm", "before"], cwd=tmp_path, check=True)
     recipe = tmp_path / "recipes" / "quickstart.recipe"
     text = recipe.read_text("utf-8").replace("select = 8%", "select = 10%")
-    for line in ("    evolution = 3%\n", "  set sft.take.evolution = null\n"):
+    for line in ("    evolution_clean = 3%\n", "  set sft.take.evolution_clean = null\n"):
         assert line in text
         text = text.replace(line, "")
     recipe.write_text(text, "utf-8")
