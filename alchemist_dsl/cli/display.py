@@ -34,7 +34,7 @@ def took(seconds: float) -> str:
 
 def facts(figures: Mapping[str, Any]) -> str:
     """The figures of a finished step in words."""
-    from alchemist_runtime.store import left_out
+    from alchemist_runtime.store import closing, left_out
 
     words = []
     rows, before = figures.get("rows"), figures.get("rows_in")
@@ -42,9 +42,9 @@ def facts(figures: Mapping[str, Any]) -> str:
         words.append(
             f"{rows:,} of {before:,} rows" if before and rows < before else f"{rows:,} rows"
         )
-    dropped = left_out(figures)
-    if dropped:
-        words.append("left out " + ", ".join(f"{k} {v:,}" for k, v in dropped.items()))
+    why = closing(figures)
+    if why:
+        words.append(f"left out {why}" if left_out(figures) else why)
     if "calls_new" in figures or "calls_cached" in figures:
         words.append(
             f"{figures.get('calls_new', 0):,} calls, {figures.get('calls_cached', 0):,} from the cache"

@@ -193,6 +193,7 @@ _VERBS = {
 
 def _stored(node: Node, project: Project) -> Iterator[str]:
     from alchemist_runtime.errors import RunError
+    from alchemist_runtime.store import closing
 
     yield f"key      {node.key}"
     try:
@@ -204,3 +205,6 @@ def _stored(node: Node, project: Project) -> Iterator[str]:
         yield f"result   {project.relative(manifest.path)}"
         for port, facts in manifest.data.get("ports", {}).items():
             yield f"         .{port} {facts.get('rows', 0):,} rows"
+        if "rows_in" in manifest.figures:
+            why = closing(manifest.figures)
+            yield f"         of {manifest.figures['rows_in']:,} rows" + (f": {why}" if why else "")

@@ -43,25 +43,38 @@ def lines(ctx: Context, result: Result, seconds: float, width: int) -> list[str]
 
 def steps(ctx: Context, result: Result, width: int) -> list[str]:
     """One line a step: rows in and out, and what each rule dropped."""
-    from alchemist_runtime.store import left_out
+    from alchemist_runtime.store import closing
 
     rows = []
     for done in result.done:
         f = done.figures
-        text = ", ".join(f"{rule} {n:,}" for rule, n in left_out(f).items())
+        text = closing(f)
         if done.kind == "train" and f.get("last_loss") is not None:
             text = training(f)
         elif "calls_new" in f:
             asked = f"{f['calls_new']:,} calls, {f['calls_cached']:,} cached"
-            text = f"{asked}; refused {text}" if text else asked
+            text = f"{text}; {asked}" if text else asked
         elif done.kind == "export":
             text = str(f.get("path") or "")
         rows.append(
-            (done.node, done.kind, amount(f.get("rows_in")), amount(done.rows), text, _state(done))
+            (
+                done.node,
+                done.kind,
+                amount(f.get("rows_in")),
+                amount(_rows(done)),
+                text,
+                _state(done),
+            )
         )
     return grid(
-        ("step", "kind", "rows in", "rows out", "dropped, called", ""), rows, width, right={2, 3}
+        ("step", "kind", "rows in", "rows out", "left out, called", ""), rows, width, right={2, 3}
     )
+
+
+def _rows(done: Done) -> int | None:
+    """Rows that leave a step: those of its port, or of the files that it wrote."""
+    splits: Mapping[str, int] = done.figures.get("splits", {})
+    return sum(splits.values()) if done.rows is None and splits else done.rows
 
 
 def training(figures: Mapping[str, Any]) -> str:

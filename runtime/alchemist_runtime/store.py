@@ -91,9 +91,25 @@ def looked_at(manifest: Manifest) -> set[int]:
 
 
 def left_out(figures: Mapping[str, Any]) -> dict[str, int]:
-    """Rows that a step did not pass on, by reason: its rules, and what a selection or a limit did not choose."""
-    out = {rule: n for rule, n in figures.get("dropped", {}).items() if n}
-    return {**out, **({"not chosen": figures["not_chosen"]} if figures.get("not_chosen") else {})}
+    """Rows that a step did not pass on, by reason: its rules, what a selection or a limit did not choose, what no class holds,
+    what a mixture had over. Rows in = rows out + these - `added`."""
+    stay = figures.get("unchanged", {})
+    out = {rule: n - stay.get(rule, 0) for rule, n in figures.get("dropped", {}).items()}
+    more = {
+        n.replace("_", " "): figures.get(n) or 0 for n in ("not_chosen", "in_no_class", "not_taken")
+    }
+    return {reason: n for reason, n in {**out, **more}.items() if n}
+
+
+def closing(figures: Mapping[str, Any]) -> str:
+    """Why a step has other rows than came in, in words; and which answers it refused without leaving a row out."""
+    stay = {rule: n for rule, n in figures.get("unchanged", {}).items() if n}
+    words = [
+        ", ".join(f"{reason} {n:,}" for reason, n in left_out(figures).items()),
+        ", ".join(f"+ {n:,} {what}" for what, n in figures.get("added", {}).items() if n),
+        f"as they were: {', '.join(f'{rule} {n:,}' for rule, n in stay.items())}" if stay else "",
+    ]
+    return "; ".join(w for w in words if w)
 
 
 def name_of(key: str) -> str:

@@ -12,7 +12,7 @@ from e2e_cli import jsonl
 from alchemist_dsl.cli.main import group
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-THINGS = "shelf cart bell rope tile seed drum lamp coin knot".split()
+THINGS = ["shelf", "cart", "bell", "rope", "tile", "seed", "drum", "lamp", "coin", "knot"]
 DEEDS = {
     "count": ("how many of the {}s weigh more than the mean of their two neighbours", "sum"),
     "order": ("the {}s from the lightest to the heaviest, those of equal weight by age", "sorted"),

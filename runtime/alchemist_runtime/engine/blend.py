@@ -130,6 +130,8 @@ def _figures(
     out.figures["rows_in"] = sum(s.n for s in streams)
     out.figures["rows"] = len(drawn.entry)
     out.figures["entries"] = entries
+    out.figures["not_taken"] = sum(max(e["has"] - e["rows"], 0) for e in entries)
+    out.figures["added"] = {"repeated": sum(max(e["rows"] - e["has"], 0) for e in entries)}
     out.figures["covered"] = str(counts.covered)
     if tokens is not None:
         out.figures["tokens"] = sum(e["tokens"] for e in entries)

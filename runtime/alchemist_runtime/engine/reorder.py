@@ -41,7 +41,7 @@ def in_order(
     """The columns of the base in the new order, in batches of `size` rows. Uses files in `scratch`; they are gone at the end."""
     n = len(order.index)
     windows = -(-n // size)
-    size_of_window = size * -(-windows // MOST_WINDOWS)
+    size_of_window = size * max(1, -(-windows // MOST_WINDOWS))
     with tempfile.TemporaryDirectory(prefix="order-", dir=scratch) as folder:
         layout = _Layout(Path(folder), spill=n > size_of_window)
         try:

@@ -50,6 +50,8 @@ def chunked(ctx: Context, stream: Stream, expr: Expr) -> pa.ChunkedArray:
 
 def truth(array: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Where a condition holds; null does not hold."""
+    if pa.types.is_null(array.type):  # over no rows, or null in all of them
+        return np.zeros(len(array), bool)
     return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
@@ -236,6 +238,10 @@ def run_map(ctx: Context, node: Node, out: Output) -> None:
             ctx.progress.advance(node.id, done, work.n, "rows")
     out.figures["rows_in"] = stream.n
     out.figures["chosen"] = work.n
+    if spec.mode == "only":
+        out.figures["not_chosen"] = stream.n - work.n
+    elif spec.mode == "add":
+        out.figures["added"] = {"changed copies": work.n}
     parts = _changed(ctx, node, out, stream, chosen, writer.description(), spec)
     port(ctx, node, out, "rows", parts, {**stream.types, **types})
 

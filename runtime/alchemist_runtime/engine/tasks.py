@@ -101,12 +101,15 @@ def _told(
 ) -> list[Told]:
     if not spec.classes:
         if spec.select is not None:
-            learn = learn.select(selected(ctx, learn, spec.select))
+            chosen = selected(ctx, learn, spec.select)
+            figures["not_chosen"] = learn.n - len(chosen)
+            learn = learn.select(chosen)
         return [Told(learn, None, _ordinals(learn) * 2)]
     refused = learn.ids()
     learn, classes = _classed(spec, learn, figures)
     if spec.select is not None:
         chosen = selected(ctx, learn, spec.select)
+        figures["not_chosen"] = learn.n - len(chosen)
         learn, classes = learn.select(chosen), classes[chosen]
     figures["per_class"] = {
         c["name"]: int(n)
@@ -118,6 +121,7 @@ def _told(
     if spec.sound is not None:
         sound = _sound(ctx, node, spec, learn.n, refused)
         figures["sound"] = sound.n
+        figures["added"] = {"sound rows": sound.n}
         none = np.full(sound.n, len(spec.classes), np.int64)
         out.append(Told(sound, none, _ordinals(sound) * 2 + 1))
     return out

@@ -368,6 +368,17 @@ def _joined(parts: Sequence[Any]) -> Any:
 # --- figures ----------------------------------------------------------------------------------------------------------------------
 
 
+def _sum(
+    mode: str, rows_in: int, chosen: int, drawn: int, dropped: dict[str, int]
+) -> dict[str, Any]:
+    """What closes the sum of the step, beside the answers that were refused."""
+    if mode == "replace":
+        return {"unchanged": dropped}
+    if mode == "add":
+        return {"added": {"changed copies": drawn}}
+    return {"not_chosen": rows_in - chosen, "added": {"further answers": drawn - chosen}}
+
+
 def _figures(made: _Made, chosen: int) -> dict[str, Any]:
     asking = made.asking
     tally, account = asking.inquiry.tally, asking.inquiry.account
@@ -377,11 +388,14 @@ def _figures(made: _Made, chosen: int) -> dict[str, Any]:
     )
     now, scratch = (format(s.normalize(), "f") if account.known else None for s in sums)
     names = [r.name for r in sieves(made.spec.rules)]
+    dropped = {**dict.fromkeys(names, 0), **made.rules}
+    drawn = chosen * made.spec.samples
     return {
         "rows_in": made.stream.n,
         "chosen": chosen,
         "accepted": sum(len(a) for a in made.accepted),
-        "dropped": {**dict.fromkeys(names, 0), **made.rules},
+        "dropped": dropped,
+        **_sum(made.spec.mode, made.stream.n, chosen, drawn, dropped),
         "redrawn": dict(asking.redrawn),
         "calls": tally.asked,
         "calls_new": tally.new,

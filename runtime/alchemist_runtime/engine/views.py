@@ -22,6 +22,7 @@ from alchemist_runtime.engine.columns import Column, Constant, Shards, Stored
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.streams import Segment, Stream, arrow_type
 from alchemist_runtime.plan import Node
+from alchemist_runtime.rows import MADE_BY, TURN_COLUMNS
 from alchemist_runtime.sealed import read_array
 from alchemist_runtime.store import MANIFEST, Manifest, Output, damaged, looked_at
 
@@ -101,7 +102,11 @@ def _part(
         stream = stream.select(_array(folder / part["select"]))
     if "patch" in part:
         at = _array(folder / part["patch"]["at"])
-        stream = stream.patched(at, _columns(folder, part["patch"]["table"], sums), {})
+        columns = _columns(folder, part["patch"]["table"], sums)
+        if node.kind in ("relabel", "generate") and not columns.keys().isdisjoint(TURN_COLUMNS):
+            maker = pa.scalar(node.id, arrow_type(types[MADE_BY]))
+            columns[MADE_BY] = Constant(maker, sum(part["patch"]["table"]["rows"]))
+        stream = stream.patched(at, columns, {})
     if "set" in part:
         stream = stream.with_columns(_columns(folder, part["set"], sums), {})
     for name, value in part.get("constant", {}).items():

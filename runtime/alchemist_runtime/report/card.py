@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alchemist_runtime.plan import ExportSpec, Node, SourceSpec, TeacherStepSpec
-from alchemist_runtime.store import left_out
+from alchemist_runtime.store import closing
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
@@ -204,11 +204,11 @@ def _steps(ctx: Context, upstream: list[Node]) -> str:
             rows.append((f"`{node.id}`", node.kind, "", "", "its result is no longer in the store"))
             continue
         count = manifest.data["ports"].get("rows", {}).get("rows", 0)
-        dropped = ", ".join(f"{rule} {n:,}" for rule, n in left_out(manifest.figures).items())
+        dropped = closing(manifest.figures)
         rows.append(
             (f"`{node.id}`", node.kind, manifest.figures.get("rows_in", ""), count, dropped)
         )
-    return "## Steps\n\n" + table(("step", "kind", "rows in", "rows out", "left out"), rows)
+    return "## Steps\n\n" + table(("step", "kind", "rows in", "rows out", "left out, added"), rows)
 
 
 def _teachers(ctx: Context, upstream: list[Node]) -> str:
