@@ -24,6 +24,7 @@ from alchemist_runtime.plan import (
     Prompt,
     Select,
     SourceSpec,
+    SplitSpec,
     SuiteSpec,
     TaskSpec,
     Teacher,
@@ -189,6 +190,11 @@ def _kind(node: Node, known: Mapping[str, Figures], plan: Plan, places: Places) 
             kept = _up_to(read.rows) if ruled else read.rows
             out = _kept(read, selected(kept, spec.select))
             return replace(out, ports={**out.ports, "dropped": _refused(read.rows, ruled)})
+        case SplitSpec() as spec:
+            read = _joined(_roles(node, "from"), known)
+            held = _near_share(read.rows, Fraction(spec.eval))
+            taught = _near_share(read.rows, 1 - Fraction(spec.eval))
+            return replace(read, ports={**read.ports, "train": taught, "eval": held})
         case TeacherStepSpec() as spec:
             return _teacher_step(_joined(_roles(node, "from"), known), spec, plan)
         case TaskSpec() as spec:
@@ -252,6 +258,12 @@ def _by_mode(mode: str, rows: Range, chosen: Range) -> Range:
             return total([rows, chosen])
         case _:
             return rows
+
+
+def _near_share(rows: Range, share: Fraction) -> Range:
+    """About a share of the rows: groups stay together."""
+    near = part(rows, share)
+    return replace(near, low=Fraction(0), high=rows.high)
 
 
 def _source(spec: SourceSpec | SuiteSpec, facts: SourceFacts) -> Figures:

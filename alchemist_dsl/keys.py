@@ -51,7 +51,10 @@ def draws(block: Block) -> bool:
 
 def salted(block: Block) -> bool:
     """Whether the salt decides anything: a draw below 100%, or new ids."""
-    makes_ids = block.kind in ("task", "generate", "mixture") or _mode(block) in ("add", "only")
+    makes_ids = block.kind in ("task", "generate", "mixture", "split") or _mode(block) in (
+        "add",
+        "only",
+    )
     return makes_ids or _partial(block)
 
 

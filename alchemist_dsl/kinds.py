@@ -273,6 +273,22 @@ KINDS: Final[dict[str, Kind]] = {
         stream=True,
         ports=("rows", "dropped"),
     ),
+    "split": Kind(
+        "Two parts of a stream, `NAME.train` and `NAME.eval`, that an export and a training both read.",
+        {
+            "from": _FROM,
+            "eval": A(
+                "percent",
+                "Share of the part `eval`, cut by source row; near-duplicate groups stay together.",
+                required=True,
+            ),
+            "salt": _SALT,
+            "extends": _EXTENDS,
+        },
+        stream=True,
+        ports=("rows", "train", "eval"),
+        draws=True,
+    ),
     "suite": Kind(
         "A benchmark: items to keep out of the data and to evaluate on.",
         {

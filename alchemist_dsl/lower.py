@@ -24,6 +24,7 @@ LOWER: Final[Mapping[str, Callable[[Block, Scope], Spec]]] = {
     "filter": steps.filter_,
     "dedup": steps.dedup,
     "decontaminate": steps.decontaminate,
+    "split": steps.split,
     "relabel": steps.teacher_step,
     "generate": steps.teacher_step,
     "task": steps.task,

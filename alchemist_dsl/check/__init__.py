@@ -44,6 +44,7 @@ _BUILDERS: Final[dict[str, Callable[[Building], None]]] = {
     "filter": steps.filter_,
     "dedup": steps.dedup,
     "decontaminate": steps.decontaminate,
+    "split": steps.split,
     "relabel": teaching.relabel,
     "generate": teaching.generate,
     "task": tasks.task,

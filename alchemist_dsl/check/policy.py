@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from alchemist_dsl import ir
@@ -74,7 +75,9 @@ def apply(world: World) -> None:
                 pass
         _read_twice(block, world)
     _folders([b for b in own if b.kind == "export"], world)
-    _decontaminated([b for b in own if b.kind in ("export", "train") and not b.poisoned], world)
+    sinks = [b for b in own if b.kind in ("export", "train") and not b.poisoned]
+    _decontaminated(sinks, world)
+    _held_out(sinks, world)
     notrun.apply(own, world)
 
 
@@ -190,7 +193,7 @@ def _decontaminated(sinks: Sequence[ir.Block], world: World) -> None:
     """Text that is exported or trained on and that no decontamination has searched: once for each stream where one belongs."""
     told: set[tuple[str, str]] = set()
     for block in sorted(sinks, key=lambda b: b.kind != "train"):
-        for ref in (r for r, role in zip(block.inputs, block.roles, strict=True) if role == "data"):
+        for ref in _data(block):
             if block.kind == "export" and ref.port != "rows":
                 continue  # what a step refused or saw, to look at
             guards = _guards(ref, world)
@@ -203,6 +206,51 @@ def _decontaminated(sinks: Sequence[ir.Block], world: World) -> None:
                 if taint is not None and (shown(place), taint.writer if guards else "") not in told:
                     told.add((shown(place), taint.writer if guards else ""))
                     _report_tainted(taint, block, ref, place, guards, world)
+
+
+def _held_out(sinks: Sequence[ir.Block], world: World) -> None:
+    """A training reads rows that an export holds out."""
+    held = [(b, r) for b in sinks if b.kind == "export" for r in _data(b) if _cut(b, r, world)]
+    for block in (b for b in sinks if b.kind == "train"):
+        for ref in _data(block):
+            for export, cut in held:
+                by_step = world.blocks[cut.target].kind == "split"
+                evals = [replace(cut, port="eval")] if by_step else [*_entries(cut, world)]
+                read = [*_entries(ref, world)]
+                if (ref.origin is None and (ref.target, ref.port) == (cut.target, cut.port)) or any(
+                    _overlap([r, e], world) for r in read for e in evals
+                ):
+                    _report_held_out(block, ref, export, cut, by_step, world)
+                    break
+
+
+def _data(block: ir.Block) -> list[ir.RefV]:
+    return [r for r, role in zip(block.inputs, block.roles, strict=True) if role == "data"]
+
+
+def _cut(block: ir.Block, ref: ir.RefV, world: World) -> bool:
+    """Whether an export writes a part `eval`: its own, or that of a `split` step."""
+    if world.blocks[ref.target].kind == "split":
+        return ref.port == "rows"
+    split = block.get("split")
+    share = split.fields.get("eval") if isinstance(split, ir.RecordV) else None
+    return isinstance(share, ir.Qty) and share.value > 0
+
+
+def _report_held_out(
+    block: ir.Block, ref: ir.RefV, export: ir.Block, cut: ir.RefV, by_step: bool, world: World
+) -> None:
+    name = shown(cut)
+    world.problems.add(
+        "A517",
+        f"`{block.name}` trains on rows that `{export.name}` writes as `eval`",
+        ref.span,
+        labels=(Label(cut.span if by_step else export.attrs["split"].name_span, "held out here"),),
+        note="a model has seen these rows, so it cannot be judged by them",
+        help=f"read the other part: `data = {name}.train`"
+        if by_step
+        else f"cut before both: `split parts {{ from = {name} eval = … }}`, then export `parts` and train on `parts.train`",
+    )
 
 
 def _sound(taint: Taint, world: World) -> bool:
@@ -512,7 +560,7 @@ def _inside_of(key: Key, world: World) -> Iterator[Key]:
     inputs = _inputs(block)
     if len(inputs) != 1 or key[1] == "trace":
         return
-    keeps = block.kind in ("filter", "dedup", "decontaminate") or (
+    keeps = block.kind in ("filter", "dedup", "decontaminate", "split") or (
         block.kind in ("map", "relabel", "generate")
         and _mode(block) in ("replace", "only")
         and not _made(block)
@@ -526,6 +574,9 @@ def _all_of(key: Key, world: World) -> Iterator[Key]:
     block = world.blocks.get(key[0])
     if block is None or block.poisoned or key[1] != "rows" or key[2] is not None:
         return
+    if block.kind == "split":
+        yield from ((key[0], port, None) for port in ("train", "eval"))
+        yield from map(_key, _inputs(block))
     if (block.kind in ("map", "relabel", "generate") and _mode(block) in ("replace", "add")) or (
         block.kind == "map" and _mode(block) == "only" and block.get("select") is None
     ):

@@ -82,6 +82,15 @@ def _split(b: Building) -> None:
     split = b.get("split")
     if not isinstance(split, ir.RecordV):
         return
+    cut = [b.world.blocks.get(r.target) for r in b.inputs if r.port == "rows"]
+    if any(c is not None and c.kind == "split" for c in cut):
+        b.error(
+            "A111",
+            f"the rows of {b.stream.name} are cut into `train` and `eval` already",
+            b.attrs["split"].name_span,
+            labels=(Label(b.inputs[0].span, "written as these two parts"),),
+            help="leave out `split` here",
+        )
     shares = [v.value for v in split.fields.values() if isinstance(v, ir.Qty)]
     if len(shares) == 2 and sum(shares) != 1:
         b.error(

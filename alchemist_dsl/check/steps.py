@@ -130,6 +130,22 @@ def decontaminate(b: Building) -> None:
     b.publish("dropped", {**b.stream.columns, **DROPPED_COLUMNS, **more}, taints=leaks)
 
 
+def split(b: Building) -> None:
+    """Two parts of a stream."""
+    b.read_from()
+    b.rest()
+    share = b.get("eval")
+    if isinstance(share, ir.Qty) and not 0 < share.value < 1:
+        b.error(
+            "A203",
+            f"one of the parts would be empty: {share.text}",
+            share.span,
+            help="write a smaller share, for example `eval = 5%`",
+        )
+    for port in b.kind.ports:
+        b.publish(port, b.stream.columns)
+
+
 def _searched(b: Building) -> frozenset[str]:
     """The columns that a decontamination reads."""
     on = b.get("on")

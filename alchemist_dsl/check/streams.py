@@ -62,7 +62,7 @@ def _port(found: Found, span: Span, world: World, scope: Scope) -> ir.RefV | Non
     key, rest = found.decl.key, list(found.rest)
     ports = KINDS[found.decl.kind].ports
     port = "rows"
-    if rest and rest[0].name in ("rows", "dropped", "trace") and rest[0].name in ports:
+    if rest and rest[0].name in ports:
         port = rest.pop(0).name
     if not rest:
         return ir.RefV(span, key, port)  # type: ignore[arg-type]

@@ -196,6 +196,9 @@ CODES: Final[dict[str, Code]] = {
     "A514": Code(
         "no-entry-points", "warning", "A search by name reads a suite that holds no names."
     ),
+    "A517": Code(
+        "trains-on-eval", "warning", "A training reads rows that an export writes as `eval`."
+    ),
     "A601": Code("shares-over-100", "error", "The shares of a mixture do not add up."),
     "A602": Code(
         "not-enough-data", "error", "A mixture's entry has fewer rows than it should give."

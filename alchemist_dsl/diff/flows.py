@@ -15,6 +15,7 @@ from alchemist_runtime.plan import (
     MixtureSpec,
     Node,
     Select,
+    SplitSpec,
     TaskSpec,
     TeacherStepSpec,
 )
@@ -72,7 +73,7 @@ class Ports:
 
     def of(self, edge: Edge) -> Flow:
         """What comes in by an edge."""
-        return {"rows": self.rows, "dropped": self.dropped, "trace": self.trace}[edge.port]
+        return {"dropped": self.dropped, "trace": self.trace}.get(edge.port, self.rows)
 
     def and_(self, other: Ports) -> Ports:
         return Ports(
@@ -136,7 +137,7 @@ def steady(node: Node) -> bool:
         case MixtureSpec() as spec:
             whole = (t.amount == "all" or _copies(t.amount, t.value) for t in spec.take)
             return spec.total is None and spec.weights is None and all(whole)
-        case DedupSpec():
+        case DedupSpec() | SplitSpec():  # by groups of like rows
             return False
         case _:
             return True
@@ -167,6 +168,8 @@ def _content(node: Node, changed: frozenset[str]) -> Ports:
         case DecontaminateSpec() as spec:
             decides = reads(spec.on) if spec.on else TURNS
             return UNKNOWN if changed & decides else alike(content(changed))
+        case SplitSpec():
+            return UNKNOWN if changed & TURNS else alike(content(changed))
         case TeacherStepSpec() as spec:
             return _taught(spec, changed)
         case TaskSpec() as spec:

@@ -40,6 +40,8 @@ PORTS: Final = {
     "rows": "its rows; the name alone means them",
     "dropped": "the rows that it refused, with `rule` and `reason`",
     "trace": "one row for each accepted answer: `before`, `out`, `after`",
+    "train": "the rows to learn from",
+    "eval": "the rows that are held out",
 }
 _AFFECTS: Final = {
     "data": "",

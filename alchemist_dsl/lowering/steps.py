@@ -13,6 +13,7 @@ from alchemist_runtime.plan import (
     MapSpec,
     Method,
     MixtureSpec,
+    SplitSpec,
     Take,
     TaskSpec,
     TeacherStepSpec,
@@ -66,6 +67,12 @@ def decontaminate(block: Block, scope: Scope) -> DecontaminateSpec:
         methods=[scope.component("decontaminate", m) for m in found],
         rules=scope.rules(block),
     )
+
+
+def split(block: Block, scope: Scope) -> SplitSpec:
+    share = quantity(block, "eval")
+    assert share is not None
+    return SplitSpec(eval=exact(share.value), salt=salt(block))
 
 
 def teacher_step(block: Block, scope: Scope) -> TeacherStepSpec:

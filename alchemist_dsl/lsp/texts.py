@@ -22,6 +22,8 @@ _AFFECTS: Final = {
 _PORTS: Final = {
     "dropped": "the rows that it refused, with `rule` and `reason`",
     "trace": "one row per accepted answer: `before`, `out`, `after`",
+    "train": "the rows to learn from",
+    "eval": "the rows that are held out",
     "rows": "its rows",
 }
 #: Rows of a table that are shown before it is cut.

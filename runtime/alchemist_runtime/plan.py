@@ -86,7 +86,7 @@ class Edge(Model):
     """One input stream of a node: a port of another node, or the part of it that came from one source."""
 
     node: str
-    port: Literal["rows", "dropped", "trace"] = "rows"
+    port: Literal["rows", "dropped", "trace", "train", "eval"] = "rows"
     origin: str | None = None
     role: str = "from"  # from | against | learn | sound | data | take.NAME | examples | model | suites | tokenizer
     key: str
@@ -217,6 +217,12 @@ class DedupSpec(Model):
     prefer: Expr | None = None
     clusters: Literal["star", "connected"] = "star"
     rules: list[Rule] = []
+
+
+class SplitSpec(Model):
+    kind: Literal["split"] = "split"
+    eval: str  # share, exact
+    salt: str
 
 
 class SuiteSpec(Model):
@@ -378,6 +384,7 @@ Spec = Annotated[
     | MapSpec
     | FilterSpec
     | DedupSpec
+    | SplitSpec
     | SuiteSpec
     | DecontaminateSpec
     | TeacherStepSpec

@@ -94,9 +94,18 @@ mixture sft {{
   }}
   on_short = {on_short}
 }}
+split parts {{
+  from = sft
+  eval = 20%
+  salt = "cut"
+}}
 export dataset {{
-  data = sft
+  data = parts
   path = "out"
+}}
+export cut {{
+  data = sft
+  path = "cut"
   split {{
     train = 80%
     eval = 20%
@@ -144,13 +153,15 @@ def test_every_line_closes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(group, ["run", "r.recipe", "--format", "json"])
     assert done.exit_code == 0, done.output
-    sums = {}
+    sums, parts = {}, []
     for node in json.loads(done.stdout)["nodes"]:
+        parts += [node["figures"][n] for n in ("parts", "splits") if n in node["figures"]]
         figures = node["figures"]
         if "rows_in" in figures:
             out = node["rows"] if node["rows"] is not None else sum(figures["splits"].values())
             gone, made = left_out(figures), figures.get("added", {})
             assert min([*gone.values(), *made.values(), 0]) == 0
             sums[node["node"]] = figures["rows_in"] - sum(gone.values()) + sum(made.values()) - out
-    assert len(sums) >= 12
+    assert len(sums) >= 14
     assert sums == dict.fromkeys(sums, 0)
+    assert parts[0] == parts[1] == parts[2], "a step cuts as an export of its salt does"

@@ -61,7 +61,7 @@ def test_relabel_changes_the_chosen_rows_and_no_other(serve: Serve, tmp_path: Pa
     assert server.asked == len(changed)
     for i in changed:
         want = f"Hint for {before[i]['instruction']} || {before[i]['response']}\n{before[i]['instruction']}"
-        assert after[i] == {**before[i], "instruction": want}
+        assert after[i] == {**before[i], "instruction": want, "made_by": "h"}
     trace = s.rows(ctx, "h", "trace")
     assert [t["_id"] for t in trace] == [before[i]["_id"] for i in changed]
     for t, i in zip(trace, changed, strict=True):

@@ -18,10 +18,10 @@ from alchemist_runtime.engine import placed
 from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.select import hashes, threshold
 from alchemist_runtime.engine.streams import BATCH_ROWS, Stream
-from alchemist_runtime.engine.views import per_origin
+from alchemist_runtime.engine.views import Part, per_origin, port
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.exporters import _frames, _swap
-from alchemist_runtime.plan import ExportSpec, Node, TrainSpec
+from alchemist_runtime.plan import ExportSpec, Node, SplitSpec, TrainSpec
 from alchemist_runtime.rows import COPY, EXTRA, ID, IDENTITY, INSTRUCTION, RESPONSE, ROWS, SFT, TAIL
 from alchemist_runtime.store import Output
 
@@ -111,8 +111,7 @@ def _write(
     component = catalog.find("exporters", spec.format)
     assert component is not None, spec.format
     done = {}
-    for name, index in splits(ctx, spec, stream).items():
-        part = stream if index is None else stream.select(index)
+    for name, part in _parts(ctx, node, spec, stream):
         tables = _frames.tables(part, types, scratch)
         files = component.function(_counted(ctx, node, tables, stream.n), made, name, types)
         called = f"{name}-{_digest([made / f for f in files])}"
@@ -148,6 +147,38 @@ def _rename(folder: Path, files: Sequence[str], before: str, after: str) -> None
         path.rename(path.with_name(path.name.replace(before, after, 1)))
 
 
+def _parts(
+    ctx: Context, node: Node, spec: ExportSpec, stream: Stream
+) -> Iterator[tuple[str, Stream]]:
+    """The splits of the dataset: the parts of a `split` step as they are, else those that the export cuts itself."""
+    (edge,) = (node.inputs[i] for i in edges(node, "data"))
+    if ctx.node(edge.node).kind == "split" and edge.port == "rows":
+        parts = {name: ctx.open(edge.node, name) for name in ("train", "eval")}
+        for name, part in parts.items():
+            yield name, part.of_origin(edge.origin) if edge.origin else part
+        return
+    share = Fraction(spec.split.get("eval", "0"))
+    for name, index in splits(ctx, share, spec.salt, stream).items():
+        yield name, stream if index is None else stream.select(index)
+
+
+def run_split(ctx: Context, node: Node, out: Output) -> None:
+    """Two parts of a stream: `train` and `eval`, and in `rows` both, all in the order of the input."""
+    spec: SplitSpec = node.spec  # type: ignore[assignment]
+    stream = ctx.inputs(node, "from")
+    from_ = tuple(edges(node, "from"))
+    port(ctx, node, out, "rows", [Part(edges=from_)], stream.types)
+    parts = splits(ctx, Fraction(spec.eval), spec.salt, stream) if stream.n else {}
+    for name in ("train", "eval"):
+        index = parts.get(name, np.zeros(0, np.int64))
+        assert index is not None
+        made = port(
+            ctx, node, out, name, [Part(edges=from_, select=out.array(name, index))], stream.types
+        )
+        out.figures.setdefault("parts", {})[name] = made.n
+    out.figures["rows_in"] = stream.n
+
+
 def _counted(
     ctx: Context, node: Node, tables: Iterator[pa.Table], total: int
 ) -> Iterator[pa.Table]:
@@ -161,16 +192,15 @@ def _counted(
 
 
 def splits(
-    ctx: Context, spec: ExportSpec, stream: Stream
+    ctx: Context, share: Fraction, salt: str, stream: Stream
 ) -> dict[str, np.ndarray[Any, Any] | None]:
-    """Positions of each split: rows with one source row, and near-duplicates, stay on one side."""
-    share = Fraction(spec.split.get("eval", "0"))
-    if not spec.split or share == 0:
+    """Positions of each split: rows with one source row, and near-duplicates, stay on one side. `share`: of `eval`."""
+    if share == 0:
         return {"train": None}
     if not stream.n:
         return {"train": None, "eval": None}
     leaders = families(stream)
-    u = hashes(leaders, ctx.plan.seed, f"split {spec.salt}")
+    u = hashes(leaders, ctx.plan.seed, f"split {salt}")
     bound = threshold(share)
     held = u < np.uint64(min(bound, 2**64 - 1))
     return {"train": np.flatnonzero(~held), "eval": np.flatnonzero(held)}

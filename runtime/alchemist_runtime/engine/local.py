@@ -41,6 +41,7 @@ STEPS: Mapping[str, str] = {
     "filter": "alchemist_runtime.engine.rowwise:run_filter",
     "dedup": "alchemist_runtime.engine.groups:run_dedup",
     "decontaminate": "alchemist_runtime.engine.groups:run_decontaminate",
+    "split": "alchemist_runtime.engine.deliver:run_split",
     "relabel": "alchemist_runtime.engine.teacher_steps:run_teacher_step",
     "generate": "alchemist_runtime.engine.teacher_steps:run_teacher_step",
     "task": "alchemist_runtime.engine.tasks:run_task",

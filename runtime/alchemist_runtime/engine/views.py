@@ -103,7 +103,8 @@ def _part(
     if "patch" in part:
         at = _array(folder / part["patch"]["at"])
         columns = _columns(folder, part["patch"]["table"], sums)
-        if node.kind in ("relabel", "generate") and not columns.keys().isdisjoint(TURN_COLUMNS):
+        wrote = not columns.keys().isdisjoint(TURN_COLUMNS) and MADE_BY in types
+        if wrote and node.kind in ("relabel", "generate"):
             maker = pa.scalar(node.id, arrow_type(types[MADE_BY]))
             columns[MADE_BY] = Constant(maker, sum(part["patch"]["table"]["rows"]))
         stream = stream.patched(at, columns, {})
