@@ -111,7 +111,7 @@ def _figures(
     known = [c for c in counted if c is not None]
     tokens = known if len(known) == len(streams) else None
     by_origin = realised(counts, drawn, origins, tokens)
-    entries = []
+    entries: list[dict[str, Any]] = []
     for take, entry in zip(spec.take, counts.entries, strict=True):
         mine = [r for r in by_origin if r.entry == entry.name]
         entries.append(
