@@ -526,9 +526,10 @@ def _report_twice(part: ir.EntryV, whole: ir.EntryV, world: World) -> None:
 
 
 def _refused_of(ref: ir.RefV, world: World) -> list[Key]:
-    """Inputs of a step that refuses rows: together, its rows and `.dropped` are one of them."""
+    """Inputs of a step that refuses rows: together, its rows and `.dropped` are one of them, unless a selection leaves rows out."""
     block = world.blocks[ref.target]
-    return [_key(r) for r in _inputs(block)] if block.kind in ("filter", "dedup") else []
+    refuses = block.kind in ("filter", "dedup") and block.get("select") is None
+    return [_key(r) for r in _inputs(block)] if refuses else []
 
 
 def _key(ref: ir.RefV) -> Key:
