@@ -47,6 +47,9 @@ SECRET: Final = re.compile(
 )
 
 
+FILE_NAME: Final = re.compile(r"[\w./\-]+\.(jinja2?|j2)")
+
+
 @dataclass(slots=True)
 class Values:
     """Reads values in one block. `env` types expressions once the rows are known."""
@@ -138,7 +141,15 @@ class Values:
             return None
         return ir.TextV(expr.span, expr.value)
 
-    def _template(self, expr: ast.Text, _type: AttrType, _place: Place) -> ir.Value | None:
+    def _template(self, expr: ast.Text, _type: AttrType, place: Place) -> ir.Value | None:
+        if expr.form == "string" and FILE_NAME.fullmatch(expr.value):
+            self.world.problems.add(
+                "A411",
+                f"`{place.name}` takes a template itself, and `{expr.value}` is the name of a file",
+                expr.span,
+                help=f'write its text here: `{place.name} = jinja"""…"""`',
+            )
+            return None
         if self.variables is None:
             return ir.TemplateV(expr.span, expr.value, ())
         reads = check_template(expr, self.variables, self.world.problems)

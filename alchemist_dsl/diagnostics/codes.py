@@ -163,7 +163,9 @@ CODES: Final[dict[str, Code]] = {
     "A409": Code("template-failed", "error", "A template cannot be rendered over a row."),
     "A410": Code("literal-braces", "warning", "A plain text holds what only a template fills in."),
     "A411": Code(
-        "no-chat-template", "error", "`chat_template` names a file or a model that is not there."
+        "no-chat-template",
+        "error",
+        "`chat_template` names a file or a model that is not there, or a template is named where its text belongs.",
     ),
     "A412": Code(
         "template-date",
