@@ -424,3 +424,22 @@ def test_rows_with_control_tokens_may_be_an_error(tmp_path: Path, byte_tokenizer
     problem = caught.value.problem
     assert problem.code == "A816" and problem.headline.startswith("2 rows hold control tokens")
     assert "1 of `x`" in (problem.note or "") and "1 of `made`" in (problem.note or "")
+
+
+def test_a_run_names_the_step_the_rows_and_the_day(tmp_path: Path) -> None:
+    from alchemist_runtime.engine.deliver import _rendered
+    from test_chat_forms import plan_of, spec_of
+
+    plan = plan_of(tmp_path, "")
+    told = {"reply": {"x": 1}, "special": {"x": 1_000, "y": 2}}
+    prepared = {"told": told, "first": {"reply": "ab", "special": "cd"}, "date": "2026-11-30"}
+    said = list(_rendered(plan.node("tiny"), spec_of(plan), prepared))
+    assert [(p.code, p.headline) for p in said] == [
+        ("A817", "`tiny` trains on 1 row whose reply is not in the rendered text (the first is ab)"),
+        ("A817", "`tiny` trains on 1,002 rows with control tokens in their own text (the first is cd)"),
+        ("A818", "`tiny` is trained with 2026-11-30, the day of the run, in every row"),
+    ]  # fmt: skip
+    assert said[1].note == "1,000 of `x`, 2 of `y`"
+    pinned = spec_of(plan).model_copy(update={"date": "2026-11-30"})
+    assert [p.code for p in _rendered(plan.node("tiny"), pinned, prepared)] == ["A817", "A817"]
+    assert list(_rendered(plan.node("tiny"), pinned, {})) == []
