@@ -142,9 +142,21 @@ def main(args: list[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except Exception as error:
-        _bug(error)
-        code = 4
+        code = _failed(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _failed(error: Exception) -> int:
+    """What no command expected. A problem with a way out is one wherever it shows; everything else is our bug."""
+    from alchemist_runtime.errors import RunError
+
+    from alchemist_dsl.cli.output import plain
+
+    if isinstance(error, RunError):
+        click.echo(plain(error.problem), err=True)
+        return error.exit_code
+    _bug(error)
+    return 4
 
 
 def _escape_what_the_terminal_lacks() -> None:
