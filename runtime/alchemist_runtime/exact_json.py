@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 #: How deep the lists and objects of a record may hold each other.
@@ -27,7 +28,10 @@ def loads(data: bytes | str) -> Any:
 def twice(data: bytes, canonical: bytes) -> list[str]:
     """The keys that an object of a JSON text has more than once. `canonical`: the text as it was read and written again, which
     has fewer quotes then; only such texts are looked at."""
-    if _quotes(data) <= _quotes(canonical):
+    same = (
+        data.count(b'"') == canonical.count(b'"') and b"\\u00" not in data
+    )  # \\u0022 is a quote too
+    if same or _quotes(data) <= _quotes(canonical):
         return []
     found: dict[str, None] = {}
 
@@ -83,16 +87,20 @@ def _refuse_constant(name: str) -> Any:
 
 def _vast(value: Any) -> bool:
     """Whether a number beyond 64 bits is among the values."""
-    todo = [value]
+    todo: list[Iterable[Any]] = [[value]]
     while todo:
-        value = todo.pop()
-        kind = type(value)
-        if kind is dict:
-            todo += value.values()
-        elif kind is list:
-            todo += value
-        elif kind is float and abs(value) >= 2**63:
-            return True
+        inner = todo.pop()
+        for v in inner:
+            kind = type(v)
+            if kind is str:
+                continue
+            if kind is float:
+                if abs(v) >= 2**63:
+                    return True
+            elif kind is dict:
+                todo.append(v.values())
+            elif kind is list:
+                todo.append(v)
     return False
 
 

@@ -113,10 +113,11 @@ def checked(record: dict[str, Any]) -> bytes:
     if data.count(b"{") + data.count(b"[") > LEVELS:
         _check_depth(record)
     try:
-        data.decode()
+        if b"\xed" in data:  # the first byte of halves
+            data.decode()
     except UnicodeDecodeError as e:
         raise ValueError("a text holds half of a surrogate pair, which is no character") from e
-    if _infinite(record):
+    if b"null" in data and _infinite(record):  # as which an infinity is written
         raise ValueError("a number is too large to be held (beyond 1.8e308)")
     return data
 
@@ -169,8 +170,8 @@ def _lines(path: Path, shown: str) -> Iterator[Chunk]:
             chunk.records.append(record)
             chunk.canonical.append(data)
             chunk.numbers.append(number)
-            at = place(shown, "line", number)
-            chunk.remarks += [Remark("key-twice", at, key) for key in twice(text, data)]
+            for key in twice(text, data):
+                chunk.remarks.append(Remark("key-twice", place(shown, "line", number), key))
             if len(chunk.records) >= CHUNK:
                 yield chunk
                 chunk = Chunk(shown, "line")
