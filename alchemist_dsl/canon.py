@@ -43,6 +43,8 @@ _ELSEWHERE: Final = frozenset(
 _UNITS: Final = frozenset(
     {"percent", "rows", "tokens", "multiplier", "steps", "money", "bytes", "duration"}
 )
+#: Units that stand for the sequences of a training: which of the two is right, its packing says, so keys have one word.
+_SAME: Final = {"packs": "rows"}
 
 
 def canon_value(value: Value, type_: str = "text") -> Any:
@@ -78,10 +80,12 @@ def canon_value(value: Value, type_: str = "text") -> Any:
 
 def _number(value: Qty, type_: str) -> str:
     exact = value.value / value.per[1] if value.per else value.value
-    units = {a.name for a in _alternatives(type_)} & _UNITS
+    kind, *units = (_SAME.get(n, n) for n in (value.kind, *(a.name for a in _alternatives(type_))))
     if value.unit is not None:
         return f"{exact} {value.unit}"
-    return f"{exact} {value.kind}" if len(units) > 1 and value.kind in _UNITS else str(exact)
+    return (
+        f"{exact} {kind}" if len(_UNITS.intersection(units)) > 1 and kind in _UNITS else str(exact)
+    )
 
 
 def _alternatives(type_: str) -> tuple[AttrType, ...]:

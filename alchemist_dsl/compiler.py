@@ -28,6 +28,7 @@ from alchemist_dsl.reasons import now
 from alchemist_dsl.shortage import shortages
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.state import State
+from alchemist_dsl.training import too_large
 from alchemist_dsl.verdicts import money, with_verdicts
 
 PLAIN: Final = Options()
@@ -105,13 +106,14 @@ def compile_program(
     if verify:
         verify_plan(plan)
     found += [d for c in plan.checks for d in _verdict(c, plan, program)]
+    found += too_large(plan, program)
     if options.limit is None:  # a try with few rows finds out what it fills when it gets there
         found += shortages(plan, expected, program)
     return Compilation(plan, program, tuple(found), ingredients, places=scope.known)
 
 
 def _places(scope: Scope) -> list[Diagnostic]:
-    """Problems with the places of sources and suites: no such file, package, revision.
+    """Problems with the places of sources and suites, and with bases: no such file, package, revision, model.
 
     That the hub does not answer stops nothing where only steps that this version does not carry out would read from it.
     """
@@ -124,6 +126,8 @@ def _places(scope: Scope) -> list[Diagnostic]:
         if block.kind in ("source", "suite")
         for problem in scope.place(block).problems
     ]
+    starts = [(b, scope.facts.base(b)) for b in blocks if b.kind == "train"]
+    found += [(block, problem) for block, problem in starts if problem is not None]
     if not any(problem.code == _NO_HUB for _, problem in found):
         return [problem for _, problem in found]
     read = carried_out(scope.program, has, scope.options.upto)

@@ -6,7 +6,7 @@ else declared (characters / 4); else unknown. No store and no cache is looked at
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -44,6 +44,7 @@ from alchemist_dsl.ranges import (
     total,
     worse,
 )
+from alchemist_dsl.training import course, gpu_hours, memory, sequences
 
 CHARS_PER_TOKEN: Final = Fraction(4)
 #: Characters that a token may stand for in the texts that are met: what the range of an estimate rests on.
@@ -68,6 +69,9 @@ class Figures:
     entries: Mapping[str, Range] = field(default_factory=dict)
     learnt: Range = NOTHING  # tokens that a training sees, all epochs together
     gpu_hours: Range = UNKNOWN
+    course: Mapping[str, Range] = field(
+        default_factory=dict
+    )  # of a training: packs, steps; what a run left out and cut
     covered: Fraction = Fraction(1)  # share of a mixture whose entries are not declared missing
 
     @property
@@ -115,9 +119,26 @@ def _estimates(f: Figures, node: Node) -> dict[str, Estimate]:
         if f.covered != 1:
             out["covered"] = Estimate(value=str(f.covered), basis="declared")
     if isinstance(node.spec, TrainSpec):
+        out |= {name: estimate(r) for name, r in f.course.items()}
         out["tokens"] = estimate(f.learnt)
         out["gpu_hours"] = estimate(f.gpu_hours, whole=False)
+        out |= _memory(node.spec)
     return out
+
+
+def _memory(spec: TrainSpec) -> dict[str, Estimate]:
+    """Bytes on each GPU, in all and by what they hold."""
+    found = memory(spec)
+    if found is None:
+        return {}
+    parts = {
+        f"memory.{n}": getattr(found, n)
+        for n in ("weights", "gradients", "optimizer", "activations")
+    }
+    return {
+        n: Estimate(value=str(v), basis="declared")
+        for n, v in {"memory": found.total, **parts}.items()
+    }
 
 
 # --- streams ------------------------------------------------------------------------------------------------------------------------
@@ -205,8 +226,9 @@ def _kind(node: Node, known: Mapping[str, Figures], plan: Plan, places: Places) 
             return _joined(_roles(node, "data"), known)
         case TrainSpec() as spec:
             read = _joined(_roles(node, "data"), known)
-            learnt = training_tokens(spec, read)
-            return replace(read, learnt=learnt, gpu_hours=gpu_hours(spec, learnt, None))
+            made = course(spec, read.rows, _of_row(spec, read.chars))
+            hours = gpu_hours(spec, made.learnt, None)
+            return replace(read, learnt=made.learnt, gpu_hours=hours, course=made.counts)
         case _:
             return _sieve(_joined(_roles(node, "from"), known))
 
@@ -222,6 +244,15 @@ def _kept(read: Figures, rows: Range) -> Figures:
     same = rows == read.rows
     origins = read.origins if same else {name: _up_to(r) for name, r in read.origins.items()}
     return Figures({"rows": rows}, origins, read.chars)
+
+
+def _of_row(spec: TrainSpec, chars: Fraction | None) -> Range:
+    """Tokens of a row; the tokenizer of a model made here has one for each byte."""
+    if chars is None:
+        return UNKNOWN
+    if spec.init.name == "scratch":
+        return between(chars * 2 / 3, chars, chars * 6 / 5)
+    return between(chars / _MOST, chars / CHARS_PER_TOKEN, chars / _FEWEST)
 
 
 def _up_to(rows: Range) -> Range:
@@ -553,55 +584,6 @@ def _min(values: tuple[Fraction | None, ...]) -> Fraction | None:
     return min(known) if len(known) == len(values) else None
 
 
-# --- training -----------------------------------------------------------------------------------------------------------------------------
-
-#: Operations a second of the GPU that hours are of where no run has measured any: an A100 in bf16 (312 TFLOP/s), at a use of
-#: 20% to 55% of that, 40% expected.
-_PEAK: Final = 312 * 10**12
-_USE: Final = (Fraction(11, 20), Fraction(2, 5), Fraction(1, 5))
-_BILLIONS: Final = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[bB](?![A-Za-z])")
-_MILLIONS: Final = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[mM](?![A-Za-z])")
-
-
-def training_tokens(spec: TrainSpec, read: Figures) -> Range:
-    """Tokens that a training learns from: its rows times their tokens times the epochs, or its steps times a batch."""
-    if spec.steps is not None and spec.batch.get("unit") == "tokens":
-        return exactly(spec.steps * int(spec.batch["value"]))
-    rows = read.rows
-    if spec.steps is not None:
-        rows = exactly(spec.steps * int(spec.batch.get("value", 1)))
-    elif spec.epochs is not None:
-        rows = rows.times(Fraction(spec.epochs))
-    return _in_tokens(rows, read.chars)
-
-
-def parameters(spec: TrainSpec) -> int | None:
-    """Parameters of the base model, by its name (`…-6.7b-…`) or its shape; None where neither tells."""
-    if spec.init.name == "scratch":
-        args = {k: int(v) for k, v in spec.init.args.items() if str(v).isdigit()}
-        hidden, layers = args.get("hidden", 128), args.get("layers", 2)
-        return layers * (4 * hidden**2 + 3 * hidden * args.get("intermediate", 384))
-    for pattern, scale in ((_BILLIONS, 10**9), (_MILLIONS, 10**6)):
-        found = pattern.search(spec.base or "")
-        if found:
-            return int(Fraction(found.group(1)) * scale)
-    return None
-
-
-def gpu_hours(spec: TrainSpec, learnt: Range, fact: Mapping[str, Any] | None) -> Range:
-    """GPU hours of a training: by the measured speed of its last run on GPUs, else 6 operations for each parameter and token
-    (4 with LoRA: no gradients of frozen weights; Kaplan et al. 2020, arXiv 2001.08361) on an A100."""
-    if fact is not None and fact.get("gpus"):
-        speed = Fraction(str(fact["tokens_per_second"]))
-        return learnt.times(int(fact["gpus"]) / speed / 3600) if speed else UNKNOWN
-    size = parameters(spec)
-    if size is None:
-        return UNKNOWN
-    each = Fraction((4 if spec.method.name == "lora" else 6) * size, 3600 * _PEAK)
-    fast, usual, slow = (each / use for use in _USE)
-    return learnt.times(between(fast, usual, slow))
-
-
 # --- the last run -------------------------------------------------------------------------------------------------------------------------
 
 
@@ -629,7 +611,24 @@ def _with_last_run(
     if isinstance(fact.get("tokens"), int) and isinstance(node.spec, TrainSpec):
         learnt = _run(fact["tokens"])
         out = replace(out, learnt=learnt, gpu_hours=gpu_hours(node.spec, learnt, fact))
+        out = replace(out, course=_trained(node.spec, fact) or out.course)
     return out
+
+
+def _trained(spec: TrainSpec, fact: Mapping[str, Any]) -> dict[str, Range]:
+    """How the last run of a training went; empty where it did not say."""
+    if not isinstance(fact.get("packs"), int) or not isinstance(fact.get("steps"), int):
+        return {}
+    size = sequences(spec)
+    out = {
+        "sequences" if spec.packing == "none" else "packs": _run(fact["packs"]),
+        "steps_per_epoch": _run(math.ceil(fact["packs"] / size)) if size else UNKNOWN,
+        "tokens_per_step": _run(round(fact["tokens"] / max(1, fact["steps"]))),
+        "steps": _run(fact["steps"]),
+        "trained": _run(fact.get("trained", 0)),
+    }
+    out |= {n: _run(fact[n]) for n in ("held_out", "cut") if fact.get(n)}
+    return out | {f"left_out.{why}": _run(n) for why, n in fact.get("left_out", {}).items()}
 
 
 def _run(count: int) -> Range:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from alchemist_runtime.plan import Estimate, Node, Reason
 
 from alchemist_dsl.reasons import TEMPLATES
+from alchemist_dsl.training import gigabytes
 from alchemist_dsl.verdicts import money, rounded
 from alchemist_dsl.written import expression, is_tree
 
@@ -209,6 +210,34 @@ def count(e: Estimate | None) -> str:
 
 def _grouped(text: str) -> str:
     return f"{int(text):,}"
+
+
+def figure(name: str, e: Estimate) -> str:
+    """A figure by its name in the plan: money, GPU hours, a share, or a count."""
+    match name:
+        case "usd":
+            return dollars(e)
+        case "gpu_hours":
+            if e.value is None:
+                return "?"
+            shown = f"{hours(e.value)} GPU h"
+            return shown if e.low == e.high or shown.startswith("under") else f"~{shown}"
+        case _ if name.partition(".")[0] == "memory":
+            return gigabytes(int(e.value or 0))
+        case "covered":
+            return percent(e.value or "1")
+        case _:
+            return count(e)
+
+
+def hours(text: str) -> str:
+    """Hours with the digits that matter: 1,234, 2.5, 0.012, under 0.001."""
+    value = Fraction(text)
+    if 0 < value < Fraction(1, 1000):
+        return "under 0.001"
+    if value >= 10:
+        return f"{int(rounded(value, 0)):,}"
+    return rounded(value, 1) if value >= 1 else rounded(value, 3)
 
 
 def dollars(e: Estimate | None) -> str:

@@ -61,6 +61,10 @@ class Facts(Protocol):
         """Digest of a file or folder of the project (a base model, a chat template); None where there is none."""
         ...
 
+    def base(self, block: Block) -> Diagnostic | None:
+        """What is wrong with the model that a training starts from, as far as that is known before it runs."""
+        ...
+
     def measured(self, key: str) -> Mapping[str, Any] | None:
         """Figures of the last complete run of a step, by its key."""
         ...
@@ -82,6 +86,9 @@ class NoFacts:
         return None
 
     def local(self, path: str) -> str | None:
+        return None
+
+    def base(self, block: Block) -> Diagnostic | None:
         return None
 
     def measured(self, key: str) -> Mapping[str, Any] | None:

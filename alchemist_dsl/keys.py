@@ -14,6 +14,7 @@ from alchemist_runtime.functions import AGGREGATES, FUNCTIONS
 from alchemist_runtime.plan import CANON, canonical, digest
 from alchemist_runtime.rows import SFT, required
 
+from alchemist_dsl.bases import base_folder
 from alchemist_dsl.canon import Ingredients, canon_value, data_attributes, selection, statements
 from alchemist_dsl.facts import PYTHON_MINOR
 from alchemist_dsl.ir import (
@@ -150,7 +151,7 @@ def _under(prefix: str, ingredients: Ingredients) -> Ingredients:
 def own_ingredients(block: Block, scope: Scope) -> Ingredients:
     """Everything that decides a node's bytes but its inputs."""
     out: Ingredients = {"kind": block.kind, "operator_version": KINDS[block.kind].operator_version}
-    out |= data_attributes(block, _locked(block))
+    out |= data_attributes(block, _left(block))
     out |= selection(block) | statements(block) | versions(block, scope)
     out |= _named(block, scope)
     if draws(block):
@@ -160,10 +161,19 @@ def own_ingredients(block: Block, scope: Scope) -> Ingredients:
     return out
 
 
-def _locked(block: Block) -> frozenset[str]:
+def _left(block: Block) -> frozenset[str]:
+    if block.kind == "train" and _unread(block):
+        return frozenset({"on_long"})
     if block.kind not in ("source", "suite"):
         return frozenset()
     return _LOCKED.get(reader_name(block), frozenset())
+
+
+def _unread(block: Block) -> bool:
+    """Whether nobody wrote `on_long` and nothing reads it: one stream cut into packs has no row that is too long."""
+    packing, long = block.get("packing"), block.attrs.get("on_long")
+    wrapped = isinstance(packing, ChoiceV) and packing.name == "wrapped"
+    return wrapped and long is not None and long.origin == "default"
 
 
 def _named(block: Block, scope: Scope) -> Ingredients:
@@ -223,7 +233,7 @@ def _local(block: Block, scope: Scope) -> Ingredients:
     """Digests of what a training takes from the project's own files: other weights under the same name are another base."""
     named = {name: block.get(name) for name in ("base", "chat_template")}
     found = {
-        name: scope.facts.local(value.value)
+        name: scope.facts.local((base_folder(value) if name == "base" else None) or value.value)
         for name, value in named.items()
         if isinstance(value, TextV)
     }

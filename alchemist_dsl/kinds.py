@@ -1,7 +1,7 @@
 """The kinds of block and their attributes: one table that checking, keys, defaults, completion and docs read.
 
 Attribute types (alternatives with `|`), and the value of `ir` that they become:
-  text -> TextV · bool -> BoolV · int, int(1..), real(0..1), percent, rows, tokens, multiplier, money, price, bytes, duration,
+  text -> TextV · bool -> BoolV · int, int(1..), real(0..1), percent, rows, packs, tokens, multiplier, money, price, bytes, duration,
   rate, steps -> Qty (in base units) · choice(a,b) -> ChoiceV · template -> TemplateV · expr, condition -> ExprV ·
   select -> SelectV · ref(KIND,…) -> RefV · stream -> RefV · method(FAMILY or NAME(params),…) -> MethodV · list(T) -> ListV
   (where list(T) stands, a single T is a list of one) · record(a: T, …) -> RecordV
@@ -463,10 +463,22 @@ KINDS: Final[dict[str, Kind]] = {
             ),
             "epochs": A("real(0..) | int(0..)", "Passes over the data."),
             "steps": A("int(1..) | steps", "Optimiser steps, instead of epochs."),
-            "batch": A("rows | tokens", "Per optimiser step, all devices together.", required=True),
-            "micro_batch": A("rows", "Rows or packs per device and forward pass.", affects="speed"),
+            "batch": A(
+                "packs | tokens | rows",
+                "Per optimiser step, all devices together: packs or tokens, without packing rows.",
+                required=True,
+            ),
+            "micro_batch": A(
+                "packs | rows",
+                "Packs, without packing rows, per device and forward pass.",
+                affects="speed",
+            ),
             "max_length": A("tokens | int(1..)", "Longest sequence.", required=True),
-            "packing": A("choice(none,ffd,wrapped)", "How rows share a sequence.", default="ffd"),
+            "packing": A(
+                "choice(none,ffd,wrapped)",
+                "How rows share a sequence: not at all; whole rows in packs, first-fit decreasing; one stream cut into packs.",
+                default="ffd",
+            ),
             "loss": A("choice(assistant,last,all)", "Which tokens count.", default="assistant"),
             "average": A(
                 "choice(tokens,rows)",
@@ -533,8 +545,9 @@ KINDS: Final[dict[str, Kind]] = {
             ),
             "on_long": A(
                 "choice(error,drop,truncate)",
-                "What happens to a row longer than max_length.",
-                default="truncate",
+                "What happens to a row longer than max_length: an error, left out, or cut at its end; both are counted.",
+                default='"drop"',
+                key_default="truncate",
             ),
             "extends": _EXTENDS,
         },

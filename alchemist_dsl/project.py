@@ -408,11 +408,26 @@ def measured(node: Node, store: Store) -> dict[str, Any] | None:
             k: figures[k] for k in ("tokens_in", "tokens_out") if isinstance(figures.get(k), int)
         }
     if node.kind == "train" and isinstance(figures.get("tokens"), int):
-        out["tokens"] = figures["tokens"]
+        out |= {"tokens": figures["tokens"], **_course(figures)}
         if figures.get("device") not in (None, "cpu"):
             out |= {"gpus": figures["world_size"], "device": figures["device"]}
             out["tokens_per_second"] = figures["tokens_per_second"]
     return out
+
+
+def _course(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Packs and steps of a training, and what became of its rows."""
+    prepared = figures.get("prepared") or {}
+    left = {why: sum(n.values()) for why, n in (prepared.get("left_out") or {}).items()}
+    out = {
+        "steps": figures.get("steps"),
+        "packs": prepared.get("packs"),
+        "trained": prepared.get("rows"),
+        "held_out": (prepared.get("eval") or {}).get("rows"),
+        "cut": sum(prepared.get("cut", {}).values()),
+        "left_out": left,
+    }
+    return {name: value for name, value in out.items() if value}
 
 
 # --- state ------------------------------------------------------------------------------------------------------------------------

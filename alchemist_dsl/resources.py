@@ -20,6 +20,7 @@ from alchemist_runtime.errors import RunError
 from alchemist_runtime.sealed import file_digest, seal, unseal
 
 from alchemist_dsl import lock as locks
+from alchemist_dsl.bases import MODEL, base_folder, wrong_base
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.drift import Change, compare
 from alchemist_dsl.facts import PYTHON_MINOR, FileFact, SourceFacts
@@ -40,8 +41,6 @@ READER: Final = (
 )
 COLUMNS_FROM: Final = 100  # records
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
-#: A model of the hub; older ones have no owner.
-_MODEL: Final = re.compile(r"[\w.-]+(/[\w.-]+)?")
 #: Columns of one record that are looked at before a run.
 COLUMNS_MOST: Final = 2_000
 #: Set, no file outside the project is read: for projects of others.
@@ -208,6 +207,14 @@ class Resources:
         self.rests(locks.FILES, path, "")
         return found
 
+    def base(self, block: Block) -> Diagnostic | None:
+        value = block.get("base")
+        if not isinstance(value, TextV):
+            return None
+        # a recipe of others learns nothing of what lies outside
+        hidden = os.environ.get(ONLY_PROJECT) and (base_folder(value) or "").startswith(("/", ".."))
+        return None if hidden else wrong_base(value, self.root)
+
     def measured(self, key: str) -> Mapping[str, Any] | None:
         return self.lock.fact(locks.MEASURED, key)
 
@@ -252,7 +259,7 @@ class Resources:
 
     def _weights(self, section: str, name: str, ref: str | None) -> str | None:
         """The commit of a model or tokenizer of the hub; None for a folder of the project, and for what nobody knows."""
-        if not name or (self.root / name).exists() or not _MODEL.fullmatch(name):
+        if not name or (self.root / name).exists() or not MODEL.fullmatch(name):
             return None
         pinned = pinned_name(name, ref)
         self.rests(section, pinned, "")

@@ -210,6 +210,9 @@ class Recorded(Resources):
         found = None if fact is None else fact.get("digest")
         return str(found) if found else super()._package(name)
 
+    def base(self, block: Block) -> Diagnostic | None:
+        return None  # the weights of back then need not lie here
+
     def local(self, path: str) -> str | None:
         """A file or folder of the project that a training starts from: from git, else as it lies here."""
         assert self.revision is not None

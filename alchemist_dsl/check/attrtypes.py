@@ -96,6 +96,7 @@ _PARAM_TYPES = frozenset(
         "bytes",
         "rate",
         "rows",
+        "packs",
         "tokens",
         "multiplier",
     ]

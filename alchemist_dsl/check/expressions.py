@@ -23,7 +23,7 @@ from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
 #: Counts: whole numbers of one thing, which do not mix.
-COUNTS = frozenset({"chars", "words", "lines", "tokens", "rows", "calls", "steps"})
+COUNTS = frozenset({"chars", "words", "lines", "tokens", "rows", "packs", "calls", "steps"})
 _DEEPEST = 120
 
 

@@ -31,6 +31,7 @@ TYPES: Final = [
     "rate",
     "json",
     "rows",
+    "packs",
     "tokens",
     "multiplier",
     "list",

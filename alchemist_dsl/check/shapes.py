@@ -24,6 +24,7 @@ NOUNS: Final = {
     "real": ("a number", "0.5"),
     "percent": ("a share", "5%"),
     "rows": ("a number of rows", "500 rows"),
+    "packs": ("a number of packs", "16 packs"),
     "tokens": ("a number of tokens", "2k tokens"),
     "steps": ("a number of steps", "100 steps"),
     "multiplier": ("a multiplier", "3x"),
@@ -52,6 +53,7 @@ NUMERIC: Final = frozenset(
         "real",
         "percent",
         "rows",
+        "packs",
         "tokens",
         "steps",
         "multiplier",
@@ -68,7 +70,7 @@ NUMERIC: Final = frozenset(
     ]
 )
 WHOLE: Final = frozenset(
-    ["int", "rows", "tokens", "steps", "chars", "words", "lines", "calls", "bytes"]
+    ["int", "rows", "packs", "tokens", "steps", "chars", "words", "lines", "calls", "bytes"]
 )
 NUMBER_WORDS: Final = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
@@ -279,7 +281,7 @@ def with_unit(expr: ast.Quantity, numeric: list[str]) -> tuple[str | None, Edit 
         text = f"{float(expr.value * 100):g}%"
         return f"write `{text}`", Edit(expr.span, text)
     shapes = {
-        "rows": f"{expr.text} rows", "tokens": f"{expr.text} tokens", "steps": f"{expr.text} steps",
+        "rows": f"{expr.text} rows", "packs": f"{expr.text} packs", "tokens": f"{expr.text} tokens", "steps": f"{expr.text} steps",
         "percent": f"{expr.text}%", "money": f"${expr.text}", "multiplier": f"{expr.text}x",
         "duration": f"{expr.text}s", "rate": f"{expr.text}/min", "price": f"${expr.text} per 1M tokens",
     }  # fmt: skip

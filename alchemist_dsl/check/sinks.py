@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+from collections.abc import Callable
 from dataclasses import replace
 
+from alchemist_runtime import batch
+from alchemist_runtime.base_model import scratch_sizes
+from alchemist_runtime.errors import RunError
 from alchemist_runtime.rows import nullable
 
 from alchemist_dsl import ir
@@ -18,7 +22,7 @@ from alchemist_dsl.check.names import Found, find, report_missing
 from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.sources import recipe_schema
 from alchemist_dsl.check.templates import Variables
-from alchemist_dsl.diagnostics.model import Label
+from alchemist_dsl.diagnostics.model import Edit, Label
 from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
@@ -152,6 +156,80 @@ def train(b: Building) -> None:
         value = b.get(name)
         if isinstance(value, ir.Qty) and value.value <= 0:
             b.error("A204", f"`{name}` must be above 0; this is {value.text}", value.span)
+    _units(b)
+    if b.ok:
+        _batch(b)
+    if b.ok and isinstance(init, ir.MethodV) and init.name == "scratch":
+        span = b.attrs["max_length"].value.span if "context" in init.given else init.span
+        _tried(b, span, lambda: scratch_sizes(init.args, _count(b, "max_length")))
+
+
+def _units(b: Building) -> None:
+    """A training counts what it learns from by sequences: packs, or, without packing, rows."""
+    packing = _word(b, "packing") or "ffd"
+    for name in ("batch", "micro_batch"):
+        value = b.get(name)
+        if not isinstance(value, ir.Qty) or (value.kind == "rows") is (packing == "none"):
+            continue
+        count, meant = value.text.partition(" ")[0], ""
+        if value.kind == "rows":
+            better, meant = f"{count} packs", ", which is what this meant until now"
+            why = f"`packing = {packing}` puts several rows into a sequence, so `{name}` is no number of rows"
+        elif value.kind == "packs":
+            better = f"{count} rows"
+            why = f"`packing = none` makes no packs: each row is a sequence, so `{name}` is a number of rows"
+        elif value.value % max(1, length := _count(b, "max_length")) == 0:
+            better, meant = f"{int(value.value / length)} rows", ", as many as this meant until now"
+            why = "`packing = none` trains on rows of any length, so no number of tokens is exact"
+        else:
+            continue  # told as a batch that is no whole number of sequences
+        better = better.removesuffix("s") if count == "1" else better
+        if b.attrs[name].origin.startswith("param:"):
+            unit = better.partition(" ")[2]
+            b.error("A813", why, value.span, help=f"declare the parameter as {unit}{meant}")
+            continue
+        b.error(
+            "A813", why, value.span, help=f"write `{better}`{meant}", edit=Edit(value.span, better)
+        )
+
+
+def _tried(b: Building, span: Span, sizes: Callable[[], object]) -> None:
+    """What a run would refuse after all steps before it were paid for, told here."""
+    try:
+        sizes()
+    except RunError as error:
+        b.error(error.problem.code, error.problem.headline, span, help=error.problem.help)
+
+
+def _batch(b: Building) -> None:
+    """A batch that no number of processes can share out."""
+    size, micro = b.get("batch"), b.get("micro_batch")
+    if not isinstance(size, ir.Qty):
+        return
+    what = "rows" if _word(b, "packing") == "none" else "packs"
+    most = int(micro.value) if isinstance(micro, ir.Qty) else None
+
+    def cut() -> None:
+        total = batch.sequences(size.kind, int(size.value), _count(b, "max_length"))
+        batch.each(total, _processes(b), most, what)
+
+    _tried(b, size.span, cut)
+
+
+def _processes(b: Building) -> int:
+    """Processes of all machines, as far as the block says; else the fewest."""
+    own = _count(b, "processes") or _count(b, "gpus")
+    return max(1, own) * max(1, _count(b, "nodes"))
+
+
+def _count(b: Building, name: str) -> int:
+    value = b.get(name)
+    return int(value.value) if isinstance(value, ir.Qty) else 0
+
+
+def _word(b: Building, name: str) -> str | None:
+    value = b.get(name)
+    return value.name if isinstance(value, ir.ChoiceV | ir.MethodV) else None
 
 
 def _accelerate_file(b: Building) -> None:

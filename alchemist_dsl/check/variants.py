@@ -38,6 +38,7 @@ _PLAIN = frozenset(
         "real",
         "percent",
         "rows",
+        "packs",
         "tokens",
         "steps",
         "multiplier",

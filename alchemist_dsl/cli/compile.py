@@ -191,7 +191,8 @@ def _totals(plan: Plan) -> list[str]:
     if usd is not None and calls is not None:
         out.append(f"in all   {count(calls)} teacher calls, {dollars_range(usd)} from scratch")
     out += [*_covered(plan), *keys_that_leave(plan)]
-    out += [_template(n) for n in plan.nodes if n.kind == "train"]
+    for node in plan.nodes:
+        out += [*_training(node), _template(node)] if node.kind == "train" else []
     if any(e.basis == "declared" for n in plan.nodes for e in n.estimate.values()):
         out.append(
             "~ and ≤ are estimates; a token counts as 4 characters until a run has measured it"
@@ -237,6 +238,40 @@ def _template(node: Node) -> str:
             )
     day = f", with the day {spec.date}" if spec.date is not None else ""
     return f"template {node.id}: {words}{day}"
+
+
+def _training(node: Node) -> list[str]:
+    """How a training will go, what its last run left out and cut, and what it takes on each GPU."""
+    from alchemist_runtime.plan import TrainSpec
+
+    from alchemist_dsl.explain import count
+    from alchemist_dsl.training import gigabytes
+
+    spec, e = node.spec, node.estimate
+    assert isinstance(spec, TrainSpec)
+    what = f"packs of {spec.max_length:,} tokens" if spec.packing != "none" else "rows"
+    steps, epoch, each = (count(e.get(n)) for n in ("steps", "steps_per_epoch", "tokens_per_step"))
+    number = count(e.get("packs") or e.get("sequences"))
+    out = [
+        f"training {node.id}: {number} {what}, {epoch} steps an epoch, {each} tokens a step, {steps} steps in all"
+    ]
+    if "trained" in e:
+        words = [f"trained {count(e['trained'])} rows"]
+        words += [f"held out {count(e['held_out'])}"] if "held_out" in e else []
+        words += [f"cut {count(e['cut'])} at {spec.max_length:,} tokens"] if "cut" in e else []
+        left = {n.partition(".")[2]: x for n, x in e.items() if n.startswith("left_out.")}
+        words += [f"left out {count(x)} ({why})" for why, x in left.items()]
+        out.append(f"         its last run {', '.join(words)}")
+    if spec.packing != "none":
+        out.append(
+            "         before the first step it is proved on the model that no row of a pack sees another; "
+            "else the run stops, and `packing = none` is the way out"
+        )
+    if "memory" in e:
+        size = {n: gigabytes(int(x.value or 0)) for n, x in e.items() if n.startswith("memory")}
+        parts = ", ".join(f"{n.partition('.')[2]} {x}" for n, x in size.items() if n != "memory")
+        out.append(f"         about {size['memory']} on each GPU under {spec.parallel}: {parts}")
+    return out
 
 
 def _checks(checks: list[Check]) -> list[str]:

@@ -34,11 +34,13 @@ def took(seconds: float) -> str:
 
 def facts(figures: Mapping[str, Any]) -> str:
     """The figures of a finished step in words."""
-    from alchemist_runtime.store import closing, left_out
+    from alchemist_runtime.store import closing, left_out, trained
 
     words = []
     rows, before = figures.get("rows"), figures.get("rows_in")
-    if rows is not None:
+    if "prepared" in figures:
+        words.append(trained(figures["prepared"]))
+    elif rows is not None:
         words.append(
             f"{rows:,} of {before:,} rows" if before and rows < before else f"{rows:,} rows"
         )

@@ -144,6 +144,8 @@ def _words(name: str, value: Any) -> str:
             return f"{method}()"
         case {"path": path, "digest": _}:
             return str(path)
+        case {"unit": _, "value": _}:
+            return plain(value)
         case {"amount": kind, "name": entry}:
             return f"{entry} = {amount(kind, value.get('value'))}"
         case {"fraction": share}:
@@ -167,11 +169,10 @@ def _columns(node: Node) -> Iterator[str]:
 
 
 def _figures(node: Node) -> Iterator[str]:
-    from alchemist_dsl.explain import count, dollars
+    from alchemist_dsl.explain import figure
 
     for name, e in node.estimate.items():
-        shown = dollars(e) if name == "usd" else count(e)
-        yield f"{name:<10} {shown} ({e.basis})"
+        yield f"{name:<10} {figure(name, e)} ({e.basis})"
 
 
 def _now(node: Node, plan: Plan) -> Iterator[str]:
@@ -193,7 +194,7 @@ _VERBS = {
 
 def _stored(node: Node, project: Project) -> Iterator[str]:
     from alchemist_runtime.errors import RunError
-    from alchemist_runtime.store import closing
+    from alchemist_runtime.store import closing, trained
 
     yield f"key      {node.key}"
     try:
@@ -205,6 +206,8 @@ def _stored(node: Node, project: Project) -> Iterator[str]:
         yield f"result   {project.relative(manifest.path)}"
         for port, facts in manifest.data.get("ports", {}).items():
             yield f"         .{port} {facts.get('rows', 0):,} rows"
-        if "rows_in" in manifest.figures:
+        if "prepared" in manifest.figures:
+            yield f"         {trained(manifest.figures['prepared'])}"
+        elif "rows_in" in manifest.figures:
             why = closing(manifest.figures)
             yield f"         of {manifest.figures['rows_in']:,} rows" + (f": {why}" if why else "")

@@ -48,23 +48,16 @@ def steps(ctx: Context, result: Result, width: int) -> list[str]:
     rows = []
     for done in result.done:
         f = done.figures
-        text = closing(f)
+        text, out = closing(f), _rows(done)
         if done.kind == "train" and f.get("last_loss") is not None:
-            text = training(f)
+            text, out = training(f), f.get("rows")
         elif "calls_new" in f:
             asked = f"{f['calls_new']:,} calls, {f['calls_cached']:,} cached"
             text = f"{text}; {asked}" if text else asked
         elif done.kind == "export":
             text = str(f.get("path") or "")
         rows.append(
-            (
-                done.node,
-                done.kind,
-                amount(f.get("rows_in")),
-                amount(_rows(done)),
-                text,
-                _state(done),
-            )
+            (done.node, done.kind, amount(f.get("rows_in")), amount(out), text, _state(done))
         )
     return grid(
         ("step", "kind", "rows in", "rows out", "left out, called", ""), rows, width, right={2, 3}
@@ -78,12 +71,18 @@ def _rows(done: Done) -> int | None:
 
 
 def training(figures: Mapping[str, Any]) -> str:
-    """Loss and speed of a training in words."""
+    """What was trained, left out and cut, and the loss, in words."""
+    from alchemist_runtime.store import trained
+
     world = figures.get("world_size", 1)
     layout = figures.get("prepared", {}).get("layout")
     found = f", replies as {layout} lays them out" if layout else ""
+    rows = f"{trained(figures['prepared'])}; " if "prepared" in figures else ""
+    steps, packs = figures.get("steps", 0), figures.get("prepared", {}).get("packs")
+    part = steps * figures.get("per_step", 0) / packs if packs else 1
+    passes = f" ({part:.2g} of a pass)" if part < 1 else ""
     return (
-        f"loss {figures['first_loss']:.3f} to {figures['last_loss']:.3f} in {figures.get('steps', 0):,} steps"
+        f"{rows}loss {figures['first_loss']:.3f} to {figures['last_loss']:.3f} in {steps:,} steps{passes}"
         f" on {world} process{'es' if world != 1 else ''}{found}"
     )
 

@@ -253,6 +253,12 @@ CODES: Final[dict[str, Code]] = {
     "A809": Code("batch-size", "error", "A batch cannot be shared out evenly among the processes."),
     "A810": Code("row-refused", "error", "The chat template refuses a row."),
     "A811": Code("nothing-to-learn", "error", "Nothing is left to train on."),
+    "A812": Code("no-base", "error", "The base of a training is no folder with a model."),
+    "A813": Code(
+        "batch-unit", "error", "A batch is counted in a unit that its packing does not have."
+    ),
+    "A814": Code("packs-leak", "error", "The model does not keep the rows of a pack apart."),
+    "A815": Code("no-memory", "warning", "A training takes more memory than a common GPU has."),
     "A816": Code("special-tokens", "error", "Rows hold control tokens in their own text."),
     "A817": Code(
         "rendered-otherwise",

@@ -22,7 +22,8 @@ from alchemist_dsl.diff.model import (
     Totals,
 )
 from alchemist_dsl.explain import count
-from alchemist_dsl.verdicts import money, rounded
+from alchemist_dsl.explain import hours as hours_of
+from alchemist_dsl.verdicts import money
 
 SIGNS: Final = {"added": "+", "removed": "-", "changed": "~"}
 _GROUPS: Final = {
@@ -124,21 +125,12 @@ def hours(e: Estimate) -> str:
     """GPU hours with their range."""
     if e.value is None:
         return "GPU hours unknown"
-    shown = f"{_hours(e.value)} GPU h"
+    shown = f"{hours_of(e.value)} GPU h"
     if shown.startswith("under"):
         return shown
     if e.low is None or e.high is None or e.low == e.high:
         return f"{shown} ({basis(e)})"
-    return f"about {shown} ({_hours(e.low)} to {_hours(e.high)}, {basis(e)})"
-
-
-def _hours(text: str) -> str:
-    value = Fraction(text)
-    if 0 < value < Fraction(1, 1000):
-        return "under 0.001"
-    if value >= 10:
-        return rounded(value, 0)
-    return rounded(value, 1) if value >= 1 else rounded(value, 3)
+    return f"about {shown} ({hours_of(e.low)} to {hours_of(e.high)}, {basis(e)})"
 
 
 def from_to(p: Pair) -> str:

@@ -17,11 +17,11 @@ from alchemist_dsl.estimate import (
     Figures,
     cost,
     figures,
-    gpu_hours,
     joined_rows,
     with_estimates,
 )
 from alchemist_dsl.ranges import Range, between, exactly
+from alchemist_dsl.training import gpu_hours
 from alchemist_dsl.verdicts import with_verdicts
 
 _TRAIN: Final = ("base", "revision", "init", "chat_template", "max_length", "on_long")
@@ -70,9 +70,12 @@ def _guess(
         return made
     grown = new_in.value / old_in.value
     if isinstance(node.spec, TrainSpec) and isinstance(fact.get("tokens"), int):
-        if not _alike(node.spec, base.spec, _TOKENS):
+        counted = _TOKENS if node.spec.steps is None else (*_TOKENS, "packing")
+        if not _alike(node.spec, base.spec, counted):
             return made
-        learnt = _near(Fraction(fact["tokens"]) * grown, made.learnt)
+        # so many steps see so many packs, however many rows there are
+        times = grown if node.spec.steps is None else Fraction(1)
+        learnt = _near(Fraction(fact["tokens"]) * times, made.learnt)
         speed = fact if _alike(node.spec, base.spec, _SPEED) else None
         return replace(made, learnt=learnt, gpu_hours=gpu_hours(node.spec, learnt, speed))
     if node.kind not in _SIEVES or node.own_key != base.own_key or "rows" not in fact:

@@ -27,6 +27,7 @@ _PATH: Final = rf"{_NAME}(\.{_NAME})*"
 _AMOUNTS: Final = {
     "percent": f"{_NUMBER}%",
     "rows": f"{_NUMBER}[kMB]? rows?",
+    "packs": f"{_NUMBER}[kMB]? packs?",
     "tokens": f"{_NUMBER}[kMB]? tokens?",
     "steps": f"{_NUMBER}[kMB]? steps?",
     "multiplier": f"{_NUMBER}x",
@@ -182,8 +183,8 @@ def lock_schema() -> Schema:
             {
                 "node": {"type": "string"}, "recipe": {"type": "string"}, "variant": {"type": "string"},
                 "rows": count, "trace": count, "calls": count, "tokens_in": count, "tokens_out": count,
-                "tokens": count, "gpus": count, "device": word, "tokens_per_second": {"type": "number"},
-                "origins": counts, "dropped": counts, "entries": counts,
+                "tokens": count, "packs": count, "steps": count, "trained": count, "held_out": count, "cut": count, "gpus": count, "device": word, "tokens_per_second": {"type": "number"},
+                "origins": counts, "dropped": counts, "entries": counts, "left_out": counts,
             },
             ["node"],
         ),

@@ -226,7 +226,7 @@ def _quantity(number: Fraction, type_: str) -> str:
             return f"{_number(number)}s"
         case "bytes" if number % 10**9 == 0:
             return f"{_number(number / 10**9)}GB"
-        case "rows" | "steps" | "tokens":
+        case "rows" | "packs" | "steps" | "tokens":
             return f"{_number(number)} {type_}"
         case _:
             return _number(number)

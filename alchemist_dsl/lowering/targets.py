@@ -15,6 +15,7 @@ from alchemist_runtime.plan import (
     variant_part,
 )
 
+from alchemist_dsl.bases import base_folder
 from alchemist_dsl.ir import Block, ExprV, MethodV, Qty, RecordV, RefV, TemplateV, TextV
 from alchemist_dsl.lowering.scope import Scope, salt
 from alchemist_dsl.lowering.values import (
@@ -131,14 +132,23 @@ def seed(scope: Scope) -> int:
 
 
 def _base(block: Block) -> str | None:
-    value = block.get("base")
-    return value.target if isinstance(value, RefV) else text(block, "base")
+    match block.get("base"):
+        case RefV(target=name):
+            return name
+        case TextV() as named:
+            return base_folder(named) or named.value
+        case _:
+            return None
 
 
 def locked_base(block: Block, scope: Scope) -> str | None:
     """The commit that the lock pins a base of the hub to; None where the recipe names one itself, or nobody knows it."""
     value, written = block.get("base"), text(block, "revision")
-    if not isinstance(value, TextV) or method(block, "init").name == "scratch":
+    if (
+        not isinstance(value, TextV)
+        or base_folder(value)
+        or method(block, "init").name == "scratch"
+    ):
         return None
     found = scope.facts.model(value.value, written)
     return None if found == written else found

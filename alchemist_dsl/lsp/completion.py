@@ -24,7 +24,7 @@ _ENDED: Final = frozenset(
     {"NAME", "STRING", "RPAR", "RSQB", "RBRACE", "TRUE", "FALSE", "NULL", "TEXT_BLOCK"}
 )
 _UNITS: Final[dict[str, tuple[str, ...]]] = {
-    "rows": ("rows",), "tokens": ("tokens",), "steps": ("steps",), "select": ("rows",),
+    "rows": ("rows",), "packs": ("packs",), "tokens": ("tokens",), "steps": ("steps",), "select": ("rows",),
     "expr": ("chars", "words", "lines", "tokens", "rows", "calls"), "price": (),
 }  # fmt: skip
 _AMOUNTS: Final = ("rows", "tokens", "parts")

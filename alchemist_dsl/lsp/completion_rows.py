@@ -18,7 +18,7 @@ from alchemist_dsl.lsp.jinja import TAGS, inside
 
 _TYPES: Final = ("text", "int", "real", "bool", "percent", "prob", "money", "json")
 _OF_FIELDS: Final = ("messages", "id")
-_OF_PARAMS: Final = ("duration", "bytes", "rate", "rows", "tokens", "multiplier")
+_OF_PARAMS: Final = ("duration", "bytes", "rate", "rows", "packs", "tokens", "multiplier")
 _ENDED: Final = frozenset(
     {"NAME", "STRING", "RPAR", "RSQB", "RBRACE", "TRUE", "FALSE", "NULL", "TEXT_BLOCK"}
 )

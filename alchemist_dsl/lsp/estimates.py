@@ -11,6 +11,7 @@ from alchemist_runtime.plan import Node
 
 from alchemist_dsl import explain
 from alchemist_dsl.compiler import compile_program, has_errors
+from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.facts import SourceFacts
 from alchemist_dsl.ir import Block, Program
 from alchemist_dsl.lsp.analysis import Analysis
@@ -41,6 +42,9 @@ class _Facts:
         return self.local_files.resources.model(name, revision)
 
     def local(self, path: str) -> str | None:
+        return None
+
+    def base(self, block: Block) -> Diagnostic | None:
         return None
 
     def measured(self, key: str) -> Mapping[str, Any] | None:

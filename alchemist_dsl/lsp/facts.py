@@ -47,8 +47,11 @@ class LocalFacts:
         return merged([f.columns for f in self.source(block).files])
 
     def problems(self, program: ir.Program) -> list[Diagnostic]:
-        """Patterns that match no file, files that cannot be read."""
-        return [p for b in program.blocks.values() if _local(b) for p in self.source(b).problems]
+        """Patterns that match no file, files that cannot be read, bases that are no model."""
+        blocks = program.blocks.values()
+        bases = (self.resources.base(b) for b in blocks if b.kind == "train")
+        places = (p for b in blocks if _local(b) for p in self.source(b).problems)
+        return [*places, *(p for p in bases if p is not None)]
 
     def source(self, block: ir.Block) -> SourceFacts:
         """Files of a source, with problems at the places that hold now."""

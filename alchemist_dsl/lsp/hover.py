@@ -22,7 +22,7 @@ from alchemist_dsl.syntax import ast
 
 _UNITS: Final = {
     "percent": "a share", "multiplier": "times its own size", "parts": "a weight beside the other parts", "money": "dollars",
-    "bytes": "bytes", "duration": "seconds", "rows": "rows", "tokens": "tokens", "chars": "characters", "words": "words",
+    "bytes": "bytes", "duration": "seconds", "rows": "rows", "packs": "packs of rows", "tokens": "tokens", "chars": "characters", "words": "words",
     "lines": "lines", "steps": "optimiser steps", "calls": "teacher calls",
 }  # fmt: skip
 

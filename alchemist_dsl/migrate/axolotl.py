@@ -81,7 +81,7 @@ def read(reading: Reading) -> Draft:
     _saving(asked, out)
     inputs = asked.flag("train_on_inputs")
     out.setdefault("loss", "all" if inputs else trained)
-    draft.train = out
+    draft.train = training.sequences(out)
     asked.rest(LEFT, UNSAID, USED, FAMILIES)
     return draft
 

@@ -47,7 +47,7 @@ def read(reading: Reading) -> Draft:
     _template(asked)
     if draft.seed != seed:
         out["seed"] = seed
-    draft.train = out
+    draft.train = training.sequences(out)
     if asked.flag("use_swanlab"):
         asked.unsaid("use_swanlab", f"figures go to {', '.join(training.REPORTS)} only", "report")
     asked.rest(LEFT, UNSAID, USED, FAMILIES)

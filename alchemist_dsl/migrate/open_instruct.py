@@ -99,7 +99,7 @@ def read(reading: Reading) -> Draft:
     out["packing"], out["loss"] = "none", "assistant"
     _rates(asked, out, reading.gpus)
     _method(asked, out)
-    draft.train = out
+    draft.train = training.sequences(out)
     tokenizer = asked.text("tokenizer_name")
     if tokenizer is not None and tokenizer != out.get("base"):
         asked.unsaid("tokenizer_name", "a tokenizer that is not the base's; for its chat template alone write `chat_template`")  # fmt: skip

@@ -85,7 +85,7 @@ def _data(made: Trained) -> Keys:
     if made.word("average") == "rows":
         made.unsaid("average", "axolotl averages over the tokens of a batch")
     yield "sequence_len", made.max_length
-    yield "excess_length_strategy", _ON_LONG[made.word("on_long") or "truncate"]
+    yield "excess_length_strategy", _ON_LONG[made.word("on_long") or "drop"]
     packing = made.word("packing")
     yield "sample_packing", packing != "none"
     if packing != "none":

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from alchemist_dsl import ir
+from alchemist_dsl.bases import base_folder
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.source import Span
 
@@ -65,23 +66,30 @@ class Trained:
         return max(1, round(whole))
 
     @property
+    def unit(self) -> str:
+        """What a sequence is."""
+        return "rows" if self.word("packing") == "none" else "packs"
+
+    @property
     def max_length(self) -> int:
         length = self.number("max_length")
         assert length is not None
         return int(length)
 
     def cut(self) -> tuple[int, int]:
-        """Rows of a forward pass and steps of accumulation, on the devices that were named."""
+        """Sequences of a forward pass and steps of accumulation, on the devices that were named."""
         each = self.sequences // self.gpus
         if each * self.gpus != self.sequences:
-            self.unsaid("batch", f"{self.sequences} rows cannot be shared out among {self.gpus} devices")  # fmt: skip
+            self.unsaid("batch", f"{self.sequences} {self.unit} cannot be shared out among {self.gpus} devices")  # fmt: skip
         micro = self.number("micro_batch")
         if micro is None:
             most = max(1, _FORWARD // self.max_length)
             micro = max(m for m in range(1, min(most, max(each, 1)) + 1) if max(each, 1) % m == 0)
         times, rest = divmod(max(each, 1), int(micro))
         if rest or not times:
-            self.unsaid("micro_batch", f"{each} rows of a device are no multiple of {int(micro)}")
+            self.unsaid(
+                "micro_batch", f"{each} {self.unit} of a device are no multiple of {int(micro)}"
+            )
         return int(micro), max(1, times)
 
     def warmup(self) -> tuple[str, int | float] | None:
@@ -165,7 +173,7 @@ def trained(program: ir.Program, block: ir.Block, recipe: str, folder: str, gpus
     made = Trained(block, recipe, "", "", gpus or _devices(block), _seed(program, block), folder)
     match base:
         case ir.TextV(value=name):
-            made.base = name
+            made.base = "/".join(p for p in (folder if base_folder(base) else "", name) if p)
         case ir.RefV(target=other):
             made.base = f".alchemist/outputs/{recipe.removesuffix('.recipe')}/{other}/model"
             made.unsaid("base", f"it starts from the weights of `{other}`; run that first, and see that they lie here")  # fmt: skip
@@ -174,7 +182,7 @@ def trained(program: ir.Program, block: ir.Block, recipe: str, folder: str, gpus
                              "write `base = \"owner/model\"`")  # fmt: skip
     _data(made, program, folder)
     if gpus is None and not isinstance(block.get("gpus"), ir.Qty):
-        made.remarks["batch"] = f"{made.sequences} rows on one device; `--gpus N` of `alchemist export` shares them out"  # fmt: skip
+        made.remarks["batch"] = f"{made.sequences} {made.unit} on one device; `--gpus N` of `alchemist export` shares them out"  # fmt: skip
     return made
 
 

@@ -69,6 +69,15 @@ def batch(asked: Asked, out: dict[str, Any], micro: str, accumulate: str, gpus: 
         asked.remark(f"{rows} a device x {times} x {devices}", "batch")
 
 
+def sequences(out: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a training, with its batch in packs where rows are packed: these tools count sequences, whatever is in
+    them. `on_long`: where nothing else is said, they cut what is too long."""
+    if out.get("packing", "none") != "none":
+        for name in ("batch", "micro_batch"):
+            out[name] = re.sub(r"row(s?)$", r"pack\1", out[name])
+    return {"on_long": "truncate", **out}
+
+
 def passes(asked: Asked, out: dict[str, Any], epochs: str, steps: str, *, default: float) -> None:
     """`steps` where there is a maximum, else `epochs`."""
     most = asked.whole(steps, -1)

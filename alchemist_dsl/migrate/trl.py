@@ -107,7 +107,7 @@ def read(reading: Reading) -> Draft:
     _method(asked, out)
     if draft.seed != seed:
         out["seed"] = seed
-    draft.train = out
+    draft.train = training.sequences(out)
     asked.rest(LEFT, UNSAID, USED)
     return draft
 

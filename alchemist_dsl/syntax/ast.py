@@ -20,7 +20,7 @@ class Ident:
 #: Unit kinds of a number. "int" and "real" have none. A price is written as money `per` a count (statement level).
 QuantityKind = Lit[
     "int", "real", "percent", "multiplier", "parts", "money", "bytes", "duration", "rate",
-    "rows", "tokens", "chars", "words", "lines", "steps", "calls",
+    "rows", "packs", "tokens", "chars", "words", "lines", "steps", "calls",
 ]  # fmt: skip
 
 

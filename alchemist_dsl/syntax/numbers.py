@@ -24,7 +24,7 @@ _DURATIONS: Final = {
 }  # fmt: skip
 _TIMES: Final = {"s": 1, "min": 60, "h": 3600}
 _COUNTS: Final[dict[str, QuantityKind]] = {
-    "rows": "rows", "tokens": "tokens", "chars": "chars", "words": "words",
+    "rows": "rows", "packs": "packs", "tokens": "tokens", "chars": "chars", "words": "words",
     "lines": "lines", "steps": "steps", "calls": "calls",
 }  # fmt: skip
 #: What people write for a unit, and how the language writes it.
@@ -135,7 +135,7 @@ def _bad_suffix(text: str, m: re.Match[str]) -> BadNumber:
     suffix, digits = m["suffix"], (m["money"] or "") + m["digits"] + (m["exp"] or "")
     rest = text[m.end("suffix") :]
     glued = re.fullmatch(
-        r"([kMB]?)(rows?|tokens?|chars?|words?|lines?|steps?|calls?|parts?)", suffix
+        r"([kMB]?)(rows?|packs?|tokens?|chars?|words?|lines?|steps?|calls?|parts?)", suffix
     )
     if glued and not m["unit"]:
         better = f"{digits}{glued[1]} {glued[2]}{rest}"

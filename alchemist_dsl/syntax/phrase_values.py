@@ -19,10 +19,10 @@ from alchemist_dsl.syntax.numbers import BadNumber, read_number
 from alchemist_dsl.syntax.recover import VERBS
 from alchemist_dsl.syntax.tokens import END
 
-_UNITS: Final = ("rows", "tokens", "chars", "words", "lines", "steps", "calls", "parts")
+_UNITS: Final = ("rows", "packs", "tokens", "chars", "words", "lines", "steps", "calls", "parts")
 _SYNONYMS: Final = {
     "row": "rows", "sample": "rows", "samples": "rows", "examples": "rows", "example": "rows", "items": "rows",
-    "records": "rows", "characters": "chars", "char": "chars", "toks": "tokens", "requests": "calls",
+    "records": "rows", "sequences": "packs", "characters": "chars", "char": "chars", "toks": "tokens", "requests": "calls",
 }  # fmt: skip
 
 

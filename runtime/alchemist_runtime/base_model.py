@@ -87,19 +87,31 @@ def write_byte_tokenizer(folder: Path, context: int) -> None:
     (folder / "chat_template.jinja").write_text(BYTE_TEMPLATE)
 
 
+def scratch_sizes(args: Mapping[str, Any], max_length: int = 0) -> tuple[int, int, int]:
+    """Hidden size, heads and context of a model made here; RunError A808 where they do not fit together, or `max_length` not
+    into the context."""
+    hidden, heads = int(args.get("hidden", 128)), int(args.get("heads", 4))
+    context = int(args.get("context", 2048))
+    if heads < 1 or hidden % heads or (hidden // heads) % 2:
+        raise _scratch(
+            f"a model of hidden = {hidden} cannot have {heads} heads",
+            "hidden / heads must be a whole, even number",
+        )
+    if max_length > context:
+        raise _scratch(
+            f"max_length = {max_length:,} is more than the model's context of {context:,} tokens",
+            f"write `init = scratch(context = {max_length}, …)` or a smaller `max_length`",
+        )
+    return hidden, heads, context
+
+
+def _scratch(headline: str, way_out: str) -> RunError:
+    return RunError(Problem("A808", "no-model", headline, help=way_out), exit_code=1)
+
+
 def write_scratch_config(folder: Path, args: Mapping[str, Any], dropout: float = 0.0) -> None:
     """The configuration of a small Llama-style model over the byte tokenizer; RunError A808 where the sizes do not fit."""
-    hidden, heads = int(args.get("hidden", 128)), int(args.get("heads", 4))
-    if hidden % heads or (hidden // heads) % 2:
-        raise RunError(
-            Problem(
-                "A808",
-                "no-model",
-                f"a model of hidden = {hidden} cannot have {heads} heads",
-                help="hidden / heads must be a whole, even number",
-            ),
-            exit_code=1,
-        )
+    hidden, heads, context = scratch_sizes(args)
     config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -109,7 +121,7 @@ def write_scratch_config(folder: Path, args: Mapping[str, Any], dropout: float =
         "num_hidden_layers": int(args.get("layers", 2)),
         "num_attention_heads": heads,
         "num_key_value_heads": heads,
-        "max_position_embeddings": int(args.get("context", 2048)),
+        "max_position_embeddings": context,
         "tie_word_embeddings": True,
         "pad_token_id": 256,
         "eos_token_id": 257,
@@ -265,4 +277,8 @@ def _source(spec: TrainSpec, project: Path) -> str:
             exit_code=1,
         )
     local = project / spec.base
-    return str(local) if local.is_dir() else spec.base
+    if local.is_dir():
+        return str(local)
+    if spec.base.startswith((".", "/")):
+        raise no_model(spec.base, None, FileNotFoundError("there is no such folder"))
+    return spec.base

@@ -35,6 +35,7 @@ class Job:
     warmup_steps: int
     save_steps: int
     rows: int
+    packs: int
     notes: list[str] = field(default_factory=list)
 
     @staticmethod

@@ -335,7 +335,7 @@ class TrainSpec(Model):
     method: Method  # full() | lora(r = 16, …)
     epochs: str | None = None
     steps: int | None = None
-    batch: dict[str, Any]  # {"unit": "rows" | "tokens", "value": 128}
+    batch: dict[str, Any]  # {"unit": "packs" | "tokens" | "rows", "value": 128}
     max_length: int
     packing: Literal["none", "ffd", "wrapped"] = "ffd"
     loss: Literal["assistant", "last", "all"] = "assistant"
@@ -363,7 +363,7 @@ class TrainSpec(Model):
     micro_batch: int | None = None
     save_every: dict[str, Any] | None = None
     report: list[str] = []
-    on_long: Literal["error", "drop", "truncate"] = "truncate"
+    on_long: Literal["error", "drop", "truncate"] = "drop"
     command: list[str] = []  # accelerate launch … {processes} …
 
 

@@ -64,7 +64,7 @@ class Settings:
     max_length: int
     packing: str = "ffd"
     loss: Loss = "assistant"
-    on_long: OnLong = "truncate"
+    on_long: OnLong = "drop"
     eval_share: Fraction = Fraction(0)
     eval_rows: int | None = None
     seed: int = 0
@@ -85,19 +85,19 @@ class Window:
     held: list[bool]
     tokens: int = 0
     read: int = 0  # rows of the input, also those that are left out
-    left_out: list[dict[str, Any]] | None = None
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+    cut: list[dict[str, Any]] = field(default_factory=list)  # rows whose end is not trained
     told: dict[str, Counter[str]] = field(default_factory=dict)  # name of talks.TOLD -> origins
     first: dict[str, str] = field(default_factory=dict)  # name -> the first row of it
 
     @staticmethod
     def empty() -> Window:
-        return Window([], [], [], [], left_out=[])
+        return Window([], [], [], [])
 
     def full(self) -> bool:
         return self.read >= WINDOW_ROWS or self.tokens >= WINDOW_TOKENS
 
     def leave(self, id_: bytes, origin: str, why: str, tokens: int) -> None:
-        assert self.left_out is not None
         self.left_out.append({"id": id_.hex(), "origin": origin, "why": why, "tokens": tokens})
 
     def add(self, doc: Document, id_: bytes, origin: str, held: bool, settings: Settings) -> None:
@@ -106,16 +106,17 @@ class Window:
         for name in doc.told:
             self.told.setdefault(name, Counter())[origin] += 1
             self.first.setdefault(name, id_.hex())
-        long = settings.packing != "wrapped" and len(doc.ids) > settings.max_length
-        if long:
-            why = "truncated" if settings.on_long == "truncate" else "too_long"
-            self.leave(id_, origin, why, len(doc.ids))
-            if settings.on_long != "truncate":
-                return
-            doc = doc.cut(settings.max_length)
-        if not doc.learnt:
-            self.leave(id_, origin, "nothing_to_learn", len(doc.ids))
+        tokens = len(doc.ids)
+        long = settings.packing != "wrapped" and tokens > settings.max_length
+        if long and settings.on_long != "truncate":
+            self.leave(id_, origin, "too_long", tokens)
             return
+        doc = doc.cut(settings.max_length) if long else doc
+        if not doc.learnt:
+            self.leave(id_, origin, "nothing_to_learn", tokens)
+            return
+        if long:
+            self.cut.append({"id": id_.hex(), "origin": origin, "tokens": tokens})
         self.docs.append(doc)
         self.ids.append(id_)
         self.origins.append(origin)
@@ -205,7 +206,7 @@ class _Set:
 
     def commit(self, window: Window, settings: Settings, step: str) -> None:
         number = len(self.notes)
-        note: dict[str, Any] = {"read": window.read, "left_out": window.left_out}
+        note: dict[str, Any] = {"read": window.read, "left_out": window.left_out, "cut": window.cut}
         note |= {"told": window.told, "first": window.first}
         for name, wanted in (("train", False), ("eval", True)):
             part = [i for i, held in enumerate(window.held) if held is wanted]
@@ -340,8 +341,10 @@ def _summary(prepared: _Set, settings: Settings, date: Date | None) -> dict[str,
                 help="raise `max_length`, or look at `loss` and `chat_template`",
             )
         )
-    lines = "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in left)
-    write_atomic(prepared.folder / "left_out.jsonl", lines.encode())
+    cut = [entry for note in prepared.notes for entry in note["cut"]]
+    for name, entries in (("left_out", left), ("cut", cut)):
+        lines = "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in entries)
+        write_atomic(prepared.folder / f"{name}.jsonl", lines.encode())
     train = total["train"]
     return {
         **train,
@@ -355,6 +358,7 @@ def _summary(prepared: _Set, settings: Settings, date: Date | None) -> dict[str,
         "told": {name: dict(told[name]) for name in TOLD if name in told},
         "first": first,
         "date": None if date is None else date.isoformat(),
+        "cut": dict(Counter(entry["origin"] for entry in cut)),
         "shards": {name: sorted(p.name for p in prepared.folder.glob(f"{name}-*.parquet")) for name in ("train", "eval")},
     }  # fmt: skip
 

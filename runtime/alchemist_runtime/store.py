@@ -112,6 +112,26 @@ def closing(figures: Mapping[str, Any]) -> str:
     return "; ".join(w for w in words if w)
 
 
+def trained(prepared: Mapping[str, Any]) -> str:
+    """What became of the rows of a training, from the summary of its prepared set: the parts add up to what was read.
+
+    `6,000 rows: 5,667 trained, 1,908 cut at 512 tokens, 333 left out (nothing_to_learn)`"""
+    left = {why: sum(n.values()) for why, n in prepared["left_out"].items()}
+    cut = sum(prepared.get("cut", {}).values()) + left.pop("truncated", 0)  # as it was called
+    held = (prepared.get("eval") or {}).get("rows", 0)
+    words = [f"{prepared['rows']:,} trained"]
+    if held:
+        words.append(f"{held:,} held out")
+    if cut:
+        words.append(f"{cut:,} cut at {prepared['max_length']:,} tokens")
+    if len(left) == 1:
+        words += [f"{n:,} left out ({why})" for why, n in left.items()]
+    elif left:
+        why = ", ".join(f"{why} {n:,}" for why, n in left.items())
+        words.append(f"{sum(left.values()):,} left out ({why})")
+    return f"{prepared['read']:,} rows: {', '.join(words)}"
+
+
 def name_of(key: str) -> str:
     """The folder name of a key. RunError A916 for what is no key: it may lead anywhere."""
     if not isinstance(key, str) or not KEY.fullmatch(key):

@@ -257,16 +257,20 @@ def _model(job: Job, flash: bool) -> Any:
     else:
         half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(spec.precision, torch.float32)
         frozen = spec.method.name == "lora" and not job.cpu
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                job.model,
-                revision=job.base_revision,
-                config=_config(AutoConfig, job),
-                dtype=half if frozen else torch.float32,
-                attn_implementation="flash_attention_2" if flash else "sdpa",
-            )
-        except (OSError, ValueError) as error:
-            raise no_model(job.model, job.revision, error) from error
+        # by default the best that the model supports of what comes with torch
+        for attention in ({"attn_implementation": "flash_attention_2"}, {}) if flash else ({},):
+            try:
+                model = AutoModelForCausalLM.from_pretrained(
+                    job.model,
+                    revision=job.base_revision,
+                    config=_config(AutoConfig, job),
+                    dtype=half if frozen else torch.float32,
+                    **attention,
+                )
+                break
+            except (OSError, ValueError, ImportError) as error:
+                if not attention:
+                    raise no_model(job.model, job.revision, error) from error
     model.config.use_cache = False
     return _with_lora(model, job) if spec.method.name == "lora" else model
 
@@ -383,7 +387,51 @@ def _trainer(job: Job, transformers: Any, model: Any, arguments: Any) -> tuple[A
     for kind in (transformers.PrinterCallback, transformers.ProgressCallback):
         trainer.remove_callback(kind)
     trainer.add_callback(log.callback(transformers.TrainerCallback))
+    if spec.packing != "none":
+        trainer.add_callback(_proof(transformers.TrainerCallback, job, trainer))
     return trainer, log
+
+
+def _proof(base: Any, job: Job, trainer: Any) -> Any:
+    """A callback that looks before the first step whether rows of a pack see one another in this very model."""
+
+    class Proof(base):  # type: ignore[misc]
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            prove(job, trainer)
+
+    return Proof()
+
+
+def prove(job: Job, trainer: Any) -> None:
+    """RunError A814 where a row of a pack sees the rows before it. Asks the model as it trains: wrapped, in every process."""
+    from alchemist_runtime.train_data import isolation
+
+    model, collate = trainer.model_wrapped, trainer.data_collator
+    config = trainer.accelerator.unwrap_model(trainer.model).config
+    half = trainer.accelerator.autocast if collate.flat else contextlib.nullcontext
+
+    def logits(batch: Any) -> Any:
+        with half():
+            return model(**trainer._prepare_inputs(dict(batch))).logits
+
+    was_training = model.training
+    model.eval()
+    found = isolation(logits, collate, config.get_text_config().vocab_size)
+    model.train(was_training)
+    if found.holds:
+        return
+    rows = max(1, round(job.per_step * job.rows / max(1, job.packs)))
+    raise RunError(
+        Problem(
+            "A814",
+            "packs-leak",
+            f"a model of type `{config.model_type}` does not keep the rows of a pack apart: each would be trained behind others",
+            note=f"the logits of a row move by {found.seen:.1g} of their spread with another row before it in the pack, by "
+            f"{found.rounding:.1g} with one behind it",
+            help=f"write `packing = none`, and for as much in each step `batch = {rows} rows`",
+        ),
+        exit_code=1,
+    )
 
 
 def _leave(code: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -149,8 +149,8 @@ def positions(lengths: np.ndarray[Any, Any], total: int) -> np.ndarray[Any, Any]
 class Collator:
     """Sequences to tensors.
 
-    Packed: no attention mask, position ids that restart with each document; from those the model keeps documents apart
-    (an all-ones mask or a cache would let them see one another). Padding counts as one more document. With `flat`
+    Packed: no attention mask, position ids that restart with each document; from those most models keep documents apart
+    (an all-ones mask or a cache would let them see one another; `isolation` tells which do not). Padding counts as one more document. With `flat`
     (FlashAttention) the batch is one long sequence. Unpacked: padding on the right and an attention mask.
     """
 
@@ -175,3 +175,50 @@ class Collator:
             return {**out, "position_ids": torch.from_numpy(places)}
         seen = np.arange(width) < np.array([[len(s.ids)] for s in batch])
         return {**out, "attention_mask": torch.from_numpy(seen.astype(np.int64))}
+
+
+# --- isolation ----------------------------------------------------------------------------------------------------------------
+
+#: Tokens of each of the two documents of a proof.
+_SHORT: Final = 32
+#: Parts of the spread of the logits below which a difference is rounding, in single and in half precision.
+_ROUNDING: Final = {False: 3e-5, True: 1e-2}
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """How far the logits of a document move, in parts of their spread: with another before it in its pack (`seen`), and with
+    that behind it (`rounding`), where no causal model can see it."""
+
+    seen: float
+    rounding: float
+    half: bool
+
+    @property
+    def holds(self) -> bool:
+        return self.seen <= max(4 * self.rounding, _ROUNDING[self.half])
+
+
+def isolation(logits: Callable[[Mapping[str, torch.Tensor]], torch.Tensor], collate: Collator, vocabulary: int) -> Isolation:  # fmt: skip
+    """Two short documents of random tokens packed as in training, either first, and alone: whether one sees the other.
+
+    `logits` maps the tensors of a batch (without labels) to logits of shape (1, tokens, vocabulary).
+    """
+    draws = np.random.default_rng(0).integers(0, vocabulary, (2, _SHORT)).astype(np.int32)
+    one, other = draws
+
+    def run(*docs: np.ndarray[Any, Any]) -> torch.Tensor:
+        ids = np.concatenate(docs)
+        batch = collate([Sequence_(ids, ids, np.array([len(d) for d in docs], np.int32))])
+        return logits({k: v for k, v in batch.items() if k != "labels"})[0]
+
+    with torch.no_grad():
+        alone = run(one)
+        behind, before = run(other, one)[_SHORT:], run(one, other)[:_SHORT]
+    spread = alone.double().std()
+
+    def moved(packed: torch.Tensor) -> float:
+        return float((packed.double() - alone.double()).abs().max() / spread)
+
+    half = alone.dtype in (torch.bfloat16, torch.float16)
+    return Isolation(moved(behind), moved(before), half)

@@ -12,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from alchemist_runtime import batch
 from alchemist_runtime.devices import Devices, devices
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.job import Job
@@ -38,51 +39,18 @@ class Shape:
     accumulate: int
 
 
-def sequences(spec: TrainSpec) -> int:
-    """Sequences of one optimiser step; a batch in tokens counts full ones. RunError A809 where it is no whole number."""
-    value = int(Fraction(str(spec.batch["value"])))
-    if spec.batch["unit"] != "tokens":
-        return value
-    if value % spec.max_length or not value:
-        low = value // spec.max_length * spec.max_length
-        sizes = " or ".join(f"{v:,}" for v in (low, low + spec.max_length) if v)
-        raise _batch_error(
-            f"a batch of {value:,} tokens is no whole number of sequences of {spec.max_length:,}",
-            f"take {sizes} tokens",
-        )
-    return value // spec.max_length
-
-
 def shape(spec: TrainSpec, processes: int, cpu: bool) -> Shape:
     """Cut a batch among processes and forward passes; RunError A809 with the nearest sizes where it does not divide."""
-    total = sequences(spec)
-    unit = "rows" if spec.packing == "none" else "sequences"
-    if not total or total % processes:
-        raise _batch_error(
-            f"a batch of {total:,} {unit} cannot be shared out among {processes} processes",
-            f"take {_nearest(total, processes)} {unit}, or another number of processes",
-        )
-    own = total // processes
-    if spec.micro_batch is not None:
-        if own % spec.micro_batch:
-            unit_size = processes * spec.micro_batch
-            raise _batch_error(
-                f"{own:,} {unit} for each process are no multiple of micro_batch = {spec.micro_batch}",
-                f"take a batch of {_nearest(total, unit_size)} {unit}, or another `micro_batch`",
-            )
-        return Shape(total, spec.micro_batch, own // spec.micro_batch)
-    most = max(1, _FORWARD_TOKENS[cpu] // spec.max_length)
-    micro = max(m for m in range(1, min(most, own) + 1) if own % m == 0)
+    value = int(Fraction(str(spec.batch["value"])))
+    total = batch.sequences(spec.batch["unit"], value, spec.max_length)
+    own = batch.each(
+        total, processes, spec.micro_batch, "rows" if spec.packing == "none" else "packs"
+    )
+    micro = spec.micro_batch
+    if micro is None:
+        most = max(1, _FORWARD_TOKENS[cpu] // spec.max_length)
+        micro = max(m for m in range(1, min(most, own) + 1) if own % m == 0)
     return Shape(total, micro, own // micro)
-
-
-def _nearest(value: int, unit: int) -> str:
-    low = value // unit * unit
-    return " or ".join(f"{v:,}" for v in (low, low + unit) if v)
-
-
-def _batch_error(headline: str, way_out: str) -> RunError:
-    return RunError(Problem("A809", "batch-size", headline, help=way_out), exit_code=1)
 
 
 def amount(value: Any, steps: int, rows_per_step: float) -> int:
@@ -164,7 +132,7 @@ def run_train(
     `out_dir` gets prepared/, start/ (tokenizer and template), train.jsonl, train.log, model/ (adapter/ too with LoRA) and
     metrics.json, written last. `base_dir` is the model folder of another training; `processes` overrides the spec's;
     `texts` resolves a template that the spec names by digest. Progress: {"stage", "done", "total", "unit"} before, then
-    the lines of train.jsonl. RunError A801, A802, A803, A805, A806, A808 to A811, A910; KeyboardInterrupt after the
+    the lines of train.jsonl. RunError A801, A802, A803, A805, A806, A808 to A811, A814, A910; KeyboardInterrupt after the
     checkpoint that Ctrl-C asks for.
     """
     _extras(spec)
@@ -219,13 +187,14 @@ def _prepared(
     seed: int,
     on_progress: OnProgress,
 ) -> tuple[Start, dict[str, Any]]:
-    from alchemist_runtime.base_model import prepare_start
+    from alchemist_runtime.base_model import prepare_start, scratch_sizes
     from alchemist_runtime.prepare import Settings, prepare
 
+    if spec.init.name == "scratch":
+        scratch_sizes(spec.init.args, spec.max_length)
     start, tokenizer = prepare_start(
         spec, out_dir / "start", base_dir=base_dir, project=project, texts=texts
     )
-    _fits(spec)
     settings = Settings(
         max_length=spec.max_length,
         packing=spec.packing,
@@ -245,21 +214,6 @@ def _prepared(
         on_progress=on_progress,
     )
     return start, summary
-
-
-def _fits(spec: TrainSpec) -> None:
-    """A model made here cannot see further than its context."""
-    context = int(spec.init.args.get("context", 2048))
-    if spec.init.name == "scratch" and spec.max_length > context:
-        raise RunError(
-            Problem(
-                "A808",
-                "no-model",
-                f"max_length = {spec.max_length:,} is more than the model's context of {context:,} tokens",
-                help=f"write `init = scratch(context = {spec.max_length}, …)` or a smaller `max_length`",
-            ),
-            exit_code=1,
-        )
 
 
 def _job(
@@ -299,6 +253,7 @@ def _job(
         warmup_steps=amount(spec.schedule.args.get("warmup") or 0, steps, rows_per_step),
         save_steps=max(1, every) if every < steps else 0,
         rows=rows,
+        packs=packs,
         notes=notes,
     )
     job.write(out_dir / "job.json")

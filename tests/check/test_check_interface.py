@@ -100,7 +100,7 @@ def test_a_file_that_is_not_utf8_is_said_and_the_rest_is_checked() -> None:
 
 def test_every_attribute_type_of_the_kind_table_is_understood() -> None:
     known = {
-        "text", "bool", "int", "real", "percent", "rows", "tokens", "steps", "multiplier", "money", "price", "bytes",
+        "text", "bool", "int", "real", "percent", "rows", "packs", "tokens", "steps", "multiplier", "money", "price", "bytes",
         "duration", "rate", "choice", "template", "expr", "condition", "select", "ref", "stream", "method", "list",
         "record", "name",
     }  # fmt: skip

@@ -233,7 +233,7 @@ train model {
   data = sft
   init = scratch(hidden = 32, layers = 1, heads = 2)
   epochs = 1
-  batch = 4 rows
+  batch = 4 packs
   max_length = 64 tokens
   learning_rate = 1e-3
 }

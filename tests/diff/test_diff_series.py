@@ -38,7 +38,7 @@ train model {
   init = scratch(layers = 1, hidden = 32, heads = 2, intermediate = 64, context = 256)
   steps = 10
   max_length = 256 tokens
-  batch = 8 rows
+  batch = 8 packs
   learning_rate = 1e-4
 }
 """

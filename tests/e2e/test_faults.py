@@ -424,7 +424,7 @@ train tiny {
   data = a
   init = scratch(layers = 1, hidden = 32, heads = 2, intermediate = 64, context = 128)
   steps = 40
-  batch = 4 rows
+  batch = 4 packs
   max_length = 128 tokens
   learning_rate = 1e-3
   schedule = constant

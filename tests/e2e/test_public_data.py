@@ -154,7 +154,7 @@ train tiny {{
   data = sft
   init = scratch(layers = 2, hidden = 64, heads = 2, intermediate = 128, context = 256)
   steps = 12
-  batch = 8 rows
+  batch = 8 packs
   max_length = 256 tokens
   learning_rate = 5e-3
   schedule = constant(warmup = 2 steps)

@@ -39,7 +39,7 @@ train small {
   data = clean
   init = scratch(layers = 1, hidden = 32)
   epochs = 1
-  batch = 4 rows
+  batch = 4 packs
   max_length = 64 tokens
   learning_rate = 1e-3
 }

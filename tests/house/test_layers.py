@@ -22,7 +22,7 @@ DSL = [
     ("alchemist_dsl.graph",),
     ("alchemist_dsl.migrate",),
     ("alchemist_dsl.data", "alchemist_dsl.lower", "alchemist_dsl.lowering", "alchemist_dsl.keys", "alchemist_dsl.canon", "alchemist_dsl.written",
-     "alchemist_dsl.estimate", "alchemist_dsl.ranges", "alchemist_dsl.verdicts", "alchemist_dsl.shortage", "alchemist_dsl.reasons", "alchemist_dsl.state",
+     "alchemist_dsl.estimate", "alchemist_dsl.training", "alchemist_dsl.bases", "alchemist_dsl.ranges", "alchemist_dsl.verdicts", "alchemist_dsl.shortage", "alchemist_dsl.reasons", "alchemist_dsl.state",
      "alchemist_dsl.explain", "alchemist_dsl.tables", "alchemist_dsl.resources", "alchemist_dsl.facts", "alchemist_dsl.lock",
      "alchemist_dsl.drift", "alchemist_dsl.declared", "alchemist_dsl.rerun", "alchemist_dsl.folder"),
     ("alchemist_dsl.passes",),

@@ -27,8 +27,8 @@ from alchemist_dsl.source import SourceFile
 ROWS = {"kind": "source", "name": "talks", "hub": "acme/talks", "revision": "0" * 40}
 EXPORT = {"kind": "export", "name": "rows", "data": "talks", "format": "messages", "path": "out"}
 BASE: dict[str, Any] = {
-    "kind": "train", "name": "tuned", "data": "talks", "base": "acme/base", "revision": "1" * 40, "epochs": 2, "batch": "32 rows",
-    "micro_batch": "4 rows", "max_length": "2048 tokens", "learning_rate": 1e-4,
+    "kind": "train", "name": "tuned", "data": "talks", "base": "acme/base", "revision": "1" * 40, "epochs": 2, "batch": "32 packs",
+    "micro_batch": "4 packs", "max_length": "2048 tokens", "learning_rate": 1e-4,
 }  # fmt: skip
 #: Attributes whose values both sides say: a training comes back with the same ones.
 COMPARED = ("base", "revision", "method", "epochs", "steps", "batch", "micro_batch", "max_length", "packing", "loss", "optimizer", "learning_rate",
@@ -37,6 +37,8 @@ COMPARED = ("base", "revision", "method", "epochs", "steps", "batch", "micro_bat
 
 def program(train: dict[str, Any], seed: int = 42) -> ir.Program:
     recipe = {"kind": "recipe", "title": "t", "seed": seed}
+    if train.get("packing") == "none":
+        train = train | {n: train[n].replace("pack", "row") for n in ("batch", "micro_batch")}
     text = data.recipe({"edition": 2026, "blocks": [recipe, ROWS, EXPORT, train]})
     made, problems = check(SourceFile("r.recipe", text), lambda _: None)
     assert made is not None
@@ -79,7 +81,7 @@ TRAININGS = st.fixed_dictionaries(
     {},
     optional={
         "epochs": st.sampled_from([1, 2, 1.5]),
-        "micro_batch": st.sampled_from(["1 row", "2 rows", "8 rows"]),
+        "micro_batch": st.sampled_from(["1 pack", "2 packs", "8 packs"]),
         "packing": st.sampled_from(["none", "ffd"]),
         "loss": st.sampled_from(["assistant", "last", "all"]),
         "optimizer": st.sampled_from(["adamw", "adamw_8bit", "adafactor", "sgd", "lion"]),
@@ -215,11 +217,11 @@ def test_what_cannot_be_said_is_a_comment_and_a_warning() -> None:
 
 def test_a_template_without_marks_is_told() -> None:
     some = {"chat_template": {"template": "{% for m in messages %}\n{{ m.content }}\n{% endfor %}"}}
-    made = exported(BASE | some)
+    made = exported(BASE | some | {"on_long": "truncate"})
     to_trl.write(made)
     assert [p.headline.split("`")[1] for p in made.problems] == ["loss"]
     marked = {"chat_template": {"template": "{% for m in messages %}\n{% generation %}{{ m.content }}{% endgeneration %}\n{% endfor %}"}}  # fmt: skip
-    made = exported(BASE | marked)
+    made = exported(BASE | marked | {"on_long": "truncate"})
     to_trl.write(made)
     assert made.problems == []
 

@@ -133,7 +133,7 @@ train tiny {
   data = sft
   init = scratch(layers = 1, hidden = 32)
   epochs = 1
-  batch = 4 rows
+  batch = 4 packs
   max_length = 128 tokens
   learning_rate = 1e-3
 }

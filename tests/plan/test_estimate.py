@@ -6,11 +6,13 @@ from fractions import Fraction
 
 import pytest
 from alchemist_runtime.engine.mixture import EntrySize, plan_counts
-from alchemist_runtime.plan import Check, MixtureSpec, Plan, Take
+from alchemist_runtime.plan import Check, Estimate, MixtureSpec, Plan, Take
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from alchemist_dsl.cli.show import node_lines
 from alchemist_dsl.estimate import Figures, _covered, _wanted
+from alchemist_dsl.explain import figure
 from alchemist_dsl.ranges import UNKNOWN, Range, between, exactly, part, total
 from alchemist_dsl.verdicts import Counts, _holds, money, with_verdicts
 
@@ -329,3 +331,30 @@ def test_what_is_missing_is_made_up_for_as_the_run_does_it(pieces, total_):
     assert expected.keys() == taken.keys()
     assert all(abs(expected[n] - taken[n]) <= 1 for n in taken), (expected, taken)
     assert _covered(spec, there) == made.covered
+
+
+def test_show_says_every_step_with_its_figures(work, full):
+    made = work.compile(full)
+    assert made.plan is not None
+    known = {n.id: node_lines(n, made.plan, made.project) for n in made.plan.nodes}
+    lines = [x.split()[0] for x in known["tiny"] if x]
+    assert {"packs", "steps_per_epoch", "tokens_per_step", "steps", "tokens", "gpu_hours"} < {
+        *lines
+    }
+    assert "batch    4 packs" in known["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "value", "high", "shown"),
+    [
+        ("gpu_hours", "1/40", "59/1828125", "1/4", "under 0.001 GPU h"),
+        ("gpu_hours", "5/2", "61/20", "4", "~3.1 GPU h"),
+        ("gpu_hours", "1234.5", "1234.5", "1234.5", "1,235 GPU h"),
+        ("gpu_hours", None, None, None, "?"),
+        ("covered", None, "3/4", None, "75%"),
+        ("usd", "1/3", "1/3", "1/3", "$0.33"),
+        ("rows", "0", "7", "9", "~7"),
+    ],
+)
+def test_a_figure_for_people(name, low, value, high, shown):
+    assert figure(name, Estimate(low=low, value=value, high=high)) == shown

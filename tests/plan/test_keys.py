@@ -277,21 +277,17 @@ def test_every_default_has_a_canonical_form(kind, name):
     ],
 )
 def test_every_default_of_a_kind_may_be_written_out(work, full, block, kind):
-    """What equals the first published default is left out: writing it says nothing new."""
+    """A default says the same written out; what equals the first published one is left out of keys."""
     before = work.keys(full)
     header = f"{kind} {block} {{\n"
     start = full.index(header) + len(header)
     body = full[start : full.index("\n}\n", start)]
     for name, spec in KINDS[kind].attributes.items():
-        if (
-            spec.frozen_default is None
-            or spec.affects != "data"
-            or re.search(rf"^  {name} =", body, re.M)
-        ):
+        if spec.default is None or spec.affects != "data" or re.search(rf"^  {name} =", body, re.M):
             continue
         if kind == "source" and name == "split":
             continue  # only with `hub`
-        text = full[:start] + f"  {name} = {spec.frozen_default}\n" + full[start:]
+        text = full[:start] + f"  {name} = {spec.default}\n" + full[start:]
         assert moved(before, work.keys(text)) == set(), name
 
 
@@ -345,7 +341,30 @@ def test_a_rule_without_a_name_is_called_by_one_spelling(work, full):
 def test_other_weights_in_the_folder_of_a_local_base_move_the_key(work, full):
     text = full.replace("  init = scratch(layers = 1, hidden = 32)\n", '  base = "models/own"\n')
     (work.root / "models/own").mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json"):
+        (work.root / "models/own" / name).write_text("{}")
     (work.root / "models/own/model.safetensors").write_bytes(b"one")
     before = work.keys(text)
     (work.root / "models/own/model.safetensors").write_bytes(b"two")
     assert moved(before, work.keys()) == {"tiny", "bench"}
+
+
+def test_long_rows_are_left_out_by_default_and_the_first_default_stays_out_of_keys(work, full):
+    def ingredients(line: str) -> dict[str, object]:
+        text = full.replace("  max_length = 128 tokens\n", f"  max_length = 128 tokens\n{line}")
+        return dict(work.compile(text).ingredients["tiny"])
+
+    assert ingredients("")["attribute.on_long"] == "drop"
+    assert ingredients('  on_long = "drop"\n') == ingredients("")
+    assert "attribute.on_long" not in ingredients("  on_long = truncate\n")
+    # one stream cut into packs has no long rows, so its keys stay as they were
+    assert "attribute.on_long" not in ingredients("  packing = wrapped\n")
+
+
+def test_a_batch_in_packs_has_the_key_that_it_had_in_rows(work, full):
+    made = work.compile(full.replace("batch = 4 packs", "batch = 4 packs\n  micro_batch = 2 packs"))
+    assert made.ingredients["tiny"]["attribute.batch"] == "4 rows"
+    rows = full.replace("batch = 4 packs", "batch = 4 rows\n  packing = none")
+    assert work.compile(rows).ingredients["tiny"]["attribute.batch"] == "4 rows"
+    tokens = full.replace("batch = 4 packs", "batch = 512 tokens")
+    assert work.compile(tokens).ingredients["tiny"]["attribute.batch"] == "512 tokens"

@@ -279,7 +279,7 @@ TRAINED = """
 train tuned {
   data = sft
   base = "owner/base"
-  batch = 4 rows
+  batch = 4 packs
   max_length = 128 tokens
   learning_rate = 1e-3
   epochs = 1
@@ -352,7 +352,8 @@ def test_a_tokenizer_is_pinned_and_its_pin_is_part_of_the_keys_that_count(
 
 def test_a_base_in_the_project_is_a_file_of_the_lock(work, slice_):
     (work.root / "owner/base").mkdir(parents=True)
-    (work.root / "owner/base/config.json").write_text("{}")
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (work.root / "owner/base" / name).write_text("{}")
     add_facts(work.compile(slice_ + TRAINED))
     lock = loads((work.root / "recipe.lock").read_text())
     assert "models" not in lock.sections and "owner/base" in lock.sections["files"]

@@ -39,7 +39,7 @@ export dataset {
 train tuned {
   data = sft
   base = "owner/base"
-  batch = 4 rows
+  batch = 4 packs
   max_length = 128 tokens
   learning_rate = 1e-3
   epochs = 1

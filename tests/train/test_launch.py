@@ -171,10 +171,10 @@ def test_a_batch_is_cut_exactly(
 @pytest.mark.parametrize(
     ("more", "processes", "way_out"),
     [
-        ({}, 3, "6 or 9 sequences"),
+        ({}, 3, "6 or 9 packs"),
         ({"packing": "none"}, 5, "5 or 10 rows"),
-        ({}, 16, "take 16 sequences"),
-        ({"micro_batch": 3}, 2, "6 or 12 sequences"),
+        ({}, 16, "take 16 packs"),
+        ({"micro_batch": 3}, 2, "6 or 12 packs"),
         ({"batch": {"unit": "tokens", "value": 1000}}, 1, "512 or 1,024 tokens"),
     ],
 )

@@ -15,9 +15,13 @@ from alchemist_runtime import prepare as module
 from alchemist_runtime.errors import RunError
 from alchemist_runtime.held_out import held_out
 from alchemist_runtime.prepare import SCHEMA, Settings, prepare
+from alchemist_runtime.store import trained
+from hypothesis import HealthCheck, given
+from hypothesis import settings as settings_
+from hypothesis import strategies as st
 from train_rows import row_id, source, sums, table
 
-KEY = {"max_length": 128, "packing": "ffd"}
+KEY: dict[str, Any] = {"max_length": 128, "packing": "ffd", "on_long": "truncate"}
 
 
 def read(folder: Path, name: str = "train") -> list[dict[str, Any]]:
@@ -73,10 +77,15 @@ def test_every_row_with_its_id_and_origin(
 
 
 @pytest.mark.parametrize(
-    ("on_long", "rows", "why"), [("drop", 8, "too_long"), ("truncate", 10, "truncated")]
-)
+    ("on_long", "rows", "left", "cut", "words"),
+    [
+        ("drop", 8, {"too_long": {"x": 2, "y": 1}}, {}, "11 rows: 8 trained, 3 left out (too_long)"),
+        # cut before its answer: nothing to learn, so it is left out by name
+        ("truncate", 10, {"nothing_to_learn": {"y": 1}}, {"x": 2}, "11 rows: 10 trained, 2 cut at 128 tokens, 1 left out (nothing_to_learn)"),
+    ],
+)  # fmt: skip
 def test_long_rows_are_counted_and_listed(
-    tmp_path: Path, byte_tokenizer: Any, on_long: Any, rows: int, why: str
+    tmp_path: Path, byte_tokenizer: Any, on_long: Any, rows: int, left: Any, cut: Any, words: str
 ) -> None:
     data = [
         {"instruction": "i", "response": "r" * (500 if i < 2 else 20), "origin": "x"}
@@ -85,16 +94,62 @@ def test_long_rows_are_counted_and_listed(
     data.append({"instruction": "i" * 300, "response": "never seen", "origin": "y"})
     settings = Settings(max_length=128, on_long=on_long)
     summary = prepare(source(data), tmp_path / "p", tokenizer=byte_tokenizer, settings=settings)
-    assert summary["rows"] == rows and summary["read"] == 11
-    listed = [json.loads(x) for x in (tmp_path / "p" / "left_out.jsonl").read_text().splitlines()]
-    assert [e["id"] for e in listed if e["why"] == why and e["origin"] == "x"] == [
-        row_id("row 0").hex(),
-        row_id("row 1").hex(),
-    ]
-    if on_long == "truncate":  # cut before its answer: nothing to learn, so it is left out by name
-        assert summary["left_out"]["nothing_to_learn"] == {"y": 1}
-    else:
-        assert summary["left_out"] == {"too_long": {"x": 2, "y": 1}}
+    assert (summary["rows"], summary["read"]) == (rows, 11)
+    assert (summary["left_out"], summary["cut"]) == (left, cut)
+    assert trained(summary) == words
+    listed = {
+        name: [json.loads(x) for x in (tmp_path / "p" / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("left_out", "cut")
+    }
+    long = [e["id"] for e in listed["cut" if cut else "left_out"] if e["origin"] == "x"]
+    assert long == [row_id("row 0").hex(), row_id("row 1").hex()]
+    assert len(listed["left_out"]) == sum(sum(n.values()) for n in left.values())
+
+
+@settings_(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), min_size=3, max_size=30),
+    st.sampled_from(["drop", "truncate"]),
+    st.sampled_from(["none", "ffd", "wrapped"]),
+)
+def test_rows_in_are_rows_trained_held_out_and_left_out(
+    tmp_path_factory: pytest.TempPathFactory,
+    byte_tokenizer: Any,
+    sizes: Any,
+    on_long: Any,
+    packing: str,
+) -> None:
+    """The sum closes, whatever the rows; of the last one something is always learnt."""
+    rows = [{"instruction": "i" * a, "response": "r" * b} for a, b in [*sizes, (1, 1)]]
+    settings = Settings(max_length=100, packing=packing, on_long=on_long, eval_share=Fraction(1, 5))
+    folder = tmp_path_factory.mktemp("sums")
+    try:
+        found = prepare(source(rows), folder / "p", tokenizer=byte_tokenizer, settings=settings)
+    except RunError as error:
+        assert error.problem.code == "A811"  # all that could be learnt is held out
+        return
+    left = sum(sum(n.values()) for n in found["left_out"].values())
+    held = (found["eval"] or {}).get("rows", 0)
+    assert found["read"] == len(rows) == found["rows"] + held + left
+    assert sum(found["cut"].values()) <= found["rows"] + held
+    assert packing != "wrapped" or (not found["cut"] and "too_long" not in found["left_out"])
+
+
+@pytest.mark.parametrize(
+    ("summary", "words"),
+    [
+        ({"read": 6_000, "rows": 5_667, "eval": None, "cut": {"a": 1_900, "b": 8}, "left_out": {"nothing_to_learn": {"a": 333}}, "max_length": 512},
+         "6,000 rows: 5,667 trained, 1,908 cut at 512 tokens, 333 left out (nothing_to_learn)"),
+        ({"read": 12, "rows": 5, "eval": {"rows": 2}, "cut": {}, "left_out": {"nothing_to_learn": {"a": 2}, "too_long": {"a": 3}}, "max_length": 512},
+         "12 rows: 5 trained, 2 held out, 5 left out (nothing_to_learn 2, too_long 3)"),
+        # as summaries of earlier versions say it
+        ({"read": 4, "rows": 3, "eval": None, "left_out": {"truncated": {"a": 2}, "nothing_to_learn": {"a": 1}}, "max_length": 64},
+         "4 rows: 3 trained, 2 cut at 64 tokens, 1 left out (nothing_to_learn)"),
+        ({"read": 4, "rows": 4, "eval": None, "cut": {}, "left_out": {}, "max_length": 64}, "4 rows: 4 trained"),
+    ],
+)  # fmt: skip
+def test_what_became_of_the_rows_in_words(summary: dict[str, Any], words: str) -> None:
+    assert trained(summary) == words
 
 
 def test_long_rows_can_be_an_error(tmp_path: Path, byte_tokenizer: Any) -> None:
@@ -208,7 +263,7 @@ def test_other_rows_or_settings_start_over(
     summary = prepare(lambda: iter([moved]), folder, tokenizer=byte_tokenizer, settings=settings)
     assert summary["rows"] == 150
     assert all(len(t) < 60 for t in whole_documents(folder).values())
-    shorter = Settings(max_length=64, packing="ffd")
+    shorter = Settings(max_length=64, packing="ffd", on_long="truncate")
     summary = prepare(lambda: iter([moved]), folder, tokenizer=byte_tokenizer, settings=shorter)
     assert summary["max_length"] == 64 and max(len(p["input_ids"]) for p in read(folder)) <= 64
 

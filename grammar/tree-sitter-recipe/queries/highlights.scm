@@ -40,13 +40,13 @@
 ((call function: (identifier) @function.builtin)
   (#any-of? @function.builtin "abs" "after" "ascii_share" "before" "calls" "chars" "clarity" "coalesce" "code" "contains" "cost" "count" "coverage" "docstring" "drop_share" "ends_with" "excerpt" "fences" "hash" "head" "int" "join" "json" "lang" "len" "lines" "lower" "matches" "max" "min" "organised" "parses" "pass_rate" "passes" "pick" "real" "repeats" "replace" "roles" "round" "rows" "share" "squeeze" "starts_with" "strip" "text" "tokens" "turns" "words"))
 ((type (path . (identifier) @type.builtin .))
-  (#any-of? @type.builtin "bool" "bytes" "duration" "enum" "id" "int" "json" "list" "messages" "money" "multiplier" "percent" "prob" "rate" "real" "rows" "text" "tokens"))
+  (#any-of? @type.builtin "bool" "bytes" "duration" "enum" "id" "int" "json" "list" "messages" "money" "multiplier" "packs" "percent" "prob" "rate" "real" "rows" "text" "tokens"))
 ((bounded_type base: (identifier) @type.builtin)
-  (#any-of? @type.builtin "bool" "bytes" "duration" "enum" "id" "int" "json" "list" "messages" "money" "multiplier" "percent" "prob" "rate" "real" "rows" "text" "tokens"))
+  (#any-of? @type.builtin "bool" "bytes" "duration" "enum" "id" "int" "json" "list" "messages" "money" "multiplier" "packs" "percent" "prob" "rate" "real" "rows" "text" "tokens"))
 ((choice_type base: (identifier) @type.builtin)
-  (#any-of? @type.builtin "bool" "bytes" "duration" "enum" "id" "int" "json" "list" "messages" "money" "multiplier" "percent" "prob" "rate" "real" "rows" "text" "tokens"))
+  (#any-of? @type.builtin "bool" "bytes" "duration" "enum" "id" "int" "json" "list" "messages" "money" "multiplier" "packs" "percent" "prob" "rate" "real" "rows" "text" "tokens"))
 ((list_type base: (identifier) @type.builtin)
-  (#any-of? @type.builtin "bool" "bytes" "duration" "enum" "id" "int" "json" "list" "messages" "money" "multiplier" "percent" "prob" "rate" "real" "rows" "text" "tokens"))
+  (#any-of? @type.builtin "bool" "bytes" "duration" "enum" "id" "int" "json" "list" "messages" "money" "multiplier" "packs" "percent" "prob" "rate" "real" "rows" "text" "tokens"))
 ["edition" "import" "param"] @keyword.import
 ["as" "drop" "expect" "keep" "per" "set"] @keyword
 ["and" "or" "not" "in"] @keyword.operator

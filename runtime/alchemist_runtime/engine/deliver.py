@@ -287,6 +287,10 @@ def run_train_node(ctx: Context, node: Node, out: Output) -> None:
         on_progress=tell,
         texts=ctx.plan.texts,
     )
+    from alchemist_runtime.report.card import model_card
+
+    card = model_card(ctx.plan, node, metrics)
+    (out.folder / "model" / "README.md").write_text(card, encoding="utf-8")
     out.figures.update(metrics)
     out.figures["rows_in"] = stream.n
 

@@ -8,8 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alchemist_runtime.plan import ExportSpec, Node, SourceSpec, TeacherStepSpec
-from alchemist_runtime.store import closing
+from alchemist_runtime.plan import ExportSpec, Node, Plan, SourceSpec, TeacherStepSpec, TrainSpec
+from alchemist_runtime.store import closing, trained
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
@@ -48,6 +48,43 @@ def write_card(
         _columns(spec),
     ]
     (folder / "README.md").write_text("\n".join(p for p in parts if p), encoding="utf-8")
+
+
+def model_card(plan: Plan, node: Node, figures: Mapping[str, Any]) -> str:
+    """The card of a trained model: what it started from, what became of the rows, and how it was trained."""
+    import yaml
+
+    spec = node.spec
+    assert isinstance(spec, TrainSpec)
+    base = None if any(e.role == "model" for e in node.inputs) else spec.base
+    hub = base is not None and not base.startswith((".", "/"))
+    front = {
+        **({"license": _line(plan.license).lower()} if plan.license else {}),
+        **({"base_model": base} if hub else {}),
+        "library_name": "transformers",
+        "tags": ["alchemist"],
+    }
+    prepared = figures["prepared"]
+    facts = [
+        ("starts from", escaped(spec.base or "new weights")),
+        ("method", spec.method.name),
+        ("batch", f"{spec.batch['value']:,} {spec.batch['unit']}"),
+        ("packing", spec.packing),
+        ("max_length", f"{spec.max_length:,} tokens"),
+        ("on_long", spec.on_long),
+        ("steps", f"{figures['steps']:,}"),
+        ("tokens", f"{figures['tokens']:,}"),
+        ("loss", f"{figures['first_loss']:.3f} to {figures['last_loss']:.3f}"),
+    ]
+    left = [(f"left out: {why}", f"{sum(n.values()):,}") for why, n in prepared["left_out"].items()]
+    return "\n".join(
+        [
+            f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n",
+            f"# {escaped(plan.title or node.id)}\n",
+            f"{trained(prepared)}.\n",
+            table(("", ""), facts + left),
+        ]
+    )
 
 
 def _title(ctx: Context, spec: ExportSpec) -> str:

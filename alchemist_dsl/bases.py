@@ -1,0 +1,95 @@
+"""What `base` of a training names: a folder with a model, or a model of the hub; and what is wrong with it before anything runs."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from alchemist_dsl.diagnostics.model import Diagnostic
+from alchemist_dsl.ir import TextV
+
+#: A model of the hub; older ones have no owner.
+MODEL: Final = re.compile(r"[\w.-]+(/[\w.-]+)?")
+#: Endings of the files that `from_pretrained` reads weights and tokenizers from.
+_WEIGHTS: Final = (".safetensors", ".bin", ".pt", ".pth")
+_TOKENIZERS: Final = ("tokenizer", "vocab", "merges", "spiece", "sentencepiece")
+_GGUF: Final = (
+    "train from the weights that it was made of, or convert it: `AutoModelForCausalLM.from_pretrained(FOLDER, "
+    'gguf_file = "FILE").save_pretrained("model")`, the same with AutoTokenizer, then `base = "./model"`'
+)
+
+
+def base_folder(base: TextV) -> str | None:
+    """The folder that a base names, from the project's root; None where it is the id of a model of the hub.
+
+    A text that begins with `.` or `/` is a folder, relative to the recipe, as the patterns of `files` are.
+    """
+    if not base.value.startswith((".", "/")):
+        return None
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(base.span.file), base.value))
+    return path if path.startswith(("/", "..")) else f"./{path}"
+
+
+def wrong_base(base: TextV, root: Path) -> Diagnostic | None:
+    """A base that no training can start from: no such folder, no model in it, a GGUF file, an adapter alone."""
+    named, folder = base.value, base_folder(base)
+    at = root / (folder or named)
+    if folder is None and not at.exists():
+        if re.search(r"[-_.]gguf$", named, re.I):
+            return _no_base(
+                base, f"`{named}` is in GGUF format, which nothing is trained from", _GGUF
+            )
+        return None if MODEL.fullmatch(named) else _no_folder(base, at)
+    if not at.exists():
+        return _no_folder(base, at)
+    if at.is_file():
+        if at.suffix.lower() == ".gguf":
+            return _no_base(
+                base, f"`{named}` is in GGUF format, which nothing is trained from", _GGUF
+            )
+        return _no_base(base, f"`{named}` is a file, and a base is a folder", f'write `base = "{posixpath.dirname(named) or "."}"`')  # fmt: skip
+    try:
+        files = sorted(f.name for f in at.iterdir())
+    except OSError as e:
+        return _no_base(
+            base, f"`{named}` cannot be read: {e.strerror or e}", "see that you may read it"
+        )
+    return _no_model(base, files)
+
+
+def _no_model(base: TextV, files: list[str]) -> Diagnostic | None:
+    """What a folder lacks to be a model with its tokenizer."""
+    named, has_weights = base.value, any(f.endswith(_WEIGHTS) for f in files)
+    if any(f.lower().endswith(".gguf") for f in files) and not has_weights:
+        return _no_base(
+            base, f"`{named}` holds only GGUF files, which nothing is trained from", _GGUF
+        )
+    if "config.json" not in files:
+        if "adapter_config.json" in files:
+            return _no_base(base, f"`{named}` is an adapter, and a training starts from a whole model", "merge it: `PeftModel.merge_and_unload()`, then `save_pretrained`")  # fmt: skip
+        return _no_base(base, f"`{named}` holds no model: it has no `config.json`", "name the folder that `save_pretrained` wrote")  # fmt: skip
+    if not has_weights:
+        return _no_base(base, f"`{named}` holds no weights", "name the folder that `save_pretrained` wrote, with its `.safetensors` files")  # fmt: skip
+    if not any(f.startswith(_TOKENIZERS) or f.endswith(".model") for f in files):
+        return _no_base(base, f"`{named}` has no tokenizer", f'save it beside the model: `tokenizer.save_pretrained("{named}")`')  # fmt: skip
+    return None
+
+
+def _no_folder(base: TextV, at: Path) -> Diagnostic:
+    try:
+        beside = [p.name for p in at.parent.iterdir() if p.is_dir()]
+    except OSError:
+        beside = []
+    near = get_close_matches(at.name, beside, 1, 0.6)
+    if near:
+        better = posixpath.join(posixpath.dirname(base.value), near[0])
+        return _no_base(base, f"no folder `{base.value}`", f'did you mean `base = "{better}"`?')
+    ways = "write a folder, relative to the recipe, or the name of a model of the hub, `owner/name`"
+    return _no_base(base, f"no folder `{base.value}`", ways)
+
+
+def _no_base(base: TextV, headline: str, help_: str) -> Diagnostic:
+    return Diagnostic("A812", headline, base.span, help=help_)
