@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from alchemist_runtime.rows import IDENTITY, MESSAGES, optional, required
@@ -63,6 +64,7 @@ def read_sets(b: Building, env: Env) -> tuple[tuple[ir.SetV, ...], dict[str, str
         if not _fits_column(b, name, expr, statement):
             types[name] = FIXED[name]
             continue
+        expr = _as_json(name, expr, env.stream.columns if env.stream is not None else {})
         type_ = expr.type if expr.type != NULL else optional(FIXED.get(name, "text"))
         types[name] = bounded(type_)
         made.append(ir.SetV(name, expr, span))
@@ -70,8 +72,6 @@ def read_sets(b: Building, env: Env) -> tuple[tuple[ir.SetV, ...], dict[str, str
 
 
 def _in(env: Env, scope: Scope) -> Env:
-    from dataclasses import replace
-
     return env if scope is env.scope else replace(env, scope=scope)
 
 
@@ -86,6 +86,27 @@ def _fits_column(b: Building, name: str, expr: ir.ExprV, statement: ast.Assign) 
         help_, edit = f"write `turns({expr.text})`", Edit(expr.span, f"turns({expr.text})")
     b.error("A504", f"`{name}` is {noun(wanted)}, but this is {noun(expr.type)}", statement.value.span, help=help_, edit=edit)  # fmt: skip
     return False
+
+
+def _as_json(name: str, expr: ir.ExprV, columns: Mapping[str, str]) -> ir.ExprV:
+    """A record, list, number or truth value that is set into a column of JSON becomes JSON; a text is taken as it is."""
+    wanted = FIXED.get(name, columns.get(name, ANY))
+    if family(wanted) != "json" or family(expr.type) in ("json", "text", "null", "any"):
+        return expr
+    return replace(expr, type="json")
+
+
+def columns_of_one_type(b: Building, sets: tuple[ir.SetV, ...]) -> None:
+    """Report assignments that some rows get and others do not, where the column would hold two types."""
+    for s in sets:
+        have = b.stream.columns.get(s.column, ANY)
+        if join(have, bounded(s.expr.type)) is None:
+            b.error(
+                "A504",
+                f"`{s.column}` holds `{have}` in the rows that keep it, but this is `{s.expr.type}`",
+                s.expr.span,
+                help="set a column of another name, or change the column of all rows first",
+            )
 
 
 def with_sets(

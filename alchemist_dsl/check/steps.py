@@ -9,7 +9,13 @@ from alchemist_runtime.rows import DROPPED_COLUMNS
 from alchemist_dsl import ir
 from alchemist_dsl.check import taint
 from alchemist_dsl.check.building import Building
-from alchemist_dsl.check.columns import read_rules, read_sets, rule_names, with_sets
+from alchemist_dsl.check.columns import (
+    columns_of_one_type,
+    read_rules,
+    read_sets,
+    rule_names,
+    with_sets,
+)
 from alchemist_dsl.check.expressions import Env
 from alchemist_dsl.check.types import ANY, family, noun
 from alchemist_dsl.diagnostics.model import Edit, Label
@@ -81,6 +87,8 @@ def map_(b: Building) -> None:
     partly = isinstance(mode, ir.ChoiceV) and (
         mode.name == "add" or (mode.name == "replace" and select is not None)
     )
+    if partly:
+        columns_of_one_type(b, sets)
     taints = taint.set_by(b.stream.taints, sets, b.stream.columns, partly=partly)
     b.publish("rows", with_sets(b.stream.columns, types, partly=partly), taints=taints)
 

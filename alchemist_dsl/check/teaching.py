@@ -10,7 +10,13 @@ from alchemist_runtime.rows import DROPPED_COLUMNS, optional
 from alchemist_dsl import ir
 from alchemist_dsl.check import taint
 from alchemist_dsl.check.building import Building
-from alchemist_dsl.check.columns import field_columns, read_rules, read_sets, with_sets
+from alchemist_dsl.check.columns import (
+    columns_of_one_type,
+    field_columns,
+    read_rules,
+    read_sets,
+    with_sets,
+)
 from alchemist_dsl.check.expressions import column_type, expression
 from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.prompts import read_inputs
@@ -246,6 +252,8 @@ def _end(
     mode = b.get("mode")
     only = isinstance(mode, ir.ChoiceV) and mode.name == "only"
     _samples(b, only)
+    if not only:
+        columns_of_one_type(b, sets)
     after = with_sets(b.stream.columns, types)
     rows = after if only else with_sets(b.stream.columns, types, partly=True)
     refused = with_sets(

@@ -105,6 +105,9 @@ def join(a: str, b: str) -> str | None:
     elif family(one) == family(two) == "list":
         inner = join(element(one) or ANY, element(two) or ANY)
         met = f"list<{inner}>" if inner else None
+    elif family(one) == family(two) == "record" and fields(one).keys() == fields(two).keys():
+        shared = {name: join(type_, fields(two)[name]) for name, type_ in fields(one).items()}
+        met = record({n: t for n, t in shared.items() if t}) if all(shared.values()) else None
     else:
         met = None
     return None if met is None else optional(met) if null else met

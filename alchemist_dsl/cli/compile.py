@@ -226,7 +226,7 @@ def _template(node: Node) -> str:
             words = f'training("{name}")'
         case {"file": path}:
             words = path
-        case {"model": model, "revision": commit}:
+        case {"model": str(model), "revision": str(commit)}:
             words = f"that of {model} at {commit[:12]}"
         case {"model": model}:
             words = f"that of {model}"
@@ -264,8 +264,7 @@ def _training(node: Node) -> list[str]:
         out.append(f"         its last run {', '.join(words)}")
     if spec.packing != "none":
         out.append(
-            "         before the first step it is proved on the model that no row of a pack sees another; "
-            "else the run stops, and `packing = none` is the way out"
+            "         that no row of a pack sees another is proved on the model before the first step"
         )
     if "memory" in e:
         size = {n: gigabytes(int(x.value or 0)) for n, x in e.items() if n.startswith("memory")}

@@ -37,7 +37,7 @@ def compare(before: Side, after: Side) -> RecipeDiff:
     assert old is not None and new is not None
     pairs = matched(old, new)
     names = {m.after.id: m.before.id for m in pairs if m.before and m.after}
-    new = scaled(before, after, names)
+    new = scaled(before, after, names, flows(before, after))
     fresh = {n.id: n for n in new.nodes}
     pairs = [replace(m, after=fresh[m.after.id]) if m.after else m for m in pairs]
     work = Steps(before, after, old, new, pairs)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from alchemist_runtime.plan import Node, Plan, Teacher, TeacherStepSpec, TrainSpec
 
+from alchemist_dsl.diff.flows import Ports
 from alchemist_dsl.diff.sides import Side
 from alchemist_dsl.estimate import (
     Figures,
@@ -33,14 +34,18 @@ _SIEVES: Final = frozenset({"filter", "dedup", "decontaminate", "map", "task"})
 _DRIFT: Final = Fraction(1, 4)  # how far the tokens of a call may lie from what they were
 
 
-def scaled(before: Side, after: Side, pairs: Mapping[str, str]) -> Plan:
-    """The plan of `after` with better figures, where `before` was measured. `pairs`: names of steps after -> before."""
+def scaled(
+    before: Side, after: Side, pairs: Mapping[str, str], proved: Mapping[str, Ports]
+) -> Plan:
+    """The plan of `after` with better figures, where `before` was measured. `pairs`: names of steps after -> before;
+    `proved`: how their rows differ, by the name after: no figure says the opposite."""
     plan, old, measured = after.plan, before.plan, before.measured
     assert plan is not None and old is not None
     if measured is None or after.measured is None:
         return plan
     facts = {n.id: f for n in old.nodes if (f := measured(n.key)) is not None}
     was = figures(old, measured, before.places)
+    declared = figures(old, lambda _: None, before.places)
     nodes = {n.id: n for n in old.nodes}
 
     def guess(node: Node, made: Figures, known: Mapping[str, Figures]) -> Figures:
@@ -51,8 +56,12 @@ def scaled(before: Side, after: Side, pairs: Mapping[str, str]) -> Plan:
             made = replace(made, calls=exactly(ahead.new + ahead.cached))
         if base is None or fact is None:
             return made
-        old_in, new_in = joined_rows(base, was), joined_rows(node, known)
-        return _guess(node, base, fact, made, (old_in, new_in), plan)
+        rows_in = joined_rows(base, was), joined_rows(node, known)
+        made = _guess(node, base, fact, made, rows_in, plan)
+        if node.kind in _SIEVES and node.own_key != base.own_key and "rows" in fact:
+            share = _share(declared[base.id].rows, joined_rows(base, declared))
+            made = _other_share(made, fact, rows_in, share)
+        return _within(made, was[base.id], proved.get(node.id))
 
     found = figures(plan, after.measured, after.places, guess)
     better = with_verdicts(with_estimates(plan, found), found)
@@ -86,6 +95,51 @@ def _guess(
         lost = Fraction(sum(fact["dropped"].values())) * grown
         ports["dropped"] = _near(lost, made.ports["dropped"])
     return replace(made, ports=ports, origins=_origins(fact, grown, made))
+
+
+def _share(rows: Range, of: Range) -> Fraction | None:
+    return None if not of.value or rows.value is None else rows.value / of.value
+
+
+def _other_share(
+    made: Figures, fact: Mapping[str, Any], rows_in: tuple[Range, Range], share: Fraction | None
+) -> Figures:
+    """Rows of a step that says something else now: those of the last run, by how much the declared shares differ. `share`: of
+    the rows that it read, what the old step was expected to keep before any run."""
+    old_in, new_in = rows_in
+    now = _share(made.rows, new_in)
+    certain = made.rows.low == made.rows.high
+    if certain or not share or now is None or not old_in.value or new_in.value is None:
+        return made
+    value = Fraction(fact["rows"]) * (new_in.value / old_in.value) * (now / share)
+    bounds = Range(Fraction(0), made.rows.value, made.rows.high, made.rows.basis)
+    return replace(made, ports={**made.ports, "rows": _near(value, bounds)})
+
+
+def _within(made: Figures, was: Figures, proved: Ports | None) -> Figures:
+    """Figures that say nothing against what is proved: of fewer rows never more, of more rows never fewer."""
+    if proved is None:
+        return made
+    ports = dict(made.ports)
+    for name in ("rows", "dropped", "trace"):
+        if name in ports and name in was.ports:
+            ports[name] = _bounded(ports[name], was.ports[name], getattr(proved, name).kind)
+    return replace(made, ports=ports, calls=_bounded(made.calls, was.calls, proved.asked.kind))
+
+
+def _bounded(new: Range, old: Range, kind: str) -> Range:
+    if old.value is None or kind == "other":
+        return new
+    if kind in ("same", "content"):
+        return old
+    choose = min if kind == "shrink" else max
+    pairs = zip(new.ends(), old.ends(), strict=True)
+    low, value, high = (b if a is None else a if b is None else choose(a, b) for a, b in pairs)
+    if kind == "shrink":
+        low = Fraction(0) if new.low is None else low
+    elif new.high is None:
+        high = None
+    return Range(low, value, high, new.basis if new.value == value else "scaled")
 
 
 def _alike(spec: TrainSpec, base: Any, names: tuple[str, ...]) -> bool:

@@ -150,8 +150,8 @@ def _lang(block: Block, scope: Scope) -> Expr | None:
 def mixture(block: Block, scope: Scope) -> MixtureSpec:
     """Entries by name: their order says nothing."""
     on_short, repeat_max = _on_short(block)
-    if scope.options.limit is not None and on_short == "error":
-        on_short = "shrink"  # a trial run has too little of everything
+    if scope.options.limit is not None:
+        on_short, repeat_max = "shrink", None  # a trial run has too little of everything
     return MixtureSpec(
         unit=unit(block),
         total=whole(block, "total"),

@@ -368,14 +368,14 @@ def test_a_base_in_the_project_is_a_file_of_the_lock(work, slice_):
 
 def finish(work, plan, name: str, *, rows: int, **figures: object) -> None:
     """A finished step, as the engine leaves one."""
-    import json
+    from alchemist_runtime.sealed import seal
 
     key = plan.node(name).key.removeprefix("b2:")
     folder = work.root / ".alchemist/store" / key
     folder.mkdir(parents=True)
     ports = {"rows": {"rows": rows, "per_origin": {"given": rows}}}
-    (folder / "manifest.json").write_text(
-        json.dumps({"format": 1, "key": key, "ports": ports, "figures": figures})
+    (folder / "manifest.json").write_bytes(
+        seal({"format": 1, "key": key, "ports": ports, "figures": figures})
     )
 
 

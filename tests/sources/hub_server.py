@@ -72,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return self.api(path.removeprefix(kind).split("/"))
         if path.startswith("/datasets/"):
             return self.resolve(path.removeprefix("/datasets/").split("/"))
+        if path.split("/")[3:4] == ["resolve"]:
+            return self.resolve(path.removeprefix("/").split("/"))
         return self.say(404, b"", {"X-Error-Code": "RepoNotFound"})
 
     def known(self, repo: str) -> bool:

@@ -151,6 +151,26 @@ class Scope:
     def array(self, expr: plan.Expr) -> pa.Array:
         return spread(self.value(expr), self.n)
 
+    def json(self, expr: plan.Expr) -> pa.Array:
+        """The value of an expression as JSON texts; a text stands as it is, for it is JSON already."""
+        value = self.array(expr)
+        if pa.types.is_string(value.type) or pa.types.is_null(value.type):
+            return cast_null(value, pa.string())
+        made = [json_text(v) for v in self._plain(expr)]
+        return pa.array(made, pa.string())
+
+    def _plain(self, expr: plan.Expr) -> Sequence[Any]:
+        """The value of an expression as Python values, with what is JSON in records and lists read."""
+        match expr:
+            case ["record", dict(fields)] if fields:
+                rows = zip(*(self._plain(e) for e in fields.values()), strict=True)
+                return [dict(zip(fields, row, strict=True)) for row in rows]
+            case ["list", list(parts)] if parts:
+                return [list(row) for row in zip(*map(self._plain, parts), strict=True)]
+        value = self.array(expr)
+        known = self.types.get(expr[1]) if expr[0] == "col" else None
+        return python_values(value, "json" if self.is_json(expr) else known)
+
     @property
     def session(self) -> Session:
         return self._session or session()

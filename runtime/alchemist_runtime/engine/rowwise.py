@@ -17,7 +17,7 @@ from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import TURN_TYPES, columns_for, split_columns, with_messages
 from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.plan import Expr, FilterSpec, MapSpec, Node, Rule, Select, SetColumn
-from alchemist_runtime.rows import DROPPED_COLUMNS, MESSAGES
+from alchemist_runtime.rows import DROPPED_COLUMNS, MESSAGES, required
 from alchemist_runtime.store import Output
 
 Positions = np.ndarray[Any, np.dtype[np.int64]]
@@ -207,16 +207,18 @@ def assign(scope: Scope, sets: Sequence[SetColumn]) -> dict[str, pa.Array]:
     """The columns that assignments give for one batch; all read the row as it came in."""
     new: dict[str, pa.Array] = {}
     for s in sets:
-        value = scope(s.expr)
         if s.column == MESSAGES:
-            new.update(split_columns(value))
+            new.update(split_columns(scope(s.expr)))
+        elif required(s.type) == "json":
+            new[s.column] = scope.json(s.expr)
         else:
-            wanted = arrow_type(s.type)
-            new[s.column] = value if value.type == wanted else _cast(value, wanted)
+            new[s.column] = _cast(scope(s.expr), arrow_type(s.type))
     return new
 
 
 def _cast(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    if array.type == wanted:
+        return array
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), wanted)
     return array.cast(wanted)
