@@ -27,6 +27,7 @@ from alchemist_runtime.plan import (
     TaskSpec,
     TeacherStepSpec,
 )
+from alchemist_runtime.rows import MADE_BY
 
 from alchemist_dsl.diff.flows import (
     GROW,
@@ -385,6 +386,8 @@ def relaxes(change: Change, kind: str) -> bool:
 def _teacher_step(spec: TeacherStepSpec, old: Any, change: Change) -> Effect:
     path, written = change.path, {s.column for s in spec.sets} | {s.column for s in old.sets}
     replaces = spec.mode == "replace"
+    if replaces:
+        written.add(MADE_BY)
     if path == "select":
         return _selected(spec.select, old.select, spec.mode, written)
     if path == "samples":

@@ -19,6 +19,7 @@ from alchemist_runtime.plan import (
     TaskSpec,
     TeacherStepSpec,
 )
+from alchemist_runtime.rows import MADE_BY
 
 Kind = Literal["same", "grow", "shrink", "content", "other"]
 
@@ -197,7 +198,7 @@ def _taught(spec: TeacherStepSpec, changed: frozenset[str]) -> Ports:
         asked = SAME
     else:
         asked = OTHER
-    rows = content(changed | written) if spec.mode == "replace" else OTHER
+    rows = content({*changed, *written, MADE_BY}) if spec.mode == "replace" else OTHER
     return Ports(rows, OTHER, OTHER, asked)
 
 

@@ -351,9 +351,8 @@ def test_two_stores_are_compared_by_content_even_where_keys_are_equal(
     trial: Trial, tmp_path: Path
 ) -> None:
     """A key says what was asked of a teacher, not what it answered: only one store holds one result for it."""
-    import json
-
     from alchemist_runtime.engine.compare import compare_plans
+    from alchemist_runtime.sealed import seal, unseal
 
     plan = trial.run(RECIPE, "sft")
     other = tmp_path / "other"
@@ -363,9 +362,9 @@ def test_two_stores_are_compared_by_content_even_where_keys_are_equal(
     diff = compare_plans(stores[0], plan, plan, pairs, after_store=stores[1])
     assert diff.outcome == "same" and not any(p.read for s in diff.steps for p in s.ports)
     folder = stores[1].path(plan.node("tagged").key)
-    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest, _ = unseal((folder / "manifest.json").read_bytes())
     manifest["ports"]["rows"]["digest"] = "b2:other"
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_bytes(seal(manifest))
     tagged = compare_plans(stores[0], plan, plan, pairs, after_store=stores[1]).steps[1]
     assert tagged.state == "same" and tagged.ports[0].read
     shutil.rmtree(folder)

@@ -122,7 +122,7 @@ def test_what_a_stricter_rule_and_a_larger_share_did(project: Path) -> None:
     [move] = steps["clean"]["moves"]
     assert (move["rule"], move["to"], move["rows"]) == ("too_short", "dropped", rows["removed"])
     relabeled = next(p for p in steps["harmonized"]["ports"] if p["port"] == "rows")
-    assert [c["name"] for c in relabeled["columns"]] == ["instruction"]
+    assert [c["name"] for c in relabeled["columns"]] == ["instruction", "made_by"]
     trace = next(p for p in steps["harmonized"]["ports"] if p["port"] == "trace")
     assert trace["added"] >= relabeled["changed"] > 0  # the rows that the larger share asks about
     mixed, written = steps["sft"]["ports"][0], steps["done"]["ports"][0]

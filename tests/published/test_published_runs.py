@@ -1,0 +1,47 @@
+"""Every published recipe runs to its last step, on stand-ins of its sources, its teachers and its models."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RECIPES = ROOT / "recipes" / "published"
+ALL = bool(os.environ.get("ALCHEMIST_TEST_ALL"))
+#: Of the series one file stands for the others, which differ in a few lines.
+NAMES = [n for n in sorted(p.stem for p in RECIPES.glob("*.recipe")) if ALL or "tulu3_" not in n]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What came of each recipe, carried out one after the other in one process."""
+    pytest.importorskip("torch")
+    project = tmp_path_factory.mktemp("published")
+    shutil.copytree(RECIPES, project / "recipes" / "published")
+    (project / "recipe.lock").write_text("version = 1\n")
+    report = project / "report.json"
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "ALCHEMIST_"))}
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("standins.py")), str(project), str(report), *NAMES],
+        cwd=project,
+        env={**clean, "PYTHONPATH": os.pathsep.join(sys.path), "XDG_CONFIG_HOME": str(project)},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert report.exists(), done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(report.read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_to_its_last_step(results: dict[str, Any], name: str) -> None:
+    made = results[name]
+    assert made["last"], "a recipe has a step that this version carries out"
+    assert made["exit"] == 0, made["output"][-2000:]
