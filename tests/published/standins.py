@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,17 @@ COLUMNS: Mapping[str, Any] = {
 }  # fmt: skip
 
 
+def problem(i: int) -> str:
+    """A text of a benchmark: no run of words of it stands in a row of a source."""
+    return " ".join(f"{w}{i}q{n}" for n, w in enumerate(WORDS))
+
+
+def item(columns: Iterable[str], i: int) -> dict[str, Any]:
+    """An item of a benchmark."""
+    named = {"entry_point": f"answer_{i}", "task_id": f"item/{i}", "test_list": [f"assert f{i}"]}
+    return {c: named.get(c, problem(i)) for c in sorted(columns)}
+
+
 def record(columns: Iterable[str], i: int, salt: int = 0) -> dict[str, Any]:
     return {c: COLUMNS.get(c, request)(i * 31 + salt) for c in sorted(columns)}
 
@@ -130,8 +142,8 @@ def _read_by(node: Any) -> set[str]:
     return set(read) if made & {"messages", "instruction"} else {*read, "messages"}
 
 
-def datasets(plan: Any, more: Mapping[str, Iterable[str]]) -> dict[str, dict[str, bytes]]:
-    """Repository -> its files, for every source and suite of a plan. `more`: further columns by the name of a node."""
+def datasets(plan: Any, more: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Any]]:
+    """Repository -> its files (configurations with their splits under `README.md`), for every source and suite of a plan. `more`: further columns by the name of a node."""
     made: dict[str, dict[str, Any]] = {}
     for number, node in enumerate(plan.nodes):
         reader = getattr(node.spec, "reader", None)
@@ -140,7 +152,11 @@ def datasets(plan: Any, more: Mapping[str, Iterable[str]]) -> dict[str, dict[str
         args = reader.args
         repo = made.setdefault(args["repo"], {})
         columns = {*_read_by(node), *more.get(node.id, ())}
-        rows = [record(columns, i, number) for i in range(ROWS)]
+        one = partial(record, salt=number) if node.kind == "source" else item
+        rows = [one(columns, i) for i in range(ROWS)]
+        read = json.dumps([s.expr for s in getattr(node.spec, "sets", [])])
+        for name in (c for c in columns if f'["item", ["col", "{c}"]' in read):  # turns, by place
+            rows = [{**row, name: turns(i)} for i, row in enumerate(rows)]
         for pattern in args.get("files") or ():
             path = pattern.replace("*", "0")
             repo[path] = lines(rows, path)
@@ -149,9 +165,6 @@ def datasets(plan: Any, more: Mapping[str, Iterable[str]]) -> dict[str, dict[str
                 name = args.get("config") or "default"
                 repo[f"data/{name}/{split}-0.jsonl"] = lines(rows, ".jsonl")
                 repo.setdefault("README.md", {}).setdefault(name, set()).add(split)
-    for repo in made.values():
-        if "README.md" in repo:
-            repo["README.md"] = _card(repo["README.md"])
     return made
 
 
@@ -195,21 +208,23 @@ def answer(number: int, body: dict[str, Any]) -> dict[str, Any]:
     return completion(said)
 
 
-def value(schema: Mapping[str, Any], number: int) -> Any:
+def value(schema: Mapping[str, Any], number: int, name: str = "") -> Any:
     for choices in ("anyOf", "oneOf"):
         if choices in schema:
-            return value(schema[choices][0], number)
+            return value(schema[choices][0], number, name)
     if "enum" in schema:
         return schema["enum"][0]
     kind = schema.get("type")
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "object":
-        return {k: value(v, number) for k, v in schema.get("properties", {}).items()}
+        return {k: value(v, number, k) for k, v in schema.get("properties", {}).items()}
     if kind == "array":
         return [value(schema.get("items", {}), number)]
     if kind in ("integer", "number"):
         return schema.get("maximum", 5)
-    return True if kind == "boolean" else reply(2000 + number)
+    if kind == "boolean":
+        return True
+    return (request if name in ("instruction", "question", "task") else reply)(2000 + number)
 
 
 # --- running ----------------------------------------------------------------------------------------------------------------------
@@ -285,11 +300,16 @@ def main(project: Path, report: Path, names: list[str], more: Mapping[str, Any])
         model = tiny_model(Path(scratch) / "model")
         for recipe in folder.glob("*.recipe"):
             recipe.write_text(_here(recipe.read_text(), teacher.base_url))
-        last = {}
+        last, found = {}, dict[str, dict[str, Any]]()
         for name in names:
             plan = compile_recipe(folder / f"{name}.recipe", here=False, limit=LIMIT).plan
             for repo, files in datasets(plan, more.get(name, {})).items():
-                hub.repos[repo] = [{**(hub.repos.get(repo) or [{}])[0], **files}]
+                known = found.setdefault(repo, {"README.md": {}})
+                for config, splits in files.pop("README.md", {}).items():
+                    known["README.md"].setdefault(config, set()).update(splits)
+                known.update(files)
+                cards = {"README.md": _card(known["README.md"])} if known["README.md"] else {}
+                hub.repos[repo] = [{**known, "README.md": b"", **cards}]
             last[name] = last_steps(plan)
             for repo in models(plan):
                 hub.repos.setdefault(repo, [model])
@@ -312,7 +332,7 @@ SMALL = {
 
 def _here(text: str, address: str) -> str:
     """A recipe whose teachers are the one of this machine, and whose trainings are small."""
-    text = re.sub(r"^  (base_url|api_key_env|micro_batch) = .*\n", "", text, flags=re.M)
+    text = re.sub(r"^  (base_url|api_key_env|micro_batch|report) = .*\n", "", text, flags=re.M)
     for old, new in SMALL.items():
         text = re.sub(rf"^  {old}$", f"  {new}", text, flags=re.M)
     return re.sub(r"^(  provider = openai)$", rf'\1\n  base_url = "{address}"', text, flags=re.M)

@@ -202,7 +202,8 @@ class Asking:
             if numbers and self.prompt.shots:
                 stream = self.ctx.inputs(self.node, "examples")
                 order = draw_order(stream.ids(), self.ctx.plan.seed, f"shots {self.prompt.name}")
-                self._shots = self._examples(stream.select(order[: self.prompt.shots]))
+                if stream.n:  # examples that are declared missing have neither rows nor columns
+                    self._shots = self._examples(stream.select(order[: self.prompt.shots]))
         return self._shots
 
     def _examples(self, stream: Stream) -> list[Message]:

@@ -298,7 +298,7 @@ def _carry_out(ctx: Context, node: Node) -> Done:
         manifest = out.finish(
             kind=node.kind,
             content_key=content,
-            inputs=[ctx.manifest(e.node).port(e.port)["digest"] for e in node.inputs],
+            inputs=[_content(ctx, e) for e in node.inputs],
             seconds=round(time.perf_counter() - begun, 3),
             **({"work": ctx.works[node.id]} if ctx.options.from_file else {}),
         )
@@ -343,10 +343,19 @@ def _done(node: Node, action: str, manifest: Manifest, begun: float) -> Done:
 def content_key(ctx: Context, node: Node) -> str:
     """`H(what the step does, digests of the content of its inputs)`: equal content is never made twice, whatever its history."""
     inputs = [
-        [e.role, e.port, e.origin, e.take, ctx.manifest(e.node).port(e.port)["digest"], *_read_as(ctx, e)]
+        [e.role, e.port, e.origin, e.take, _content(ctx, e), *_read_as(ctx, e)]
         for e in node.inputs
     ]  # fmt: skip
     return digest(["content/1", node.own_key, inputs])
+
+
+def _content(ctx: Context, edge: Edge) -> str:
+    """Digest of what comes in by an edge: of the rows of a port, or of the files of a trained model."""
+    manifest = ctx.manifest(edge.node)
+    if edge.role != "model":
+        return str(manifest.port(edge.port)["digest"])
+    files = {n: f["digest"] for n, f in manifest.files.items() if n.startswith("model/")}
+    return digest(["model", files or ctx.node(edge.node).key])
 
 
 def _read_as(ctx: Context, edge: Edge) -> list[Any]:
