@@ -264,7 +264,7 @@ def _training(node: Node) -> list[str]:
         out.append(f"         its last run {', '.join(words)}")
     if spec.packing != "none":
         out.append(
-            "         that no row of a pack sees another is proved on the model before the first step"
+            "         before step 1 it is proved on the model that no row of a pack sees another, else A814"
         )
     if "memory" in e:
         size = {n: gigabytes(int(x.value or 0)) for n, x in e.items() if n.startswith("memory")}

@@ -74,6 +74,8 @@ class Ports:
 
     def of(self, edge: Edge) -> Flow:
         """What comes in by an edge."""
+        if edge.port in ("train", "eval"):  # other rows may take their families to the other side
+            return self.rows if self.rows.kind in ("same", "content") else OTHER
         return {"dropped": self.dropped, "trace": self.trace}.get(edge.port, self.rows)
 
     def and_(self, other: Ports) -> Ports:

@@ -25,6 +25,7 @@ from alchemist_runtime.plan import (
     Select,
     SetColumn,
     SourceSpec,
+    SplitSpec,
     SuiteSpec,
     TaskSpec,
     Teacher,
@@ -361,6 +362,11 @@ def _mixture(s: MixtureSpec, plan: Plan, node: Node, names: Names) -> Iterator[t
     yield from _rules(s.rules)
 
 
+def _split(s: SplitSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+    yield "eval", _value(s.eval, percent(s.eval))
+    yield "salt", _value(s.salt)
+
+
 def _export(s: ExportSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
     yield "format", _value(s.format)
     yield "lineage", _value(s.lineage)
@@ -434,6 +440,7 @@ _SPECS: Final[dict[type, Callable[[Any, Plan, Node, Names], Iterator[tuple[str, 
     TeacherStepSpec: _teacher_step,
     TaskSpec: _task,
     MixtureSpec: _mixture,
+    SplitSpec: _split,
     ExportSpec: _export,
     TrainSpec: _train,
     EvaluateSpec: _evaluate,

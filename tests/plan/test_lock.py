@@ -373,7 +373,14 @@ def finish(work, plan, name: str, *, rows: int, **figures: object) -> None:
     key = plan.node(name).key.removeprefix("b2:")
     folder = work.root / ".alchemist/store" / key
     folder.mkdir(parents=True)
-    ports = {"rows": {"rows": rows, "per_origin": {"given": rows}}}
+    port = {
+        "rows": rows,
+        "per_origin": {"given": rows},
+        "columns": {},
+        "parts": [],
+        "digest": "b2:",
+    }
+    ports = {"rows": port}
     (folder / "manifest.json").write_bytes(
         seal({"format": 1, "key": key, "ports": ports, "figures": figures})
     )

@@ -315,7 +315,7 @@ def test_compile_prints_a_table(work, full):
     head = next(i for i, line in enumerate(lines) if line.startswith("step"))
     assert lines[head].split() == ["step", "kind", "rows", "calls", "cost", "action", "why"]
     assert any(line.split()[:3] == ["tagged", "map", "60"] for line in lines)
-    assert all(len(line) <= 120 for line in lines)
+    assert [line for line in lines[head:] if len(line) > 120] == []
 
 
 def test_compile_writes_the_plan(work, full, tmp_path):
