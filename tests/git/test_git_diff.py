@@ -32,7 +32,7 @@ def test_a_change_deep_in_a_block_is_headed_by_that_block(project: Repo) -> None
     project.commit()
     project.write(
         "q.recipe",
-        text.replace("review = 3%", "review = 4%")  # in `take` of `mixture sft`
+        text.replace("review_clean = 3%", "review_clean = 4%")  # in `take` of `mixture sft`
         .replace("schedule = cosine(warmup = 10%", "schedule = cosine(warmup = 5%")
         .replace("rows(final) >= 3_000 rows", "rows(final) >= 3_100 rows")
         .replace('instruction = "Greet"', 'instruction = "Welcome"'),
