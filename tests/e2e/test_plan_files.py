@@ -114,7 +114,7 @@ FORGED: dict[str, tuple[Callable[[Data], object], str]] = {
         lambda p: node(p, "dataset")["spec"].update(path="a/../../precious"),
         "A909",
     ),
-    "an absolute export": (lambda p: node(p, "dataset")["spec"].update(path="/tmp/never"), "A909"),
+    "an absolute export": (lambda p: node(p, "dataset")["spec"].update(path="/never/here"), "A909"),
     "a recipe above": (lambda p: p["recipe"].update(path="../../precious/r.recipe"), "A909"),
     "a step that is called like a path": (lambda p: node(p, "dataset").update(id="../x"), "A917"),
     "two steps of one name": (lambda p: node(p, "dataset").update(id="asked"), "A917"),
