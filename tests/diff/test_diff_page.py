@@ -30,7 +30,7 @@ STYLE = """
 EDITS = {
     "quickstart.recipe": [
         ("select = 8%", "select = 10%"),
-        ("drop chars(response) < 60 as too_short", "drop chars(response) < 40 as too_short"),
+        ("chars(response) < 60 as too_short", "chars(response) < 40 as too_short"),
         ("method = ngram(n = 10)", "method = ngram(n = 13)"),
         ("evolution_clean = 3%", "evolution_clean = 9%"),
     ],

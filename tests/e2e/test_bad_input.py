@@ -247,10 +247,11 @@ def test_something_in_the_way_of_an_export(what: str, project: Path) -> None:
     done = alchemist("run", "r.recipe", cwd=project)
     at = place(RECIPE, "export dataset", "dataset")
     refused(done, 3, "A906", "`out` exists and was not written by alchemist", at=at)
-    assert mine.read_text() == "my own work"
+    assert mine.read_text() == "my own work" and not (project / ".alchemist/store").exists()
     (project / "out").rename(project / "mine")
-    nodes = run("r.recipe", project)
-    assert built(nodes) == {"dataset"} and (project / "out/README.md").exists()
+    assert built(run("r.recipe", project)) == {"a", "clean", "dataset"}
+    assert (project / "out/README.md").exists()
+    assert sorted(p.name for p in project.glob(".out*")) == []
 
 
 # --- plans ------------------------------------------------------------------------------------------------------------------------

@@ -230,12 +230,13 @@ def test_three_sets_to_a_model(project: Path, llmock: Callable[..., str]) -> Non
     assert not roots["train"] & roots["eval"]
 
     # every planted leak is gone, and so is one of each planted pair
-    kept = {r["instruction"] for r in rows if r["made_by"] == "planted"}
+    kept = {r["instruction"] for r in rows if r["origin"] == "planted"}
     assert not kept & truth["leak"]
     dropped = sum(nodes["safe"]["figures"]["dropped"].values())
     assert dropped >= len(truth["leak"])
     assert nodes["pool"]["figures"]["dropped"]["duplicate"] >= 15
-    copies = Counter(r["response"] for r in rows if r["made_by"] in ("planted", "gpteacher"))
+    plain = [r for r in rows if r["made_by"] not in ("filtering", "review")]
+    copies = Counter(r["response"] for r in plain if r["origin"] in ("planted", "gpteacher"))
     assert max(copies.values()) <= 2
 
     # the prompts stand before the instructions, and the answers are untouched
@@ -243,10 +244,11 @@ def test_three_sets_to_a_model(project: Path, llmock: Callable[..., str]) -> Non
     for row in json.loads((project / "gpteacher_codegen.json").read_text()):
         more = f"\n\n{row['input']}" if row["input"] else ""
         asked.setdefault(row["response"], set()).add(row["instruction"] + more)
-    mine = [r for r in rows if r["made_by"] == "gpteacher"]
+    mine = [r for r in plain if r["origin"] == "gpteacher"]
     assert all(r["response"] in asked for r in mine)
     prompted = [r for r in mine if r["instruction"] not in asked[r["response"]]]
     assert len(prompted) == round(0.05 * len(mine))
+    assert all(r["made_by"] == "harmonized" for r in prompted)
     for row in prompted:
         assert any(row["instruction"].endswith("\n" + text) for text in asked[row["response"]])
 

@@ -34,7 +34,7 @@ def marked(where: Path) -> dict[str, Any] | None:
     """The marker of a folder; an empty one where it cannot be read, None where there is none."""
     try:
         found, _ = unseal((where / MARKER).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError):
         return {}
