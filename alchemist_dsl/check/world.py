@@ -14,6 +14,7 @@ from alchemist_dsl.check.scope import Body, Decl, Scope
 from alchemist_dsl.check.taint import Taints
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
+from alchemist_dsl.syntax.format import one_line
 
 if TYPE_CHECKING:
     from alchemist_dsl.check.expressions import Env
@@ -91,9 +92,9 @@ class World:
         return found is not None and found.missing
 
     def slice(self, span: Span) -> str:
-        """The text of a span as written, on one line."""
+        """The text of a span on one line, however it is laid out."""
         file = self.loader.files.get(span.file)
-        return " ".join(file.text[span.start : span.end].split()) if file is not None else ""
+        return one_line(file.text[span.start : span.end]) if file is not None else ""
 
 
 def shown(ref: ir.RefV) -> str:

@@ -16,7 +16,7 @@ from alchemist_dsl.syntax.grammar import load
 from alchemist_dsl.syntax.parse import parse
 from alchemist_dsl.syntax.texts import dedent
 from alchemist_dsl.syntax.tokens import scan
-from alchemist_dsl.syntax.trivia import Bracket, Break, Note, Part, Piece, Row, read
+from alchemist_dsl.syntax.trivia import Bracket, Break, Note, Part, Piece, Row, flat, read
 
 WIDTH: Final = 80
 _INDENT: Final = "  "
@@ -55,6 +55,19 @@ def canonical(source: SourceFile) -> str:
     if any(p.code in _LEFT_ALONE for p in problems) or not _parses(file, problems):
         return format_text(source)[0]
     return _clean(source, settled=True)
+
+
+def one_line(text: str) -> str:
+    """A value on one line, without its comments: the same for every layout of it, except of a text block."""
+    tokens = scan(SourceFile("", text), load())
+    tokens.comments.clear()
+    told = [i for i, kind in enumerate(tokens.kinds) if kind != "NEWLINE"]
+    behind = dict(zip(told, told[1:], strict=False))
+    closing = ("RPAR", "RSQB", "RBRACE")
+    told = [i for i in told if tokens.kinds[i] != "COMMA" or tokens.kinds[behind[i]] not in closing]
+    for column in (tokens.kinds, tokens.starts, tokens.ends):
+        column[:] = [column[i] for i in told]  # type: ignore[call-overload]
+    return flat([p for row in read(tokens) for p in row.parts]) or " ".join(text.split())
 
 
 def _clean(source: SourceFile, *, settled: bool = False) -> str:
