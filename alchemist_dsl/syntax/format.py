@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
+from itertools import pairwise
 from typing import Final
 
 from alchemist_dsl.diagnostics.model import Diagnostic
@@ -15,11 +16,13 @@ from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax.grammar import load
 from alchemist_dsl.syntax.parse import parse
 from alchemist_dsl.syntax.texts import dedent
-from alchemist_dsl.syntax.tokens import scan
+from alchemist_dsl.syntax.tokens import Tokens, scan
 from alchemist_dsl.syntax.trivia import Bracket, Break, Note, Part, Piece, Row, flat, read
 
 WIDTH: Final = 80
 _INDENT: Final = "  "
+_OPENERS: Final = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
+_CLOSERS: Final = frozenset(_OPENERS.values())
 #: Wrong, but it parses: no edition line, an empty interval.
 PARSES: Final = frozenset({"A012", "A209"})
 #: Not ours to lay out: another edition, an unfinished merge.
@@ -58,16 +61,32 @@ def canonical(source: SourceFile) -> str:
 
 
 def one_line(text: str) -> str:
-    """A value on one line, without its comments: the same for every layout of it, except of a text block."""
+    """A value on one line, without its comments: the same for every layout of it, but for text blocks and what is broken."""
     tokens = scan(SourceFile("", text), load())
-    tokens.comments.clear()
     told = [i for i, kind in enumerate(tokens.kinds) if kind != "NEWLINE"]
-    behind = dict(zip(told, told[1:], strict=False))
-    closing = ("RPAR", "RSQB", "RBRACE")
-    told = [i for i in told if tokens.kinds[i] != "COMMA" or tokens.kinds[behind[i]] not in closing]
-    for column in (tokens.kinds, tokens.starts, tokens.ends):
-        column[:] = [column[i] for i in told]  # type: ignore[call-overload]
-    return flat([p for row in read(tokens) for p in row.parts]) or " ".join(text.split())
+    told = [
+        i
+        for i, after in pairwise([*told, -1])
+        if tokens.kinds[i] != "COMMA" or tokens.kinds[after] not in _CLOSERS
+    ]
+    bare = Tokens(
+        tokens.source,
+        [tokens.kinds[i] for i in told],
+        [tokens.starts[i] for i in told],
+        [tokens.ends[i] for i in told],
+    )
+    parts = [p for row in read(bare) for p in row.parts] if _balanced(bare.kinds) else []
+    return flat(parts) or " ".join(text.split())
+
+
+def _balanced(kinds: Iterable[str]) -> bool:
+    waiting: list[str] = []
+    for kind in kinds:
+        if kind in _OPENERS:
+            waiting.append(_OPENERS[kind])
+        elif kind in _CLOSERS and (not waiting or waiting.pop() != kind):
+            return False
+    return not waiting
 
 
 def _clean(source: SourceFile, *, settled: bool = False) -> str:
