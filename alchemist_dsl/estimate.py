@@ -204,13 +204,15 @@ def _kind(node: Node, known: Mapping[str, Figures], plan: Plan, places: Places) 
             return _source(node.spec, places.get(node.id, SourceFacts()))
         case MapSpec() as spec:
             read = _joined(_roles(node, "from"), known)
-            return _kept(read, _by_mode(spec.mode, read.rows, selected(read.rows, spec.select)))
+            out = _kept(read, _by_mode(spec.mode, read.rows, selected(read.rows, spec.select)))
+            return replace(out, ports={**out.ports, "rest": _set_aside(read.rows, spec.select)})
         case FilterSpec() as spec:
             read = _joined(_roles(node, "from"), known)
             ruled = any(r.verb != "expect" for r in spec.rules)
             kept = _up_to(read.rows) if ruled else read.rows
             out = _kept(read, selected(kept, spec.select))
-            return replace(out, ports={**out.ports, "dropped": _refused(read.rows, ruled)})
+            ports = {"dropped": _refused(read.rows, ruled), "rest": _set_aside(kept, spec.select)}
+            return replace(out, ports={**out.ports, **ports})
         case SplitSpec() as spec:
             read = _joined(_roles(node, "from"), known)
             held = _near_share(read.rows, Fraction(spec.eval))
@@ -291,6 +293,25 @@ def _by_mode(mode: str, rows: Range, chosen: Range) -> Range:
             return rows
 
 
+def _set_aside(rows: Range, select: Select | None) -> Range:
+    """The rows that `select` does not choose."""
+    if select is None:
+        return NOTHING
+    if select.fraction is None and (select.count is None or select.per):
+        return _up_to(rows)
+    chosen = selected(rows, select)
+    return Range(
+        _less(rows.low, chosen.low),
+        _less(rows.value, chosen.value),
+        _less(rows.high, chosen.high),
+        chosen.basis,
+    )
+
+
+def _less(a: Fraction | None, b: Fraction | None) -> Fraction | None:
+    return None if a is None or b is None else a - b
+
+
 def _near_share(rows: Range, share: Fraction) -> Range:
     """About a share of the rows: groups stay together."""
     near = part(rows, share)
@@ -347,6 +368,7 @@ def _teacher_step(read: Figures, spec: TeacherStepSpec, plan: Plan) -> Figures:
     rows = _by_mode(spec.mode, read.rows, accepted)
     out = _kept(read, rows)
     ports = {**out.ports, "dropped": _refused(answers, judged), "trace": accepted}
+    ports["rest"] = _set_aside(read.rows, spec.select)
     tokens_in, tokens_out = _tokens(read.chars, calls, spec, plan)
     usd = cost(plan.teachers.get(spec.teacher), tokens_in, tokens_out)
     return replace(

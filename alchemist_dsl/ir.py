@@ -58,7 +58,7 @@ class RefV:
 
     span: Span
     target: str
-    port: Literal["rows", "dropped", "trace", "train", "eval"] = "rows"
+    port: Literal["rows", "dropped", "trace", "rest", "train", "eval"] = "rows"
     origin: str | None = None
 
 

@@ -243,14 +243,14 @@ KINDS: Final[dict[str, Kind]] = {
         },
         statements=frozenset({"set", "expect"}),
         stream=True,
-        ports=("rows",),
+        ports=("rows", "rest"),
     ),
     "filter": Kind(
         "Ordered rules that refuse rows, counted by rule.",
         {"from": _FROM, "select": _SELECT, "best": _BEST, "salt": _SALT, "extends": _EXTENDS},
         statements=frozenset({"keep", "drop", "expect"}),
         stream=True,
-        ports=("rows", "dropped"),
+        ports=("rows", "dropped", "rest"),
     ),
     "dedup": Kind(
         "Refuses rows that resemble one that stays.",
@@ -347,7 +347,7 @@ KINDS: Final[dict[str, Kind]] = {
         },
         statements=frozenset({"set", "keep", "drop", "expect"}),
         stream=True,
-        ports=("rows", "dropped", "trace"),
+        ports=("rows", "dropped", "trace", "rest"),
         draws=True,
     ),
     "generate": Kind(
@@ -355,7 +355,7 @@ KINDS: Final[dict[str, Kind]] = {
         _teacher_step("only"),
         statements=frozenset({"set", "keep", "drop", "expect"}),
         stream=True,
-        ports=("rows", "dropped", "trace"),
+        ports=("rows", "dropped", "trace", "rest"),
         draws=True,
     ),
     "task": Kind(

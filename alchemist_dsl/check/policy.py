@@ -469,8 +469,7 @@ def _overlap(refs: Sequence[ir.RefV], world: World) -> tuple[int, int] | None:
                 or within[i] & holds[j]
                 or within[j] & holds[i]
             ):
-                inner = _key(refs[i]) in within[j] or _key(refs[j]) in holds[i]
-                return (j, i) if inner else (i, j)
+                return (j, i) if within[j] & holds[i] else (i, j)
     return None
 
 
@@ -488,7 +487,7 @@ def _read_twice(block: ir.Block, world: World) -> None:
     part, whole = refs[found[0]], refs[found[1]]
     one, other = shown(part), shown(whole)
     first, second = sorted((part, whole), key=lambda r: r.span.start)
-    refused = _key(part)[1:] == ("rows", None) and _key(whole) in _refused_of(part, world)
+    others = _others(part, whole, world)
     world.problems.add(
         "A604",
         f"`{block.name}` reads `{one}` twice"
@@ -500,8 +499,8 @@ def _read_twice(block: ir.Block, world: World) -> None:
         note="every row has one id, and these would come in twice under the same one",
         help="delete one of them"
         if one == other
-        else f"delete one of them, or read what only one has: `{one}.dropped`"
-        if refused and f"{one}.dropped" not in map(shown, refs)
+        else f"delete one of them, or read what only one has: {listed(others)}"
+        if others and not {*others} & {*map(shown, refs)}
         else "delete one of them from the list",
     )
 
@@ -518,18 +517,30 @@ def _report_twice(part: ir.EntryV, whole: ir.EntryV, world: World) -> None:
         labels=labels or (Label(whole.span, "also here"),),
         help=f"drop `{part.name}` from the mixture, or take it out of what `{whole.name}` reads"
         if source
-        else f"drop one of them, or take what only one has: `{shown(part.stream)}.dropped`"
-        if _key(part.stream)[1:] == ("rows", None)
-        and _key(whole.stream) in _refused_of(part.stream, world)
+        else f"drop one of them, or take what only one has: {listed(others)}"
+        if (others := _others(part.stream, whole.stream, world))
         else "drop one of them from the mixture",
     )
 
 
-def _refused_of(ref: ir.RefV, world: World) -> list[Key]:
-    """Inputs of a step that refuses rows: together, its rows and `.dropped` are one of them, unless a selection leaves rows out."""
-    block = world.blocks[ref.target]
-    refuses = block.kind in ("filter", "dedup") and block.get("select") is None
-    return [_key(r) for r in _inputs(block)] if refuses else []
+def _others(part: ir.RefV, whole: ir.RefV, world: World) -> list[str]:
+    """The ports that hold what a step leaves out of `whole`, its only input: with its rows, they are all of it."""
+    block = world.blocks[part.target]
+    if _key(part)[1:] != ("rows", None) or [_key(r) for r in _inputs(block)] != [_key(whole)]:
+        return []
+    made = {
+        "filter": any(r.verb != "expect" for r in block.rules),
+        "dedup": True,
+        "map": False,
+    }
+    if block.kind not in made or (block.kind == "map" and _mode(block) != "only"):
+        return []
+    selects = block.get("select") is not None
+    return [
+        f"{block.name}.{p}"
+        for p, there in (("dropped", made[block.kind]), ("rest", selects))
+        if there
+    ]
 
 
 def _key(ref: ir.RefV) -> Key:
@@ -561,10 +572,14 @@ def _inside_of(key: Key, world: World) -> Iterator[Key]:
     inputs = _inputs(block)
     if len(inputs) != 1 or key[1] == "trace":
         return
-    keeps = block.kind in ("filter", "dedup", "decontaminate", "split") or (
-        block.kind in ("map", "relabel", "generate")
-        and _mode(block) in ("replace", "only")
-        and not _made(block)
+    keeps = (
+        key[1] == "rest"
+        or block.kind in ("filter", "dedup", "decontaminate", "split")
+        or (
+            block.kind in ("map", "relabel", "generate")
+            and _mode(block) in ("replace", "only")
+            and not _made(block)
+        )
     )
     if keeps:
         yield _key(inputs[0])

@@ -91,6 +91,7 @@ def map_(b: Building) -> None:
         columns_of_one_type(b, sets)
     taints = taint.set_by(b.stream.taints, sets, b.stream.columns, partly=partly)
     b.publish("rows", with_sets(b.stream.columns, types, partly=partly), taints=taints)
+    set_aside(b, select)
 
 
 def filter_(b: Building) -> None:
@@ -108,6 +109,13 @@ def filter_(b: Building) -> None:
         )
     b.publish("rows", b.stream.columns)
     b.publish("dropped", {**b.stream.columns, **DROPPED_COLUMNS})
+    set_aside(b, select)
+
+
+def set_aside(b: Building, select: ir.SelectV | None) -> None:
+    """The port `rest` of a step that selects."""
+    if select is not None or not b.ok or b.incomplete:
+        b.publish("rest", b.stream.columns)
 
 
 def dedup(b: Building) -> None:

@@ -62,7 +62,7 @@ def _port(found: Found, span: Span, world: World, scope: Scope) -> ir.RefV | Non
     key, rest = found.decl.key, list(found.rest)
     ports = KINDS[found.decl.kind].ports
     port = "rows"
-    if rest and rest[0].name in ports:
+    if rest and rest[0].name in ports and (rest[0].name != "rest" or _sets_aside(key, world)):
         port = rest.pop(0).name
     if not rest:
         return ir.RefV(span, key, port)  # type: ignore[arg-type]
@@ -74,6 +74,11 @@ def _port(found: Found, span: Span, world: World, scope: Scope) -> ir.RefV | Non
     return None
 
 
+def _sets_aside(key: str, world: World) -> bool:
+    """Whether a step selects, so that it has the port `rest`; yes where it is not known yet."""
+    return (key, "rest") in world.streams or (key, "rows") not in world.streams
+
+
 def _origin(rest: Sequence[ast.Ident], scope: Scope) -> str | None:
     found = find(rest, scope)
     if isinstance(found, Found) and not found.rest and found.decl.kind == "source":
@@ -83,15 +88,16 @@ def _origin(rest: Sequence[ast.Ident], scope: Scope) -> str | None:
 
 def _no_port(found: Found, rest: Sequence[ast.Ident], stream: Stream, world: World) -> None:
     kind, name = found.decl.kind, dotted(rest)
-    ports = [p for p in KINDS[kind].ports if p != "rows"]
+    ports = [p for p in KINDS[kind].ports if p not in ("rows", "rest")]
     known = [*ports, *sorted(stream.origins)]
     span = span_of(rest)
     text, edit = did_you_mean(name, known, span)
     note = None
-    if name in ("dropped", "trace"):
+    if name in ("dropped", "trace", "rest"):
         note = {
             "dropped": "only steps that refuse rows have `.dropped`",
             "trace": "only teacher steps have `.trace`",
+            "rest": "only steps with `select` have `.rest`",
         }[name]
     elif known:
         note = f"it has {listed(known[:8])}"

@@ -21,7 +21,7 @@ from alchemist_dsl.check.expressions import column_type, expression
 from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.prompts import read_inputs
 from alchemist_dsl.check.scope import Scope
-from alchemist_dsl.check.steps import selected, totals_env
+from alchemist_dsl.check.steps import selected, set_aside, totals_env
 from alchemist_dsl.check.types import ANY, family, fits, noun, record
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.source import Span
@@ -248,7 +248,7 @@ def _end(
                 placed.stmt.name.span,
                 note="answers that do not fit the prompt's output are counted under it",
             )
-    selected(b)
+    set_aside(b, selected(b))
     mode = b.get("mode")
     only = isinstance(mode, ir.ChoiceV) and mode.name == "only"
     _samples(b, only)

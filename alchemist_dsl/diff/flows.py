@@ -76,6 +76,8 @@ class Ports:
         """What comes in by an edge."""
         if edge.port in ("train", "eval"):  # other rows may take their families to the other side
             return self.rows if self.rows.kind in ("same", "content") else OTHER
+        if edge.port == "rest":  # fewer rows that are chosen or refused are more that are set aside
+            return SAME if self.rows.kind == self.dropped.kind == "same" else OTHER
         return {"dropped": self.dropped, "trace": self.trace}.get(edge.port, self.rows)
 
     def and_(self, other: Ports) -> Ports:

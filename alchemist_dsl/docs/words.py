@@ -40,6 +40,7 @@ PORTS: Final = {
     "rows": "its rows; the name alone means them",
     "dropped": "the rows that it refused, with `rule` and `reason`",
     "trace": "one row for each accepted answer: `before`, `out`, `after`",
+    "rest": "the rows that `select` did not choose",
     "train": "the rows to learn from",
     "eval": "the rows that are held out",
 }

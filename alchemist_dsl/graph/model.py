@@ -226,7 +226,7 @@ def _step(node: Node, doing: NowNode | None, stuck: Collection[str]) -> Step:
         doc=node.doc or "",
         columns=tuple(
             (port, tuple(sorted(node.columns[port].items())))  # in a plan file keys are sorted
-            for port in ("rows", "dropped", "trace", "train", "eval")
+            for port in ("rows", "dropped", "trace", "rest", "train", "eval")
             if port in node.columns
         ),
     )

@@ -15,6 +15,7 @@ from alchemist_dsl.lsp.items import Item, K, item
 _PORTS = {
     "dropped": "the rows that it refused",
     "trace": "one row per accepted answer",
+    "rest": "the rows that `select` did not choose",
     "train": "the rows to learn from",
     "eval": "the rows that are held out",
     "rows": "its rows",

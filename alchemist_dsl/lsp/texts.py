@@ -22,6 +22,7 @@ _AFFECTS: Final = {
 _PORTS: Final = {
     "dropped": "the rows that it refused, with `rule` and `reason`",
     "trace": "one row per accepted answer: `before`, `out`, `after`",
+    "rest": "the rows that `select` did not choose",
     "train": "the rows to learn from",
     "eval": "the rows that are held out",
     "rows": "its rows",

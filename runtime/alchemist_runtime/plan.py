@@ -86,7 +86,7 @@ class Edge(Model):
     """One input stream of a node: a port of another node, or the part of it that came from one source."""
 
     node: str
-    port: Literal["rows", "dropped", "trace", "train", "eval"] = "rows"
+    port: Literal["rows", "dropped", "trace", "rest", "train", "eval"] = "rows"
     origin: str | None = None
     role: str = "from"  # from | against | learn | sound | data | take.NAME | examples | model | suites | tokenizer
     key: str

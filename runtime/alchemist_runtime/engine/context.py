@@ -63,6 +63,14 @@ class Context:
         """What is done for each node, by digest."""
         return works(self.plan)
 
+    @cached_property
+    def _read(self) -> Mapping[str, set[str]]:
+        """The ports beside `rows` of each node that others read."""
+        found: dict[str, set[str]] = {n.id: set() for n in self.plan.nodes}
+        for edge in (e for n in self.plan.nodes for e in n.inputs if e.port != "rows"):
+            found[edge.node].add(edge.port)
+        return found
+
     def node(self, name: str) -> Node:
         return self._nodes[name]
 
@@ -82,6 +90,8 @@ class Context:
             return None
         if made is not None and made.data.get("work", "") not in ("", self.works[node.id]):
             return None  # a plan from a file made it, and does something else under this key
+        if made is not None and not self._read[node.id] <= made.data["ports"].keys():
+            return None  # an earlier version made it, without a port that is read now
         return made
 
     def open(self, node: str, port: str = "rows") -> Stream:

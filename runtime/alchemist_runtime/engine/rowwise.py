@@ -115,9 +115,10 @@ def run_filter(ctx: Context, node: Node, out: Output) -> None:
     verdict = verdicts(ctx, node.id, stream, rules, out)
     kept = np.flatnonzero(verdict == 0)
     if spec.select is not None:
-        sound = len(kept)
+        sound = kept
         kept = kept[selected(ctx, stream.select(kept), spec.select)]
-        out.figures["not_chosen"] = sound - len(kept)
+        out.figures["not_chosen"] = len(sound) - len(kept)
+        set_aside(ctx, node, out, stream, np.setdiff1d(sound, kept, assume_unique=True))
     keep_rows(ctx, node, out, stream, kept)
     refuse_rows(ctx, node, out, stream, verdict, rules)
 
@@ -129,6 +130,12 @@ def keep_rows(ctx: Context, node: Node, out: Output, stream: Stream, kept: Posit
     part = Part(edges=from_, select=select)
     out.figures["rows_in"] = stream.n
     return port(ctx, node, out, "rows", [part], stream.types)
+
+
+def set_aside(ctx: Context, node: Node, out: Output, stream: Stream, rest: Positions) -> None:
+    """Write the port `rest`: the rows that a selection did not choose, as they came in."""
+    part = Part(edges=tuple(edges(node, "from")), select=out.array("rest", rest))
+    port(ctx, node, out, "rest", [part], stream.types)
 
 
 def refuse_rows(
@@ -246,6 +253,8 @@ def run_map(ctx: Context, node: Node, out: Output) -> None:
         out.figures["added"] = {"changed copies": work.n}
     parts = _changed(ctx, node, out, stream, chosen, writer.description(), spec)
     port(ctx, node, out, "rows", parts, {**stream.types, **types})
+    if chosen is not None:
+        set_aside(ctx, node, out, stream, others(stream.n, chosen))
 
 
 def _changed(
@@ -271,6 +280,11 @@ def _changed(
     if spec.mode == "only":
         return [Part(edges=from_, select=out.array("chosen", chosen), set=table)]
     return [Part(edges=from_, at=out.array("at", patch_index(stream.n, chosen)), patch=table)]
+
+
+def others(n: int, chosen: Positions) -> Positions:
+    """The positions among n rows that are not chosen."""
+    return np.setdiff1d(np.arange(n), chosen, assume_unique=True)
 
 
 def patch_index(n: int, chosen: Positions) -> Positions:

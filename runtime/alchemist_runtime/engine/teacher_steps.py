@@ -20,7 +20,15 @@ from alchemist_runtime.calls import Faculty, Inquiry, Tally
 from alchemist_runtime.engine.asking import Asking, Draw, taken
 from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.expressions import columns_read
-from alchemist_runtime.engine.rowwise import assign, patch_index, selected, set_types, sieves
+from alchemist_runtime.engine.rowwise import (
+    assign,
+    others,
+    patch_index,
+    selected,
+    set_aside,
+    set_types,
+    sieves,
+)
 from alchemist_runtime.engine.select import derive_ids
 from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import TURN_TYPES, columns_for, with_messages
@@ -64,6 +72,8 @@ def run_teacher_step(ctx: Context, node: Node, out: Output) -> None:
     if worn := len(faculty(ctx).cache.damaged) - known:
         ctx.progress.warn(_worn(node, worn))
     made.ports(rows, refused, traced)
+    if spec.select is not None:
+        set_aside(ctx, node, out, stream, others(stream.n, chosen))
     out.figures.update(_figures(made, len(chosen)))
 
 
