@@ -126,12 +126,17 @@ def run(
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """While a plan is carried out, SIGTERM is what Ctrl-C is: a scheduler that ends a job loses nothing that is finished."""
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    """While a plan is carried out, SIGTERM is what Ctrl-C is: a scheduler that ends a job loses nothing that is finished. Also
+    where SIGINT is ignored, as in what a shell script starts with `&`."""
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    if before[signal.SIGINT] is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _planned(path: Path, options: object) -> Compiled:
