@@ -459,10 +459,13 @@ def read_state(project: Project, plan: Plan, forced: Iterable[str] = ()) -> Stat
 
 
 def _stored(store: Store, node: Node) -> tuple[Finished | None, frozenset[str]]:
-    """What lies in the store of a node, and the inputs whose rows it shows without holding them."""
+    """What lies in the store of a node, and the inputs whose rows it shows without holding them. RunError A907 where nobody can
+    tell: a plan would call for work that is done."""
     try:
         manifest = store.manifest(node.key)
-    except RunError:
+    except RunError as error:
+        if error.damaged is None:
+            raise
         return "incomplete", frozenset()
     if manifest is not None:
         return "complete", _looked_at(manifest, node)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from alchemist_runtime.errors import RunError
-from alchemist_runtime.sealed import file_digest, seal, unseal
+from alchemist_runtime.sealed import SETTLED_NS, file_digest, seal, stamp, unseal
 
 from alchemist_dsl import lock as locks
 from alchemist_dsl.bases import MODEL, base_folder, wrong_base
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from alchemist_runtime.plan import Plan
     from alchemist_runtime.sources._records import Bad
 
-SETTLED_NS: Final = (
-    2_000_000_000  # a file that changed less than 2 s before it was hashed may change again unseen
-)
 READER: Final = (
     2  # what the cache knows of a file is found out again where it is read otherwise now
 )
@@ -66,17 +63,16 @@ class FileCache:
 
     def get(self, file: Path) -> dict[str, Any]:
         """`{"digest": …, "size": …}` of a file, and `rows` and `columns` once they were asked for. OSError as it comes."""
-        stat = file.stat()
-        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+        now = stamp(file)
         known = self._known().get(str(file))
         fresh = _settled(known) if not self.again else str(file) in self._hashed
-        if known is not None and known["stamp"] == stamp and fresh:
+        if known is not None and known["stamp"] == now and fresh:
             return known  # type: ignore[no-any-return]
         entry = {
-            "stamp": stamp,
+            "stamp": now,
             "at": time.time_ns(),
             "digest": file_digest(file),
-            "size": stamp[0],
+            "size": now[0],
         }
         if known is not None and known["digest"] == entry["digest"]:
             entry = {**known, **entry}

@@ -98,9 +98,8 @@ def _results(project: Project, out: Checked) -> None:
             p, broken = error.problem, error.damaged or key
             name = _step(store.path(broken)) or f"{broken[3:15]}…"
             why = f"{Path(p.place or '').name}: {p.note}"
-            out.damage.append(
-                Damage("result", name, why, p.place or "", partial(store.give_up, broken))
-            )
+            mend = partial(store.give_up, broken) if error.damaged else None
+            out.damage.append(Damage("result", name, why, p.place or "", mend))
             continue
         if made.data.get("kind") == "export":
             out.damage += _export(project, made)

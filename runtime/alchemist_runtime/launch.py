@@ -225,8 +225,11 @@ class _Tail:
             self.at += len(new)
             *lines, self.rest = (self.rest + new).split(b"\n")
             for line in lines:
-                with contextlib.suppress(ValueError):  # of an earlier call, and damaged since
-                    self.tell(json.loads(line))
+                try:
+                    said = json.loads(line)
+                except ValueError:  # of an earlier call, and damaged since
+                    continue
+                self.tell(said)
 
 
 def _follow(child: subprocess.Popen[bytes], tail: _Tail, stop: Path) -> bool:

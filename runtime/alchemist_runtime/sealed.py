@@ -14,6 +14,8 @@ DEEPEST: Final = 400
 KEY: Final = re.compile(r"b2:[0-9a-f]{64}")
 _CHECK: Final = re.compile(rb'\{"check": "([0-9a-f]{32})", ')
 _ARRAY_SUM: Final = 16  # bytes behind an array
+#: A file that was written to less than that before it was read may be written to again under the same stamp.
+SETTLED_NS: Final = 2_000_000_000
 
 
 def read_json(data: bytes | str) -> Any:
@@ -89,6 +91,12 @@ def read_array(path: Path) -> Any:
     if file.tell() != len(data):
         raise ValueError("its bytes are not those that were written: the checksum differs")
     return array
+
+
+def stamp(path: Path) -> list[int]:
+    """What changes with every write to a file, and with another file in its place. OSError as it comes."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def file_digest(path: Path) -> str:

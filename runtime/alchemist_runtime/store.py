@@ -354,19 +354,28 @@ def remove_result(path: Path) -> None:
     )
 
 
+#: Errors that tell of the file itself. All others (no rights, too many open files, no memory) tell of the moment; what finds
+#: the bytes wrong, pyarrow too, has no number.
+_OF_THE_FILE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
+
+
 def damaged(folder: Path, name: str, error: Exception) -> RunError:
-    """A907 for a file of a finished result that cannot be read. The error knows the result's key, so that a run can make it again."""
+    """A907 for a file of a finished result that cannot be read. Where the file is why, the error knows the result's key, so that
+    a run can make it again."""
     why = "it is gone" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
+    lost = not isinstance(error, MemoryError) and getattr(error, "errno", None) in _OF_THE_FILE
     return RunError(
         Problem(
             "A907",
             "damaged-store",
-            f"the stored result {folder.name[:12]}… is damaged: its `{name}` cannot be read",
+            f"the stored result {folder.name[:12]}… {'is damaged: its' if lost else 'is out of reach: its'} `{name}` cannot be read",
             place=str(folder / name),
             note=why,
-            help="run again: this result is made again, and nothing else",
+            help="run again: this result is made again, and nothing else"
+            if lost
+            else "see to what is said above, then run again: the result is kept",
         ),
-        damaged=f"b2:{folder.name}",
+        damaged=f"b2:{folder.name}" if lost else None,
     )
 
 

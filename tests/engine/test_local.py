@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from alchemist_runtime import plan as p
@@ -394,3 +395,29 @@ def test_a_damaged_model_is_named_and_not_trained_again_unasked(
         local._give_up(ctx, list(plan.nodes), local.Result("r"), e.value)
     assert "train `model` anew" in (stopped.value.problem.help or "")
     assert ctx.made(plan.node("model")) is None, "the next run trains it"
+
+
+BUSY = OSError(24, "Too many open files")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "error"),
+    [(Path, "read_bytes", BUSY), (pq, "ParquetFile", BUSY), (pq, "ParquetFile", pa.ArrowMemoryError("malloc"))],
+)  # fmt: skip
+def test_a_result_that_is_out_of_reach_for_now_is_neither_lost_nor_made_again(
+    owner: Any, name: str, error: Exception, tmp_path: Path, context: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """What the machine does not give now says nothing about the bytes: a result that was paid for stays."""
+    write_sources(tmp_path)
+    plan = small_plan()
+    run(context(plan))
+    ctx = context(plan)
+
+    def refused(*_: object, **__: object) -> object:
+        raise error
+
+    with monkeypatch.context() as patch, pytest.raises(RunError, match="A907") as caught:
+        patch.setattr(owner, name, refused)
+        ctx.open(plan.nodes[0].id)
+    assert caught.value.damaged is None and "is kept" in (caught.value.problem.help or "")
+    assert not ctx.lost and {d.action for d in run(context(plan)).done} == {"reused"}

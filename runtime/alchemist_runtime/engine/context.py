@@ -82,10 +82,13 @@ class Context:
         return made
 
     def made(self, node: Node, key: str | None = None) -> Manifest | None:
-        """What a node left in the store, under its own or another key; None where there is nothing, or nothing to trust."""
+        """What a node left in the store, under its own or another key; None where there is nothing, or nothing to trust.
+        RunError A907 where nobody can tell."""
         try:
             made = self.store.manifest(key or node.key)
         except RunError as error:
+            if error.damaged is None:
+                raise
             self.lost[node.id] = error.problem
             return None
         if made is not None and made.data.get("work", "") not in ("", self.works[node.id]):

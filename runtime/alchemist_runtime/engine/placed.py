@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alchemist_runtime.plan import ExportSpec, Node, Plan, card_digest
-from alchemist_runtime.sealed import file_digest, unseal
+from alchemist_runtime.sealed import file_digest, stamp, unseal
 from alchemist_runtime.store import Manifest
 
 if TYPE_CHECKING:
@@ -39,12 +39,6 @@ def marked(where: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def stamp(path: Path) -> list[int]:
-    """What changes with every write to a file. OSError as it comes."""
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def in_place(project: Path, plan: Plan, node: Node, manifest: Manifest) -> bool:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from alchemist_runtime.engine.placed import MARKER, marked, stamp
+from alchemist_runtime.engine.placed import MARKER, marked
 from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.sealed import seal
+from alchemist_runtime.sealed import seal, stamp
+
+_OURS: Final = re.compile(
+    r"README\.md|(lineage/)?data/(train|eval)(-[0-9a-f]{12})?(-\d{5,})?\.(parquet|jsonl)"
+)
 
 
 def refuse_foreign(project: Path, shown: str, node: str, recipe: str | None) -> None:
@@ -43,7 +49,7 @@ def refuse_foreign(project: Path, shown: str, node: str, recipe: str | None) -> 
         )
     if found is not None or not os.path.lexists(target):
         return
-    if target.is_dir() and all(p.is_dir() for p in target.rglob("*")):
+    if target.is_dir() and next(_files(target), None) is None:
         return
     raise _foreign(
         f"`{shown}` exists and was not written by alchemist, so it is not overwritten", node
@@ -62,6 +68,9 @@ def put(made: Path, target: Path, marker: Mapping[str, Any]) -> dict[str, list[i
     something is mounted there, is filled file by file."""
     target = target.resolve()  # a link inside the project stays one
     names = sorted(_files(made))
+    beside = sorted(target.parent.glob(f".{glob.escape(target.name)}.old-*"))
+    if beside and not os.path.lexists(target):  # a run was killed between its two renames
+        beside[-1].rename(target)
     before = _written(target)
     foreign = sorted(set(_files(target)) - before - {MARKER})
     if taken := [n for n in foreign if n in names]:
@@ -123,18 +132,23 @@ def _fill(
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """The files and links below a folder, by their names in it."""
-    for at, folders, files in os.walk(folder):
+    """The files and links below a folder, by their names in it. OSError where not everything can be seen."""
+
+    def unseen(error: OSError) -> None:
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            raise error
+
+    for at, folders, files in os.walk(folder, onerror=unseen):
         links = [f for f in folders if (Path(at) / f).is_symlink()]
         yield from ((Path(at) / f).relative_to(folder).as_posix() for f in [*files, *links])
 
 
 def _written(target: Path) -> set[str]:
-    """What alchemist wrote into a folder: its marker lists it; an earlier version's, and a damaged one, does not."""
+    """What alchemist wrote into a folder: its marker lists it; an earlier version's, and a damaged one, does not, so there what is
+    called as exports call it."""
     mark = marked(target)
     if mark is None:
         return set()
     if isinstance(mark.get("files"), list):
         return {str(name) for name in mark["files"]}
-    ours = ("data/", "lineage/")
-    return {n for n in _files(target) if n.startswith(ours) or n == "README.md"}
+    return {name for name in _files(target) if _OURS.fullmatch(name)}

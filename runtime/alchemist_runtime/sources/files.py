@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.registry import source
-from alchemist_runtime.sealed import file_digest
+from alchemist_runtime.sealed import SETTLED_NS, file_digest, stamp
 from alchemist_runtime.sources._formats import read, unreadable
 from alchemist_runtime.sources._records import Chunk, Where
-
-#: A file that was written to less than that before it was read may be written to again without another time.
-SETTLED_NS = 2_000_000_000
 
 
 @source()
@@ -23,24 +19,18 @@ def files(where: Where) -> Iterator[Chunk]:
         path = where.root / file["path"]
         try:
             begun = time.time_ns()
-            before = _identity(path)
+            before = stamp(path)
             digest = file_digest(path)
             if file.get("digest") and digest != file["digest"]:
                 raise RunError(_changed(where, file["path"], "changed after this run was planned"))
             yield from read(path, file["path"], file["format"])
-            after = _identity(path)
+            after = stamp(path)
             if max(after[1:3]) + SETTLED_NS > begun:  # a change may not show in its times
-                after = after if file_digest(path) == digest else ()
+                after = after if file_digest(path) == digest else []
         except OSError as e:
             raise unreadable(file["path"], e) from e
         if before != after:
             raise RunError(_changed(where, file["path"], "changed while it was read"))
-
-
-def _identity(path: Path) -> tuple[int, ...]:
-    """What every write to a file changes, and another file in its place."""
-    stat = path.stat()
-    return (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
 
 
 def _changed(where: Where, path: str, what: str) -> Problem:
