@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
 ALCHEMIST = [sys.executable, "-m", "alchemist_dsl"]
 
@@ -22,17 +25,60 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def alchemist(
-    *args: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 300
+    *args: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `alchemist …` off a terminal."""
+    """Run `alchemist …` off a terminal: in this process, which saves seconds, and in one of its own where it gets a time, or a
+    variable that ends it or is read when modules are imported."""
+    if timeout is None and not any(
+        n.startswith(("ALCHEMIST_", "HF_", "PYTHON")) for n in env or ()
+    ):
+        return _inside(*args, cwd=cwd, env=env)
     return subprocess.run(
         [*ALCHEMIST, *map(str, args)],
         cwd=cwd,
         env=environment(env),
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=timeout or 300,
     )
+
+
+def _inside(
+    *args: str | Path, cwd: Path, env: Mapping[str, str] | None
+) -> subprocess.CompletedProcess[str]:
+    from alchemist_dsl.cli.main import main
+
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+    with (
+        patch.dict(os.environ, environment(env), clear=True),
+        patch("sys.stdin", io.StringIO()),
+        chdir(cwd),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            main([str(a) for a in args])
+        except SystemExit as left:
+            code = left.code
+    said = []
+    for stream in (out, err):
+        stream.flush()
+        said.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(args, int(code or 0), *said)
+
+
+class Said(NamedTuple):
+    """What a command ended with, and all that it said."""
+
+    code: int
+    said: str
+
+
+def call(*args: str | Path) -> Said:
+    """Run `alchemist …` in the current folder and this process; none of our bugs."""
+    done = alchemist(*args, cwd=Path.cwd())
+    assert done.returncode != 4, done.stdout + done.stderr
+    return Said(done.returncode, done.stdout + done.stderr)
 
 
 def start(
@@ -84,6 +130,22 @@ def jsonl(path: Path, rows: Iterable[Mapping[str, Any] | str]) -> None:
     """Records as lines; a text stands as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows))
+
+
+def squares(n: int) -> list[dict[str, str]]:
+    """Small rows."""
+    return [
+        {"instruction": f"Square {i}.", "response": f"The square is {i * i}."} for i in range(n)
+    ]
+
+
+def edit(project: Path, old: str, new: str) -> str:
+    """Change what must stand in `r.recipe`; the recipe as it is then."""
+    text = (project / "r.recipe").read_text()
+    assert old in text
+    changed = text.replace(old, new, 1)
+    (project / "r.recipe").write_text(changed)
+    return changed
 
 
 def exported(project: Path, folder: str = "out") -> dict[str, str]:

@@ -18,12 +18,14 @@ from e2e_cli import (
     ALCHEMIST,
     alchemist,
     built,
+    edit,
     environment,
     exported,
     jsonl,
     place,
     refused,
     run,
+    squares,
 )
 from fault_server import FaultServer, error
 from servers import free_port
@@ -47,25 +49,11 @@ export dataset {
 SOURCE = place(RECIPE, "source a", "a")
 
 
-def rows(n: int) -> list[dict[str, str]]:
-    return [
-        {"instruction": f"Square {i}.", "response": f"The square is {i * i}."} for i in range(n)
-    ]
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "r.recipe").write_text(RECIPE)
-    jsonl(tmp_path / "data/a.jsonl", rows(20))
+    jsonl(tmp_path / "data/a.jsonl", squares(20))
     return tmp_path
-
-
-def edit(project: Path, old: str, new: str) -> str:
-    text = (project / "r.recipe").read_text()
-    assert old in text
-    changed = text.replace(old, new, 1)
-    (project / "r.recipe").write_text(changed)
-    return changed
 
 
 def stored(project: Path, kind: str) -> Path:
@@ -100,7 +88,9 @@ BAD_RECORDS = {
 @pytest.mark.parametrize("case", BAD_RECORDS)
 def test_a_bad_record(case: str, project: Path) -> None:
     line, why = BAD_RECORDS[case]
-    text = "".join(json.dumps(r) + "\n" for r in rows(3)) + line + "\n" + json.dumps(rows(1)[0])
+    text = (
+        "".join(json.dumps(r) + "\n" for r in squares(3)) + line + "\n" + json.dumps(squares(1)[0])
+    )
     (project / "data/a.jsonl").write_bytes(text.encode("utf-8", "surrogateescape"))
     done = alchemist("run", "r.recipe", cwd=project)
     refused(done, 3, "A305", "data/a.jsonl:4", why, "skip(max = 1)", at=SOURCE)
@@ -114,7 +104,7 @@ def test_a_bad_record(case: str, project: Path) -> None:
 
 def test_a_late_value_of_another_type(project: Path) -> None:
     """A number where all records before it have text: one bad record, and the texts stay as they are."""
-    jsonl(project / "data/a.jsonl", [*rows(150), {"instruction": "Add", "response": 42}])
+    jsonl(project / "data/a.jsonl", [*squares(150), {"instruction": "Add", "response": 42}])
     done = alchemist("run", "r.recipe", cwd=project)
     refused(done, 3, "A305", "data/a.jsonl:151", "`response` is a number, not text", at=SOURCE)
     nothing_taken(project)
@@ -124,7 +114,7 @@ def test_a_late_value_of_another_type(project: Path) -> None:
     (file,) = (project / "out/data").iterdir()
     lines = file.read_text().splitlines()
     assert sorted(json.loads(x)["response"] for x in lines) == sorted(
-        r["response"] for r in rows(150)
+        r["response"] for r in squares(150)
     )
 
 
@@ -165,7 +155,7 @@ def test_a_missing_file(project: Path) -> None:
 
 def test_a_folder_of_nearly_that_name(project: Path) -> None:
     recipe = edit(project, "data/a.jsonl", "data/leetcode/*.jsonl")
-    jsonl(project / "data/leet_code/a.jsonl", rows(3))
+    jsonl(project / "data/leet_code/a.jsonl", squares(3))
     done = alchemist("run", "r.recipe", cwd=project)
     refused(done, 1, "A302", "data/leet_code", at=place(recipe, '  files = "', '"'))
     edit(project, "leetcode", "leet_code")
@@ -177,7 +167,7 @@ def test_an_empty_source(project: Path) -> None:
     done = alchemist("run", "r.recipe", cwd=project)
     refused(done, 3, "A308", "`a` gives no row", "data/a.jsonl", at=SOURCE)
     nothing_taken(project)
-    jsonl(project / "data/a.jsonl", rows(3))
+    jsonl(project / "data/a.jsonl", squares(3))
     run("r.recipe", project)
 
 
@@ -190,7 +180,7 @@ def test_a_file_type_that_nobody_reads(project: Path) -> None:
 
 def test_a_download_that_broke_off(project: Path) -> None:
     edit(project, "a.jsonl", "a.jsonl.gz")
-    packed = gzip.compress("".join(json.dumps(r) + "\n" for r in rows(3_000)).encode())
+    packed = gzip.compress("".join(json.dumps(r) + "\n" for r in squares(3_000)).encode())
     (project / "data/a.jsonl.gz").write_bytes(packed[: len(packed) // 2])
     done = alchemist("run", "r.recipe", cwd=project)
     refused(done, 3, "A312", "data/a.jsonl.gz", "a download that broke off", at=SOURCE)
@@ -219,14 +209,14 @@ source other {
 def test_a_mixture_that_cannot_be_filled(project: Path) -> None:
     edit(project, "data = clean", "data = sft")
     recipe = edit(project, "export", MIXTURE + "export")
-    jsonl(project / "data/other.jsonl", rows(90))
+    jsonl(project / "data/other.jsonl", squares(90))
     # with 20 rows there, that is known before anything is built
     done = alchemist("run", "r.recipe", cwd=project)
     says = "`clean` should give 60 rows but has at most 20", "60% of 100 rows", "lower it to 20%"
     refused(done, 1, "A602", *says, at=place(recipe, "    clean = ", "clean"))
     assert not (project / ".alchemist/store").exists()
     # with 70 only the filter brings it to light
-    jsonl(project / "data/a.jsonl", [{**r, "response": "No"} for r in rows(20)] + rows(50))
+    jsonl(project / "data/a.jsonl", [{**r, "response": "No"} for r in squares(20)] + squares(50))
     done = alchemist("run", "r.recipe", cwd=project)
     says = "`clean` should give 60 rows but has 50", "finished before: a, clean"
     refused(done, 1, "A602", *says, at=place(recipe, "    clean = ", "clean"))
@@ -259,7 +249,7 @@ def test_something_in_the_way_of_an_export(what: str, project: Path) -> None:
 
 def test_a_file_that_changes_after_the_plan(project: Path) -> None:
     assert alchemist("compile", "r.recipe", "-o", "plan.json", cwd=project).returncode == 0
-    jsonl(project / "data/a.jsonl", rows(21))
+    jsonl(project / "data/a.jsonl", squares(21))
     done = alchemist("run", "plan.json", cwd=project)
     says = "`data/a.jsonl` changed", "run the recipe again"
     refused(done, 3, "A913", *says, at=place(RECIPE, "source a"))
@@ -424,7 +414,7 @@ def test_a_project_that_may_not_be_written(
     project = tmp_path / "project"
     small(project, "size=10m")
     (project / "r.recipe").write_text(RECIPE)
-    jsonl(project / "data/a.jsonl", rows(20))
+    jsonl(project / "data/a.jsonl", squares(20))
     small(project, "ro")
     assert alchemist("compile", "r.recipe", cwd=project).returncode == 0
     done = alchemist("run", "r.recipe", cwd=project)

@@ -8,13 +8,11 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alchemist_runtime import faults
-from click.testing import CliRunner
-from e2e_cli import exported, jsonl, place
-
-from alchemist_dsl.cli.main import group
+from e2e_cli import call, edit, exported, jsonl, place, squares
 
 RECIPE = """edition 2026
 
@@ -34,29 +32,13 @@ export dataset {
 """
 
 
-def call(*args: str) -> tuple[int, str]:
-    done = CliRunner().invoke(group, args)
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, done.output
-
-
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "project"
-    jsonl(
-        folder / "data/a.jsonl",
-        [{"instruction": f"Square {i}.", "response": f"The square is {i * i}."} for i in range(20)],
-    )
+    jsonl(folder / "data/a.jsonl", squares(20))
     (folder / "r.recipe").write_text(RECIPE)
     monkeypatch.chdir(folder)
     return folder
-
-
-def edit(project: Path, old: str, new: str) -> None:
-    text = (project / "r.recipe").read_text()
-    assert old in text
-    (project / "r.recipe").write_text(text.replace(old, new, 1))
 
 
 # --- exports -----------------------------------------------------------------------------------------------------------------------
@@ -95,6 +77,57 @@ def test_an_export_deletes_only_what_it_wrote(project: Path) -> None:
     assert (project / "out/link").is_symlink()
     assert {f.suffix for f in (project / "out/data").glob("train*")} == {".parquet"}
     assert sorted(p.name for p in project.iterdir() if p.name.startswith(".out")) == []
+
+
+@pytest.mark.parametrize("mark", [b"", b'{"check": "0"}', b"[]", None])
+def test_beside_a_marker_that_cannot_be_read_only_what_exports_are_called_is_replaced(
+    mark: bytes | None, project: Path
+) -> None:
+    """None: the marker is a folder, which no read tells from a disk that does not answer."""
+    assert call("run", "r.recipe")[0] == 0
+    whole, marker = exported(project), project / "out/.alchemist-export.json"
+    mine = {"data/train.csv": "mine", "data/test-00000.parquet": "mine", "lineage/why.md": "mine"}
+    for name, text in mine.items():
+        (project / "out" / name).parent.mkdir(exist_ok=True)
+        (project / "out" / name).write_text(text)
+    marker.unlink()
+    if mark is None:
+        marker.mkdir()
+    else:
+        marker.write_bytes(mark)
+    edit(project, "< 5", "< 17")
+    code, said = call("run", "r.recipe")
+    assert code == 0, said
+    assert {name: (project / "out" / name).read_text() for name in mine} == mine
+    assert not {n for n in whole if "/data/" in n} & exported(project).keys(), "the old rows"
+
+
+def test_a_run_that_was_killed_between_the_renames_of_an_export(project: Path) -> None:
+    assert call("run", "r.recipe")[0] == 0
+    whole = exported(project)
+    (project / "out/mine.txt").write_text("mine")
+    (project / "out").rename(project / ".out.old-1")
+    assert call("run", "r.recipe")[0] == 0
+    assert (project / "out/mine.txt").read_text() == "mine"
+    assert whole.items() <= exported(project).items() and not (project / ".out.old-1").exists()
+
+
+def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "out/deep").mkdir(parents=True)
+    (project / "out/deep/mine").write_text("mine")
+    scandir = os.scandir
+
+    def closed(path: str) -> object:
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    code, said = call("run", "r.recipe")
+    assert code == 3 and "error[A914 not-writable]" in said, said
+    assert (project / "out/deep/mine").read_text() == "mine"
 
 
 def test_an_export_overwrites_no_file_of_somebody_else(project: Path) -> None:
@@ -232,7 +265,12 @@ def test_keep_going_builds_what_does_not_need_the_failed_step(project: Path) -> 
     assert code == 0 and (project / "out/README.md").exists()
 
 
-def test_terminate_is_interrupt(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("interrupt", [signal.default_int_handler, signal.SIG_IGN])
+def test_terminate_is_interrupt(
+    interrupt: Any, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of what a shell script starts with `&`: there SIGINT is ignored."""
+    before = signal.signal(signal.SIGINT, interrupt)
     point = faults.point
 
     def terminated(step: str, at: str) -> None:
@@ -241,7 +279,11 @@ def test_terminate_is_interrupt(project: Path, monkeypatch: pytest.MonkeyPatch) 
         point(step, at)
 
     monkeypatch.setattr(faults, "point", terminated)
-    code, said = call("run", "r.recipe")
+    try:
+        code, said = call("run", "r.recipe")
+        assert signal.getsignal(signal.SIGINT) is interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert code == 130 and "interrupted: what is finished is kept" in said
     assert "finished before: a" in said
     monkeypatch.undo()

@@ -10,10 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from e2e_cli import exported, jsonl
-
-from alchemist_dsl.cli.main import group
+from e2e_cli import call, exported, jsonl
 
 EVERY = os.environ.get("ALCHEMIST_TEST_ALL") == "1"
 TRIALS = 200 if EVERY else 16
@@ -95,12 +92,7 @@ EDITS = {
 
 
 def run(project: Path, *more: str) -> tuple[int, str]:
-    done = CliRunner().invoke(
-        group, ["run", str(project / "r.recipe"), *more], catch_exceptions=True
-    )
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        return 4, repr(done.exception)
-    return done.exit_code, done.output
+    return call("run", project / "r.recipe", *more)
 
 
 def data(project: Path) -> dict[str, str]:
@@ -215,8 +207,7 @@ def test_a_result_that_was_deleted(
 
 
 def verify(project: Path, *more: str) -> tuple[int, str]:
-    done = CliRunner().invoke(group, ["verify", str(project), *more], catch_exceptions=False)
-    return done.exit_code, done.output
+    return call("verify", project, *more)
 
 
 @pytest.fixture
@@ -320,8 +311,8 @@ def test_odd_manifests_records_and_caches(
         ["diff", recipe, recipe],
         ["verify", str(project)],
     ):
-        done = CliRunner().invoke(group, command, catch_exceptions=False)
-        assert done.exit_code in (0, 1), done.output
+        code, said = call(*command)
+        assert code in (0, 1), said
     code, said = run(edited(project, "filter"))
     assert code == 0, said
     assert data(project) == right["filter"]

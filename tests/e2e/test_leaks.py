@@ -6,10 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from e2e_cli import jsonl
-
-from alchemist_dsl.cli.main import group
+from e2e_cli import call, jsonl
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 THINGS = ["shelf", "cart", "bell", "rope", "tile", "seed", "drum", "lamp", "coin", "knot"]
@@ -118,9 +115,9 @@ def leaked(project: Path) -> set[str]:
 
 
 def alchemist(*args: str) -> str:
-    done = CliRunner().invoke(group, args)
-    assert done.exit_code == 0, done.output
-    return done.output
+    code, said = call(*args)
+    assert code == 0, said
+    return said
 
 
 def test_no_item_reaches_the_export(project: Path) -> None:

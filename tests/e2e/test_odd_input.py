@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from e2e_cli import ALCHEMIST, environment, jsonl
+from e2e_cli import ALCHEMIST, Said, alchemist, call, environment, jsonl, refused
 
+EVERY = os.environ.get("ALCHEMIST_TEST_ALL") == "1"
 RECIPE = """edition 2026
 param n: int = 3
 source a {
@@ -27,12 +25,7 @@ export data {
 ROW = {"instruction": "Add one and two.", "response": "It is three."}
 
 
-class Done(NamedTuple):
-    code: object
-    said: str
-
-
-Command = Callable[..., Done]
+Command = Callable[..., Said]
 
 
 @pytest.fixture
@@ -45,25 +38,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def command(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
-    """Runs a command in this process; in the folder of the project."""
-    from alchemist_dsl.cli.main import main
-
-    for name in [n for n in os.environ if n.startswith("ALCHEMIST_")]:
-        monkeypatch.delenv(name)
+def command(project: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a command in the folder of the project."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-
-    def run(*args: str) -> Done:
-        out = io.StringIO()
-        with redirect_stdout(out), redirect_stderr(out), pytest.raises(SystemExit) as left:
-            main(list(args))
-        assert left.value.code != 4, out.getvalue()
-        return Done(left.value.code, out.getvalue())
-
-    return run
+    return call
 
 
-def says(done: Done, code: object, *words: str) -> None:
+def says(done: Said, code: object, *words: str) -> None:
     assert done.code == code, done.said
     for word in words:
         assert word in done.said, done.said
@@ -282,9 +263,7 @@ def test_links_that_lead_out_of_the_project(
     assert "A113" not in command("check", "r.recipe").said
 
 
-def test_files_outside_the_project_are_told(
-    project: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_outside_the_project_are_told(project: Path, command: Command) -> None:
     inner = project / "inner"
     (inner / ".git").mkdir(parents=True)
     for name in ("../a.jsonl", str(project / "a.jsonl")):
@@ -295,9 +274,8 @@ def test_files_outside_the_project_are_told(
                 0,
                 f"warning[A320 outside-files]: `{name}` lies outside the project",
             )
-        monkeypatch.setenv("ALCHEMIST_ONLY_PROJECT", "1")
-        says(command("check", "inner/r.recipe"), 1, "error[A320")
-        monkeypatch.delenv("ALCHEMIST_ONLY_PROJECT")
+        only = {"ALCHEMIST_ONLY_PROJECT": "1"}
+        refused(alchemist("check", "inner/r.recipe", cwd=project, env=only), 1, "A320", at=None)
     (inner / "r.recipe").write_text(RECIPE)
     (inner / "a.jsonl").symlink_to(project / "a.jsonl")
     done = command("check", "inner/r.recipe")
@@ -322,13 +300,24 @@ def test_review_reads_no_file_outside_the_project(monkeypatch: pytest.MonkeyPatc
     assert given[0]["ALCHEMIST_ONLY_PROJECT"] == "1"
 
 
-def test_more_columns_than_a_source_may_have(project: Path, command: Command) -> None:
-    wide = ROW | {f"user_{i}": i for i in range(1_998)}
+def test_more_columns_than_a_source_may_have(
+    project: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alchemist_runtime.engine import sources
+
+    if not EVERY:
+        monkeypatch.setattr(sources, "COLUMNS", 40)
+    wide = ROW | {f"user_{i}": i for i in range(sources.COLUMNS - len(ROW))}
     jsonl(project / "a.jsonl", [ROW, wide])
     says(command("run", "r.recipe"), 0)
     jsonl(project / "a.jsonl", [ROW, wide | {"one_more": 1}])
     says(command("check", "r.recipe"), 0)
-    says(command("run", "r.recipe"), 3, "error[A322", "`a` have more than 2,000 columns")
+    says(
+        command("run", "r.recipe"),
+        3,
+        "error[A322",
+        f"`a` have more than {sources.COLUMNS:,} columns",
+    )
 
 
 @pytest.mark.parametrize("packing", ["gz", "zst"])
@@ -366,11 +355,11 @@ def test_a_line_without_end(
 
 
 def test_lock_looks_at_every_value_of_a_large_variant_once(project: Path, command: Command) -> None:
-    """Nine values in each of nine places are 387 million runs; nine of them have every value."""
-    names = [f"a{i}" for i in range(9)]
+    """Six values in each of six places are 46,656 runs; six of them have every value."""
+    names = [f"a{i}" for i in range(6)]
     sources = "".join(f'source {n} {{\n  files = "0.jsonl"\n  limit = 1 rows\n}}\n' for n in names)
     sets = "".join(
-        f"  set {n}.files = any({', '.join(f'{chr(34)}{j}.jsonl{chr(34)}' for j in range(9))})\n"
+        f"  set {n}.files = any({', '.join(f'{chr(34)}{j}.jsonl{chr(34)}' for j in range(6))})\n"
         for n in names
     )
     mixture = "mixture m {\n  take {\n" + "".join(f"    {n} = all\n" for n in names) + "  }\n}\n"
@@ -378,14 +367,14 @@ def test_lock_looks_at_every_value_of_a_large_variant_once(project: Path, comman
     (project / "r.recipe").write_text(
         f"edition 2026\n{sources}{mixture}{export}variant v {{\n{sets}}}\n"
     )
-    for j in range(9):
+    for j in range(6):
         jsonl(project / f"{j}.jsonl", [ROW])
     says(command("lock"), 0)
     lock = (project / "recipe.lock").read_text()
-    assert [f'"{j}.jsonl" = ' in lock for j in range(9)] == [True] * 9
-    run = "v[" + ",".join(f"{(3 * i) % 9}.jsonl" for i in range(9)) + "]"
+    assert [f'"{j}.jsonl" = ' in lock for j in range(6)] == [True] * 6
+    run = "v[" + ",".join(f"{(5 * i) % 6}.jsonl" for i in range(6)) + "]"
     says(command("compile", "r.recipe", "--variant", run, "--locked"), 0, run)
-    says(command("compile", "r.recipe", "--variant", "v"), 1, "stands for 387,420,489 runs")
+    says(command("compile", "r.recipe", "--variant", "v"), 1, "stands for 46,656 runs")
     says(command("compile", "r.recipe", "--variant", "v[9.jsonl]"), 1, "no variant `v[9.jsonl]`")
 
 
@@ -496,15 +485,18 @@ def test_where_a_key_goes(base_url: str | None, variable: str | None, at: object
 # --- streams ----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-16"])
-def test_encodings_that_lack_a_character(encoding: str, project: Path) -> None:
+@pytest.mark.parametrize(
+    ("encoding", "more"),
+    [("ascii", []), ("latin-1", ["--set", "n=中"]), ("cp1252", []), ("utf-16", ["--set", "n=中"])],
+)
+def test_encodings_that_lack_a_character(encoding: str, more: list[str], project: Path) -> None:
     (project / "r.recipe").write_text(
         RECIPE.replace("edition", "# 中\nedition").replace("data = a", "data = ä中")
     )
-    for args in (["compile", "r.recipe"], ["compile", "r.recipe", "--set", "n=中"]):
-        env = environment({"PYTHONIOENCODING": encoding})
-        done = subprocess.run([*ALCHEMIST, *args], cwd=project, env=env, capture_output=True)
-        assert done.returncode == 1 and b"our bug" not in done.stderr, done.stderr
+    env = environment({"PYTHONIOENCODING": encoding})
+    command = [*ALCHEMIST, "compile", "r.recipe", *more]
+    done = subprocess.run(command, cwd=project, env=env, capture_output=True)
+    assert done.returncode == 1 and b"our bug" not in done.stderr, done.stderr
 
 
 def test_what_an_encoding_lacks_is_escaped(project: Path) -> None:

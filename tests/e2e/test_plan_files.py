@@ -9,10 +9,7 @@ from typing import Any
 
 import pytest
 from alchemist_runtime.plan import digest, text_digest
-from click.testing import CliRunner
-from e2e_cli import jsonl
-
-from alchemist_dsl.cli.main import group
+from e2e_cli import call, jsonl, squares
 
 RECIPE = '''edition 2026
 
@@ -41,20 +38,10 @@ export dataset {
 Data = dict[str, Any]
 
 
-def call(*args: str) -> tuple[int, str]:
-    done = CliRunner().invoke(group, args)
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, done.output
-
-
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "project"
-    jsonl(
-        folder / "data/a.jsonl",
-        [{"instruction": f"Square {i}.", "response": f"The square is {i * i}."} for i in range(20)],
-    )
+    jsonl(folder / "data/a.jsonl", squares(20))
     (folder / "r.recipe").write_text(RECIPE)
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious/manifest.json").write_text("{}")

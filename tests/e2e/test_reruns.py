@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -10,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from e2e_cli import ALCHEMIST, alchemist, built, calls, run
+from e2e_cli import ALCHEMIST, alchemist, built, calls, edit, exported, run
 
 RECIPE = '''edition 2026
 
@@ -112,17 +111,6 @@ def write_project(folder: Path) -> None:
         )
     (folder / "sums.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     (folder / "r.recipe").write_text(RECIPE)
-
-
-def edit(project: Path, old: str, new: str) -> None:
-    text = (project / "r.recipe").read_text()
-    assert old in text
-    (project / "r.recipe").write_text(text.replace(old, new, 1))
-
-
-def exported(project: Path) -> dict[str, str]:
-    files = sorted(p for p in (project / "out").rglob("*") if p.is_file())
-    return {str(p.relative_to(project)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
 def test_the_second_run_does_nothing(project: Path) -> None:

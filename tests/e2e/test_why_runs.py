@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_cli import alchemist, jsonl, run
+from e2e_cli import alchemist, edit, jsonl, run
 
 RECIPE = '''edition 2026
 
@@ -86,12 +86,6 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "r.recipe").write_text(RECIPE)
     run("r.recipe", tmp_path)
     return tmp_path
-
-
-def edit(project: Path, old: str, new: str) -> None:
-    text = (project / "r.recipe").read_text()
-    assert old in text
-    (project / "r.recipe").write_text(text.replace(old, new, 1))
 
 
 def rerun(project: Path) -> dict[str, Any]:
