@@ -31,7 +31,9 @@ _ROLES: Final = ("from", "learn", "sound", "against", "examples")
 MAIN: Final = ("from", "learn", "take")
 #: Columns that hold lists of records, so that a row of them alone is not taken for streams by name.
 _TURNS: Final = frozenset({MESSAGES, HISTORY})
-_WHOLE: Final = frozenset({"int", "rows", "packs", "tokens", "chars", "words", "lines", "calls", "steps", "bytes"})  # fmt: skip
+_WHOLE: Final = frozenset(
+    {"int", "rows", "packs", "tokens", "chars", "words", "lines", "calls", "steps", "bytes"}
+)
 
 
 class Unfit(Exception):

@@ -182,7 +182,9 @@ def trained(program: ir.Program, block: ir.Block, recipe: str, folder: str, gpus
                              "write `base = \"owner/model\"`")  # fmt: skip
     _data(made, program, folder)
     if gpus is None and not isinstance(block.get("gpus"), ir.Qty):
-        made.remarks["batch"] = f"{made.sequences} {made.unit} on one device; `--gpus N` of `alchemist export` shares them out"  # fmt: skip
+        made.remarks["batch"] = (
+            f"{made.sequences} {made.unit} on one device; `--gpus N` of `alchemist export` shares them out"
+        )
     return made
 
 
@@ -209,7 +211,7 @@ def _data(made: Trained, program: ir.Program, folder: str) -> None:
     for block in same:
         form, path = block.get("format"), block.get("path")
         if isinstance(form, ir.ChoiceV) and form.name == "messages" and isinstance(path, ir.TextV):
-            made.rows = "/".join(p for p in (folder, path.value.rstrip("/")) if p)  # fmt: skip
+            made.rows = "/".join(p for p in (folder, path.value.rstrip("/")) if p)
             return
     name = wanted.target if isinstance(wanted, ir.RefV) else "sft"
     made.rows = "/".join(p for p in (folder, f"out/{name}") if p)

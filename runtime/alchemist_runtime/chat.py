@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date as Date
 from datetime import datetime, time
+from functools import partial
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -187,7 +188,9 @@ class Template:
             return texts, spans
         texts, spans = self._replies(group, loss)
         if loss == "last":
-            return texts, [[] if weights(t)[-1:] == [0] else s[-1:] for t, s in zip(group, spans, strict=True)]  # fmt: skip
+            return texts, [
+                [] if weights(t)[-1:] == [0] else s[-1:] for t, s in zip(group, spans, strict=True)
+            ]
         return texts, [_of_weight(t, s, 1) for t, s in zip(group, spans, strict=True)]
 
     def _replies(self, group: Sequence[Talk], loss: Loss) -> tuple[list[str], list[Spans]]:
@@ -195,7 +198,9 @@ class Template:
         if not self.marks:
             return self._by_prefix(group, loss)
         texts, spans = self.render(group, marks=True)
-        return texts, [[(a, self._stopped(x, a, b)) for a, b in s] for x, s in zip(texts, spans, strict=True)]  # fmt: skip
+        return texts, [
+            [(a, self._stopped(x, a, b)) for a, b in s] for x, s in zip(texts, spans, strict=True)
+        ]
 
     def _stopped(self, text: str, start: int, stop: int) -> int:
         if self._stop is None or text[start:stop].rstrip().endswith(self.control):
@@ -210,11 +215,12 @@ class Template:
 
     def hidden(self, talk: Talk) -> Talk:
         """The row with the control tokens of its own text broken up, for `Encoder.literal`."""
-        assert self._pattern is not None
+        pattern = self._pattern
+        assert pattern is not None
         if any(HIDE in x or MARK in x for x in every_text(talk.messages)):
             raise _inseparable(f"row {talk.row} holds characters of a private use area")
-        broken = changed(talk.messages, lambda x: self._pattern.sub(lambda m: m[0][0] + HIDE + m[0][1:], x))  # type: ignore[union-attr]  # fmt: skip
-        return replace(talk, messages=broken)
+        broken = partial(pattern.sub, lambda m: m[0][0] + HIDE + m[0][1:])
+        return replace(talk, messages=changed(talk.messages, broken))
 
     def told(self, talk: Talk, text: str, spans: Spans, control: bool) -> frozenset[str]:
         """What a person should know of a row, by the names of `talks.TOLD`."""

@@ -114,7 +114,9 @@ def forms(talk: Talk) -> Iterator[Talk]:
     for calls in (_parsed, _written):
         for blank in (None, ""):
             made = [_with_calls(m, calls) for m in talk.messages]
-            yield replace(talk, messages=[{**m, CONTENT: blank} if m[CONTENT] is None else m for m in made])  # fmt: skip
+            yield replace(
+                talk, messages=[{**m, CONTENT: blank} if m[CONTENT] is None else m for m in made]
+            )
 
 
 def _with_calls(m: Message, form: Callable[[Any], Any]) -> Message:
@@ -266,7 +268,9 @@ def _shown(leaf: Any, text: str) -> bool:
         return True
     if not isinstance(leaf, str):
         return json.dumps(leaf) in text
-    return leaf in text or any(json.dumps(leaf, ensure_ascii=a)[1:-1] in text for a in (False, True))  # fmt: skip
+    return leaf in text or any(
+        json.dumps(leaf, ensure_ascii=a)[1:-1] in text for a in (False, True)
+    )
 
 
 def _tool_name(tool: Any) -> str | None:

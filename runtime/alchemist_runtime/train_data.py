@@ -199,7 +199,9 @@ class Isolation:
         return self.seen <= max(4 * self.rounding, _ROUNDING[self.half])
 
 
-def isolation(logits: Callable[[Mapping[str, torch.Tensor]], torch.Tensor], collate: Collator, vocabulary: int) -> Isolation:  # fmt: skip
+def isolation(
+    logits: Callable[[Mapping[str, torch.Tensor]], torch.Tensor], collate: Collator, vocabulary: int
+) -> Isolation:
     """Two short documents of random tokens packed as in training, either first, and alone: whether one sees the other.
 
     `logits` maps the tensors of a batch (without labels) to logits of shape (1, tokens, vocabulary).

@@ -85,7 +85,9 @@ def prepare(folder: Path) -> None:
         assert code == 0, f"`alchemist {' '.join(args)}` of the project as it should be: {code}"
 
 
-def case(seed: int, number: int, whole: Path, folder: Path, out: int) -> tuple[str, tuple[str, ...], tuple[int, float, float], str]:  # fmt: skip
+def case(
+    seed: int, number: int, whole: Path, folder: Path, out: int
+) -> tuple[str, tuple[str, ...], tuple[int, float, float], str]:
     """One case: what was changed, the command, what it took, and what is wrong with that."""
     draw = Random(f"{seed}/{number}")
     shutil.rmtree(folder, ignore_errors=True)

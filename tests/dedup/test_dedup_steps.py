@@ -67,7 +67,9 @@ export data {
 def said(tmp_path: Path, step: str, given: list[str], expect: str) -> list[str]:
     (tmp_path / "items.jsonl").write_text("".join(json.dumps(i) + "\n" for i in ITEMS))
     (tmp_path / "rows.jsonl").write_text('{"instruction": "a", "response": "b"}\n')
-    rows = ", ".join(f'{{ instruction = {json.dumps(t, ensure_ascii=False)}, response = "x" }}' for t in given)  # fmt: skip
+    rows = ", ".join(
+        f'{{ instruction = {json.dumps(t, ensure_ascii=False)}, response = "x" }}' for t in given
+    )
     path = tmp_path / "r.recipe"
     path.write_text(f'{RECIPE}test "it" {{\n  step = {step}\n  given = [{rows}]\n{expect}\n}}\n')
     tested = run_tests(path)

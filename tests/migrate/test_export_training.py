@@ -263,7 +263,9 @@ def test_the_file_of_a_template_is_named_from_where_the_file_lies(
 ) -> None:
     (folder / "deep").mkdir()
     (folder / "chat.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
-    block = data.block({k: v for k, v in BASE.items() if k != "chat_template"} | {"chat_template": "chat.jinja"})  # fmt: skip
+    block = data.block(
+        {k: v for k, v in BASE.items() if k != "chat_template"} | {"chat_template": "chat.jinja"}
+    )
     (folder / "f.recipe").write_text(
         data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}) + block
     )

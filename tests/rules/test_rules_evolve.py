@@ -146,7 +146,9 @@ def test_evolved_shell_scripts_run(tmp_path):
     (tmp_path / "a.txt").write_text("")
     for way in ("strict shell", "usage check"):
         new = made(way, SH, "bash")[1]
-        ran = subprocess.run(["bash", "-c", new, "x", str(tmp_path)], capture_output=True, text=True)  # fmt: skip
+        ran = subprocess.run(
+            ["bash", "-c", new, "x", str(tmp_path)], capture_output=True, text=True
+        )
         assert (ran.returncode, ran.stdout) == (0, f"{tmp_path}/a.txt\n")
     assert subprocess.run(["bash", "-c", new, "x"], capture_output=True).returncode == 1
 

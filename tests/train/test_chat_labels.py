@@ -163,7 +163,9 @@ def test_calls_tools_and_replies_that_are_left_out(byte_tokenizer: Any) -> None:
     (doc,) = made(tokenizer, row(TALK, tools=tools))
     assert doc.told == {"tool_calls", "tools"}
     upper = with_template(byte_tokenizer, AROUND.replace("REPLY", "{{ m.content | upper }}"))
-    (doc,) = made(upper, row([{"role": "user", "content": "a"}, {"role": "assistant", "content": "yes"}]))  # fmt: skip
+    (doc,) = made(
+        upper, row([{"role": "user", "content": "a"}, {"role": "assistant", "content": "yes"}])
+    )
     assert doc.told == {"reply"}
 
 
@@ -293,7 +295,9 @@ def test_a_preparation_goes_on_with_its_day(
 
     def run(day: str | None = None) -> str | None:
         settings = Settings(max_length=64, packing="none", date=day)
-        made = prepare(lambda: iter([table(rows)]), tmp_path / "p", tokenizer=tokenizer, settings=settings)  # fmt: skip
+        made = prepare(
+            lambda: iter([table(rows)]), tmp_path / "p", tokenizer=tokenizer, settings=settings
+        )
         return made["date"]  # type: ignore[no-any-return]
 
     today = run()
@@ -420,7 +424,9 @@ def test_rows_with_control_tokens_may_be_an_error(tmp_path: Path, byte_tokenizer
     ]
     settings = Settings(max_length=64, special_tokens_in_text="error")
     with pytest.raises(RunError) as caught:
-        prepare(lambda: iter([table(rows)]), tmp_path / "p", tokenizer=byte_tokenizer, settings=settings)  # fmt: skip
+        prepare(
+            lambda: iter([table(rows)]), tmp_path / "p", tokenizer=byte_tokenizer, settings=settings
+        )
     problem = caught.value.problem
     assert problem.code == "A816" and problem.headline.startswith("2 rows hold control tokens")
     assert "1 of `x`" in (problem.note or "") and "1 of `made`" in (problem.note or "")

@@ -72,7 +72,9 @@ EXPECTED: dict[str, tuple[str, list[str]]] = {
 def tokenizer(byte_tokenizer: Any) -> Any:
     """The bytes, and the control tokens of all families."""
     made = copy.deepcopy(byte_tokenizer)
-    made.add_special_tokens({"additional_special_tokens": CONTROL, "bos_token": BOS, "eos_token": "<|endoftext|>"})  # fmt: skip
+    made.add_special_tokens(
+        {"additional_special_tokens": CONTROL, "bos_token": BOS, "eos_token": "<|endoftext|>"}
+    )
     return made
 
 
@@ -157,7 +159,9 @@ def test_a_layout_needs_what_the_turns_say_and_text_without_control_tokens(token
         made(one, row(told))
     (doc,) = made(one, row(told), special="split")
     assert learnt(one, doc) == [f"four{END}"]
-    forgets = with_template(tokenizer, DROPS_THOUGHTS.replace("m.content.split('</think>')[-1]", "'…'"))  # fmt: skip
+    forgets = with_template(
+        tokenizer, DROPS_THOUGHTS.replace("m.content.split('</think>')[-1]", "'…'")
+    )
     with pytest.raises(RunError) as caught:
         made(forgets, row(talk))
     assert caught.value.problem.code == "A801" and "training(" in (caught.value.problem.help or "")

@@ -84,7 +84,9 @@ def read(response: str, code: Shown) -> Facts:
             - {"typing", "__future__"}
         ):
             if not any(f"`{module}`" in w for said in out.says.values() for w in said):
-                out.says.setdefault("library", (f"uses the `{module}` module", f"relies on the `{module}` module"))  # fmt: skip
+                out.says.setdefault(
+                    "library", (f"uses the `{module}` module", f"relies on the `{module}` module")
+                )
     lines = sum(1 for x in code.code.split("\n") if x.strip())
     if len(out.says) + len(out.has) < 2 and out.unit not in ("function", "method") and lines:
         many = "fits on one line" if lines == 1 else f"has {number_word(lines)} lines" if lines <= 12 else f"has about {round(lines, -1)} lines"  # fmt: skip

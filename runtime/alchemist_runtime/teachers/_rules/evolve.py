@@ -126,9 +126,10 @@ def _faulty(code: Shown, draw: Draw) -> Made | None:
     spots = [
         o
         for n in t.nodes
-        if n.type in ("if_statement", "if_expression") and (test := n.child_by_field_name("condition")) is not None
+        if n.type in ("if_statement", "if_expression")
+        and (test := n.child_by_field_name("condition")) is not None
         for o in _operators(test)
-    ]  # fmt: skip
+    ]
     if not spots:
         return None
     at = spots[draw.below(len(spots))]

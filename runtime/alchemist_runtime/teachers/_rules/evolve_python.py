@@ -214,7 +214,9 @@ def named_tuple(py: Python, f: Function) -> Made:
 
 # --- a second function beside it -----------------------------------------------------------------------------------------------------
 
-_NOT_PLAIN: Final = re.compile(r"property|setter|getter|contextmanager|fixture|overload|abstract|classmethod|staticmethod|route|app\.|cached")  # fmt: skip
+_NOT_PLAIN: Final = re.compile(
+    r"property|setter|getter|contextmanager|fixture|overload|abstract|classmethod|staticmethod|route|app\.|cached"
+)
 
 #: way -> (weight, name, what its function returns, import, what is asked, code). In the code CALL is the call for `item`, KEY a
 #: function of an item, SELF what comes before the items; in the wordings ITEMS says what they are.

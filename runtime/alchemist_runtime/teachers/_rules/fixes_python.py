@@ -51,7 +51,9 @@ REWRITES: Final = (
     *((f"{f}([E for T in I{c}])", f"{f}({{E}} for {{T}} in {{I}}{d})", f"`{f}` takes the values one by one; it needs no list of them.", 0)
       for f in ("sum", "min", "max", "any", "all", "set") for c, d in (("", ""), (" if C", " if {C}"))),
 )  # fmt: skip
-_OVERLOADING: Final = re.compile(r"\b(?:numpy|np|pandas|pd|sqlalchemy|peewee|django|polars|torch|tensorflow|pyspark|sympy)\b")  # fmt: skip
+_OVERLOADING: Final = re.compile(
+    r"\b(?:numpy|np|pandas|pd|sqlalchemy|peewee|django|polars|torch|tensorflow|pyspark|sympy)\b"
+)
 
 
 def rewrites(py: Python) -> Iterator[Fix]:
@@ -79,7 +81,9 @@ def _allowed(
         negated = pattern.index("False") < pattern.index("True")
         return negated or (isinstance(c := found["C"], ast.expr) and truth(c))
     if "REST" in pattern and isinstance(body, list):
-        return isinstance(body[-1], ast.Return | ast.Raise | ast.Continue | ast.Break) and bool(re.match(r"\s*else\b", py.lines[body[-1].end_lineno or 0]))  # fmt: skip
+        return isinstance(body[-1], ast.Return | ast.Raise | ast.Continue | ast.Break) and bool(
+            re.match(r"\s*else\b", py.lines[body[-1].end_lineno or 0])
+        )
     if isinstance(x := found.get("X"), ast.Name):
         return only_target(py, x) and "_" not in py.taken and not x.id.startswith("_")
     if isinstance(body, list):
@@ -197,7 +201,7 @@ def shadowed(py: Python) -> Iterator[Fix]:
 
 # --- names that are nowhere bound ------------------------------------------------------------------------------------------------
 
-_MODULES: Final = "math re os sys json random time string itertools functools collections copy csv glob heapq bisect shutil socket statistics subprocess threading requests pickle operator logging sqlite3 hashlib argparse"  # fmt: skip
+_MODULES: Final = "math re os sys json random time string itertools functools collections copy csv glob heapq bisect shutil socket statistics subprocess threading requests pickle operator logging sqlite3 hashlib argparse"
 _FROM: Final = {
     "collections": "Counter defaultdict deque namedtuple OrderedDict", "typing": "List Dict Optional Tuple Any Union Set Callable",
     "itertools": "permutations combinations product chain groupby", "functools": "reduce lru_cache partial wraps", "io": "StringIO",
@@ -228,7 +232,7 @@ def undefined(py: Python) -> Iterator[Fix]:
         shown = listed([f"`{name}`" for name in found])
         spot = py.head()
         gap = "" if re.match(r"import|from", py.raw[spot:].decode("utf-8", "replace")) else "\n"
-        text = f"{shown} {'is' if len(found) == 1 else 'are'} used and never imported; add {listed([f'`{x}`' for x in lines])}."  # fmt: skip
+        text = f"{shown} {'is' if len(found) == 1 else 'are'} used and never imported; add {listed([f'`{x}`' for x in lines])}."
         yield Fix(at[found[0]], text, ((spot, spot, "\n".join(lines) + "\n" + gap),), wrong=3)
     for name in [name for name in order if name not in _IMPORTS][:3]:
         yield Fix(at[name], f"`{name}` is used and defined nowhere in the code.", (), wrong=3)
@@ -335,7 +339,9 @@ def repaired(code: str, error: SyntaxError) -> str | None:
     row = rows[line - 1].rstrip()
     tries: list[str] = []
     if error.msg.startswith("Missing parentheses in call to 'print'"):
-        return _parsed(re.sub(r"(?m)^([^\n#'\"]*?\b)print[ \t]+(?!\()([^\n#;]+?)[ \t]*$", r"\1print(\2)", code))  # fmt: skip
+        return _parsed(
+            re.sub(r"(?m)^([^\n#'\"]*?\b)print[ \t]+(?!\()([^\n#;]+?)[ \t]*$", r"\1print(\2)", code)
+        )
     if error.msg == "expected ':'":
         tries = [row + ":"]
     elif found := re.match(r"'([(\[{])' was never closed", error.msg):

@@ -171,4 +171,4 @@ WORDS: Final[dict[str, tuple[Row, ...]]] = {
         ("hover", r":hover", "reacts to hovering"),
         ("color", r"\bcolor\s*:", "sets a colour"),
     ),
-}  # fmt: skip
+}

@@ -172,8 +172,9 @@ def _names(root: Node, out: Scan, wrappers: set[str]) -> None:
             if node.type == "type_spec" or node.child_by_field_name("body") is not None:
                 out.classes.append(name)
         elif node.type != "variable_declarator" or (
-            (value := node.child_by_field_name("value")) is not None and value.type in ("arrow_function", "function_expression")
-        ):  # fmt: skip
+            (value := node.child_by_field_name("value")) is not None
+            and value.type in ("arrow_function", "function_expression")
+        ):
             out.functions.append(name)
             at = node if node.type in FUNCTIONS else node.child_by_field_name("value")
             out.parameters = parameters(at) if len(out.functions) == 1 and at is not None else ()
