@@ -100,9 +100,13 @@ class FileCache:
         if self.path is None or not self._changed:
             return
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        # what could not be read is looked at again: it may have been the moment, and columns decide keys
+        told = {
+            n: e for n, e in self._entries.items() if e.get("rows", 0) is not None or e["columns"]
+        }
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(seal(self._entries))
+            temporary.write_bytes(seal(told))
             temporary.replace(self.path)
         except OSError:
             with contextlib.suppress(OSError):

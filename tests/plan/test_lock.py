@@ -419,3 +419,23 @@ def test_a_run_with_a_limit_leaves_no_figures(work, slice_):
 def test_a_source_that_is_missing_has_no_rows(work, slice_):
     plan = work.plan(slice_.replace('files = "data/a.jsonl"', 'missing = "gone"'))
     assert plan.node("given").estimate["rows"].value == "0"
+
+
+def test_a_file_that_could_not_be_read_once_is_looked_at_again(work, slice_, monkeypatch):
+    """Columns decide keys: what nobody saw for a moment must not be remembered as if there were none."""
+    import errno
+
+    from alchemist_runtime.sources import _formats
+
+    before = work.keys(slice_)
+    (work.root / ".alchemist/files").unlink(missing_ok=True)
+    with monkeypatch.context() as patch:
+
+        def busy(path: Path) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        patch.setattr(_formats, "open_bytes", busy)
+        work.compile()
+    made = work.compile()
+    assert made.plan is not None and {n.id: n.key for n in made.plan.nodes} == before
+    assert made.plan.node("given").estimate["rows"].value == "40"
