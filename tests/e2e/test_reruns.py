@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from e2e_cli import ALCHEMIST, alchemist, built, calls, edit, exported, run
+from killing import ended
 
 RECIPE = '''edition 2026
 
@@ -223,26 +224,32 @@ FAULTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    write_project(folder)
-    run("r.recipe", folder)
-    return exported(folder)
+#: A run of the command line, with what it imports on its way.
+GO = """
+import alchemist_dsl.cli.run, alchemist_dsl.compiler, alchemist_dsl.project
+from alchemist_dsl.cli.main import main
+from alchemist_runtime.engine import blend, deliver, groups, local, rowwise, tasks, teacher_steps
+def go():
+    main(["run", "r.recipe"])
+"""
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_killed_in_any_step_the_run_goes_on(
-    fault: str, project: Path, undisturbed: dict[str, str]
-) -> None:
-    killed = alchemist("run", "r.recipe", cwd=project, env={"ALCHEMIST_FAULT": f"kill@{fault}"})
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    nodes = run("r.recipe", project)
-    assert exported(project) == undisturbed
-    if fault.startswith(
-        "harmonized"
-    ):  # answers that were committed before the kill are not asked for again
-        assert nodes["harmonized"]["figures"]["calls_new"] == 0
+def test_killed_in_any_step_the_run_goes_on(tmp_path: Path) -> None:
+    kills = [f"kill@{fault}" for fault in FAULTS]
+    folders = {fault: tmp_path / str(i) for i, fault in enumerate((*kills, "none"))}
+    for folder in folders.values():
+        folder.mkdir()
+        write_project(folder)
+    codes = ended(GO, folders)
+    assert [codes[kill] for kill in kills] == [-signal.SIGKILL] * len(kills)
+    undisturbed = exported(folders["none"])
+    for fault in kills:
+        nodes = run("r.recipe", folders[fault])
+        assert exported(folders[fault]) == undisturbed, fault
+        if fault.startswith(
+            "kill@harmonized"
+        ):  # answers that were committed are not asked for again
+            assert nodes["harmonized"]["figures"]["calls_new"] == 0
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(project: Path) -> None:

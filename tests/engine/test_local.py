@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,19 +18,21 @@ from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.local import run
 from alchemist_runtime.errors import RunError
 from engine_plans import call, col, edge, jsonl, lit, make_plan, source
+from killing import ended
 
 Make = Callable[..., Context]
 
-DRIVER = """
-import sys, json
+GO = """
 from pathlib import Path
-from alchemist_runtime.plan import Plan
+from alchemist_runtime.engine import blend, deliver, groups, rowwise
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.local import run
+from alchemist_runtime.plan import Plan
 from alchemist_runtime.store import Store
-root = Path(sys.argv[1])
-plan = Plan.model_validate_json((root / "plan.json").read_text())
-run(Context(plan, root, root / ".alchemist", Store(root / ".alchemist")))
+def go():
+    root = Path.cwd()
+    plan = Plan.model_validate_json((root / "plan.json").read_text())
+    run(Context(plan, root, root / ".alchemist", Store(root / ".alchemist")))
 """
 
 
@@ -177,30 +176,17 @@ KILLS = [f"kill@{step}:{place}:{n}" for step, places in {
 }.items() for place, n in (x.split(":") for x in places)]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    root = tmp_path_factory.mktemp("undisturbed")
-    write_sources(root)
-    (root / "plan.json").write_text(p.dump(small_plan()))
-    subprocess.run([sys.executable, "-c", DRIVER, str(root)], check=True)
-    return digests(root / "made")
-
-
-@pytest.mark.parametrize("fault", KILLS)
-def test_killed_anywhere_a_run_goes_on_to_the_same_bytes(
-    fault: str, tmp_path: Path, undisturbed: dict[str, str]
-) -> None:
-    write_sources(tmp_path)
-    (tmp_path / "plan.json").write_text(p.dump(small_plan()))
-    killed = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(tmp_path)], env={**os.environ, "ALCHEMIST_FAULT": fault}
-    )
-    assert killed.returncode == -signal.SIGKILL, "the fault was not reached"
-    again = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(tmp_path)], capture_output=True, text=True
-    )
-    assert again.returncode == 0, again.stderr
-    assert digests(tmp_path / "made") == undisturbed
+def test_killed_anywhere_a_run_goes_on_to_the_same_bytes(tmp_path: Path, context: Make) -> None:
+    folders = {fault: tmp_path / str(i) for i, fault in enumerate((*KILLS, "none"))}
+    for folder in folders.values():
+        folder.mkdir()
+        write_sources(folder)
+        (folder / "plan.json").write_text(p.dump(small_plan()))
+    assert ended(GO, folders) == {**dict.fromkeys(KILLS, -signal.SIGKILL), "none": 0}
+    undisturbed = digests(folders["none"] / "made")
+    for fault, folder in folders.items():
+        run(context(small_plan(), folder))
+        assert digests(folder / "made") == undisturbed, fault
 
 
 @pytest.mark.parametrize("step", ["a", "clean", "out"])

@@ -19,11 +19,10 @@ ALL = bool(os.environ.get("ALCHEMIST_TEST_ALL"))
 NAMES = [n for n in sorted(p.stem for p in RECIPES.glob("*.recipe")) if ALL or "tulu3_" not in n]
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What came of each recipe, carried out one after the other in one process."""
+def test_every_recipe_runs_to_its_last_step(tmp_path: Path) -> None:
+    """One after the other in one process, and in one test, so that test processes do not each run all of them."""
     pytest.importorskip("torch")
-    project = tmp_path_factory.mktemp("published")
+    project = tmp_path / "published"
     shutil.copytree(RECIPES, project / "recipes" / "published")
     (project / "recipe.lock").write_text("version = 1\n")
     report = project / "report.json"
@@ -37,11 +36,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )  # fmt: skip
     assert report.exists(), done.stderr[-3000:]
     found: dict[str, Any] = json.loads(report.read_text())
-    return found
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_runs_to_its_last_step(results: dict[str, Any], name: str) -> None:
-    made = results[name]
-    assert made["last"], "a recipe has a step that this version carries out"
-    assert made["exit"] == 0, made["output"][-2000:]
+    assert [*found] == NAMES
+    for name, made in found.items():
+        assert made["last"], f"{name} has a step that this version carries out"
+        assert made["exit"] == 0, f"{name}: {made['output'][-2000:]}"
