@@ -8,11 +8,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
+from alchemist_dsl.check.chat import MODEL
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.ir import TextV
 
-#: A model of the hub; older ones have no owner.
-MODEL: Final = re.compile(r"[\w.-]+(/[\w.-]+)?")
 #: Endings of the files that `from_pretrained` reads weights and tokenizers from.
 _WEIGHTS: Final = (".safetensors", ".bin", ".pt", ".pth")
 _TOKENIZERS: Final = ("tokenizer", "vocab", "merges", "spiece", "sentencepiece")

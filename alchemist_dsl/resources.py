@@ -20,7 +20,8 @@ from alchemist_runtime.errors import RunError
 from alchemist_runtime.sealed import SETTLED_NS, file_digest, seal, stamp, unseal
 
 from alchemist_dsl import lock as locks
-from alchemist_dsl.bases import MODEL, base_folder, wrong_base
+from alchemist_dsl.bases import base_folder, wrong_base
+from alchemist_dsl.check.chat import MODEL
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.drift import Change, compare
 from alchemist_dsl.facts import PYTHON_MINOR, FileFact, SourceFacts

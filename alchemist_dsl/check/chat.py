@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
+import re
 from dataclasses import replace
 from datetime import date
 from typing import Final
@@ -11,7 +12,6 @@ from typing import Final
 from alchemist_runtime import families
 
 from alchemist_dsl import ir
-from alchemist_dsl.bases import MODEL
 from alchemist_dsl.check.building import Building
 from alchemist_dsl.check.problems import either
 from alchemist_dsl.check.templates import check_template
@@ -25,6 +25,8 @@ FILES: Final = (".jinja", ".jinja2", ".j2", ".txt")
 _TOKENIZER: Final = ("tokenizer_config.json", "chat_template.jinja")
 #: The function by which a template asks for today.
 DATED: Final = "strftime_now"
+#: A model of the hub; older ones have no owner.
+MODEL: Final = re.compile(r"[\w.\-]+(/[\w.\-]+)?")
 
 
 def chat_template(b: Building) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_dsl.bases import MODEL
 from alchemist_dsl.check.chat import FILES as CHAT_FILES
+from alchemist_dsl.check.chat import MODEL as CHAT_MODEL
 from alchemist_dsl.migrate.amounts import counted, percent, real
 from alchemist_dsl.migrate.asked import Asked
 from alchemist_dsl.migrate.draft import Draft
@@ -43,7 +43,7 @@ def chat_template(asked: Asked, key: str, name: str, files: Files) -> dict[str, 
         return {"template": text.strip("\n")}
     if there == "folder" and inside:
         return f"./{shown}"
-    if there is None and MODEL.fullmatch(name) and not name.endswith(CHAT_FILES):
+    if there is None and CHAT_MODEL.fullmatch(name) and not name.endswith(CHAT_FILES):
         return name
     why = "lies outside the project" if there else "is not there"
     asked.unsaid(key, f"`{_short(name)}` {why}; the base's own template is taken", "chat_template",
