@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 from collections import Counter
 
@@ -218,7 +219,7 @@ def test_library_code_is_evolved_evenly_into_code_that_compiles(library):
 
 
 def test_every_way_leaves_library_code_that_compiles(library):
-    for text in library[::3]:
+    for text in library[:: 3 if os.environ.get("ALCHEMIST_TEST_ALL") else 9]:
         for way in fitting(text, "python"):
             ast.parse(made(way, text)[1])
 
