@@ -69,9 +69,8 @@ class Figures:
     entries: Mapping[str, Range] = field(default_factory=dict)
     learnt: Range = NOTHING  # tokens that a training sees, all epochs together
     gpu_hours: Range = UNKNOWN
-    course: Mapping[str, Range] = field(
-        default_factory=dict
-    )  # of a training: packs, steps; what a run left out and cut
+    #: of a training: packs, steps; what a run left out and cut
+    course: Mapping[str, Range] = field(default_factory=dict)
     covered: Fraction = Fraction(1)  # share of a mixture whose entries are not declared missing
 
     @property

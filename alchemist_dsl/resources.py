@@ -34,18 +34,16 @@ if TYPE_CHECKING:
     from alchemist_runtime.plan import Plan
     from alchemist_runtime.sources._records import Bad
 
-READER: Final = (
-    2  # what the cache knows of a file is found out again where it is read otherwise now
-)
+#: What the cache knows of a file is found out again where it is read otherwise now.
+READER: Final = 2
 COLUMNS_FROM: Final = 100  # records
 COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 #: Columns of one record that are looked at before a run.
 COLUMNS_MOST: Final = 2_000
 #: Set, no file outside the project is read: for projects of others.
 ONLY_PROJECT: Final = "ALCHEMIST_ONLY_PROJECT"
-COUNT_BELOW: Final = (
-    64 << 20
-)  # bytes: larger files other than Parquet are not parsed to count their rows
+#: Bytes: larger files other than Parquet are not parsed to count their rows.
+COUNT_BELOW: Final = 64 << 20
 
 
 # --- digests of files -----------------------------------------------------------------------------------------------------------
@@ -352,11 +350,8 @@ class Resources:
                 label=f"to {real}",
                 help="name the file by its own path, so that a reader of the recipe sees what it reads",
             )
-        if not any(
-            map(
-                _leads_out, paths or [self.relative(self.folder(pattern.span.file) / pattern.value)]
-            )
-        ):
+        named = self.relative(self.folder(pattern.span.file) / pattern.value)
+        if not any(map(_leads_out, paths or [named])):
             return None
         return Diagnostic(
             "A320",

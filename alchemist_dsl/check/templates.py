@@ -304,10 +304,8 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,
-        extensions=[
-            Generation,
-            "jinja2.ext.loopcontrols",
-        ],  # as training libraries read chat templates
+        # as training libraries read chat templates
+        extensions=[Generation, "jinja2.ext.loopcontrols"],
     )
 
 

@@ -269,9 +269,7 @@ class Template:
         out = []
         for i, (start, stop) in zip(talk.replies, found, strict=True):
             (asked,), _ = self.render([talk.upto(i)], prompt=True)
-            opened = asked.rpartition(self.layout.open)[
-                2
-            ]  # what the prompt itself begins of a reply
+            opened = asked.rpartition(self.layout.open)[2]  # what the prompt begins of a reply
             out.append((start + len(opened) * text.startswith(opened, start), stop))
         return out
 
@@ -527,9 +525,8 @@ def documents(
             labels = np.full(len(ids), MASKED, dtype=np.int32)
             for start, stop in places:
                 labels[start:stop] = ids[start:stop]
-            labels[:1] = (
-                MASKED  # nothing precedes it; in a pack it would be learnt from the document before
-            )
+            # nothing precedes it; in a pack it would be learnt from the document before
+            labels[:1] = MASKED
             out.append(Document(ids, labels, say))
     return out
 

@@ -28,9 +28,8 @@ def loads(data: bytes | str) -> Any:
 def twice(data: bytes, canonical: bytes) -> list[str]:
     """The keys that an object of a JSON text has more than once. `canonical`: the text as it was read and written again, which
     has fewer quotes then; only such texts are looked at."""
-    same = (
-        data.count(b'"') == canonical.count(b'"') and b"\\u00" not in data
-    )  # \\u0022 is a quote too
+    # \u0022 is a quote too
+    same = data.count(b'"') == canonical.count(b'"') and b"\\u00" not in data
     if same or _quotes(data) <= _quotes(canonical):
         return []
     found: dict[str, None] = {}

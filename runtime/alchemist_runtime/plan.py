@@ -150,9 +150,8 @@ class Teacher(Model):
     timeout_seconds: float = 120.0
     retries: int = 6
     batch: bool = False
-    identity_of: dict[
-        str, Any
-    ] = {}  # provider, model, revision, sampling, identity or foreign base_url
+    #: provider, model, revision, sampling, identity or foreign base_url
+    identity_of: dict[str, Any] = {}
     identity_key: str = ""  # H(identity_of): in call keys and node keys
     at: At | None = None
 

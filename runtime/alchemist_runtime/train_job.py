@@ -142,9 +142,7 @@ def run_train(
     if (out_dir / "metrics.json").exists():
         try:
             return _figures(out_dir)
-        except (
-            ValueError
-        ):  # damaged since: what it says is found out again from the last checkpoint
+        except ValueError:  # damaged since: found out again from the last checkpoint
             (out_dir / "metrics.json").unlink()
     on = devices(spec, processes)
     cut = shape(spec, on.processes, on.cpu)

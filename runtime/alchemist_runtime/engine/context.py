@@ -29,9 +29,7 @@ class Options:
     replay: Path | None = None
     processes: int | None = None
     limited: bool = False  # --limit: nothing outside the store is moved
-    from_file: bool = (
-        False  # the plan was read from a file: its keys are as good as whoever wrote it
-    )
+    from_file: bool = False  # the plan's keys are as good as whoever wrote its file
     keep_going: bool = False  # a step that fails stops only what needs it
 
 

@@ -54,9 +54,8 @@ class Raw:
     types: dict[str, pa.DataType] = field(default_factory=dict)
     ids: list[bytes] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
-    wide: set[str] = field(
-        default_factory=set
-    )  # columns with whole numbers that no real holds exactly
+    #: columns with whole numbers that no real holds exactly
+    wide: set[str] = field(default_factory=set)
 
     def column(self, name: str, array: pa.Array) -> None:
         """Note the type of a column in some more records."""
