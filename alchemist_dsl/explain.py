@@ -87,6 +87,7 @@ _NAMES: Final[Mapping[str, str]] = {
     "teacher.version": "version of the teacher's rules",
     "prompt.input": "inputs of the prompt",
     "prompt.output": "outputs of the prompt",
+    "version.answer": "how a plain answer is read",
     "version.python": "version of Python",
 }
 _PREFIXES: Final[Mapping[str, str]] = {

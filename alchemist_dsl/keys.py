@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from alchemist_runtime.answers import is_plain
 from alchemist_runtime.functions import AGGREGATES, FUNCTIONS
 from alchemist_runtime.plan import CANON, canonical, digest
 from alchemist_runtime.rows import SFT, required
@@ -184,15 +185,18 @@ def _named(block: Block, scope: Scope) -> Ingredients:
             return _place(block, scope)
         case "relabel" | "generate":
             teacher, prompt = (program.blocks[_target(block, n)] for n in ("teacher", "prompt"))
-            return teacher_identity(teacher, scope) | prompt_ingredients(prompt)
+            out = teacher_identity(teacher, scope) | prompt_ingredients(prompt)
+            if block.kind == "generate" and is_plain(out["prompt.output"]):
+                out["version.answer"] = 2  # until 1, the white space around an answer was left out
+            return out
         case "decontaminate":  # the rule of a refused row names what it leaks
             refs = zip(block.roles, block.inputs, strict=True)
             return {"against": sorted(r.target for role, r in refs if role == "against")}
         case "task":
             return {"standard": block.standard_task} if block.standard_task else {}
         case "mixture":
-            out: Ingredients = {f"take.{e.name}": _entry(e) for e in entries(block)}
-            return out | ({"tokenizer": tokenizer(block, scope)} if counts_tokens(block) else {})
+            taken: Ingredients = {f"take.{e.name}": _entry(e) for e in entries(block)}
+            return taken | ({"tokenizer": tokenizer(block, scope)} if counts_tokens(block) else {})
         case "export":
             return _schema(block, scope)
         case "train":

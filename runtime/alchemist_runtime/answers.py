@@ -172,17 +172,21 @@ def _words(type_: Type) -> str:
 # --- reading ------------------------------------------------------------------------------------------------------------------
 
 
-def read(text: str, outputs: Mapping[str, str], finish_reason: str = "stop") -> dict[str, Any]:
-    """The fields of an answer, each of its type. Unreadable where it does not fit or is not whole."""
+def read(
+    text: str, outputs: Mapping[str, str], finish_reason: str = "stop", *, bare: bool = False
+) -> dict[str, Any]:
+    """The fields of an answer, each of its type. Unreadable where it does not fit or is not whole.
+
+    A plain answer is what was sent; `bare` leaves out the white space around it.
+    """
     if finish_reason == "length":
         raise Unreadable("it was cut off at `max_tokens`")
     if finish_reason == "content_filter":
         raise Unreadable("the provider's content filter stopped it")
     if is_plain(outputs):
-        answer = _plain_answer(text)
-        if not answer:
+        if not text.strip():
             raise Unreadable("it is empty")
-        return {next(iter(outputs)): answer}
+        return {next(iter(outputs)): _bare(text) if bare else text}
     if is_probability(outputs):
         return {next(iter(outputs)): _value(_loads(text), type_of("prob"), next(iter(outputs)))}
     found = _loads(text)
@@ -191,9 +195,8 @@ def read(text: str, outputs: Mapping[str, str], finish_reason: str = "stop") -> 
     return {name: _value(found.get(name), type_of(t), name, name in found) for name, t in outputs.items()}  # fmt: skip
 
 
-def _plain_answer(text: str) -> str:
-    """An answer without the white space around it. Where it has several lines the first keeps its indentation: code may go on
-    from there."""
+def _bare(text: str) -> str:
+    """A text without the white space around it. Where it has several lines the first keeps its indentation."""
     bare = _BLANK_LINES.sub("", text.rstrip())
     return bare if "\n" in bare else bare.strip()
 

@@ -361,6 +361,31 @@ def test_long_rows_are_left_out_by_default_and_the_first_default_stays_out_of_ke
     assert "attribute.on_long" not in ingredients("  packing = wrapped\n")
 
 
+def test_a_plain_answer_has_a_version_and_structured_ones_and_labels_have_none(work, full):
+    """Until it was kept as sent, the white space around it was left out; the call cache holds what was sent."""
+    ask = """
+prompt say {
+  input { instruction: text }
+  output { answer: TYPE }
+  user = "{{ instruction }}"
+}
+generate said {
+  from = safe
+  teacher = paid
+  prompt = say
+  set said = out.answer
+}
+export told {
+  data = said
+  path = "told"
+}
+"""
+    for type_, version in (("text", 2), ("text?", 2), ("int", None), ("list<text>", None)):
+        made = work.compile(full + ask.replace("TYPE", type_)).ingredients
+        assert made["said"].get("version.answer") == version
+        assert all("version.answer" not in i for name, i in made.items() if name != "said")
+
+
 def test_a_batch_in_packs_has_the_key_that_it_had_in_rows(work, full):
     made = work.compile(full.replace("batch = 4 packs", "batch = 4 packs\n  micro_batch = 2 packs"))
     assert made.ingredients["tiny"]["attribute.batch"] == "4 rows"

@@ -32,12 +32,6 @@ def text(**changed: Any) -> str:
     return json.dumps(made)
 
 
-def test_a_plain_text_is_the_whole_reply() -> None:
-    assert read("  Use {braces} and ```fences```.\n", {"prompt": "text"}) == {
-        "prompt": "Use {braces} and ```fences```."
-    }
-
-
 def test_a_fitting_object_is_read() -> None:
     assert read(text(), OUTPUTS) == GOOD
     assert read(text(refined=...), OUTPUTS) == GOOD
@@ -115,15 +109,25 @@ def test_the_schema_says_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "answer"),
+    ("sent", "bare"),
     [
         ("    total = 0\n    return total\n", "    total = 0\n    return total"),
         ("\n  \n\tif x:\n\t\ty = 1\n", "\tif x:\n\t\ty = 1"),
-        ("  x = 1\n", "x = 1"),
-        (" Yes.", "Yes."),
-        ("\nYes. \n\n", "Yes."),
+        ("    return x", "return x"),
+        (" Yes.\r\n", "Yes."),
+        ("\n\nYes. \n\n", "Yes."),
         ("Yes.", "Yes."),
+        ("  Use {braces} and ```fences```.\n", "Use {braces} and ```fences```."),
     ],
 )
-def test_a_plain_answer_keeps_its_indentation(sent: str, answer: str) -> None:
-    assert read(sent, {"answer": "text"}) == {"answer": answer}
+def test_a_plain_answer_is_what_was_sent(sent: str, bare: str) -> None:
+    assert read(sent, {"answer": "text"}) == {"answer": sent}
+    assert read(sent, {"answer": "text?"}) == {"answer": sent}
+    assert read(sent, {"answer": "text"}, bare=True) == {"answer": bare}
+
+
+@pytest.mark.parametrize("sent", ["", " ", "\n\t \n"])
+def test_white_space_alone_is_no_answer(sent: str) -> None:
+    for bare in (False, True):
+        with pytest.raises(Unreadable, match="it is empty"):
+            read(sent, {"answer": "text"}, bare=bare)

@@ -111,6 +111,33 @@ def test_generate_makes_new_rows_with_stable_ids(serve: Serve, tmp_path: Path) -
     assert s.rows(two, "h") == made
 
 
+def test_a_plain_answer_leaves_as_it_was_sent_and_a_label_without_white_space(
+    serve: Serve, tmp_path: Path
+) -> None:
+    body = "    total = 0\n    return total\n"
+    server = serve(lambda n, b: body if "code 0" not in question(b) else "    return x")
+    sets = [p.SetColumn(column="response", type="text", expr=["out", "answer"])]
+    spec = s.step("generate", mode="only", sets=sets)
+    two = ROWS[:2]
+    made = s.carry_out(
+        plan_of(server, tmp_path, spec, rows=two, outputs={"answer": "text"}), tmp_path
+    )
+    assert [r["response"] for r in s.rows(made, "h")] == ["    return x", body]
+    label = s.carry_out(plan_of(server, tmp_path, s.step(), rows=two), tmp_path)
+    assert [r["instruction"] for r in s.rows(label, "h")] == [
+        "return x\ntask 0",
+        "    total = 0\n    return total\ntask 1",
+    ]
+    asked = server.asked
+    both = [*sets, p.SetColumn(column="instruction", type="text", expr=["out", "answer"])]
+    spec = s.step("generate", mode="only", sets=both)  # another step that asks the same
+    again = s.carry_out(
+        plan_of(server, tmp_path, spec, rows=two, outputs={"answer": "text"}), tmp_path
+    )
+    assert server.asked == asked, "a cached answer is not paid again"
+    assert [r["instruction"] for r in s.rows(again, "h")] == ["    return x", body]
+
+
 def test_judging_keeps_ids(serve: Serve, tmp_path: Path) -> None:
     server = serve(lambda n, b: json.dumps({"score": number(b) % 11}))
     sets = [p.SetColumn(column="score", type="int", expr=["out", "score"])]

@@ -228,7 +228,12 @@ class Asking:
                 return self._too_long(draw, outcome)
             return replace(draw, rule=CALL_FAILED, reason=outcome.failure)
         try:
-            out = answers.read(outcome.reply.text, self.prompt.outputs, outcome.reply.finish_reason)
+            out = answers.read(
+                outcome.reply.text,
+                self.prompt.outputs,
+                outcome.reply.finish_reason,
+                bare=self.spec.kind == "relabel",  # a line that goes before the instruction
+            )
         except answers.Unreadable as e:
             return replace(draw, rule=UNREADABLE, reason=str(e))
         return replace(draw, out=out)
