@@ -601,7 +601,7 @@ def inside(path: str) -> bool:
 
 
 def _misfit(plan: Plan) -> str | None:
-    """What does not fit in a plan whose digest is right."""
+    """What does not fit in a plan whose digest is right. NotAPlan where a step reads what does not stand before it."""
     for name, text in plan.texts.items():
         if text_digest(text) != name:
             return f"the text {name[:15]}… has another digest"
@@ -619,7 +619,9 @@ def _misfit(plan: Plan) -> str | None:
         if node.kind != node.spec.kind:
             return f"`{node.id}` is a {node.kind} and described as a {node.spec.kind}"
         for edge in node.inputs:
-            if known.get(edge.node) != edge.key:
+            if edge.node not in known:
+                raise NotAPlan(f"`{node.id}` reads `{edge.node}`, which does not stand before it")
+            if known[edge.node] != edge.key:
                 return f"`{node.id}` reads `{edge.node}` under a key that is not its own"
         known[node.id] = node.key
         spec = node.spec
