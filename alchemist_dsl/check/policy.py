@@ -313,8 +313,8 @@ def _report_tainted(
         note="; ".join(n for n in (f"by {', '.join(by)}" if by else "", note) if n) or None,
         help=f"`{passed[-1]}` does not search the column that holds the text there: name it in `on`"
         if passed
-        else f"put a `decontaminate` step behind `{shown(place)}`, and read its rows instead"
-        + (f"; `extends = {like}` searches as that one does" if like else ""),
+        else f"put a `decontaminate` step behind `{shown(place)}` and read that"
+        + (f"; `extends = {like}` searches alike" if like else ""),
     )
 
 
