@@ -250,8 +250,10 @@ class Template:
         closed, _ = self.render([group[r].upto(i + 1) for r, i in turns])
         for (r, i), before, after in zip(turns, prompts, closed, strict=True):
             text = texts[r]
+            if loss == "all" and not after.startswith(before):  # a whole turn, with what opens it
+                (before,), _ = self.render([group[r].upto(i)])
             if not (text.startswith(after) and after.startswith(before)):
-                raise _unstable(group[r], i)
+                raise _unstable(group[r], i, loss)
             spans[r].append((len(before), self._end(after, len(before))))
         return texts, spans
 
@@ -317,15 +319,17 @@ def _refused(talk: Talk, error: Exception) -> RunError:
     )
 
 
-def _unstable(talk: Talk, turn: int) -> RunError:
+def _unstable(talk: Talk, turn: int, loss: Loss) -> RunError:
+    other = {"assistant": "use `loss = last` or `loss = all`", "last": "use `loss = all`"}.get(
+        loss, "leave out rows with turns of weight 0"
+    )
     return RunError(
         Problem(
             "A801",
             "no-template",
             f"the chat template does not show what the assistant wrote in turn {turn + 1} of row {talk.row}",
             note="it has no {% generation %} marks, and the text up to that turn is no prefix of the whole conversation",
-            help="put {% generation %} and {% endgeneration %} around the reply in `chat_template`, "
-            "or use `loss = last` or `loss = all`; `chat_template = training(…)` has such templates for some families",
+            help=f"put {{% generation %}} and {{% endgeneration %}} around the reply in `chat_template`, or {other}; `chat_template = training(…)` has such templates for some families",
         ),
         exit_code=1,
     )

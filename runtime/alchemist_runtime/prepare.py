@@ -87,7 +87,7 @@ class Window:
     read: int = 0  # rows of the input, also those that are left out
     left_out: list[dict[str, Any]] = field(default_factory=list)
     cut: list[dict[str, Any]] = field(default_factory=list)  # rows whose end is not trained
-    told: dict[str, Counter[str]] = field(default_factory=dict)  # name of talks.TOLD -> origins
+    told: dict[str, Counter[str]] = field(default_factory=dict)  # of rows taken in: name of talks.TOLD -> origins
     first: dict[str, str] = field(default_factory=dict)  # name -> the first row of it
 
     @staticmethod
@@ -103,9 +103,6 @@ class Window:
     def add(self, doc: Document, id_: bytes, origin: str, held: bool, settings: Settings) -> None:
         """Take a row in, or note why not. `wrapped` cuts long rows by its nature, so none is too long for it."""
         self.read += 1
-        for name in doc.told:
-            self.told.setdefault(name, Counter())[origin] += 1
-            self.first.setdefault(name, id_.hex())
         tokens = len(doc.ids)
         long = settings.packing != "wrapped" and tokens > settings.max_length
         if long and settings.on_long != "truncate":
@@ -117,6 +114,9 @@ class Window:
             return
         if long:
             self.cut.append({"id": id_.hex(), "origin": origin, "tokens": tokens})
+        for name in doc.told:
+            self.told.setdefault(name, Counter())[origin] += 1
+            self.first.setdefault(name, id_.hex())
         self.docs.append(doc)
         self.ids.append(id_)
         self.origins.append(origin)

@@ -193,6 +193,19 @@ def test_counts_by_origin_survive_a_preparation_that_was_interrupted(
     assert summary["first"] == {"indentation": table(rows)["_id"][1].as_py().hex()}
 
 
+def test_what_is_told_is_told_of_the_rows_that_are_trained(
+    tmp_path: Path, byte_tokenizer: Any
+) -> None:
+    rows = [{"instruction": "q", "response": "  " + "a" * n} for n in (1, 2, 90, 95)]
+    tokenizer = with_template(byte_tokenizer, DROPS)
+    figures = {}
+    for on_long in ("drop", "truncate"):
+        settings = Settings(max_length=64, on_long=on_long, packing="none")
+        summary = prepare(lambda: iter([table(rows)]), tmp_path / on_long, tokenizer=tokenizer, settings=settings)  # fmt: skip
+        figures[on_long] = (summary["rows"], sum(summary["told"]["indentation"].values()))
+    assert figures == {"drop": (2, 2), "truncate": (4, 4)}
+
+
 # --- weights --------------------------------------------------------------------------------------------------------------------
 
 WEIGHED = [
@@ -236,6 +249,29 @@ def test_marks_that_do_not_match_the_replies_are_refused_where_weights_need_them
     with pytest.raises(RunError) as caught:
         made(with_template(byte_tokenizer, one), row(WEIGHED))
     assert "marks 1 replies of row" in caught.value.problem.headline
+
+
+#: Its prompt ends in a line break that no turn has, so what was asked is no prefix of the whole.
+BROKEN_PROMPT = PREFIX.replace("<|assistant|>{% endif %}", "<|assistant|>{{ '\\n' }}{% endif %}")
+
+
+def test_a_turn_of_weight_0_is_found_where_the_prompt_is_no_prefix(byte_tokenizer: Any) -> None:
+    tokenizer = with_template(byte_tokenizer, BROKEN_PROMPT)
+    (doc,) = made(tokenizer, row(WEIGHED), loss="all")
+    assert learnt(tokenizer, doc) == ["hi<|end|>", "<|user|>again<|end|><|assistant|>good<|end|>"]
+    for loss, other in (("assistant", "`loss = last` or `loss = all`"), ("last", "`loss = all`")):
+        with pytest.raises(RunError) as caught:
+            made(tokenizer, row(WEIGHED), loss=loss)
+        assert f"or use {other};" in (caught.value.problem.help or "")
+
+
+def test_what_is_never_a_prefix_is_not_advised_to_learn_all_where_it_does(
+    byte_tokenizer: Any,
+) -> None:
+    tokenizer = with_template(byte_tokenizer, "{{ messages | length }}" + PREFIX)
+    with pytest.raises(RunError) as caught:
+        made(tokenizer, row(WEIGHED), loss="all")
+    assert "leave out rows with turns of weight 0" in (caught.value.problem.help or "")
 
 
 # --- ends of turns --------------------------------------------------------------------------------------------------------------
