@@ -87,7 +87,9 @@ class Window:
     read: int = 0  # rows of the input, also those that are left out
     left_out: list[dict[str, Any]] = field(default_factory=list)
     cut: list[dict[str, Any]] = field(default_factory=list)  # rows whose end is not trained
-    told: dict[str, Counter[str]] = field(default_factory=dict)  # of rows taken in: name of talks.TOLD -> origins
+    told: dict[str, Counter[str]] = field(
+        default_factory=dict
+    )  # of rows taken in: name of talks.TOLD -> origins
     first: dict[str, str] = field(default_factory=dict)  # name -> the first row of it
 
     @staticmethod

@@ -361,12 +361,18 @@ filter f {
   drop chars(response) < 1 as short
 }
 export j { data = f, path = "j" }
+map told {
+  from = f.dropped
+  set response = rule
+}
 export d { data = f.dropped, path = "d", columns = [rule, "reason"] }
+export e { data = told, path = "e", columns = [rule, "reason"] }
 """
     made(tmp_path, recipe, t_jsonl=ROW)
-    table = pq.read_table(tmp_path / "d" / "data")
-    assert table.num_rows == 0
-    assert table.column_names[:4] == ["instruction", "response", "rule", "reason"]
+    for name in ("d", "e"):
+        table = pq.read_table(tmp_path / name / "data")
+        assert table.num_rows == 0
+        assert table.column_names[:4] == ["instruction", "response", "rule", "reason"]
     done = run(tmp_path, recipe.replace("< 1", "< 9"), t_jsonl=ROW)
     assert done.exit_code == 3
     assert "`j` would write a dataset without a single row" in done.output

@@ -33,7 +33,7 @@ def run_export(ctx: Context, node: Node, out: Output) -> None:
     spec: ExportSpec = node.spec  # type: ignore[assignment]
     target = placed.folder(ctx, spec)
     stream = ctx.inputs(node, "data")
-    if stream.n == 0 and any(e.port == ROWS for e in node.inputs):
+    if stream.n == 0 and not _may_be_empty(ctx, node):
         raise RunError(_empty(node))
     made = out.folder / "files"
     shutil.rmtree(made, ignore_errors=True)  # what an interrupted run left
@@ -53,6 +53,12 @@ def run_export(ctx: Context, node: Node, out: Output) -> None:
     if target is not None:
         faults.point(node.id, "swap")
         out.more["placed"] = _swap.put(made, target, placed.marker(ctx.plan, node))
+
+
+def _may_be_empty(ctx: Context, node: Node) -> bool:
+    """Whether a node's rows are all what steps refused or noted, by whatever steps they come: there may be none."""
+    read = [e for e in node.inputs if e.role in ("data", "from", "learn")]
+    return bool(read) and all(e.port != ROWS or _may_be_empty(ctx, ctx.node(e.node)) for e in read)
 
 
 def _empty(node: Node) -> Problem:
