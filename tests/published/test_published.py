@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from alchemist_runtime.plan import Plan, not_run
 
+from alchemist_dsl.check import check
 from alchemist_dsl.compiler import severity
 from alchemist_dsl.diagnostics.model import Severity
 from alchemist_dsl.ir import Program
-from alchemist_dsl.project import Compiled, compile_recipe
+from alchemist_dsl.project import Compiled, Project, compile_recipe
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax.format import format_text
 
@@ -327,3 +328,24 @@ def test_the_table_of_the_docs_is_that_of_the_files() -> None:
     assert {n: int(v) for n, v in told.items()} == {
         n: len((RECIPES / f"{n}.recipe").read_text().splitlines()) for n in NAMES
     }
+
+
+#: The bundled recipes in which what a teacher wrote is trained on or exported unsearched, as published: the steps and who reads them.
+UNSEARCHED = {
+    "evol_teacher": {("constraint_1", "dataset")},
+    "kodcode": {("solved", "v1"), ("reasoned", "sft_r1")},
+    "opencodereasoning": {("answered", "reasoner")},
+    "openthoughts": {("answered", "unverified_173k"), ("answered", "openthinker")},
+    "openthoughts3": {("code_answers", "openthinker3"), ("code_answers", "probed")},
+}
+
+
+@pytest.mark.parametrize("name", [*NAMES, "../alchemistcoder", "../quickstart"])
+def test_only_these_train_on_answers_unsearched_and_their_heads_say_so(name: str) -> None:
+    path = f"recipes/published/{name}.recipe"
+    text = (ROOT / path).read_text()
+    _, problems = check(SourceFile(path, text), Project(ROOT).read)
+    found = [d.headline for d in problems if d.code == "A507"]
+    read = [re.fullmatch(r"rows that `(\w+)` wrote reach `(\w+)` .*", told) for told in found]
+    assert {m.groups() if m else None for m in read} == UNSEARCHED.get(name, set())
+    assert ("\n# A507 is true here: " in text) == (name in UNSEARCHED)
