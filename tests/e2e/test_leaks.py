@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -88,30 +91,71 @@ def row(name: str, words: str, body: str) -> dict[str, str]:
     return {"instruction": f"Write a function that returns {words}.", "output": code}
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "recipe.lock").touch()
-    shutil.copy(RECIPES / "alchemistcoder.recipe", tmp_path)
-    (tmp_path / "r.recipe").write_text(MINE)
-    jsonl(tmp_path / "bench.jsonl", ITEMS)
-    whole = [
-        {"instruction": i["prompt"], "output": i["prompt"] + i["solution"]} for i in ITEMS[:32]
-    ]
-    short = [{"instruction": i["prompt"], "output": i["solution"]} for i in ITEMS[32:]]
-    jsonl(tmp_path / "evol.jsonl", [*whole, *short])
-    own = (
+def own() -> list[dict[str, str]]:
+    """Rows that are no items."""
+    takes = (
         row(f"take_{n}", f"the {n} numbers in front of place {n}", f"    total = {n}\n    for one in given:\n        total += one * {n}\n    return total\n")
         for n in range(60)
     )  # fmt: skip
-    jsonl(tmp_path / "codealpaca.jsonl", [*own, {"instruction": "Add.", "output": "a + b"}])
+    return [*takes, {"instruction": "Add.", "output": "a + b"}]
+
+
+def public(data: Path) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+    """40 items of HumanEval, spread over it, and the conversations of the quickstart."""
+    with gzip.open(data / "humaneval.jsonl.gz", "rt", encoding="utf-8") as lines:
+        problems = [json.loads(line) for line in lines][::4][:40]
+    items = [
+        {"name": p["task_id"], "prompt": p["prompt"], "solution": p["canonical_solution"]}
+        for p in problems
+    ]
+    with (RECIPES / "quickstart/chat.jsonl").open(encoding="utf-8") as lines:
+        talks = [json.loads(line)["messages"] for line in lines]
+    asked = [[m["content"] for m in talk if m["role"] != "system"][:2] for talk in talks]
+    return items, [{"instruction": a, "output": b} for a, b in asked]
+
+
+@pytest.fixture(params=["own", pytest.param("humaneval", marks=pytest.mark.needs("data"))])
+def items(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[dict[str, str]]:
+    """40 items, of which the first 32 are planted with their prompt in the answer; the folder is that of the recipe."""
+    items, others = (
+        (ITEMS, own()) if request.param == "own" else public(request.getfixturevalue("data"))
+    )
+    (tmp_path / "recipe.lock").touch()
+    shutil.copy(RECIPES / "alchemistcoder.recipe", tmp_path)
+    (tmp_path / "r.recipe").write_text(MINE)
+    jsonl(tmp_path / "bench.jsonl", items)
+    whole = [
+        {"instruction": i["prompt"], "output": i["prompt"] + i["solution"]} for i in items[:32]
+    ]
+    short = [{"instruction": i["prompt"], "output": i["solution"]} for i in items[32:]]
+    jsonl(tmp_path / "evol.jsonl", [*whole, *short])
+    jsonl(tmp_path / "codealpaca.jsonl", others)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return items
 
 
-def leaked(project: Path) -> set[str]:
-    """The items whose docstring stands somewhere in the export."""
-    text = next((project / "out/data").glob("train-*.jsonl")).read_text()
-    return {i["name"] for i in ITEMS if i["prompt"].split('"""')[1] in text}
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def leaked(items: list[dict[str, str]]) -> set[str]:
+    """The items of which the description, up to its examples, or the solution stands somewhere in the export."""
+    lines = next(Path("out/data").glob("train-*.jsonl")).read_text().splitlines()
+    rows = [
+        words("\n".join(v for v in json.loads(x).values() if isinstance(v, str))) for x in lines
+    ]
+    found = set()
+    for i in items:
+        told = re.split(r">>>|\"\"\"|\'\'\'", i["prompt"].replace("'''", '"""').split('"""', 1)[1])[
+            0
+        ]
+        parts = [p for p in (words(told), words(i["solution"])) if len(p) >= 30]
+        assert parts, i
+        if any(p in text for p in parts for text in rows):
+            found.add(i["name"])
+    return found
 
 
 def alchemist(*args: str) -> str:
@@ -120,19 +164,21 @@ def alchemist(*args: str) -> str:
     return said
 
 
-def test_no_item_reaches_the_export(project: Path) -> None:
+def test_no_item_reaches_the_export(items: list[dict[str, str]]) -> None:
     assert "A507" not in alchemist("check", "r.recipe")
     alchemist("run", "r.recipe", "--upto", "dataset")
-    assert leaked(project) == set()
+    assert leaked(items) == set()
 
 
-def test_without_the_second_search_they_do_and_check_says_by_which_way(project: Path) -> None:
+def test_without_the_second_search_they_do_and_check_says_by_which_way(
+    items: list[dict[str, str]],
+) -> None:
     text = MINE
     for task in ("evolution", "filtering", "review"):
         text = text.replace(f"    {task}_clean = 20%", f"    {task}_clean = null\n    {task} = 20%")
-    (project / "r.recipe").write_text(text)
+    Path("r.recipe").write_text(text)
     said = alchemist("check", "r.recipe")
     for task in ("evolution", "filtering", "review"):
         assert f"reach `alchemist_ds` by `{task}` without decontamination" in said
     alchemist("run", "r.recipe", "--upto", "dataset")
-    assert len(leaked(project)) >= 30
+    assert len(leaked(items)) >= 30
