@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from alchemist_runtime.answers import is_plain
 from alchemist_runtime.functions import AGGREGATES, FUNCTIONS
 from alchemist_runtime.plan import CANON, canonical, digest
 from alchemist_runtime.rows import SFT, required
@@ -186,7 +185,9 @@ def _named(block: Block, scope: Scope) -> Ingredients:
         case "relabel" | "generate":
             teacher, prompt = (program.blocks[_target(block, n)] for n in ("teacher", "prompt"))
             out = teacher_identity(teacher, scope) | prompt_ingredients(prompt)
-            if block.kind == "generate" and is_plain(out["prompt.output"]):
+            if block.kind == "generate" and [required(f.type) for f in prompt.output_fields] == [
+                "text"
+            ]:
                 out["version.answer"] = 2  # until 1, the white space around an answer was left out
             return out
         case "decontaminate":  # the rule of a refused row names what it leaks
