@@ -13,6 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemist_dsl.cli.compile import plan_text
+from alchemist_dsl.cli.show import node_lines
+from alchemist_dsl.estimate import figures, with_estimates
+from alchemist_dsl.project import Project
 from alchemist_dsl.ranges import UNKNOWN, exactly
 from alchemist_dsl.training import course, gigabytes, layouts_that_fit, memory
 
@@ -175,6 +178,17 @@ def test_the_plan_says_how_a_training_goes_and_what_its_last_run_left_out(work, 
         in text
     )
     assert "training big: 700 packs of 4,096 tokens" in text
+
+
+def test_show_writes_what_the_last_run_of_a_training_measured(work, slice_) -> None:
+    plan = work.compile(slice_ + TRAINED.replace("rows_a", "sft")).plan
+    fact = {"rows": 8, "packs": 3, "steps": 2, "tokens": 471, "trained": 5, "left_out": {"too_long": 3}, "gpus": 1, "tokens_per_second": 0.7}  # fmt: skip
+    key = plan.node("big").key
+    told = with_estimates(plan, figures(plan, lambda k: fact if k == key else None, {}))
+    lines = [" ".join(x.split()) for x in node_lines(told.node("big"), told, Project(work.root))]
+    for line in ("packs 3", "steps_per_epoch 1", "tokens_per_step 236", "steps 2", "trained 5", "left_out.too_long 3", "tokens 471"):  # fmt: skip
+        assert f"{line} (last_run)" in lines
+    assert "gpu_hours 0.187 GPU h (last_run)" in lines
 
 
 def test_a_model_has_a_card_that_says_what_was_left_out(work, slice_) -> None:
