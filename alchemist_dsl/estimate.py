@@ -69,7 +69,7 @@ class Figures:
     entries: Mapping[str, Range] = field(default_factory=dict)
     learnt: Range = NOTHING  # tokens that a training sees, all epochs together
     gpu_hours: Range = UNKNOWN
-    #: of a training: packs, steps; what a run left out and cut
+    #: What a run left out and cut, packs and steps of a training.
     course: Mapping[str, Range] = field(default_factory=dict)
     covered: Fraction = Fraction(1)  # share of a mixture whose entries are not declared missing
 
@@ -117,8 +117,8 @@ def _estimates(f: Figures, node: Node) -> dict[str, Estimate]:
         out |= {f"take.{name}": estimate(r) for name, r in f.entries.items()}
         if f.covered != 1:
             out["covered"] = Estimate(value=str(f.covered), basis="declared")
+    out |= {name: estimate(r) for name, r in f.course.items()}
     if isinstance(node.spec, TrainSpec):
-        out |= {name: estimate(r) for name, r in f.course.items()}
         out["tokens"] = estimate(f.learnt)
         out["gpu_hours"] = estimate(f.gpu_hours, whole=False)
         out |= _memory(node.spec)
@@ -619,10 +619,13 @@ def _with_last_run(
         ports["rows"] = _run(fact["rows"])
     if isinstance(fact.get("dropped"), Mapping):
         ports["dropped"] = _run(sum(fact["dropped"].values()))
-    if isinstance(fact.get("trace"), int):
-        ports["trace"] = _run(fact["trace"])
+    ports |= {
+        port: _run(fact[port]) for port in ("trace", "rest") if isinstance(fact.get(port), int)
+    }
     origins = {name: _run(n) for name, n in fact.get("origins", {}).items()} or made.origins
     out = replace(made, ports=ports, origins=origins)
+    if isinstance(fact.get("rows_in"), int):
+        out = replace(out, course={"rows_in": _run(fact["rows_in"]), **_sum(fact)})
     if isinstance(fact.get("entries"), Mapping):
         out = replace(out, entries={name: _run(n) for name, n in fact["entries"].items()})
     if isinstance(fact.get("calls"), int) and isinstance(node.spec, TeacherStepSpec):
@@ -649,7 +652,13 @@ def _trained(spec: TrainSpec, fact: Mapping[str, Any]) -> dict[str, Range]:
         "trained": _run(fact.get("trained", 0)),
     }
     out |= {n: _run(fact[n]) for n in ("held_out", "cut") if fact.get(n)}
-    return out | {f"left_out.{why}": _run(n) for why, n in fact.get("left_out", {}).items()}
+    return out | _sum(fact)
+
+
+def _sum(fact: Mapping[str, Any]) -> dict[str, Range]:
+    """What a step left out, by reason, and what it made beside."""
+    parts = ("left_out", "added")
+    return {f"{part}.{why}": _run(n) for part in parts for why, n in fact.get(part, {}).items()}
 
 
 def _run(count: int) -> Range:

@@ -16,7 +16,7 @@ from alchemist_runtime import catalog
 from alchemist_runtime.errors import RunError
 from alchemist_runtime.plan import Node, Plan, text_digest
 from alchemist_runtime.sealed import unseal
-from alchemist_runtime.store import Manifest, Store, looked_at, name_of, write_atomic
+from alchemist_runtime.store import Manifest, Store, left_out, looked_at, name_of, write_atomic
 
 from alchemist_dsl import lock as locks
 from alchemist_dsl.canon import Ingredients
@@ -395,8 +395,11 @@ def measured(node: Node, store: Store) -> dict[str, Any] | None:
     out: dict[str, Any] = {"node": node.id}
     if "rows" in ports:
         out |= {"rows": ports["rows"]["rows"], "origins": dict(ports["rows"].get("per_origin", {}))}
-    if "trace" in ports:
-        out["trace"] = ports["trace"]["rows"]
+        if isinstance(figures.get("rows_in"), int):
+            made = {n: x for n, x in figures.get("added", {}).items() if x}
+            sums = {"left_out": left_out(figures), "added": made}
+            out |= {"rows_in": figures["rows_in"], **{n: x for n, x in sums.items() if x}}
+    out |= {port: ports[port]["rows"] for port in ("trace", "rest") if port in ports}
     if isinstance(figures.get("dropped"), Mapping):
         out["dropped"] = dict(figures["dropped"])
     if isinstance(figures.get("entries"), list):

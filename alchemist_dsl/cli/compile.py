@@ -163,10 +163,22 @@ def _table(plan: Plan, width: int) -> list[str]:
     )
 
 
+def _closing(node: Node) -> str:
+    """How the rows of a step that was built came about: `of 2,000: short 12, not chosen 600, + 40 changed copies`."""
+    from alchemist_dsl.explain import count
+
+    e = node.estimate
+    told = [(name.partition("."), x) for name, x in e.items()]
+    words = [f"{why} {count(x)}" for (part, _, why), x in told if part == "left_out"]
+    words += [f"+ {count(x)} {what}" for (part, _, what), x in told if part == "added"]
+    return f"of {count(e['rows_in'])}: {', '.join(words)}" if "rows_in" in e and words else ""
+
+
 def _row(node: Node, doing: NowNode | None, stuck: set[str]) -> tuple[str, ...]:
     from alchemist_dsl.explain import count, dollars, reason, skipped
 
     why = "; ".join(reason(r) for r in doing.reasons) if doing else ""
+    why = why or _closing(node)
     action = doing.action if doing else ""
     if action == "skip":
         why = skipped(node, stuck)

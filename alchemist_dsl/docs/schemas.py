@@ -182,9 +182,9 @@ def lock_schema() -> Schema:
             "What finished steps measured, by their key.",
             {
                 "node": {"type": "string"}, "recipe": {"type": "string"}, "variant": {"type": "string"},
-                "rows": count, "trace": count, "calls": count, "tokens_in": count, "tokens_out": count,
+                "rows": count, "rows_in": count, "trace": count, "rest": count, "calls": count, "tokens_in": count, "tokens_out": count,
                 "tokens": count, "packs": count, "steps": count, "trained": count, "held_out": count, "cut": count, "gpus": count, "device": word, "tokens_per_second": {"type": "number"},
-                "origins": counts, "dropped": counts, "entries": counts, "left_out": counts,
+                "origins": counts, "dropped": counts, "entries": counts, "left_out": counts, "added": counts,
             },
             ["node"],
         ),

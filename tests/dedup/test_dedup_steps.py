@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from alchemist_runtime.store import closing
 
 from alchemist_dsl.cli.main import main
 from alchemist_dsl.cli.testing import run_tests
@@ -112,3 +113,4 @@ def test_leaks_are_counted_by_method_and_by_item(tmp_path, monkeypatch, capsys):
     assert figures["dropped"] == {"leak of items": 4}
     assert figures["leaks"]["methods"] == {"ngram": 3, "substring": 1}
     assert [(i["item"], i["rows"]) for i in figures["leaks"]["items"]] == [("gaps", 2), ("zh", 2)]
+    assert closing(figures) == "leak of items 4 (ngram 3, substring 1; 2 of 2 items)"

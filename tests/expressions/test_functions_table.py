@@ -19,7 +19,7 @@ from alchemist_runtime.errors import RunError
 from alchemist_runtime.functions import FUNCTIONS
 from alchemist_runtime.operators import code as code_functions
 from alchemist_runtime.rows import required
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 TEXTS = [
@@ -315,7 +315,7 @@ ORACLES = [
 ]
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.one_of(st.none(), texts()), min_size=1, max_size=8))
 def test_text_functions_on_any_text(values: list[str | None]) -> None:
     for name in ORACLES:

@@ -14,7 +14,7 @@ from alchemist_runtime.exact_json import as_json, dumps, loads
 from alchemist_runtime.sources._records import Unheld
 from alchemist_runtime.sources._tables import records
 from click.testing import CliRunner, Result
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemist_dsl.cli.main import group
@@ -201,7 +201,6 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(json_values)
 def test_json_is_read_as_it_was_written(value: Any) -> None:
     assert json.dumps(loads(dumps(value))) == json.dumps(value)
