@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from alchemist_runtime.calls import Faculty
 from fault_server import Answer, FaultServer
+from stub import Stub
 
 
 def free_port() -> int:
@@ -34,6 +35,14 @@ def serve() -> Iterator[Callable[[Answer], FaultServer]]:
     yield start
     for server in started:
         server.close()
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    """A server that behaves as real ones do, as marks in the questions or its mode say."""
+    server = Stub()
+    yield server
+    server.close()
 
 
 @pytest.fixture
