@@ -64,6 +64,8 @@ def _begin(b: Building) -> ir.Block | None:
         prompt = None
     outputs = field_columns(prompt.output_fields) if prompt is not None else {}
     places = {f.name: f.span for f in prompt.output_fields} if prompt is not None else {}
+    if prompt is not None and not _by_rules(b):
+        outputs = {"reasoning": "text?", **outputs}
     b.env = replace(
         b.env, out=outputs, out_places=places, out_of=prompt.name if prompt is not None else ""
     )

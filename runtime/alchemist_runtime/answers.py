@@ -15,8 +15,14 @@ from typing import Any, Final
 
 from alchemist_runtime.exact_json import as_json, loads
 from alchemist_runtime.rows import nullable, required
+from alchemist_runtime.teacher import ending
 
 _BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
+#: Thinking before an answer; its opening tag may have been part of the question, and then the closing one has a line of its own.
+_THOUGHT = re.compile(
+    r"\A\s*<think>(.*?)(?:</think>|\Z)|\A((?:(?!<think>).)*?)^[ \t]*</think>[ \t]*$",
+    re.DOTALL | re.MULTILINE,
+)
 _INT64 = range(-(2**63), 2**63)
 _CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 _FENCE = re.compile(r"```(?:json|JSON)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
@@ -177,15 +183,29 @@ def read(
 ) -> dict[str, Any]:
     """The fields of an answer, each of its type. Unreadable where it does not fit or is not whole.
 
-    A plain answer is what was sent; `bare` leaves out the white space around it.
+    A plain answer is what was sent, without thinking before it; `bare` leaves out the white space around it.
     """
-    if finish_reason == "length":
-        raise Unreadable("it was cut off at `max_tokens`")
-    if finish_reason == "content_filter":
-        raise Unreadable("the provider's content filter stopped it")
+    match ending(finish_reason):
+        case "cut":
+            raise Unreadable(f"it was cut off at `max_tokens`{_word(finish_reason, 'length')}")
+        case "filtered" if finish_reason == "refusal":
+            raise Unreadable(
+                f"the model refuses: {_excerpt(text)}" if text else "the model refuses"
+            )
+        case "filtered":
+            raise Unreadable(
+                f"the provider's content filter stopped it{_word(finish_reason, 'content_filter')}"
+            )
+        case "broken":
+            raise Unreadable(broken(text, finish_reason))
+    reasoning, text = thought(text)
     if is_plain(outputs):
         if not text.strip():
-            raise Unreadable("it is empty")
+            raise Unreadable(
+                "it is empty"
+                if reasoning is None
+                else f"it holds nothing but reasoning: {_excerpt(reasoning)}"
+            )
         return {next(iter(outputs)): _bare(text) if bare else text}
     if is_probability(outputs):
         return {next(iter(outputs)): _value(_loads(text), type_of("prob"), next(iter(outputs)))}
@@ -193,6 +213,31 @@ def read(
     if not isinstance(found, dict):
         raise Unreadable(f"it is {_kind(found)}, not a JSON object")
     return {name: _value(found.get(name), type_of(t), name, name in found) for name, t in outputs.items()}  # fmt: skip
+
+
+def thought(text: str) -> tuple[str | None, str]:
+    """What a model thought before its answer, None where it did not, and the answer as it was sent."""
+    if "think>" not in text:
+        return None, text
+    found = _THOUGHT.match(text)
+    if found is None:
+        return None, text
+    return (found[1] or found[2] or "").strip(), _BLANK_LINES.sub("", text[found.end() :])
+
+
+def broken(text: str, finish_reason: str) -> str:
+    """Why an answer that broke off is none."""
+    held = f": {_excerpt(text)}" if text.strip() else ""
+    return f"the answer ended with `{finish_reason}`{held}"
+
+
+def _word(finish_reason: str, usual: str) -> str:
+    return "" if finish_reason == usual else f" (`{finish_reason}`)"
+
+
+def _excerpt(text: str) -> str:
+    said = " ".join(text.split())
+    return said if len(said) <= 200 else said[:199] + "…"
 
 
 def _bare(text: str) -> str:

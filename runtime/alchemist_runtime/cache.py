@@ -19,11 +19,11 @@ from typing import Any
 
 from alchemist_runtime import faults
 from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.teacher import Reply
+from alchemist_runtime.teacher import Reply, ending
 
 BATCH = 64
 DELAY_SECONDS = 0.05
-FORMAT = 2  # 1 had no checksums
+FORMAT = 3  # 1 had no checksums, 2 no reasoning
 #: How long a writer waits for another process that commits.
 BUSY_SECONDS = 60.0
 #: Answers take 1 to 3 kB: a small page would hold one of them and be half empty.
@@ -35,31 +35,42 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS answers (
   tokens_in INTEGER NOT NULL,
   tokens_out INTEGER NOT NULL,
   finish TEXT NOT NULL,
-  sum BLOB
+  sum BLOB,
+  reasoning TEXT
 )"""
-_PUT = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?)"
+#: What each format after the first added.
+_ADDED = {2: "sum BLOB", 3: "reasoning TEXT"}
+_PUT = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+
+def _columns(version: int) -> str:
+    """The columns of an answer, with null for those that a file of this format lacks."""
+    added = (name.split()[0] if number <= version else "NULL" for number, name in _ADDED.items())
+    return ", ".join(("key, text, tokens_in, tokens_out, finish", *added))
 
 
 def _sum(*row: Any) -> bytes:
-    """The checksum of a row as it is stored."""
+    """The checksum of a row as it is stored; what is not there counts for nothing."""
+    row = row[:5] if row[5:] == (None,) else row
     return hashlib.blake2b(repr(row).encode("utf-8", "replace"), digest_size=8).digest()
 
 
 def _whole(row: Sequence[Any]) -> bool:
-    """Whether a row of key, answer and checksum is as it was written; an earlier version wrote no checksum."""
-    return row[5] is None or row[5] == _sum(*row[:5])
+    """Whether a row of key, answer, checksum and reasoning is as it was written; an earlier version wrote no checksum."""
+    return row[5] is None or row[5] == _sum(*row[:5], row[6])
 
 
 class CallCache:
     """Answers by call key. `put` never waits for the disk; `flush` does. RunError A907 for a damaged file, A905 for a full disk.
 
-    `damaged`: keys whose answers were found with other bytes than were written; a new answer replaces such a one."""
+    `damaged`: keys whose answers were found with other bytes than were written; a new answer replaces such a one, and one that
+    broke off, which counts as not there."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self.damaged: set[bytes] = set()
         self._read_only = read_only
-        self._summed = False  # whether the file that is read has checksums
+        self._broken: set[bytes] = set()
         self._reader: sqlite3.Connection | None = None
         self._waiting: dict[bytes, Reply] = {}  # handed over, not yet committed
         self._committing: dict[bytes, Reply] = {}
@@ -79,11 +90,13 @@ class CallCache:
                 if (r := self._waiting.get(k) or self._committing.get(k)) is not None
             }
         rest = [k for k in keys if k not in found]
-        self._open_reader()
-        sums = "sum" if self._summed else "NULL"
-        for row in self._select(f"key, text, tokens_in, tokens_out, finish, {sums}", rest):
+        for row in self._select(None, rest):
             if _whole(row):
-                found[row[0]] = Reply(*row[1:5])
+                reply = Reply(row[1], row[2], row[3], row[4], row[6])
+                if reply.ending == "broken":
+                    self._broken.add(row[0])
+                else:
+                    found[row[0]] = reply
             elif isinstance(row[0], bytes):
                 self.damaged.add(row[0])
         return found
@@ -97,8 +110,7 @@ class CallCache:
             said = reader.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if said != "ok":
                 raise sqlite3.DatabaseError(said)
-            sums = "sum" if self._summed else "NULL"
-            query = f"SELECT key, text, tokens_in, tokens_out, finish, {sums} FROM answers"
+            query = f"SELECT {_columns(_version(reader, self.path))} FROM answers"
             found = [(row[0], _whole(row)) for row in reader.execute(query)]
         return len(found), [key for key, whole in found if not whole]
 
@@ -109,7 +121,9 @@ class CallCache:
 
     def known(self, keys: Sequence[bytes]) -> set[bytes]:
         """Those of the keys that have an answer."""
-        return {row[0] for row in self._select("key", keys)}
+        return {
+            key for key, finish in self._select("key, finish", keys) if ending(finish) != "broken"
+        }
 
     def __len__(self) -> int:
         reader = self._open_reader()
@@ -118,12 +132,14 @@ class CallCache:
         with _errors(self.path):
             return int(reader.execute("SELECT count(*) FROM answers").fetchone()[0])
 
-    def _select(self, columns: str, keys: Sequence[bytes]) -> Iterable[tuple[Any, ...]]:
+    def _select(self, columns: str | None, keys: Sequence[bytes]) -> Iterable[tuple[Any, ...]]:
+        """These columns, or all, of the keys that are there."""
         reader = self._open_reader() if keys else None
         if reader is None:
             return []
         rows: list[tuple[Any, ...]] = []
         with _errors(self.path):
+            columns = columns or _columns(_version(reader, self.path))
             for start in range(0, len(keys), _READ):
                 part = keys[start : start + _READ]
                 marks = ",".join("?" * len(part))
@@ -136,7 +152,7 @@ class CallCache:
             with _errors(self.path):
                 self._reader = _open_to_read(self.path, alone=self._read_only)
                 if self._reader is not None:
-                    self._summed = _version(self._reader, self.path) > 1
+                    _version(self._reader, self.path)
         return self._reader
 
     # --- writing ---------------------------------------------------------------------------------------------------------
@@ -194,7 +210,7 @@ class CallCache:
         try:
             while self._take():
                 with _errors(self.path):
-                    _commit(connection, self._committing, self.damaged)
+                    _commit(connection, self._committing, self.damaged | self._broken)
                 with self._changed:
                     self._committing = {}
                     self._changed.notify_all()
@@ -220,15 +236,18 @@ class CallCache:
 
 
 def _commit(
-    connection: sqlite3.Connection, answers: Mapping[bytes, Reply], damaged: Set[bytes]
+    connection: sqlite3.Connection, answers: Mapping[bytes, Reply], replaced: Set[bytes]
 ) -> None:
     faults.point("calls", "write")
-    rows = [(k, r.text, r.tokens_in, r.tokens_out, r.finish_reason) for k, r in answers.items()]
+    rows = [
+        (k, r.text, r.tokens_in, r.tokens_out, r.finish_reason, r.reasoning)
+        for k, r in answers.items()
+    ]
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        worn = [(k,) for k in answers if k in damaged]
+        worn = [(k,) for k in answers if k in replaced]
         connection.executemany("DELETE FROM answers WHERE key = ?", worn)
-        connection.executemany(_PUT, [(*row, _sum(*row)) for row in rows])
+        connection.executemany(_PUT, [(*row[:5], _sum(*row), row[5]) for row in rows])
         faults.point("calls", "commit")
     faults.point("calls", "committed")
 
@@ -268,7 +287,7 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.execute(_SCHEMA)
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
-        _add_sums(connection)
+        _upgrade(connection)
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
         connection.close()
@@ -276,15 +295,16 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _add_sums(connection: sqlite3.Connection) -> None:
-    """A file of format 1 gets room for checksums; the answers that it has keep none."""
-    if connection.execute("PRAGMA user_version").fetchone()[0] != 1:
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """A file of an earlier format gets the columns that it lacks, empty for the answers that it has."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] == FORMAT:
         return
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 1:
-            connection.execute("ALTER TABLE answers ADD COLUMN sum BLOB")
-            connection.execute(f"PRAGMA user_version = {FORMAT}")
+        now = connection.execute("PRAGMA user_version").fetchone()[0]
+        for number in range(now + 1, FORMAT + 1):
+            connection.execute(f"ALTER TABLE answers ADD COLUMN {_ADDED[number]}")
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

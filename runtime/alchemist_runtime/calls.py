@@ -11,7 +11,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
@@ -36,7 +36,7 @@ TELL_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a question."""
+    """What became of a question. A reply that broke off has both, itself and a failure."""
 
     reply: Reply | None
     failure: str | None = None
@@ -212,6 +212,11 @@ class Inquiry:
             reply = await self._insist(request)
         except CallFailed as failed:
             return self._fail(failed)
+        if (
+            reply.ending == "broken"
+        ):  # it was charged, so no second one is bought behind the user's back
+            told = self._fail(CallFailed(answers.broken(reply.text, reply.finish_reason)))
+            return replace(told, reply=reply)
         self._answered += 1
         if self.desk.keeps:
             self.desk.cache.put(request.call_key, reply)

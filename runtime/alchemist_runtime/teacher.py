@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from alchemist_runtime import plan
 
@@ -33,6 +33,22 @@ class Request:
     sample: int = 0  # which of several answers to the same question
 
 
+Ending = Literal["whole", "cut", "filtered", "broken"]
+#: What servers call an end, in small letters; every other word means that the answer broke off.
+_ENDINGS: Final[Mapping[str, Ending]] = {
+    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "unread"), "whole"),
+    **dict.fromkeys(
+        ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"), "cut",
+    ),
+    **dict.fromkeys(
+        ("content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content", "spii", "sensitive",
+         "guardrail_intervened", "error_toxic"), "filtered",
+    ),
+}  # fmt: skip
+#: The finish reason of a reply whose text is the whole body of a response, because no answer was found in it.
+UNREAD: Final = "unread"
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer as it came: plain text where the only output is one `text`, else the text of a JSON object."""
@@ -40,7 +56,18 @@ class Reply:
     text: str
     tokens_in: int = 0
     tokens_out: int = 0
-    finish_reason: str = "stop"
+    finish_reason: str = "stop"  # in the server's word, or UNREAD
+    reasoning: str | None = None  # what the model thought, where the server sends it apart
+
+    @property
+    def ending(self) -> Ending:
+        """Whether the answer is whole, was cut at a limit or by a filter, or broke off."""
+        return ending(self.finish_reason)
+
+
+def ending(finish_reason: str) -> Ending:
+    """What a server's finish reason means for the answer."""
+    return _ENDINGS.get(finish_reason.lower(), "broken")
 
 
 class CallFailed(Exception):

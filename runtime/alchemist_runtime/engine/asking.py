@@ -13,6 +13,7 @@ import pyarrow as pa
 from alchemist_runtime import answers
 from alchemist_runtime.calls import Faculty, Inquiry, Outcome
 from alchemist_runtime.engine.context import Context, edges
+from alchemist_runtime.engine.expressions import reads_out
 from alchemist_runtime.engine.rowwise import judge, reason, sieves
 from alchemist_runtime.engine.select import draw_order
 from alchemist_runtime.engine.streams import Stream, arrow_type
@@ -23,10 +24,13 @@ from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.exact_json import as_json
 from alchemist_runtime.plan import Node, Prompt, Teacher, TeacherStepSpec
 from alchemist_runtime.rows import nullable
-from alchemist_runtime.teacher import Request, call_key
+from alchemist_runtime.teacher import UNREAD, Reply, Request, call_key
+from alchemist_runtime.teachers import _completion
 
 #: Rules of our own, beside those of the step.
 UNREADABLE, CALL_FAILED, TOO_LONG, NO_INPUT = "unreadable", "call_failed", "too_long", "no_input"
+#: The field of every answer that says what the model thought before it.
+REASONING = "reasoning"
 #: Draw number of the n-th further draw: n * 1000 + sample (`samples` is at most 1000).
 FURTHER = 1_000
 #: How often `on_long = truncate` halves the longest input of a row.
@@ -60,6 +64,7 @@ class Asking:
     #: answers that a rule refused and that were drawn again
     redrawn: Counter[str] = field(default_factory=Counter)
     _shots: list[Message] | None = None
+    _reasoned: bool | None = None
 
     @property
     def prompt(self) -> Prompt:
@@ -69,13 +74,17 @@ class Asking:
     def teacher(self) -> Teacher:
         return self.inquiry.desk.spec
 
-    def out_type(self) -> pa.DataType:
-        """The Arrow type of an answer."""
-        return pa.struct([(n, arrow_type(t)) for n, t in self.prompt.outputs.items()])
-
     def types(self, stream: Mapping[str, str]) -> dict[str, str]:
         """Column types with those of the answer's fields."""
-        return {**stream, **{f"out.{n}": t for n, t in self.prompt.outputs.items()}}
+        return {**stream, **{f"out.{n}": t for n, t in self._fields().items()}}
+
+    def _fields(self) -> dict[str, str]:
+        """Fields of an answer with their types: those of the prompt, and the reasoning where the step reads it."""
+        if self._reasoned is None:
+            exprs = [*(s.expr for s in self.spec.sets), *(r.expr for r in sieves(self.spec.rules))]
+            self._reasoned = any(reads_out(e, REASONING) for e in exprs)
+        fields = dict(self.prompt.outputs)
+        return fields if not self._reasoned else {REASONING: "text?", **fields}
 
     def batch(self, batch: pa.RecordBatch, types: Mapping[str, str]) -> list[Draw]:
         """Every answer of every row of a batch, by row and sample."""
@@ -223,19 +232,23 @@ class Asking:
     # --- reading and judging ------------------------------------------------------------------------------------------------
 
     def _read(self, draw: Draw, outcome: Outcome) -> Draw:
-        if outcome.reply is None:
+        reply = outcome.reply
+        if reply is None or outcome.failure is not None:
             if outcome.kind == "too_long":
                 return self._too_long(draw, outcome)
             return replace(draw, rule=CALL_FAILED, reason=outcome.failure)
         try:
+            reply = found(reply)
             out = answers.read(
-                outcome.reply.text,
+                reply.text,
                 self.prompt.outputs,
-                outcome.reply.finish_reason,
+                reply.finish_reason,
                 bare=self.spec.kind == "relabel",  # a line that goes before the instruction
             )
         except answers.Unreadable as e:
             return replace(draw, rule=UNREADABLE, reason=str(e))
+        if REASONING in self._fields():
+            out = {REASONING: reply.reasoning or answers.thought(reply.text)[0], **out}
         return replace(draw, out=out)
 
     def _too_long(self, draw: Draw, outcome: Outcome) -> Draw:
@@ -270,8 +283,28 @@ class Asking:
         return draws
 
     def outs(self, draws: Sequence[Draw]) -> pa.StructArray:
-        """The answers of draws that have one."""
-        return pa.array([d.out for d in draws], self.out_type())
+        """The answers of draws that have one, with what expressions may read."""
+        return self._struct(draws, self._fields())
+
+    def answers(self, draws: Sequence[Draw]) -> pa.StructArray:
+        """The answers of draws that have one, with the fields of the prompt."""
+        return self._struct(draws, self.prompt.outputs)
+
+    def _struct(self, draws: Sequence[Draw], fields: Mapping[str, str]) -> pa.StructArray:
+        return pa.array(
+            [d.out for d in draws], pa.struct([(n, arrow_type(t)) for n, t in fields.items()])
+        )
+
+
+def found(reply: Reply) -> Reply:
+    """A reply whose text is the body of a response, read again: a better reader may find the answer. Unreadable where there is none."""
+    if reply.finish_reason != UNREAD:
+        return reply
+    try:
+        made = _completion.read(reply.text.encode())
+    except _completion.NoAnswer as none:
+        raise answers.Unreadable(none.reason) from none
+    return replace(reply, text=made.text, finish_reason=made.finish, reasoning=made.reasoning)
 
 
 def taken(batch: pa.RecordBatch, rows: Sequence[int]) -> pa.RecordBatch:

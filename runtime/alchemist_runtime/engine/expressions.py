@@ -91,6 +91,15 @@ def _columns_in(part: Any) -> frozenset[str]:
     return frozenset()
 
 
+def reads_out(expr: Any, name: str) -> bool:
+    """Whether an expression reads this field of a teacher's answer."""
+    if isinstance(expr, dict):
+        return any(reads_out(v, name) for v in expr.values())
+    if not isinstance(expr, list) or expr[:1] == ["lit"]:
+        return False
+    return expr == ["out", name] or any(reads_out(e, name) for e in expr)
+
+
 class Scope:
     """One batch of rows; what several expressions share (`code(response)` in four rules) is computed once."""
 

@@ -282,7 +282,7 @@ class _Made:
             **identity,
             **made_by,
             "before": _struct(columns, before, n),
-            "out": self.asking.outs(draws),
+            "out": self.asking.answers(draws),
             "after": _struct({**columns, **new}, after, n),
             "teacher": pa.array([self.asking.teacher.name] * n),
             "sample": pa.array([d.sample for d in draws], pa.int64()),

@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 from alchemist_runtime import answers, plan
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.registry import teacher
-from alchemist_runtime.teacher import CallFailed, Client, Reply, Request, scrub
+from alchemist_runtime.teacher import UNREAD, CallFailed, Client, Reply, Request, scrub
+from alchemist_runtime.teachers import _completion
 
 if TYPE_CHECKING:
     import httpx2
@@ -129,7 +130,7 @@ class Chat:
             response = await self._http.send(prepared)
         except (httpx2.HTTPError, aiohttp.ClientError, OSError) as e:
             raise self._broken(e) from e
-        if response.status_code != 200:
+        if not response.is_success:
             raise self._refused(response)
         return self._parse(response.content, request)
 
@@ -163,33 +164,36 @@ class Chat:
     # --- reading ----------------------------------------------------------------------------------------------------------
 
     def _parse(self, content: bytes, request: Request) -> Reply:
-        import orjson
-
         try:
-            data = orjson.loads(content)
-            choice = data["choices"][0]
-            text = choice["message"].get("content")
-            finish = choice.get("finish_reason") or "stop"
-            usage = data.get("usage") or {}
-        except (ValueError, LookupError, TypeError, AttributeError) as e:
-            reason = f"the server's answer is no chat completion ({type(e).__name__})"
-            raise self._failed(reason, retry=True, kind="lost") from e
+            made = _completion.read(content)
+        except _completion.NoAnswer as none:
+            if none.paid:
+                body = content.decode("utf-8", "replace")
+                return Reply(scrub(body, self._key), *self._took({}, body, request), UNREAD)
+            raise self._failed(none.reason, **self._verdict(none)) from None
+        text, finish = made.text, made.finish
         if answers.is_probability(request.outputs):
-            text = repr(self._probability(choice))
-            finish = "stop"
-        if not isinstance(text, str):
-            text, finish = "", "content_filter" if choice["message"].get("refusal") else finish
-        tokens_in, tokens_out = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        if not isinstance(tokens_in, int):
-            tokens_in = math.ceil(sum(len(m["content"]) for m in request.messages) / 4)
-        if not isinstance(tokens_out, int):
-            tokens_out = math.ceil(len(text) / 4)
-        return Reply(text, tokens_in, tokens_out, finish)
+            text, finish = repr(self._probability(made.logprobs)), "stop"
+        return Reply(text, *self._took(made.usage, text, request), finish, made.reasoning)
 
-    def _probability(self, choice: Mapping[str, Any]) -> float:
+    def _took(self, usage: Mapping[str, Any], text: str, request: Request) -> tuple[int, int]:
+        """Tokens in and out, counted by the characters where the server does not say."""
+        tokens_in = _completion.count(usage.get("prompt_tokens"))
+        tokens_out = _completion.count(usage.get("completion_tokens"))
+        if tokens_in is None:
+            tokens_in = math.ceil(sum(len(m["content"]) for m in request.messages) / 4)
+        return tokens_in, math.ceil(len(text) / 4) if tokens_out is None else tokens_out
+
+    def _verdict(self, none: _completion.NoAnswer) -> dict[str, Any]:
+        """What an error under the status of an answer means: what it means under its own."""
+        status = none.status
+        retry = status is not None and (status >= 500 or status in _RETRIED)
+        return {"status": status, "retry": retry, "stop": status in (401, 403)}
+
+    def _probability(self, logprobs: Any) -> float:
         """P(yes) / (P(yes) + P(no)) of the first token."""
         try:
-            first = choice["logprobs"]["content"][0]["top_logprobs"]
+            first = logprobs["content"][0]["top_logprobs"]
         except (LookupError, TypeError) as e:
             raise self._failed("the server gives no log-probabilities") from e
         share = {"yes": 0.0, "no": 0.0}

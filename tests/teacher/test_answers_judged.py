@@ -1,0 +1,257 @@
+"""What real servers send under the status of an answer: each is data, or refused in the server's words, and none is bought twice."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import step_plans as s
+from alchemist_runtime import plan as p
+from alchemist_runtime.cache import CallCache
+from alchemist_runtime.calls import Faculty
+from alchemist_runtime.teacher import Reply, ending
+from asked import inquiry, requests, teacher
+from stub import Stub
+
+
+@pytest.fixture(autouse=True)
+def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alchemist_runtime.calls.FIRST_PAUSE_SECONDS", 0.01)
+
+
+def plan_of(stub: Stub, root: Path, marks: list[str], **more: Any) -> p.Plan:
+    """A step that answers each of these marks; `answer` becomes `response`."""
+    rows = [{"instruction": mark, "response": "old", "n": i} for i, mark in enumerate(marks)]
+    outputs = more.pop("outputs", {"answer": "text"})
+    sets = [
+        p.SetColumn(column="response", type="text", expr=["out", "answer"]),
+        *more.pop("sets", []),
+    ]
+    spec = s.step("generate", mode="only", sets=sets, max_failed="1", inputs={"instruction": ["col", "instruction"]}, **more)  # fmt: skip
+    nodes = [("a", [], s.source(rows, root)), ("g", [("a", "rows", "from")], spec)]
+    asked = teacher(stub.base_url, retries=2)
+    return s.make_plan(
+        nodes, asked, outputs, user="{{ instruction }}", inputs={"instruction": "text"}
+    )
+
+
+def judged(stub: Stub, root: Path, marks: list[str], **more: Any) -> dict[str, tuple[str, str]]:
+    """What became of each mark: ("data", the answer), or (rule, reason)."""
+    ctx = s.carry_out(plan_of(stub, root, marks, **more), root)
+    found = {r["instruction"]: ("data", r["response"]) for r in s.rows(ctx, "g")}
+    lost = {r["instruction"]: (r["rule"], r["reason"]) for r in s.rows(ctx, "g", "dropped")}
+    assert not found.keys() & lost.keys()
+    assert found.keys() | lost.keys() == set(marks)
+    return {**found, **lost}
+
+
+#: Behaviour of the server -> what becomes of the row: its answer, or the rule and its reason.
+WHOLE = {
+    "[[b=ok]]": "re: [[b=ok]]",
+    "[[b=text:    indented\\n]]": "    indented\n",
+    "[[b=parts]]": "re: [[b=parts]]",
+    "[[b=think]]": "re: [[b=think]]",
+    "[[b=thinkopen]]": "re: [[b=thinkopen]]",
+    "[[b=finish:eos]]": "re: [[b=fini",
+    "[[b=finish:STOP]]": "re: [[b=fini",
+    "[[b=finish:end_turn]]": "re: [[b=fini",
+    "[[b=finish:stop_sequence]]": "re: [[b=fini",
+    "[[b=finish:]]": "re: [[b=fini",
+    "[[b=badutf8]]": "cafée",
+    "[[b=surrogate]]": "smile \ufffd end",
+    "[[b=nan]]": "re: [[b=nan]]",
+    "[[b=sse]]": "re: [[b=sse]]",
+    "[[b=stream]]": "re: [[b=stream]]",
+    "[[b=created]]": "re: [[b=created]]",
+    "[[b=long:300000]]": "x" * 300_000,
+    '[[b=raw:{"choices":[{"text":"hello from completions"}&rsqb;}]]': "hello from completions",
+    '[[b=raw:{"choices":[{"message":{"content":"x"}}&rsqb;,"usage":{"prompt_tokens":-5,"completion_tokens":"3"}}]]': "x",
+    '[[b=raw:{"error":null,"choices":[{"message":{"content":["a",{"type":"text","text":"b"}&rsqb;}}&rsqb;}]]': "ab",
+}
+UNREADABLE = {
+    "[[b=text:]]": "it is empty",
+    "[[b=emptychoices]]": 'the server\'s answer has no choice: {"id": "x"',
+    "[[b=nullcontent]]": "it holds nothing but reasoning: I think the answer is 42.",
+    "[[b=text:<think>on and on]]": "it holds nothing but reasoning: on and on",
+    "[[b=finish:length]]": "it was cut off at `max_tokens`",
+    "[[b=finish:max_tokens]]": "it was cut off at `max_tokens` (`max_tokens`)",
+    "[[b=finish:MAX_TOKENS]]": "it was cut off at `max_tokens` (`MAX_TOKENS`)",
+    "[[b=finish:model_length]]": "it was cut off at `max_tokens` (`model_length`)",
+    "[[b=finish:content_filter]]": "the provider's content filter stopped it",
+    "[[b=finish:SAFETY]]": "the provider's content filter stopped it (`SAFETY`)",
+    "[[b=finish:recitation]]": "the provider's content filter stopped it (`recitation`)",
+    "[[b=refusal]]": "the model refuses: I'm sorry, I can't help with that.",
+    '[[b=raw:{"choices":null}]]': 'the server\'s answer has no choice: {"choices": null}',
+    '[[b=raw:{"choices":[{"message":null}&rsqb;}]]': "the server's answer has no text: ",
+    '[[b=raw:{"choices":[{"message":{"content":"","reasoning":"text here"}}&rsqb;}]]': "it holds nothing but reasoning: text here",
+    "[[b=raw:[&rsqb;]]": "the server's answer is no chat completion: []",
+    "[[b=raw:null]]": "the server's answer is no chat completion: null",
+}
+FAILED = {
+    "[[b=finish:abort]]": "the answer ended with `abort`: re: [[b=fini",
+    "[[b=finish:error]]": "the answer ended with `error`: re: [[b=fini",
+    "[[b=finish:insufficient_system_resource]]": "the answer ended with `insufficient_system_resource`",
+    "[[b=finish:tool_calls]]": "the answer ended with `tool_calls`: re: [[b=fini",
+    "[[b=toolcalls]]": "the answer ended with `tool_calls`: it calls the tool answer",
+    "[[b=html]]": "the server's answer is no chat completion: <html><body>Please log in</body></html>",
+    "[[b=raw:[]]": "the server's answer is no chat completion: [",
+    "[[b=err200:400]]": "the server says 400: Insufficient credits",
+}
+#: Errors under the status of an answer that may pass: what the server says, asked again as often as `retries` says.
+PASSING = {
+    "[[b=err200:429]]": "the server says 429: Insufficient credits",
+    '[[b=raw:{"object":"error","message":"model overloaded","code":503}]]': "the server says 503: model overloaded",
+}
+
+
+def test_every_answer_of_a_server_is_data_or_refused_in_its_words(
+    stub: Stub, tmp_path: Path
+) -> None:
+    marks = [*WHOLE, *UNREADABLE, *FAILED, *PASSING]
+    found = judged(stub, tmp_path, marks)
+    assert {m: found[m] for m in WHOLE} == {m: ("data", text) for m, text in WHOLE.items()}
+    for expected, rule in (
+        (UNREADABLE, "unreadable"),
+        (FAILED, "call_failed"),
+        (PASSING, "call_failed"),
+    ):
+        for mark, reason in expected.items():
+            assert found[mark][0] == rule, mark
+            assert found[mark][1].startswith(reason), found[mark]
+    asked = {m: len(stub.requests(q=m)) for m in marks}
+    assert asked == {m: 3 if m in PASSING else 1 for m in marks}
+
+
+def test_what_was_paid_is_never_bought_again(stub: Stub, tmp_path: Path) -> None:
+    """A second run after the first one's results were lost asks only what broke off or was no answer of a model."""
+    marks = [*WHOLE, *UNREADABLE, *FAILED]
+    first = judged(stub, tmp_path, marks)
+    stub.reset()
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / ".alchemist").mkdir()
+    (tmp_path / ".alchemist" / "calls.sqlite").rename(
+        tmp_path / "again" / ".alchemist" / "calls.sqlite"
+    )
+    assert judged(stub, tmp_path / "again", marks) == first
+    assert {h["q"] for h in stub.hist} == set(FAILED)
+
+
+def test_an_answer_that_broke_off_in_an_older_cache_is_no_data(
+    stub: Stub, faculty: Callable[..., Faculty], tmp_path: Path
+) -> None:
+    spec = teacher(stub.base_url)
+    asked = requests(spec, ["one", "two", "three"])
+    cache = CallCache(tmp_path / ".alchemist" / "calls.sqlite")
+    for request, finish in zip(asked, ("abort", "MAX_TOKENS", "stop"), strict=True):
+        cache.put(request.call_key, Reply("half an ans", 1, 1, finish))
+    cache.close()
+    made = faculty()
+    assert made.cache.known([r.call_key for r in asked]) == {r.call_key for r in asked[1:]}
+    told = inquiry(made, spec, 3)
+    outcomes = made.ask(told, asked)
+    assert [o.reply.text for o in outcomes if o.reply] == ["re: one", "half an ans", "half an ans"]
+    assert [h["q"] for h in stub.hist] == ["one"]
+    assert told.tally.cached == 2
+    again = made.ask(inquiry(made, spec, 3), asked)
+    assert [o.cached for o in again] == [True] * 3
+    made.close()
+    assert CallCache(tmp_path / ".alchemist" / "calls.sqlite").verify() == (3, [])
+
+
+def test_tokens_of_an_answer_that_broke_off_are_counted(
+    stub: Stub, faculty: Callable[..., Faculty]
+) -> None:
+    made, spec = faculty(), teacher(stub.base_url)
+    told = inquiry(made, spec, 1, max_failed=1)
+    [outcome] = made.ask(told, requests(spec, ["[[b=finish:abort]]"]))
+    assert (outcome.kind, told.tally.failed) == ("failed", 1)
+    assert (told.tally.new_tokens_in, told.tally.new_tokens_out) == (
+        stub.stats()["in"],
+        stub.stats()["out"],
+    )
+    assert told.account.ledgers[1].spent == 0 or told.account.known
+
+
+def test_reasoning_is_a_field_of_its_own(stub: Stub, tmp_path: Path) -> None:
+    held = {
+        "[[b=ok]]": None,
+        "[[b=think]]": "Let me think about it. The user wants something.",
+        "[[b=thinkopen]]": "Let me think about it. The user wants something.",
+        "[[b=parts]]": "hm",
+        "[[b=text:<think></think>yes]]": "",
+        "[[b=text:The tag </think> closes it.]]": None,
+        '[[b=raw:{"choices":[{"message":{"content":"x","reasoning_content":"so"}}&rsqb;}]]': "so",
+    }
+    sets = [p.SetColumn(column="thought", type="text?", expr=["out", "reasoning"])]
+    for root in (tmp_path / "asked", tmp_path / "cached"):
+        root.mkdir()
+        if root.name == "cached":
+            stub.reset()
+            (root / ".alchemist").mkdir()
+            (tmp_path / "asked/.alchemist/calls.sqlite").rename(root / ".alchemist/calls.sqlite")
+        ctx = s.carry_out(plan_of(stub, root, list(held), sets=sets), root)
+        rows = {r["instruction"]: r for r in s.rows(ctx, "g")}
+        assert {m: r["thought"] for m, r in rows.items()} == held
+        assert (
+            rows["[[b=text:The tag </think> closes it.]]"]["response"]
+            == "The tag </think> closes it."
+        )
+        assert {tuple(t["out"]) for t in s.rows(ctx, "g", "trace")} == {("answer",)}
+    assert stub.hist == []
+
+
+def test_a_prompt_s_own_reasoning_stays_its_own(stub: Stub, tmp_path: Path) -> None:
+    said = '<think>hm</think>{"reasoning": "mine", "answer": "x"}'
+    sets = [p.SetColumn(column="thought", type="text?", expr=["out", "reasoning"])]
+    outputs = {"reasoning": "text", "answer": "text"}
+    mark = f"[[b=text:{said}]]"
+    ctx = s.carry_out(plan_of(stub, tmp_path, [mark], sets=sets, outputs=outputs), tmp_path)
+    assert [(r["thought"], r["response"]) for r in s.rows(ctx, "g")] == [("mine", "x")]
+
+
+def test_reasoning_that_is_sent_apart_survives_the_cache(tmp_path: Path) -> None:
+    reply = Reply("x", 1, 2, "stop", "so")
+    cache = CallCache(tmp_path / "c.sqlite")
+    cache.put(b"k" * 24, reply)
+    cache.close()
+    again = CallCache(tmp_path / "c.sqlite")
+    assert again.get_many([b"k" * 24]) == {b"k" * 24: reply}
+    again.close()
+    with sqlite3.connect(tmp_path / "c.sqlite") as db:
+        db.execute("UPDATE answers SET reasoning = 'no'")
+    worn = CallCache(tmp_path / "c.sqlite")
+    assert worn.get_many([b"k" * 24]) == {}
+    assert worn.damaged == {b"k" * 24}
+    worn.close()
+
+
+def test_endings() -> None:
+    words = {
+        "whole": "stop STOP eos end_turn stop_sequence COMPLETE eos_token",
+        "cut": "length max_tokens MAX_TOKENS model_length max_output_tokens",
+        "filtered": "content_filter SAFETY recitation refusal BLOCKLIST sensitive",
+        "broken": "abort error insufficient_system_resource tool_calls function_call network_error other",
+    }
+    for kind, named in words.items():
+        assert {ending(w) for w in named.split()} == {kind}
+
+
+def test_a_body_without_an_answer_is_read_again_by_a_better_reader(
+    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = '[[b=raw:{"choices":[{"message":{"words":"hello"}}&rsqb;}]]'
+    assert judged(stub, tmp_path, [mark])[mark][0] == "unreadable"
+    from alchemist_runtime.teachers import _completion
+
+    def better(content: bytes) -> _completion.Completion:
+        return _completion.Completion(json.loads(content)["choices"][0]["message"]["words"], "stop")
+
+    monkeypatch.setattr(_completion, "read", better)
+    (tmp_path / "again" / ".alchemist").mkdir(parents=True)
+    (tmp_path / ".alchemist/calls.sqlite").rename(tmp_path / "again/.alchemist/calls.sqlite")
+    assert judged(stub, tmp_path / "again", [mark])[mark] == ("data", "hello")
+    assert len(stub.hist) == 1
