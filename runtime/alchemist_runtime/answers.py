@@ -1,17 +1,28 @@
 """A teacher's answer: the JSON schema that it is asked for, and the typed fields that are read from it.
 
-One `text` output is the whole reply; everything else is one JSON object. What does not fit is not mended, but refused with
-the reason (rule `unreadable`).
+One `text` output is the whole reply; everything else is one JSON object, which may stand among other text. Its values are not
+mended: what does not fit the model of the declared fields is refused with the reason (rule `unreadable`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import isfinite
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WrapValidator,
+    with_config,
+)
+from typing_extensions import TypedDict
 
 from alchemist_runtime.exact_json import as_json, loads
 from alchemist_runtime.rows import nullable, required
@@ -25,7 +36,16 @@ _THOUGHT = re.compile(
 )
 _INT64 = range(-(2**63), 2**63)
 _CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
-_FENCE = re.compile(r"```(?:json|JSON)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+#: The line that opens a fence, and what comes before an object in it.
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[ \t]*\w*[ \t]*\n\s*(?=\{)", re.MULTILINE)
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_COMMENT = re.compile(rf"{_STRING}|//[^\n]*|/\*.*?\*/", re.DOTALL)
+_TRAILING = re.compile(rf"{_STRING}|,(?=\s*[}}\]])", re.DOTALL)
+_RAW = re.compile(_STRING, re.DOTALL)
+_ESCAPED = re.compile(r"[\x00-\x1f]")
+_TOKEN = re.compile(rf"{_STRING}|//[^\n]*|/\*.*?\*/|[{{}}]", re.DOTALL)
+#: How many objects of a text are looked at.
+_MOST_OBJECTS: Final = 64
 _NUMBERS: Final = ("real", "percent", "prob", "money", "duration", "rate", "multiplier")
 _COUNTS: Final = ("int", "rows", "tokens", "bytes")
 
@@ -45,6 +65,9 @@ class Type:
     options: tuple[str, ...] = ()
     element: Type | None = None
     fields: tuple[tuple[str, Type], ...] = ()
+
+
+_TURN: Final = (("role", Type("text")), ("content", Type("text")))
 
 
 @cache
@@ -104,43 +127,103 @@ def is_probability(outputs: Mapping[str, str]) -> bool:
 
 def schema(outputs: Mapping[str, str]) -> dict[str, Any]:
     """The JSON schema of an answer: an object with exactly these fields."""
-    return {
-        "type": "object",
-        "properties": {name: _schema(type_of(t)) for name, t in outputs.items()},
-        "required": list(outputs),
-        "additionalProperties": False,
-    }
+    made = _adapter(tuple(outputs.items())).json_schema()
+    whole: dict[str, Any] = _inlined(made, made.pop("$defs", {}))
+    return whole
 
 
-def _schema(type_: Type) -> dict[str, Any]:
-    out: dict[str, Any]
+def _inlined(value: Any, named: Mapping[str, Any]) -> Any:
+    """A schema without titles, and with its parts where they are used, which every server understands."""
+    if isinstance(value, list):
+        return [_inlined(v, named) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if "$ref" in value:
+        return _inlined(named[value["$ref"].rpartition("/")[2]], named)
+    if "const" in value:
+        value = {"type": value["type"], "enum": [value["const"]]}
+    out = {k: _inlined(v, named) for k, v in value.items() if k not in ("title", "properties")}
+    if "properties" in value:
+        out["properties"] = {k: _inlined(v, named) for k, v in value["properties"].items()}
+    return out
+
+
+@cache
+def _adapter(outputs: tuple[tuple[str, str], ...]) -> TypeAdapter[dict[str, Any]]:
+    """The model of an answer, made from its declared fields."""
+    return TypeAdapter(_record(tuple((n, type_of(t)) for n, t in outputs)))
+
+
+def _record(fields: tuple[tuple[str, Type], ...]) -> Any:
+    """An object with these fields; others are left out, and one that may be null may be missing."""
+
+    def declared(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {n: value.get(n) for n, t in fields if n in value or t.optional}
+
+    make: Any = TypedDict  # called with fields that no type checker knows
+    made = make("Answer", {n: _model(t) for n, t in fields})
+    return Annotated[
+        with_config(ConfigDict(strict=True, extra="forbid"))(made), BeforeValidator(declared)
+    ]
+
+
+def _model(type_: Type) -> Any:
+    made: Any
+    bounds = Field(ge=_exact(type_.low), le=_exact(type_.high))
     match type_.name:
-        case "int" | "real":
-            out = {"type": "integer" if type_.name == "int" else "number"}
-            for key, bound in (("minimum", type_.low), ("maximum", type_.high)):
-                if bound is not None:
-                    out[key] = int(bound) if bound == int(bound) else bound
+        case "int":
+            made = Annotated[int, bounds, AfterValidator(_int64), BeforeValidator(_whole)]
+        case "real":
+            made = Annotated[float, bounds, Field(allow_inf_nan=False)]
         case "bool":
-            out = {"type": "boolean"}
+            made = bool
         case "enum":
-            out = {"type": "string", "enum": list(type_.options)}
+            made = Literal[type_.options]
         case "list":
             assert type_.element is not None
-            out = {"type": "array", "items": _schema(type_.element)}
+            made = list[_model(type_.element)]  # type: ignore[misc]
         case "record":
-            out = {
-                "type": "object",
-                "properties": {n: _schema(t) for n, t in type_.fields},
-                "required": [n for n, _ in type_.fields],
-                "additionalProperties": False,
-            }
+            made = _record(type_.fields)
         case "messages":
-            return {"type": "array", "items": _schema(type_of("record<role: text, content: text>"))}
+            made = list[Annotated[_record(_TURN), WrapValidator(_turn)]]  # type: ignore[misc]
         case "json":
-            return {}
+            return Annotated[Any, AfterValidator(_json_or_null if type_.optional else _json_text)]
         case _:
-            out = {"type": "string"}
-    return {"anyOf": [out, {"type": "null"}]} if type_.optional else out
+            made = str
+    return made | None if type_.optional else made
+
+
+def _turn(value: Any, handler: Any) -> dict[str, Any]:
+    """A turn as rows hold it, with what else it says as JSON."""
+    turn = handler(value)
+    rest = {k: v for k, v in value.items() if k not in turn}
+    return {**turn, "extra": as_json(rest) if rest else None}
+
+
+def _json_text(value: Any) -> str:
+    if value is None:
+        raise ValueError("null")
+    return as_json(value)
+
+
+def _json_or_null(value: Any) -> str | None:
+    return None if value is None else as_json(value)
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _int64(value: int) -> int:
+    if value not in _INT64:
+        raise ValueError("more than 64 bits")
+    return value
+
+
+def _exact(bound: float | None) -> float | None:
+    return bound if bound is None or bound != int(bound) else int(bound)
 
 
 def in_words(outputs: Mapping[str, str]) -> str:
@@ -208,11 +291,62 @@ def read(
             )
         return {next(iter(outputs)): _bare(text) if bare else text}
     if is_probability(outputs):
-        return {next(iter(outputs)): _value(_loads(text), type_of("prob"), next(iter(outputs)))}
-    found = _loads(text)
-    if not isinstance(found, dict):
-        raise Unreadable(f"it is {_kind(found)}, not a JSON object")
-    return {name: _value(found.get(name), type_of(t), name, name in found) for name, t in outputs.items()}  # fmt: skip
+        return _checked({next(iter(outputs)): _json(text)}, outputs)
+    return _fitting(text, outputs)
+
+
+def _fitting(text: str, outputs: Mapping[str, str]) -> dict[str, Any]:
+    """The one JSON object in a text that fits, wherever it stands."""
+    whole = _json(text)
+    if whole is not None and not isinstance(whole, dict):
+        raise Unreadable(f"it is {_kind(whole)}, not a JSON object")
+    objects = _objects(text) if whole is None else [whole]
+    fitting: list[dict[str, Any]] = []
+    why = Unreadable("it is not JSON")
+    for value in objects:
+        try:
+            made = _checked(value, outputs)
+        except Unreadable as e:
+            why = e
+        else:
+            fitting += [] if made in fitting else [made]
+    if not fitting:
+        raise why
+    if len(fitting) > 1:
+        raise Unreadable(f"it holds {len(fitting)} JSON objects that fit and differ")
+    return fitting[0]
+
+
+def _checked(value: Any, outputs: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        return _adapter(tuple(outputs.items())).validate_python(value)
+    except ValidationError as e:
+        first = e.errors(include_url=False)[0]
+        place, type_ = _place(first["loc"], outputs)
+        given = first["input"]
+        if first["type"] == "missing":
+            raise Unreadable(f"`{place}` is missing") from None
+        if given is None:
+            raise Unreadable(f"`{place}` is null") from None
+        short = type_.name in ("int", "real", "enum")
+        wanted = _words(type_) if short else _words(type_).partition(",")[0]
+        raise Unreadable(
+            f"`{place}` is {_short(given) if short else _kind(given)}, not {wanted}"
+        ) from None
+
+
+def _place(loc: Sequence[int | str], outputs: Mapping[str, str]) -> tuple[str, Type]:
+    """Where a value stands in an answer, as `spot.lines[2]`, and what it should be."""
+    place = str(loc[0])
+    type_ = type_of(outputs[place])
+    for part in loc[1:]:
+        if isinstance(part, int):
+            place += f"[{part}]"
+            type_ = type_.element or Type("record", fields=_TURN)
+        else:
+            place += f".{part}"
+            type_ = dict(type_.fields).get(part, type_of("text"))
+    return place, type_
 
 
 def thought(text: str) -> tuple[str | None, str]:
@@ -231,6 +365,13 @@ def broken(text: str, finish_reason: str) -> str:
     return f"the answer ended with `{finish_reason}`{held}"
 
 
+def told(why: str, text: str) -> str:
+    """Why an answer was refused, with the answer itself; one of more than 2,000 characters is whole in the call cache alone."""
+    if not text.strip() or _excerpt(text)[:40] in why:
+        return why
+    return f"{why}; it says: {text if len(text) <= 2_000 else text[:1_999] + '…'}"
+
+
 def _word(finish_reason: str, usual: str) -> str:
     return "" if finish_reason == usual else f" (`{finish_reason}`)"
 
@@ -246,75 +387,51 @@ def _bare(text: str) -> str:
     return bare if "\n" in bare else bare.strip()
 
 
-def _loads(text: str) -> Any:
-    """JSON that is the whole text, or its only fenced block."""
+def _json(text: str) -> Any:
+    """JSON as models write it: maybe with comments, trailing commas and raw line breaks; None where it is none."""
+    text = text.strip().removeprefix("\ufeff")
     try:
         return loads(text)
     except ValueError:
-        blocks = _FENCE.findall(text)
-        if len(blocks) != 1:
-            raise Unreadable("it is not JSON") from None
+        pass
+    for pattern in (_COMMENT, _TRAILING):
+        text = pattern.sub(lambda m: m[0] if m[0].startswith('"') else "", text)
     try:
-        return loads(blocks[0])
+        return loads(_RAW.sub(lambda m: _ESCAPED.sub(lambda c: f"\\u{ord(c[0]):04x}", m[0]), text))
     except ValueError:
-        raise Unreadable("its fenced block is not JSON") from None
+        return None
 
 
-def _value(value: Any, type_: Type, place: str, there: bool = True) -> Any:
-    if value is None:
-        if type_.optional:
-            return None
-        raise Unreadable(f"`{place}` is null" if there else f"`{place}` is missing")
-    match type_.name:
-        case "int" | "real":
-            return _number(value, type_, place)
-        case "bool":
-            return _instance(value, bool, type_, place)
-        case "enum":
-            if value not in type_.options or not isinstance(value, str):
-                raise Unreadable(f"`{place}` is {_short(value)}, not {_words(type_)}")
-            return value
-        case "list":
-            assert type_.element is not None
-            items = _instance(value, list, type_, place)
-            return [_value(v, type_.element, f"{place}[{i}]") for i, v in enumerate(items)]
-        case "record":
-            found = _instance(value, dict, type_, place)
-            return {n: _value(found.get(n), t, f"{place}.{n}", n in found) for n, t in type_.fields}
-        case "messages":
-            return [_turn(v, f"{place}[{i}]") for i, v in enumerate(_instance(value, list, type_, place))]  # fmt: skip
-        case "json":
-            return as_json(value)
-        case _:
-            return _instance(value, str, type_, place)
+def _objects(text: str) -> list[Any]:
+    """The JSON objects in a text, those in fences where it has any. An object that does not end hides what is in it."""
+    fenced = [m.end() for m in _FENCE.finditer(text)]
+    found: list[Any] = []
+    for starts in (fenced, [0]):
+        at = 0
+        for start in starts:
+            at = max(at, start)
+            while len(found) < _MOST_OBJECTS and (open_ := text.find("{", at)) >= 0:
+                end = _end(text, open_)
+                if end is None:
+                    return found
+                value = _json(text[open_:end])
+                found += [value] if isinstance(value, dict) else []
+                at = end
+                if starts is fenced:
+                    break
+        if found:
+            break
+    return found
 
 
-def _instance(value: Any, wanted: type, type_: Type, place: str) -> Any:
-    if not isinstance(value, wanted):
-        raise Unreadable(f"`{place}` is {_kind(value)}, not {_words(type_).partition(',')[0]}")
-    return value
-
-
-def _number(value: Any, type_: Type, place: str) -> int | float:
-    whole = type_.name == "int"
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
-    if fits and whole:
-        fits = value == int(value) and int(value) in _INT64
-    low, high = type_.low, type_.high
-    if fits:
-        fits = (low is None or value >= low) and (high is None or value <= high)
-    if not fits:
-        raise Unreadable(f"`{place}` is {_short(value)}, not {_words(type_)}")
-    return int(value) if whole else float(value)
-
-
-def _turn(value: Any, place: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or not isinstance(value.get("role"), str):
-        raise Unreadable(f"`{place}` is no turn with role and content")
-    content = _value(value.get("content"), type_of("text"), f"{place}.content", "content" in value)
-    rest = {k: v for k, v in value.items() if k not in ("role", "content")}
-    extra = as_json(rest) if rest else None
-    return {"role": value["role"], "content": content, "extra": extra}
+def _end(text: str, start: int) -> int | None:
+    """Where the object that opens here ends."""
+    depth = 0
+    for token in _TOKEN.finditer(text, start):
+        depth += (token[0] == "{") - (token[0] == "}")
+        if depth == 0:
+            return token.end()
+    return None
 
 
 def _kind(value: Any) -> str:

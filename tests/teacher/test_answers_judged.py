@@ -255,3 +255,20 @@ def test_a_body_without_an_answer_is_read_again_by_a_better_reader(
     (tmp_path / ".alchemist/calls.sqlite").rename(tmp_path / "again/.alchemist/calls.sqlite")
     assert judged(stub, tmp_path / "again", [mark])[mark] == ("data", "hello")
     assert len(stub.hist) == 1
+
+
+def test_a_structured_answer_is_asked_for_in_words_and_found_where_it_stands(
+    stub: Stub, tmp_path: Path
+) -> None:
+    fits = '[[b=text:<think>so</think>Here:\\n```json\\n{"answer": "```a```", "score": 7,}\\n```]]'
+    outside = '[[b=text:{"answer": "x", "score": 11}]]'
+    none = "[[b=text:I would rather not.]]"
+    outputs = {"answer": "text", "score": "int(0..10)"}
+    found = judged(stub, tmp_path, [fits, outside, none], outputs=outputs)
+    assert found[fits] == ("data", "```a```")
+    why = "`score` is 11, not a whole number, at least 0, at most 10"
+    assert found[outside] == ("unreadable", f'{why}; it says: {{"answer": "x", "score": 11}}')
+    assert found[none] == ("unreadable", "it is not JSON; it says: I would rather not.")
+    for body in stub.bodies:
+        assert "- score: a whole number, at least 0, at most 10" in body["messages"][-1]["content"]
+        assert body["response_format"]["json_schema"]["strict"] is True

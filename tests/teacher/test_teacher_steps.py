@@ -201,7 +201,7 @@ def test_no_row_is_lost_silently(serve: Serve, tmp_path: Path, mode: str) -> Non
     assert s.figures(ctx, "h")["dropped"] == counts
     by_rule = {r["rule"]: r for r in dropped}
     assert by_rule["call_failed"]["reason"] == "the server says 400: no such thing"
-    assert by_rule["unreadable"]["reason"] == "it is not JSON"
+    assert by_rule["unreadable"]["reason"] == "it is not JSON; it says: I would rather not."
     assert by_rule["no_input"]["reason"] == "`response` is null"
     assert by_rule["bad_word"]["instruction"].startswith("bad\ntask "), "as it would have left"
     assert by_rule["unreadable"]["instruction"].startswith("task ")
@@ -385,5 +385,7 @@ def test_structured_completion_with_a_reason(serve: Serve, tmp_path: Path) -> No
     """A cut-off answer is refused, not taken for good."""
     server = serve(lambda n, b: completion("half an ans", finish_reason="length"))
     ctx = s.carry_out(plan_of(server, tmp_path, s.step(), ROWS[:5]), tmp_path)
-    assert {r["reason"] for r in s.rows(ctx, "h", "dropped")} == {"it was cut off at `max_tokens`"}
+    assert {r["reason"] for r in s.rows(ctx, "h", "dropped")} == {
+        "it was cut off at `max_tokens`; it says: half an ans"
+    }
     assert s.rows(ctx, "h") == s.rows(ctx, "a")

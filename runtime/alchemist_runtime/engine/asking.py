@@ -246,7 +246,7 @@ class Asking:
                 bare=self.spec.kind == "relabel",  # a line that goes before the instruction
             )
         except answers.Unreadable as e:
-            return replace(draw, rule=UNREADABLE, reason=str(e))
+            return replace(draw, rule=UNREADABLE, reason=answers.told(str(e), reply.text))
         if REASONING in self._fields():
             out = {REASONING: reply.reasoning or answers.thought(reply.text)[0], **out}
         return replace(draw, out=out)

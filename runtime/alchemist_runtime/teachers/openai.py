@@ -140,11 +140,10 @@ class Chat:
         if answers.is_probability(request.outputs):
             body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
         elif not answers.is_plain(request.outputs):
-            if self._in_words:
-                last = messages[-1]
-                text = f"{last['content']}\n\n{answers.in_words(request.outputs)}"
-                messages[-1] = {"role": last["role"], "content": text}
-            else:
+            last = messages[-1]  # in words too: many servers take a schema and do not look at it
+            text = f"{last['content']}\n\n{answers.in_words(request.outputs)}"
+            messages[-1] = {"role": last["role"], "content": text}
+            if not self._in_words:
                 body["response_format"] = _format(request.outputs)
         return body
 
