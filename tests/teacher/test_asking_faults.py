@@ -98,10 +98,11 @@ def test_another_sampling_is_another_question(serve: Serve, faculty: Any) -> Non
         error(502),
         error(503),
         "cut",
+        "garbage",
         "half",
         ("stall", 1.0),
     ],
-    ids=["429", "500", "502", "503", "cut", "half", "stall"],
+    ids=["429", "500", "502", "503", "cut", "garbage", "half", "stall"],
 )
 def test_what_may_pass_is_tried_again(serve: Serve, faculty: Any, fault: Any) -> None:
     seen: Counter[str] = Counter()

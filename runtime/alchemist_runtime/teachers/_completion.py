@@ -18,14 +18,28 @@ _SHOWN: Final = 300
 
 
 class NoAnswer(ValueError):
-    """A body without an answer. `error`: it is the error of a call, with this status where it names one; `paid`: it is JSON of a
-    completion, so that the server worked for it."""
+    """A body without an answer.
+
+    `paid`: it is whole and JSON, so that a model may have worked for it; `torn`: it ends in the middle, as a connection that was cut
+    leaves it; `error`: it is the error of a call, with this `status` where it names one."""
 
     def __init__(
-        self, reason: str, *, error: bool = False, status: int | None = None, paid: bool = True
+        self,
+        reason: str,
+        *,
+        paid: bool = True,
+        torn: bool = False,
+        error: bool = False,
+        status: int | None = None,
     ) -> None:
         super().__init__(reason)
-        self.reason, self.error, self.status, self.paid = reason, error, status, paid
+        self.reason, self.paid, self.torn, self.error, self.status = (
+            reason,
+            paid,
+            torn,
+            error,
+            status,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +164,10 @@ def _leniently(content: bytes) -> Any:
     events = list(_events(text))
     if events:
         return _joined(events)
-    raise NoAnswer(f"the server's answer is no chat completion: {_short(text)}", paid=False)
+    torn = text.lstrip().startswith("{")
+    raise NoAnswer(
+        f"the server's answer is no chat completion: {_short(text)}", paid=False, torn=torn
+    )
 
 
 def _latin(error: UnicodeError) -> tuple[str, int]:

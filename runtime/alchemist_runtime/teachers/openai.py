@@ -169,6 +169,8 @@ class Chat:
             if none.paid:
                 body = content.decode("utf-8", "replace")
                 return Reply(scrub(body, self._key), *self._took({}, body, request), UNREAD)
+            if none.torn:
+                raise self._failed(none.reason, retry=True, kind="lost") from None
             raise self._failed(none.reason, **self._verdict(none)) from None
         text, finish = made.text, made.finish
         if answers.is_probability(request.outputs):
