@@ -90,7 +90,7 @@ def _teacher_step(mode: str) -> dict[str, Attribute]:
         ),
         "max_failed": A(
             "percent",
-            "Share of calls that may fail for good before the step stops.",
+            "Share of calls that may fail for good, or of answers that may be unusable, before the step stops.",
             default="5%",
             affects="speed",
         ),

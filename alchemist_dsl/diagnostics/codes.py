@@ -236,6 +236,7 @@ CODES: Final[dict[str, Code]] = {
         "error",
         "A key would go to a server to which this project has sent none, and nobody agreed.",
     ),
+    "A719": Code("unusable-answers", "error", "Too many answers of a teacher cannot be used."),
     "A801": Code(
         "no-template", "error", "The base model has no chat template and none is declared."
     ),

@@ -10,6 +10,7 @@ import asyncio
 import math
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -21,7 +22,7 @@ from typing import Any
 from alchemist_runtime import answers, catalog, plan
 from alchemist_runtime.cache import CallCache
 from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.ledger import Account, Ledger
+from alchemist_runtime.ledger import Account, Ledger, dollars
 from alchemist_runtime.limits import Limits
 from alchemist_runtime.teacher import CallFailed, Client, Reply, Request, Service, Used, Want, scrub
 
@@ -29,6 +30,8 @@ from alchemist_runtime.teacher import CallFailed, Client, Reply, Request, Servic
 LOOKUP = 512
 #: Pauses before another try are drawn from 0 to these: 0.25 s, 0.6, 1.6, 3.9, 9.8, 24, 30.
 FIRST_PAUSE_SECONDS, PAUSE_GROWTH, LONGEST_PAUSE_SECONDS = 0.25, 2.5, 30.0
+#: Answers that are looked at before the first judgement on them, and so many times as many as one in `max_failed` after it.
+FIRST_ANSWERS = 20
 #: What the turns of a chat cost beside their text, generously.
 TURN_TOKENS = 16
 TELL_SECONDS = 0.1
@@ -101,6 +104,7 @@ class Inquiry:
         planned: int,
         max_failed: Fraction = Fraction(1, 20),
         tell: Callable[[Tally], None] | None = None,
+        unusable: Callable[[Reply], str | None] | None = None,
     ) -> None:
         self.desk, self.account, self.node = desk, account, node
         self.tally = Tally()
@@ -108,6 +112,10 @@ class Inquiry:
         self._may_fail = math.floor(max_failed * planned)
         self._planned, self._max_failed = planned, max_failed
         self._tell, self._told = tell, 0.0
+        self._unusable = unusable  # why an answer is no data
+        window = math.ceil(FIRST_ANSWERS / max_failed) if max_failed else FIRST_ANSWERS
+        self._example = ""  # the last one that is none
+        self._useless: deque[bool] = deque(maxlen=max(FIRST_ANSWERS, window))
         self._halted: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._sending: set[asyncio.Task[Any]] = set()
@@ -220,6 +228,7 @@ class Inquiry:
         self._answered += 1
         if self.desk.keeps:
             self.desk.cache.put(request.call_key, reply)
+        self._judge(reply)
         return Outcome(reply)
 
     async def _insist(self, request: Request) -> Reply:
@@ -294,6 +303,20 @@ class Inquiry:
                 self._halt(RunError(_too_many(self, failed)))
         return Outcome(None, failed.reason, failed.kind)
 
+    def _judge(self, reply: Reply) -> None:
+        """Stop where too many new answers are no data, before the rest is paid too."""
+        if self._unusable is None:
+            return
+        why, judged = self._unusable(reply), self._useless
+        judged.append(why is not None)
+        if why is not None:
+            self._example = f"{why}; the answer, whole:\n{reply.text}"
+        left = self._planned - self.tally.asked - len(self._sending) - 1
+        if left <= 0 or len(judged) not in (FIRST_ANSWERS, judged.maxlen):
+            return
+        if sum(judged) > self._max_failed * len(judged):
+            self._halt(RunError(_useless(self, left)))
+
     def _halt(self, why: BaseException) -> None:
         """Send nothing new. Tasks that wait are ended; those with a call in flight end when it is back."""
         if self._halted is None:
@@ -361,15 +384,37 @@ def _too_many(inquiry: Inquiry, failed: CallFailed) -> Problem:
             note=failed.reason,
             help=f"start the server or mend `base_url`, then run again; {_kept(inquiry)}",
         )
-    share = f"{float(inquiry._max_failed):.1%}".replace(".0%", "%")
     return Problem(
         "A705",
         "teacher-failed",
-        f"more than {share} of the {inquiry._planned:,} calls of `{inquiry.node}` to `{spec.name}` failed for good",
+        f"more than {_share(inquiry)} of the {inquiry._planned:,} calls of `{inquiry.node}` to `{spec.name}` failed for good",
         node=inquiry.node,
         note=f"the last one: {failed.reason}",
         help=f"run again to try them once more, or raise `max_failed`; {_kept(inquiry)}",
     )
+
+
+def _useless(inquiry: Inquiry, left: int) -> Problem:
+    judged, account, tally = inquiry._useless, inquiry.account, inquiry.tally
+    which = "first" if len(judged) == inquiry._answered else "last"
+    cost = ""
+    if account.known and not account.free:
+        spent = account.cost(tally.new_tokens_in, tally.new_tokens_out)
+        cost = f" and cost about {dollars(spent * left / max(1, tally.new))}"
+    return Problem(
+        "A719",
+        "unusable-answers",
+        f"{sum(judged):,} of the {which} {len(judged):,} answers to `{inquiry.node}` cannot be used, more than the "
+        f"{_share(inquiry)} that `max_failed` allows",
+        node=inquiry.node,
+        note=inquiry._example,
+        help=f"{left:,} more answers were to come{cost}: mend the prompt, its output, `max_tokens` or the teacher, or raise "
+        f"`max_failed`, then run again; {_kept(inquiry)}",
+    )
+
+
+def _share(inquiry: Inquiry) -> str:
+    return f"{float(inquiry._max_failed):.1%}".replace(".0%", "%")
 
 
 # --- all teachers of a run --------------------------------------------------------------------------------------------------------

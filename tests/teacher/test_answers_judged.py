@@ -13,6 +13,7 @@ import step_plans as s
 from alchemist_runtime import plan as p
 from alchemist_runtime.cache import CallCache
 from alchemist_runtime.calls import Faculty
+from alchemist_runtime.errors import RunError
 from alchemist_runtime.teacher import Reply, ending
 from asked import inquiry, requests, teacher
 from stub import Stub
@@ -272,3 +273,68 @@ def test_a_structured_answer_is_asked_for_in_words_and_found_where_it_stands(
     for body in stub.bodies:
         assert "- score: a whole number, at least 0, at most 10" in body["messages"][-1]["content"]
         assert body["response_format"]["json_schema"]["strict"] is True
+
+
+def useless(stub: Stub, root: Path, bad: range, n: int, limit: str = "1/20") -> RunError | None:
+    """What stops a step of `n` rows whose answers of these numbers are cut; answers come in the order of the rows."""
+    marks = [f"[[b=finish:length]] {i}" if i in bad else f"[[b=text:yes]] {i}" for i in range(n)]
+    rows = [{"instruction": m, "response": "old"} for m in marks]
+    sets = [p.SetColumn(column="response", type="text", expr=["out", "answer"])]
+    spec = s.step(
+        "generate",
+        mode="only",
+        sets=sets,
+        max_failed=limit,
+        inputs={"instruction": ["col", "instruction"]},
+    )
+    price = p.Price(input="0", output="1/1000")
+    asked = teacher(stub.base_url, concurrency=1, price=price)
+    nodes = [("a", [], s.source(rows, root)), ("g", [("a", "rows", "from")], spec)]
+    plan = s.make_plan(
+        nodes, asked, {"answer": "text"}, user="{{ instruction }}", inputs={"instruction": "text"}
+    )
+    try:
+        s.carry_out(plan, root)
+    except RunError as stopped:
+        return stopped
+    return None
+
+
+def test_useless_answers_stop_the_step_and_one_is_shown(stub: Stub, tmp_path: Path) -> None:
+    stopped = useless(stub, tmp_path, range(500), 500)
+    assert stopped is not None
+    assert (stopped.problem.code, stopped.exit_code) == ("A719", 3)
+    assert (
+        "20 of the first 20 answers to `g` cannot be used, more than the 5% that"
+        in stopped.problem.headline
+    )
+    assert (
+        stopped.problem.note == "it was cut off at `max_tokens`; the answer, whole:\nre: [[b=fini"
+    )
+    assert "480 more answers were to come and cost about $1.44" in (stopped.problem.help or "")
+    assert "the 20 answers so far are kept" in (stopped.problem.help or "")
+    assert len(stub.hist) == 20
+    useless(stub, tmp_path, range(500), 500)
+    assert (len(stub.hist), stub.stats()["paid_twice"]) == (40, 0)
+
+
+@pytest.mark.parametrize(
+    ("bad", "n", "limit", "asked"),
+    [
+        (range(1), 60, "1/20", 60),  # one of 20 is 5%, no more
+        (range(2), 60, "1/20", 20),
+        (range(19, 60), 60, "1/20", 60),  # too late for the first 20, too few for 400
+        (range(60, 90), 500, "1/20", 400),
+        (range(5), 60, "1/4", 60),
+        (range(6), 60, "1/4", 20),
+        (range(70, 96), 200, "1/4", 91),  # 21 of the last 80
+        (range(20), 20, "1/20", 20),  # nothing is left to save
+        (range(60), 60, "1", 60),
+    ],
+)
+def test_when_useless_answers_stop_a_step(
+    stub: Stub, tmp_path: Path, bad: range, n: int, limit: str, asked: int
+) -> None:
+    stopped = useless(stub, tmp_path, bad, n, limit)
+    assert len(stub.hist) == asked
+    assert (stopped is None) == (asked == n)

@@ -193,7 +193,7 @@ def test_no_row_is_lost_silently(serve: Serve, tmp_path: Path, mode: str) -> Non
     rows = [{**r, "code": r["response"]} for r in ROWS]
     rows.append({"instruction": "task 777", "response": "r", "level": 777, "code": None})
     inputs = {"instruction": ["col", "instruction"], "response": ["col", "code"]}
-    spec = s.step("generate", mode=mode, rules=[NOT_BAD], inputs=inputs)
+    spec = s.step("generate", mode=mode, rules=[NOT_BAD], inputs=inputs, max_failed="1/5")
     ctx = s.carry_out(plan_of(serve(bad), tmp_path, spec, rows, outputs=JSON_OUT), tmp_path)
     dropped = s.rows(ctx, "h", "dropped")
     counts = Counter(r["rule"] for r in dropped)

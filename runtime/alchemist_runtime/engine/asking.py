@@ -296,6 +296,16 @@ class Asking:
         )
 
 
+def why_unusable(reply: Reply, outputs: Mapping[str, str]) -> str | None:
+    """Why an answer is no data, None where it is."""
+    try:
+        reply = found(reply)
+        answers.read(reply.text, outputs, reply.finish_reason)
+    except answers.Unreadable as e:
+        return str(e)
+    return None
+
+
 def found(reply: Reply) -> Reply:
     """A reply whose text is the body of a response, read again: a better reader may find the answer. Unreadable where there is none."""
     if reply.finish_reason != UNREAD:

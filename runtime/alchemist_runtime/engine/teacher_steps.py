@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from alchemist_runtime.calls import Faculty, Inquiry, Tally
-from alchemist_runtime.engine.asking import Asking, Draw, taken
+from alchemist_runtime.engine.asking import Asking, Draw, taken, why_unusable
 from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.expressions import columns_read
 from alchemist_runtime.engine.rowwise import (
@@ -112,6 +113,7 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         planned=planned,
         max_failed=Fraction(spec.max_failed),
         tell=tell,
+        unusable=partial(why_unusable, outputs=ctx.plan.prompts[spec.prompt].outputs),
     )
     return Asking(ctx, node, spec, teachers, inquiry)
 
