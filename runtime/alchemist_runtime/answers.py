@@ -367,7 +367,8 @@ def broken(text: str, finish_reason: str) -> str:
 
 def told(why: str, text: str) -> str:
     """Why an answer was refused, with the answer itself; one of more than 2,000 characters is whole in the call cache alone."""
-    if not text.strip() or _excerpt(text)[:40] in why:
+    held = (text, thought(text)[0] or text)
+    if not text.strip() or any(_excerpt(t)[:40] in why for t in held):
         return why
     return f"{why}; it says: {text if len(text) <= 2_000 else text[:1_999] + '…'}"
 

@@ -83,7 +83,9 @@ class Desk:
         fields = tuple(request.outputs)
         if fields not in self.overhead:
             plain = answers.is_plain(request.outputs)
-            self.overhead[fields] = 0 if plain else 2 * len(str(answers.schema(request.outputs)))
+            made = "" if plain else str(answers.schema(request.outputs))
+            words = "" if plain else answers.in_words(request.outputs)
+            self.overhead[fields] = 2 * len(made) + len(words.encode())
         chars = most = 0
         for turn in request.messages:
             chars += len(turn["content"])

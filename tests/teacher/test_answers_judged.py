@@ -123,6 +123,8 @@ def test_every_answer_of_a_server_is_data_or_refused_in_its_words(
         for mark, reason in expected.items():
             assert found[mark][0] == rule, mark
             assert found[mark][1].startswith(reason), found[mark]
+            said = reason.rpartition(": ")[2]
+            assert not said or found[mark][1].count(said) == 1, found[mark]
     asked = {m: len(stub.requests(q=m)) for m in marks}
     assert asked == {m: 3 if m in PASSING else 1 for m in marks}
 

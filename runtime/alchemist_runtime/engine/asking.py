@@ -246,7 +246,8 @@ class Asking:
                 bare=self.spec.kind == "relabel",  # a line that goes before the instruction
             )
         except answers.Unreadable as e:
-            return replace(draw, rule=UNREADABLE, reason=answers.told(str(e), reply.text))
+            said = "" if reply.finish_reason == UNREAD else reply.text  # a body is shown already
+            return replace(draw, rule=UNREADABLE, reason=answers.told(str(e), said))
         if REASONING in self._fields():
             out = {REASONING: reply.reasoning or answers.thought(reply.text)[0], **out}
         return replace(draw, out=out)
