@@ -105,7 +105,9 @@ def _choice(choice: Mapping[str, Any], data: Mapping[str, Any]) -> Completion:
             raise NoAnswer(f"the server's answer has no text: {_shown(data)}")
     usage = data.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    return Completion(_clean(text), finish, _clean(reasoning), usage, choice.get("logprobs"))
+    return Completion(
+        _clean(text), _clean(finish), _clean(reasoning), usage, choice.get("logprobs")
+    )
 
 
 def _content(content: Any) -> tuple[str, str | None]:
