@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable
 from functools import cache
@@ -16,6 +17,9 @@ from hypothesis import HealthCheck, settings
 #: A machine that is busy is no fault: no test judges how long an example takes.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+#: What a terminal would say, and what a shell takes from a job in the background: no result depends on how the tests were started.
+os.environ["COLUMNS"] = "100"
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
