@@ -1,7 +1,7 @@
 """The call cache: every answer that was paid for, by call key, in `.alchemist/calls.sqlite`.
 
 A writer thread commits when 64 answers wait or 50 ms have passed; an answer that is not committed counts as in flight. Any
-number of processes may read and write one file. Every answer has a checksum: one whose bytes changed on the disk is taken for
+number of processes may read and write one file; a question that one of them asks is leased to it (`leases.py`). Every answer has a checksum: one whose bytes changed on the disk is taken for
 one that is not there.
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 
 from alchemist_runtime import faults
 from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.leases import SCHEMA, Leases
 from alchemist_runtime.teacher import Reply, ending
 
 BATCH = 64
@@ -76,6 +77,9 @@ class CallCache:
         self._committing: dict[bytes, Reply] = {}
         self._changed = threading.Condition()
         self._hurry = self._closing = False
+        self._leases, self._telling = Leases(), threading.Lock()
+        self._leased: set[bytes] = set()
+        self._given_back: set[bytes] = set()  # leases that end at once
         self._failed: RunError | None = None
         self._writer: threading.Thread | None = None
 
@@ -153,27 +157,54 @@ class CallCache:
                 self._reader = _open_to_read(self.path, alone=self._read_only)
                 if self._reader is not None:
                     _version(self._reader, self.path)
+                    # what this connection writes are leases, which need not outlive the machine
+                    self._reader.execute("PRAGMA synchronous = NORMAL")
         return self._reader
 
     # --- writing ---------------------------------------------------------------------------------------------------------
 
     def put(self, key: bytes, reply: Reply) -> None:
-        """Hand an answer over to be committed. The first answer of a key stays."""
+        """Hand an answer over to be committed. The first answer of a key stays; its lease ends."""
         with self._changed:
-            if self._failed is not None:
-                raise self._failed
-            if self._writer is None:
-                self._start()
+            self._writing()
             self._waiting.setdefault(key, reply)
             if len(self._waiting) in (1, BATCH):
                 self._changed.notify_all()
+
+    def lease(self, keys: Sequence[bytes], *, anyway: bool = False) -> tuple[set[bytes], bool]:
+        """Those of the keys whose questions are to be asked here; another run that lives asks the others. Whatever another run
+        answered before is in the cache now. `anyway`: whoever asks them. And whether there was no other run of late."""
+        with self._changed:
+            self._writing()
+        reader = self._open_reader()
+        assert reader is not None  # there is a writer
+        with self._telling, _errors(self.path):
+            ours, alone = self._leases.take(reader, self._leased, keys, anyway=anyway)
+            with self._changed:
+                if not self._leased:
+                    self._changed.notify_all()  # heartbeats begin
+                self._leased |= ours
+        return ours, alone
+
+    def leased_elsewhere(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Those of the keys whose questions another run asks."""
+        reader = self._open_reader()
+        assert reader is not None  # there is a writer
+        with _errors(self.path):
+            return self._leases.elsewhere(reader, keys)
+
+    def give_back(self, keys: Iterable[bytes] | None = None) -> None:
+        """End leases, all of them without keys: nobody has to wait for these answers."""
+        with self._changed:
+            self._given_back |= self._leased if keys is None else self._leased.intersection(keys)
+            self._changed.notify_all()
 
     def flush(self) -> None:
         """Wait until everything that was handed over is on disk."""
         with self._changed:
             self._hurry = True
             self._changed.notify_all()
-            while (self._waiting or self._committing) and self._failed is None:
+            while self._busy and self._failed is None:
                 self._changed.wait()
             self._hurry = False
             if self._failed is not None:
@@ -191,9 +222,22 @@ class CallCache:
             self._reader.close()
             self._reader = None
         self._closing = False
+        self._leased.clear()
+        self._given_back.clear()
         failed, self._failed = self._failed, None
         if failed is not None:
             raise failed
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._waiting or self._committing or self._given_back)
+
+    def _writing(self) -> None:
+        """See that there is a writer. RunError where it had to stop."""
+        if self._failed is not None:
+            raise self._failed
+        if self._writer is None:
+            self._start()
 
     def _start(self) -> None:
         if self._read_only:
@@ -210,10 +254,17 @@ class CallCache:
         try:
             while self._take():
                 with _errors(self.path):
-                    _commit(connection, self._committing, self.damaged | self._broken)
+                    if self._committing:
+                        _commit(connection, self._committing, self.damaged | self._broken)
+                    with self._changed:
+                        self._leased -= self._committing.keys()
+                        self._given_back -= self._committing.keys()
+                        self._committing = {}
+                    self._tell(connection)
                 with self._changed:
-                    self._committing = {}
                     self._changed.notify_all()
+            with _errors(self.path):
+                self._leases.end(connection)
         except RunError as error:
             with self._changed:
                 self._failed = error
@@ -222,17 +273,33 @@ class CallCache:
             connection.close()
 
     def _take(self) -> bool:
-        """Wait for a batch; False when the cache is closed and nothing is left."""
+        """Wait for a batch, or for something to say of leases; False when the cache is closed and nothing is left."""
         with self._changed:
-            while not self._waiting and not self._closing:
-                self._changed.wait()
+            while not self._waiting and not self._given_back and not self._closing:
+                left = self._leases.due_in if self._leased else None
+                if left is not None and left <= 0:
+                    break
+                self._changed.wait(left)
             until = time.monotonic() + DELAY_SECONDS
-            while len(self._waiting) < BATCH and not self._closing and not self._hurry:
+            while 0 < len(self._waiting) < BATCH and not self._closing and not self._hurry:
                 left = until - time.monotonic()
                 if left <= 0 or not self._changed.wait(left):
                     break
             self._committing, self._waiting = self._waiting, {}
-            return bool(self._committing)
+            return bool(self._committing or self._given_back) or not self._closing
+
+    def _tell(self, connection: sqlite3.Connection) -> None:
+        """End the leases that were given back, and say that the others hold. Those of written answers may stand for a while:
+        whoever waits looks for the answer first."""
+        with self._telling:
+            with self._changed:
+                ended = self._given_back - self._waiting.keys()
+                self._given_back -= ended
+                self._leased -= ended
+            if not self._leased:
+                self._leases.end(connection)
+            elif ended or self._leases.due_in <= 0:
+                self._leases.write(connection, self._leased)
 
 
 def _commit(
@@ -288,6 +355,7 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
                 connection.execute(_SCHEMA)
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
         _upgrade(connection)
+        connection.execute(SCHEMA)
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
         connection.close()

@@ -22,12 +22,17 @@ from typing import Any
 from alchemist_runtime import answers, catalog, plan
 from alchemist_runtime.cache import CallCache
 from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.leases import LEASE_SECONDS
 from alchemist_runtime.ledger import Account, Ledger, dollars
 from alchemist_runtime.limits import Limits
 from alchemist_runtime.teacher import CallFailed, Client, Reply, Request, Service, Used, Want, scrub
 
 #: Keys looked up in the cache at once.
 LOOKUP = 512
+#: So many questions are leased at once for each place: what waits for a place here may be asked by another run instead.
+LEASED = 2
+#: How often another run's answers are looked for, and how long one may go without any before its questions are asked here.
+LOOK_SECONDS, STANDSTILL_SECONDS = 0.2, 600.0
 #: Pauses before another try are drawn from 0 to these: 0.25 s, 0.6, 1.6, 3.9, 9.8, 24, 30.
 FIRST_PAUSE_SECONDS, PAUSE_GROWTH, LONGEST_PAUSE_SECONDS = 0.25, 2.5, 30.0
 #: Answers that are looked at before the first judgement on them, and so many times as many as one in `max_failed` after it.
@@ -60,6 +65,7 @@ class Tally:
     new_tokens_in: int = 0
     new_tokens_out: int = 0
     awaited: int = 0  # calls in flight that an interrupted step still waits for
+    elsewhere: int = 0  # questions that another run asks and this one waits for
 
     @property
     def new(self) -> int:
@@ -75,6 +81,7 @@ class Desk:
     cache: CallCache
     limits: Limits
     keeps: bool = True  # whether new answers go into the cache
+    leases: bool = True  # whether runs at the same time ask a question once
     #: the largest schema or the like that a request carries beside its messages, in bytes
     overhead: dict[tuple[str, ...], int] = field(default_factory=dict)
 
@@ -123,6 +130,7 @@ class Inquiry:
         self._sending: set[asyncio.Task[Any]] = set()
         self._first: dict[bytes, int] = {}  # number of the request that asks a question first
         self._waiting: dict[bytes, list[int]] = {}  # equal ones that wait for its answer
+        self._elsewhere: list[int] = []  # what another run asks
         self._answered = 0
         self._spare = 0  # further workers that may be started
         self._more: Callable[[], Coroutine[Any, Any, None]]
@@ -130,14 +138,20 @@ class Inquiry:
     async def answer(self, requests: Sequence[Request]) -> list[Outcome]:
         """The outcome of every request, in order. RunError where the step must stop; what is answered by then is kept."""
         outcomes: list[Outcome | None] = [None] * len(requests)
-        self._first, self._waiting = {}, {}
-        misses = self._misses(requests, outcomes)
+        self._first, self._waiting, self._elsewhere = {}, {}, []
+        todo = self._misses(requests, outcomes)
         places = self.desk.spec.concurrency
-        work = partial(self._work, requests, outcomes, misses)
-        self._tasks = {asyncio.create_task(work()) for _ in range(min(len(requests), places))}
-        self._more, self._spare = work, places
         try:
-            await self._all_done()
+            while True:
+                work = partial(self._work, requests, outcomes, todo)
+                self._tasks = {
+                    asyncio.create_task(work()) for _ in range(min(len(requests), places))
+                }
+                self._more, self._spare = work, places
+                await self._all_done()
+                if self._halted is not None or not self._elsewhere:
+                    break
+                todo = iter(await self._left_over(requests, outcomes))
         except asyncio.CancelledError as interrupt:
             self._halt(interrupt)
             self.tally.awaited = len(self._sending)
@@ -146,6 +160,7 @@ class Inquiry:
             raise
         finally:
             if self.desk.keeps:
+                self.desk.cache.give_back()
                 self.desk.cache.flush()
             self._report(now=True)
         for task in self._tasks:
@@ -164,19 +179,92 @@ class Inquiry:
 
     def _misses(self, requests: Sequence[Request], outcomes: list[Outcome | None]) -> Iterator[int]:
         """Numbers of the requests that must be asked; cached ones get their outcome here, equal ones wait for the first."""
+        lot = min(LOOKUP, LEASED * self.desk.spec.concurrency)
         for start in range(0, len(requests), LOOKUP):
-            part = requests[start : start + LOOKUP]
-            found = self.desk.cache.get_many([r.call_key for r in part])
-            for i, request in enumerate(part, start):
-                reply = found.get(request.call_key)
-                if reply is not None:
-                    outcomes[i] = self._count(Outcome(reply, cached=True))
-                elif (first := self._first.setdefault(request.call_key, i)) == i:
-                    yield i
+            looked = time.monotonic()
+            lacking = self._lacking(
+                requests, outcomes, range(start, min(start + LOOKUP, len(requests)))
+            )
+            asked = []
+            for i in lacking:
+                key = requests[i].call_key
+                if (first := self._first.setdefault(key, i)) == i:
+                    asked.append(i)
                 elif (outcome := outcomes[first]) is not None:
                     outcomes[i] = self._count(_same(outcome))
                 else:
-                    self._waiting.setdefault(request.call_key, []).append(i)
+                    self._waiting.setdefault(key, []).append(i)
+            for at in range(0, len(asked), lot):
+                yield from self._ours(requests, outcomes, asked[at : at + lot], looked)
+
+    def _lacking(
+        self, requests: Sequence[Request], outcomes: list[Outcome | None], numbers: Sequence[int]
+    ) -> list[int]:
+        """Those of the requests without an answer in the cache; the others get theirs."""
+        found = self.desk.cache.get_many([requests[i].call_key for i in numbers])
+        lacking = []
+        for i in numbers:
+            reply = found.get(requests[i].call_key)
+            if reply is None:
+                lacking.append(i)
+            else:
+                self._settle(requests, outcomes, i, Outcome(reply, cached=True))
+        return lacking
+
+    def _settle(
+        self, requests: Sequence[Request], outcomes: list[Outcome | None], i: int, outcome: Outcome
+    ) -> None:
+        """The outcome of a request, and of the equal ones that wait for it."""
+        outcomes[i] = self._count(outcome)
+        for other in self._waiting.pop(requests[i].call_key, ()):
+            outcomes[other] = self._count(_same(outcome))
+
+    # --- what another run asks ----------------------------------------------------------------------------------------------
+
+    def _ours(
+        self, requests: Sequence[Request], outcomes: list[Outcome | None], numbers: Sequence[int], looked: float, *, anyway: bool = False
+    ) -> list[int]:  # fmt: skip
+        """Those of the requests that are asked here. What another run asks is waited for, what it has answered since they were
+        looked up is taken."""
+        cache = self.desk.cache
+        if not self.desk.leases or not numbers:
+            return list(numbers)
+        leased, alone = cache.lease([requests[i].call_key for i in numbers], anyway=anyway)
+        if alone and time.monotonic() - looked < LEASE_SECONDS / 2:
+            return list(numbers)
+        mine = [i for i in numbers if requests[i].call_key in leased]
+        self._elsewhere += [i for i in numbers if requests[i].call_key not in leased]
+        asked = self._lacking(requests, outcomes, mine)
+        if len(asked) < len(mine):
+            cache.give_back({requests[i].call_key for i in set(mine) - set(asked)})
+        return asked
+
+    async def _left_over(
+        self, requests: Sequence[Request], outcomes: list[Outcome | None]
+    ) -> list[int]:
+        """Wait for the answers of another run; what is asked here after all, because it failed there, or the other run ended or
+        stands still."""
+        moved = time.monotonic()
+        while self._elsewhere:
+            late = (
+                time.monotonic() > moved + STANDSTILL_SECONDS + 2 * self.desk.spec.timeout_seconds
+            )
+            head, tail = self._elsewhere[:LOOKUP], self._elsewhere[LOOKUP:]
+            keys = [requests[i].call_key for i in head]
+            asked = set() if late else self.desk.cache.leased_elsewhere(keys)
+            lacking = self._lacking(requests, outcomes, head)
+            free = [i for i in lacking if requests[i].call_key not in asked]
+            self._elsewhere = [i for i in lacking if requests[i].call_key in asked] + tail
+            ours = self._ours(requests, outcomes, free, time.monotonic(), anyway=late)
+            self.tally.elsewhere = len(self._elsewhere)
+            self._report()
+            if ours:
+                return ours
+            if len(lacking) < len(head):
+                moved = time.monotonic()
+            else:
+                await asyncio.sleep(LOOK_SECONDS)
+        return []
 
     def _count(self, outcome: Outcome) -> Outcome:
         tally, reply = self.tally, outcome.reply
@@ -206,9 +294,9 @@ class Inquiry:
         try:
             for i in misses:
                 outcome = await self._one(requests[i])
-                outcomes[i] = self._count(outcome)
-                for other in self._waiting.pop(requests[i].call_key, ()):
-                    outcomes[other] = self._count(_same(outcome))
+                self._settle(requests, outcomes, i, outcome)
+                if outcome.failure is not None:
+                    self.desk.cache.give_back([requests[i].call_key])
                 if self._halted is not None:
                     return
         except RunError as stop:
@@ -456,7 +544,8 @@ class Faculty:
             raise RunError(_no_provider(spec))
         client = component.function(spec)
         limits = Limits(spec.rate, spec.concurrency)
-        return Desk(spec, client, self.cache, limits, keeps=not self._replays)
+        costs = provider not in ("rules", "replay")
+        return Desk(spec, client, self.cache, limits, keeps=not self._replays, leases=costs)
 
     def ask(self, inquiry: Inquiry, requests: Sequence[Request]) -> list[Outcome]:
         """Outcomes of requests, in order. KeyboardInterrupt passes after the calls in flight are committed."""

@@ -100,6 +100,7 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         notes += [f"{tally.failed:,} failed"] if tally.failed else []
         spent = account.ledgers[1].spent
         notes += [dollars(spent)] if spent else []
+        notes += [f"{tally.elsewhere:,} asked by another run"] if tally.elsewhere else []
         if tally.awaited:
             notes = [
                 f"stopping when calls in flight are back ({tally.awaited}); Ctrl-C again does not wait"
