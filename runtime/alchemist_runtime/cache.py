@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import closing
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from alchemist_runtime import faults
+from alchemist_runtime import faults, plan
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.leases import SCHEMA, Leases
-from alchemist_runtime.teacher import Reply, ending
+from alchemist_runtime.teacher import Reply, ending, scrub
 
 BATCH = 64
 DELAY_SECONDS = 0.05
-FORMAT = 3  # 1 had no checksums, 2 no reasoning
+FORMAT = 4  # 1 had no checksums, 2 no reasoning, 3 no origins
 #: How long a writer waits for another process that commits.
 BUSY_SECONDS = 60.0
 #: Answers take 1 to 3 kB: a small page would hold one of them and be half empty.
@@ -37,16 +39,29 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS answers (
   tokens_out INTEGER NOT NULL,
   finish TEXT NOT NULL,
   sum BLOB,
-  reasoning TEXT
+  reasoning TEXT,
+  origin INTEGER
+)"""
+_ORIGINS = """CREATE TABLE IF NOT EXISTS origins (
+  id INTEGER PRIMARY KEY,
+  recipe TEXT NOT NULL,
+  step TEXT NOT NULL,
+  teacher TEXT NOT NULL,
+  identity TEXT NOT NULL,
+  usd_in TEXT NOT NULL,
+  usd_out TEXT NOT NULL,
+  UNIQUE (recipe, step, teacher, identity, usd_in, usd_out)
 )"""
 #: What each format after the first added.
-_ADDED = {2: "sum BLOB", 3: "reasoning TEXT"}
-_PUT = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?)"
+_ADDED = {2: "sum BLOB", 3: "reasoning TEXT", 4: "origin INTEGER"}
+#: The columns that make an answer.
+_ANSWER = (2, 3)
+_PUT = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def _columns(version: int) -> str:
     """The columns of an answer, with null for those that a file of this format lacks."""
-    added = (name.split()[0] if number <= version else "NULL" for number, name in _ADDED.items())
+    added = (_ADDED[n].split()[0] if n <= version else "NULL" for n in _ANSWER)
     return ", ".join(("key, text, tokens_in, tokens_out, finish", *added))
 
 
@@ -59,6 +74,33 @@ def _sum(*row: Any) -> bytes:
 def _whole(row: Sequence[Any]) -> bool:
     """Whether a row of key, answer, checksum and reasoning is as it was written; an earlier version wrote no checksum."""
     return row[5] is None or row[5] == _sum(*row[:5], row[6])
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who first asked a question, and at what price. `identity`: that of the teacher, as JSON, without what is secret; prices in
+    exact dollars a token, "" where nobody knows them."""
+
+    recipe: str
+    step: str
+    teacher: str
+    identity: str
+    usd_in: str
+    usd_out: str
+
+    @classmethod
+    def of(cls, teacher: plan.Teacher, step: str, recipe: str) -> Origin:
+        """The origin of what a step asks a teacher."""
+        price = teacher.price
+        usd = (
+            ("", "") if price is None else ("0", "0") if price.free else (price.input, price.output)
+        )
+        return cls(recipe, step, teacher.name, identity(teacher.identity_of), *usd)
+
+
+def identity(of: Mapping[str, Any]) -> str:
+    """What a teacher's answers are kept under, as one text that can be shown."""
+    return scrub(json.dumps(of, sort_keys=True))
 
 
 class CallCache:
@@ -74,6 +116,8 @@ class CallCache:
         self._broken: set[bytes] = set()
         self._reader: sqlite3.Connection | None = None
         self._waiting: dict[bytes, Reply] = {}  # handed over, not yet committed
+        self._asked: dict[bytes, Origin] = {}  # by whom, of the same
+        self._origins: dict[Origin, int] = {}
         self._committing: dict[bytes, Reply] = {}
         self._changed = threading.Condition()
         self._hurry = self._closing = False
@@ -129,6 +173,15 @@ class CallCache:
             key for key, finish in self._select("key, finish", keys) if ending(finish) != "broken"
         }
 
+    def identities(self) -> list[str]:
+        """The identities of teachers whose answers are here, those that came first first; none of what is older than origins."""
+        reader = self._open_reader()
+        with _errors(self.path):
+            if reader is None or _version(reader, self.path) < 4:
+                return []
+            found = reader.execute("SELECT identity FROM origins ORDER BY id")
+            return list(dict.fromkeys(text for (text,) in found))
+
     def __len__(self) -> int:
         reader = self._open_reader()
         if reader is None:
@@ -163,11 +216,13 @@ class CallCache:
 
     # --- writing ---------------------------------------------------------------------------------------------------------
 
-    def put(self, key: bytes, reply: Reply) -> None:
+    def put(self, key: bytes, reply: Reply, origin: Origin | None = None) -> None:
         """Hand an answer over to be committed. The first answer of a key stays; its lease ends."""
         with self._changed:
             self._writing()
             self._waiting.setdefault(key, reply)
+            if origin is not None:
+                self._asked.setdefault(key, origin)
             if len(self._waiting) in (1, BATCH):
                 self._changed.notify_all()
 
@@ -255,7 +310,8 @@ class CallCache:
             while self._take():
                 with _errors(self.path):
                     if self._committing:
-                        _commit(connection, self._committing, self.damaged | self._broken)
+                        origins = self._numbered(connection)
+                        _commit(connection, self._committing, self.damaged | self._broken, origins)
                     with self._changed:
                         self._leased -= self._committing.keys()
                         self._given_back -= self._committing.keys()
@@ -288,6 +344,22 @@ class CallCache:
             self._committing, self._waiting = self._waiting, {}
             return bool(self._committing or self._given_back) or not self._closing
 
+    def _numbered(self, connection: sqlite3.Connection) -> dict[bytes, int]:
+        """The numbers of the origins of what is committed; a new one gets its number."""
+        with self._changed:
+            asked = {k: self._asked.pop(k) for k in self._committing if k in self._asked}
+        for origin in set(asked.values()) - self._origins.keys():
+            row = astuple(origin)
+            marks = "recipe, step, teacher, identity, usd_in, usd_out"
+            connection.execute(
+                f"INSERT OR IGNORE INTO origins ({marks}) VALUES (?, ?, ?, ?, ?, ?)", row
+            )
+            found = connection.execute(
+                f"SELECT id FROM origins WHERE ({marks}) = (?, ?, ?, ?, ?, ?)", row
+            )
+            self._origins[origin] = found.fetchone()[0]
+        return {key: self._origins[origin] for key, origin in asked.items()}
+
     def _tell(self, connection: sqlite3.Connection) -> None:
         """End the leases that were given back, and say that the others hold. Those of written answers may stand for a while:
         whoever waits looks for the answer first."""
@@ -303,7 +375,10 @@ class CallCache:
 
 
 def _commit(
-    connection: sqlite3.Connection, answers: Mapping[bytes, Reply], replaced: Set[bytes]
+    connection: sqlite3.Connection,
+    answers: Mapping[bytes, Reply],
+    replaced: Set[bytes],
+    origins: Mapping[bytes, int],
 ) -> None:
     faults.point("calls", "write")
     rows = [
@@ -314,7 +389,8 @@ def _commit(
         connection.execute("BEGIN IMMEDIATE")
         worn = [(k,) for k in answers if k in replaced]
         connection.executemany("DELETE FROM answers WHERE key = ?", worn)
-        connection.executemany(_PUT, [(*row[:5], _sum(*row), row[5]) for row in rows])
+        found = [(*row[:5], _sum(*row), row[5], origins.get(row[0])) for row in rows]
+        connection.executemany(_PUT, found)
         faults.point("calls", "commit")
     faults.point("calls", "committed")
 
@@ -355,6 +431,7 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
                 connection.execute(_SCHEMA)
                 connection.execute(f"PRAGMA user_version = {FORMAT}")
         _upgrade(connection)
+        connection.execute(_ORIGINS)
         connection.execute(SCHEMA)
         connection.execute("PRAGMA synchronous = FULL")
     except BaseException:

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from alchemist_runtime import answers, catalog, plan
-from alchemist_runtime.cache import CallCache
+from alchemist_runtime.cache import CallCache, Origin
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.leases import LEASE_SECONDS
 from alchemist_runtime.ledger import Account, Ledger, dollars
 from alchemist_runtime.limits import Limits
 from alchemist_runtime.teacher import CallFailed, Client, Reply, Request, Service, Used, Want, scrub
+from alchemist_runtime.teachers.replay import Recorded
 
 #: Keys looked up in the cache at once.
 LOOKUP = 512
@@ -82,6 +83,7 @@ class Desk:
     limits: Limits
     keeps: bool = True  # whether new answers go into the cache
     leases: bool = True  # whether runs at the same time ask a question once
+    recorded: Recorded | None = None  # where answers of any provider are looked for
     #: the largest schema or the like that a request carries beside its messages, in bytes
     overhead: dict[tuple[str, ...], int] = field(default_factory=dict)
 
@@ -111,12 +113,14 @@ class Inquiry:
         *,
         node: str,
         planned: int,
+        recipe: str = "",
         max_failed: Fraction = Fraction(1, 20),
         tell: Callable[[Tally], None] | None = None,
         unusable: Callable[[Reply], str | None] | None = None,
     ) -> None:
         self.desk, self.account, self.node = desk, account, node
         self.tally = Tally()
+        self._origin = Origin.of(desk.spec, node, recipe)
         self._services: tuple[Service, ...] = (account, desk.limits)
         self._may_fail = math.floor(max_failed * planned)
         self._planned, self._max_failed = planned, max_failed
@@ -201,7 +205,11 @@ class Inquiry:
         self, requests: Sequence[Request], outcomes: list[Outcome | None], numbers: Sequence[int]
     ) -> list[int]:
         """Those of the requests without an answer in the cache; the others get theirs."""
-        found = self.desk.cache.get_many([requests[i].call_key for i in numbers])
+        asked = [requests[i] for i in numbers]
+        if self.desk.recorded is None:
+            found = self.desk.cache.get_many([r.call_key for r in asked])
+        else:
+            found = self.desk.recorded.get_many(asked)
         lacking = []
         for i in numbers:
             reply = found.get(requests[i].call_key)
@@ -317,7 +325,7 @@ class Inquiry:
             return replace(told, reply=reply)
         self._answered += 1
         if self.desk.keeps:
-            self.desk.cache.put(request.call_key, reply)
+            self.desk.cache.put(request.call_key, reply, self._origin)
         self._judge(reply)
         return Outcome(reply)
 
@@ -544,8 +552,9 @@ class Faculty:
             raise RunError(_no_provider(spec))
         client = component.function(spec)
         limits = Limits(spec.rate, spec.concurrency)
+        recorded = Recorded(self.cache, spec) if provider == "replay" else None
         costs = provider not in ("rules", "replay")
-        return Desk(spec, client, self.cache, limits, keeps=not self._replays, leases=costs)
+        return Desk(spec, client, self.cache, limits, not self._replays, costs, recorded)
 
     def ask(self, inquiry: Inquiry, requests: Sequence[Request]) -> list[Outcome]:
         """Outcomes of requests, in order. KeyboardInterrupt passes after the calls in flight are committed."""

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import signal
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,8 +16,11 @@ from typing import Any
 
 import pytest
 from alchemist_runtime import plan
+from alchemist_runtime.cache import CallCache, Origin
 from alchemist_runtime.calls import Faculty
 from alchemist_runtime.errors import RunError
+from alchemist_runtime.teacher import Reply, call_key
+from alchemist_runtime.teachers.replay import Recorded
 from asked import inquiry, requests, teacher
 from fault_server import FaultServer, completion, error
 
@@ -416,3 +420,75 @@ def test_a_recording_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RunError) as e:
         Faculty(tmp_path, replay=tmp_path / "none.sqlite")
     assert e.value.problem.code == "A302"
+
+
+def recorded(faculty: Any, root: Path, spec: plan.Teacher, questions: list[str]) -> Path:
+    """A recording of these questions to a teacher."""
+    recorder = faculty(state=root)
+    ask(recorder, spec, questions)
+    recorder.close()
+    return root / "calls.sqlite"
+
+
+def identified(base_url: str | None, provider: str, **told: Any) -> plan.Teacher:
+    """A teacher whose answers are kept as those of a compiled one are."""
+    of = {"teacher.provider": provider, "teacher.model": "m", **told}
+    more = {"provider": provider, "identity_of": of, "identity_key": plan.digest(of)}
+    return teacher(base_url, **more)
+
+
+@pytest.mark.parametrize("url", [True, False], ids=["with-its-address", "without"])
+def test_a_replay_finds_what_any_provider_answered(
+    serve: Serve, faculty: Any, tmp_path: Path, url: bool
+) -> None:
+    server = serve(echo)
+    address = {"teacher.base_url": server.base_url}
+    of = identified(server.base_url, "openai", **address)
+    file = recorded(faculty, tmp_path / "one", of, QUESTIONS[:4])
+    spec = identified(None, "replay", **(address if url else {}))
+    player = faculty(state=tmp_path / "one")
+    outcomes, asking = ask(player, spec, QUESTIONS[:4])
+    assert [o.reply.text for o in outcomes] == [f"re: {q}" for q in QUESTIONS[:4]]
+    assert (asking.tally.new, server.asked) == (0, 4)
+    for provider in ("transformers", "openai", "replay"):  # run --replay FILE
+        told = identified(None, provider, **(address if url else {}))
+        outcomes, asking = ask(faculty(state=tmp_path / "two", replay=file), told, QUESTIONS[:4])
+        assert [o.reply.text for o in outcomes] == [f"re: {q}" for q in QUESTIONS[:4]]
+    assert server.asked == 4
+    for other in ({"teacher.model": "n"}, {"teacher.temperature": "1/2"}, {"teacher.revision": "2"}):  # fmt: skip
+        with pytest.raises(RunError) as e:
+            another = identified(None, "replay", **{**address, **other})
+            ask(faculty(state=tmp_path / "one"), another, QUESTIONS[:4])
+        assert e.value.problem.code == "A710"
+
+
+def test_a_recording_of_an_earlier_version_is_found_by_its_providers(
+    serve: Serve, faculty: Any, tmp_path: Path
+) -> None:
+    """It does not tell whose answers it holds."""
+    server = serve(echo)
+    of = identified(server.base_url, "openai")
+    file = recorded(faculty, tmp_path / "one", of, QUESTIONS[:4])
+    with sqlite3.connect(file) as db:
+        db.execute("DROP TABLE origins")
+        db.execute("ALTER TABLE answers DROP COLUMN origin")
+        db.execute("PRAGMA user_version = 3")
+    outcomes, _ = ask(faculty(state=tmp_path / "two", replay=file), identified(None, "replay"), QUESTIONS[:4])  # fmt: skip
+    assert all(o.reply is not None for o in outcomes) and server.asked == 4
+
+
+def test_where_both_answered_the_paid_answer_is_replayed(faculty: Any, tmp_path: Path) -> None:
+    """The rules teacher, whose keys hold its inputs too, comes last."""
+    free = identified(None, "rules", **{"teacher.version": 2})
+    paid = identified(None, "openai")
+    asked = requests(identified(None, "replay"), ["q"])
+    cache = CallCache(tmp_path / "calls.sqlite")
+    for spec, text in ((free, "by rules"), (paid, "by a model")):
+        key = call_key(spec, asked[0].messages, asked[0].outputs, 0, inputs={})
+        cache.put(key, Reply(text), Origin.of(spec, "s", "r.recipe"))
+    cache.flush()
+    find = Recorded(cache, identified(None, "replay")).get_many
+    assert [r.text for r in find(asked).values()] == ["by a model"]
+    cache.forget([call_key(paid, asked[0].messages, asked[0].outputs, 0)])
+    assert [r.text for r in find(asked).values()] == ["by rules"]
+    cache.close()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import step_plans as s
 from alchemist_runtime import plan as p
+from alchemist_runtime.engine.peek import ahead
 from alchemist_runtime.errors import RunError
 from asked import teacher
 from fault_server import FaultServer, completion, error
@@ -337,6 +338,24 @@ def test_a_run_s_budget_and_a_replay(serve: Serve, tmp_path: Path) -> None:
     ctx = s.carry_out(plan, other, replay=tmp_path / ".alchemist" / "calls.sqlite")
     assert server.asked == asked == 30
     assert s.figures(ctx, "h")["calls_cached"] == 30
+
+
+def test_a_replay_is_known_to_ask_nothing_before_it_runs(serve: Serve, tmp_path: Path) -> None:
+    """The look ahead finds what any provider answered, as the run does."""
+
+    def by(provider: str) -> p.Plan:
+        of = {"teacher.provider": provider, "teacher.model": "m"}
+        kept = {"provider": provider, "identity_of": of, "identity_key": p.digest(of)}
+        return plan_of(server, tmp_path, s.step(), ROWS[:30], teacher=kept)
+
+    server = serve(hint)
+    s.carry_out(by("openai"), tmp_path)
+    replayed = by("replay")
+    s.run(s.context(replayed, tmp_path), ["a"])
+    found = ahead(replayed, tmp_path, tmp_path / ".alchemist", replayed.nodes)["h"]
+    assert (found.new, found.cached, found.rows) == (0, 30, 30)
+    ctx = s.carry_out(replayed, tmp_path)
+    assert s.figures(ctx, "h")["calls_cached"] == server.asked == 30
 
 
 def test_nothing_chosen_makes_no_call(serve: Serve, tmp_path: Path) -> None:

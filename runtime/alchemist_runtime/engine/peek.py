@@ -22,7 +22,8 @@ from alchemist_runtime.engine.streams import Stream
 from alchemist_runtime.engine.turns import columns_for, with_messages
 from alchemist_runtime.plan import Node, Plan, Teacher, TeacherStepSpec
 from alchemist_runtime.store import Store
-from alchemist_runtime.teacher import Request
+from alchemist_runtime.teacher import Reply, Request
+from alchemist_runtime.teachers.replay import Recorded
 
 #: Rows rendered at a time.
 ROWS = 4_096
@@ -110,7 +111,7 @@ class _Lookup:
 
     def ask(self, inquiry: Any, requests: Sequence[Request]) -> list[Outcome]:
         keys = [r.call_key for r in requests]
-        found = {} if self.cache is None else self.cache.get_many(keys)
+        found = self._found(inquiry.desk.spec, requests)
         out = []
         for key in keys:
             reply = found.get(key)
@@ -123,6 +124,13 @@ class _Lookup:
                 Outcome(reply, cached=True) if reply is not None else Outcome(None, "not asked yet")
             )
         return out
+
+    def _found(self, spec: Teacher, requests: Sequence[Request]) -> dict[bytes, Reply]:
+        if self.cache is None:
+            return {}
+        if spec.provider == "replay":
+            return Recorded(self.cache, spec).get_many(requests)
+        return self.cache.get_many([r.call_key for r in requests])
 
 
 def _look(ctx: Context, node: Node, spec: TeacherStepSpec, lookup: _Lookup) -> Ahead:

@@ -112,6 +112,7 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         account,
         node=node.id,
         planned=planned,
+        recipe=str(ctx.plan.recipe.get("path") or ""),
         max_failed=Fraction(spec.max_failed),
         tell=tell,
         unusable=partial(why_unusable, outputs=ctx.plan.prompts[spec.prompt].outputs),
