@@ -47,6 +47,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.verify:verify",
         "Hold all that a project keeps against its checksums.",
     ),
+    "cache": (
+        "alchemist_dsl.cli.cache:cache",
+        "The answers that were paid for: what there is, files of them, what nobody needs.",
+    ),
     "textconv": (
         "alchemist_dsl.cli.textconv:textconv",
         "Print a recipe for `git diff`: layout vanishes, comments stay.",

@@ -52,6 +52,7 @@ _ORIGINS = """CREATE TABLE IF NOT EXISTS origins (
   usd_out TEXT NOT NULL,
   UNIQUE (recipe, step, teacher, identity, usd_in, usd_out)
 )"""
+ORIGIN = "recipe, step, teacher, identity, usd_in, usd_out"
 #: What each format after the first added.
 _ADDED = {2: "sum BLOB", 3: "reasoning TEXT", 4: "origin INTEGER"}
 #: The columns that make an answer.
@@ -349,15 +350,7 @@ class CallCache:
         with self._changed:
             asked = {k: self._asked.pop(k) for k in self._committing if k in self._asked}
         for origin in set(asked.values()) - self._origins.keys():
-            row = astuple(origin)
-            marks = "recipe, step, teacher, identity, usd_in, usd_out"
-            connection.execute(
-                f"INSERT OR IGNORE INTO origins ({marks}) VALUES (?, ?, ?, ?, ?, ?)", row
-            )
-            found = connection.execute(
-                f"SELECT id FROM origins WHERE ({marks}) = (?, ?, ?, ?, ?, ?)", row
-            )
-            self._origins[origin] = found.fetchone()[0]
+            self._origins[origin] = _number(connection, origin)
         return {key: self._origins[origin] for key, origin in asked.items()}
 
     def _tell(self, connection: sqlite3.Connection) -> None:
@@ -393,6 +386,14 @@ def _commit(
         connection.executemany(_PUT, found)
         faults.point("calls", "commit")
     faults.point("calls", "committed")
+
+
+def _number(connection: sqlite3.Connection, origin: Origin) -> int:
+    """The number of an origin; a new one gets one."""
+    row, marks = astuple(origin), "?, ?, ?, ?, ?, ?"
+    connection.execute(f"INSERT OR IGNORE INTO origins ({ORIGIN}) VALUES ({marks})", row)
+    found = connection.execute(f"SELECT id FROM origins WHERE ({ORIGIN}) = ({marks})", row)
+    return int(found.fetchone()[0])
 
 
 def _connect(name: str, *, uri: bool = False) -> sqlite3.Connection:

@@ -73,6 +73,11 @@ class Leases:
                 found |= both
         return found
 
+    def anybody(self, connection: sqlite3.Connection) -> bool:
+        """Whether others ask anything."""
+        rows = connection.execute("SELECT * FROM leases WHERE owner != ?", (self._owner,))
+        return any(keys and _alive(*who) for _, *who, keys in rows)
+
     def write(self, connection: sqlite3.Connection, held: Collection[bytes]) -> None:
         """Say that this owner is alive and what it asks."""
         until = time.time() + LEASE_SECONDS

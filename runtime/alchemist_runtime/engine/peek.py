@@ -5,7 +5,8 @@ Nothing is sent, built or written. Of a refused answer that is in the cache the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from alchemist_runtime.engine.expressions import columns_read
 from alchemist_runtime.engine.rowwise import selected, sieves
 from alchemist_runtime.engine.streams import Stream
 from alchemist_runtime.engine.turns import columns_for, with_messages
+from alchemist_runtime.errors import RunError
 from alchemist_runtime.plan import Node, Plan, Teacher, TeacherStepSpec
 from alchemist_runtime.store import Store
 from alchemist_runtime.teacher import Reply, Request
@@ -32,13 +34,16 @@ ROWS = 4_096
 @dataclass(frozen=True, slots=True)
 class Ahead:
     """`new`: questions without an answer in the cache; `most` of them with the further draws that refusals may lead to,
-    `least` where a step before may have asked them; `rows`: what would leave the step, known where every answer is there."""
+    `least` where a step before may have asked them; `rows`: what would leave the step, known where every answer is there; tokens
+    of the answers in the cache."""
 
     new: int
     cached: int
     least: int
     most: int
     rows: int | None
+    tokens_in: int = 0
+    tokens_out: int = 0
 
 
 def ahead(plan: Plan, project: Path, state: Path, nodes: Sequence[Node]) -> dict[str, Ahead]:
@@ -50,10 +55,7 @@ def ahead(plan: Plan, project: Path, state: Path, nodes: Sequence[Node]) -> dict
     unseen: set[tuple[str, str]] = (
         set()
     )  # teacher and prompt of steps whose questions are not known
-    path = state / "calls.sqlite"
-    cache = CallCache(path, read_only=True) if path.exists() else None
-    ctx = Context(plan, project, state, Store(state))
-    try:
+    with _opened(plan, project, state) as (ctx, cache):
         for node in nodes:
             if not isinstance(node.spec, TeacherStepSpec):
                 continue
@@ -68,13 +70,45 @@ def ahead(plan: Plan, project: Path, state: Path, nodes: Sequence[Node]) -> dict
                     kind
                 )  # further draws are other questions, which a later step may put too
             ctx.step_over()
+    return out
+
+
+def needed(plan: Plan, project: Path, state: Path) -> tuple[dict[str, set[bytes]], list[str]]:
+    """By step, the keys of the answers that it takes from the cache or would ask for; and the steps of which nobody can say,
+    since what they read is not in the store."""
+    keys: dict[str, set[bytes]] = {}
+    unseen: list[str] = []
+    with _opened(plan, project, state) as (ctx, cache):
+        for node in plan.nodes:
+            if not isinstance(node.spec, TeacherStepSpec):
+                continue
+            lookup = _Lookup(cache, every=set())
+            try:
+                if not _ready(ctx, node):
+                    unseen.append(node.id)
+                    continue
+                _look(ctx, node, node.spec, lookup)
+            except RunError:  # what it reads is damaged, or its questions cannot be put
+                unseen.append(node.id)
+                continue
+            keys[node.id] = lookup.every or set()
+            ctx.step_over()
+    return keys, unseen
+
+
+@contextmanager
+def _opened(plan: Plan, project: Path, state: Path) -> Iterator[tuple[Context, CallCache | None]]:
+    path = state / "calls.sqlite"
+    cache = CallCache(path, read_only=True) if path.exists() else None
+    ctx = Context(plan, project, state, Store(state))
+    try:
+        yield ctx, cache
     finally:
         if cache is not None:
             cache.close()
         session = ctx.services.pop("session", None)
         if session is not None:
             session.close()
-    return out
 
 
 def _kind_of_question(plan: Plan, spec: TeacherStepSpec) -> tuple[str, str]:
@@ -108,10 +142,15 @@ class _Lookup:
     new: int = 0
     cached: int = 0
     seen: set[bytes] = field(default_factory=set)
+    tokens_in: int = 0
+    tokens_out: int = 0
+    every: set[bytes] | None = None  # the keys of all questions, where they are wanted
 
     def ask(self, inquiry: Any, requests: Sequence[Request]) -> list[Outcome]:
         keys = [r.call_key for r in requests]
         found = self._found(inquiry.desk.spec, requests)
+        self.tokens_in += sum(r.tokens_in for r in found.values())
+        self.tokens_out += sum(r.tokens_out for r in found.values())
         out = []
         for key in keys:
             reply = found.get(key)
@@ -127,10 +166,23 @@ class _Lookup:
 
     def _found(self, spec: Teacher, requests: Sequence[Request]) -> dict[bytes, Reply]:
         if self.cache is None:
-            return {}
-        if spec.provider == "replay":
-            return Recorded(self.cache, spec).get_many(requests)
-        return self.cache.get_many([r.call_key for r in requests])
+            found, keys = {}, set[bytes]()
+        elif spec.provider == "replay":
+            recorded = Recorded(self.cache, spec)
+            found = recorded.get_many(requests)
+            keys = (
+                set().union(*(recorded.keys(r) for r in requests))
+                if self.every is not None
+                else set()
+            )
+            keys = self.cache.known(list(keys))
+        else:
+            found = self.cache.get_many([r.call_key for r in requests])
+            keys = set(found)
+        if self.every is not None:
+            self.every |= keys
+            self.every.update(r.call_key for r in requests if r.call_key not in found)
+        return found
 
 
 def _look(ctx: Context, node: Node, spec: TeacherStepSpec, lookup: _Lookup) -> Ahead:
@@ -147,7 +199,9 @@ def _look(ctx: Context, node: Node, spec: TeacherStepSpec, lookup: _Lookup) -> A
     rows = {"replace": stream.n, "add": stream.n + accepted, "only": accepted}[spec.mode]
     certain = waiting == 0 or spec.mode == "replace"
     most = lookup.new * (1 + further)
-    return Ahead(lookup.new, lookup.cached, lookup.new, most, rows if certain else None)
+    rows_out = rows if certain else None
+    took = lookup.tokens_in, lookup.tokens_out
+    return Ahead(lookup.new, lookup.cached, lookup.new, most, rows_out, *took)
 
 
 def _draws(asking: Asking, stream: Stream, spec: TeacherStepSpec, positions: Any) -> list[Draw]:

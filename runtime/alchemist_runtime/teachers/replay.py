@@ -55,6 +55,10 @@ class Recorded:
             if told != own
         }
 
+    def keys(self, request: Request) -> set[bytes]:
+        """Every key that an answer to a question may have."""
+        return {request.call_key, *(_key(other, request) for other in self._others.values())}
+
     def get_many(self, requests: Sequence[Request]) -> dict[bytes, Reply]:
         """The answers that are there, by the key of the request."""
         found = self._cache.get_many([r.call_key for r in requests])

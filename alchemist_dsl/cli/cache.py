@@ -1,0 +1,537 @@
+"""`alchemist cache`: what the call cache holds, whose it is and what it cost; a part of it as a file; answers that nobody needs."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from alchemist_runtime.cache import Origin
+    from alchemist_runtime.cache_files import Entry
+    from alchemist_runtime.plan import Plan
+
+    from alchemist_dsl.project import Project
+
+_FORMAT = click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of what is printed.",
+)
+_FOLDER = click.argument("folder", type=click.Path(path_type=Path), default=".")
+
+
+@click.group()
+def cache() -> None:
+    """The call cache of a project: every answer that was paid for, in `.alchemist/calls.sqlite`."""
+
+
+# --- what it holds ------------------------------------------------------------------------------------------------------------------
+
+
+@cache.command()
+@_FOLDER
+@_FORMAT
+def stats(folder: Path, format_: str) -> None:
+    """Say what the cache of FOLDER's project holds: answers by recipe, step and teacher, what was paid, what recipes here use."""
+    project, path = _cache_of(folder)
+    use = used_here(project)
+    groups = _grouped(path, use)
+    size = path.stat().st_size if path.exists() else 0
+    if format_ == "json":
+        _print_json({**_data(groups, use), "file": project.relative(path), "bytes": size})
+        return
+    for line in _stats_lines(project.relative(path), size, groups, use):
+        click.echo(line)
+
+
+@cache.command()
+@click.argument("path", type=click.Path(path_type=Path), default=".")
+@_FORMAT
+def verify(path: Path, format_: str) -> None:
+    """Hold every answer of PATH, a project's folder or a file of answers, against its checksum. Exits with 1 where one differs."""
+    from alchemist_runtime.cache import CallCache
+    from alchemist_runtime.errors import OK, SAID_NO
+
+    file = _cache_of(path)[1] if path.is_dir() else path
+    if not file.exists() and not path.is_dir():
+        _usage(f"there is no file `{file}`")
+    with _problems():
+        found = CallCache(file, read_only=True)
+        try:
+            answers, damaged = found.verify()
+        finally:
+            found.close()
+    if format_ == "json":
+        _print_json({"file": str(file), "answers": answers, "damaged": [k.hex() for k in damaged]})
+    elif damaged:
+        click.echo(f"answers  {file}: {len(damaged):,} of {answers:,} answers are damaged")
+        if path.is_dir():
+            click.echo("help     `alchemist verify --repair` takes them out of use, so that the next run asks again")  # fmt: skip
+    else:
+        click.echo(f"checked  {file}: {_count(answers)}")
+    sys.exit(SAID_NO if damaged else OK)
+
+
+# --- files ----------------------------------------------------------------------------------------------------------------------------
+
+
+@cache.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("recipe", type=click.Path(path_type=Path), required=False)
+@click.option("--step", "steps", multiple=True, metavar="NAME", help="Only what this step of RECIPE uses.")  # fmt: skip
+@click.option("--teacher", metavar="NAME", help="Only answers of this teacher.")
+@click.option("--variant", metavar="NAME", help="A variant of RECIPE.")
+@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter of RECIPE.")  # fmt: skip
+@_FORMAT
+def export(
+    file: Path, recipe: Path | None, steps: tuple[str, ...], teacher: str | None, variant: str | None, sets: tuple[str, ...], format_: str
+) -> None:  # fmt: skip
+    """Write answers into FILE, which must not be there: all of the project, or those that RECIPE uses.
+
+    FILE is for `alchemist run --replay FILE` and `alchemist cache import FILE`. It holds answers, by keys that nobody can turn
+    back into questions, and who asked; no key of a server."""
+    from alchemist_runtime import cache_files
+    from alchemist_runtime.errors import NOT_CARRIED_OUT
+
+    if recipe is None and (steps or variant or sets):
+        raise click.UsageError("--step, --variant and --set belong to a recipe; name it after FILE")
+    if file.exists():
+        raise click.UsageError(f"`{file}` is there already and is not written over")
+    if not file.parent.is_dir():
+        raise click.UsageError(f"there is no folder `{file.parent}`")
+    project, path = _cache_of(Path.cwd() if recipe is None else recipe.parent)
+    if not path.exists():
+        _refuse(f"`{project.root}` has no call cache: no run has asked a teacher", code=NOT_CARRIED_OUT)  # fmt: skip
+    keys = None
+    if recipe is not None:
+        keys = _keys_of(recipe, steps, teacher, variant, sets)
+    with _problems():
+        if recipe is None and teacher is not None:
+            found = list(cache_files.entries(path))
+            names = {e.origin.teacher for e in found if e.origin is not None}
+            if teacher not in names:
+                known = ", ".join(f"`{n}`" for n in sorted(names)) or "none, by the name of its teacher"  # fmt: skip
+                _refuse(f"no answer of a teacher `{teacher}` is known; the cache holds answers of {known}")  # fmt: skip
+            keys = {e.key for e in found if e.origin is not None and e.origin.teacher == teacher}
+        done = cache_files.export(path, file, keys)
+    lacks = 0 if keys is None or recipe is None else len(keys) - done.answers - done.damaged
+    if format_ == "json":
+        _print_json({"file": str(file), "answers": done.answers, "bytes": done.size,
+                     "damaged": done.damaged, "unanswered": lacks})  # fmt: skip
+        return
+    click.echo(f"wrote    {file}: {_count(done.answers)}, {_bytes(done.size)}")
+    if done.damaged:
+        click.echo(f"note     {_count(done.damaged)} left out: damaged")
+    if lacks:
+        click.echo(f"note     {lacks:,} questions of `{recipe}` have no answer yet")
+
+
+@cache.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path))
+@_FOLDER
+@_FORMAT
+def import_(file: Path, folder: Path, format_: str) -> None:
+    """Take the answers of FILE over into the cache of FOLDER's project. An answer that is here stays."""
+    from alchemist_runtime import cache_files
+
+    from alchemist_dsl.cli.compiling import unopened
+
+    if not file.is_file():
+        _usage(unopened(file, FileNotFoundError(), "file of answers"))
+    project = _project(folder)
+    with _problems():
+        done = cache_files.merge(project.state / "calls.sqlite", file)
+    if format_ == "json":
+        _print_json({"new": done.new, "same": done.same, "kept": done.other, "left": done.left})
+        return
+    click.echo(f"new      {_count(done.new)}")
+    if done.same:
+        click.echo(f"same     {_count(done.same)} here already")
+    if done.other:
+        click.echo(f"kept     {_count(done.other)} here, where the file has another one to the same question")  # fmt: skip
+    if done.left:
+        click.echo(f"note     {_count(done.left)} of the file left out: damaged, or broken off")
+
+
+# --- removing -------------------------------------------------------------------------------------------------------------------------
+
+
+@cache.command()
+@_FOLDER
+@click.option("--yes", is_flag=True, help="Remove without asking.")
+@_FORMAT
+def gc(folder: Path, yes: bool, format_: str) -> None:
+    """Remove answers that no recipe of FOLDER's project needs, with all variants. Shows them first, and asks.
+
+    What was asked with other values of parameters, or by a plan file, counts as not needed. Where nobody can say what a step
+    asks, since what it reads is not built, everything of its teacher stays."""
+    from alchemist_runtime import cache_files
+    from alchemist_runtime.errors import NOT_CARRIED_OUT, OK
+
+    project, path = _cache_of(folder)
+    use = used_here(project)
+    if use.broken:
+        _refuse(f"{_names(use.broken)} cannot be read, so nobody knows which answers are needed; nothing was removed", "`alchemist check` says what is wrong")  # fmt: skip
+    groups = [g for g in _grouped(path, use) if g.unused]
+    keys = {key for group in groups for key in group.unused}
+    data = {"removed": 0, "answers": len(keys), "usd": _usd_text(groups, "unused_usd"),
+            "origins": [g.data() for g in groups]}  # fmt: skip
+    if format_ == "text":
+        for line in _gc_lines(groups, use):
+            click.echo(line)
+    if keys and not yes and not _agreed(len(keys)):
+        if format_ == "json":
+            _print_json(data)
+        click.echo("error: nothing was removed: nobody agreed\nhelp: give `--yes`", err=True)
+        sys.exit(NOT_CARRIED_OUT)
+    freed = 0
+    if keys:
+        before = path.stat().st_size
+        with _problems():
+            if cache_files.in_use(path):
+                _refuse("a run is asking its teachers; nothing was removed", "wait for the run, or end it", code=NOT_CARRIED_OUT)  # fmt: skip
+            cache_files.remove(path, keys)
+        freed = before - path.stat().st_size
+    if format_ == "json":
+        _print_json({**data, "removed": len(keys), "freed": freed})
+    elif keys:
+        click.echo(f"removed  {_count(len(keys))}, {_bytes(freed)} freed")
+    sys.exit(OK)
+
+
+def _agreed(n: int) -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty() and click.confirm(f"Remove {_count(n)} for good?", err=True)  # fmt: skip
+
+
+# --- what recipes need ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Use:
+    """Answers that the recipes of a project need. `unseen`: steps whose questions nobody knows, as RECIPE: STEP, and the identities
+    of the teachers that they ask; None among them: any."""
+
+    keys: set[bytes] = field(default_factory=set)
+    unseen: list[str] = field(default_factory=list)
+    teachers: set[str | None] = field(default_factory=set)
+    broken: list[str] = field(default_factory=list)
+
+    def verdict(self, entry: Entry) -> str:
+        """`used`, `unused`, or `unsure` where a step may need it whose questions nobody knows."""
+        if entry.key in self.keys:
+            return "used"
+        if not self.teachers and not self.broken:
+            return "unused"
+        said = None if entry.origin is None else entry.origin.identity
+        unsure = self.broken or said is None or said in self.teachers or None in self.teachers
+        return "unsure" if unsure else "unused"
+
+
+def used_here(project: Project) -> Use:
+    """What the recipes of a project and their variants need, by what lies in the store."""
+    from alchemist_dsl.locking import recipes_of
+    from alchemist_dsl.project import compile_recipe
+
+    use, parts, wrong = Use(), set[str](), list[str]()
+    for path in recipes_of(project):
+        shown = project.relative(path.resolve())
+        made = compile_recipe(path, here=False)
+        program = made.program
+        parts |= set() if program is None else {f for f in program.files if f != shown}
+        plans = [made.plan]
+        for variant in program.variants if program is not None and made.plan is not None else ():
+            plans.append(compile_recipe(path, here=False, variant=variant).plan)
+        for plan in plans:
+            if plan is None:
+                wrong.append(shown)
+            else:
+                _add(use, plan, project)
+    use.broken = [shown for shown in dict.fromkeys(wrong) if shown not in parts]
+    return use
+
+
+def _add(use: Use, plan: Plan, project: Project) -> None:
+    from alchemist_runtime.cache import identity
+    from alchemist_runtime.engine.peek import needed
+
+    keys, unseen = needed(plan, project.root, project.state)
+    use.keys |= set().union(*keys.values())
+    for name in unseen:
+        teacher = plan.teachers[plan.node(name).spec.teacher]  # type: ignore[union-attr]
+        use.unseen.append(f"{plan.recipe.get('path')}: {name}")
+        replayed = teacher.provider == "replay"
+        use.teachers.add(None if replayed else identity(teacher.identity_of))
+
+
+def _keys_of(recipe: Path, steps: Collection[str], teacher: str | None, variant: str | None, sets: tuple[str, ...]) -> set[bytes]:  # fmt: skip
+    """What the steps of a recipe need; leaves where that is not known."""
+    from alchemist_runtime.engine.peek import needed
+    from alchemist_runtime.errors import NOT_CARRIED_OUT
+    from alchemist_runtime.plan import TeacherStepSpec
+
+    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code
+
+    made = compiled_or_exit(recipe, warnings=False, variant=variant, sets=sets, here=False)
+    if made.plan is None:
+        sys.exit(exit_code(made))
+    specs = {n.id: n.spec for n in made.plan.nodes if isinstance(n.spec, TeacherStepSpec)}
+    for step in steps:
+        if step not in specs:
+            _usage(f"`{step}` is no step of `{recipe}` that asks a teacher; {_names(specs)} {'do' if len(specs) != 1 else 'does'}")  # fmt: skip
+    teachers = {s.teacher for s in specs.values()}
+    if teacher is not None and teacher not in teachers:
+        _usage(f"no step of `{recipe}` asks a teacher `{teacher}`; they ask {_names(teachers)}")
+    wanted = {n for n, s in specs.items() if (not steps or n in steps) and teacher in (None, s.teacher)}  # fmt: skip
+    keys, unseen = needed(made.plan, made.project.root, made.project.state)
+    if lost := [n for n in unseen if n in wanted]:
+        _refuse(f"what {_names(lost)} asks is not known: what it reads is not built", "`alchemist run` builds it; without a recipe everything is exported", code=NOT_CARRIED_OUT)  # fmt: skip
+    return set().union(*(k for n, k in keys.items() if n in wanted))
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Group:
+    """Answers of one origin. Money is exact; None where a price is not known."""
+
+    origin: Origin | None
+    answers: int = 0
+    size: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    unused_usd: Fraction = Fraction(0)
+    ended: Counter[str] = field(default_factory=Counter)
+    use: Counter[str] = field(default_factory=Counter)
+    unused: list[bytes] = field(default_factory=list)
+
+    def add(self, entry: Entry, verdict: str) -> None:
+        self.answers += 1
+        self.size += entry.size
+        self.ended[entry.ended] += 1
+        self.use[verdict] += 1
+        if entry.ended != "damaged":
+            self.tokens_in += entry.tokens_in
+            self.tokens_out += entry.tokens_out
+        if verdict == "unused":
+            self.unused.append(entry.key)
+            if entry.ended != "damaged":
+                self.unused_usd += self._cost(entry.tokens_in, entry.tokens_out)
+
+    @property
+    def priced(self) -> bool:
+        return self.origin is not None and self.origin.usd_in != ""
+
+    def _cost(self, tokens_in: int, tokens_out: int) -> Fraction:
+        if self.origin is None or not self.priced:
+            return Fraction(0)
+        return tokens_in * Fraction(self.origin.usd_in) + tokens_out * Fraction(self.origin.usd_out)
+
+    @property
+    def usd(self) -> Fraction:
+        return self._cost(self.tokens_in, self.tokens_out)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What its teacher is, without the names of the block."""
+        import json
+
+        found = {} if self.origin is None else json.loads(self.origin.identity)
+        return {str(n).removeprefix("teacher."): v for n, v in found.items()}
+
+    @property
+    def model(self) -> str:
+        told = self.told
+        model = told.get("model") or told.get("identity") or told.get("provider") or "unknown"
+        return model if isinstance(model, str) else "a model trained here"
+
+    def data(self) -> dict[str, Any]:
+        names = ("recipe", "step", "teacher")
+        return {
+            **{n: None if self.origin is None else getattr(self.origin, n) for n in names},
+            **{n: self.told.get(n) for n in ("provider", "model")},
+            "answers": self.answers,
+            "bytes": self.size,
+            "tokens_in": self.tokens_in,
+            "tokens_out": self.tokens_out,
+            "usd": _decimal(self.usd) if self.priced else None,
+            "ended": dict(self.ended),
+            **{n: self.use[n] for n in ("used", "unused", "unsure")},
+        }
+
+
+def _grouped(path: Path, use: Use) -> list[Group]:
+    from alchemist_runtime import cache_files
+
+    groups: dict[Origin | None, Group] = {}
+    if not path.exists():
+        return []
+    with _problems():
+        for entry in cache_files.entries(path):
+            group = groups.setdefault(entry.origin, Group(entry.origin))
+            group.add(entry, use.verdict(entry))
+    return sorted(groups.values(), key=lambda g: (g.origin is None, -g.answers))
+
+
+def _data(groups: list[Group], use: Use) -> dict[str, Any]:
+    ended = sum((g.ended for g in groups), Counter[str]())
+    return {
+        "answers": sum(g.answers for g in groups),
+        "ended": dict(ended),
+        **{n: sum(g.use[n] for g in groups) for n in ("used", "unused", "unsure")},
+        "usd": _usd_text(groups, "usd"),
+        "origins": [g.data() for g in groups],
+        "unknown_steps": use.unseen,
+        "unreadable_recipes": use.broken,
+    }
+
+
+def _usd_text(groups: Iterable[Group], name: str) -> str:
+    """Dollars of what has a price, exact."""
+    return _decimal(sum((getattr(g, name) for g in groups), Fraction(0)))
+
+
+def _decimal(value: Fraction) -> str:
+    from alchemist_dsl.lowering.values import decimal
+
+    return decimal(value)
+
+
+# --- what is printed ----------------------------------------------------------------------------------------------------------------------
+
+
+def _stats_lines(name: str, size: int, groups: list[Group], use: Use) -> Iterator[str]:
+    answers = sum(g.answers for g in groups)
+    yield f"{name}: {_count(answers)}, {_bytes(size)}"
+    if not answers:
+        return
+    yield ""
+    yield from _table(groups, lambda g: g.answers, lambda g: g.usd, use)
+    yield ""
+    ended = sum((g.ended for g in groups), Counter[str]())
+    yield "ended    " + ", ".join(f"{n:,} {_ENDED[what]}" for what, n in ended.most_common())
+    counts = {n: sum(g.use[n] for g in groups) for n in ("used", "unused", "unsure")}
+    yield f"used     {counts['used']:,} by the recipes here, {counts['unused']:,} by none" + (
+        f", {counts['unsure']:,} perhaps" if counts["unsure"] else ""
+    )
+    yield from _doubts(use)
+    if ended["damaged"]:
+        yield "help     `alchemist verify --repair` takes damaged answers out of use; the next run asks again"  # fmt: skip
+
+
+#: How an answer ended, in words.
+_ENDED = {
+    "whole": "whole",
+    "cut": "cut at a limit",
+    "filtered": "stopped by a filter",
+    "broken": "broken off",
+    "unread": "in which no answer was found",
+    "damaged": "damaged",
+}
+
+
+def _gc_lines(groups: list[Group], use: Use) -> Iterator[str]:
+    if groups:
+        yield "no recipe here needs these:"
+        yield ""
+        yield from _table(groups, lambda g: len(g.unused), lambda g: g.unused_usd, use)
+    else:
+        yield "nothing to remove: every answer is needed, or may be"
+    yield from _doubts(use)
+
+
+def _table(
+    groups: list[Group], answers: Callable[[Group], int], usd: Callable[[Group], Fraction], use: Use
+) -> list[str]:
+    from alchemist_dsl.cli.compile import terminal_width
+    from alchemist_dsl.tables import grid
+    from alchemist_dsl.verdicts import money
+
+    rows = []
+    for g in groups:
+        who = ("unknown", "", "") if g.origin is None else (g.origin.recipe, g.origin.step, g.origin.teacher)  # fmt: skip
+        paid = "?" if not g.priced else f"${money(usd(g))}" if usd(g) else "$0"
+        rows.append((*who, g.model if g.origin else "", f"{answers(g):,}", paid, f"{g.use['used']:,}"))  # fmt: skip
+    head = ("asked by", "step", "teacher", "model", "answers", "paid", "used")
+    return grid(head, rows, terminal_width(), right={4, 5, 6})
+
+
+def _doubts(use: Use) -> Iterator[str]:
+    if use.unseen:
+        yield f"note     what {_names(use.unseen)} would ask is not known: what it reads is not built"
+    if use.broken:
+        yield f"note     {_names(use.broken)} cannot be read, and may use any of them"
+
+
+def _names(names: Iterable[str]) -> str:
+    listed = [f"`{n}`" for n in names]
+    return ", ".join(listed[:4]) + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")
+
+
+def _count(n: int) -> str:
+    return f"{n:,} answer{'s' if n != 1 else ''}"
+
+
+def _bytes(n: int) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if abs(n) < 1000 or unit == "MB":
+            return f"{n:,} {unit}" if unit == "bytes" else f"{n:,.1f} {unit}"
+        n = n / 1000  # type: ignore[assignment]
+    raise AssertionError
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    import json
+
+    click.echo(json.dumps(data, indent=2))
+
+
+# --- the project and its problems --------------------------------------------------------------------------------------------------------
+
+
+def _project(folder: Path) -> Project:
+    from alchemist_dsl.project import project_of
+
+    if not folder.is_dir():
+        _usage(f"there is no folder `{folder}`")
+    return project_of(folder / "x")
+
+
+def _cache_of(folder: Path) -> tuple[Project, Path]:
+    """A project with the place of its cache."""
+    project = _project(folder)
+    return project, project.state / "calls.sqlite"
+
+
+def _usage(text: str) -> NoReturn:
+    click.echo(f"error: {text}", err=True)
+    sys.exit(2)
+
+
+def _refuse(headline: str, help_: str | None = None, *, code: int = 1) -> NoReturn:
+    click.echo(f"error: {headline}" + (f"\nhelp: {help_}" if help_ else ""), err=True)
+    sys.exit(code)
+
+
+class _problems:
+    """What cannot be read or written is told with its way out."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        from alchemist_runtime.errors import RunError
+
+        from alchemist_dsl.cli.output import plain
+
+        if isinstance(error, RunError):
+            click.echo(plain(error.problem), err=True)
+            sys.exit(error.exit_code)
