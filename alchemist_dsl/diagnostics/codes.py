@@ -223,7 +223,9 @@ CODES: Final[dict[str, Code]] = {
     "A706": Code("undated-model", "warning", "The model's name has no date or revision."),
     "A707": Code("key-in-recipe", "error", "An API key is written into a recipe."),
     "A708": Code(
-        "teacher-unreachable", "error", "The teacher's server cannot be reached or refuses the key."
+        "teacher-unreachable",
+        "error",
+        "The teacher's server cannot be reached, or refuses every call: key, credit, model or quota.",
     ),
     "A709": Code("no-consent", "error", "The run would spend money and nobody agreed to it."),
     "A710": Code("not-recorded", "error", "A replayed run asks a question that was not recorded."),
@@ -237,6 +239,14 @@ CODES: Final[dict[str, Code]] = {
         "A key would go to a server to which this project has sent none, and nobody agreed.",
     ),
     "A719": Code("unusable-answers", "error", "Too many answers of a teacher cannot be used."),
+    "A723": Code(
+        "server-lacks",
+        "warning",
+        "A teacher's server does not take a way of asking, so it was left out.",
+    ),
+    "A724": Code(
+        "larger-answers", "warning", "A server charges more tokens for a call than it was allowed."
+    ),
     "A801": Code(
         "no-template", "error", "The base model has no chat template and none is declared."
     ),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -24,8 +23,19 @@ from alchemist_runtime.cache import CallCache, Origin
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.leases import LEASE_SECONDS
 from alchemist_runtime.ledger import Account, Ledger, dollars
-from alchemist_runtime.limits import Limits
-from alchemist_runtime.teacher import CallFailed, Client, Reply, Request, Service, Used, Want, scrub
+from alchemist_runtime.limits import Limits, pause_seconds
+from alchemist_runtime.teacher import (
+    CallFailed,
+    Client,
+    Lease,
+    Reply,
+    Request,
+    Service,
+    Used,
+    Want,
+    scrub,
+)
+from alchemist_runtime.teachers._failures import HOPELESS, WAITING
 from alchemist_runtime.teachers.replay import Recorded
 
 #: Keys looked up in the cache at once.
@@ -34,10 +44,14 @@ LOOKUP = 512
 LEASED = 2
 #: How often another run's answers are looked for, and how long one may go without any before its questions are asked here.
 LOOK_SECONDS, STANDSTILL_SECONDS = 0.2, 600.0
-#: Pauses before another try are drawn from 0 to these: 0.25 s, 0.6, 1.6, 3.9, 9.8, 24, 30.
-FIRST_PAUSE_SECONDS, PAUSE_GROWTH, LONGEST_PAUSE_SECONDS = 0.25, 2.5, 30.0
 #: Answers that are looked at before the first judgement on them, and so many times as many as one in `max_failed` after it.
 FIRST_ANSWERS = 20
+#: How long a call is made again that the server tells to wait, by the class of its refusals: a minute of a rate, and a start.
+PATIENCE_SECONDS = {"busy": 75.0, "loading": 600.0}
+#: How often at least, where `retries` is less.
+WAITS = 6
+#: So many calls in a row that fail for one reason that no call can escape stop the step.
+UNANIMOUS = 3
 #: What the turns of a chat cost beside their text, generously.
 TURN_TOKENS = 16
 TELL_SECONDS = 0.1
@@ -100,7 +114,15 @@ class Desk:
             chars += len(turn["content"])
             most += len(turn["content"].encode()) + TURN_TOKENS
         out = int(self.spec.sampling.get("max_tokens", 4_096))
-        return Want(chars // 4 + 1, most + TURN_TOKENS + self.overhead[fields], out)
+        way = "schema" if self.overhead[fields] else "text"
+        return Want(chars // 4 + 1, most + TURN_TOKENS + self.overhead[fields], out, way)
+
+    def lacks(self) -> list[str]:
+        """What the server turned out not to take, each told once."""
+        found: list[str] = getattr(self.client, "adapted", [])
+        told = list(found)
+        found.clear()
+        return told
 
 
 class Inquiry:
@@ -136,6 +158,10 @@ class Inquiry:
         self._waiting: dict[bytes, list[int]] = {}  # equal ones that wait for its answer
         self._elsewhere: list[int] = []  # what another run asks
         self._answered = 0
+        self._same_failure = (
+            "",
+            0,
+        )  # the class of the last failures, and how many since the last answer
         self._spare = 0  # further workers that may be started
         self._more: Callable[[], Coroutine[Any, Any, None]]
 
@@ -324,59 +350,70 @@ class Inquiry:
             told = self._fail(CallFailed(answers.broken(reply.text, reply.finish_reason)))
             return replace(told, reply=reply)
         self._answered += 1
+        self._same_failure = ("", 0)
         if self.desk.keeps:
             self.desk.cache.put(request.call_key, reply, self._origin)
         self._judge(reply)
         return Outcome(reply)
 
     async def _insist(self, request: Request) -> Reply:
-        """Try, and try again where that may help; the first try goes without the machinery of the others."""
-        want, retries = self.desk.want(request), self.desk.spec.retries
-        try:
-            return await self._try(request, want)
-        except CallFailed as failed:
-            if not self._again(failed) or retries == 0:
-                raise
-            self._count_retry()
+        """Try, and try again where that may help."""
+        want, tries, waits = self.desk.want(request), 0, 0
+        first = math.inf  # when the server first told this call to wait
+        while True:
+            try:
+                return await self._try(request, want)
+            except CallFailed as failed:
+                waiting = failed.kind in WAITING
+                waits += waiting
+                tries += not waiting
+                first = min(first, time.monotonic()) if waiting else first
+                if not self._again(failed, tries, waits, first):
+                    raise
+                self._count_retry()
+                pause = _pause(failed, tries or waits)
+            if waiting and self.desk.limits.pausing:
+                continue  # the teacher's pause is the call's
             if self._spare:  # a call that waits for its next try holds no place: another one may go
                 self._spare -= 1
                 self._tasks.add(asyncio.create_task(self._more()))
-            await asyncio.sleep(_pause(failed, 1))
-        from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt
+            await asyncio.sleep(pause)
 
-        return await AsyncRetrying(
-            stop=stop_after_attempt(retries),
-            wait=lambda s: _pause(s.outcome and s.outcome.exception(), s.attempt_number + 1),
-            retry=retry_if_exception(self._again),
-            before_sleep=self._count_retry,
-            reraise=True,
-        )(self._try, request, want)
+    def _again(self, failed: CallFailed, tries: int, waits: int, first: float) -> bool:
+        """Whether another try may help. A busy server is waited for, but not for ever."""
+        retries = self.desk.spec.retries
+        if not failed.retry or self._halted is not None or retries == 0:
+            return False
+        if failed.kind not in WAITING:
+            return tries <= retries
+        waited = time.monotonic() - first
+        return waited < PATIENCE_SECONDS[failed.kind] or waits <= max(retries, WAITS)
 
-    def _again(self, error: BaseException) -> bool:
-        return isinstance(error, CallFailed) and error.retry and self._halted is None
-
-    def _count_retry(self, _: object = None) -> None:
+    def _count_retry(self) -> None:
         self.tally.retried += 1
 
     async def _try(self, request: Request, want: Want) -> Reply:
-        leases = []
+        leases: list[Lease] = []
         used: Used | None = Used(0, 0)
+        error: BaseException | None = None
         try:
             for service in self._services:
                 leases.append(await service.reserve(want))
             if self._halted is not None:
                 raise asyncio.CancelledError
             used = None  # from here on the teacher may have worked, and charged, for it
-            try:
-                reply = await self._send(request)
-            except CallFailed as failed:
-                used = None if failed.kind == "lost" else Used(0, 0)
-                raise
-            used = Used(reply.tokens_in, reply.tokens_out)
+            reply = await self._send(request)
+            used = Used(reply.tokens_in, reply.tokens_out, reply.counted)
             return reply
+        except CallFailed as failed:
+            used, error = None if failed.kind == "lost" else Used(0, 0), failed
+            raise
+        except BaseException as other:
+            error = other
+            raise
         finally:
             for lease in leases:
-                lease.settle(used)
+                lease.settle(used, error)
 
     async def _send(self, request: Request) -> Reply:
         me, seconds = asyncio.current_task(), self.desk.spec.timeout_seconds
@@ -397,7 +434,9 @@ class Inquiry:
             raise RunError(_cannot(self, failed))
         if failed.kind != "too_long":
             self.tally.failed += 1
-            if self.tally.failed > self._may_fail:
+            if self._unanimous(failed):
+                self._halt(RunError(_cannot(self, failed)))
+            elif self.tally.failed > self._may_fail:
                 self._halt(RunError(_too_many(self, failed)))
         return Outcome(None, failed.reason, failed.kind)
 
@@ -415,6 +454,15 @@ class Inquiry:
         if sum(judged) > self._max_failed * len(judged):
             self._halt(RunError(_useless(self, left)))
 
+    def _unanimous(self, failed: CallFailed) -> bool:
+        """Whether no call can succeed: so many failed for this reason, and none was answered since."""
+        kind, times = self._same_failure
+        times = times + 1 if kind == failed.kind else 1
+        self._same_failure = (failed.kind, times)
+        if failed.kind not in HOPELESS and failed.kind != "unreachable":
+            return False
+        return times >= UNANIMOUS or (self._answered == 0 and self.tally.failed > self._may_fail)
+
     def _halt(self, why: BaseException) -> None:
         """Send nothing new. Tasks that wait are ended; those with a call in flight end when it is back."""
         if self._halted is None:
@@ -428,12 +476,9 @@ def _same(outcome: Outcome) -> Outcome:
     return Outcome(outcome.reply, outcome.failure, outcome.kind, cached=True)
 
 
-def _pause(failed: Any, attempt: int) -> float:
-    """Seconds before the next try: what the server asks for and a little more, else exponential with full jitter."""
-    if failed.retry_after is not None:
-        return float(failed.retry_after) * (1 + random.random() / 10)
-    longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * PAUSE_GROWTH ** (attempt - 1))
-    return random.random() * longest
+def _pause(failed: CallFailed, attempt: int) -> float:
+    """Seconds before the next try: what the server asks for, and no less than our own."""
+    return max(pause_seconds(attempt), failed.retry_after or 0.0)
 
 
 def _kept(inquiry: Inquiry) -> str:
@@ -454,34 +499,40 @@ def _cannot(inquiry: Inquiry, failed: CallFailed) -> Problem:
             note="the prompt, its inputs, the teacher or its sampling differ from when the answers were recorded",
             help="run without `--replay`, or record the answers again",
         )
-    variable = spec.api_key_env or "OPENAI_API_KEY"
+    headline, way_out = _hopeless(spec, failed)
     return Problem(
         "A708",
         "teacher-unreachable",
-        (
-            f"the server of `{spec.name}` refuses the key in `{variable}`"
-            if spec.api_key_env or not spec.base_url
-            else f"the server of `{spec.name}` wants a key, and the recipe names none"
-        )
-        if failed.status in (401, 403)
-        else f"the server of `{spec.name}` refuses every call",
+        headline,
         node=inquiry.node,
         note=failed.reason,
-        help=f"see to the key (`api_key_env` names its variable), the account or the model, then run again; {_kept(inquiry)}",
+        help=f"{way_out}, then run again; {_kept(inquiry)}",
     )
+
+
+def _hopeless(spec: plan.Teacher, failed: CallFailed) -> tuple[str, str]:
+    """Why no call of a teacher can succeed, and the way out."""
+    server = f"the server of `{spec.name}`"
+    if failed.kind == "unreachable":
+        return f"{server} cannot be reached", "start the server or mend `base_url`"
+    if failed.kind == "no_credit":
+        return f"the account of `{spec.name}` has no credit", "add credit to the account"
+    if failed.kind == "no_model":
+        model = scrub(spec.model or spec.name)
+        return f"{server} has no model `{model}`", "see to `model` and `base_url`"
+    if failed.kind == "quota":
+        return f"the quota of `{spec.name}` is used up", "wait until it is renewed, or raise it"
+    if spec.api_key_env or not spec.base_url:
+        variable = spec.api_key_env or "OPENAI_API_KEY"
+        return (
+            f"{server} refuses the key in `{variable}`",
+            "see to the key (`api_key_env` names its variable) and to what it may use",
+        )
+    return f"{server} wants a key, and the recipe names none", "name its variable in `api_key_env`"
 
 
 def _too_many(inquiry: Inquiry, failed: CallFailed) -> Problem:
     spec = inquiry.desk.spec
-    if inquiry._answered == 0 and failed.kind == "unreachable":
-        return Problem(
-            "A708",
-            "teacher-unreachable",
-            f"the server of `{spec.name}` cannot be reached",
-            node=inquiry.node,
-            note=failed.reason,
-            help=f"start the server or mend `base_url`, then run again; {_kept(inquiry)}",
-        )
     return Problem(
         "A705",
         "teacher-failed",

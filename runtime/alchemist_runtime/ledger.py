@@ -51,18 +51,16 @@ class Ledger:
         await waiter
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Reservation:
     """A lease of `Account`."""
 
     account: Account
+    want: Want
     amount: Decimal
 
-    def settle(self, used: Used | None) -> None:
-        account = self.account
-        cost = self.amount if used is None else account.cost(used.tokens_in, used.tokens_out)
-        for ledger in account.ledgers:
-            ledger.free(self.amount, cost)
+    def settle(self, used: Used | None, error: BaseException | None = None) -> None:
+        self.account.settled(self, used)
 
 
 class Account:
@@ -78,21 +76,62 @@ class Account:
         self._input = money(price.input) if price and paid else Decimal(0)
         self._output = money(price.output) if price and paid else Decimal(0)
         self.free = not (self._input or self._output)
+        #: tokens in and out that a call took beyond what it can take by its limits, at most so far
+        self.more_in = self.more_out = 0
+        self._open: set[Reservation] = set()
+        self._limited = not self.free and any(ledger.limit is not None for ledger in ledgers)
+        self._known = not self._limited  # whether an answer came
 
     def cost(self, tokens_in: int, tokens_out: int) -> Decimal:
         """Dollars of so many tokens."""
         return self._input * tokens_in + self._output * tokens_out
 
     async def reserve(self, want: Want) -> Reservation:
-        """Reserve the worst case. RunError A703 where a budget has no room for it."""
-        amount = self.cost(want.most_in, want.most_out)
-        while (full := self._full(amount)) is not None:
-            if full.reserved == 0:
+        """Reserve the worst case. RunError A703 where a budget has no room for it.
+
+        Under a budget the first call goes alone, until its answer tells whether the server keeps to `max_tokens`."""
+        while True:
+            amount = self._most(want)
+            if not self._known and self._open:
+                await self.ledgers[-1].change()
+            elif (full := self._full(amount)) is None:
+                break
+            elif full.reserved == 0:
                 raise RunError(_reached(full, amount))
-            await full.change()
+            else:
+                await full.change()
         for ledger in self.ledgers:
             ledger.reserved += amount
-        return Reservation(self, amount)
+        reservation = Reservation(self, want, amount)
+        self._open.add(reservation)
+        return reservation
+
+    def settled(self, reservation: Reservation, used: Used | None) -> None:
+        """Book what a call took; where it took more than it could, reserve as much for all that are out and to come."""
+        self._open.discard(reservation)
+        cost = reservation.amount
+        if used is not None:
+            self._known = self._known or used.tokens_in + used.tokens_out > 0
+            if used.counted:
+                cost = self.cost(used.tokens_in, used.tokens_out)
+            if used.counted and self._limited:
+                self._learn(reservation.want, used)
+        for ledger in self.ledgers:
+            ledger.free(reservation.amount, cost)
+
+    def _learn(self, want: Want, used: Used) -> None:
+        more_in, more_out = used.tokens_in - want.most_in, used.tokens_out - want.most_out
+        if more_in <= self.more_in and more_out <= self.more_out:
+            return
+        self.more_in, self.more_out = max(self.more_in, more_in), max(self.more_out, more_out)
+        for other in self._open:
+            amount = self._most(other.want)
+            for ledger in self.ledgers:
+                ledger.reserved += amount - other.amount
+            other.amount = amount
+
+    def _most(self, want: Want) -> Decimal:
+        return self.cost(want.most_in + self.more_in, want.most_out + self.more_out)
 
     def _full(self, amount: Decimal) -> Ledger | None:
         return next((ledger for ledger in self.ledgers if not ledger.fits(amount)), None)
@@ -122,7 +161,9 @@ def _reached(ledger: Ledger, amount: Decimal) -> Problem:
         f"{what} ({dollars(ledger.limit)}) is reached: {dollars(ledger.spent)} are spent, "
         f"and the next call may cost up to {dollars(amount)}",
         node=ledger.node,
-        note="no call was sent that could have passed it",
+        note="no call was sent that could have passed it"
+        if ledger.spent <= ledger.limit
+        else f"an answer was larger than its `max_tokens` allows, so {dollars(ledger.spent - ledger.limit)} more were spent",
         help=f"raise `{ledger.name}` and run again: every answer so far is kept and not paid again",
     )
 

@@ -58,6 +58,7 @@ class Reply:
     tokens_out: int = 0
     finish_reason: str = "stop"  # in the server's word, or UNREAD
     reasoning: str | None = None  # what the model thought, where the server sends it apart
+    counted: bool = True  # whether the tokens are the server's own count
 
     @property
     def ending(self) -> Ending:
@@ -89,7 +90,8 @@ class CallFailed(Exception):
         self.stop = stop
         self.status = status
         self.retry_after = retry_after
-        #: failed | unreachable (no connection) | lost (sent, no answer: may have been billed) | too_long | not_recorded
+        #: unreachable (no connection) | lost (sent, no answer: may have been billed) | not_recorded, or a class of
+        #: `teachers._failures`
         self.kind = kind
 
 
@@ -110,26 +112,28 @@ class Client(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What a call will take: tokens as expected, and as they can be at most."""
+    """What a call will take: tokens as expected, and as they can be at most. `way`: what of the API it uses."""
 
     tokens_in: int
     most_in: int
     most_out: int
+    way: str = "text"
 
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What a call took."""
+    """What a call took. Not `counted`: a guess, since the server does not say; it is charged as what was reserved."""
 
     tokens_in: int
     tokens_out: int
+    counted: bool = True
 
 
 class Lease(Protocol):
     """A permission to send one call."""
 
-    def settle(self, used: Used | None) -> None:
-        """Say what was taken; None: it may have been everything. Exactly once."""
+    def settle(self, used: Used | None, error: BaseException | None = None) -> None:
+        """Say what was taken (None: it may have been everything), and why there is no answer. Exactly once."""
         ...
 
 

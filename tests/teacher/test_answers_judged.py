@@ -21,7 +21,7 @@ from stub import Stub
 
 @pytest.fixture(autouse=True)
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alchemist_runtime.calls.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("alchemist_runtime.limits.FIRST_PAUSE_SECONDS", 0.01)
 
 
 def plan_of(stub: Stub, root: Path, marks: list[str], **more: Any) -> p.Plan:
@@ -101,11 +101,11 @@ FAILED = {
     "[[b=html]]": "the server's answer is no chat completion: <html><body>Please log in</body></html>",
     "[[b=raw:[]]": "the server's answer is no chat completion: [",
     "[[b=err200:400]]": "the server says 400: Insufficient credits",
+    "[[b=err200:429]]": "the server says 429: Insufficient credits",
 }
 #: Errors under the status of an answer that may pass: what the server says, asked again as often as `retries` says.
 PASSING = {
-    "[[b=err200:429]]": "the server says 429: Insufficient credits",
-    '[[b=raw:{"object":"error","message":"model overloaded","code":503}]]': "the server says 503: model overloaded",
+    '[[b=raw:{"object":"error","message":"model broke","code":503}]]': "the server says 503: model broke",
 }
 
 

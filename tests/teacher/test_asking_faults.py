@@ -31,7 +31,7 @@ Serve = Callable[[Any], FaultServer]
 
 @pytest.fixture(autouse=True)
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alchemist_runtime.calls.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("alchemist_runtime.limits.FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
@@ -152,7 +152,8 @@ def test_a_wait_of_an_hour_is_not_waited_for(serve: Serve, faculty: Any) -> None
     with pytest.raises(RunError) as e:
         ask(faculty(), teacher(server.base_url), QUESTIONS[:3])
     assert time.monotonic() - began < 5
-    assert e.value.problem.code == "A705"
+    assert e.value.problem.code == "A708"
+    assert "the quota of `t` is used up" in e.value.problem.headline
 
 
 def test_faults_at_random_end_with_every_question_answered_or_recorded(

@@ -112,7 +112,7 @@ def test_places_bound_the_calls_at_once_and_a_cancelled_wait_gives_everything_ba
         await asyncio.gather(third, return_exceptions=True)
         assert limits.calls is not None
         assert limits.calls.take(1) > 0.5  # one call was taken, not three
-        assert limits._slots._value == 2
+        assert limits._places._value == 2
 
     asyncio.run(main())
 

@@ -72,6 +72,11 @@ def run_teacher_step(ctx: Context, node: Node, out: Output) -> None:
             made.take(chosen[start : start + ROWS], rows, refused, traced)
     if worn := len(faculty(ctx).cache.damaged) - known:
         ctx.progress.warn(_worn(node, worn))
+    for told in asking.inquiry.desk.lacks():
+        ctx.progress.warn(_lacks(node, asking.teacher, told))
+    account = asking.inquiry.account
+    if account.more_in or account.more_out:
+        ctx.progress.warn(_larger(node, asking.teacher, account))
     made.ports(rows, refused, traced)
     if spec.select is not None:
         set_aside(ctx, node, out, stream, others(stream.n, chosen))
@@ -126,6 +131,32 @@ def _worn(node: Node, n: int) -> Problem:
         "A907",
         "damaged-store",
         f"{many} damaged in the call cache and asked for again",
+        node=node.id,
+        severity="warning",
+    )
+
+
+def _larger(node: Node, teacher: Teacher, account: Account) -> Problem:
+    beyond = (
+        (account.more_out, "tokens of output beyond `max_tokens`"),
+        (account.more_in, "tokens of input beyond what was sent"),
+    )
+    told = " and ".join(f"{n:,} {what}" for n, what in beyond if n)
+    return Problem(
+        "A724",
+        "larger-answers",
+        f"the server of `{teacher.name}` charges up to {told}",
+        node=node.id,
+        note="the budget was kept: as much more was reserved for every call after the first such one",
+        severity="warning",
+    )
+
+
+def _lacks(node: Node, teacher: Teacher, told: str) -> Problem:
+    return Problem(
+        "A723",
+        "server-lacks",
+        f"the server of `{teacher.name}` does not take a way of asking: {told}",
         node=node.id,
         severity="warning",
     )

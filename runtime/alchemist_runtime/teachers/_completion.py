@@ -20,8 +20,8 @@ _SHOWN: Final = 300
 class NoAnswer(ValueError):
     """A body without an answer.
 
-    `paid`: it is whole and JSON, so that a model may have worked for it; `torn`: it ends in the middle, as a connection that was cut
-    leaves it; `error`: it is the error of a call, with this `status` where it names one."""
+    `paid`: it is whole and JSON, so that a model may have worked for it, by its `usage`; `torn`: it ends in the middle, as a connection
+    that was cut leaves it; `error`: it is the error of a call, with this `status` where it names one."""
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class NoAnswer(ValueError):
             error,
             status,
         )
+        self.usage: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,13 @@ def read(content: bytes) -> Completion:
         raise error
     choices = data.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, dict):
-        raise NoAnswer(f"the server's answer has no choice: {_shown(data)}")
-    return _choice(choice, data)
+    try:
+        if not isinstance(choice, dict):
+            raise NoAnswer(f"the server's answer has no choice: {_shown(data)}")
+        return _choice(choice, data)
+    except NoAnswer as none:
+        none.usage = usage if isinstance(usage := data.get("usage"), dict) else {}
+        raise
 
 
 def count(value: Any) -> int | None:
@@ -78,6 +83,16 @@ def count(value: Any) -> int | None:
         value = int(value)
     whole = isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
     return int(value) if whole and value == value and value < 2**53 else None
+
+
+def used(usage: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Tokens in and out by the server's own count; None where it gives none. What is out is also what a total has beyond the
+    prompt: some servers count there alone what a model thought."""
+    tokens_in, out = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+    total = count(usage.get("total_tokens"))
+    if tokens_in is None or (out is None and total is None):
+        return None
+    return tokens_in, max(out or 0, (total or 0) - tokens_in)
 
 
 def _choice(choice: Mapping[str, Any], data: Mapping[str, Any]) -> Completion:

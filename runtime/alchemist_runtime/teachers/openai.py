@@ -6,11 +6,8 @@ response only the text and the token counts are read. That is a fifth of the tim
 
 from __future__ import annotations
 
-import email.utils
 import math
 import os
-import re
-import time
 from collections.abc import Mapping
 from fractions import Fraction
 from ipaddress import ip_address
@@ -21,22 +18,17 @@ from alchemist_runtime import answers, plan
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.registry import teacher
 from alchemist_runtime.teacher import UNREAD, CallFailed, Client, Reply, Request, scrub
-from alchemist_runtime.teachers import _completion
+from alchemist_runtime.teachers import _completion, _failures
 
 if TYPE_CHECKING:
     import httpx2
     from openai import AsyncOpenAI
 
 OFFICIAL = "https://api.openai.com/v1"
-#: Longer waits that a server asks for are refused: the run ends, resumable, instead of sleeping.
-MOST_WAIT_SECONDS = 600.0
 TOP_LOGPROBS = 20
-_RETRIED = frozenset({408, 409, 425, 429})
-_TOO_LONG = re.compile(
-    r"context_length_exceeded|maximum context length|context window", re.IGNORECASE
-)
-_NO_SCHEMA = re.compile(r"response_format|json_schema|structured output", re.IGNORECASE)
-_OTHER_LIMIT = re.compile(r"max_completion_tokens")
+#: Parameters that are left out where a server does not take them, and those that have another name there.
+_LEFT_OUT = frozenset({"temperature", "top_p"})
+_RENAMED = {"max_tokens": "max_completion_tokens"}
 
 
 @teacher()
@@ -102,29 +94,34 @@ class Chat:
         self._sampling = _sampling(spec.sampling)
         #: what the server turned out not to know
         self._in_words = False
+        self.adapted: list[str] = []  # for people: what is left out now, and the server's words
 
     async def reply(self, request: Request) -> Reply:
-        """One call; a second one only where the server refuses a way of asking that it does not know."""
-        try:
-            return await self._ask(request)
-        except CallFailed as refused:
-            if not self._adapt(refused, request):
-                raise
-        return await self._ask(request)
+        """One call; further ones only where the server refuses a way of asking that it does not know."""
+        while True:
+            body = self._body(request)
+            try:
+                return await self._ask(request, body)
+            except CallFailed as refused:
+                if not self._adapt(refused, body):
+                    raise
 
     async def close(self) -> None:
         await self._client.close()
 
     # --- asking -----------------------------------------------------------------------------------------------------------
 
-    async def _ask(self, request: Request) -> Reply:
+    async def _ask(self, request: Request, body: Mapping[str, Any]) -> Reply:
         import aiohttp
         import httpx2
         import orjson
 
-        body = orjson.dumps(self._body(request))
         prepared = httpx2.Request(
-            "POST", self._url, headers=self._headers, content=body, extensions=self._extensions
+            "POST",
+            self._url,
+            headers=self._headers,
+            content=orjson.dumps(body),
+            extensions=self._extensions,
         )
         try:
             response = await self._http.send(prepared)
@@ -147,18 +144,29 @@ class Chat:
                 body["response_format"] = _format(request.outputs)
         return body
 
-    def _adapt(self, refused: CallFailed, request: Request) -> bool:
-        """Ask in another way from now on, where the server does not know this one. Whether that was so."""
-        if refused.status not in (400, 422):
-            return False
-        if _OTHER_LIMIT.search(refused.reason):
-            if "max_tokens" in self._sampling:
-                self._sampling["max_completion_tokens"] = self._sampling.pop("max_tokens")
-            return "max_completion_tokens" in self._sampling
-        if _NO_SCHEMA.search(refused.reason) and not answers.is_plain(request.outputs):
-            self._in_words = True
-            return not answers.is_probability(request.outputs)
+    def _adapt(self, refused: CallFailed, body: Mapping[str, Any]) -> bool:
+        """Ask in another way from now on, where the server does not know this one. Whether there is another for this body."""
+        said = refused.reason
+        sent = [n for n in body if n in _LEFT_OUT or n in _RENAMED]
+        name = _failures.refused_parameter(refused.status, said, sent)
+        if name is not None:
+            if name in self._sampling:
+                self._leave_out(name, said)
+            return True
+        if "response_format" in body and _failures.refuses_schema(refused.status, said):
+            if not self._in_words:
+                self._in_words = True
+                self.adapted.append(f"answers are asked for in words, without a schema; {said}")
+            return True
         return False
+
+    def _leave_out(self, name: str, said: str) -> None:
+        value = self._sampling.pop(name)
+        other = _RENAMED.get(name)
+        if other is None:
+            self.adapted.append(f"`{name}` is left out; {said}")
+        else:
+            self._sampling[other] = value
 
     # --- reading ----------------------------------------------------------------------------------------------------------
 
@@ -168,28 +176,38 @@ class Chat:
         except _completion.NoAnswer as none:
             if none.paid:
                 body = content.decode("utf-8", "replace")
-                return Reply(scrub(body, self._key), *self._took({}, body, request), UNREAD)
+                return self._reply(scrub(body, self._key), UNREAD, none.usage, request)
             if none.torn:
                 raise self._failed(none.reason, retry=True, kind="lost") from None
-            raise self._failed(none.reason, **self._verdict(none)) from None
+            raise self._failed(none.reason, **self._verdict(none, content)) from None
         text, finish = made.text, made.finish
         if answers.is_probability(request.outputs):
             text, finish = repr(self._probability(made.logprobs)), "stop"
-        return Reply(text, *self._took(made.usage, text, request), finish, made.reasoning)
+        return self._reply(text, finish, made.usage, request, made.reasoning)
 
-    def _took(self, usage: Mapping[str, Any], text: str, request: Request) -> tuple[int, int]:
-        """Tokens in and out, counted by the characters where the server does not say."""
-        tokens_in = _completion.count(usage.get("prompt_tokens"))
-        tokens_out = _completion.count(usage.get("completion_tokens"))
-        if tokens_in is None:
-            tokens_in = math.ceil(sum(len(m["content"]) for m in request.messages) / 4)
-        return tokens_in, math.ceil(len(text) / 4) if tokens_out is None else tokens_out
+    def _reply(
+        self,
+        text: str,
+        finish: str,
+        usage: Mapping[str, Any],
+        request: Request,
+        reasoning: str | None = None,
+    ) -> Reply:
+        """A reply with its tokens, counted by the characters where the server does not say."""
+        took = _completion.used(usage)
+        if took is None:
+            asked = sum(len(m["content"]) for m in request.messages)
+            said = len(text) + len(reasoning or "")
+            took = math.ceil(asked / 4), math.ceil(said / 4)
+            return Reply(text, *took, finish, reasoning, counted=False)
+        return Reply(text, *took, finish, reasoning)
 
-    def _verdict(self, none: _completion.NoAnswer) -> dict[str, Any]:
+    def _verdict(self, none: _completion.NoAnswer, content: bytes) -> dict[str, Any]:
         """What an error under the status of an answer means: what it means under its own."""
-        status = none.status
-        retry = status is not None and (status >= 500 or status in _RETRIED)
-        return {"status": status, "retry": retry, "stop": status in (401, 403)}
+        if not none.error:
+            return {}
+        kind = _failures.judge(none.status or 400, content.decode("utf-8", "replace")).kind
+        return {"status": none.status, "retry": kind in _failures.RETRIED, "kind": kind}
 
     def _probability(self, logprobs: Any) -> float:
         """P(yes) / (P(yes) + P(no)) of the first token."""
@@ -228,19 +246,13 @@ class Chat:
         return self._failed(reason, retry=True, kind="lost")
 
     def _refused(self, response: httpx2.Response) -> CallFailed:
-        status, text = response.status_code, response.text
-        wait = _retry_after(response.headers)
-        retry = status >= 500 or status in _RETRIED
-        kind, stop = "failed", status in (401, 403)
-        if "insufficient_quota" in text:
-            retry, stop = False, True
-        if status in (400, 413, 422) and _TOO_LONG.search(text):
-            kind = "too_long"
-        if wait is not None and wait > MOST_WAIT_SECONDS:
-            retry = False
-        reason = f"the server says {status}: {_message(text)}"
+        failure = _failures.judge(response.status_code, response.text, response.headers)
         return self._failed(
-            reason, status=status, retry=retry, stop=stop, retry_after=wait, kind=kind
+            f"the server says {response.status_code}: {failure.said}",
+            status=response.status_code,
+            retry=failure.kind in _failures.RETRIED,
+            retry_after=failure.wait,
+            kind=failure.kind,
         )
 
 
@@ -272,31 +284,3 @@ def _format(outputs: Mapping[str, str]) -> dict[str, Any]:
         "type": "json_schema",
         "json_schema": {"name": "answer", "strict": strict, "schema": made},
     }
-
-
-def _message(text: str) -> str:
-    """The message in an error's body, short."""
-    import orjson
-
-    try:
-        data = orjson.loads(text)
-        error = data.get("error", data) if isinstance(data, dict) else data
-        said = error.get("message", text) if isinstance(error, dict) else str(error)
-        code = error.get("code") if isinstance(error, dict) else None
-        text = f"{said} ({code})" if isinstance(code, str) and code not in str(said) else str(said)
-    except ValueError:
-        pass
-    text = " ".join(text.split())
-    return text if len(text) <= 300 else text[:299] + "…"
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to wait: `retry-after-ms`, or `retry-after` in seconds or as a date."""
-    milliseconds, value = headers.get("retry-after-ms"), headers.get("retry-after")
-    try:
-        if milliseconds is not None:
-            return max(0.0, float(milliseconds) / 1000)
-        return None if value is None else max(0.0, float(value))
-    except ValueError:
-        moment = email.utils.parsedate_tz(value) if value is not None else None
-        return None if moment is None else max(0.0, email.utils.mktime_tz(moment) - time.time())
