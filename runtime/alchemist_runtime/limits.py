@@ -33,7 +33,7 @@ LOADING_PAUSE_SECONDS = 5.0
 #: By how many steps the pauses of a teacher are longer than those of a call: most limits count by the second or longer.
 BURST = 2
 #: How long a call that goes alone is waited for; refusals come sooner than answers.
-ALONE_SECONDS = 0.25
+ALONE_SECONDS = 1.0
 #: Calls at once with which a teacher starts; there are more with every answer, and twice as many while none is refused.
 FIRST_PLACES = 16
 #: Shares of refusals that are borne, without a pace and with one; what is more by three standard deviations is too many.

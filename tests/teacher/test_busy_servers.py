@@ -101,6 +101,12 @@ def test_a_server_that_says_for_how_long_is_left_alone(ask: Ask) -> None:
         assert not [at for at in run.sent if refused + 0.005 < at < refused + 1.0]
 
 
+def test_a_wait_that_is_past_is_no_wait_of_zero(ask: Ask) -> None:
+    run = ask(at_a_rate(1, per=3.0, wait=0.0), 12, retries=1, concurrency=4)
+    assert run.lost == 0
+    assert len(run.sent) <= 3 * 12
+
+
 def test_a_limit_that_falls_is_found_again(ask: Ask) -> None:
     fast, slow = at_a_rate(50), at_a_rate(5)
     run = ask(lambda now: fast(now) if now < 10 else slow(now), 600, concurrency=64)

@@ -361,23 +361,6 @@ def test_a_server_that_loads_is_waited_for_by_one_call(
     assert 3 <= len(stub.requests(status=503)) < 20
 
 
-def test_a_wait_that_is_past_is_no_wait_of_zero(
-    stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("alchemist_runtime.limits.FIRST_PAUSE_SECONDS", 0.1)
-    stub.control("rps", 1, per=0.8, rah="Thu, 01 Jan 2026 00:00:00 GMT")
-    outcomes, _ = ask(faculty, stub, [""] * 3, retries=1, concurrency=4)
-    assert all(o.reply is not None for o in outcomes)
-    refused = stub.requests(status=429)
-    assert len(refused) <= 8
-    again = [
-        b["start"] - a["start"]
-        for a, b in zip(stub.hist, stub.hist[1:], strict=False)
-        if a in refused and b in refused
-    ]
-    assert all(gap >= 0.05 or gap < 0.02 for gap in again), "equal moments, or half the own pause"
-
-
 def test_a_row_that_is_always_told_to_wait_fails_alone(
     stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
