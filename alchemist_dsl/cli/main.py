@@ -43,6 +43,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Compare two versions by meaning: rows, calls, dollars, what trains again.",
     ),
     "why": ("alchemist_dsl.cli.why:why", "Say what a step is made of, and why it would run again."),
+    "cost": (
+        "alchemist_dsl.cli.cost:cost",
+        "Say what a recipe's teachers cost: paid, by the next run, from scratch, as measured.",
+    ),
     "verify": (
         "alchemist_dsl.cli.verify:verify",
         "Hold all that a project keeps against its checksums.",

@@ -149,8 +149,10 @@ class _Lookup:
     def ask(self, inquiry: Any, requests: Sequence[Request]) -> list[Outcome]:
         keys = [r.call_key for r in requests]
         found = self._found(inquiry.desk.spec, requests)
-        self.tokens_in += sum(r.tokens_in for r in found.values())
-        self.tokens_out += sum(r.tokens_out for r in found.values())
+        once = [r for k, r in found.items() if k not in self.seen]  # an answer is paid once
+        self.tokens_in += sum(r.tokens_in for r in once)
+        self.tokens_out += sum(r.tokens_out for r in once)
+        self.seen.update(found)
         out = []
         for key in keys:
             reply = found.get(key)

@@ -1,0 +1,310 @@
+"""`alchemist cost`: what the teachers of a recipe cost: from scratch, paid so far, by the next run, and as the last run measured."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from alchemist_runtime.engine.peek import Ahead
+    from alchemist_runtime.plan import Estimate, Node, Plan, Teacher
+
+    from alchemist_dsl.diff.impact import Asked
+    from alchemist_dsl.project import Compiled
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path), required=False)
+@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
+@click.option("--params", type=click.Path(path_type=Path), help="File with values of parameters.")
+@click.option("--variant", metavar="NAME", help="A variant of the recipe.")
+@click.option("--upto", metavar="NODE", multiple=True, help="Only this step and what it needs.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="Form of what is printed.",
+)
+def cost(
+    recipe: Path | None, sets: tuple[str, ...], params: Path | None, variant: str | None, upto: tuple[str, ...], format_: str
+) -> None:  # fmt: skip
+    """Say what the teacher steps of RECIPE cost: what is paid, what a run now would pay, what all costs from scratch; and what the
+    last run measured beside what was expected. Nothing is sent or built.
+
+    RECIPE may be left out where the folder holds only one."""
+    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, only_recipe
+
+    found = recipe or only_recipe(Path())
+    if found is None:
+        raise click.UsageError("this folder does not hold exactly one recipe; name it: `alchemist cost RECIPE`")  # fmt: skip
+    made = compiled_or_exit(
+        found, warnings=False, sets=sets, params_file=params, variant=variant, upto=upto
+    )
+    if made.plan is None:
+        sys.exit(exit_code(made))
+    steps = list(_steps(made, made.plan))
+    if format_ == "json":
+        import json
+
+        click.echo(json.dumps(_data(made.plan, steps), indent=2))
+    else:
+        for line in _lines(made.plan, steps):
+            click.echo(line)
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------------------------
+
+#: Figures that a run measures and an estimate has too.
+_BOTH: Final = ("calls", "tokens_in", "tokens_out", "usd")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step costs. `cached`, `paid`: answers of its questions that are there, and their tokens at the price of today; None
+    where what it reads is not built. `now`: what a run would ask and spend. `expected`: the figures that no run has measured;
+    `actual`: those of its last run, of all answers, and `spent` in that run."""
+
+    node: Node
+    teacher: Teacher
+    cached: int | None
+    paid: Estimate | None
+    now: Asked
+    expected: dict[str, Estimate]
+    actual: dict[str, Estimate] | None
+    spent: Estimate | None
+
+    @property
+    def scratch(self) -> dict[str, Estimate]:
+        return {n: self.node.estimate[n] for n in _BOTH if n in self.node.estimate}
+
+
+def _steps(made: Compiled, plan: Plan) -> Iterator[Step]:
+    """The steps of a plan that ask a teacher, in its order."""
+    from alchemist_runtime.plan import TeacherStepSpec
+
+    from alchemist_dsl.estimate import cost as cost_of
+    from alchemist_dsl.estimate import figures
+    from alchemist_dsl.ranges import estimate, exactly
+
+    nodes = [n for n in plan.nodes if isinstance(n.spec, TeacherStepSpec)]
+    keys = {n.key for n in nodes}
+
+    def measured(key: str) -> Any:
+        return None if key in keys or made.resources is None else made.resources.measured(key)
+
+    unmeasured = figures(plan, measured, made.places) if nodes else {}
+    looked = _looked_at(made, plan, nodes)
+    for node in nodes:
+        teacher = plan.teachers[node.spec.teacher]  # type: ignore[union-attr]
+        ahead = looked.get(node.id)
+        paid = None
+        if ahead is not None:
+            tokens = exactly(ahead.tokens_in), exactly(ahead.tokens_out)
+            paid = estimate(cost_of(teacher, *tokens), whole=False)
+        expected = {n: estimate(getattr(unmeasured[node.id], n), whole=n != "usd") for n in _BOTH}
+        cached = None if ahead is None else ahead.cached
+        actual, spent = _measured(made, node, teacher)
+        now = _now(plan, node, ahead)
+        yield Step(node, teacher, cached, paid, now, expected, actual, spent)
+
+
+def _looked_at(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> dict[str, Ahead]:
+    """What lies in the store and the call cache of the steps' questions, for those whose inputs are built."""
+    from alchemist_runtime.engine.peek import ahead
+    from alchemist_runtime.errors import RunError
+
+    try:
+        return ahead(plan, made.project.root, made.project.state, nodes) if nodes else {}
+    except (RunError, OSError) as error:
+        text = error.problem.headline if isinstance(error, RunError) else str(error)
+        click.echo(f"note: the store cannot be looked at ({text}); new calls are estimates", err=True)  # fmt: skip
+        return {}
+
+
+def _now(plan: Plan, node: Node, found: Ahead | None) -> Asked:
+    """What a run now would ask of a step's teacher, and spend."""
+    from alchemist_runtime.plan import Estimate
+
+    from alchemist_dsl.diff import impact
+
+    doing = next((n for n in plan.now.nodes if n.id == node.id), None) if plan.now else None
+    if doing is not None and doing.action in ("reuse", "skip"):
+        there = impact.all_there(node)
+        return there if doing.action == "reuse" else impact.NO_CALLS
+    if found is not None:
+        known = impact.Ahead(found.new, found.cached, found.least, found.most, found.rows)
+        return impact.asked(node, known)
+    new = node.estimate.get("calls", Estimate())
+    usd = (doing and doing.usd) or node.estimate.get("usd", Estimate())
+    return impact.Asked(_from_none(new), Estimate(), _from_none(usd))
+
+
+def _from_none(e: Estimate) -> Estimate:
+    """A figure of which a part, nobody knows which, is there already."""
+    return e if e.value in (None, "0") else e.model_copy(update={"low": "0"})
+
+
+def _measured(
+    made: Compiled, node: Node, teacher: Teacher
+) -> tuple[dict[str, Estimate] | None, Estimate | None]:
+    """The figures of the run that made a step's result: of all answers, and what was spent on new ones."""
+    from alchemist_runtime.errors import RunError
+
+    from alchemist_dsl.ranges import estimate, exactly
+
+    try:
+        manifest = made.project.store.manifest(node.key)
+    except RunError:
+        return None, None
+    told = {} if manifest is None else manifest.figures
+    if not isinstance(told.get("calls"), int):
+        return None, None
+    names = {"calls": "calls", "tokens_in": "tokens_in", "tokens_out": "tokens_out", "usd": "usd_scratch"}  # fmt: skip
+    found = {n: told[key] for n, key in names.items() if told.get(key) is not None}
+    run = {
+        n: estimate(exactly(Fraction(v), "last_run"), whole=n != "usd") for n, v in found.items()
+    }
+    usd = told.get("usd")
+    return run, None if usd is None else estimate(exactly(Fraction(usd), "last_run"), whole=False)
+
+
+# --- what is printed ----------------------------------------------------------------------------------------------------------------------
+
+
+def _lines(plan: Plan, steps: Sequence[Step]) -> Iterator[str]:
+    from alchemist_dsl.cli.compile import terminal_width
+    from alchemist_dsl.diff.impact import summed
+    from alchemist_dsl.explain import count, dollars, dollars_range
+    from alchemist_dsl.tables import grid
+
+    name = plan.recipe.get("path", "") + (f" · variant {plan.variant}" if plan.variant else "")
+    if not steps:
+        yield f"{name}: no step asks a teacher"
+        return
+    yield name
+    yield ""
+    rows = [
+        (
+            s.node.id, s.teacher.name, count(s.scratch.get("calls")), "?" if s.cached is None else f"{s.cached:,}", count(s.now.new),
+            "?" if s.paid is None else dollars(s.paid), dollars(s.now.usd), dollars(s.scratch.get("usd")),
+        )
+        for s in steps
+    ]  # fmt: skip
+    head = ("step", "teacher", "calls", "answered", "to ask", "paid", "a run now", "from scratch")
+    yield from grid(head, rows, terminal_width(), right={2, 3, 4, 5, 6, 7})
+    yield ""
+    yield f"now      {count(summed(s.now.new for s in steps))} new calls, {dollars_range(summed((s.now.usd for s in steps), whole=False))}"  # fmt: skip
+    if all(s.paid is not None for s in steps):
+        yield f"paid     {dollars_range(summed((s.paid for s in steps), whole=False))} for answers that are there"  # fmt: skip
+    yield f"in all   {count(summed(s.scratch.get('calls') for s in steps))} calls, {dollars_range(summed((s.scratch.get('usd') for s in steps), whole=False))} from scratch"  # fmt: skip
+    yield from _last_run(steps)
+    yield ""
+    yield from _assumptions(steps)
+
+
+def _last_run(steps: Sequence[Step]) -> Iterator[str]:
+    """What runs measured beside what was expected."""
+    from alchemist_dsl.cli.compile import terminal_width
+    from alchemist_dsl.explain import figure
+    from alchemist_dsl.tables import grid
+
+    rows = []
+    for step in steps:
+        for name, actual in (step.actual or {}).items():
+            expected = step.expected.get(name)
+            first = name == "calls"
+            shown = figure(name, actual)
+            if name == "usd" and step.spent is not None and step.spent.value != actual.value:
+                shown += f" ({figure('usd', step.spent)} in that run)"
+            words = {"usd": "cost", "calls": "calls", "tokens_in": "tokens in", "tokens_out": "tokens out"}  # fmt: skip
+            rows.append((step.node.id if first else "", words[name], "" if expected is None else figure(name, expected), shown, _off(expected, actual)))  # fmt: skip
+    if rows:
+        yield ""
+        head = ("step", "", "expected", "last run", "off by")
+        yield from grid(head, rows, terminal_width(), right={2, 3, 4})
+
+
+def _off(expected: Estimate | None, actual: Estimate) -> str:
+    """How far what was expected lies from what was measured."""
+    if expected is None or expected.value is None or not Fraction(actual.value or 0):
+        return ""
+    share = Fraction(expected.value) / Fraction(actual.value or 1) - 1
+    return f"{float(share):+.0%}"
+
+
+def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
+    """What the figures rest on."""
+    from alchemist_dsl.cli.cache import _names
+
+    for teacher in {s.teacher.name: s.teacher for s in steps}.values():
+        yield f"price    {teacher.name}: {_price(teacher)}"
+    declared = [s for s in steps if s.scratch and s.scratch["tokens_in"].basis not in ("exact", "last_run")]  # fmt: skip
+    if any(s.paid is not None and s.cached for s in steps):
+        yield "note     what is paid is told at the price that the recipe names today"
+    if declared:
+        yield f"note     tokens of {_names(s.node.id for s in declared)} are not measured yet: one stands for 4 characters, and an answer takes up to `max_tokens`"  # fmt: skip
+    judged = [s.node.id for s in steps if s.now.new.value not in (None, "0") and s.now.new.high != s.now.new.value]  # fmt: skip
+    if judged:
+        yield f"note     answers of {_names(judged)} may be refused and drawn again: its range counts that"
+    unbuilt = [s.node.id for s in steps if s.cached is None]
+    if unbuilt:
+        yield f"note     what {_names(unbuilt)} reads is not built, so nobody can say which of its questions have an answer"  # fmt: skip
+
+
+def _price(teacher: Teacher) -> str:
+    from alchemist_dsl.verdicts import money
+
+    price = teacher.price
+    if price is None:
+        return "unknown; `price { … }` or `price = free` in the recipe says it"
+    if price.free:
+        return "free"
+    each = (money(Fraction(p) * 1_000_000) for p in (price.input, price.output))
+    return "${} for 1M tokens in, ${} for 1M tokens out".format(*each)
+
+
+def _data(plan: Plan, steps: Sequence[Step]) -> dict[str, Any]:
+    from alchemist_dsl.diff.impact import summed
+
+    def plain(e: Estimate | None) -> Any:
+        return None if e is None else e.model_dump(exclude_none=True)
+
+    def each(found: dict[str, Estimate] | None) -> Any:
+        return None if found is None else {n: plain(e) for n, e in found.items()}
+
+    return {
+        "recipe": plan.recipe.get("path"),
+        "variant": plan.variant,
+        "steps": [
+            {
+                "step": s.node.id,
+                "teacher": s.teacher.name,
+                "model": s.teacher.model,
+                "price": None if s.teacher.price is None else s.teacher.price.model_dump(),
+                "scratch": each(s.scratch),
+                "answered": s.cached,
+                "paid": plain(s.paid),
+                "now": {"calls": plain(s.now.new), "usd": plain(s.now.usd)},
+                "expected": each(s.expected),
+                "last_run": s.actual and {**each(s.actual), "usd_spent": plain(s.spent)},
+            }
+            for s in steps
+        ],
+        "totals": {
+            "scratch": {n: plain(summed((s.scratch.get(n) for s in steps), whole=n != "usd")) for n in _BOTH},
+            "now": {
+                "calls": plain(summed(s.now.new for s in steps)),
+                "usd": plain(summed((s.now.usd for s in steps), whole=False)),
+            },
+            "paid": plain(summed((s.paid for s in steps), whole=False))
+            if all(s.paid is not None for s in steps)
+            else None,
+        },
+    }  # fmt: skip
