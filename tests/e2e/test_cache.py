@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from alchemist_runtime.cache import CallCache
 from alchemist_runtime.teacher import Reply
-from e2e_cli import alchemist, edit, jsonl, run, squares
+from e2e_cli import alchemist, edit, jsonl, run, squares, start
 from fault_server import FaultServer
 
 RECIPE = '''edition 2026
@@ -280,3 +281,32 @@ def test_nothing_is_removed_under_a_run(project: Path) -> None:
     assert done.returncode == 3 and "a run is asking its teachers" in done.stderr
     asks.close()
     assert cache(project, "gc", "--yes")["removed"] == 20
+
+
+def test_two_recipes_at_once_pay_an_equal_question_once(
+    made: Path, server: FaultServer, tmp_path: Path
+) -> None:
+    """Their steps differ in what they make of the answer, so that neither is the other's result."""
+    jsonl(tmp_path / "rows.jsonl", squares(60))
+    (tmp_path / "recipe.lock").touch()
+    text = (made / "r.recipe").read_text().replace("Say", "Whisper")
+    (tmp_path / "a.recipe").write_text(text.replace("  price", "  concurrency = 4\n  price"))
+    (tmp_path / "b.recipe").write_text(
+        text.replace("= out.answer", '= out.answer + "!"').replace('"Whisper"', '"loud"')
+    )
+    asked, answer = server.asked, server.answer
+
+    def slowly(number: int, body: dict[str, Any]) -> Any:
+        time.sleep(0.05)
+        return answer(number, body)
+
+    server.answer = slowly
+    runs = [start("run", name, "--format", "json", cwd=tmp_path) for name in ("a.recipe", "b.recipe")]  # fmt: skip
+    said = [run.communicate(timeout=120) for run in runs]
+    server.answer = answer
+    assert [run.returncode for run in runs] == [0, 0], said
+    assert server.asked == asked + 60
+    nodes = [{n["node"]: n["figures"] for n in json.loads(out)["nodes"]} for out, _ in said]
+    assert [n["g"]["calls"] for n in nodes] == [60, 60]
+    assert sum(n["g"]["calls_new"] for n in nodes) == 60
+    assert sum(float(n["g"]["usd"]) for n in nodes) == pytest.approx(60 * USD)
