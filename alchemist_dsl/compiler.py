@@ -113,7 +113,7 @@ def compile_program(
 
 
 def _places(scope: Scope) -> list[Diagnostic]:
-    """Problems with the places of sources and suites, and with bases: no such file, package, revision, model.
+    """Problems with the places of sources and suites, and with models: no such file, package, revision, model.
 
     That the hub does not answer stops nothing where only steps that this version does not carry out would read from it.
     """
@@ -126,7 +126,7 @@ def _places(scope: Scope) -> list[Diagnostic]:
         if block.kind in ("source", "suite")
         for problem in scope.place(block).problems
     ]
-    starts = [(b, scope.facts.base(b)) for b in blocks if b.kind == "train"]
+    starts = [(b, scope.facts.base(b)) for b in blocks if b.kind in ("train", "teacher")]
     found += [(block, problem) for block, problem in starts if problem is not None]
     if not any(problem.code == _NO_HUB for _, problem in found):
         return [problem for _, problem in found]

@@ -62,7 +62,7 @@ class Facts(Protocol):
         ...
 
     def base(self, block: Block) -> Diagnostic | None:
-        """What is wrong with the model that a training starts from, as far as that is known before it runs."""
+        """What is wrong with the model that a training starts from or a teacher is, as far as that is known before it runs."""
         ...
 
     def measured(self, key: str) -> Mapping[str, Any] | None:

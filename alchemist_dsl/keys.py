@@ -14,7 +14,7 @@ from alchemist_runtime.functions import AGGREGATES, FUNCTIONS
 from alchemist_runtime.plan import CANON, canonical, digest
 from alchemist_runtime.rows import SFT, required
 
-from alchemist_dsl.bases import base_folder
+from alchemist_dsl.bases import base_folder, own_model
 from alchemist_dsl.canon import Ingredients, canon_value, data_attributes, selection, statements
 from alchemist_dsl.facts import PYTHON_MINOR
 from alchemist_dsl.ir import (
@@ -117,10 +117,19 @@ def components(block: Block) -> Iterator[tuple[Any, str]]:
 
 
 def teacher_identity(block: Block, scope: Scope) -> Ingredients:
-    """Provider, model, revision, sampling; for a foreign address also that, unless `identity` names the model."""
+    """Provider, model, revision, sampling; for a foreign address also that, unless `identity` names the model.
+
+    A model that is loaded here is named by what its files hold, or by its commit; one of the recipe is an input of each step."""
     out = data_attributes(block)
+    own = own_model(block)
     if isinstance(block.get("model"), RefV):
         out["attribute.model"] = {"train": True}
+    elif own is not None:
+        files = scope.facts.local(base_folder(own[1]) or own[1].value)
+        if files is not None:
+            out["attribute.model"] = {"files": files}
+        elif (commit := locked_base(block, scope, "model")) is not None:
+            out["attribute.revision"] = commit
     url = block.get("base_url")
     if (
         isinstance(url, TextV)

@@ -175,7 +175,10 @@ KINDS: Final[dict[str, Kind]] = {
             "provider": A(
                 "choice(openai,transformers,rules,replay)", "Who answers.", required=True
             ),
-            "model": A("text | ref(train)", "Model name, or a train block: its final weights."),
+            "model": A(
+                "text | ref(train)",
+                "Model name; with `provider = transformers` a folder, a GGUF file, a name on the hub, or a train block: its final weights.",
+            ),
             "revision": A("text", "Revision of the model."),
             "base_url": A("text", "Address of an OpenAI-compatible server.", affects="speed"),
             "identity": A(
@@ -198,7 +201,12 @@ KINDS: Final[dict[str, Kind]] = {
                 affects="cost",
             ),
             "rate": A("list(rate)", "Most calls and tokens in a time.", affects="speed"),
-            "concurrency": A("int(1..4096)", "Most calls at once.", default="64", affects="speed"),
+            "concurrency": A(
+                "int(1..4096)",
+                "Most calls at once; with `provider = transformers` the largest batch, 16 unless it is written.",
+                default="64",
+                affects="speed",
+            ),
             "timeout": A("duration", "Longest wait for an answer.", default="2m", affects="speed"),
             "retries": A(
                 "int(0..100)",

@@ -56,7 +56,7 @@ def lower(scope: Scope) -> tuple[Plan, dict[str, Ingredients]]:
         license=scope.stated("license"),
         tokenizer=steps.tokenizer(None, scope),
         params=[_param(p) for p in program.params.values()],
-        teachers=_teachers(scope),
+        teachers=_teachers(scope, known),
         prompts=_prompts(scope),
         nodes=nodes,
         checks=_checks(scope),
@@ -146,10 +146,13 @@ def _param(param: ParamValue) -> Param:
     return Param(name=param.name, type=param.type, value=param.text, origin=param.origin)
 
 
-def _teachers(scope: Scope) -> dict[str, Teacher]:
+def _teachers(scope: Scope, known: Mapping[str, str]) -> dict[str, Teacher]:
+    """The teachers; the answers of one that the recipe trains are kept under the key of its training."""
     out = {}
     for block in _of_kind(scope.program, "teacher"):
         identity = keys.teacher_identity(block, scope)
+        if isinstance(model := block.get("model"), RefV):
+            identity["teacher.model"] = {"train": known[model.target]}
         told = {"identity_of": identity, "identity_key": digest(identity)}
         out[block.name] = resources.teacher(block, scope).model_copy(update=told)
     return out

@@ -20,7 +20,7 @@ from alchemist_runtime.errors import RunError
 from alchemist_runtime.sealed import SETTLED_NS, file_digest, seal, stamp, unseal
 
 from alchemist_dsl import lock as locks
-from alchemist_dsl.bases import base_folder, wrong_base
+from alchemist_dsl.bases import base_folder, own_model, wrong_base
 from alchemist_dsl.check.chat import MODEL
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.drift import Change, compare
@@ -207,12 +207,13 @@ class Resources:
         return found
 
     def base(self, block: Block) -> Diagnostic | None:
-        value = block.get("base")
-        if not isinstance(value, TextV):
+        found = own_model(block)
+        if found is None:
             return None
+        attribute, value = found
         # a recipe of others learns nothing of what lies outside
         hidden = os.environ.get(ONLY_PROJECT) and (base_folder(value) or "").startswith(("/", ".."))
-        return None if hidden else wrong_base(value, self.root)
+        return None if hidden else wrong_base(value, self.root, attribute)
 
     def measured(self, key: str) -> Mapping[str, Any] | None:
         return self.lock.fact(locks.MEASURED, key)

@@ -157,7 +157,7 @@ def _report_circle(world: World, circle: list[str], needs_: list[Need]) -> None:
         labels=(Label(last.span, f"{names[-1]} needs {names[0]}"),),
         note=note,
         help=f"break the circle; did you mean {listed(streams[:2], 'or')} here?"
-        if streams
+        if streams and KINDS[world.decls[circle[1]].kind].stream
         else "break the circle: one of them must read something else",
     )
 

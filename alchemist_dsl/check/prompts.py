@@ -12,6 +12,7 @@ from alchemist_dsl.check.problems import listed
 from alchemist_dsl.check.scope import Placed
 from alchemist_dsl.check.templates import Variables
 from alchemist_dsl.check.types import family
+from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
@@ -24,6 +25,8 @@ class Job:
     outputs: dict[str, str]  # field -> family of its type; empty: any one text
 
 
+#: What says how a server is asked.
+_OF_SERVERS: Final = ("base_url", "api_key_env", "rate", "timeout", "retries")
 #: Templates of a prompt.
 TEMPLATES: Final = ("system", "user", "prefill")
 JOBS: Final[dict[str, Job]] = {
@@ -43,6 +46,8 @@ def teacher(b: Building) -> None:
         b.add_input(model, "model")
     b.rest()
     provider = b.get("provider")
+    if isinstance(provider, ir.ChoiceV):
+        _in_process(b, provider, model)
     if (
         isinstance(provider, ir.ChoiceV)
         and provider.name in ("openai", "transformers")
@@ -53,7 +58,34 @@ def teacher(b: Building) -> None:
             "A106",
             f"{b.title} needs `model`",
             b.header,
-            help='the name of the model, for example `model = "gpt-4o-mini-2024-07-18"`',
+            help='a folder, a model of the hub or a training, for example `model = "./model"`'
+            if provider.name == "transformers"
+            else 'the name of the model, for example `model = "gpt-4o-mini-2024-07-18"`',
+        )
+
+
+def _in_process(b: Building, provider: ir.ChoiceV, model: ir.Value | None) -> None:
+    """A model in this process has no server, and one that the recipe trains none either."""
+    if provider.name == "transformers":
+        for name in _OF_SERVERS:
+            attr = b.attrs.get(name)
+            if attr is not None and attr.origin != "default":
+                b.error(
+                    "A111",
+                    f"`{name}` says how a server is asked, and a model in this process has none",
+                    attr.name_span,
+                    labels=(Label(provider.span, "here"),),
+                    help=f"take it away: `{name} = null`"
+                    if attr.origin.startswith("extends:")
+                    else "delete it",
+                )
+    elif isinstance(model, ir.RefV) and provider.name != "replay":
+        b.error(
+            "A111",
+            f"`{model.target}` is trained by this recipe, and `provider = {provider.name}` does not ask it",
+            provider.span,
+            labels=(Label(model.span, "the model"),),
+            help="write `provider = transformers`",
         )
 
 
@@ -153,8 +185,6 @@ def _rules(b: Building, inputs: tuple[ir.FieldV, ...], outputs: tuple[ir.FieldV,
 
 
 def _mismatch(b: Building, rules: ir.ChoiceV, why: str, at: Span) -> None:
-    from alchemist_dsl.diagnostics.model import Label
-
     b.error(
         "A407",
         f"`rules = {rules.name}` {why}",

@@ -157,11 +157,13 @@ class _Facts:
         return self._open().columns(block)
 
     def problems(self, program: Program) -> list[Diagnostic]:
-        """Patterns that match no file, files that cannot be read, bases that are no model."""
+        """Patterns that match no file, files that cannot be read, models that are none."""
+        from alchemist_dsl.bases import own_model
+
         blocks = program.blocks.values()
         places = (b for b in blocks if b.kind in ("source", "suite"))
         local = (b for b in places if b.get("files") is not None and b.get("hub") is None)
-        bases = (self._open().base(b) for b in blocks if b.get("base") is not None)
+        bases = (self._open().base(b) for b in blocks if own_model(b) is not None)
         return [p for b in local for p in self._open().source(b).problems] + [p for p in bases if p]
 
     def save(self) -> None:

@@ -29,7 +29,11 @@ def destination(teacher: Teacher) -> tuple[str, str] | None:
     from alchemist_runtime.teachers.openai import OFFICIAL, is_local
 
     variable = teacher.api_key_env or (None if teacher.base_url else _OWN[1])
-    if teacher.provider in ("rules", "replay") or variable is None or is_local(teacher.base_url):
+    if (
+        teacher.provider in ("rules", "replay", "transformers")
+        or variable is None
+        or is_local(teacher.base_url)
+    ):
         return None
     url = urlsplit(teacher.base_url or OFFICIAL)
     return (url.hostname or "") + (f":{url.port}" if url.port else ""), variable

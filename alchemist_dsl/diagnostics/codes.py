@@ -247,8 +247,11 @@ CODES: Final[dict[str, Code]] = {
     "A724": Code(
         "larger-answers", "warning", "A server charges more tokens for a call than it was allowed."
     ),
+    "A730": Code("model-failed", "error", "A teacher's model in this process failed."),
     "A801": Code(
-        "no-template", "error", "The base model has no chat template and none is declared."
+        "no-template",
+        "error",
+        "A base model or a teacher's has no chat template and none is declared.",
     ),
     "A802": Code(
         "world-size", "error", "Training started with another number of processes than asked for."
@@ -260,11 +263,15 @@ CODES: Final[dict[str, Code]] = {
     ),
     "A806": Code("row-too-long", "error", "Rows do not fit the maximum length."),
     "A807": Code("not-run-yet", "warning", "This version compiles the block but does not run it."),
-    "A808": Code("no-model", "error", "A base model or its tokenizer cannot be loaded."),
+    "A808": Code("no-model", "error", "A model or its tokenizer cannot be loaded."),
     "A809": Code("batch-size", "error", "A batch cannot be shared out evenly among the processes."),
     "A810": Code("row-refused", "error", "The chat template refuses a row."),
     "A811": Code("nothing-to-learn", "error", "Nothing is left to train on."),
-    "A812": Code("no-base", "error", "The base of a training is no folder with a model."),
+    "A812": Code(
+        "no-base",
+        "error",
+        "The base of a training, or a teacher's model, is no folder with a model.",
+    ),
     "A813": Code(
         "batch-unit", "error", "A batch is counted in a unit that its packing does not have."
     ),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from alchemist_runtime.plan import Price, Prompt, Teacher
 
+from alchemist_dsl.bases import base_folder, own_model
 from alchemist_dsl.ir import Block, ChoiceV, Qty, RecordV, RefV, TemplateV
 from alchemist_dsl.lowering.scope import Scope
+from alchemist_dsl.lowering.targets import locked_base
 from alchemist_dsl.lowering.values import (
     decimal,
     exact,
@@ -19,28 +21,45 @@ from alchemist_dsl.lowering.values import (
     whole,
 )
 
+#: Questions that a model in this process answers at once, where the recipe does not say: memory of the CPU is not got back.
+LARGEST_BATCH: Final = 16
+
 
 def teacher(block: Block, scope: Scope) -> Teacher:
     """A teacher without its identity key."""
-    model = block.get("model")
     timeout = quantity(block, "timeout")
+    here = text(block, "provider") == "transformers"
     return Teacher(
         name=block.name,
         provider=text(block, "provider") or "",
-        model=model.target if isinstance(model, RefV) else text(block, "model"),
-        revision=text(block, "revision"),
+        model=_model(block),
+        revision=(locked_base(block, scope, "model") if here else None) or text(block, "revision"),
         base_url=text(block, "base_url"),
         identity=text(block, "identity"),
         api_key_env=_key_variable(block),
         sampling=_sampling(block),
         price=price(block),
         rate=[_rate(r) for r in items(block.get("rate")) if isinstance(r, Qty)],
-        concurrency=whole(block, "concurrency") or 64,
-        timeout_seconds=120.0 if timeout is None else float(timeout.value),
+        concurrency=_concurrency(block, here),
+        timeout_seconds=0.0 if here else 120.0 if timeout is None else float(timeout.value),
         retries=6 if (retries := whole(block, "retries")) is None else retries,
         batch=flag(block, "batch"),
         at=scope.at(block.span),
     )
+
+
+def _model(block: Block) -> str | None:
+    """The model's name; for one that is loaded here its folder from the project's root, or the training that makes it."""
+    model, own = block.get("model"), own_model(block)
+    if isinstance(model, RefV):
+        return model.target
+    return (own and base_folder(own[1])) or text(block, "model")
+
+
+def _concurrency(block: Block, here: bool) -> int:
+    attr = block.attrs.get("concurrency")
+    unsaid = attr is None or attr.origin == "default"
+    return LARGEST_BATCH if here and unsaid else whole(block, "concurrency") or 64
 
 
 def _key_variable(block: Block) -> str | None:

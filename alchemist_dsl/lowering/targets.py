@@ -141,13 +141,13 @@ def _base(block: Block) -> str | None:
             return None
 
 
-def locked_base(block: Block, scope: Scope) -> str | None:
-    """The commit that the lock pins a base of the hub to; None where the recipe names one itself, or nobody knows it."""
-    value, written = block.get("base"), text(block, "revision")
+def locked_base(block: Block, scope: Scope, name: str = "base") -> str | None:
+    """The commit that the lock pins a model of the hub to; None where the recipe names one itself, or nobody knows it."""
+    value, written = block.get(name), text(block, "revision")
     if (
         not isinstance(value, TextV)
         or base_folder(value)
-        or method(block, "init").name == "scratch"
+        or (name == "base" and method(block, "init").name == "scratch")
     ):
         return None
     found = scope.facts.model(value.value, written)

@@ -233,6 +233,17 @@ def in_words(outputs: Mapping[str, str]) -> str:
     return "\n".join([head, *lines])
 
 
+def asked_in_words(
+    messages: Sequence[Mapping[str, str]], outputs: Mapping[str, str]
+) -> list[Mapping[str, str]]:
+    """The turns of a question whose last one says how to answer, where the answer is an object."""
+    turns = list(messages)
+    if not is_plain(outputs) and not is_probability(outputs):
+        last = turns[-1]
+        turns[-1] = {**last, "content": f"{last['content']}\n\n{in_words(outputs)}"}
+    return turns
+
+
 def _words(type_: Type) -> str:
     match type_.name:
         case "int" | "real":

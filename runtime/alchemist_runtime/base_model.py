@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ _SPECIAL: Final = (
 )
 BYTE_VOCABULARY: Final = 256 + len(_SPECIAL)
 
+#: The ending of files that hold quantised weights; transformers reads them as a model that is asked.
+GGUF: Final = ".gguf"
+
 BYTE_TEMPLATE: Final = """\
 {%- if tools %}{{ '<|tools|>' + (tools | tojson) + '<|end|>' }}{% endif -%}
 {%- for message in messages -%}
@@ -52,6 +56,21 @@ class Start:
     tokenizer: Path  # a folder with the tokenizer and the template that is used; with scratch also config.json
     model: str | None  # a folder or a hub id
     revision: str | None = None
+
+
+def needs(libraries: Mapping[str, str], what: str) -> None:
+    """RunError A910 for the first library, by name with the extra that brings it, that this environment lacks."""
+    for library, extra in libraries.items():
+        if importlib.util.find_spec(library) is None:
+            installed = f"'alchemist-dsl[{extra}]'" if extra else library
+            raise RunError(
+                Problem(
+                    "A910",
+                    "missing-extra",
+                    f"{what} needs the library {library}",
+                    help=f"pip install {installed}",
+                )
+            )
 
 
 # --- from scratch -------------------------------------------------------------------------------------------------------------
@@ -156,8 +175,8 @@ def scratch_model(folder: Path, args: Mapping[str, Any], seed: int) -> Path:
 # --- tokenizers and templates -------------------------------------------------------------------------------------------------
 
 
-def load_tokenizer(source: str, revision: str | None = None) -> Any:
-    """The fast tokenizer of a folder or hub id; RunError A808 where there is none."""
+def load_tokenizer(source: str, revision: str | None = None, **options: Any) -> Any:
+    """The fast tokenizer of a folder or hub id; RunError A808 where there is none. `options` are those of `from_pretrained`."""
     folder = Path(source)
     try:
         if _plain_fast(folder):  # spares the import of torch
@@ -167,7 +186,7 @@ def load_tokenizer(source: str, revision: str | None = None) -> Any:
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(
-            source, revision=None if folder.is_dir() else revision
+            source, revision=None if folder.is_dir() else revision, **options
         )
     except (OSError, ValueError, ImportError) as error:
         raise no_model(source, revision, error) from error
@@ -247,7 +266,7 @@ def prepare_start(
         write_scratch_config(folder, spec.init.args, float(Fraction(spec.dropout or 0)))
         tokenizer = load_tokenizer(str(folder))
     else:
-        model = str(base_dir) if base_dir is not None else _source(spec, project)
+        model = str(base_dir) if base_dir is not None else located(spec.base, project)
         tokenizer = load_tokenizer(model, spec.revision)
     template = _template(spec, texts, project, tokenizer)
     if not template:
@@ -265,8 +284,9 @@ def prepare_start(
     return Start(folder, model, spec.revision), tokenizer
 
 
-def _source(spec: TrainSpec, project: Path) -> str:
-    if not spec.base:
+def located(name: str | None, project: Path) -> str:
+    """The path of a model that lies in the project, else the id of one of the hub. RunError A808 for a path where nothing is."""
+    if not name:
         raise RunError(
             Problem(
                 "A808",
@@ -276,9 +296,9 @@ def _source(spec: TrainSpec, project: Path) -> str:
             ),
             exit_code=1,
         )
-    local = project / spec.base
-    if local.is_dir():
+    local = project / name
+    if local.is_dir() or (local.suffix.lower() == GGUF and local.is_file()):
         return str(local)
-    if spec.base.startswith((".", "/")):
-        raise no_model(spec.base, None, FileNotFoundError("there is no such folder"))
-    return spec.base
+    if name.startswith((".", "/")):
+        raise no_model(name, None, FileNotFoundError("there is no such folder"))
+    return name

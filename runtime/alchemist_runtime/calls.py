@@ -420,7 +420,7 @@ class Inquiry:
         assert me is not None
         self._sending.add(me)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds or None):
                 return await self.desk.client.reply(request)
         except TimeoutError as e:
             raise CallFailed(f"no answer within {seconds:g} s", retry=True, kind="lost") from e
@@ -610,6 +610,14 @@ class Faculty:
     def ask(self, inquiry: Inquiry, requests: Sequence[Request]) -> list[Outcome]:
         """Outcomes of requests, in order. KeyboardInterrupt passes after the calls in flight are committed."""
         return self._runner.run(inquiry.answer(requests))
+
+    def rest(self, asked: plan.Teacher | None = None) -> None:
+        """Let clients give back the memory of models that this teacher, which is asked next, does not use."""
+        for desk in self._desks.values():
+            rest = getattr(desk.client, "rest", None)
+            same = asked and (asked.model, asked.revision) == (desk.spec.model, desk.spec.revision)
+            if rest is not None and not same:
+                rest()
 
     def close(self) -> None:
         """Close the clients and the cache."""

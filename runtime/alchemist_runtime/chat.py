@@ -77,7 +77,7 @@ class Template:
         self.control = control_tokens(tokenizer)
         self._special = dict(tokenizer.special_tokens_map)
         self._pattern = re.compile("|".join(map(re.escape, self.control))) if self.control else None
-        self._stop, self._parts, self.adds_stop = self._probed()
+        self.stop, self._parts, self.adds_stop = self._probed()
 
     def _probed(self) -> tuple[str | None, bool, bool]:
         """The token that follows a reply, whether the template takes a content only as a list of parts, and whether its marks
@@ -203,10 +203,10 @@ class Template:
         ]
 
     def _stopped(self, text: str, start: int, stop: int) -> int:
-        if self._stop is None or text[start:stop].rstrip().endswith(self.control):
+        if self.stop is None or text[start:stop].rstrip().endswith(self.control):
             return stop
         behind = len(text) - len(text[stop:].lstrip())
-        return behind + len(self._stop) if text.startswith(self._stop, behind) else stop
+        return behind + len(self.stop) if text.startswith(self.stop, behind) else stop
 
     def holds_control(self, talk: Talk) -> bool:
         """Whether a row's own text holds a control token, which the tokenizer reads as one."""

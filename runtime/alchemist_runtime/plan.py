@@ -147,7 +147,7 @@ class Teacher(Model):
     price: Price | None = None  # None: unknown
     rate: list[dict[str, Any]] = []  # [{"unit": "calls" | "tokens", "per_second": "25/3"}]
     concurrency: int = 64
-    timeout_seconds: float = 120.0
+    timeout_seconds: float = 120.0  # 0: an answer is waited for as long as it takes
     retries: int = 6
     batch: bool = False
     #: provider, model, revision, sampling, identity or foreign base_url
@@ -629,6 +629,14 @@ def _misfit(plan: Plan) -> str | None:
             spec.teacher in plan.teachers and spec.prompt in plan.prompts
         ):
             return f"`{node.id}` names a teacher or prompt that the plan does not have"
+        if isinstance(spec, TeacherStepSpec) and (
+            trained := _trained(asked := plan.teachers[spec.teacher])
+        ):
+            read = [e.key for e in node.inputs if e.role == "model" and e.node == asked.model]
+            if read != [trained]:
+                return (
+                    f"`{node.id}` asks `{asked.name}` and does not read the training that makes it"
+                )
         if isinstance(spec, MixtureSpec) and any(
             t.edge not in range(len(node.inputs)) for t in spec.take
         ):
@@ -665,6 +673,12 @@ def _is(teacher: Teacher) -> bool:
         and int(str(told.get("max_tokens", 1024)).split()[0]) == sampling["max_tokens"]
         and told.get("stop") == sampling["stop"]
     )
+
+
+def _trained(teacher: Teacher) -> str | None:
+    """The key of the training whose model a teacher is, as its answers are kept; None for any other."""
+    model = teacher.identity_of.get("teacher.model")
+    return str(model["train"]) if isinstance(model, dict) and "train" in model else None
 
 
 def _templates(plan: Plan) -> Iterator[str]:

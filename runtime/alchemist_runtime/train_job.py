@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import shutil
@@ -13,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from alchemist_runtime import batch
+from alchemist_runtime.base_model import needs
 from alchemist_runtime.devices import Devices, devices
-from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.job import Job
 from alchemist_runtime.launch import OnProgress, launch
 from alchemist_runtime.plan import TrainSpec, digest
@@ -78,17 +77,7 @@ def _extras(spec: TrainSpec) -> None:
     if spec.optimizer in ("adamw_8bit", "lion"):
         needed["bitsandbytes"] = ""
     needed |= dict.fromkeys(spec.report, "")
-    for library, extra in needed.items():
-        if importlib.util.find_spec(library) is None:
-            what = f"'alchemist-dsl[{extra}]'" if extra else library
-            raise RunError(
-                Problem(
-                    "A910",
-                    "missing-extra",
-                    f"training as declared needs the library {library}",
-                    help=f"pip install {what}",
-                )
-            )
+    needs(needed, "training as declared")
 
 
 def _fresh(spec: TrainSpec, folder: Path, seed: int, base: Path | None) -> None:

@@ -19,6 +19,7 @@ from alchemist_runtime.plan import (
     Node,
     Plan,
     SuiteSpec,
+    TeacherStepSpec,
     digest,
     not_run,
     variant_part,
@@ -294,6 +295,10 @@ def _carry_out(ctx: Context, node: Node) -> Done:
         again = finished(ctx, node)  # built by another process while this one waited?
         if again is not None:
             return _done(node, "reused", again, begun)
+        if "teachers" in ctx.services and not isinstance(node.spec, TeacherStepSpec):
+            ctx.services[
+                "teachers"
+            ].rest()  # the model of a step before: this one may want the memory
         _step(node.kind)(ctx, node, out)
         manifest = out.finish(
             kind=node.kind,

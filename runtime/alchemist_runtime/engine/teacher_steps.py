@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from alchemist_runtime.base_model import located
 from alchemist_runtime.calls import Faculty, Inquiry, Tally
 from alchemist_runtime.engine.asking import Asking, Draw, taken, why_unusable
 from alchemist_runtime.engine.context import Context, edges
@@ -94,7 +95,8 @@ def faculty(ctx: Context) -> Faculty:
 
 def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> Asking:
     teachers = faculty(ctx)
-    teacher: Teacher = ctx.plan.teachers[spec.teacher]
+    teacher = _placed(ctx, node, ctx.plan.teachers[spec.teacher])
+    teachers.rest(teacher)
     if teacher.batch:
         ctx.progress.warn(_no_batch(node, teacher))
     budget = None if spec.budget is None else money(spec.budget)
@@ -123,6 +125,18 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         unusable=partial(why_unusable, outputs=ctx.plan.prompts[spec.prompt].outputs),
     )
     return Asking(ctx, node, spec, teachers, inquiry)
+
+
+def _placed(ctx: Context, node: Node, teacher: Teacher) -> Teacher:
+    """A teacher with the place of its model, where that is a folder of the project or what a training left."""
+    if teacher.provider != "transformers":
+        return teacher
+    trained = edges(node, "model")
+    if trained:
+        place = str(ctx.manifest(node.inputs[trained[0]].node).folder("model"))
+    else:
+        place = located(teacher.model, ctx.project)
+    return teacher.model_copy(update={"model": place})
 
 
 def _worn(node: Node, n: int) -> Problem:

@@ -132,16 +132,13 @@ class Chat:
         return self._parse(response.content, request)
 
     def _body(self, request: Request) -> dict[str, Any]:
-        messages: list[Mapping[str, str]] = list(request.messages)
+        # in words too: many servers take a schema and do not look at it
+        messages = answers.asked_in_words(request.messages, request.outputs)
         body: dict[str, Any] = {"model": self._spec.model, "messages": messages, **self._sampling}
         if answers.is_probability(request.outputs):
             body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
-        elif not answers.is_plain(request.outputs):
-            last = messages[-1]  # in words too: many servers take a schema and do not look at it
-            text = f"{last['content']}\n\n{answers.in_words(request.outputs)}"
-            messages[-1] = {"role": last["role"], "content": text}
-            if not self._in_words:
-                body["response_format"] = _format(request.outputs)
+        elif not answers.is_plain(request.outputs) and not self._in_words:
+            body["response_format"] = _format(request.outputs)
         return body
 
     def _adapt(self, refused: CallFailed, body: Mapping[str, Any]) -> bool:
