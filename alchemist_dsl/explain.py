@@ -36,6 +36,11 @@ def reason(r: Reason) -> str:
     """A reason in a few words."""
     if r.code in _PLAIN and r.path is None:
         return _PLAIN[r.code]
+    if r.code == "calls_failed":
+        rows = int(r.before or "0")
+        return f"{rows:,} {'row is' if rows == 1 else 'rows are'} asked again: the calls failed"
+    if r.code == "input_remade":
+        return f"`{r.path}` is made again"
     if r.code == "output_missing":
         return f"`{r.path}` does not hold it"
     if r.code == "input_changed":

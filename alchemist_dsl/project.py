@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,15 @@ from alchemist_runtime import catalog
 from alchemist_runtime.errors import RunError
 from alchemist_runtime.plan import Node, Plan, text_digest
 from alchemist_runtime.sealed import unseal
-from alchemist_runtime.store import Manifest, Store, left_out, looked_at, name_of, write_atomic
+from alchemist_runtime.store import (
+    Manifest,
+    Store,
+    left_out,
+    looked_at,
+    name_of,
+    outdated,
+    write_atomic,
+)
 
 from alchemist_dsl import lock as locks
 from alchemist_dsl.canon import Ingredients
@@ -458,7 +467,16 @@ def read_state(project: Project, plan: Plan, forced: Iterable[str] = ()) -> Stat
             None,
         ),
         views={name: seen for name, (_, seen) in found.items() if seen},
+        again=outdated(plan.nodes, partial(_manifest, store)),
     )
+
+
+def _manifest(store: Store, node: Node) -> Manifest | None:
+    """The manifest of a node; None where it is damaged, which is told elsewhere."""
+    try:
+        return store.manifest(node.key)
+    except RunError:
+        return None
 
 
 def _stored(store: Store, node: Node) -> tuple[Finished | None, frozenset[str]]:

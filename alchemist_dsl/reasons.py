@@ -81,7 +81,7 @@ def _whole(node: Node, by_name: Mapping[str, Node], state: State) -> bool:
 
 def _finished(node: Node, state: State) -> bool:
     there = state.stored.get(node.key) == "complete" and node.id not in state.moved
-    return there and node.id not in state.forced
+    return there and node.id not in state.forced and node.id not in state.again
 
 
 def _node(node: Node, made: Ingredients, plan: Plan, state: State, wanted: bool) -> NowNode:
@@ -92,6 +92,8 @@ def _node(node: Node, made: Ingredients, plan: Plan, state: State, wanted: bool)
     reasons = _reasons(node, made, plan, state)
     extends = _extends(node, reasons)
     new = _new_share(reasons[0]) if extends else Fraction(1)
+    if reasons[0].code == "calls_failed" and (calls := _calls(node, Fraction(1))):
+        new = min(new, Fraction(reasons[0].before or "0") / calls)
     return NowNode(
         id=node.id,
         action="extend" if extends else "build",
@@ -125,6 +127,12 @@ def _usd(node: Node, share: Fraction) -> Estimate | None:
 def _reasons(node: Node, made: Ingredients, plan: Plan, state: State) -> list[Reason]:
     if node.id in state.forced:
         return [Reason(code="forced")]
+    if (rows := state.again.get(node.id)) is not None:
+        if rows:
+            return [Reason(code="calls_failed", before=str(rows))]
+        inputs = [e.node for e in node.inputs]
+        remade = next((n for n in inputs if n in state.again), inputs[0])
+        return [Reason(code="input_remade", path=remade)]
     if state.stored.get(node.key) == "incomplete":
         return [Reason(code="output_incomplete")]
     if node.id in state.moved:

@@ -15,7 +15,7 @@ from alchemist_dsl.state import Past, Remembered
 
 #: Reasons that lie in a step's own result and not in what it is made of.
 RESULT: Final = frozenset(
-    {"never_built", "forced", "output_missing", "output_incomplete", "cache_evicted", "unknown_history"}
+    {"never_built", "forced", "output_missing", "output_incomplete", "cache_evicted", "unknown_history", "calls_failed", "input_remade"}
 )  # fmt: skip
 
 

@@ -30,7 +30,8 @@ class Past:
 @dataclass(frozen=True, slots=True)
 class State:
     """`stored`: by key, what lies in the store. `last`: by node, the newest record of it. `moved`: exports that lie elsewhere now.
-    `views`: by node, those whose rows its result shows without holding them."""
+    `views`: by node, those whose rows its result shows without holding them. `again`: nodes that are made again though their
+    results are there, with how many of their rows are asked again."""
 
     stored: Mapping[str, Finished] = field(default_factory=dict)
     last: Mapping[str, Remembered] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class State:
     forced: frozenset[str] = frozenset()
     run: str | None = None
     views: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    again: Mapping[str, int] = field(default_factory=dict)
 
 
 NO_STATE = State()

@@ -57,6 +57,11 @@ if TYPE_CHECKING:
 @click.option(
     "--keep-going", is_flag=True, help="After a step that fails, build what does not need it."
 )
+@click.option(
+    "--retry",
+    type=click.Choice(["refused"]),
+    help="Ask again also where a server or a check of the answer refused.",
+)
 @click.option("--locked", is_flag=True, help="Refuse anything that differs from recipe.lock.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option(
@@ -78,6 +83,7 @@ def run(
     replay: Path | None,
     processes: int | None,
     keep_going: bool,
+    retry: str | None,
     locked: bool,
     dry_run: bool,
     format_: str,
@@ -119,6 +125,7 @@ def run(
         "locked": locked,
         "from_file": is_plan(recipe),
         "keep_going": keep_going,
+        "retry_refused": retry == "refused",
     }
     with _terminated_as_interrupted():
         sys.exit(_run(compiled, compiled.plan, upto, options, format_))
@@ -179,6 +186,7 @@ def _run(
         limited=asked["limited"],
         from_file=asked["from_file"],
         keep_going=asked["keep_going"],
+        retry_refused=asked["retry_refused"],
     )
     project = compiled.project
     ctx = Context(plan, project.root, project.state, project.store, options=options)

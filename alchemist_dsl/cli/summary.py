@@ -103,7 +103,18 @@ def calls(result: Result) -> list[str]:
     money = sum((Fraction(str(d.figures.get("usd") or 0)) for d in asked), Fraction(0))
     failed = sum(d.figures.get("calls_failed", 0) for d in asked)
     text = f"teacher calls: {new:,} new, {cached:,} from the cache; {dollars(money)}"
-    return ["", text + (f"; {failed:,} failed for good" if failed else "")]
+    passing = sum(d.figures.get("calls_passing", 0) for d in result.done)
+    refused = sum(d.figures.get("calls_refused", 0) for d in result.done)
+    out = ["", text + (f"; {failed:,} failed" if failed else "")]
+    if passing:
+        out.append(
+            f"{passing:,} of the rows failed for a reason that may pass: run again to ask them once more"
+        )
+    if refused:
+        out.append(
+            f"{refused:,} were refused or their answers unreadable: `run --retry refused` asks these again"
+        )
+    return out
 
 
 def mixture(done: Done, width: int) -> list[str]:

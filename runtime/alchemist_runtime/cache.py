@@ -163,6 +163,10 @@ class CallCache:
             found = [(row[0], _whole(row)) for row in reader.execute(query)]
         return len(found), [key for key, whole in found if not whole]
 
+    def replace(self, key: bytes) -> None:
+        """Let a new answer take the place of the one that is there."""
+        self._broken.add(key)
+
     def forget(self, keys: Sequence[bytes]) -> None:
         """Remove answers."""
         with _errors(self.path), closing(_open_to_write(self.path)) as connection:

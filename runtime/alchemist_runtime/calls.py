@@ -139,6 +139,7 @@ class Inquiry:
         max_failed: Fraction = Fraction(1, 20),
         tell: Callable[[Tally], None] | None = None,
         unusable: Callable[[Reply], str | None] | None = None,
+        retry_refused: bool = False,
     ) -> None:
         self.desk, self.account, self.node = desk, account, node
         self.tally = Tally()
@@ -148,6 +149,7 @@ class Inquiry:
         self._planned, self._max_failed = planned, max_failed
         self._tell, self._told = tell, 0.0
         self._unusable = unusable  # why an answer is no data
+        self._retry_refused = retry_refused  # whether the cached ones of these are asked for again
         window = math.ceil(FIRST_ANSWERS / max_failed) if max_failed else FIRST_ANSWERS
         self._example = ""  # the last one that is none
         self._useless: deque[bool] = deque(maxlen=max(FIRST_ANSWERS, window))
@@ -239,11 +241,20 @@ class Inquiry:
         lacking = []
         for i in numbers:
             reply = found.get(requests[i].call_key)
+            if reply is not None and self._refused(reply):
+                self.desk.cache.replace(requests[i].call_key)
+                reply = None
             if reply is None:
                 lacking.append(i)
             else:
                 self._settle(requests, outcomes, i, Outcome(reply, cached=True))
         return lacking
+
+    def _refused(self, reply: Reply) -> bool:
+        """Whether a cached answer is no data and is to be asked for again."""
+        return (
+            self._retry_refused and self._unusable is not None and self._unusable(reply) is not None
+        )
 
     def _settle(
         self, requests: Sequence[Request], outcomes: list[Outcome | None], i: int, outcome: Outcome
@@ -347,7 +358,8 @@ class Inquiry:
         if (
             reply.ending == "broken"
         ):  # it was charged, so no second one is bought behind the user's back
-            told = self._fail(CallFailed(answers.broken(reply.text, reply.finish_reason)))
+            why = answers.broken(reply.text, reply.finish_reason)
+            told = self._fail(CallFailed(why, kind="broken"))
             return replace(told, reply=reply)
         self._answered += 1
         self._same_failure = ("", 0)

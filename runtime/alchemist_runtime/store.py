@@ -13,7 +13,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from alchemist_runtime.plan import Edge, Node
+
+#: Kinds whose result may hold other rows when it is made again under the same key: they ask teachers.
+ASKING = frozenset({"relabel", "generate"})
 MANIFEST_FORMAT = 1
 MANIFEST = "manifest.json"
 #: Marks a folder as one that the store made and may remove.
@@ -82,6 +86,41 @@ class Manifest:
                     )
             except (OSError, ValueError) as e:
                 raise damaged(self.path, name, e) from e
+
+
+def outdated(
+    nodes: Sequence[Node],
+    made: Callable[[Node], Manifest | None],
+    *,
+    refused: bool = False,
+    fresh: Collection[str] = (),
+) -> dict[str, int]:
+    """The nodes whose result is there and is made again all the same, with how many of its rows are asked again: calls of it
+    failed for a reason that passes (or, with `refused`, their answers were refused), or it was made of rows that are other ones
+    now. `fresh`: nodes that were just made."""
+    found: dict[str, int] = {}
+    asking: dict[str, Manifest | None] = {}  # teacher steps, and what reads them
+    for node in nodes:
+        inputs = [e for e in node.inputs if e.node in asking]
+        if not (inputs or node.kind in ASKING):
+            continue
+        asking[node.id] = manifest = made(node)
+        if manifest is None:
+            continue
+        names = ("calls_passing", "calls_refused") if refused else ("calls_passing",)
+        rows = 0 if node.id in fresh else sum(manifest.figures.get(n, 0) for n in names)
+        read = dict(zip(node.inputs, manifest.data.get("inputs") or (), strict=False))
+        if rows or any(e.node in found or _differs(asking[e.node], e, read.get(e)) for e in inputs):
+            found[node.id] = rows
+    return found
+
+
+def _differs(manifest: Manifest | None, edge: Edge, read: str | None) -> bool:
+    """Whether the rows that come in by an edge are other ones than those that were read."""
+    if manifest is None or read is None or edge.role == "model":
+        return False
+    port = manifest.data["ports"].get(edge.port)
+    return port is not None and port["digest"] != read
 
 
 def looked_at(manifest: Manifest) -> set[int]:

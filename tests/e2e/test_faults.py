@@ -23,6 +23,7 @@ from e2e_cli import (
     ALCHEMIST,
     alchemist,
     built,
+    edit,
     environment,
     exported,
     jsonl,
@@ -180,6 +181,53 @@ def test_a_faulty_server(project: Path, server: FaultServer, undisturbed: dict[s
     assert figures["tries_repeated"] == gone_wrong[0] and figures["calls_failed"] == 0
     assert figures["calls_new"] == ROWS and nodes["asked"]["rows"] == ROWS
     assert exported(project) == undisturbed
+
+
+def test_what_failed_for_a_passing_reason_is_asked_again(
+    project: Path, server: FaultServer, undisturbed: dict[str, str]
+) -> None:
+    """Such rows are not final: every run asks for them, and for no others, until they are answered."""
+    edit(project, "timeout = 1s", "timeout = 1s\n  retries = 0")
+
+    def broken(n: int, body: dict[str, Any]) -> Any:
+        return error(500) if "Square 3" in question(body) else good(n, body)
+
+    server.answer = broken
+    first = run("r.recipe", project)
+    assert (first["asked"]["figures"]["calls_passing"], first["asked"]["rows"]) == (11, ROWS)
+    assert exported(project) != undisturbed
+    said = alchemist("compile", "r.recipe", cwd=project).stdout
+    assert "11 rows are asked again: the calls failed" in said
+    assert "`asked` is made again" in said
+    still = run("r.recipe", project)
+    assert built(still) == {"asked"}, "what came of it is the same, so the export stands"
+    assert server.asked == ROWS + 11
+    server.answer = good
+    third = run("r.recipe", project)
+    assert built(third) == {"asked", "dataset"}
+    assert server.asked == ROWS + 22
+    assert exported(project) == undisturbed
+    assert built(run("r.recipe", project)) == set()
+
+
+def test_what_a_server_refused_is_asked_again_when_a_person_says_so(
+    project: Path, server: FaultServer, undisturbed: dict[str, str]
+) -> None:
+    def picky(n: int, body: dict[str, Any]) -> Any:
+        if "Square 3" not in question(body):
+            return good(n, body)
+        return error(400, "not this one") if "Square 33" in question(body) else completion("")
+
+    server.answer = picky
+    figures = run("r.recipe", project)["asked"]["figures"]
+    assert (figures["calls_refused"], figures["calls_passing"]) == (11, 0)
+    assert figures["dropped"] == {"call_failed": 1, "unreadable": 10}
+    server.answer = good
+    assert built(run("r.recipe", project)) == set()
+    assert built(run("r.recipe", project, "--retry", "refused")) == {"asked", "dataset"}
+    assert server.asked == ROWS + 11
+    assert exported(project) == undisturbed
+    assert built(run("r.recipe", project, "--retry", "refused")) == set()
 
 
 def test_calls_that_fail_for_good_are_recorded(project: Path, server: FaultServer) -> None:

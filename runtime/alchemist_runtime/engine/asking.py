@@ -26,6 +26,7 @@ from alchemist_runtime.plan import Node, Prompt, Teacher, TeacherStepSpec
 from alchemist_runtime.rows import nullable
 from alchemist_runtime.teacher import UNREAD, Reply, Request, call_key
 from alchemist_runtime.teachers import _completion
+from alchemist_runtime.teachers._failures import PASSING
 
 #: Rules of our own, beside those of the step.
 UNREADABLE, CALL_FAILED, TOO_LONG, NO_INPUT = "unreadable", "call_failed", "too_long", "no_input"
@@ -50,6 +51,9 @@ class Draw:
     out: Mapping[str, Any] | None = None
     rule: str | None = None
     reason: str | None = None
+    passing: bool = (
+        False  # whether the call failed for a reason that may have passed by the next run
+    )
 
 
 @dataclass
@@ -236,7 +240,8 @@ class Asking:
         if reply is None or outcome.failure is not None:
             if outcome.kind == "too_long":
                 return self._too_long(draw, outcome)
-            return replace(draw, rule=CALL_FAILED, reason=outcome.failure)
+            passing = outcome.kind in PASSING
+            return replace(draw, rule=CALL_FAILED, reason=outcome.failure, passing=passing)
         try:
             reply = found(reply)
             out = answers.read(

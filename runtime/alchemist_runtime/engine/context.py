@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from alchemist_runtime.engine.progress import Progress, Silent
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.plan import Edge, Node, Plan, works
-from alchemist_runtime.store import Manifest, Store
+from alchemist_runtime.store import Manifest, Store, outdated
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +31,7 @@ class Options:
     limited: bool = False  # --limit: nothing outside the store is moved
     from_file: bool = False  # the plan's keys are as good as whoever wrote its file
     keep_going: bool = False  # a step that fails stops only what needs it
+    retry_refused: bool = False  # ask again where an answer was refused
 
 
 @dataclass
@@ -50,6 +51,8 @@ class Context:
     services: dict[str, Any] = field(default_factory=dict)
     #: node -> why its result, which lies there, cannot be used
     lost: dict[str, Problem] = field(default_factory=dict)
+    #: nodes that this run has made
+    fresh: set[str] = field(default_factory=set)
     #: asked before nodes are built that nobody counted on: what costs money needs a yes. RunError A709.
     agree: Callable[[Sequence[Node]], None] = lambda _: None
 
@@ -68,6 +71,12 @@ class Context:
         for edge in (e for n in self.plan.nodes for e in n.inputs if e.port != "rows"):
             found[edge.node].add(edge.port)
         return found
+
+    @cached_property
+    def outdated(self) -> Mapping[str, int]:
+        """The nodes whose results are there and are made again all the same, with how many rows of each are asked again."""
+        refused = self.options.retry_refused
+        return outdated(self.plan.nodes, self.made, refused=refused, fresh=self.fresh)
 
     def node(self, name: str) -> Node:
         return self._nodes[name]
@@ -109,6 +118,7 @@ class Context:
         from alchemist_runtime.engine.memory import give_back
 
         self._open.clear()
+        self.__dict__.pop("outdated", None)
         give_back()
 
     def edge(self, edge: Edge) -> Stream:

@@ -19,7 +19,14 @@ import pyarrow as pa
 
 from alchemist_runtime.base_model import located
 from alchemist_runtime.calls import Faculty, Inquiry, Tally
-from alchemist_runtime.engine.asking import Asking, Draw, taken, why_unusable
+from alchemist_runtime.engine.asking import (
+    CALL_FAILED,
+    UNREADABLE,
+    Asking,
+    Draw,
+    taken,
+    why_unusable,
+)
 from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.expressions import columns_read
 from alchemist_runtime.engine.rowwise import (
@@ -122,6 +129,7 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         recipe=str(ctx.plan.recipe.get("path") or ""),
         max_failed=Fraction(spec.max_failed),
         tell=tell,
+        retry_refused=ctx.options.retry_refused,
         unusable=partial(why_unusable, outputs=ctx.plan.prompts[spec.prompt].outputs),
     )
     return Asking(ctx, node, spec, teachers, inquiry)
@@ -200,6 +208,7 @@ class _Made:
     accepted: list[Any] = field(default_factory=list)  # positions in the input, one array a batch
     dropped: list[Any] = field(default_factory=list)
     rules: Counter[str] = field(default_factory=Counter)
+    passing: int = 0  # calls that failed for a reason that passes
 
     # --- schemas ----------------------------------------------------------------------------------------------------------
 
@@ -269,6 +278,7 @@ class _Made:
         self.accepted.append(positions[[d.row for d in kept]] if kept else positions[:0])
         self.dropped.append(positions[[d.row for d in lost]] if lost else positions[:0])
         self.rules.update(d.rule for d in lost if d.rule is not None)
+        self.passing += sum(d.passing for d in lost)
         if kept:
             parent, new = taken(batch, [d.row for d in kept]), self._columns(batch, kept)
             identity = self._identity(parent, kept)
@@ -460,6 +470,8 @@ def _figures(made: _Made, chosen: int) -> dict[str, Any]:
         "calls_new": tally.new,
         "calls_cached": tally.cached,
         "calls_failed": tally.failed,
+        "calls_passing": made.passing,
+        "calls_refused": made.rules[CALL_FAILED] + made.rules[UNREADABLE] - made.passing,
         "tries_repeated": tally.retried,
         "tokens_in": tally.tokens_in,
         "tokens_out": tally.tokens_out,

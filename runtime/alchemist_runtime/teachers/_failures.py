@@ -126,6 +126,8 @@ HOPELESS = frozenset({"no_key", "no_credit", "no_model", "quota"})
 WAITING = frozenset({"busy", "loading"})
 #: Classes after which another try may help.
 RETRIED = frozenset({"passing", *WAITING})
+#: Kinds of failed calls that the next run makes again: what stood in the way may have passed.
+PASSING = frozenset({*RETRIED, "lost", "unreachable", "broken"})
 
 
 @dataclass(frozen=True, slots=True)
