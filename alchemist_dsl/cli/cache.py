@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from alchemist_runtime.cache_files import Entry
     from alchemist_runtime.plan import Plan
 
-    from alchemist_dsl.project import Project
+    from alchemist_dsl.project import Compiled, Project
 
+#: Kinds of steps that ask a teacher.
+_ASKING = ("relabel", "generate")
 _FORMAT = click.option(
     "--format",
     "format_",
@@ -147,9 +149,11 @@ def import_(file: Path, folder: Path, format_: str) -> None:
 
     if not file.is_file():
         _usage(unopened(file, FileNotFoundError(), "file of answers"))
-    project = _project(folder)
+    project, path = _cache_of(folder)
+    if path.exists() and file.samefile(path):
+        _usage(f"`{file}` is the cache of `{project.root}` itself")
     with _problems():
-        done = cache_files.merge(project.state / "calls.sqlite", file)
+        done = cache_files.merge(path, file)
     if format_ == "json":
         _print_json({"new": done.new, "same": done.same, "kept": done.other, "left": done.left})
         return
@@ -239,17 +243,16 @@ class Use:
 def used_here(project: Project) -> Use:
     """What the recipes of a project and their variants need, by what lies in the store."""
     from alchemist_dsl.locking import recipes_of
-    from alchemist_dsl.project import compile_recipe
 
     use, parts, wrong = Use(), set[str](), list[str]()
     for path in recipes_of(project):
         shown = project.relative(path.resolve())
-        made = compile_recipe(path, here=False)
-        program = made.program
+        first, *idle = _compiled(path)
+        program = first.program
         parts |= set() if program is None else {f for f in program.files if f != shown}
-        plans = [made.plan]
-        for variant in program.variants if program is not None and made.plan is not None else ():
-            plans.append(compile_recipe(path, here=False, variant=variant).plan)
+        plans = [first.plan, *(m.plan for m in idle)]
+        for variant in program.variants if program is not None and first.plan is not None else ():
+            plans += [m.plan for m in _compiled(path, variant=variant)]
         for plan in plans:
             if plan is None:
                 wrong.append(shown)
@@ -257,6 +260,19 @@ def used_here(project: Project) -> Use:
                 _add(use, plan, project)
     use.broken = [shown for shown in dict.fromkeys(wrong) if shown not in parts]
     return use
+
+
+def _compiled(path: Path, **options: Any) -> Iterator[Compiled]:
+    """A recipe, and once more with the steps of its own that ask a teacher and that nothing reads: `run --upto` builds them."""
+    from alchemist_dsl.project import compile_recipe
+
+    made = compile_recipe(path, here=False, **options)
+    yield made
+    if made.plan is not None and made.whole is not None:
+        there = {n.id for n in made.plan.nodes}
+        idle = [b.name for b in made.whole.blocks.values() if b.kind in _ASKING and "." not in b.name and b.name not in there]  # fmt: skip
+        if idle:
+            yield compile_recipe(path, here=False, upto=idle, **options)
 
 
 def _add(use: Use, plan: Plan, project: Project) -> None:
@@ -280,7 +296,11 @@ def _keys_of(recipe: Path, steps: Collection[str], teacher: str | None, variant:
 
     from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code
 
-    made = compiled_or_exit(recipe, warnings=False, variant=variant, sets=sets, here=False)
+    options = {"warnings": False, "variant": variant, "sets": sets, "here": False}
+    made = compiled_or_exit(recipe, **options)
+    asking = set() if made.whole is None else {b.name for b in made.whole.blocks.values() if b.kind in _ASKING}  # fmt: skip
+    if asking.issuperset(steps) and steps:  # also one that nothing reads
+        made = compiled_or_exit(recipe, upto=steps, **options)
     if made.plan is None:
         sys.exit(exit_code(made))
     specs = {n.id: n.spec for n in made.plan.nodes if isinstance(n.spec, TeacherStepSpec)}

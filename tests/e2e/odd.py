@@ -146,7 +146,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("show", "plan.json"), ("show", "r.recipe", "clean"), ("graph", "r.recipe"), ("graph", "plan.json"), ("diff", "plan.json", "r.recipe"),
     ("why", "r.recipe"), ("why", "r.recipe", "clean"), ("test", "r.recipe"), ("lock",), ("lock", "--check"), ("migrate", "train.yaml"),
     ("merge-lock", "recipe.lock", "recipe.lock", "recipe.lock"), ("export", "r.recipe"), ("docs", "filter"), ("explain", "A101"),
-    ("cost", "r.recipe"), ("cache", "stats"), ("cache", "verify"), ("cache", "gc", "--yes"), ("cache", "import", ".alchemist/calls.sqlite"),
+    ("cost", "r.recipe"), ("cache", "stats"), ("cache", "verify"), ("cache", "gc", "--yes"), ("cache", "export", "e.sqlite"),
 )  # fmt: skip
 
 

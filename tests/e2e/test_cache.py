@@ -218,6 +218,7 @@ def test_a_file_that_is_no_cache_is_not_taken_over(project: Path) -> None:
     done = alchemist("cache", "import", "odd.sqlite", cwd=project)
     assert done.returncode == 3 and "error[A907" in done.stderr, done.stderr
     assert alchemist("cache", "import", "gone.sqlite", cwd=project).returncode == 2
+    assert alchemist("cache", "import", ".alchemist/calls.sqlite", cwd=project).returncode == 2
     with sqlite3.connect(project / "made.sqlite") as db:  # by another program
         db.execute("CREATE TABLE answers (key, text, tokens_in, tokens_out, finish, sum, reasoning, origin)")  # fmt: skip
         db.execute("CREATE TABLE origins (id, recipe, step, teacher, identity, usd_in, usd_out)")
@@ -262,6 +263,16 @@ def test_what_a_step_may_need_stays_while_its_questions_are_not_known(project: P
         text = (project / name).read_text()
         (project / name).write_text(text.replace("m-2026-01-01", "n-2026-01-01"))
     assert cache(project, "gc", "--yes")["removed"] == 40
+
+
+def test_what_a_step_asks_that_nothing_reads_is_needed_too(project: Path) -> None:
+    """`run --upto` builds it."""
+    text = (project / "r.recipe").read_text()
+    (project / "r.recipe").write_text(text[: text.index("export d {")])
+    run("r.recipe", project, "--upto", "g")
+    assert cache(project, "stats")["used"] == 40
+    assert cache(project, "gc", "--yes")["removed"] == 0
+    assert cache(project, "export", "g.sqlite", "r.recipe", "--step", "g")["answers"] == 20
 
 
 def test_nothing_is_removed_while_a_recipe_cannot_be_read(project: Path) -> None:
