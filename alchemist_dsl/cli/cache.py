@@ -39,7 +39,7 @@ def cache() -> None:
 # --- what it holds ------------------------------------------------------------------------------------------------------------------
 
 
-@cache.command()
+@cache.command(short_help="What there is, whose it is, what it cost, what recipes here use.")
 @_FOLDER
 @_FORMAT
 def stats(folder: Path, format_: str) -> None:
@@ -55,7 +55,7 @@ def stats(folder: Path, format_: str) -> None:
         click.echo(line)
 
 
-@cache.command()
+@cache.command(short_help="Hold every answer against its checksum.")
 @click.argument("path", type=click.Path(path_type=Path), default=".")
 @_FORMAT
 def verify(path: Path, format_: str) -> None:
@@ -86,7 +86,7 @@ def verify(path: Path, format_: str) -> None:
 # --- files ----------------------------------------------------------------------------------------------------------------------------
 
 
-@cache.command()
+@cache.command(short_help="Write answers into a file for `run --replay` and `import`.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("recipe", type=click.Path(path_type=Path), required=False)
 @click.option("--step", "steps", multiple=True, metavar="NAME", help="Only what this step of RECIPE uses.")  # fmt: skip
@@ -137,7 +137,7 @@ def export(
         click.echo(f"note     {lacks:,} questions of `{recipe}` have no answer yet")
 
 
-@cache.command(name="import")
+@cache.command(name="import", short_help="Take the answers of a file over.")
 @click.argument("file", type=click.Path(path_type=Path))
 @_FOLDER
 @_FORMAT
@@ -169,7 +169,7 @@ def import_(file: Path, folder: Path, format_: str) -> None:
 # --- removing -------------------------------------------------------------------------------------------------------------------------
 
 
-@cache.command()
+@cache.command(short_help="Remove what no recipe here needs, after showing it.")
 @_FOLDER
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 @_FORMAT
@@ -296,7 +296,7 @@ def _keys_of(recipe: Path, steps: Collection[str], teacher: str | None, variant:
 
     from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code
 
-    options = {"warnings": False, "variant": variant, "sets": sets, "here": False}
+    options: dict[str, Any] = {"warnings": False, "variant": variant, "sets": sets, "here": False}
     made = compiled_or_exit(recipe, **options)
     asking = set() if made.whole is None else {b.name for b in made.whole.blocks.values() if b.kind in _ASKING}  # fmt: skip
     if asking.issuperset(steps) and steps:  # also one that nothing reads

@@ -242,20 +242,28 @@ def _off(expected: Estimate | None, actual: Estimate) -> str:
 def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
     """What the figures rest on."""
     from alchemist_dsl.cli.cache import _names
+    from alchemist_dsl.cli.compile import terminal_width
+    from alchemist_dsl.tables import fold
 
     for teacher in {s.teacher.name: s.teacher for s in steps}.values():
         yield f"price    {teacher.name}: {_price(teacher)}"
-    declared = [s for s in steps if s.scratch and s.scratch["tokens_in"].basis not in ("exact", "last_run")]  # fmt: skip
-    if any(s.paid is not None and s.cached for s in steps):
-        yield "note     what is paid is told at the price that the recipe names today"
-    if declared:
-        yield f"note     tokens of {_names(s.node.id for s in declared)} are not measured yet: one stands for 4 characters, and an answer takes up to `max_tokens`"  # fmt: skip
-    judged = [s.node.id for s in steps if s.now.new.value not in (None, "0") and s.now.new.high != s.now.new.value]  # fmt: skip
-    if judged:
-        yield f"note     answers of {_names(judged)} may be refused and drawn again: its range counts that"
+    priced = [s for s in steps if s.teacher.price is None or not s.teacher.price.free]
+    declared = [s.node.id for s in priced if s.scratch and s.scratch["tokens_in"].basis not in ("exact", "last_run")]  # fmt: skip
+    again = [s.node.id for s in steps if s.now.new.value not in (None, "0") and getattr(s.node.spec, "retries_on_reject", 0)]  # fmt: skip
     unbuilt = [s.node.id for s in steps if s.cached is None]
+    notes = []
+    if any(s.cached for s in priced):
+        notes.append("what is paid is told at the price that the recipe names today")
+    if declared:
+        notes.append(f"tokens of {_names(declared)} are not measured yet: one stands for 4 characters, and an answer takes up to `max_tokens`")  # fmt: skip
+    if again:
+        notes.append(f"answers to {_names(again)} that a rule refuses are drawn again: the upper end counts that")  # fmt: skip
     if unbuilt:
-        yield f"note     what {_names(unbuilt)} reads is not built, so nobody can say which of its questions have an answer"  # fmt: skip
+        notes.append(f"what {_names(unbuilt)} reads is not built, so nobody can say which of its questions have an answer")  # fmt: skip
+    for note in notes:
+        first, *rest = fold(note, terminal_width() - 9)
+        yield f"note     {first}"
+        yield from (f"         {line}" for line in rest)
 
 
 def _price(teacher: Teacher) -> str:
