@@ -249,7 +249,7 @@ def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
         yield f"price    {teacher.name}: {_price(teacher)}"
     priced = [s for s in steps if s.teacher.price is None or not s.teacher.price.free]
     declared = [s.node.id for s in priced if s.scratch and s.scratch["tokens_in"].basis not in ("exact", "last_run")]  # fmt: skip
-    again = [s.node.id for s in steps if s.now.new.value not in (None, "0") and getattr(s.node.spec, "retries_on_reject", 0)]  # fmt: skip
+    again = [s.node.id for s in steps if s.now.new.value not in (None, "0") and getattr(s.node.spec, "retries_on_reject", None)]  # fmt: skip
     unbuilt = [s.node.id for s in steps if s.cached is None]
     notes = []
     if any(s.cached for s in priced):

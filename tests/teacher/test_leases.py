@@ -114,6 +114,19 @@ def wait_for(stub: Stub, n: int) -> None:
         time.sleep(0.01)
 
 
+def locked(file: Path) -> bool:
+    """Whether a process holds the file for longer than a commit takes."""
+    db = sqlite3.connect(file, timeout=2, isolation_level=None)
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("ROLLBACK")
+        return False
+    except sqlite3.OperationalError:
+        return True
+    finally:
+        db.close()
+
+
 def answered(answers: list[str]) -> bool:
     return len(answers) == ROWS and all(q in a for q, a in zip(QUESTIONS, answers, strict=True))
 
@@ -137,8 +150,13 @@ def test_what_a_run_leaves_behind_is_taken_over(
     stub.control(delay=0.05)
     one, two = runs(lease=1.5 if number == signal.SIGSTOP else 60.0)
     wait_for(stub, 40)
+    file = tmp_path / ".alchemist" / "calls.sqlite"
     one.signal(number)
-    with sqlite3.connect(tmp_path / ".alchemist" / "calls.sqlite") as db:
+    while number == signal.SIGSTOP and locked(file):  # it stands in the middle of a commit
+        one.signal(signal.SIGCONT)
+        time.sleep(0.02)
+        one.signal(number)
+    with sqlite3.connect(file) as db:
         kept = db.execute("SELECT count(*) FROM answers").fetchone()[0]
     in_flight = len(stub.hist) - kept
     _, answers = two.result()
