@@ -357,10 +357,10 @@ def _task(node: Node, spec: TaskSpec, known: Mapping[str, Figures]) -> Figures:
 
 def _teacher_step(read: Figures, spec: TeacherStepSpec, plan: Plan) -> Figures:
     chosen = selected(read.rows, spec.select)
-    judged = any(r.verb != "expect" for r in spec.rules) or _may_misfit(
-        plan.prompts.get(spec.prompt)
-    )
+    misfit = _may_misfit(plan.prompts.get(spec.prompt))
+    judged = any(r.verb != "expect" for r in spec.rules) or misfit
     most = spec.samples * (1 + (spec.retries_on_reject if judged else 0))
+    most *= 1 + (spec.repair if misfit else 0)
     answers = chosen.times(spec.samples)
     calls = replace(answers, high=None if chosen.high is None else chosen.high * most)
     accepted = _up_to(answers) if judged else answers

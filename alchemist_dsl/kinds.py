@@ -88,6 +88,10 @@ def _teacher_step(mode: str) -> dict[str, Attribute]:
         "retries_on_reject": A(
             "int(0..100)", "Further draws for each answer that a rule refuses.", default="0"
         ),
+        "repair": A(
+            "int(0..5)",
+            "How often an answer that does not fit its output is sent back with what is wrong; without it never.",
+        ),
         "max_failed": A(
             "percent",
             "Share of calls that may fail for good, or of answers that may be unusable, before the step stops.",

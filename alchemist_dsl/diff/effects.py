@@ -393,8 +393,8 @@ def _teacher_step(spec: TeacherStepSpec, old: Any, change: Change) -> Effect:
     if path == "samples":
         flow = _compared(old.samples, spec.samples)
         return Effect(_category(flow), Ports(flow, flow, flow, flow))
-    if path == "retries_on_reject":
-        flow = _compared(old.retries_on_reject, spec.retries_on_reject)
+    if path in ("retries_on_reject", "repair"):
+        flow = _compared(getattr(old, path), getattr(spec, path))
         rows = content(written) if replaces else flow
         return Effect(
             _category(flow), Ports(rows, OTHER, flow, flow), "perhaps no answer is refused"

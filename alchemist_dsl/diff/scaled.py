@@ -208,7 +208,8 @@ def _judges_alike(spec: TeacherStepSpec, base: Any) -> bool:
     """Whether only how much is asked differs; the teacher and the prompt may, since nobody knows better."""
     rules = [[r.verb, r.expr] for r in spec.rules if r.verb != "expect"]
     old = [[r.verb, r.expr] for r in base.rules if r.verb != "expect"]
-    return rules == old and spec.retries_on_reject == base.retries_on_reject
+    again = (spec.retries_on_reject, spec.repair) == (base.retries_on_reject, base.repair)
+    return rules == old and again
 
 
 def _near(value: Fraction, bounds: Range) -> Range:

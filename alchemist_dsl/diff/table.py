@@ -310,6 +310,8 @@ def _teacher_step(
         yield "salt", _value(s.salt)
     yield "samples", _value(s.samples, number=s.samples)
     yield "retries_on_reject", _value(s.retries_on_reject, number=s.retries_on_reject)
+    if s.repair:
+        yield "repair", _value(s.repair, number=s.repair)
     yield "max_failed", _value(s.max_failed, percent(s.max_failed), "speed", s.max_failed)
     if s.budget is not None:
         yield "budget", _value(s.budget, f"${s.budget}", "cost", s.budget)

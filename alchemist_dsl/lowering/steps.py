@@ -91,6 +91,7 @@ def teacher_step(block: Block, scope: Scope) -> TeacherStepSpec:
         rules=scope.rules(block),
         samples=whole(block, "samples") or 1,
         retries_on_reject=whole(block, "retries_on_reject") or 0,
+        repair=whole(block, "repair") or 0,
         max_failed="1/20" if max_failed is None else exact(max_failed.value),
         budget=None if budget is None else decimal(budget.value),
         on_long=_choice(block, "on_long", "error"),

@@ -117,6 +117,11 @@ def is_plain(outputs: Mapping[str, str]) -> bool:
     return len(outputs) == 1 and type_of(next(iter(outputs.values()))).name == "text"
 
 
+def is_structured(outputs: Mapping[str, str]) -> bool:
+    """Whether an answer is a JSON object."""
+    return not is_plain(outputs) and not is_probability(outputs)
+
+
 def is_probability(outputs: Mapping[str, str]) -> bool:
     """Whether the answer is P(yes) of the first token: one `prob`."""
     return len(outputs) == 1 and required(next(iter(outputs.values()))) == "prob"
@@ -238,7 +243,7 @@ def asked_in_words(
 ) -> list[Mapping[str, str]]:
     """The turns of a question whose last one says how to answer, where the answer is an object."""
     turns = list(messages)
-    if not is_plain(outputs) and not is_probability(outputs):
+    if is_structured(outputs):
         last = turns[-1]
         turns[-1] = {**last, "content": f"{last['content']}\n\n{in_words(outputs)}"}
     return turns

@@ -365,7 +365,8 @@ class Inquiry:
         self._same_failure = ("", 0)
         if self.desk.keeps:
             self.desk.cache.put(request.call_key, reply, self._origin)
-        self._judge(reply)
+        if request.last:
+            self._judge(reply)
         return Outcome(reply)
 
     async def _insist(self, request: Request) -> Reply:

@@ -261,6 +261,7 @@ class TeacherStepSpec(Model):
     rules: list[Rule] = []
     samples: int = 1
     retries_on_reject: int = 0
+    repair: int = 0
     max_failed: str = "1/20"
     budget: str | None = None  # dollars
     on_long: Literal["error", "drop", "truncate"] = "error"

@@ -31,6 +31,7 @@ class Request:
     outputs: Mapping[str, str]  # field of the answer -> column type
     rules: str | None = None  # describe | evolve | review: what the rules teacher does
     sample: int = 0  # which of several answers to the same question
+    last: bool = True  # whether an answer that does not fit is final, and not sent back
 
 
 Ending = Literal["whole", "cut", "filtered", "broken"]

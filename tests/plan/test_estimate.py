@@ -121,6 +121,20 @@ def test_retries_and_samples_count_as_calls(work, full):
     assert int(more.high) == 9 * int(one.high)
 
 
+def test_an_answer_that_is_sent_back_may_cost_another_call(work, full):
+    one = work.node("evolved", full)
+    none, two = (
+        work.node(
+            "evolved", full.replace("  teacher = paid\n", f"  teacher = paid\n  repair = {n}\n")
+        )
+        for n in (0, 2)
+    )
+    assert two.estimate["calls"].value == one.estimate["calls"].value
+    assert int(two.estimate["calls"].high) == 3 * int(one.estimate["calls"].high)
+    assert Fraction(two.estimate["usd"].high) > Fraction(one.estimate["usd"].high)
+    assert none.estimate == one.estimate and two.key != one.key
+
+
 def test_a_teacher_without_price_is_unknown_and_a_check_on_it_exits_3(work, full):
     from alchemist_dsl.cli.compiling import exit_code
 

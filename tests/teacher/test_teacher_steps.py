@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -257,6 +258,36 @@ def test_refused_answers_are_drawn_again(serve: Serve, tmp_path: Path) -> None:
     assert sorted(t["attempt"] for t in s.rows(ctx, "h", "trace")) == [0] * 5 + [1] * 5 + [2] * 5
     assert s.figures(ctx, "h")["redrawn"] == {"bad_word": 5 + 2 * 10}
     assert server.asked == 5 + 2 * 5 + 3 * 10
+
+
+def test_an_answer_that_does_not_fit_is_sent_back(serve: Serve, tmp_path: Path) -> None:
+    """Once, with what is wrong; the answer that comes then is judged like any other, and all of it is counted."""
+    asked: list[list[dict[str, str]]] = []
+
+    def careless(i: int, body: dict[str, Any]) -> str:
+        turns = body["messages"]
+        level = re.search(r"task (\d+)", turns[0]["content"])
+        assert level is not None
+        if len(turns) == 1:
+            return '{"score": "high"}' if int(level[1]) % 2 else '{"score": 3}'
+        asked.append(turns)
+        return '{"score": 5}' if int(level[1]) % 4 == 1 else "never"
+
+    server = serve(careless)
+    sets = [p.SetColumn(column="score", type="int", expr=["out", "score"])]
+    spec = s.step("generate", mode="only", repair=1, max_failed="1/2", sets=sets)
+    ctx = s.carry_out(
+        plan_of(server, tmp_path, spec, ROWS[:20], outputs={"score": "int(1..5)"}), tmp_path
+    )
+    assert Counter(r["score"] for r in s.rows(ctx, "h")) == {3: 10, 5: 5}
+    assert Counter(r["rule"] for r in s.rows(ctx, "h", "dropped")) == {"unreadable": 5}
+    figures = s.figures(ctx, "h")
+    assert (figures["repairs"], figures["calls"], server.asked) == (10, 30, 30)
+    for turns in asked:
+        assert [t["role"] for t in turns] == ["user", "assistant", "user"]
+        assert turns[1]["content"] == '{"score": "high"}'
+        assert turns[2]["content"].startswith("That answer cannot be used: ")
+        assert "score" in turns[2]["content"]
 
 
 def test_what_does_not_fit_the_context(serve: Serve, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ class Draw:
     out: Mapping[str, Any] | None = None
     rule: str | None = None
     reason: str | None = None
+    said: tuple[str, ...] = ()  # answers that do not fit and what is wrong with them, in turn
     passing: bool = (
         False  # whether the call failed for a reason that may have passed by the next run
     )
@@ -67,6 +68,7 @@ class Asking:
     inquiry: Inquiry
     #: answers that a rule refused and that were drawn again
     redrawn: Counter[str] = field(default_factory=Counter)
+    repairs: int = 0  # answers that were sent back because they do not fit
     _shots: list[Message] | None = None
     _reasoned: bool | None = None
 
@@ -155,6 +157,9 @@ class Asking:
         if draw.rule is None or draw.rule in (CALL_FAILED, NO_INPUT):
             return None
         fresh = Draw(draw.row, draw.sample, draw.attempt, draw.halvings)
+        if draw.rule == UNREADABLE and 0 < len(draw.said) <= 2 * self.spec.repair:
+            self.repairs += 1
+            return replace(fresh, said=draw.said)
         if draw.rule == TOO_LONG:
             cut = self.spec.on_long == "truncate" and draw.halvings < HALVINGS
             return replace(fresh, halvings=draw.halvings + 1) if cut else None
@@ -169,10 +174,12 @@ class Asking:
         out = []
         for (draw, values), messages in zip(asked, turns, strict=True):
             number = draw.attempt * FURTHER + draw.sample
+            messages = (*messages, *_sent_back(draw.said))
+            last = len(draw.said) == 2 * self.spec.repair
             key = call_key(
                 teacher, messages, prompt.outputs, number, inputs=values, rules=prompt.rules
             )
-            out.append(Request(key, messages, values, prompt.outputs, prompt.rules, number))
+            out.append(Request(key, messages, values, prompt.outputs, prompt.rules, number, last))
         return out
 
     def _turns(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Message, ...]]:
@@ -252,7 +259,9 @@ class Asking:
             )
         except answers.Unreadable as e:
             said = "" if reply.finish_reason == UNREAD else reply.text  # a body is shown already
-            return replace(draw, rule=UNREADABLE, reason=answers.told(str(e), said))
+            refused = replace(draw, rule=UNREADABLE, reason=answers.told(str(e), said))
+            fits = said and reply.ending == "whole" and answers.is_structured(self.prompt.outputs)
+            return replace(refused, said=(*draw.said, said, str(e)) if fits else ())
         if REASONING in self._fields():
             out = {REASONING: reply.reasoning or answers.thought(reply.text)[0], **out}
         return replace(draw, out=out)
@@ -300,6 +309,16 @@ class Asking:
         return pa.array(
             [d.out for d in draws], pa.struct([(n, arrow_type(t)) for n, t in fields.items()])
         )
+
+
+def _sent_back(said: Sequence[str]) -> list[Message]:
+    """The turns that show a model its answers and say what is wrong with each."""
+    turns: list[Message] = []
+    for answer, why in zip(said[::2], said[1::2], strict=True):
+        turns.append({"role": "assistant", "content": answer})
+        content = f"That answer cannot be used: {why}. Answer again, whole and as asked."
+        turns.append({"role": "user", "content": content})
+    return turns
 
 
 def why_unusable(reply: Reply, outputs: Mapping[str, str]) -> str | None:

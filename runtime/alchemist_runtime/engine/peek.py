@@ -200,7 +200,7 @@ def _look(ctx: Context, node: Node, spec: TeacherStepSpec, lookup: _Lookup) -> A
     further = spec.retries_on_reject + (HALVINGS if spec.on_long == "truncate" else 0)
     rows = {"replace": stream.n, "add": stream.n + accepted, "only": accepted}[spec.mode]
     certain = waiting == 0 or spec.mode == "replace"
-    most = lookup.new * (1 + further)
+    most = lookup.new * (1 + further) * (1 + spec.repair)
     rows_out = rows if certain else None
     took = lookup.tokens_in, lookup.tokens_out
     return Ahead(lookup.new, lookup.cached, lookup.new, most, rows_out, *took)

@@ -466,6 +466,7 @@ def _figures(made: _Made, chosen: int) -> dict[str, Any]:
         "dropped": dropped,
         **_sum(made.spec.mode, made.stream.n, chosen, drawn, dropped),
         "redrawn": dict(asking.redrawn),
+        **({"repairs": asking.repairs} if asking.repairs else {}),
         "calls": tally.asked,
         "calls_new": tally.new,
         "calls_cached": tally.cached,
