@@ -46,6 +46,8 @@ LEASED = 2
 LOOK_SECONDS, STANDSTILL_SECONDS = 0.2, 600.0
 #: Answers that are looked at before the first judgement on them, and so many times as many as one in `max_failed` after it.
 FIRST_ANSWERS = 20
+#: How many times `max_failed` of so few answers must be no data, once the first ones were judged.
+MANY = 5
 #: How long a call is made again that the server tells to wait, by the class of its refusals: a minute of a rate, and a start.
 PATIENCE_SECONDS = {"busy": 75.0, "loading": 600.0}
 #: How often at least, where `retries` is less.
@@ -462,10 +464,14 @@ class Inquiry:
         if why is not None:
             self._example = f"{why}; the answer, whole:\n{reply.text}"
         left = self._planned - self.tally.asked - len(self._sending) - 1
-        if left <= 0 or len(judged) not in (FIRST_ANSWERS, judged.maxlen):
+        if left <= 0 or len(judged) < FIRST_ANSWERS:
             return
-        if sum(judged) > self._max_failed * len(judged):
-            self._halt(RunError(_useless(self, left)))
+        last = list(judged)[-FIRST_ANSWERS:]
+        whole = len(judged) in (FIRST_ANSWERS, judged.maxlen)
+        if whole and sum(judged) > self._max_failed * len(judged):
+            self._halt(RunError(_useless(self, left, list(judged))))
+        elif sum(last) > MANY * self._max_failed * len(last):
+            self._halt(RunError(_useless(self, left, last)))
 
     def _unanimous(self, failed: CallFailed) -> bool:
         """Whether no call can succeed: so many failed for this reason, and none was answered since."""
@@ -556,8 +562,8 @@ def _too_many(inquiry: Inquiry, failed: CallFailed) -> Problem:
     )
 
 
-def _useless(inquiry: Inquiry, left: int) -> Problem:
-    judged, account, tally = inquiry._useless, inquiry.account, inquiry.tally
+def _useless(inquiry: Inquiry, left: int, judged: Sequence[bool]) -> Problem:
+    account, tally = inquiry.account, inquiry.tally
     which = "first" if len(judged) == inquiry._answered else "last"
     cost = ""
     if account.known and not account.free:

@@ -325,8 +325,10 @@ def test_useless_answers_stop_the_step_and_one_is_shown(stub: Stub, tmp_path: Pa
     [
         (range(1), 60, "1/20", 60),  # one of 20 is 5%, no more
         (range(2), 60, "1/20", 20),
-        (range(19, 60), 60, "1/20", 60),  # too late for the first 20, too few for 400
-        (range(60, 90), 500, "1/20", 400),
+        (range(19, 24), 60, "1/20", 60),  # too late for the first 20, too few for the last 20
+        (range(19, 60), 60, "1/20", 25),  # 6 of the last 20
+        (range(60, 90), 500, "1/20", 66),
+        (range(60, 390, 15), 500, "1/20", 400),  # 22 of 400
         (range(5), 60, "1/4", 60),
         (range(6), 60, "1/4", 20),
         (range(70, 96), 200, "1/4", 91),  # 21 of the last 80
