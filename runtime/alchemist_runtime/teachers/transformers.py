@@ -312,7 +312,7 @@ class InProcess:
         row = part[0]
         row.done = True
         reason = f"there is no memory left for a question of {len(row.tokens):,} tokens with an answer of up to {row.most:,}"
-        tell(row.future, CallFailed(reason))
+        tell(row.future, CallFailed(reason, kind="passing"))  # another machine may have more
 
     # --- generating -------------------------------------------------------------------------------------------------------
 
