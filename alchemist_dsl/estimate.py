@@ -402,7 +402,7 @@ def _tokens(
 
 def cost(teacher: Teacher | None, tokens_in: Range, tokens_out: Range) -> Range:
     """Dollars of these tokens; unknown where nobody wrote a price."""
-    price = None if teacher is None else teacher.price
+    price = None if teacher is None else teacher.charged
     if price is None:
         return UNKNOWN
     if price.free:

@@ -218,7 +218,12 @@ KINDS: Final[dict[str, Kind]] = {
                 default="6",
                 affects="speed",
             ),
-            "batch": A("bool", "By the Batch API.", default="false", affects="speed"),
+            "batch": A(
+                "bool",
+                "All calls of a step at once by the Batch API of its server: half the price, within 24 hours.",
+                default="false",
+                affects="cost",
+            ),
             "extends": _EXTENDS,
         },
     ),

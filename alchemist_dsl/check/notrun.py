@@ -24,7 +24,6 @@ def apply(own: Iterable[ir.Block], world: World) -> None:
     for block in own:
         if block.poisoned:
             continue
-        _no_batch(block, world)
         _no_upload(block, world)
         for reason in unrun(block, world.blocks, has):
             waiting = _waiting(block, world)
@@ -81,17 +80,6 @@ def _waiting(block: ir.Block, world: World) -> list[str]:
         if any(r.target in after for r in other.inputs) and other.kind in _BUILT:
             after.add(other.name)
     return [b.name for b in order if b.name in after and b.name != block.name][:4]
-
-
-def _no_batch(block: ir.Block, world: World) -> None:
-    batch = block.get("batch")
-    if block.kind == "teacher" and isinstance(batch, ir.BoolV) and batch.value:
-        world.problems.add(
-            "A711",
-            f"`{block.name}` says `batch = true`, but this version sends its calls one by one",
-            batch.span,
-            note="the answers are the same; the price is that of single calls",
-        )
 
 
 def _no_upload(block: ir.Block, world: World) -> None:

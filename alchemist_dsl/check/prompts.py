@@ -87,6 +87,19 @@ def _in_process(b: Building, provider: ir.ChoiceV, model: ir.Value | None) -> No
             labels=(Label(model.span, "the model"),),
             help="write `provider = transformers`",
         )
+    batch = b.get("batch")
+    if (
+        isinstance(batch, ir.BoolV)
+        and batch.value
+        and isinstance(provider, ir.ChoiceV)
+        and provider.name != "openai"
+    ):
+        b.error(
+            "A725",
+            f"{b.title} has `provider = {provider.name}`, which has no Batch API",
+            batch.span,
+            help="leave `batch` out, or ask a server: `provider = openai`",
+        )
 
 
 def prompt(b: Building) -> None:

@@ -269,13 +269,14 @@ def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
 def _price(teacher: Teacher) -> str:
     from alchemist_dsl.verdicts import money
 
-    price = teacher.price
+    price = teacher.charged
     if price is None:
         return "unknown; `price { … }` or `price = free` in the recipe says it"
     if price.free:
         return "free"
     each = (money(Fraction(p) * 1_000_000) for p in (price.input, price.output))
-    return "${} for 1M tokens in, ${} for 1M tokens out".format(*each)
+    half = ", half by the Batch API" if teacher.batch else ""
+    return "${} for 1M tokens in, ${} for 1M tokens out".format(*each) + half
 
 
 def _data(plan: Plan, steps: Sequence[Step]) -> dict[str, Any]:
@@ -295,7 +296,7 @@ def _data(plan: Plan, steps: Sequence[Step]) -> dict[str, Any]:
                 "step": s.node.id,
                 "teacher": s.teacher.name,
                 "model": s.teacher.model,
-                "price": None if s.teacher.price is None else s.teacher.price.model_dump(),
+                "price": None if s.teacher.charged is None else s.teacher.charged.model_dump(),
                 "scratch": each(s.scratch),
                 "answered": s.cached,
                 "paid": plain(s.paid),

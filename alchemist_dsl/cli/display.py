@@ -98,6 +98,9 @@ class Lines:
 
     def warn(self, problem: Problem) -> None:
         self.say(f"warning[{problem.code} {problem.slug}]: {problem.headline}")
+        for name, said in (("note", problem.note), ("help", problem.help)):
+            if said:
+                self.say(f"{name}: {said}")
 
 
 class Live:

@@ -231,6 +231,8 @@ def _carry_out(
                 "interrupted: what is finished is kept; the same command goes on from here",
                 err=True,
             )
+            for problem in getattr(getattr(ctx.progress, "first", None), "warnings", ()):
+                _say(compiled, problem)
             _go_on(compiled, result, log)
             return errors.INTERRUPTED
         except (errors.RunError, OSError) as error:

@@ -229,9 +229,6 @@ CODES: Final[dict[str, Code]] = {
     ),
     "A709": Code("no-consent", "error", "The run would spend money and nobody agreed to it."),
     "A710": Code("not-recorded", "error", "A replayed run asks a question that was not recorded."),
-    "A711": Code(
-        "no-batch", "warning", "A teacher's calls are sent one by one, not by the Batch API."
-    ),
     "A712": Code("replies", "error", "A test gives fewer answers than its step asks for."),
     "A713": Code(
         "host-not-allowed",
@@ -246,6 +243,12 @@ CODES: Final[dict[str, Code]] = {
     ),
     "A724": Code(
         "larger-answers", "warning", "A server charges more tokens for a call than it was allowed."
+    ),
+    "A725": Code("no-batch-api", "error", "A teacher has no Batch API."),
+    "A726": Code(
+        "unread-batch",
+        "error",
+        "A batch of questions was not taken by its server, or its answers are not read yet.",
     ),
     "A730": Code("model-failed", "error", "A teacher's model in this process failed."),
     "A801": Code(

@@ -476,7 +476,7 @@ def teacher(t: Teacher) -> Table:
         out[name] = _value(value, argument(value), "speed", value)
     seconds = Fraction(str(t.timeout_seconds))
     out["timeout"] = _value(str(seconds), f"{t.timeout_seconds:g}s", "speed", seconds)
-    out["batch"] = _value(t.batch, affects="speed")
+    out["batch"] = _value(t.batch, affects="cost")
     return out
 
 

@@ -92,7 +92,7 @@ class Origin:
     @classmethod
     def of(cls, teacher: plan.Teacher, step: str, recipe: str) -> Origin:
         """The origin of what a step asks a teacher."""
-        price = teacher.price
+        price = teacher.charged
         usd = (
             ("", "") if price is None else ("0", "0") if price.free else (price.input, price.output)
         )

@@ -83,6 +83,7 @@ class Tally:
     new_tokens_out: int = 0
     awaited: int = 0  # calls in flight that an interrupted step still waits for
     elsewhere: int = 0  # questions that another run asks and this one waits for
+    server: str = ""  # how the server says that a batch stands
 
     @property
     def new(self) -> int:
@@ -129,6 +130,9 @@ class Desk:
 
 class Inquiry:
     """The questions of one step to one teacher."""
+
+    #: how many are asked together at most; None: as suits the caller
+    at_once: int | None = None
 
     def __init__(
         self,

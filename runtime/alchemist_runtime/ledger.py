@@ -67,7 +67,7 @@ class Account:
     """One teacher's way to the ledgers of its step and of the run."""
 
     def __init__(self, teacher: plan.Teacher, ledgers: Sequence[Ledger]) -> None:
-        price = teacher.price
+        price = teacher.charged
         if price is None and any(ledger.limit is not None for ledger in ledgers):
             raise RunError(_no_price(teacher))
         self.known = price is not None

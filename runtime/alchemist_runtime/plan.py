@@ -155,6 +155,14 @@ class Teacher(Model):
     identity_key: str = ""  # H(identity_of): in call keys and node keys
     at: At | None = None
 
+    @property
+    def charged(self) -> Price | None:
+        """What a token costs in the way that it is asked: the Batch API takes half."""
+        if self.price is None or not self.batch:
+            return self.price
+        half = {n: str(Fraction(getattr(self.price, n)) / 2) for n in ("input", "output")}
+        return self.price.model_copy(update=half)
+
 
 class Prompt(Model):
     name: str

@@ -109,6 +109,16 @@ def test_a_paid_step_is_priced(work, full):
     assert plan.totals["usd"].high == evolved["usd"].high  # rules cost nothing
 
 
+def test_the_batch_api_costs_half_and_moves_no_key(work, full):
+    by_batch = full.replace("  concurrency = 4\n", "  concurrency = 4\n  batch = true\n")
+    by_batch = full.replace("teacher paid {\n", "teacher paid {\n  batch = true\n")
+    one, other = work.plan(full), work.plan(by_batch)
+    for name in ("low", "value", "high"):
+        single, half = (Fraction(getattr(p.totals["usd"], name)) for p in (one, other))
+        assert half == single / 2 > 0
+    assert {n.id: n.key for n in other.nodes} == {n.id: n.key for n in one.nodes}
+
+
 def test_retries_and_samples_count_as_calls(work, full):
     text = full.replace(
         "  teacher = paid\n", "  teacher = paid\n  samples = 3\n  retries_on_reject = 2\n"

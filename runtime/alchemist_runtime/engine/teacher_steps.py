@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from alchemist_runtime.base_model import located
-from alchemist_runtime.calls import Faculty, Inquiry, Tally
+from alchemist_runtime.calls import Desk, Faculty, Inquiry, Tally
 from alchemist_runtime.engine.asking import (
     CALL_FAILED,
     UNREADABLE,
@@ -71,13 +71,14 @@ def run_teacher_step(ctx: Context, node: Node, out: Output) -> None:
     made = _Made(ctx, node, spec, stream, asking, out)
     schemas = made.schemas()
     known = len(faculty(ctx).cache.damaged)
+    size = max(1, (asking.inquiry.at_once or ROWS * spec.samples) // spec.samples)
     with (
         out.table("set", schemas["set"]) as rows,
         out.table("refused", schemas["refused"]) as refused,
         out.table("traced", schemas["traced"]) as traced,
     ):
-        for start in range(0, len(chosen), ROWS):
-            made.take(chosen[start : start + ROWS], rows, refused, traced)
+        for start in range(0, len(chosen), size):
+            made.take(chosen[start : start + size], rows, refused, traced)
     if worn := len(faculty(ctx).cache.damaged) - known:
         ctx.progress.warn(_worn(node, worn))
     for told in asking.inquiry.desk.lacks():
@@ -104,8 +105,6 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
     teachers = faculty(ctx)
     teacher = _placed(ctx, node, ctx.plan.teachers[spec.teacher])
     teachers.rest(teacher)
-    if teacher.batch:
-        ctx.progress.warn(_no_batch(node, teacher))
     budget = None if spec.budget is None else money(spec.budget)
     account = Account(teacher, [teachers.ledger, Ledger(budget, "budget", node.id)])
 
@@ -115,14 +114,16 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         spent = account.ledgers[1].spent
         notes += [dollars(spent)] if spent else []
         notes += [f"{tally.elsewhere:,} asked by another run"] if tally.elsewhere else []
+        notes += [tally.server] if tally.server else []
         if tally.awaited:
             notes = [
                 f"stopping when calls in flight are back ({tally.awaited}); Ctrl-C again does not wait"
             ]
         ctx.progress.advance(node.id, tally.asked, planned, "calls", ", ".join(notes))
 
-    inquiry = Inquiry(
-        teachers.desk(teacher),
+    desk = teachers.desk(teacher)
+    inquiry = _kind_of_inquiry(ctx, desk)(
+        desk,
         account,
         node=node.id,
         planned=planned,
@@ -145,6 +146,18 @@ def _placed(ctx: Context, node: Node, teacher: Teacher) -> Teacher:
     else:
         place = located(teacher.model, ctx.project)
     return teacher.model_copy(update={"model": place})
+
+
+def _kind_of_inquiry(ctx: Context, desk: Desk) -> Callable[..., Inquiry]:
+    """Call by call, or by the Batch API where the recipe says so; a recording is read, whatever it was made with."""
+    if not desk.spec.batch:
+        return Inquiry
+    from alchemist_runtime.teachers._batches import Batched
+    from alchemist_runtime.teachers.openai import Chat
+
+    if not isinstance(desk.client, Chat):
+        return Inquiry
+    return partial(Batched, folder=ctx.state / "batches", warn=ctx.progress.warn)
 
 
 def _worn(node: Node, n: int) -> Problem:
@@ -180,17 +193,6 @@ def _lacks(node: Node, teacher: Teacher, told: str) -> Problem:
         "server-lacks",
         f"the server of `{teacher.name}` does not take a way of asking: {told}",
         node=node.id,
-        severity="warning",
-    )
-
-
-def _no_batch(node: Node, teacher: Teacher) -> Problem:
-    return Problem(
-        "A711",
-        "no-batch",
-        f"`{teacher.name}` says `batch = true`, but this version sends its calls one by one",
-        node=node.id,
-        note="the answers are the same; the price is that of single calls",
         severity="warning",
     )
 
