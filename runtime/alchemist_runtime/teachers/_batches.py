@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import time
 import uuid
@@ -407,7 +408,7 @@ class Batched(Inquiry):
         found = []
         for record in self._folder.touching(keys):
             if record.url != self._url:
-                raise RunError(self._elsewhere(record))
+                raise RunError(self._away(record))
             settled = record if record.batch else await self._settled(server, record)
             if settled is not None:
                 found.append(settled)
@@ -567,7 +568,7 @@ class Batched(Inquiry):
         came: dict[str, Reply | CallFailed] = {}
         for file in (batch.output_file_id, batch.error_file_id):
             if file:
-                path = record.path.with_suffix(".part")
+                path = record.path.with_suffix(f".{os.getpid()}.part")
                 try:
                     await server.fetch(file, path)
                     for key, verdict in self._read(path, record, keys, todo):
@@ -703,7 +704,7 @@ class Batched(Inquiry):
             help="run again when the server answers. Where it has no such batch, delete this file: the next run submits it again",
         )
 
-    def _elsewhere(self, record: Record) -> Problem:
+    def _away(self, record: Record) -> Problem:
         return Problem(
             "A726",
             "unread-batch",
