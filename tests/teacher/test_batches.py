@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -440,6 +441,42 @@ def test_a_batch_that_the_server_lost_is_not_submitted_again_by_itself(
         assert Path(str(problem.place)).parent == tmp_path / ".alchemist" / "batches"
         assert "delete this file" in (problem.help or "")
     assert len(server.sent) == 1
+
+
+def test_a_submission_of_which_nobody_can_tell_is_not_repeated(
+    serve: Start, faculty: Any, tmp_path: Path
+) -> None:
+    """The answer to it is lost, and the server lists no batches; when it does, the one that is there is taken up."""
+
+    def blind(method: str, path: str, n: int) -> Any:
+        if path != "/batches":
+            return None
+        return "cut after" if method == "POST" else error(404, "no list here")
+
+    server = serve(faults=blind)
+    for _ in range(2):
+        with pytest.raises(RunError) as stopped:
+            Asked(faculty(), by_batch(server, retries=1), QUESTIONS).run()
+        assert stopped.value.problem.code == "A726"
+    assert "nobody can tell" in stopped.value.problem.headline
+    assert Path(str(stopped.value.problem.place)).parent == tmp_path / ".alchemist" / "batches"
+    server.faults = lambda m, path, n: None
+    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [
+        f"re: {q}" for q in QUESTIONS
+    ]
+    assert len(server.sent) == 1
+
+
+def test_tokens_that_nobody_counted_are_charged_as_reserved(serve: Start, faculty: Any) -> None:
+    server = serve()
+    bare = completion("fine")
+    del bare["usage"]
+    line = {"custom_id": "CUSTOM_ID", "response": {"status_code": 200, "body": bare}, "error": None}
+    server.answer = lambda body: json.dumps(line).encode()
+    asked = Asked(faculty(), by_batch(server), QUESTIONS, budget="10")
+    assert asked.answers() == ["fine"] * 40
+    wants = [asked.inquiry.desk.want(r) for r in requests(by_batch(server), QUESTIONS)]
+    assert asked.spent == pytest.approx(sum(w.most_in / 1000 + w.most_out / 100 for w in wants) / 2)
 
 
 def test_answers_that_cannot_be_fetched_now_are_fetched_by_the_next_run(

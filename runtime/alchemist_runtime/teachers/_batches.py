@@ -181,7 +181,7 @@ class Server:
         )
 
     async def _create(self, record: Record) -> Batch:
-        """Submit. Where the answer was lost, see first whether the server has it. A record that was refused has no file."""
+        """Submit. Where the answer was lost, see first whether the server has it. A record that was refused loses its file."""
         pause, tries, file = _Pause(), 0, record.file or ""
         while True:
             try:
@@ -194,17 +194,28 @@ class Server:
                     )
                 )
             except CallFailed as failed:
-                unseen = failed.kind == "lost" or (failed.status or 0) >= 500
-                if unseen and failed.status not in _LACKING:
-                    for _ in range(LOOKS):
-                        if (found := await self.find(record)) is not None:
-                            return found
-                        await pause()
+                unseen = failed.kind == "lost" or (
+                    (failed.status or 0) >= 500 and failed.status not in _LACKING
+                )
+                if unseen and (found := await self._found(record, pause, failed)) is not None:
+                    return found
                 tries += 1
                 if not _passes(failed) or tries > self._retries:
-                    record.file = None
+                    record.file = record.file if unseen else None
                     raise
                 await pause(failed.retry_after)
+
+    async def _found(self, record: Record, pause: _Pause, failed: CallFailed) -> Batch | None:
+        """A batch whose submission was lost, when it shows."""
+        for _ in range(LOOKS):
+            try:
+                if (found := await self.find(record)) is not None:
+                    return found
+            except CallFailed as blind:
+                why = f"{failed.reason}; nor can one see whether it took the batch: {blind.reason}"
+                raise CallFailed(why, kind="lost") from blind
+            await pause()
+        return None
 
     async def find(self, record: Record) -> Batch | None:
         """The batch that was submitted for a record."""
