@@ -256,7 +256,7 @@ def test_lines_of_the_error_file_are_judged_as_calls(serve: Start, faculty: Any)
             "too_long",
             "the server says 400: maximum context length is 8192 (context_length_exceeded)",
         ),
-        5: ("failed", "the server says: no idea (odd)"),
+        5: ("refused", "the server says: no idea (odd)"),
         6: ("lost", "the batch ended without an answer to it"),
     }
     assert tries["question 3"] == 3
@@ -318,6 +318,7 @@ def test_a_cancelled_batch_gives_what_was_answered(serve: Start, faculty: Any) -
     answers = asked.answers()
     assert Counter("cancelled" in str(a) for a in answers) == {True: 5, False: 5}
     assert len(server.sent) == 1
+    assert {o.kind for o in asked.run() if o.reply is None} == {"passing"}
     server.script = lambda n: Ends()
     assert Asked(faculty(), by_batch(server), QUESTIONS[:10]).answers() == [
         f"re: {q}" for q in QUESTIONS[:10]

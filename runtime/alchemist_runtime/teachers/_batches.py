@@ -465,8 +465,9 @@ class Batched(Inquiry):
                 for key, reply in self.desk.cache.get_many(
                     [r.call_key for r in left.values()]
                 ).items():
-                    self._came[key.hex()] = reply
-                    del left[key.hex()]
+                    if not self._refused(reply):
+                        self._came[key.hex()] = reply
+                        del left[key.hex()]
                 if not left:
                     return others
                 record = self._record(left)
@@ -636,9 +637,10 @@ class Batched(Inquiry):
             raise self._chat._refused(httpx2.Response(int(status), content=content))
         told = error if isinstance(error, dict) else {"message": error}
         message, code = scrub(str(told.get("message") or told.get("code"))), told.get("code")
-        expired = code == "batch_expired"
         raise CallFailed(
-            f"the server says: {message}" + (f" ({code})" if code else ""), retry=expired
+            f"the server says: {message}" + (f" ({code})" if code else ""),
+            retry=code == "batch_expired",
+            kind="passing" if code in ("batch_expired", "batch_cancelled") else "refused",
         )
 
     def _keep(self, came: Mapping[str, Reply | CallFailed], todo: Mapping[str, Request]) -> Used:
@@ -774,9 +776,9 @@ def _unanswered(batch: Batch, line: int) -> CallFailed:
     """Why a question has no line in the files of a batch."""
     status = _status(batch)
     if status == "expired":
-        return CallFailed("the batch expired before it was answered", retry=True)
+        return CallFailed("the batch expired before it was answered", retry=True, kind="passing")
     if status == "cancelled":
-        return CallFailed("the batch was cancelled before it was answered")
+        return CallFailed("the batch was cancelled before it was answered", kind="passing")
     if status == "completed":
         return CallFailed("the batch ended without an answer to it", kind="lost")
     errors = (batch.errors.data if batch.errors else None) or []
