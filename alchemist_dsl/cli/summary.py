@@ -107,13 +107,11 @@ def calls(result: Result) -> list[str]:
     refused = sum(d.figures.get("calls_refused", 0) for d in result.done)
     out = ["", text + (f"; {failed:,} failed" if failed else "")]
     if passing:
-        out.append(
-            f"{passing:,} of the rows failed for a reason that may pass: run again to ask them once more"
-        )
+        rows = f"{passing:,} rows" if passing > 1 else "one row"
+        out.append(f"{rows} failed for a reason that may pass: the next run asks again")
     if refused:
-        out.append(
-            f"{refused:,} were refused or their answers unreadable: `run --retry refused` asks these again"
-        )
+        rows = f"{refused:,} rows were" if refused > 1 else "one row was"
+        out.append(f"{rows} refused: `run --retry refused` asks again")
     return out
 
 
