@@ -12,11 +12,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from alchemist_dsl.check.attrtypes import AttrType, attr_type
-from alchemist_dsl.kinds import KINDS, spelled
+from alchemist_dsl.kinds import KINDS, NAMED_EXPRESSIONS, spelled
 
 EDITION: Final = 2026
-#: Attributes whose entries are expressions; in other free records a string is a text.
-NAMED_EXPRESSIONS: Final = frozenset({"map"})
 _FIELDS: Final = ("input", "output")
 #: The type of an entry that nobody declares: a string is a text.
 _LITERAL: Final = AttrType("text")
@@ -162,7 +160,10 @@ def _value(type_: AttrType, value: Any) -> str:
 
 def _record(type_: AttrType, value: Mapping[str, Any]) -> str:
     types = _fields(type_)
-    fields = (f"{_name(n)} = {_value(types.get(n, _LITERAL), v)}" for n, v in value.items())
+    fields = (
+        f"{_name(n) if types or _NAME.fullmatch(n) else _text(n)} = {_value(types.get(n, _LITERAL), v)}"
+        for n, v in value.items()
+    )
     return "{ " + ", ".join(fields) + " }"
 
 

@@ -386,7 +386,9 @@ def _tokens(
     """Tokens sent and received: characters / 4 of the templates and of a row; an answer is at most `max_tokens`."""
     prompt = plan.prompts.get(spec.prompt)
     asked = (
-        sum(len(plan.texts.get(d or "", "")) for d in (prompt.system, prompt.user)) if prompt else 0
+        sum(len(plan.texts.get(d or "", "")) for d in (prompt.system, prompt.user, prompt.prefill))
+        if prompt
+        else 0
     )
     teacher = plan.teachers.get(spec.teacher)
     most = Fraction((teacher.sampling if teacher else {}).get("max_tokens", 1024))

@@ -28,11 +28,12 @@ from alchemist_dsl.ir import (
     TextV,
 )
 from alchemist_dsl.kinds import KINDS
+from alchemist_dsl.lowering.resources import fields
 from alchemist_dsl.lowering.scope import Input, Scope, salt
 from alchemist_dsl.lowering.sources import reader_name, source_salt
 from alchemist_dsl.lowering.steps import counts_tokens, entries, tokenizer
 from alchemist_dsl.lowering.targets import locked_base, seed, train_seed
-from alchemist_dsl.lowering.values import text
+from alchemist_dsl.lowering.values import text, whole
 from alchemist_dsl.trees import called, expressions
 
 #: Functions whose verdict depends on the Python that runs them.
@@ -117,7 +118,7 @@ def components(block: Block) -> Iterator[tuple[Any, str]]:
 
 
 def teacher_identity(block: Block, scope: Scope) -> Ingredients:
-    """Provider, model, revision, sampling; for a foreign address also that, unless `identity` names the model.
+    """Provider, model, revision, sampling, what else its requests say; for a foreign address also that, unless `identity` names the model.
 
     A model that is loaded here is named by what its files hold, or by its commit; one of the recipe is an input of each step."""
     out = data_attributes(block)
@@ -137,6 +138,13 @@ def teacher_identity(block: Block, scope: Scope) -> Ingredients:
         and urlsplit(url.value).hostname != _OPENAI
     ):
         out["attribute.base_url"] = url.value.rstrip("/")
+    if out.get("attribute.top_p") == "none":  # as where nothing is written
+        del out["attribute.top_p"]
+    told = {"seed": whole(block, "seed"), **{n: fields(block, n) for n in ("extra", "query")}}
+    for name, value in told.items():
+        out.pop(f"attribute.{name}", None)
+        if value not in (None, {}):
+            out[f"attribute.{name}"] = value
     if out.get("attribute.provider") == "rules":
         out["version"] = scope.version("teachers", "rules")
     return _under("teacher", out)

@@ -58,6 +58,9 @@ METHODS: Final[dict[str, str]] = {
     "metrics": "method(style(),overlap(),separability(),cpd(model: text|ref(train)),ifd(model: text|ref(train)),leakage(suite: list(ref(suite))))",
 }
 
+#: Attributes whose entries are expressions; in other records without declared fields a text is a text.
+NAMED_EXPRESSIONS: Final = frozenset({"map"})
+
 A = Attribute
 _FROM = A("list(stream)", "The stream or streams it reads, one after the other.", required=True)
 _SELECT = A("select", "The rows it works on: a share, a count or a condition, `per` a column.")
@@ -195,10 +198,37 @@ KINDS: Final[dict[str, Kind]] = {
                 default='"OPENAI_API_KEY"',
                 affects="speed",
             ),
-            "temperature": A("real(0..2)", "Sampling temperature.", default="0"),
-            "top_p": A("real(0..1)", "Nucleus sampling.", default="1"),
+            "temperature": A(
+                "real(0..2) | choice(none)",
+                "Sampling temperature. `none` sends none, for models that take none.",
+                default="0",
+            ),
+            "top_p": A(
+                "real(0..1) | choice(none)",
+                "Nucleus sampling. `none` sends none, and the server's own default holds.",
+                default="none",
+                key_default="1",
+            ),
             "max_tokens": A("tokens | int(1..)", "Longest answer.", default="1024 tokens"),
             "stop": A("list(text)", "Texts that end an answer."),
+            "seed": A(
+                "int(0..2147483647)",
+                "Seed of the sampling, for servers that take one. Further answers to a row are drawn with the numbers after it.",
+            ),
+            "reasoning_effort": A(
+                "choice(none,minimal,low,medium,high,xhigh) | text",
+                "How much the model thinks before it answers. Unless it is written, nothing is sent; `none` is a word of the API.",
+            ),
+            "extra": A(
+                "record",
+                "Further fields of a request's body, for what a server takes beyond the API: numbers, texts, true or false, lists, blocks.",
+            ),
+            "query": A("record", "Parameters of the address, for example Azure's `api-version`."),
+            "headers_env": A(
+                "record",
+                "Headers of a request, each with the environment variable that holds its value.",
+                affects="speed",
+            ),
             "price": A(
                 "choice(free) | record(input: price, output: price)",
                 "Price of its tokens; `free` for a local model.",

@@ -36,7 +36,7 @@ _CODES: Final[Mapping[str, str]] = {
     "kind": "operator_changed",
     "seed": "seed_changed",
 }
-TEMPLATES: Final = frozenset({"prompt.system", "prompt.user", "attribute.instruction", "attribute.response", "attribute.system", "attribute.template", "attribute.chat_template"})  # fmt: skip
+TEMPLATES: Final = frozenset({"prompt.system", "prompt.user", "prompt.prefill", "attribute.instruction", "attribute.response", "attribute.system", "attribute.template", "attribute.chat_template"})  # fmt: skip
 
 
 def now(plan: Plan, ingredients: Mapping[str, Ingredients], state: State) -> Now:

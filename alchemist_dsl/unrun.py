@@ -76,20 +76,13 @@ def _functions(block: Block) -> Iterator[Unrun]:
 
 
 def _asked(block: Block, blocks: Mapping[str, Block], has: Has) -> Iterator[Unrun]:
-    """Teachers that nothing stands behind, and prompts that no teacher of this version can be asked."""
-    teacher, prompt = (_referred(block, blocks, name) for name in ("teacher", "prompt"))
+    """Teachers that nothing stands behind."""
+    teacher = _referred(block, blocks, "teacher")
     if teacher is not None:
         provider = teacher.get("provider")
         if isinstance(provider, ChoiceV) and not has("teachers", provider.name):
             at = block.attrs["teacher"].value.span
             yield Unrun(f"`provider = {provider.name}`", at)
-    if prompt is not None:
-        turn = prompt.get("turn")
-        at = block.attrs["prompt"].value.span
-        if isinstance(turn, ChoiceV) and turn.name == "user":
-            yield Unrun("`turn = user` of a prompt", at)
-        elif prompt.get("prefill") is not None:
-            yield Unrun("`prefill` of a prompt", at)
 
 
 def _referred(block: Block, blocks: Mapping[str, Block], name: str) -> Block | None:

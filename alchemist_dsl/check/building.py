@@ -237,6 +237,16 @@ class Building:
         origin, scope = "written", self.decl.scope
         for entry, placed in self.body.blocks[name].items():
             assert isinstance(placed.stmt, ast.Assign)
+            path = placed.stmt.path
+            if len(path) > 1:
+                whole, rest = path[0].name, ".".join(i.name for i in path[1:])
+                self.error(
+                    "A111",
+                    f"a path with dots cannot be set in `{name}`",
+                    path[0].span.to(path[-1].span),
+                    help=f"write it as a whole: `{whole} = {{ {rest} = … }}`",
+                )
+                continue
             entries[entry] = (placed.stmt.path[-1].span, placed.stmt.value, placed.stmt.per)
             origin, scope = placed.origin, placed.scope
         record = next(t for t in type_.alternatives if t.name == "record")

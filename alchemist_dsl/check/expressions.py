@@ -130,6 +130,11 @@ class Typer:
             case ast.ListExpr(items=items):
                 return self._list(items)
             case ast.Record(fields=parts):
+                for part in parts:
+                    if part.name.quoted and not part.name.name.isidentifier():
+                        return self.fail(
+                            "A210", f'`"{part.name.name}"` is no name of a field', part.name.span
+                        )
                 made = {f.name.name: self.type(f.value) for f in parts}
                 trees = {n: t.tree for n, t in made.items()}
                 return Typed(["record", trees], record({n: t.type for n, t in made.items()}))

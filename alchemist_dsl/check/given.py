@@ -173,9 +173,9 @@ def plain(value: Value, type_: str, name: str) -> Any:
     kind = family(type_)
     match kind, value:
         case ("any", _):
-            return _json(value)
+            return literal(value)
         case ("json", _):
-            return json.dumps(_json(value), ensure_ascii=False)
+            return json.dumps(literal(value), ensure_ascii=False)
         case ("text", TextV(value=text)):
             return text
         case ("bool", BoolV(value=flag)):
@@ -216,7 +216,7 @@ def _turn(value: Value, name: str) -> dict[str, Any]:
     role, content = parts.get("role"), parts.get("content")
     if not isinstance(role, TextV) or not isinstance(content, TextV | NullV):
         raise Unfit(value.span, f"a turn of `{name}` has a `role` and a `content`")
-    more = {k: _json(v) for k, v in parts.items() if k not in ("role", "content")}
+    more = {k: literal(v) for k, v in parts.items() if k not in ("role", "content")}
     return {
         "role": role.value,
         "content": content.value if isinstance(content, TextV) else None,
@@ -224,7 +224,7 @@ def _turn(value: Value, name: str) -> dict[str, Any]:
     }
 
 
-def _json(value: Value) -> Any:
+def literal(value: Value) -> Any:
     """A literal as JSON data."""
     match value:
         case TextV(value=text):
@@ -234,16 +234,16 @@ def _json(value: Value) -> Any:
         case Qty(kind=kind, value=number):
             return int(number) if kind in _WHOLE else float(number)
         case ListV(items=items):
-            return [_json(i) for i in items]
+            return [literal(i) for i in items]
         case RecordV(fields=parts):
-            return {k: _json(v) for k, v in parts.items()}
+            return {k: literal(v) for k, v in parts.items()}
         case _:
             return None
 
 
 def answer(record: RecordV) -> dict[str, Any]:
     """A mock answer as the JSON object that a teacher would send."""
-    return {name: _json(value) for name, value in record.fields.items()}
+    return {name: literal(value) for name, value in record.fields.items()}
 
 
 def row(record: RecordV, types: Mapping[str, str], origin: str) -> dict[str, Any]:

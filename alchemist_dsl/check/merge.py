@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from alchemist_dsl.check.attrtypes import attr_type
+from alchemist_dsl.check.attrtypes import AttrType, attr_type
 from alchemist_dsl.check.problems import Problems, did_you_mean, listed
 from alchemist_dsl.check.scope import Body, Placed, Scope
 from alchemist_dsl.diagnostics.model import Edit, Label
-from alchemist_dsl.kinds import KINDS, Kind
+from alchemist_dsl.kinds import KINDS, NAMED_EXPRESSIONS, Kind
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
@@ -66,6 +66,9 @@ class _Collector:
             self._dotted(statement)
             return
         name = statement.path[0]
+        if name.quoted:
+            self._quoted(statement)
+            return
         old = self.body.attrs.get(name.name)
         if old is not None:
             self._again(name, old.stmt, statement)
@@ -79,6 +82,16 @@ class _Collector:
             )
         else:
             self.body.attrs[name.name] = self._place(statement)
+
+    def _quoted(self, statement: ast.Assign) -> None:
+        self._lost(statement)
+        name = statement.path[0]
+        self.problems.add(
+            "A111",
+            f'`"{name.name}"` cannot be set here: names of attributes and entries stand without quotes',
+            name.span,
+            note="names in quotes stand in `extra`, `query` and `headers_env` of a teacher",
+        )
 
     def _again(self, name: ast.Ident, old: ast.Assign, new: ast.Assign) -> None:
         one, two = brief(old.value), brief(new.value)
@@ -199,7 +212,10 @@ class _Collector:
                 help=f"write `{name} {{`",
             )  # fmt: skip
         self.body.block_spans[name] = block
-        self.body.blocks[name] = self._entries(block, typed=name in ("input", "output"))
+        typed = name in ("input", "output")
+        free = name in self.kind.attributes and name not in NAMED_EXPRESSIONS
+        free = free and not _record(self.kind, name).fields
+        self.body.blocks[name] = self._entries(block, typed=typed, free=free)
 
     def _stray_block(self, block: ast.Block) -> None:
         self._lost(block)
@@ -226,11 +242,16 @@ class _Collector:
             "A102", f"{self.title} has no block `{name}`", block.kind.span, help=text, edit=edit
         )
 
-    def _entries(self, block: ast.Block, *, typed: bool) -> dict[str, Entry]:
+    def _entries(self, block: ast.Block, *, typed: bool, free: bool) -> dict[str, Entry]:
+        """What stands in a sub-block. `free`: its names are not the language's, and it may hold others."""
         entries: dict[str, Entry] = {}
         name = block.kind.name
         for statement in block.body:
+            if free and isinstance(statement, ast.Block) and statement.name is None:
+                statement = self._as_record(statement)
             match statement:
+                case ast.Assign(set=False) if not typed and statement.path[0].quoted and not free:
+                    self._quoted(statement)
                 case ast.Assign(set=False) if not typed:
                     path = ".".join(i.name for i in statement.path)
                     old = entries.get(path)
@@ -264,6 +285,15 @@ class _Collector:
                 case _:
                     self._no_entry(block, statement, typed)
         return entries
+
+    def _as_record(self, block: ast.Block) -> ast.Assign:
+        """A block inside of one as the entry that it says: `a { b = 1 }` is `a = { b = 1 }`."""
+        fields = [
+            ast.RecordField(p.stmt.span, ast.Ident(p.stmt.path[-1].span, name), p.stmt.value)
+            for name, p in self._entries(block, typed=False, free=True).items()
+            if isinstance(p.stmt, ast.Assign)
+        ]
+        return ast.Assign(block.span, (block.kind,), ast.Record(block.span, tuple(fields)))
 
     def _no_entry(self, block: ast.Block, statement: ast.Statement, typed: bool) -> None:
         """A rule, a column or a block where entries or fields stand."""
@@ -323,6 +353,11 @@ def _is_record(kind: Kind, name: str) -> bool:
     if attribute is None:
         return False
     return any(a.name == "record" for a in attr_type(attribute.type).alternatives)
+
+
+def _record(kind: Kind, name: str) -> AttrType:
+    alternatives = attr_type(kind.attributes[name].type).alternatives
+    return next(a for a in alternatives if a.name == "record")
 
 
 def title(block: ast.Block) -> str:

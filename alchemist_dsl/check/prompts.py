@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from alchemist_runtime.rows import required
+
 from alchemist_dsl import ir
+from alchemist_dsl.check import requests
 from alchemist_dsl.check.building import Building
 from alchemist_dsl.check.columns import field_columns, read_fields
 from alchemist_dsl.check.problems import listed
@@ -26,7 +29,7 @@ class Job:
 
 
 #: What says how a server is asked.
-_OF_SERVERS: Final = ("base_url", "api_key_env", "rate", "timeout", "retries")
+_OF_SERVERS: Final = ("base_url", "api_key_env", "rate", "timeout", "retries", "reasoning_effort")
 #: Templates of a prompt.
 TEMPLATES: Final = ("system", "user", "prefill")
 JOBS: Final[dict[str, Job]] = {
@@ -45,6 +48,7 @@ def teacher(b: Building) -> None:
     if isinstance(model, ir.RefV):
         b.add_input(model, "model")
     b.rest()
+    requests.added(b)
     provider = b.get("provider")
     if isinstance(provider, ir.ChoiceV):
         _in_process(b, provider, model)
@@ -117,6 +121,7 @@ def prompt(b: Building) -> None:
     if lost:
         return
     _complete(b, outputs)
+    _writes_request(b, outputs)
     _unused_inputs(b, inputs)
     _rules(b, inputs, outputs)
     _examples(b, inputs, outputs)
@@ -131,12 +136,43 @@ def _complete(b: Building, outputs: tuple[ir.FieldV, ...]) -> None:
             help="for example `output { answer: text }`",
         )
     written = [n for n in (*TEMPLATES, "rules") if n in b.body.attrs]
-    if not written and not b.abstract:
+    if not written and not b.abstract and not writes_request(b):
         b.error(
             "A106",
             f"{b.title} asks nothing",
             b.header,
             help='write what is asked: `user = jinja"""…"""`',
+        )
+
+
+def writes_request(block: ir.Block | Building) -> bool:
+    """Whether the model writes the user's turn."""
+    turn = block.get("turn")
+    return isinstance(turn, ir.ChoiceV) and turn.name == "user"
+
+
+def _writes_request(b: Building, outputs: tuple[ir.FieldV, ...]) -> None:
+    """A user's turn is one text, and nothing is asked before it."""
+    if not writes_request(b) or not b.ok:
+        return
+    at = b.attrs["turn"].value.span
+    for name in ("user", "examples"):
+        if name in b.attrs:
+            b.error(
+                "A736",
+                f"with `turn = user` the model writes the user's turn itself, so `{name}` has no place",
+                b.attrs[name].name_span,
+                labels=(Label(at, "the model writes it"),),
+                help="write how that turn begins: `prefill`",
+            )
+            return
+    if outputs and [required(f.type) for f in outputs] != ["text"]:
+        b.error(
+            "A736",
+            "with `turn = user` the model writes a request, which is one text",
+            outputs[0].span,
+            labels=(Label(at, "the model writes it"),),
+            help="for example `output { instruction: text }`",
         )
 
 

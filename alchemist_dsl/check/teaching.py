@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from alchemist_runtime.rows import DROPPED_COLUMNS, optional
 
@@ -19,7 +20,7 @@ from alchemist_dsl.check.columns import (
 )
 from alchemist_dsl.check.expressions import column_type, expression
 from alchemist_dsl.check.problems import did_you_mean, listed
-from alchemist_dsl.check.prompts import read_inputs
+from alchemist_dsl.check.prompts import read_inputs, writes_request
 from alchemist_dsl.check.scope import Scope
 from alchemist_dsl.check.steps import selected, set_aside, totals_env
 from alchemist_dsl.check.types import ANY, family, fits, noun, record
@@ -29,6 +30,9 @@ from alchemist_dsl.syntax import ast
 
 #: The rule under which answers count that do not fit the prompt's output.
 UNREADABLE = "unreadable"
+#: Servers of chat models that answer every turn, also one that was begun for them.
+OFFICIAL: Final = "api.openai.com"
+AZURE: Final = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 
 
 def relabel(b: Building) -> None:
@@ -99,12 +103,62 @@ def _teacher_fits(b: Building, teacher: ir.Value | None, prompt: ir.Block | None
             labels=(Label(prompt.name_span, "it has no `rules`"),),
             help="write `rules = describe`, `evolve` or `review` into the prompt, or ask another teacher",
         )
-    elif not by_rules and prompt.get("user") is None and not _writes_request(prompt):
+    elif not by_rules and prompt.get("user") is None and not writes_request(prompt):
         b.error(
             "A106",
             f"`{prompt.name}` has no `user` template, which `{block.name}` needs",
             at,
             labels=(Label(prompt.name_span, "declared here"),),
+        )
+    else:
+        _goes_on(b, block, prompt)
+        _same_answers(b, block)
+
+
+def _goes_on(b: Building, teacher: ir.Block, prompt: ir.Block) -> None:
+    """Whether a served teacher can go on with a turn that the prompt begins."""
+    provider, begun = teacher.get("provider"), prompt.attrs.get("prefill")
+    turn = prompt.attrs["turn"] if writes_request(prompt) else None
+    if not isinstance(provider, ir.ChoiceV) or provider.name != "openai" or not (begun or turn):
+        return
+    at, url = b.attrs["prompt"].value.span, teacher.get("base_url")
+    host = urlsplit(url.value).hostname or "" if isinstance(url, ir.TextV) else OFFICIAL
+    why = "`turn = user`" if turn else "`prefill`"
+    if host == OFFICIAL or host.endswith(AZURE):
+        b.error(
+            "A736",
+            f"`{teacher.name}` is asked at {host}, which goes on with no turn that was begun",
+            at,
+            labels=(Label((turn or begun or b.attrs["prompt"]).name_span, f"{why} of the prompt"),),
+            note="a server that does: vLLM and SGLang (`prefill`), vLLM (`turn = user`), llama.cpp, Ollama, Mistral, DeepSeek, "
+            "Groq, Anthropic (`prefill`)",
+            help="ask another teacher, or ask for it in `user`",
+        )
+    elif begun is None:
+        b.error(
+            "A736",
+            f"`{teacher.name}` is asked through a server, which goes on with words and not with nothing",
+            at,
+            labels=(Label(prompt.name_span, "it does not say how the user's turn begins"),),
+            help='write its first words into the prompt, for example `prefill = "Write a function"`',
+        )
+
+
+def _same_answers(b: Building, teacher: ir.Block) -> None:
+    """Several answers to a row from a model that gives its likeliest one each time."""
+    provider, heat = teacher.get("provider"), teacher.attrs.get("temperature")
+    samples = b.get("samples")
+    served = isinstance(provider, ir.ChoiceV) and provider.name in ("openai", "transformers")
+    cold = heat is not None and isinstance(heat.value, ir.Qty) and heat.value.value == 0
+    if served and cold and isinstance(samples, ir.Qty) and samples.value > 1:
+        at = heat.name_span if heat and heat.origin != "default" else teacher.name_span
+        b.problem(
+            "A737",
+            f"`{teacher.name}` gives about the same answer {samples.text} times: its temperature is 0",
+            samples.span,
+            labels=(Label(at, "temperature 0" if at == teacher.name_span else "here"),),
+            note="each of them is paid",
+            help="write a `temperature` above 0 into the teacher, or `samples = 1`",
         )
 
 
@@ -114,11 +168,6 @@ def _by_rules(b: Building) -> bool:
     block = b.world.blocks.get(teacher.target) if isinstance(teacher, ir.RefV) else None
     provider = block.get("provider") if block is not None else None
     return isinstance(provider, ir.ChoiceV) and provider.name == "rules"
-
-
-def _writes_request(prompt: ir.Block) -> bool:
-    turn = prompt.get("turn")
-    return isinstance(turn, ir.ChoiceV) and turn.name == "user"
 
 
 def _inputs(b: Building, prompt: ir.Block | None) -> dict[str, ir.ExprV]:

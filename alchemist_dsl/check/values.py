@@ -296,6 +296,10 @@ class Values:
                 )
                 good = False
                 continue
+            if per is not None and name not in known:
+                self.world.problems.add("A111", f"`{name}` takes no `per`", per.span)
+                good = False
+                continue
             made = self.read(value, known.get(name, LITERAL), Place(name, at, per))
             if made is None:
                 good = False

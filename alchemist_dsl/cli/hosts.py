@@ -24,28 +24,26 @@ if TYPE_CHECKING:
 _OWN = ("api.openai.com", "OPENAI_API_KEY")
 
 
-def destination(teacher: Teacher) -> tuple[str, str] | None:
-    """The host that a teacher is asked at, and the variable with the key that it is sent; None where no key leaves the machine."""
+def destinations(teacher: Teacher) -> list[tuple[str, str]]:
+    """The host that a teacher is asked at, with each variable whose value it is sent; nothing where none leaves the machine."""
     from alchemist_runtime.teachers.openai import OFFICIAL, is_local
 
-    variable = teacher.api_key_env or (None if teacher.base_url else _OWN[1])
-    if (
-        teacher.provider in ("rules", "replay", "transformers")
-        or variable is None
-        or is_local(teacher.base_url)
-    ):
-        return None
+    key = teacher.api_key_env or (None if teacher.base_url else _OWN[1])
+    if teacher.provider in ("rules", "replay", "transformers") or is_local(teacher.base_url):
+        return []
     url = urlsplit(teacher.base_url or OFFICIAL)
-    return (url.hostname or "") + (f":{url.port}" if url.port else ""), variable
+    host = (url.hostname or "") + (f":{url.port}" if url.port else "")
+    sent = dict.fromkeys([*([key] if key else []), *teacher.headers_env.values()])
+    return [(host, variable) for variable in sent]
 
 
 def keys_that_leave(plan: Plan) -> list[str]:
     """For people: the keys that go to another server than their provider's."""
-    found = {t.name: destination(t) for t in plan.teachers.values()}
     return [
-        f"key      `{at[1]}` goes to {at[0]} ({name})"
-        for name, at in found.items()
-        if at and at != _OWN
+        f"key      `{variable}` goes to {host} ({t.name})"
+        for t in plan.teachers.values()
+        for host, variable in destinations(t)
+        if (host, variable) != _OWN
     ]
 
 
@@ -57,10 +55,12 @@ def agree(
 
     known = _read()
     hosts = {host.lower() for host in allowed}
-    asked = [(n, str(getattr(n.spec, "teacher", ""))) for n in todo]
-    for node, name in asked:
-        at = destination(plan.teachers[name]) if name in plan.teachers else None
-        if at is None or at == _OWN or not os.environ.get(at[1], "").strip():
+    names = [(n, str(getattr(n.spec, "teacher", ""))) for n in todo]
+    sent = [
+        (n, t, at) for n, t in names if t in plan.teachers for at in destinations(plan.teachers[t])
+    ]
+    for node, name, at in sent:
+        if at == _OWN or not os.environ.get(at[1], "").strip():
             continue
         entry = {"project": str(project), "host": at[0], "variable": at[1]}
         if entry in known:

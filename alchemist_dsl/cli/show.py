@@ -123,7 +123,7 @@ def _texts(node: Node, plan: Plan) -> list[str]:
     spec = node.spec
     if isinstance(spec, TeacherStepSpec):
         prompt = plan.prompts[spec.prompt]
-        return [d for d in (prompt.system, prompt.user) if d]
+        return [d for d in (prompt.system, prompt.user, prompt.prefill) if d]
     named = [getattr(spec, n, None) for n in ("system", "instruction", "response")]
     return [e[1] for e in named if e and e[0] == "template" and e[1] in plan.texts]
 

@@ -251,6 +251,14 @@ CODES: Final[dict[str, Code]] = {
         "A batch of questions was not taken by its server, or its answers are not read yet.",
     ),
     "A730": Code("model-failed", "error", "A teacher's model in this process failed."),
+    "A735": Code(
+        "request-field", "error", "A part of a teacher's requests cannot be set in this way."
+    ),
+    "A736": Code("goes-on", "error", "A prompt begins a turn with which its teacher cannot go on."),
+    "A737": Code("same-answers", "warning", "Several answers are drawn at temperature 0."),
+    "A738": Code(
+        "no-requests", "error", "A teacher that sends no requests says what goes into them."
+    ),
     "A801": Code(
         "no-template",
         "error",

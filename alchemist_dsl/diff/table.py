@@ -458,8 +458,15 @@ def teacher(t: Teacher) -> Table:
     out: Table = {"provider": _value(t.provider)}
     for name in ("model", "revision", "identity"):
         out |= dict(_optional(name, getattr(t, name)))
-    for name, value in t.sampling.items():
+    for name, value in {"temperature": "none", **t.sampling}.items():
+        if (name, value) == ("top_p", "1"):  # as where none is sent
+            continue
         out[name] = _value(value, argument(value), number=_number(value))
+    for name in ("extra", "query"):
+        for field, value in getattr(t, name).items():
+            out[f"{name}.{field}"] = _value(value, argument(value), number=_number(value))
+    for header, variable in t.headers_env.items():
+        out[f"headers_env.{header}"] = _value(variable, affects="speed")
     out |= dict(_optional("base_url", t.base_url, affects="speed"))
     out |= dict(_optional("api_key_env", t.api_key_env, affects="speed"))
     if t.price is not None and t.price.free:

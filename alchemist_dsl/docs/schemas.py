@@ -13,9 +13,9 @@ from typing import Any, Final
 from alchemist_dsl import lock as locks
 from alchemist_dsl.check.attrtypes import AttrType, attr_type
 from alchemist_dsl.check.methods import method_names
-from alchemist_dsl.data import EDITION, NAMED_EXPRESSIONS, parts_of
+from alchemist_dsl.data import EDITION, parts_of
 from alchemist_dsl.docs import words
-from alchemist_dsl.kinds import KINDS, Attribute
+from alchemist_dsl.kinds import KINDS, NAMED_EXPRESSIONS, Attribute
 
 Schema = dict[str, Any]
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from alchemist_runtime.plan import Price, Prompt, Teacher
 
 from alchemist_dsl.bases import base_folder, own_model
+from alchemist_dsl.check.given import literal
 from alchemist_dsl.ir import Block, ChoiceV, Qty, RecordV, RefV, TemplateV
 from alchemist_dsl.lowering.scope import Scope
 from alchemist_dsl.lowering.targets import locked_base
@@ -38,6 +39,9 @@ def teacher(block: Block, scope: Scope) -> Teacher:
         identity=text(block, "identity"),
         api_key_env=_key_variable(block),
         sampling=_sampling(block),
+        extra=fields(block, "extra"),
+        query=fields(block, "query"),
+        headers_env=fields(block, "headers_env"),
         price=price(block),
         rate=[_rate(r) for r in items(block.get("rate")) if isinstance(r, Qty)],
         concurrency=_concurrency(block, here),
@@ -85,7 +89,17 @@ def _sampling(block: Block) -> dict[str, Any]:
         out["max_tokens"] = most
     if stop := texts(block, "stop"):
         out["stop"] = stop
+    if (seed := whole(block, "seed")) is not None:
+        out["seed"] = seed
+    if effort := text(block, "reasoning_effort"):
+        out["reasoning_effort"] = effort
     return out
+
+
+def fields(block: Block, name: str) -> dict[str, Any]:
+    """The fields of a record that nobody declares, as JSON data."""
+    value = block.get(name)
+    return literal(value) if isinstance(value, RecordV) else {}
 
 
 def price(block: Block) -> Price | None:

@@ -11,8 +11,11 @@ from alchemist_dsl.source import Span
 
 @dataclass(frozen=True, slots=True)
 class Ident:
+    """A name. `quoted`: it stands in quotes, as a header or a parameter of an address may."""
+
     span: Span
     name: str
+    quoted: bool = False
 
 
 # --- values and expressions (one grammar for both) -------------------------------------------------------------------------

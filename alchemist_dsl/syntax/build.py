@@ -108,6 +108,10 @@ class Builder:
     def first_ident(self, name: int) -> tuple[ast.Ident, ...]:
         return (self.ident(name),)
 
+    def quoted(self, token: int) -> tuple[ast.Ident, ...]:
+        text = self.plain_text(token)
+        return (ast.Ident(text.span, text.value, quoted=True),)
+
     def more_idents(
         self, path: tuple[ast.Ident, ...], _dot: int, name: int
     ) -> tuple[ast.Ident, ...]:
@@ -416,7 +420,7 @@ class Builder:
         return self.deep(ast.Record(span, good), *(f.value for f in good))
 
     def entry(self, name: int, _eq: int, value: ast.Expr) -> ast.RecordField:
-        ident = self.ident(name)
+        ident = self.quoted(name)[0] if self.source[self.starts[name]] == '"' else self.ident(name)
         return ast.RecordField(Span(self.path, ident.span.start, value.span.end), ident, value)
 
     def bad_entry(self, _item: ast.BadItem | int) -> None:

@@ -72,11 +72,10 @@ module.exports = grammar({
     _separator: ($) => choice($._newline, ","),
 
     _statement: ($) => choice($.assignment, $.setting, $.field, $.rule, $.block),
-    assignment: ($) => $._assigned,
-    setting: ($) => seq("set", $._assigned),
+    assignment: ($) => seq(field("name", choice($.path, $.string)), $._assigned),
+    setting: ($) => seq("set", field("name", $.path), $._assigned),
     _assigned: ($) =>
       seq(
-        field("name", $.path),
         "=",
         field("value", $._expression),
         optional(seq("per", field("per", choice($.quantity, $.number, $.path)))),
@@ -180,7 +179,8 @@ module.exports = grammar({
     group: ($) => seq("(", $._expression, ")"),
     list: ($) => seq("[", optional(commas($._expression)), "]"),
     record: ($) => seq("{", optional(rows($, $.entry)), "}"),
-    entry: ($) => seq(field("name", $.identifier), "=", field("value", $._expression)),
+    entry: ($) =>
+      seq(field("name", choice($.identifier, $.string)), "=", field("value", $._expression)),
 
     // --- values
 

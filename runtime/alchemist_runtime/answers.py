@@ -239,13 +239,15 @@ def in_words(outputs: Mapping[str, str]) -> str:
 
 
 def asked_in_words(
-    messages: Sequence[Mapping[str, str]], outputs: Mapping[str, str]
+    messages: Sequence[Mapping[str, str]], outputs: Mapping[str, str], continues: bool = False
 ) -> list[Mapping[str, str]]:
-    """The turns of a question whose last one says how to answer, where the answer is an object."""
+    """The turns of a question whose last one says how to answer, where the answer is an object.
+
+    `continues`: behind the question stands how the answer begins."""
     turns = list(messages)
     if is_structured(outputs):
-        last = turns[-1]
-        turns[-1] = {**last, "content": f"{last['content']}\n\n{in_words(outputs)}"}
+        asks = turns[at := -2 if continues else -1]
+        turns[at] = {**asks, "content": f"{asks['content']}\n\n{in_words(outputs)}"}
     return turns
 
 

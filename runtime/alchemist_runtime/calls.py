@@ -545,11 +545,17 @@ def _hopeless(spec: plan.Teacher, failed: CallFailed) -> tuple[str, str]:
         return f"{server} has no model `{model}`", "see to `model` and `base_url`"
     if failed.kind == "quota":
         return f"the quota of `{spec.name}` is used up", "wait until it is renewed, or raise it"
-    if spec.api_key_env or not spec.base_url:
-        variable = spec.api_key_env or "OPENAI_API_KEY"
+    if failed.kind == "answered":
+        return (
+            f"{server} does not go on with a user's turn",
+            "ask one that does, or have the request written as an answer",
+        )
+    if spec.api_key_env or spec.headers_env or not spec.base_url:
+        variable = spec.api_key_env or next(iter(spec.headers_env.values()), "OPENAI_API_KEY")
         return (
             f"{server} refuses the key in `{variable}`",
-            "see to the key (`api_key_env` names its variable) and to what it may use",
+            f"see to the key (`{'api_key_env' if spec.api_key_env or not spec.headers_env else 'headers_env'}` names its variable) "
+            "and to what it may use",
         )
     return f"{server} wants a key, and the recipe names none", "name its variable in `api_key_env`"
 

@@ -143,14 +143,18 @@ class Teacher(Model):
     base_url: str | None = None
     identity: str | None = None
     api_key_env: str | None = None
-    sampling: dict[str, Any] = {}  # temperature, top_p (exact strings), max_tokens, stop
+    #: temperature, top_p (exact strings; absent: not sent), max_tokens, stop, seed, reasoning_effort
+    sampling: dict[str, Any] = {}
+    extra: dict[str, Any] = {}  # further fields of the body
+    query: dict[str, str] = {}  # parameters of the address
+    headers_env: dict[str, str] = {}  # header -> environment variable with its value
     price: Price | None = None  # None: unknown
     rate: list[dict[str, Any]] = []  # [{"unit": "calls" | "tokens", "per_second": "25/3"}]
     concurrency: int = 64
     timeout_seconds: float = 120.0  # 0: an answer is waited for as long as it takes
     retries: int = 6
     batch: bool = False
-    #: provider, model, revision, sampling, identity or foreign base_url
+    #: provider, model, revision, sampling, extra, query, identity or foreign base_url
     identity_of: dict[str, Any] = {}
     identity_key: str = ""  # H(identity_of): in call keys and node keys
     at: At | None = None
@@ -663,12 +667,13 @@ def _is(teacher: Teacher) -> bool:
     named = ("provider", "revision", "identity")
     model = told.get("model")
     sampling = {
-        "temperature": "0",
-        "top_p": "1",
+        "temperature": "none",
+        "top_p": "1",  # the API's own default: what sends it and what sends none is one teacher
         "max_tokens": 1024,
-        "stop": None,
         **teacher.sampling,
     }
+    same = {n: sampling.get(n) for n in ("stop", "seed", "reasoning_effort")}
+    same |= {n: getattr(teacher, n) or None for n in ("extra", "query")}
     url, own = teacher.base_url, told.get("base_url")
     elsewhere = url is not None and urlsplit(url).hostname != "api.openai.com"
     return (
@@ -676,11 +681,11 @@ def _is(teacher: Teacher) -> bool:
         and (model == teacher.model or isinstance(model, dict))
         and (not elsewhere or teacher.identity is not None or own == (url or "").rstrip("/"))
         and all(
-            Fraction(told.get(n, sampling[n])) == Fraction(sampling[n])
-            for n in ("temperature", "top_p")
+            _number(told.get(n, default)) == _number(sampling[n])
+            for n, default in (("temperature", "0"), ("top_p", "1"))
         )
         and int(str(told.get("max_tokens", 1024)).split()[0]) == sampling["max_tokens"]
-        and told.get("stop") == sampling["stop"]
+        and all(told.get(n) == value for n, value in same.items())
     )
 
 
@@ -688,6 +693,10 @@ def _trained(teacher: Teacher) -> str | None:
     """The key of the training whose model a teacher is, as its answers are kept; None for any other."""
     model = teacher.identity_of.get("teacher.model")
     return str(model["train"]) if isinstance(model, dict) and "train" in model else None
+
+
+def _number(text: str) -> Fraction | None:
+    return None if text == "none" else Fraction(text)
 
 
 def _templates(plan: Plan) -> Iterator[str]:

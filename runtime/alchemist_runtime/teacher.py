@@ -32,7 +32,27 @@ class Request:
     rules: str | None = None  # describe | evolve | review: what the rules teacher does
     sample: int = 0  # which of several answers to the same question
     last: bool = True  # whether an answer that does not fit is final, and not sent back
+    continues: bool = False  # the last turn is not whole: the model goes on with it
 
+
+def whole(request: Request, text: str, reasoning: str | None = None) -> str:
+    """An answer with the words that it was given to begin with, whether the server repeats them or not.
+
+    A server that sends the thinking apart has put words that open it there."""
+    if not request.continues:
+        return text
+    begun = request.messages[-1]["content"]
+    thinks = "<think>" in begun and "</think>" not in begun
+    repeated = text.startswith(begun) and _WORD.search(begun) is not None
+    if repeated or (thinks and reasoning is not None):
+        return text
+    if begun[-1:].isspace() and text[:1].isspace():
+        begun = begun.rstrip()
+    return begun + text
+
+
+#: Words that no answer repeats by chance, other than a bracket or a digit.
+_WORD = re.compile(r"[^\W\d_]{2}")
 
 Ending = Literal["whole", "cut", "filtered", "broken"]
 #: What servers call an end, in small letters; every other word means that the answer broke off.
@@ -157,13 +177,18 @@ def call_key(
     *,
     inputs: Mapping[str, Any] | None = None,
     rules: str | None = None,
+    continues: bool = False,
 ) -> bytes:
-    """`H(teacher identity, rendered messages, answer's fields, sample)`; for a rules teacher, which reads them, also the inputs."""
+    """`H(teacher identity, rendered messages, answer's fields, sample)`; for a rules teacher, which reads them, also the inputs.
+
+    To go on with a last turn is another question than to answer it."""
     import orjson
 
     parts: list[Any] = ["call/1", teacher.identity_key, messages, sorted(outputs.items()), sample]
     if teacher.provider == "rules":
         parts += [rules, inputs]
+    if continues:
+        parts.append("continues")
     data = orjson.dumps(parts, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
     return hashlib.blake2b(data, digest_size=KEY_BYTES).digest()
 

@@ -473,13 +473,19 @@ def test_a_host_is_allowed_once_for_a_project(asked: Path, project: Path, comman
         ("http://127.0.0.1.example.com/v1", "K", ("127.0.0.1.example.com", "K")),
     ],
 )
-def test_where_a_key_goes(base_url: str | None, variable: str | None, at: object) -> None:
+def test_where_a_key_goes(
+    base_url: str | None, variable: str | None, at: tuple[str, str] | None
+) -> None:
     from alchemist_runtime.plan import Teacher
 
-    from alchemist_dsl.cli.hosts import destination
+    from alchemist_dsl.cli.hosts import destinations
 
     teacher = Teacher(name="t", provider="openai", base_url=base_url, api_key_env=variable)
-    assert destination(teacher) == at
+    assert destinations(teacher) == ([] if at is None else [at])
+    more = teacher.model_copy(update={"headers_env": {"api-key": "H", "X-Other": "H"}})
+    local = base_url in ("http://localhost:8000/v1", "http://127.0.0.1:8000/v1")
+    own = [] if at is None else [at[1]]
+    assert [v for _, v in destinations(more)] == ([] if local else [*own, "H"])
 
 
 # --- streams ----------------------------------------------------------------------------------------------------------------------

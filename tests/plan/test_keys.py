@@ -63,6 +63,10 @@ COSMETIC = {
     "price": ("$2.5 per 1M", "$3.5 per 1M"),
     "retries": ("  provider = openai\n", "  provider = openai\n  retries = 2\n  timeout = 30s\n  concurrency = 8\n"),
     "budget": ("  samples = 1\n", "  budget = $3\n"),
+    "top_p as the API has it": ("  provider = openai\n", "  provider = openai\n  top_p = 1\n"),
+    "top_p left out": ("  provider = openai\n", "  provider = openai\n  top_p = none\n"),
+    "headers": ("  provider = openai\n", '  provider = openai\n  headers_env {\n    "api-key" = "K"\n  }\n'),
+    "nothing added": ("  provider = openai\n", "  provider = openai\n  extra {\n  }\n  query = {}\n"),
     "processes": ("  epochs = 1\n", "  epochs = 1\n  processes = 2\n  gpus = 0\n  save_every = 5 steps\n"),
     "an expectation": ("drop chars(response) < 10 as too_short", "drop chars(response) < 10 as too_short\n  expect rows >= 1"),
     "a check": ("expect plan.cost <= $5", "expect plan.cost <= $6"),
@@ -81,6 +85,19 @@ def test_what_moves_no_key(work, full, name):
     )
     assert old in base
     assert moved(work.keys(base), work.keys(base.replace(old, new, 1))) == set()
+
+
+def test_the_type_of_a_further_field_is_part_of_the_key(work, full):
+    """A server that gets `20` and one that gets `"20"` are asked different things; where they stand says nothing."""
+
+    def keys(extra: str) -> dict[str, str]:
+        old = "  provider = openai\n"
+        return work.keys(full.replace(old, f"{old}  extra {{\n{extra}\n  }}\n", 1))
+
+    whole, text = keys("top_k = 20\nmin_p = 0"), keys('top_k = "20"\nmin_p = 0')
+    assert moved(whole, text) == after("evolved")
+    assert moved(whole, keys('"min_p" = 0\ntop_k = 2_0')) == set()
+    assert moved(keys("a { b = [1, true] }"), keys("a = { b = [1, true] }")) == set()
 
 
 def after(*names: str) -> set[str]:
@@ -112,6 +129,12 @@ MEANT = {
     "a parameter": ("percent = 25%", "percent = 30%", after("evolved")),
     "the model": ('"gpt-4o-2024-08-06"', '"gpt-4o-mini-2024-07-18"', after("evolved")),
     "sampling": ("  provider = openai\n", "  provider = openai\n  temperature = 0.5\n", after("evolved")),
+    "no temperature": ("  provider = openai\n", "  provider = openai\n  temperature = none\n", after("evolved")),
+    "another top_p": ("  provider = openai\n", "  provider = openai\n  top_p = 0.9\n", after("evolved")),
+    "a seed of the sampling": ("  provider = openai\n", "  provider = openai\n  seed = 0\n", after("evolved")),
+    "thinking": ("  provider = openai\n", "  provider = openai\n  reasoning_effort = none\n", after("evolved")),
+    "a further field": ("  provider = openai\n", "  provider = openai\n  extra {\n    top_k = 20\n  }\n", after("evolved")),
+    "a parameter of the address": ("  provider = openai\n", '  provider = openai\n  query {\n    "api-version" = "1"\n  }\n', after("evolved")),
     "another server": ("  provider = openai\n", '  provider = openai\n  base_url = "http://localhost:8000/v1"\n', after("evolved")),
     "samples": ("  teacher = paid\n", "  teacher = paid\n  samples = 2\n", after("evolved")),
     "place": ("  prompt = alchemy.relabel\n", "  prompt = alchemy.relabel\n  place = after\n", after("harmonized")),

@@ -114,7 +114,9 @@ RECIPE: dict[str, Any] = {
         {
             "kind": "teacher", "name": "gpt", "provider": "openai", "model": "gpt-4o-2024-08-06", "temperature": 0.7, "max_tokens": "2k tokens",
             "rate": ["500/min", "2M tokens/min"], "timeout": "90s", "price": {"input": "$2.50 per 1M tokens", "output": "$10 per 1M tokens"},
-            "batch": False, "stop": "\n\n\"",
+            "batch": False, "stop": "\n\n\"", "top_p": "none", "seed": 7, "reasoning_effort": "low",
+            "extra": {"top_k": 20, "x-odd": "text", "chat_template_kwargs": {"enable_thinking": False, "langs": ["de", "fr"]}},
+            "query": {"api-version": "2024-10-21"}, "headers_env": {"api-key": "AZURE_KEY"},
         },
         {
             "kind": "prompt", "name": "describe", "input": {"response": "text", "topic": "text"}, "output": {"prompt": "text"},
@@ -172,6 +174,7 @@ def test_a_recipe_as_data_is_a_recipe() -> None:
         'user = jinja""""\n    Topic: {{ topic }}\n\n      """quoted"""\n    {{ response }}\n\n    """"\n'
         in text
     )
+    assert 'query = { "api-version" = "2024-10-21" }' in text
     assert "learning_rate = 1e-05" in text and "base = model" in text and "budget = null" in text
 
 
@@ -199,6 +202,8 @@ def test_the_schema_of_a_kind_holds_for_its_blocks(block: dict[str, Any]) -> Non
         ("map", {"mode": "sometimes"}),
         ("map", {"from": "my rows"}),
         ("teacher", {"temperature": 3}),
+        ("teacher", {"temperature": "cold"}),
+        ("teacher", {"extra": "top_k"}),
         ("teacher", {"timeout": "90 seconds"}),
         ("teacher", {"price": {"input": "$3"}}),
         ("dedup", {"method": "minhsh()"}),

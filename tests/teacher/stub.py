@@ -423,6 +423,20 @@ def keyanswer(call: Call) -> Answer:
 
 
 @behaviour
+def headerecho(call: Call) -> Answer:
+    """Refuses, and shows this header."""
+    return error(400, f"Incorrect: {call.arg} was {call.stub.hist[-1]['headers'].get(call.arg)}")
+
+
+@behaviour
+def goeson(call: Call) -> Answer:
+    """Goes on with the last turn in these words, as vLLM does; `echo` in the mode: the turn's own words come first."""
+    last, asked = call.body["messages"][-1], call.body.get("continue_final_message")
+    text = (last["content"] if call.stub.more.get("echo") else "") + call.literal()
+    return call.completion(text, role=last["role"] if asked else "assistant")
+
+
+@behaviour
 def redirect(call: Call) -> Answer:
     to = f"http://127.0.0.1:{call.arg}/v1/chat/completions"
     return Answer(b"", None, 307, [("Location", to)])
@@ -595,6 +609,7 @@ class Stub:
         path = first.split(" ")[1]
         entry: dict[str, Any] = {"start": time.time(), "path": path, "body": data}
         entry |= {"auth": headers.get("authorization", ""), "usage": None, "status": 0, "end": 0.0}
+        entry["headers"] = headers
         self.hist.append(entry)
         try:
             answer = await self._answer(entry, data, path, writer)

@@ -194,6 +194,39 @@ def test_a_question_that_does_not_fit_is_too_long_and_one_that_just_fits_is_cut(
     assert short.tokens_out == 20 or short.finish_reason == "stop"
 
 
+@pytest.mark.parametrize(
+    "turns",
+    [
+        [{"role": "user", "content": "a"}, {"role": "assistant", "content": "It is "}],
+        [{"role": "user", "content": "Write a"}],
+    ],
+    ids=["an answer", "the user's turn"],
+)
+def test_the_model_goes_on_with_a_turn_that_was_begun(
+    folder: Path, turns: list[dict[str, str]]
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    tokenizer, words = load_tokenizer(str(folder)), turns[-1]["content"]
+    ids = tokenizer.apply_chat_template(turns, continue_final_message=True, return_tensors="pt")
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokens = model.generate(**ids, max_new_tokens=20, do_sample=False)[
+        0, ids["input_ids"].shape[1] :
+    ]
+    text = tokenizer.decode([t for t in tokens.tolist() if t < 256])
+
+    async def asked() -> Any:
+        client = here.InProcess(teacher(folder))
+        reply = await client.reply(Request(b"", tuple(turns), {}, PLAIN, continues=True))
+        await client.close()
+        return reply
+
+    reply = asyncio.run(asked())
+    assert reply.tokens_in == ids["input_ids"].shape[1]
+    assert reply.text.removeprefix(words.rstrip()).lstrip() == text.lstrip()
+    assert reply.text.startswith(words.rstrip())
+
+
 def test_structured_answers_are_asked_for_in_words(folder: Path) -> None:
     from alchemist_runtime.answers import in_words
 

@@ -24,7 +24,7 @@ from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.exact_json import as_json
 from alchemist_runtime.plan import Node, Prompt, Teacher, TeacherStepSpec
 from alchemist_runtime.rows import nullable
-from alchemist_runtime.teacher import UNREAD, Reply, Request, call_key
+from alchemist_runtime.teacher import UNREAD, Reply, Request, call_key, whole
 from alchemist_runtime.teachers import _completion
 from alchemist_runtime.teachers._failures import PASSING
 
@@ -97,14 +97,18 @@ class Asking:
         inputs = self._inputs(batch, types)
         done: list[Draw] = []
         todo = []
+        begun = self._begun(inputs)
         for row in range(batch.num_rows):
             lacking = self._lacking(inputs, row)
+            if lacking is None and begun is not None and not begun[row].strip():
+                lacking = "prefill"
             for sample in range(self.spec.samples):
                 draw = Draw(row, sample)
                 if lacking is None:
                     todo.append(draw)
                 else:
-                    done.append(replace(draw, rule=NO_INPUT, reason=f"`{lacking}` is null"))
+                    empty = "empty" if lacking == "prefill" else "null"
+                    done.append(replace(draw, rule=NO_INPUT, reason=f"`{lacking}` is {empty}"))
         while todo:
             todo, ready = self._round(batch, types, inputs, todo)
             done += ready
@@ -131,6 +135,10 @@ class Asking:
         values = inputs[row]
         return next((n for n, t in declared.items() if values[n] is None and not nullable(t)), None)
 
+    def _begun(self, inputs: Sequence[Mapping[str, Any]]) -> list[str] | None:
+        """The words that the user's turn begins with, where the model writes it: from nothing it cannot go on."""
+        return None if self.prompt.turn is None else self._rendered(self.prompt.prefill, inputs)
+
     def _round(
         self,
         batch: pa.RecordBatch,
@@ -141,7 +149,7 @@ class Asking:
         """Ask for these draws; what must be drawn again, and what is ready."""
         requests = self._requests([(d, self._cut(inputs[d.row], d.halvings)) for d in todo])
         outcomes = self.faculty.ask(self.inquiry, requests)
-        read = [self._read(d, o) for d, o in zip(todo, outcomes, strict=True)]
+        read = [self._read(d, r, o) for d, r, o in zip(todo, requests, outcomes, strict=True)]
         judged = self._judge(batch, types, read)
         again, ready = [], []
         for draw in judged:
@@ -172,20 +180,24 @@ class Asking:
         turns = self._turns([values for _, values in asked])
         prompt, teacher = self.prompt, self.teacher
         out = []
-        for (draw, values), messages in zip(asked, turns, strict=True):
+        fields, rules = prompt.outputs, prompt.rules
+        for (draw, values), (messages, continues) in zip(asked, turns, strict=True):
             number = draw.attempt * FURTHER + draw.sample
+            if draw.said and continues:  # the answer that is sent back holds how it began
+                messages, continues = messages[:-1], False
             messages = (*messages, *_sent_back(draw.said))
             last = len(draw.said) == 2 * self.spec.repair
             key = call_key(
-                teacher, messages, prompt.outputs, number, inputs=values, rules=prompt.rules
+                teacher, messages, fields, number, inputs=values, rules=rules, continues=continues
             )
-            out.append(Request(key, messages, values, prompt.outputs, prompt.rules, number, last))
+            out.append(Request(key, messages, values, fields, rules, number, last, continues))
         return out
 
-    def _turns(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Message, ...]]:
-        """The rendered turns: system, examples, the question."""
+    def _turns(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[tuple[Message, ...], bool]]:
+        """The rendered turns: system, examples, the question, and how the model's turn begins; whether it goes on with the last."""
         system = self._rendered(self.prompt.system, rows)
         user = self._rendered(self.prompt.user, rows)
+        begun = self._rendered(self.prompt.prefill, rows)
         shots = self.shots()
         out = []
         for i in range(len(rows)):
@@ -195,7 +207,11 @@ class Asking:
             turns += shots
             if user is not None:
                 turns.append({"role": "user", "content": user[i]})
-            out.append(tuple(turns))
+            words = "" if begun is None else begun[i]
+            continues = self.prompt.turn is not None or bool(words.strip())
+            if continues:
+                turns.append({"role": self.prompt.turn or "assistant", "content": words})
+            out.append((tuple(turns), continues))
         return out
 
     def _rendered(self, digest: str | None, rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
@@ -242,7 +258,7 @@ class Asking:
 
     # --- reading and judging ------------------------------------------------------------------------------------------------
 
-    def _read(self, draw: Draw, outcome: Outcome) -> Draw:
+    def _read(self, draw: Draw, request: Request, outcome: Outcome) -> Draw:
         reply = outcome.reply
         if reply is None or outcome.failure is not None:
             if outcome.kind == "too_long":
@@ -250,7 +266,7 @@ class Asking:
             passing = outcome.kind in PASSING
             return replace(draw, rule=CALL_FAILED, reason=outcome.failure, passing=passing)
         try:
-            reply = found(reply)
+            reply = found(reply, request)
             out = answers.read(
                 reply.text,
                 self.prompt.outputs,
@@ -331,7 +347,7 @@ def why_unusable(reply: Reply, outputs: Mapping[str, str]) -> str | None:
     return None
 
 
-def found(reply: Reply) -> Reply:
+def found(reply: Reply, request: Request | None = None) -> Reply:
     """A reply whose text is the body of a response, read again: a better reader may find the answer. Unreadable where there is none."""
     if reply.finish_reason != UNREAD:
         return reply
@@ -339,7 +355,8 @@ def found(reply: Reply) -> Reply:
         made = _completion.read(reply.text.encode())
     except _completion.NoAnswer as none:
         raise answers.Unreadable(none.reason) from none
-    return replace(reply, text=made.text, finish_reason=made.finish, reasoning=made.reasoning)
+    text = made.text if request is None else whole(request, made.text, made.reasoning)
+    return replace(reply, text=text, finish_reason=made.finish, reasoning=made.reasoning)
 
 
 def taken(batch: pa.RecordBatch, rows: Sequence[int]) -> pa.RecordBatch:

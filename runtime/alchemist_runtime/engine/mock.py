@@ -8,7 +8,7 @@ from typing import Any
 
 from alchemist_runtime import answers
 from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.teacher import Reply, Request
+from alchemist_runtime.teacher import Reply, Request, whole
 
 #: What a test says of one answer: fields of the prompt's output, or the reply's own text.
 Said = Mapping[str, Any] | str
@@ -36,7 +36,8 @@ class Mock:
             if self.asked > len(self._list):
                 raise RunError(self._missing(request))
             said = self._list[self.asked - 1]
-        return Reply(said if isinstance(said, str) else _text(said, request.outputs))
+        text = said if isinstance(said, str) else _text(said, request.outputs)
+        return Reply(text if answers.is_probability(request.outputs) else whole(request, text))
 
     async def close(self) -> None: ...
 

@@ -52,6 +52,7 @@ class Completion:
     reasoning: str | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
     logprobs: Any = None
+    role: Any = None  # whose turn it is, in the server's word
 
 
 def read(content: bytes) -> Completion:
@@ -121,7 +122,12 @@ def _choice(choice: Mapping[str, Any], data: Mapping[str, Any]) -> Completion:
     usage = data.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     return Completion(
-        _clean(text), _clean(finish), _clean(reasoning), usage, choice.get("logprobs")
+        _clean(text),
+        _clean(finish),
+        _clean(reasoning),
+        usage,
+        choice.get("logprobs"),
+        said.get("role"),
     )
 
 

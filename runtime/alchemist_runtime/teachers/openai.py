@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from alchemist_runtime import answers, plan
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.registry import teacher
-from alchemist_runtime.teacher import UNREAD, CallFailed, Client, Reply, Request, scrub
+from alchemist_runtime.teacher import UNREAD, CallFailed, Client, Reply, Request, scrub, whole
 from alchemist_runtime.teachers import _completion, _failures
 
 if TYPE_CHECKING:
@@ -29,12 +29,19 @@ TOP_LOGPROBS = 20
 #: Parameters that are left out where a server does not take them, and those that have another name there.
 _LEFT_OUT = frozenset({"temperature", "top_p"})
 _RENAMED = {"max_tokens": "max_completion_tokens"}
+#: Servers that go on from a last turn where it says so, and those that do so unasked; others are asked as vLLM and SGLang are.
+_PREFIXED = frozenset({"api.deepseek.com", "api.mistral.ai"})
+_GO_ON = frozenset({"api.anthropic.com", "api.groq.com", "openrouter.ai"})
+
+
+#: What a server did that does not go on with a user's turn: one that does sends the role of that turn back.
+_ANSWERED = "the server answered the user's turn instead of going on with it, as vLLM does with `continue_final_message`"
 
 
 @teacher()
 def openai(spec: plan.Teacher) -> Client:
     """A model behind the OpenAI API, or behind any server that speaks it."""
-    return Chat(spec, key_of(spec))
+    return Chat(spec, key_of(spec), headers_of(spec))
 
 
 def is_local(base_url: str | None) -> bool:
@@ -71,14 +78,40 @@ def key_of(spec: plan.Teacher) -> str:
     )
 
 
+def headers_of(spec: plan.Teacher) -> dict[str, str]:
+    """The headers of `headers_env` with their values. RunError A701 where one is not set or is no value of a header."""
+    found = {}
+    for header, variable in spec.headers_env.items():
+        value = os.environ.get(variable, "").strip()
+        if not value or not value.isascii() or not value.isprintable():
+            is_set = "holds what no header can" if value else "is not set"
+            raise RunError(
+                Problem(
+                    "A701",
+                    "no-key",
+                    f"the environment variable `{variable}` with the header `{header}` of `{spec.name}` {is_set}",
+                    note=f"`{spec.name}` is asked at {scrub(spec.base_url or OFFICIAL)}",
+                    help=f"set `{variable}`, or name another variable in `headers_env`",
+                )
+            )
+        found["Authorization" if header.lower() == "authorization" else header] = value
+    return found
+
+
 class Chat:
     """Chat completions of one model."""
 
-    def __init__(self, spec: plan.Teacher, key: str) -> None:
+    def __init__(
+        self, spec: plan.Teacher, key: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         import httpx2
-        from openai import AsyncOpenAI, DefaultAioHttpClient
+        from openai import AsyncOpenAI, DefaultAioHttpClient, Omit
 
-        self._spec, self._key = spec, key
+        self._spec, headers = spec, headers or {}
+        values = [*headers.values(), *(v.partition(" ")[2] for v in headers.values())]
+        self._secrets = (key, *sorted(values, key=len, reverse=True))
+        if headers and spec.api_key_env is None and spec.base_url is not None:
+            headers = {"Authorization": Omit(), **headers}  # type: ignore[dict-item]  # no dummy key beside them
         self._http: httpx2.AsyncClient = DefaultAioHttpClient(timeout=spec.timeout_seconds)
         self._client = AsyncOpenAI(
             api_key=key,
@@ -86,9 +119,14 @@ class Chat:
             max_retries=0,
             timeout=spec.timeout_seconds,
             http_client=self._http,
+            default_headers=dict(headers),
+            default_query=spec.query,
         )
-        self._url = httpx2.URL(f"{str(self._client.base_url).rstrip('/')}/chat/completions")
+        url = httpx2.URL(f"{str(self._client.base_url).rstrip('/')}/chat/completions")
+        self._url = url.copy_merge_params(spec.query)
         self._headers = _headers(self._client, self._url)
+        #: of another server's headers only the key is left out where a server sends on to it
+        self._follows = not spec.headers_env
         timeout = httpx2.Timeout(spec.timeout_seconds, pool=None)
         self._extensions = {"timeout": timeout.as_dict()}
         self._sampling = _sampling(spec.sampling)
@@ -124,7 +162,7 @@ class Chat:
             extensions=self._extensions,
         )
         try:
-            response = await self._http.send(prepared)
+            response = await self._http.send(prepared, follow_redirects=self._follows)
         except (httpx2.HTTPError, aiohttp.ClientError, OSError) as e:
             raise self._broken(e) from e
         if not response.is_success:
@@ -133,12 +171,20 @@ class Chat:
 
     def _body(self, request: Request) -> dict[str, Any]:
         # in words too: many servers take a schema and do not look at it
-        messages = answers.asked_in_words(request.messages, request.outputs)
-        body: dict[str, Any] = {"model": self._spec.model, "messages": messages, **self._sampling}
+        messages = answers.asked_in_words(request.messages, request.outputs, request.continues)
+        body = {**self._spec.extra, "model": self._spec.model, "messages": messages}
+        body |= self._sampling
+        if "seed" in body:
+            body["seed"] += request.sample
         if answers.is_probability(request.outputs):
             body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
-        elif not answers.is_plain(request.outputs) and not self._in_words:
+        elif not (answers.is_plain(request.outputs) or self._in_words or request.continues):
             body["response_format"] = _format(request.outputs)
+        if request.continues:
+            if self._url.host in _PREFIXED:
+                messages[-1] = {**messages[-1], "prefix": True}  # type: ignore[dict-item]
+            elif self._url.host not in _GO_ON:
+                body |= {"add_generation_prompt": False, "continue_final_message": True}
         return body
 
     def _adapt(self, refused: CallFailed, body: Mapping[str, Any]) -> bool:
@@ -173,11 +219,13 @@ class Chat:
         except _completion.NoAnswer as none:
             if none.paid:
                 body = content.decode("utf-8", "replace")
-                return self._reply(scrub(body, self._key), UNREAD, none.usage, request)
+                return self._reply(scrub(body, *self._secrets), UNREAD, none.usage, request)
             if none.torn:
                 raise self._failed(none.reason, retry=True, kind="lost") from None
             raise self._failed(none.reason, **self._verdict(none, content)) from None
-        text, finish = made.text, made.finish
+        if request.continues and request.messages[-1]["role"] == "user" != made.role:
+            raise self._failed(_ANSWERED, stop=True, kind="answered")
+        text, finish = whole(request, made.text, made.reasoning), made.finish
         if answers.is_probability(request.outputs):
             text, finish = repr(self._probability(made.logprobs)), "stop"
         return self._reply(text, finish, made.usage, request, made.reasoning)
@@ -225,7 +273,7 @@ class Chat:
     # --- failing ----------------------------------------------------------------------------------------------------------
 
     def _failed(self, reason: str, **kw: Any) -> CallFailed:
-        return CallFailed(scrub(reason, self._key), **kw)
+        return CallFailed(scrub(reason, *self._secrets), **kw)
 
     def _broken(self, error: Exception) -> CallFailed:
         """A call without a response. The transport's own mapping mixes these up, so its cause is asked."""
@@ -255,7 +303,7 @@ class Chat:
 
 def _headers(client: AsyncOpenAI, url: httpx2.URL) -> list[tuple[bytes, bytes]]:
     """The package's headers without those that only tell it about itself: each one costs time in every call."""
-    said = {**client.default_headers, **client.auth_headers}
+    said = {**client.auth_headers, **client.default_headers}
     kept = {
         k: v
         for k, v in said.items()

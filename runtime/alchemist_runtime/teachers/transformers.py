@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -21,7 +21,7 @@ from alchemist_runtime import answers, plan
 from alchemist_runtime.base_model import GGUF, load_tokenizer, needs, no_model
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.registry import teacher
-from alchemist_runtime.teacher import CallFailed, Client, Reply, Request
+from alchemist_runtime.teacher import CallFailed, Client, Reply, Request, whole
 
 #: How long questions that follow one another are gathered before a batch starts.
 GATHER_SECONDS: Final = 0.005
@@ -137,6 +137,17 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(w in str(error).lower() for w in _OUT_OF_MEMORY)
     )
+
+
+#: Where a turn that was begun goes on; a template that trims a turn leaves what stands before it.
+_HERE: Final = "[[here]]"
+
+
+def _asked(request: Request) -> list[Mapping[str, str]]:
+    turns = answers.asked_in_words(request.messages, request.outputs, request.continues)
+    if request.continues:
+        turns[-1] = {**turns[-1], "content": turns[-1]["content"] + _HERE}
+    return turns
 
 
 def _without_bar() -> None:
@@ -275,15 +286,17 @@ class InProcess:
         """The questions as tokens, the shortest first; one that leaves no room for an answer is told at once."""
         from alchemist_runtime.talks import Talk
 
-        asked = [answers.asked_in_words(r.messages, r.outputs) for r, _ in some]
+        asked = [_asked(r) for r, _ in some]
         talks = [model.template.fit(Talk([dict(m) for m in a], None, {}, "?")) for a in asked]
         rows = []
         for talk, (request, future) in zip(talks, some, strict=True):
             try:
-                (text,), _ = model.template.render([talk], prompt=True)
+                (text,), _ = model.template.render([talk], prompt=not request.continues)
             except RunError as error:
                 tell(future, CallFailed(f"{error.problem.headline}: {error.problem.note}"))
                 continue
+            if request.continues:  # what the template puts behind the turn is not there yet
+                text = text[: text.rindex(_HERE)] if _HERE in text else text
             tokens = model.tokenizer.encode(text, add_special_tokens=False)
             most = int(self._spec.sampling.get("max_tokens") or 1024)
             if model.context is not None:
@@ -457,6 +470,7 @@ class _Watch:
 
     def _end(self, row: Row, text: str, finish: str) -> None:
         row.done = True
+        text = whole(row.request, text)
         self._tell(row.future, Reply(text, len(row.tokens), len(row.made), finish))
 
 
