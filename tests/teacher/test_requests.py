@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import step_plans as s
 from alchemist_runtime import plan as p
+from alchemist_runtime.cache import CallCache, Origin
 from alchemist_runtime.calls import Faculty
 from alchemist_runtime.errors import RunError
-from alchemist_runtime.teacher import Request, call_key, whole
+from alchemist_runtime.teacher import Reply, Request, call_key, whole
+from alchemist_runtime.teachers.replay import Recorded
 from asked import inquiry, requests, teacher
 from stub import Stub
 
@@ -257,3 +259,25 @@ def test_servers_are_told_in_their_words(
     assert body["messages"][-1] == last
     assert {k for k in body if k.startswith(("add_", "continue_"))} == flags
     assert json.dumps(body)
+
+
+def test_a_replay_finds_turns_that_were_begun_and_does_not_look_at_the_address(
+    tmp_path: Path,
+) -> None:
+    cache = CallCache(tmp_path / "calls.sqlite")
+    address = {"teacher.base_url": "https://x.example.com", "teacher.query": {"api-version": "1"}}
+    served, replayed = (
+        teacher(None, provider=name, identity_of=of, identity_key=p.digest(of))
+        for name, more in (("openai", address), ("replay", {}))
+        for of in [{"teacher.provider": name, "teacher.model": "m", **more}]
+    )
+    turns, fields = ({"role": "user", "content": "Write"},), {"answer": "text"}
+    for begun, text in ((False, "An answer."), (True, "Write a function.")):
+        key = call_key(served, turns, fields, 0, continues=begun)
+        cache.put(key, Reply(text), Origin.of(served, "s", "r.recipe"))
+    cache.flush()
+    for begun, text in ((False, "An answer."), (True, "Write a function.")):
+        key = call_key(replayed, turns, fields, 0, continues=begun)
+        asked = Request(key, turns, {}, fields, continues=begun)
+        assert Recorded(cache, replayed).get_many([asked])[key].text == text
+    cache.close()

@@ -39,7 +39,7 @@ class Recorded:
 
     The key of an answer holds the provider. So a question is looked up under its own key, then under that of each provider of
     this version, then under the identities that the recording tells of and that differ in the provider alone; where the
-    teacher names no `base_url`, in that too."""
+    teacher names no `base_url`, in that and in `query` too."""
 
     def __init__(self, cache: CallCache, spec: plan.Teacher) -> None:
         self._cache = cache
@@ -70,7 +70,9 @@ class Recorded:
 
 
 def _key(spec: plan.Teacher, r: Request) -> bytes:
-    return call_key(spec, r.messages, r.outputs, r.sample, inputs=r.inputs, rules=r.rules)
+    return call_key(
+        spec, r.messages, r.outputs, r.sample, inputs=r.inputs, rules=r.rules, continues=r.continues
+    )
 
 
 def _by(own: Mapping[str, Any], provider: str) -> dict[str, Any]:
@@ -84,6 +86,6 @@ def _by(own: Mapping[str, Any], provider: str) -> dict[str, Any]:
 
 def _same(told: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
     """Whether an identity is that of the same teacher, but for who passes questions on."""
-    left = {*_WHO, "teacher.base_url"} if "teacher.base_url" not in own else {*_WHO}
+    left = {*_WHO} if "teacher.base_url" in own else {*_WHO, "teacher.base_url", "teacher.query"}
     mine, theirs = ({n: v for n, v in of.items() if n not in left} for of in (own, told))
     return identity(mine) == identity(theirs)
