@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "sources")]
+sys.path[:0] = [str(TESTS), str(TESTS / "sources"), str(TESTS / "teacher")]
 
+from batch_server import BatchServer, Ends  # noqa: E402
 from fault_server import FaultServer, completion  # noqa: E402
 from hub_server import Hub, serve  # noqa: E402
 
@@ -282,6 +283,8 @@ def main(project: Path, report: Path, names: list[str], more: Mapping[str, Any])
         hub = stack.enter_context(serve(Hub({})))
         teacher = FaultServer(answer)
         stack.callback(teacher.close)
+        by_batch = BatchServer(lambda body: (200, answer(0, body)), lambda number: Ends(looks=0))
+        stack.callback(by_batch.close)
         os.environ.update(  # before any library of the hub is imported, which reads them then
             HF_ENDPOINT=hub.url,
             HF_HOME=str(Path(scratch) / "hf"),
@@ -299,7 +302,9 @@ def main(project: Path, report: Path, names: list[str], more: Mapping[str, Any])
         train_job.launch = trained_here  # type: ignore[assignment]
         model = tiny_model(Path(scratch) / "model")
         for recipe in folder.glob("*.recipe"):
-            recipe.write_text(_here(recipe.read_text(), teacher.base_url))
+            text = recipe.read_text()
+            server = by_batch if "\n  batch = true\n" in text else teacher
+            recipe.write_text(_here(text, server.base_url))
         last, found = {}, dict[str, dict[str, Any]]()
         for name in names:
             plan = compile_recipe(folder / f"{name}.recipe", here=False, limit=LIMIT).plan

@@ -164,7 +164,8 @@ class BatchServer:
             case "POST", ["chat", "completions"]:
                 body = json.loads(data)
                 self.paid[body["messages"][-1]["content"]] += 1
-                return 200, completion("single")
+                made = self.answer(body)
+                return made if isinstance(made, tuple) else (200, completion(made))
         return _refused(404, f"Invalid URL ({method} {path})")
 
     def _upload(self, kind: str, data: bytes) -> dict[str, Any]:
