@@ -206,7 +206,11 @@ def answer(number: int, body: dict[str, Any]) -> dict[str, Any]:
     """An answer that fits what is asked for: a value for each field of a schema, else a text with a thought and code."""
     schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
     said = json.dumps(value(schema, number)) if schema else reply(1000 + number)
-    return completion(said)
+    made = completion(said)
+    if body.get("logprobs"):
+        likely = [{"token": "Yes", "logprob": -0.1}, {"token": " no", "logprob": -2.5}]
+        made["choices"][0]["logprobs"] = {"content": [{"top_logprobs": likely}]}
+    return made
 
 
 def value(schema: Mapping[str, Any], number: int, name: str = "") -> Any:
@@ -340,7 +344,17 @@ def _here(text: str, address: str) -> str:
     text = re.sub(r"^  (base_url|api_key_env|micro_batch|report) = .*\n", "", text, flags=re.M)
     for old, new in SMALL.items():
         text = re.sub(rf"^  {old}$", f"  {new}", text, flags=re.M)
-    return re.sub(r"^(  provider = openai)$", rf'\1\n  base_url = "{address}"', text, flags=re.M)
+    # a model of one layer says nothing that anybody could read, so it is asked here as one that is served
+    served = '  provider = openai\n  model = "m"'
+    text = re.sub(r"^  provider = transformers\n  model = .*$", served, text, flags=re.M)
+    own = f'  provider = openai\n  base_url = "{address}"'
+
+    def asked(block: re.Match[str]) -> str:
+        priced = re.search(r"^  (price|extends)\b", block[0], re.M)
+        here = own if priced else f"{own}\n  price = free"
+        return block[0].replace("  provider = openai", here, 1)
+
+    return re.sub(r"^teacher .*?^}$", asked, text, flags=re.M | re.S)
 
 
 if __name__ == "__main__":
