@@ -571,6 +571,23 @@ def test_ctrl_c_leaves_the_batch_and_the_next_run_takes_it_up(serve: Start, facu
     assert second.inquiry.tally.new == 40
 
 
+def test_answers_that_are_not_asked_for_now_stay_until_they_are(
+    serve: Start, faculty: Any, tmp_path: Path
+) -> None:
+    server = serve(script=lambda n: Ends(looks=10**6))
+    interrupted(Asked(faculty(), by_batch(server), QUESTIONS[:20]), server)
+    server.batches["batch_1"]["ends"].looks = 0
+    some = Asked(faculty(), by_batch(server), QUESTIONS[10:15])
+    assert some.answers() == [f"re: {q}" for q in QUESTIONS[10:15]]
+    assert some.spent == pytest.approx(5 * 0.03)
+    assert [n.endswith(".json") for n in left(tmp_path / ".alchemist")].count(True) == 1
+    every = Asked(faculty(), by_batch(server), QUESTIONS[:20])
+    assert every.answers() == [f"re: {q}" for q in QUESTIONS[:20]]
+    assert every.spent == pytest.approx(15 * 0.03)
+    assert len(server.sent) == 1
+    assert left(tmp_path / ".alchemist") == []
+
+
 def test_ctrl_c_while_a_batch_is_submitted_waits_for_its_id(serve: Start, faculty: Any) -> None:
     server = serve(script=lambda n: Ends(looks=10**6))
 

@@ -14,7 +14,7 @@ import re
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,7 +71,6 @@ class Record:
     path: Path
     url: str
     node: str
-    outputs: Mapping[str, str]
     keys: list[str]  # call keys in hexadecimal, which are the `custom_id`s
     made: float = field(default_factory=time.time)
     file: str | None = None  # id of the input
@@ -85,11 +84,19 @@ class Record:
     def write(self) -> None:
         held = {n: getattr(self, n) for n in ("url", "node", "keys", "made", "file", "batch")}
         with disk_errors(self.node):
-            write_atomic(self.path, seal({**held, "outputs": dict(self.outputs)}))
+            write_atomic(self.path, seal(held))
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
         self.path.with_suffix(".lock").unlink(missing_ok=True)
+
+    def answered(self, keys: Container[str], batch: Batch) -> None:
+        """Forget these questions. The answers to others, which a changed recipe or another step asks, stay where they are."""
+        self.keys = [k for k in self.keys if k not in keys]
+        if self.keys and _status(batch) != "failed":
+            self.write()
+        else:
+            self.remove()
 
     def lock(self) -> BaseFileLock:
         """Held by whoever submits it."""
@@ -400,7 +407,7 @@ class Batched(Inquiry):
                 halvings, room = 0, True
                 took = await self._collect(server, record, batch, todo, again)
                 self._flying.remove(record)
-                record.remove()
+                record.answered(todo, batch)
                 if record.taken_up:
                     cost = self.account.cost(took.tokens_in, took.tokens_out)
                     for ledger in self.account.ledgers:  # reserved when it was submitted
@@ -489,8 +496,7 @@ class Batched(Inquiry):
 
     def _record(self, left: Mapping[str, Request]) -> Record:
         path = self._folder.path / f"{uuid.uuid4().hex}.json"
-        outputs = next(iter(left.values())).outputs
-        return Record(path, self._url, self.node, outputs, list(left))
+        return Record(path, self._url, self.node, list(left))
 
     @property
     def _url(self) -> str:
@@ -575,15 +581,15 @@ class Batched(Inquiry):
         again: dict[str, Request],
     ) -> Used:
         """Read what came of a batch; `again` gets what is to be asked once more. Tokens that it took."""
-        keys = set(record.keys)
-        sent = next((self._chat._body(todo[k]) for k in record.keys if k in todo), {})
+        keys = todo.keys() & record.keys
+        sent = next((self._chat._body(todo[k]) for k in keys), {})
         came: dict[str, Reply | CallFailed] = {}
         for file in (batch.output_file_id, batch.error_file_id):
             if file:
                 path = record.path.with_suffix(f".{os.getpid()}.part")
                 try:
                     await server.fetch(file, path)
-                    for key, verdict in self._read(path, record, keys, todo):
+                    for key, verdict in self._read(path, todo):
                         if isinstance(verdict, Reply) or key not in came:
                             came[key] = verdict
                 except CallFailed as failed:
@@ -600,8 +606,6 @@ class Batched(Inquiry):
         self.desk.cache.flush()
         faults.point(record.node, "batch-collected")
         for key, verdict in came.items():
-            if key not in todo:
-                continue  # of another step, or of the recipe as it was
             if isinstance(verdict, CallFailed) and self._once_more(key, verdict, sent):
                 self._tries[key] += 1
                 self.tally.retried += 1
@@ -611,17 +615,16 @@ class Batched(Inquiry):
         return used
 
     def _read(
-        self, path: Path, record: Record, keys: set[str], todo: Mapping[str, Request]
+        self, path: Path, todo: Mapping[str, Request]
     ) -> Iterator[tuple[str, Reply | CallFailed]]:
         """What the lines of a file say, in whatever order."""
         with path.open("rb") as lines:
             for line in lines:
                 said = _parsed(line)
-                key = said.get("custom_id")
-                if key in keys:
-                    request = todo.get(key) or Request(bytes.fromhex(key), (), {}, record.outputs)
+                key = str(said.get("custom_id"))
+                if key in todo:
                     try:
-                        yield key, self._verdict(said, request)
+                        yield key, self._verdict(said, todo[key])
                     except CallFailed as failed:
                         yield key, failed
 
@@ -648,13 +651,13 @@ class Batched(Inquiry):
         used_in = used_out = 0
         for key, reply in came.items():
             if isinstance(reply, Reply):
-                if reply.counted or key not in todo:
+                if reply.counted:
                     used_in += reply.tokens_in
                     used_out += reply.tokens_out
                 if reply.ending != "broken":
                     self.desk.cache.put(bytes.fromhex(key), reply, self._origin)
             unknown = not reply.counted if isinstance(reply, Reply) else reply.kind == "lost"
-            if unknown and key in todo:
+            if unknown:
                 want = self.desk.want(todo[key])
                 used_in += want.most_in
                 used_out += want.most_out
