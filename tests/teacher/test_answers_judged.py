@@ -171,7 +171,7 @@ def test_tokens_of_an_answer_that_broke_off_are_counted(
     made, spec = faculty(), teacher(stub.base_url)
     told = inquiry(made, spec, 1, max_failed=1)
     [outcome] = made.ask(told, requests(spec, ["[[b=finish:abort]]"]))
-    assert (outcome.kind, told.tally.failed) == ("failed", 1)
+    assert (outcome.kind, told.tally.failed) == ("broken", 1)
     assert (told.tally.new_tokens_in, told.tally.new_tokens_out) == (
         stub.stats()["in"],
         stub.stats()["out"],

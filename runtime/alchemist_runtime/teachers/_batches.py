@@ -263,7 +263,9 @@ class Server:
         try:
             return await call()
         except APIStatusError as e:
-            raise self._chat._refused(e.response) from e
+            raise self._chat._refused(
+                e.response.status_code, e.response.text, e.response.headers
+            ) from e
         except APIConnectionError as e:
             raise self._chat._broken(_cause(e)) from e
         except (httpx2.HTTPError, aiohttp.ClientError) as e:
@@ -629,7 +631,6 @@ class Batched(Inquiry):
                         yield key, failed
 
     def _verdict(self, said: Mapping[str, Any], request: Request) -> Reply:
-        import httpx2
 
         error, response = said.get("error"), said.get("response")
         if isinstance(response, dict) and response.get("body") is not None:
@@ -637,7 +638,7 @@ class Batched(Inquiry):
             content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
             if status < 400:
                 return self._chat._parse(content, request)
-            raise self._chat._refused(httpx2.Response(int(status), content=content))
+            raise self._chat._refused(int(status), content.decode(), {})
         told = error if isinstance(error, dict) else {"message": error}
         message, code = scrub(str(told.get("message") or told.get("code"))), told.get("code")
         raise CallFailed(
