@@ -418,7 +418,8 @@ def _open_to_read(path: Path, *, alone: bool) -> sqlite3.Connection | None:
             if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
                 connection.close()
                 return None
-            raise sqlite3.DatabaseError("it holds something else")
+            if _version(connection, path) == 0:  # not made by another process just now
+                raise sqlite3.DatabaseError("it holds something else")
     except BaseException:
         connection.close()
         raise

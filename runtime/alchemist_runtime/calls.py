@@ -103,6 +103,7 @@ class Desk:
     recorded: Recorded | None = None  # where answers of any provider are looked for
     #: the largest schema or the like that a request carries beside its messages, in bytes
     overhead: dict[tuple[str, ...], int] = field(default_factory=dict)
+    opened: bool = False  # whether the client was made ready
 
     def want(self, request: Request) -> Want:
         """What a call takes: tokens as expected (characters / 4), and at most (a token is a byte or more)."""
@@ -119,6 +120,14 @@ class Desk:
         out = int(self.spec.sampling.get("max_tokens", 4_096))
         way = "schema" if self.overhead[fields] else "text"
         return Want(chars // 4 + 1, most + TURN_TOKENS + self.overhead[fields], out, way)
+
+    def open(self) -> None:
+        """Make the client ready before its first call, whose time is bounded."""
+        if not self.opened:
+            self.opened = True
+            ready = getattr(self.client, "open", None)
+            if ready is not None:
+                ready()
 
     def lacks(self) -> list[str]:
         """What the server turned out not to take, each told once."""
@@ -357,6 +366,7 @@ class Inquiry:
             raise
 
     async def _one(self, request: Request) -> Outcome:
+        self.desk.open()
         try:
             reply = await self._insist(request)
         except CallFailed as failed:

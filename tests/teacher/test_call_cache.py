@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -13,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from alchemist_runtime import cache
 from alchemist_runtime.cache import BATCH, CallCache
 from alchemist_runtime.errors import RunError
 from alchemist_runtime.teacher import Reply
@@ -259,3 +261,25 @@ def test_a_file_of_an_earlier_format_is_read_and_gets_checksums(tmp_path: Path) 
     with sqlite3.connect(file) as db:
         sums = db.execute("SELECT sum IS NULL FROM answers ORDER BY rowid").fetchall()
     assert sums == [(1,), (0,)]
+
+
+def test_a_file_that_another_process_makes_meanwhile_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at its version and the look at its tables."""
+    file = tmp_path / "calls.sqlite"
+    file.touch()
+    version = cache._version
+
+    def late(connection: sqlite3.Connection, path: Path) -> int:
+        seen = version(connection, path)
+        if seen == 0 and file.stat().st_size == 0:
+            monkeypatch.setattr(cache, "_version", version)
+            with contextlib.closing(CallCache(file)) as other:
+                other.put(b"k" * 24, Reply("an answer"))
+                other.flush()
+        return seen
+
+    monkeypatch.setattr(cache, "_version", late)
+    with contextlib.closing(CallCache(file)) as reader:
+        assert reader.get_many([b"k" * 24])[b"k" * 24].text == "an answer"

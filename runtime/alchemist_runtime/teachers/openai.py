@@ -153,13 +153,13 @@ class Chat:
 
     # --- asking -----------------------------------------------------------------------------------------------------------
 
-    def _open(self) -> aiohttp.ClientSession:
-        """The connections. No more than the calls at once are open, so they are not bounded here."""
+    def open(self) -> None:
+        """Open the session. No more connections than calls at once are needed, so they are not bounded here."""
         import aiohttp
         import httpx2
 
         seconds = self._spec.timeout_seconds
-        return aiohttp.ClientSession(
+        self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=httpx2.create_ssl_context()),
             headers=_headers(self._client),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=seconds, sock_read=seconds),
@@ -171,7 +171,8 @@ class Chat:
         import orjson
 
         if self._session is None:
-            self._session = self._open()
+            self.open()
+        assert self._session is not None
         try:
             async with self._session.post(
                 self._url,
@@ -295,13 +296,15 @@ class Chat:
         return CallFailed(scrub(reason, *self._secrets), **kw)
 
     def _broken(self, error: Exception) -> CallFailed:
-        """A call without a response."""
+        """A call without a response, of the session or of the package's client."""
         import aiohttp
+        import httpx2
 
-        if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
+        unsent = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+        if isinstance(error, (*unsent, httpx2.ConnectError, httpx2.ConnectTimeout)):
             reason = f"no connection to {self._url}: {error}"
             return self._failed(reason, retry=True, kind="unreachable")
-        if isinstance(error, TimeoutError):
+        if isinstance(error, (TimeoutError, httpx2.TimeoutException)):
             reason = f"no answer within {self._spec.timeout_seconds:g} s"
             return self._failed(reason, retry=True, kind="lost")
         reason = f"the connection was cut ({type(error).__name__})"
