@@ -48,8 +48,10 @@ check: $(VENV)/.dev ## format, lint, types, generated files, layers: what CI hol
 	@$(BIN)/alchemist fmt --check recipes alchemist_dsl/starter
 	@$(PYTEST) tests/house
 
-bench: $(VENV)/.dev ## start-up times, an editor's keystrokes, and the 20k pipeline beside a `datasets` pipeline, in one run
+bench: $(VENV)/.dev ## start-up times, keystrokes, the 20k pipeline beside `datasets`, teacher calls beside bare aiohttp
 	@$(BIN)/python tests/bench/bench.py
+	@$(BIN)/python tests/bench/teacher_bench.py
+	@$(BIN)/python tests/bench/teacher_bench.py --faults
 
 golden: $(VENV)/.dev ## rewrite the expected blocks of the golden tests and show what changed
 	@UPDATE_GOLDEN=1 $(PYTEST) -q tests/syntax tests/check tests/plan tests/diff || true

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from alchemist_runtime.rows import DROPPED_COLUMNS, optional
+from alchemist_runtime.rows import DROPPED_COLUMNS, optional, required
 
 from alchemist_dsl import ir
 from alchemist_dsl.check import taint
@@ -113,6 +113,7 @@ def _teacher_fits(b: Building, teacher: ir.Value | None, prompt: ir.Block | None
     else:
         _goes_on(b, block, prompt)
         _same_answers(b, block)
+        _repairs(b, prompt)
 
 
 def _goes_on(b: Building, teacher: ir.Block, prompt: ir.Block) -> None:
@@ -159,6 +160,21 @@ def _same_answers(b: Building, teacher: ir.Block) -> None:
             labels=(Label(at, "temperature 0" if at == teacher.name_span else "here"),),
             note="each of them is paid",
             help="write a `temperature` above 0 into the teacher, or `samples = 1`",
+        )
+
+
+def _repairs(b: Building, prompt: ir.Block) -> None:
+    """An answer that has no form to miss is never sent back."""
+    repair, fields = b.get("repair"), prompt.output_fields
+    plain = len(fields) == 1 and required(fields[0].type) in ("text", "prob")
+    if plain and isinstance(repair, ir.Qty) and repair.value > 0:
+        b.problem(
+            "A739",
+            f"`repair` sends nothing back: the answer of `{prompt.name}` is one {required(fields[0].type)}",
+            repair.span,
+            labels=(Label(prompt.name_span, "declared here"),),
+            note="only a structured answer can miss its form; an answer that a rule refuses is drawn again by `retries_on_reject`",
+            help="leave `repair` out, or give the prompt's `output` fields",
         )
 
 

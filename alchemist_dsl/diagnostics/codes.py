@@ -259,6 +259,7 @@ CODES: Final[dict[str, Code]] = {
     "A738": Code(
         "no-requests", "error", "A teacher that sends no requests says what goes into them."
     ),
+    "A739": Code("repair-unused", "warning", "Answers that fit anyway are to be sent back."),
     "A801": Code(
         "no-template",
         "error",
