@@ -34,8 +34,9 @@ LOADING_PAUSE_SECONDS = 5.0
 BURST = 2
 #: How long a call that goes alone is waited for; refusals come sooner than answers.
 ALONE_SECONDS = 1.0
-#: Calls at once with which a teacher starts; there are more with every answer, and twice as many while none is refused.
-FIRST_PLACES = 16
+#: Calls at once with which a teacher starts; there is one more with every answer, and twice as many after so many seconds without
+#: a refusal, which comes sooner than an answer.
+FIRST_PLACES, GROW_SECONDS = 16, 1.0
 #: Shares of refusals that are borne, without a pace and with one; what is more by three standard deviations is too many.
 BORNE, BORNE_AT_A_PACE = 0.075, 0.25
 #: What an answer makes of a pace; refusals lower it so that it settles at the share that is borne.
@@ -120,7 +121,9 @@ class Limits:
                 self.calls = bucket
         self._clock, self._sleep = clock, sleep
         self._places = asyncio.Semaphore(min(concurrency, FIRST_PLACES))
-        self._more = concurrency - FIRST_PLACES  # places that are to come
+        self._concurrency = concurrency
+        self._more = max(0, concurrency - FIRST_PLACES)  # places that are to come
+        self._growing = False
         #: calls a second that the server bears, None: as many as it can; where it is forgotten; when the next call leaves
         self.pace: float | None = None
         self._forgotten, self._next, self._line = 0.0, 0.0, asyncio.Lock()
@@ -167,6 +170,9 @@ class Limits:
             slot.settle(Used(0, 0), e)
             raise
         slot.sent, slot.era = self._clock(), self._era
+        if self._more and not self._growing:
+            self._growing = True
+            asyncio.get_running_loop().call_later(GROW_SECONDS, self._grow)
         if not self._left or slot.sent - self._left[-1][0] > COUNT_SECONDS:
             self._left.append([slot.sent, 0])
         self._left[-1][1] += 1
@@ -214,15 +220,25 @@ class Limits:
             self._leave_alone(slot)
         self._places.release()
 
+    def _grow(self) -> None:
+        """As many places again, where answers take longer and no call was refused."""
+        self._growing = False
+        if not self._seen_refused and not self._era:
+            self._add(min(self._more, self._concurrency - self._more))
+
+    def _add(self, places: int) -> None:
+        self._more -= places
+        for _ in range(places):
+            self._places.release()
+
     def _responded(self, slot: Slot, *, answered: bool) -> None:
         self._count(0)
         if answered and slot.era == self._era:
             self._row = 0
         if slot.way not in self._known:
             self._open(slot)
-        if self._more > 0:
-            self._places.release()
-            self._more -= 1
+        if self._more:
+            self._add(1)
         if answered and self.pace is not None:
             self._clean += 1
             self.pace *= RAISED ** max(1, self._clean / CLEAN)

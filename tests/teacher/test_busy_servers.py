@@ -61,7 +61,7 @@ def test_a_rate_is_found(ask: Ask, concurrency: int, seed: int) -> None:
         (lambda: at_a_rate(20, work=3.0), 600, 30, 1.45, 1.2),
         (lambda: at_a_rate(60, per=60.0), 300, 240, 1.5, 1.5),
         (lambda: at_a_rate(1, per=3.0), 30, 87, 2.5, 2.5),
-        (lambda: at_once(4, 2.0), 100, 50, 2.0, 1.5),
+        (lambda: at_once(4, 2.0), 100, 50, 2.0, 1.7),
         (lambda: at_once(32, 0.2), 2000, 12.5, 1.7, 1.2),
     ],
     ids=[
@@ -105,6 +105,14 @@ def test_a_wait_that_is_past_is_no_wait_of_zero(ask: Ask) -> None:
     run = ask(at_a_rate(1, per=3.0, wait=0.0), 12, retries=1, concurrency=4)
     assert run.lost == 0
     assert len(run.sent) <= 3 * 12
+
+
+def test_a_server_that_takes_its_time_is_soon_asked_at_full_width(ask: Ask) -> None:
+    """16 calls at once to begin with, twice as many each second: a start costs seconds, not several answers."""
+    run = ask(lambda now: 8.0, 1024, concurrency=256)
+    assert len(run.sent) == 1024
+    assert len([at for at in run.sent if at < 8]) == 256
+    assert run.seconds < 1024 / 256 * 8 + 8
 
 
 def test_a_limit_that_falls_is_found_again(ask: Ask) -> None:

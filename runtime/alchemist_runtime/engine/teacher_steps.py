@@ -122,6 +122,7 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         ctx.progress.advance(node.id, tally.asked, planned, "calls", ", ".join(notes))
 
     desk = teachers.desk(teacher)
+    unusable = partial(why_unusable, outputs=ctx.plan.prompts[spec.prompt].outputs)
     inquiry = _kind_of_inquiry(ctx, desk)(
         desk,
         account,
@@ -131,7 +132,9 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         max_failed=Fraction(spec.max_failed),
         tell=tell,
         retry_refused=ctx.options.retry_refused,
-        unusable=partial(why_unusable, outputs=ctx.plan.prompts[spec.prompt].outputs),
+        unusable=unusable
+        if teacher.provider != "rules"
+        else None,  # what no rule knows costs nothing
     )
     return Asking(ctx, node, spec, teachers, inquiry)
 
