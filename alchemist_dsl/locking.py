@@ -170,7 +170,7 @@ def _take(out: Survey, made: Compiled, shown: str) -> None:
         out.world.setdefault(section, {}).update(facts)
     out.absent |= resources.absent
     for resource, users in resources.users.items():
-        more = _trained(made.plan, resource) if resource[0] in ASKED else ()
+        more = _loaded(made.plan, resource) if resource[0] in ASKED else ()
         named = {u for u in (*users, *more) if u}
         out.users.setdefault(resource, set()).update(f"{shown}#{u}" for u in named)
     runs = {made.plan.variant}
@@ -191,17 +191,23 @@ def _on_disk(project: Project, file: str) -> str:
 
 
 def _models(plan: Plan) -> Iterator[tuple[Resource, str]]:
-    """Models of the hub that teachers name with a revision."""
+    """Models of the hub that served teachers name with a revision; for those that are loaded here the plan holds a commit, and
+    they were asked for by name."""
     for teacher in plan.teachers.values():
-        if teacher.model and teacher.revision and "/" in teacher.model:
+        served = teacher.provider != "transformers"
+        if served and teacher.model and teacher.revision and "/" in teacher.model:
             yield (locks.MODELS, pinned_name(teacher.model, teacher.revision)), teacher.name
 
 
-def _trained(plan: Plan, resource: Resource) -> Iterator[str]:
-    """The trainings that start from a model."""
+def _loaded(plan: Plan, resource: Resource) -> Iterator[str]:
+    """The trainings that start from a model, and the teachers that load it."""
+    model = split_name(resource[1])[0]
     for node in plan.nodes:
-        if isinstance(node.spec, TrainSpec) and node.spec.base == split_name(resource[1])[0]:
+        if isinstance(node.spec, TrainSpec) and node.spec.base == model:
             yield node.id
+    for teacher in plan.teachers.values():
+        if teacher.provider == "transformers" and teacher.model == model:
+            yield teacher.name
 
 
 # --- the hub ---------------------------------------------------------------------------------------------------------------------
