@@ -104,6 +104,8 @@ class Desk:
     #: the largest schema or the like that a request carries beside its messages, in bytes
     overhead: dict[tuple[str, ...], int] = field(default_factory=dict)
     opened: bool = False  # whether the client was made ready
+    #: answers that were refused, asked for again, and came: what is refused still is not asked a third time in a run
+    renewed: set[bytes] = field(default_factory=set)
 
     def want(self, request: Request) -> Want:
         """What a call takes: tokens as expected (characters / 4), and at most (a token is a byte or more)."""
@@ -256,7 +258,7 @@ class Inquiry:
         lacking = []
         for i in numbers:
             reply = found.get(requests[i].call_key)
-            if reply is not None and self._refused(reply):
+            if reply is not None and self._refused(requests[i].call_key, reply):
                 self.desk.cache.replace(requests[i].call_key)
                 reply = None
             if reply is None:
@@ -265,11 +267,11 @@ class Inquiry:
                 self._settle(requests, outcomes, i, Outcome(reply, cached=True))
         return lacking
 
-    def _refused(self, reply: Reply) -> bool:
-        """Whether a cached answer is no data and is to be asked for again."""
-        return (
-            self._retry_refused and self._unusable is not None and self._unusable(reply) is not None
-        )
+    def _refused(self, key: bytes, reply: Reply) -> bool:
+        """Whether a cached answer is no data and is to be asked for again, once a run."""
+        if not self._retry_refused or self._unusable is None or key in self.desk.renewed:
+            return False
+        return self._unusable(reply) is not None
 
     def _settle(
         self, requests: Sequence[Request], outcomes: list[Outcome | None], i: int, outcome: Outcome
@@ -381,6 +383,8 @@ class Inquiry:
         self._same_failure = ("", 0)
         if self.desk.keeps:
             self.desk.cache.put(request.call_key, reply, self._origin)
+        if self._retry_refused:
+            self.desk.renewed.add(request.call_key)
         if request.last:
             self._judge(reply)
         return Outcome(reply)

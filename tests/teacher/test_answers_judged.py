@@ -302,6 +302,25 @@ def useless(stub: Stub, root: Path, bad: range, n: int, limit: str = "1/20") -> 
     return None
 
 
+def test_what_is_refused_still_is_asked_again_once_a_run(stub: Stub, faculty: Any) -> None:
+    """Also where an equal question comes later, in another part of the step or in another step."""
+    spec = teacher(stub.base_url)
+    questions = requests(spec, ["[[b=text:]]", "[[b=ok]]"])
+    first = faculty()
+    first.ask(inquiry(first, spec, 2), questions)
+    assert len(stub.hist) == 2
+    again = faculty()
+    for asked in (3, 3):
+        judging = inquiry(
+            again, spec, 2, retry_refused=True, unusable=lambda r: None if r.text else "it is empty"
+        )
+        assert [o.reply and o.reply.text for o in again.ask(judging, questions)] == [
+            "",
+            "re: [[b=ok]]",
+        ]
+        assert len(stub.hist) == asked
+
+
 def test_useless_answers_stop_the_step_and_one_is_shown(stub: Stub, tmp_path: Path) -> None:
     stopped = useless(stub, tmp_path, range(500), 500)
     assert stopped is not None

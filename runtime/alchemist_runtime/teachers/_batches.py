@@ -17,6 +17,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -413,7 +414,7 @@ class Batched(Inquiry):
                 if record.taken_up:
                     cost = self.account.cost(took.tokens_in, took.tokens_out)
                     for ledger in self.account.ledgers:  # reserved when it was submitted
-                        ledger.free(cost - cost, cost)
+                        ledger.free(Decimal(0), cost)
                 else:
                     used = Used(used.tokens_in + took.tokens_in, used.tokens_out + took.tokens_out)
         finally:
@@ -474,7 +475,7 @@ class Batched(Inquiry):
                 for key, reply in self.desk.cache.get_many(
                     [r.call_key for r in left.values()]
                 ).items():
-                    if not self._refused(reply):
+                    if not self._refused(key, reply):
                         self._came[key.hex()] = reply
                         del left[key.hex()]
                 if not left:
@@ -631,7 +632,6 @@ class Batched(Inquiry):
                         yield key, failed
 
     def _verdict(self, said: Mapping[str, Any], request: Request) -> Reply:
-
         error, response = said.get("error"), said.get("response")
         if isinstance(response, dict) and response.get("body") is not None:
             body, status = response["body"], response.get("status_code") or 200
