@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -201,9 +202,9 @@ def test_amounts_of_steps(value: Any, steps: int) -> None:
 
 
 def test_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = train_job.importlib.util.find_spec
+    real = importlib.util.find_spec
     monkeypatch.setattr(
-        train_job.importlib.util, "find_spec", lambda n: None if n in ("peft", "wandb") else real(n)
+        importlib.util, "find_spec", lambda n: None if n in ("peft", "wandb") else real(n)
     )
     with pytest.raises(RunError) as caught:
         train_job._extras(spec(method=Method(name="lora", args={"r": 4})))
