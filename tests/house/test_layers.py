@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,3 +163,9 @@ def test_no_plan_or_artefact_holds_a_pickle() -> None:
                 for m in imported(path)
                 if m.split(".")[0] in ("pickle", "dill", "cloudpickle", "joblib")
             }, name
+
+
+def test_files_of_tests_are_named_once() -> None:
+    """pytest imports them by name alone: two of one name stop the whole run while it collects."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
