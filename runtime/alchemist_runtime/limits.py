@@ -138,6 +138,7 @@ class Limits:
         self._era, self._row, self._until = 0, 0, 0.0
         self._paused: float | None = None
         self._again = False  # whether there was more than one
+        self._measured = False  # whether enough calls had left before the first to make a pace of
         #: ways of asking that the server has answered since the last pause, and the call of another that goes alone
         self._known: set[str] = set()
         self._alone: dict[str, Slot] = {}
@@ -193,7 +194,8 @@ class Limits:
                     self._alone[slot.way] = slot
                     asyncio.get_running_loop().call_later(ALONE_SECONDS, self._open, slot)
             elif slot.way in self._known and self._paused is not None:
-                self._set_pace(self._paused, now if self._again else self._paused)
+                if self._measured:
+                    self._set_pace(self._paused, now if self._again else self._paused)
                 self._paused, self._again = None, False
             elif self.pace is None or await self._turn(self.pace, era):
                 return
@@ -298,7 +300,8 @@ class Limits:
         own = pause_seconds(self._row + (0 if loading else BURST), longest)
         self._until = max(self._until, now + max(own, error.retry_after or 0.0))
         if self._paused is None and not loading:
-            self._paused = now
+            sent = sum(n for _, n in self._left) + self._seen_refused
+            self._paused, self._measured = now, sent >= FEW or self.pace is not None
         self._known.clear()
         self._alone.clear()
         self._wake()

@@ -93,6 +93,17 @@ def test_refusals_at_random_do_not_slow_the_others_for_ever(
     assert run.seconds <= slower * ideal
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("until", [0.001, 3.0, 10.0])
+def test_a_server_that_is_busy_at_first_is_asked_as_fast_as_others(
+    ask: Ask, until: float, seed: int
+) -> None:
+    """Nothing was measured before the first pause, so no pace follows from it."""
+    run = ask(lambda now: busy() if now < until else 0.5, 3000, seed, concurrency=256)
+    assert run.lost == 0
+    assert run.seconds <= 3.5 * until + 2 + 1.5 * 3000 * 0.5 / 256
+
+
 def test_a_server_that_says_for_how_long_is_left_alone(ask: Ask) -> None:
     run = ask(at_a_rate(20, wait=1.0), 200, concurrency=32)
     assert run.lost == 0
