@@ -364,10 +364,17 @@ def _teacher_step(read: Figures, spec: TeacherStepSpec, plan: Plan) -> Figures:
     answers = chosen.times(spec.samples)
     calls = replace(answers, high=None if chosen.high is None else chosen.high * most)
     accepted = _up_to(answers) if judged else answers
+    if spec.accept is not None:
+        accepted = accepted.at_most(spec.accept)
+        few = answers.at_most(spec.accept)
+        calls = replace(few, high=calls.high) if judged else few
+        answers = replace(few, high=answers.high) if judged else few
     rows = _by_mode(spec.mode, read.rows, accepted)
     out = _kept(read, rows)
     ports = {**out.ports, "dropped": _refused(answers, judged), "trace": accepted}
     ports["rest"] = _set_aside(read.rows, spec.select)
+    if spec.accept is not None:
+        ports["rest"] = _up_to(read.rows)
     tokens_in, tokens_out = _tokens(read.chars, calls, spec, plan)
     usd = cost(plan.teachers.get(spec.teacher), tokens_in, tokens_out)
     return replace(

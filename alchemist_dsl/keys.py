@@ -48,7 +48,8 @@ _OPENAI: Final = "api.openai.com"
 
 def draws(block: Block) -> bool:
     """Whether the seed decides anything: the kind draws, or a selection takes less than all, or `limit` does."""
-    return KINDS[block.kind].draws or _partial(block) or block.get("limit") is not None
+    some = block.get("limit") is not None or block.get("accept") is not None
+    return KINDS[block.kind].draws or _partial(block) or some
 
 
 def salted(block: Block) -> bool:

@@ -88,6 +88,11 @@ def _teacher_step(mode: str) -> dict[str, Attribute]:
         "prompt": A("ref(prompt)", "What it is asked.", required=True),
         "map": A("record", "Prompt input = expression over the row, where names differ."),
         "samples": A("int(1..1000)", "Answers for each row (with `mode = only`).", default="1"),
+        "accept": A(
+            "rows",
+            "Ask until so many rows have been accepted (with `mode = only`); the others are not asked about. Default: as many as "
+            "the only mixture that reads them takes.",
+        ),
         "retries_on_reject": A(
             "int(0..100)", "Further draws for each answer that a rule refuses.", default="0"
         ),

@@ -112,9 +112,9 @@ def filter_(b: Building) -> None:
     set_aside(b, select)
 
 
-def set_aside(b: Building, select: ir.SelectV | None) -> None:
-    """The port `rest` of a step that selects."""
-    if select is not None or not b.ok or b.incomplete:
+def set_aside(b: Building, select: ir.SelectV | None, accept: ir.Value | None = None) -> None:
+    """The port `rest` of a step that selects, or stops when it has enough."""
+    if select is not None or accept is not None or not b.ok or b.incomplete:
         b.publish("rest", b.stream.columns)
 
 

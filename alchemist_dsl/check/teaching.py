@@ -315,10 +315,12 @@ def _end(
                 placed.stmt.name.span,
                 note="answers that do not fit the prompt's output are counted under it",
             )
-    set_aside(b, selected(b))
+    select, some = selected(b), b.get("accept")
+    set_aside(b, select, some)
     mode = b.get("mode")
     only = isinstance(mode, ir.ChoiceV) and mode.name == "only"
-    _samples(b, only)
+    _goes_with_only(b, only)
+    _reaches(b, select, some)
     if not only:
         columns_of_one_type(b, sets)
     after = with_sets(b.stream.columns, types)
@@ -344,17 +346,40 @@ def _end(
     b.publish("trace", trace, open=b.stream.open or prompt is None, conflicts={}, taints=taints)
 
 
-def _samples(b: Building, only: bool) -> None:
-    samples, mode = b.get("samples"), b.attrs.get("mode")
-    if isinstance(samples, ir.Qty) and samples.value > 1 and not only:
+def _goes_with_only(b: Building, only: bool) -> None:
+    """Attributes that make other rows of those that came in, not changed ones among them."""
+    samples, some, mode = b.get("samples"), b.get("accept"), b.attrs.get("mode")
+    told = []
+    if isinstance(samples, ir.Qty) and samples.value > 1:
+        told.append((samples, f"`samples = {samples.text}` makes several rows of one"))
+    if isinstance(some, ir.Qty):
+        told.append((some, "`accept` counts the rows that leave"))
+    for value, what in told if not only else ():
         b.error(
             "A204",
-            f"`samples = {samples.text}` makes several rows of one, which goes with `mode = only`",
-            b.attrs["samples"].value.span,
+            f"{what}, which goes with `mode = only`",
+            value.span,
             labels=(Label(mode.value.span, "this mode"),)
             if mode is not None and mode.origin != "default"
             else (),
             help="write `mode = only`",
+        )
+
+
+def _reaches(b: Building, select: ir.SelectV | None, some: ir.Value | None) -> None:
+    """Whether as many rows as are to be accepted can come of those that are selected."""
+    samples = b.get("samples")
+    each = samples.value if isinstance(samples, ir.Qty) else 1
+    if select is None or select.count is None or select.per or not isinstance(some, ir.Qty):
+        return
+    most = select.count * int(each)
+    if some.value > most:
+        b.problem(
+            "A740",
+            f"`accept = {some.text}` is out of reach: `select` chooses rows for {most:,} answers",
+            some.span,
+            labels=(Label(select.span, "these are asked about"),),
+            help="select more rows, or none in particular: `accept` asks about as many as it takes",
         )
 
 

@@ -260,6 +260,7 @@ CODES: Final[dict[str, Code]] = {
         "no-requests", "error", "A teacher that sends no requests says what goes into them."
     ),
     "A739": Code("repair-unused", "warning", "Answers that fit anyway are to be sent back."),
+    "A740": Code("out-of-reach", "warning", "More rows are to be accepted than are asked about."),
     "A801": Code(
         "no-template",
         "error",

@@ -393,6 +393,9 @@ def _teacher_step(spec: TeacherStepSpec, old: Any, change: Change) -> Effect:
     if path == "samples":
         flow = _compared(old.samples, spec.samples)
         return Effect(_category(flow), Ports(flow, flow, flow, flow))
+    if path == "accept":
+        flow = _compared(old.accept, spec.accept)
+        return Effect(_category(flow), Ports(flow, flow, flow, flow))
     if path in ("retries_on_reject", "repair"):
         flow = _compared(getattr(old, path), getattr(spec, path))
         rows = content(written) if replaces else flow

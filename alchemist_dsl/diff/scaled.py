@@ -73,7 +73,8 @@ def _guess(
 ) -> Figures:  # fmt: skip
     old_in, new_in = rows_in
     if isinstance(node.spec, TeacherStepSpec):
-        made = replace(made, calls=_drawn(node.spec, base.spec, fact, made.calls, rows_in))
+        drawn = _drawn if node.spec.accept is None else _until_enough
+        made = replace(made, calls=drawn(node.spec, base.spec, fact, made.calls, rows_in))
         return _taught(node.spec, base, fact, made, plan)
     if not old_in.value or new_in.value is None:
         return made
@@ -170,6 +171,16 @@ def _drawn(
         return calls
     value = taken + (q - p) / (1 - p) * (n - taken) if q >= p else taken * q / p
     return _near(value, calls)
+
+
+def _until_enough(
+    spec: TeacherStepSpec, base: Any, fact: Mapping[str, Any], calls: Range, rows_in: tuple[Range, Range]
+) -> Range:  # fmt: skip
+    """Calls until so many answers are accepted: by the share that was accepted in the last run."""
+    asked, accepted = fact.get("calls"), fact.get("trace")
+    if not asked or not accepted or spec.accept is None or not _judges_alike(spec, base):
+        return calls
+    return _near(Fraction(spec.accept * asked, accepted), calls)
 
 
 def _taught(

@@ -309,6 +309,8 @@ def _teacher_step(
     if s.select is None and (s.mode != "replace" or s.kind == "generate"):
         yield "salt", _value(s.salt)
     yield "samples", _value(s.samples, number=s.samples)
+    if s.accept is not None:
+        yield "accept", _value(s.accept, f"{s.accept:,} rows", number=s.accept)
     yield "retries_on_reject", _value(s.retries_on_reject, number=s.retries_on_reject)
     if s.repair:
         yield "repair", _value(s.repair, number=s.repair)

@@ -90,6 +90,7 @@ def teacher_step(block: Block, scope: Scope) -> TeacherStepSpec:
         sets=scope.sets(block),
         rules=scope.rules(block),
         samples=whole(block, "samples") or 1,
+        accept=whole(block, "accept"),
         retries_on_reject=whole(block, "retries_on_reject") or 0,
         repair=whole(block, "repair") or 0,
         max_failed="1/20" if max_failed is None else exact(max_failed.value),

@@ -162,8 +162,8 @@ class Inquiry:
         self.tally = Tally()
         self._origin = Origin.of(desk.spec, node, recipe)
         self._services: tuple[Service, ...] = (account, desk.limits)
-        self._may_fail = math.floor(max_failed * planned)
-        self._planned, self._max_failed = planned, max_failed
+        self._max_failed = max_failed
+        self.expect(planned)
         self._tell, self._told = tell, 0.0
         self._unusable = unusable  # why an answer is no data
         self._retry_refused = retry_refused  # whether the cached ones of these are asked for again
@@ -183,6 +183,10 @@ class Inquiry:
         )  # the class of the last failures, and how many since the last answer
         self._spare = 0  # further workers that may be started
         self._more: Callable[[], Coroutine[Any, Any, None]]
+
+    def expect(self, planned: int) -> None:
+        """How many calls are planned in all: a share of them may fail."""
+        self.planned, self._may_fail = planned, math.floor(self._max_failed * planned)
 
     async def answer(self, requests: Sequence[Request]) -> list[Outcome]:
         """The outcome of every request, in order. RunError where the step must stop; what is answered by then is kept."""
@@ -481,7 +485,7 @@ class Inquiry:
         judged.append(why is not None)
         if why is not None:
             self._example = f"{why}; the answer, whole:\n{reply.text}"
-        left = self._planned - self.tally.asked - len(self._sending) - 1
+        left = self.planned - self.tally.asked - len(self._sending) - 1
         if left <= 0 or len(judged) < FIRST_ANSWERS:
             return
         last = list(judged)[-FIRST_ANSWERS:]
@@ -579,7 +583,7 @@ def _too_many(inquiry: Inquiry, failed: CallFailed) -> Problem:
     return Problem(
         "A705",
         "teacher-failed",
-        f"more than {_share(inquiry)} of the {inquiry._planned:,} calls of `{inquiry.node}` to `{spec.name}` failed for good",
+        f"more than {_share(inquiry)} of the {inquiry.planned:,} calls of `{inquiry.node}` to `{spec.name}` failed for good",
         node=inquiry.node,
         note=f"the last one: {failed.reason}",
         help=f"run again to try them once more, or raise `max_failed`; {_kept(inquiry)}",

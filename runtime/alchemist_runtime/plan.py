@@ -272,6 +272,7 @@ class TeacherStepSpec(Model):
     sets: list[SetColumn]
     rules: list[Rule] = []
     samples: int = 1
+    accept: int | None = None  # so many rows are enough
     retries_on_reject: int = 0
     repair: int = 0
     max_failed: str = "1/20"

@@ -135,7 +135,8 @@ def left_out(figures: Mapping[str, Any]) -> dict[str, int]:
     stay = figures.get("unchanged", {})
     out = {rule: n - stay.get(rule, 0) for rule, n in figures.get("dropped", {}).items()}
     more = {
-        n.replace("_", " "): figures.get(n) or 0 for n in ("not_chosen", "in_no_class", "not_taken")
+        n.replace("_", " "): figures.get(n) or 0
+        for n in ("not_chosen", "not_asked", "in_no_class", "not_taken")
     }
     return {reason: n for reason, n in {**out, **more}.items() if n}
 

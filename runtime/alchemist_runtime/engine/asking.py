@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -335,6 +336,21 @@ def _sent_back(said: Sequence[str]) -> list[Message]:
         content = f"That answer cannot be used: {why}. Answer again, whole and as asked."
         turns.append({"role": "user", "content": content})
     return turns
+
+
+def enough(lacking: int, drawn: int, accepted: int, at_once: int | None) -> int:
+    """How many answers to draw for so many that are lacking, by the share that was accepted of those drawn so far.
+
+    At first as many as are needed at least; never many more than were drawn so far, since a share of few says little. Where
+    questions are sent in lots (`at_once`) that take hours, so many that they do in 19 of 20 cases (normal approximation of the
+    binomial)."""
+    if not drawn:
+        return lacking
+    share = max(accepted, 1) / drawn
+    likely = lacking / share
+    if at_once is not None:
+        likely += 1.645 * math.sqrt(lacking * (1 - share)) / share
+    return max(1, math.ceil(min(likely, max(lacking, drawn))))
 
 
 def why_unusable(reply: Reply, outputs: Mapping[str, str]) -> str | None:

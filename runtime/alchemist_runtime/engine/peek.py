@@ -11,14 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from alchemist_runtime.cache import CallCache
 from alchemist_runtime.calls import Outcome
 from alchemist_runtime.engine.asking import CALL_FAILED, HALVINGS, Asking, Draw
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.expressions import columns_read
-from alchemist_runtime.engine.rowwise import selected, sieves
+from alchemist_runtime.engine.rowwise import candidates, in_draw_order, sieves
 from alchemist_runtime.engine.streams import Stream
 from alchemist_runtime.engine.turns import columns_for, with_messages
 from alchemist_runtime.errors import RunError
@@ -189,21 +187,37 @@ class _Lookup:
 
 def _look(ctx: Context, node: Node, spec: TeacherStepSpec, lookup: _Lookup) -> Ahead:
     stream = ctx.inputs(node, "from")
-    chosen = np.arange(stream.n) if spec.select is None else selected(ctx, stream, spec.select)
+    chosen = candidates(ctx, stream, spec)
+    if spec.accept is not None:
+        chosen = in_draw_order(ctx, stream, spec, chosen)
     inquiry = _Inquiry(_Desk(ctx.plan.teachers[spec.teacher]))
     asking = Asking(ctx, node, spec, lookup, inquiry)  # type: ignore[arg-type]
-    accepted = waiting = 0
-    for start in range(0, len(chosen), ROWS):
-        draws = _draws(asking, stream, spec, chosen[start : start + ROWS])
+    accepted = waiting = drawn = start = 0
+    lot = ROWS
+    while start < len(chosen):
+        if spec.accept is not None:  # what is not asked yet may be accepted
+            lacking = spec.accept - accepted - waiting
+            if lacking <= 0:
+                break
+            lot = min(ROWS, -(-lacking // spec.samples))
+        draws = _draws(asking, stream, spec, chosen[start : start + lot])
         accepted += sum(d.rule is None for d in draws)
         waiting += sum(d.rule == CALL_FAILED for d in draws)
+        drawn += len(draws)
+        start += lot
+    if spec.accept is not None:
+        accepted = min(accepted, spec.accept)
+    beyond = max(0, len(chosen) - start) * spec.samples if waiting else 0
     further = spec.retries_on_reject + (HALVINGS if spec.on_long == "truncate" else 0)
     rows = {"replace": stream.n, "add": stream.n + accepted, "only": accepted}[spec.mode]
     certain = waiting == 0 or spec.mode == "replace"
-    most = lookup.new * (1 + further) * (1 + spec.repair)
+    most = (lookup.new + beyond) * (1 + further) * (1 + spec.repair)
     rows_out = rows if certain else None
     took = lookup.tokens_in, lookup.tokens_out
-    return Ahead(lookup.new, lookup.cached, lookup.new, most, rows_out, *took)
+    new = lookup.new
+    if beyond and accepted:  # of those that are asked then, the same share will do
+        new = min(-(-new * (drawn - waiting) // accepted), most)
+    return Ahead(new, lookup.cached, lookup.new, most, rows_out, *took)
 
 
 def _draws(asking: Asking, stream: Stream, spec: TeacherStepSpec, positions: Any) -> list[Draw]:

@@ -12,11 +12,20 @@ import pyarrow.compute as pc
 from alchemist_runtime.engine.columns import SHARD_ROWS
 from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.expressions import Scope, columns_read
-from alchemist_runtime.engine.select import choose, derive_ids
+from alchemist_runtime.engine.select import choose, derive_ids, draw_order, preference
 from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import TURN_TYPES, columns_for, split_columns, with_messages
 from alchemist_runtime.engine.views import Part, port
-from alchemist_runtime.plan import Expr, FilterSpec, MapSpec, Node, Rule, Select, SetColumn
+from alchemist_runtime.plan import (
+    Expr,
+    FilterSpec,
+    MapSpec,
+    Node,
+    Rule,
+    Select,
+    SetColumn,
+    TeacherStepSpec,
+)
 from alchemist_runtime.rows import DROPPED_COLUMNS, MESSAGES, required
 from alchemist_runtime.store import Output
 
@@ -184,6 +193,21 @@ def selected(ctx: Context, stream: Stream, select: Select) -> Positions:
     where = truth(values(ctx, stream, select.where)) if select.where is not None else None
     scores = [values(ctx, stream, e).to_numpy(zero_copy_only=False) for e in select.best] or None
     return choose(select, stream.ids(), groups(stream, select.per), scores, where, ctx.plan.seed)
+
+
+def candidates(ctx: Context, stream: Stream, spec: TeacherStepSpec) -> Positions:
+    """Positions of the rows that a teacher may be asked about, ascending."""
+    return np.arange(stream.n) if spec.select is None else selected(ctx, stream, spec.select)
+
+
+def in_draw_order(
+    ctx: Context, stream: Stream, spec: TeacherStepSpec, chosen: Positions
+) -> Positions:
+    """Chosen positions in the order in which they are drawn: of fewer rows the first ones stay the same."""
+    select = spec.select or Select(salt=spec.salt)
+    order = draw_order(stream.ids()[chosen], ctx.plan.seed, select.salt or spec.salt)
+    scores = [values(ctx, stream, e).to_numpy(zero_copy_only=False) for e in select.best]
+    return chosen[preference(order, [np.asarray(s)[chosen] for s in scores])]
 
 
 def groups(stream: Stream, per: Sequence[str]) -> np.ndarray[Any, np.dtype[np.int64]] | None:

@@ -24,6 +24,7 @@ __all__ = [
     "h64",
     "hashes",
     "ids_to_u64",
+    "preference",
     "quota",
     "shuffle_order",
     "splitmix64",
@@ -98,7 +99,7 @@ def shuffle_order(
     return order.astype(np.int64, copy=False)
 
 
-def _preference(order: Positions, scores: Sequence[np.ndarray[Any, Any]]) -> Positions:
+def preference(order: Positions, scores: Sequence[np.ndarray[Any, Any]]) -> Positions:
     """Positions by descending score; a later score, then the draw breaks ties; null (NaN) comes last."""
     for score in reversed(scores):
         values = np.asarray(score)[order]
@@ -171,7 +172,7 @@ def choose(
         return np.flatnonzero(chosen).astype(np.int64, copy=False)
     order = _order(u, ids)
     if scores:
-        order = _preference(order, scores)
+        order = preference(order, scores)
     if groups is None:
         first = order[: _amount(select, n)]
     else:

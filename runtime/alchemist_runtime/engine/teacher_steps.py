@@ -24,6 +24,7 @@ from alchemist_runtime.engine.asking import (
     UNREADABLE,
     Asking,
     Draw,
+    enough,
     taken,
     why_unusable,
 )
@@ -31,9 +32,10 @@ from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.expressions import columns_read
 from alchemist_runtime.engine.rowwise import (
     assign,
+    candidates,
+    in_draw_order,
     others,
     patch_index,
-    selected,
     set_aside,
     set_types,
     sieves,
@@ -66,8 +68,9 @@ def run_teacher_step(ctx: Context, node: Node, out: Output) -> None:
     """Ask about the selected rows and write `rows`, `dropped` and `trace`."""
     spec: TeacherStepSpec = node.spec  # type: ignore[assignment]
     stream = ctx.inputs(node, "from")
-    chosen = np.arange(stream.n) if spec.select is None else selected(ctx, stream, spec.select)
-    asking = _asking(ctx, node, spec, len(chosen) * spec.samples)
+    chosen = candidates(ctx, stream, spec)
+    planned = len(chosen) * spec.samples
+    asking = _asking(ctx, node, spec, min(planned, spec.accept or planned))
     made = _Made(ctx, node, spec, stream, asking, out)
     schemas = made.schemas()
     known = len(faculty(ctx).cache.damaged)
@@ -77,8 +80,11 @@ def run_teacher_step(ctx: Context, node: Node, out: Output) -> None:
         out.table("refused", schemas["refused"]) as refused,
         out.table("traced", schemas["traced"]) as traced,
     ):
-        for start in range(0, len(chosen), size):
-            made.take(chosen[start : start + size], rows, refused, traced)
+        if spec.accept is None:
+            for start in range(0, len(chosen), size):
+                made.take(chosen[start : start + size], rows, refused, traced)
+        else:
+            made.take_enough(in_draw_order(ctx, stream, spec, chosen), size, rows, refused, traced)
     if worn := len(faculty(ctx).cache.damaged) - known:
         ctx.progress.warn(_worn(node, worn))
     for told in asking.inquiry.desk.lacks():
@@ -87,8 +93,8 @@ def run_teacher_step(ctx: Context, node: Node, out: Output) -> None:
     if account.more_in or account.more_out:
         ctx.progress.warn(_larger(node, asking.teacher, account))
     made.ports(rows, refused, traced)
-    if spec.select is not None:
-        set_aside(ctx, node, out, stream, others(stream.n, chosen))
+    if spec.select is not None or spec.accept is not None:
+        set_aside(ctx, node, out, stream, others(stream.n, _joined(made.asked)))
     out.figures.update(_figures(made, len(chosen)))
 
 
@@ -119,7 +125,7 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
             notes = [
                 f"stopping when calls in flight are back ({tally.awaited}); Ctrl-C again does not wait"
             ]
-        ctx.progress.advance(node.id, tally.asked, planned, "calls", ", ".join(notes))
+        ctx.progress.advance(node.id, tally.asked, inquiry.planned, "calls", ", ".join(notes))
 
     desk = teachers.desk(teacher)
     unusable = partial(why_unusable, outputs=ctx.plan.prompts[spec.prompt].outputs)
@@ -210,10 +216,13 @@ class _Made:
     stream: Stream
     asking: Asking
     out: Output
-    accepted: list[Any] = field(default_factory=list)  # positions in the input, one array a batch
+    asked: list[Any] = field(default_factory=list)  # positions in the input, one array a batch
+    accepted: list[Any] = field(default_factory=list)  # likewise, as often as it was accepted
     dropped: list[Any] = field(default_factory=list)
     rules: Counter[str] = field(default_factory=Counter)
     passing: int = 0  # calls that failed for a reason that passes
+    draws: int = 0
+    beyond: int = 0  # accepted answers that came with the last ones that were needed
 
     # --- schemas ----------------------------------------------------------------------------------------------------------
 
@@ -278,6 +287,11 @@ class _Made:
         """Ask about these rows of the input and write what comes of them."""
         batch = self._read(positions)
         draws = self.asking.batch(batch, self.stream.types)
+        if self.spec.accept is not None:
+            draws = self._enough(draws)
+            positions = positions[: draws[-1].row + 1]
+        self.asked.append(positions)
+        self.draws += len(draws)
         kept = [d for d in draws if d.rule is None]
         lost = [d for d in draws if d.rule is not None]
         self.accepted.append(positions[[d.row for d in kept]] if kept else positions[:0])
@@ -294,6 +308,36 @@ class _Made:
             why = {"rule": pa.array([d.rule for d in lost], pa.string())}
             why["reason"] = pa.array([d.reason for d in lost], pa.string())
             _write(refused, {**new, **self._identity(parent, lost), **why})
+
+    def take_enough(
+        self, order: Any, size: int, rows: TableWriter, refused: TableWriter, traced: TableWriter
+    ) -> None:
+        """Ask about rows in this order until enough answers are accepted: first about as many as are needed at least, then by
+        the share that was accepted so far. What leaves does not depend on how many are asked at a time."""
+        start = 0
+        while start < len(order) and (lacking := self._lacking()):
+            lot = min(size, enough(lacking, self.draws, self._kept(), self.asking.inquiry.at_once))
+            end = start + -(-lot // self.spec.samples)
+            self.asking.inquiry.expect(min(end, len(order)) * self.spec.samples)
+            self.take(order[start:end], rows, refused, traced)
+            start = end
+
+    def _kept(self) -> int:
+        return sum(len(a) for a in self.accepted)
+
+    def _lacking(self) -> int:
+        assert self.spec.accept is not None
+        return self.spec.accept - self._kept()
+
+    def _enough(self, draws: list[Draw]) -> list[Draw]:
+        """The draws up to the last one that is needed."""
+        left = self._lacking()
+        for number, draw in enumerate(draws, 1):
+            left -= draw.rule is None
+            if not left:
+                self.beyond += sum(d.rule is None for d in draws[number:])
+                return draws[:number]
+        return draws
 
     def _read(self, positions: Any) -> pa.RecordBatch:
         """All columns of these rows, and `messages` where an expression reads it."""
@@ -442,15 +486,18 @@ def _joined(parts: Sequence[Any]) -> Any:
 # --- figures ----------------------------------------------------------------------------------------------------------------------
 
 
-def _sum(
-    mode: str, rows_in: int, chosen: int, drawn: int, dropped: dict[str, int]
-) -> dict[str, Any]:
+def _sum(made: _Made, chosen: int, dropped: dict[str, int]) -> dict[str, Any]:
     """What closes the sum of the step, beside the answers that were refused."""
-    if mode == "replace":
+    if made.spec.mode == "replace":
         return {"unchanged": dropped}
-    if mode == "add":
-        return {"added": {"changed copies": drawn}}
-    return {"not_chosen": rows_in - chosen, "added": {"further answers": drawn - chosen}}
+    if made.spec.mode == "add":
+        return {"added": {"changed copies": made.draws}}
+    asked = sum(len(a) for a in made.asked)
+    return {
+        "not_chosen": made.stream.n - chosen,
+        **({"not_asked": chosen - asked, "beyond": made.beyond} if made.spec.accept else {}),
+        "added": {"further answers": made.draws - asked},
+    }
 
 
 def _figures(made: _Made, chosen: int) -> dict[str, Any]:
@@ -463,13 +510,12 @@ def _figures(made: _Made, chosen: int) -> dict[str, Any]:
     now, scratch = (format(s.normalize(), "f") if account.known else None for s in sums)
     names = [r.name for r in sieves(made.spec.rules)]
     dropped = {**dict.fromkeys(names, 0), **made.rules}
-    drawn = chosen * made.spec.samples
     return {
         "rows_in": made.stream.n,
         "chosen": chosen,
-        "accepted": sum(len(a) for a in made.accepted),
+        "accepted": made._kept(),
         "dropped": dropped,
-        **_sum(made.spec.mode, made.stream.n, chosen, drawn, dropped),
+        **_sum(made, chosen, dropped),
         "redrawn": dict(asking.redrawn),
         **({"repairs": asking.repairs} if asking.repairs else {}),
         "calls": tally.asked,
