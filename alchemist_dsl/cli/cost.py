@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -63,13 +63,16 @@ def cost(
 
 #: Figures that a run measures and an estimate has too.
 _BOTH: Final = ("calls", "tokens_in", "tokens_out", "usd")
+#: Answers from which on their mean says more than characters / 4, and how far the tokens of the others may lie from it.
+_ENOUGH, _DRIFT = 20, Fraction(1, 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """What one step costs. `cached`, `paid`: answers of its questions that are there, and their tokens at the price of today; None
     where what it reads is not built. `now`: what a run would ask and spend. `expected`: the figures that no run has measured;
-    `actual`: those of its last run, of all answers, and `spent` in that run."""
+    `actual`: those of its last run, of all answers, and `spent` in that run; `sampled`: answers in the call cache whose tokens the
+    figures rest on."""
 
     node: Node
     teacher: Teacher
@@ -79,6 +82,7 @@ class Step:
     expected: dict[str, Estimate]
     actual: dict[str, Estimate] | None
     spent: Estimate | None
+    sampled: int
 
     @property
     def scratch(self) -> dict[str, Estimate]:
@@ -100,6 +104,8 @@ def _steps(made: Compiled, plan: Plan) -> Iterator[Step]:
         return None if key in keys or made.resources is None else made.resources.measured(key)
 
     unmeasured = figures(plan, measured, made.places) if nodes else {}
+    plan, sampled = _sampled(made, plan, nodes)
+    nodes = [plan.node(n.id) for n in nodes]
     looked = _looked_at(made, plan, nodes)
     for node in nodes:
         teacher = plan.teachers[node.spec.teacher]  # type: ignore[union-attr]
@@ -111,8 +117,43 @@ def _steps(made: Compiled, plan: Plan) -> Iterator[Step]:
         expected = {n: estimate(getattr(unmeasured[node.id], n), whole=n != "usd") for n in _BOTH}
         cached = None if ahead is None else ahead.cached
         actual, spent = _measured(made, node, teacher)
-        now = _now(plan, node, ahead)
-        yield Step(node, teacher, cached, paid, now, expected, actual, spent)
+        n = sampled.get(node.id, 0)
+        now = _now(plan, node, ahead, sampled=n > 0)
+        yield Step(node, teacher, cached, paid, now, expected, actual, spent, n)
+
+
+def _sampled(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> tuple[Plan, dict[str, int]]:
+    """The plan with the tokens of a call as they were in the answers that steps which no complete run has measured got already, for
+    example by a run with `--limit`; and how many answers that is, by step."""
+    from alchemist_runtime.cache import CallCache
+
+    from alchemist_dsl.estimate import Figures, cost, figures, with_estimates
+    from alchemist_dsl.ranges import Range, between
+
+    path, asked = made.project.state / "calls.sqlite", {n.id for n in nodes}
+    if made.resources is None or not asked or not path.exists():
+        return plan, {}
+    store, used = CallCache(path, read_only=True), dict[str, int]()
+
+    def guess(node: Node, found: Figures, _: Mapping[str, Figures]) -> Figures:
+        if node.id not in asked:
+            return found
+        teacher = plan.teachers[node.spec.teacher]  # type: ignore[union-attr]
+        n, *tokens = store.tokens_of(str(plan.recipe.get("path") or ""), node.id, teacher)
+        if n < _ENOUGH:
+            return found
+        used[node.id] = n
+        sent, got = (found.calls.times(about(Fraction(t, n))) for t in tokens)
+        return replace(found, tokens_in=sent, tokens_out=got, usd=cost(teacher, sent, got))
+
+    def about(mean: Fraction) -> Range:
+        return between(mean * (1 - _DRIFT), mean, mean * (1 + _DRIFT), "scaled")
+
+    try:
+        known = figures(plan, made.resources.measured, made.places, guess)
+    finally:
+        store.close()
+    return with_estimates(plan, known), used
 
 
 def _looked_at(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> dict[str, Ahead]:
@@ -128,7 +169,7 @@ def _looked_at(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> dict[str, A
         return {}
 
 
-def _now(plan: Plan, node: Node, found: Ahead | None) -> Asked:
+def _now(plan: Plan, node: Node, found: Ahead | None, *, sampled: bool) -> Asked:
     """What a run now would ask of a step's teacher, and spend."""
     from alchemist_runtime.plan import Estimate
 
@@ -142,7 +183,7 @@ def _now(plan: Plan, node: Node, found: Ahead | None) -> Asked:
         known = impact.Ahead(found.new, found.cached, found.least, found.most, found.rows)
         return impact.asked(node, known)
     new = node.estimate.get("calls", Estimate())
-    usd = (doing and doing.usd) or node.estimate.get("usd", Estimate())
+    usd = (doing and not sampled and doing.usd) or node.estimate.get("usd", Estimate())
     return impact.Asked(_from_none(new), Estimate(), _from_none(usd))
 
 
@@ -248,7 +289,7 @@ def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
     for teacher in {s.teacher.name: s.teacher for s in steps}.values():
         yield f"price    {teacher.name}: {_price(teacher)}"
     priced = [s for s in steps if s.teacher.price is None or not s.teacher.price.free]
-    declared = [s.node.id for s in priced if s.scratch and s.scratch["tokens_in"].basis not in ("exact", "last_run")]  # fmt: skip
+    declared = [s.node.id for s in priced if s.scratch and not s.sampled and s.scratch["tokens_in"].basis not in ("exact", "last_run")]  # fmt: skip
     again = [s.node.id for s in steps if s.now.new.value not in (None, "0") and getattr(s.node.spec, "retries_on_reject", None)]  # fmt: skip
     unbuilt = [s.node.id for s in steps if s.cached is None]
     notes = []
@@ -256,6 +297,7 @@ def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
         notes.append("what is paid is told at the price that the recipe names today")
     if declared:
         notes.append(f"tokens of {_names(declared)} are not measured yet: one stands for 4 characters, and an answer takes up to `max_tokens`")  # fmt: skip
+    notes += [f"tokens of `{s.node.id}` are those of the {s.sampled:,} answers that it got so far" for s in priced if s.sampled]  # fmt: skip
     if again:
         notes.append(f"answers to {_names(again)} that a rule refuses are drawn again: the upper end counts that")  # fmt: skip
     if unbuilt:
@@ -299,6 +341,7 @@ def _data(plan: Plan, steps: Sequence[Step]) -> dict[str, Any]:
                 "price": None if s.teacher.charged is None else s.teacher.charged.model_dump(),
                 "scratch": each(s.scratch),
                 "answered": s.cached,
+                "sampled": s.sampled,
                 "paid": plain(s.paid),
                 "now": {"calls": plain(s.now.new), "usd": plain(s.now.usd)},
                 "expected": each(s.expected),

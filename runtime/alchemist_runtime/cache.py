@@ -187,6 +187,20 @@ class CallCache:
             found = reader.execute("SELECT identity FROM origins ORDER BY id")
             return list(dict.fromkeys(text for (text,) in found))
 
+    def tokens_of(self, recipe: str, step: str, teacher: plan.Teacher) -> tuple[int, int, int]:
+        """Answers that a step got of a teacher, at whatever price, and their tokens in and out."""
+        reader = self._open_reader()
+        with _errors(self.path):
+            if reader is None or _version(reader, self.path) < 4:
+                return 0, 0, 0
+            query = (
+                "SELECT count(*), coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0) FROM answers WHERE origin IN "
+                "(SELECT id FROM origins WHERE recipe = ? AND step = ? AND identity = ?)"
+            )
+            asked = (recipe, step, identity(teacher.identity_of))
+            n, tokens_in, tokens_out = reader.execute(query, asked).fetchone()
+            return int(n), int(tokens_in), int(tokens_out)
+
     def __len__(self) -> int:
         reader = self._open_reader()
         if reader is None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from e2e_cli import alchemist, edit, jsonl, run, squares
-from fault_server import FaultServer
+from fault_server import FaultServer, completion
 from test_cache import RECIPE, USD
 
 
@@ -88,6 +89,39 @@ def test_the_last_run_beside_what_was_expected(project: Path) -> None:
     last = cost(project)["steps"][0]["last_run"]
     assert (exact(last["usd"]), exact(last["usd_spent"])) == (pytest.approx(20 * USD), 0)
     assert "$0.0014 ($0 in that run)" in text(project)
+
+
+def test_a_trial_of_200_rows_says_what_all_cost_within_a_tenth(tmp_path: Path) -> None:
+    """Questions and answers of any length, counted by the server in its own way."""
+
+    def answer(_: int, body: dict[str, Any]) -> Any:
+        asked = str(body["messages"][-1]["content"])
+        text = "word " * (10 + len(asked) * 7919 % 150)
+        usage = {"prompt_tokens": len(asked.split()) * 2 + 9, "completion_tokens": len(text) // 3}
+        return 200, {}, completion(text, usage=usage)
+
+    server, draw = FaultServer(answer), random.Random(4)
+    try:
+        words = [
+            {"instruction": f"{i} " + "w " * draw.randrange(5, 300), "response": f"{i}"}
+            for i in range(900)
+        ]
+        jsonl(tmp_path / "rows.jsonl", words)
+        (tmp_path / "recipe.lock").touch()
+        recipe = RECIPE.format(url=server.base_url, word="Say").replace(
+            "budget = $1", "budget = $50"
+        )
+        (tmp_path / "r.recipe").write_text(recipe)
+        run("r.recipe", tmp_path, "--limit", "200")
+        (step,) = cost(tmp_path)["steps"]
+        assert step["sampled"] == 200
+        told = {n: float(step["scratch"][n]["value"]) for n in ("tokens_in", "tokens_out", "usd")}
+        assert "those of the 200 answers that it got so far" in text(tmp_path)
+        run("r.recipe", tmp_path)
+        last = cost(tmp_path)["steps"][0]["last_run"]
+        assert told == {n: pytest.approx(exact(last[n]), rel=0.1) for n in told}
+    finally:
+        server.close()
 
 
 def test_an_answer_that_two_steps_use_is_paid_once(project: Path) -> None:
