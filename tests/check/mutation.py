@@ -181,7 +181,8 @@ def _look(desk: _Desk, mutant: Mutant, known: Counter[tuple[str, str]], out: Out
 
 
 def _said(problem: Diagnostic) -> tuple[str, str]:
-    return problem.code, problem.headline
+    """What makes a message one that the whole recipe gives too; its warnings may then speak of another block that is left."""
+    return problem.code, problem.headline if severity(problem) == "error" else ""
 
 
 def _spans(problem: Diagnostic) -> Iterator[Span]:
