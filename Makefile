@@ -53,6 +53,14 @@ bench: $(VENV)/.dev ## start-up times, keystrokes, the 20k pipeline beside `data
 	@$(BIN)/python tests/bench/teacher_bench.py
 	@$(BIN)/python tests/bench/teacher_bench.py --faults
 
+$(VENV)-peers/.run:
+	@$(PYTHON) -m venv $(VENV)-peers
+	@$(VENV)-peers/bin/python -m pip install -q 'distilabel[openai]==1.5.3' bespokelabs-curator==0.1.31
+	@touch $@
+
+bench-peers: $(VENV)/.dev $(VENV)-peers/.run ## whole runs of teacher calls beside distilabel and Curator, in an environment of their own
+	@$(BIN)/python tests/bench/teacher_bench.py --calls 2000 --peers $(VENV)-peers/bin/python
+
 golden: $(VENV)/.dev ## rewrite the expected blocks of the golden tests and show what changed
 	@UPDATE_GOLDEN=1 $(PYTEST) -q tests/syntax tests/check tests/plan tests/diff || true
 	@git --no-pager diff --stat -- tests

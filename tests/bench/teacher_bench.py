@@ -3,7 +3,8 @@
     python tests/bench/teacher_bench.py [--calls 5000] [--latency 0.2] [--faults] [--rounds 2]
 
 Prints calls/s and CPU ms a call, in turns with bare aiohttp, and ours as a share of it; asserts nothing. With `--faults` the server
-refuses 5% with 429 and 2% with 500, and bare aiohttp makes such calls again at once.
+refuses 5% with 429 and 2% with 500, and bare aiohttp makes such calls again at once. With `--peers PYTHON` whole processes are timed
+instead, from rows to rows with answers: `alchemist run` in turns with distilabel and Curator, which that Python holds.
 """
 
 from __future__ import annotations
@@ -200,6 +201,77 @@ def ours(base: str, calls: int, concurrency: int) -> tuple[float, float, Any]:
     return calls / seconds, spent, (cached, inquiry.tally)
 
 
+# --- whole processes --------------------------------------------------------------------------------------------------------------
+
+RECIPE = """edition 2026
+
+teacher t {{
+  provider = openai
+  model = "m"
+  revision = "1"
+  base_url = "{url}"
+  temperature = 0.5
+  max_tokens = 200 tokens
+  concurrency = {concurrency}
+  price = free
+}}
+source asked {{
+  files = "rows.jsonl"
+}}
+prompt ask {{
+  input {{
+    instruction: text
+  }}
+  output {{
+    answer: text
+  }}
+  user = "{{{{ instruction }}}}"
+}}
+generate answered {{
+  from = asked
+  teacher = t
+  prompt = ask
+  set response = out.answer
+}}
+export dataset {{
+  data = answered
+  path = "out"
+}}
+"""
+
+
+def whole(name: str, python: str, rows: int, concurrency: int, latency: float) -> float:
+    """Seconds of a whole process that asks so many questions."""
+    here = Path(__file__).parent
+    with served(latency) as url, tempfile.TemporaryDirectory() as folder:
+        command = [python, str(here / "peer_teachers.py"), name, url, str(rows), str(concurrency)]
+        if name == "alchemist":
+            command = [sys.executable, "-m", "alchemist_dsl", "run", "r.recipe"]
+            (Path(folder) / "r.recipe").write_text(RECIPE.format(url=url, concurrency=concurrency))
+            asked = "Which algorithm is at work in this function? " * 30
+            lines = [
+                json.dumps({"instruction": f"{i}. {asked}", "response": ""}) for i in range(rows)
+            ]
+            (Path(folder) / "rows.jsonl").write_text("\n".join(lines) + "\n")
+        begun = time.perf_counter()
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        seconds = time.perf_counter() - begun
+    answered = f"answered: {rows:,} rows" if name == "alchemist" else f'"answered": {rows},'
+    assert done.returncode == 0 and answered in done.stdout + done.stderr, done.stderr[-2000:]
+    return seconds
+
+
+def beside_peers(python: str, rows: int, rounds: int, latency: float) -> None:
+    for concurrency in (64, 256):
+        print(f"{rows} rows, {concurrency} at once, ideal {rows / concurrency * latency:.1f} s")
+        found: dict[str, list[float]] = {"alchemist": [], "distilabel": [], "curator": []}
+        for _ in range(rounds):
+            for name, seconds in found.items():
+                seconds.append(whole(name, python, rows, concurrency, latency))
+        for name, seconds in found.items():
+            print(f"  {name:18} {', '.join(f'{s:.1f}' for s in seconds)} s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -207,10 +279,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--calls", type=int, default=5_000)
     parser.add_argument("--latency", type=float, default=0.2)
+    parser.add_argument(
+        "--peers", metavar="PYTHON", help="whole processes beside distilabel and Curator"
+    )
     args = parser.parse_args()
     if args.serve:
         Server.latency, Server.faults = args.latency, args.faults
         asyncio.run(serve(0))
+        return
+    if args.peers:
+        beside_peers(args.peers, args.calls, args.rounds, args.latency)
         return
     for concurrency in (64, 256, 512):
         ideal = concurrency / args.latency
