@@ -12,7 +12,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
+import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -240,6 +243,33 @@ export dataset {{
 """
 
 
+def project(folder: str, url: str, rows: int, concurrency: int) -> None:
+    (Path(folder) / "r.recipe").write_text(RECIPE.format(url=url, concurrency=concurrency))
+    asked = "Which algorithm is at work in this function? " * 30
+    lines = [json.dumps({"instruction": f"{i}. {asked}", "response": ""}) for i in range(rows)]
+    (Path(folder) / "rows.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def cached(rows: int, rounds: int) -> list[float]:
+    """CPU seconds of whole runs whose answers are all in the call cache, and nothing else is."""
+    command = [sys.executable, "-m", "alchemist_dsl", "run", "r.recipe"]
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    found = []
+    with served(0.02) as url, tempfile.TemporaryDirectory() as folder:
+        project(folder, url, rows, 64)
+        for _ in range(
+            rounds + 2
+        ):  # the first asks, the second writes what Python keeps of its modules
+            for made in (".alchemist/store", "out"):
+                shutil.rmtree(Path(folder) / made, ignore_errors=True)
+            begun = resource.getrusage(resource.RUSAGE_CHILDREN)
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=env)
+            assert done.returncode == 0, done.stderr[-2000:]
+            ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+            found.append(ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime)
+    return found[2:]
+
+
 def whole(name: str, python: str, rows: int, concurrency: int, latency: float) -> float:
     """Seconds of a whole process that asks so many questions."""
     here = Path(__file__).parent
@@ -247,12 +277,7 @@ def whole(name: str, python: str, rows: int, concurrency: int, latency: float) -
         command = [python, str(here / "peer_teachers.py"), name, url, str(rows), str(concurrency)]
         if name == "alchemist":
             command = [sys.executable, "-m", "alchemist_dsl", "run", "r.recipe"]
-            (Path(folder) / "r.recipe").write_text(RECIPE.format(url=url, concurrency=concurrency))
-            asked = "Which algorithm is at work in this function? " * 30
-            lines = [
-                json.dumps({"instruction": f"{i}. {asked}", "response": ""}) for i in range(rows)
-            ]
-            (Path(folder) / "rows.jsonl").write_text("\n".join(lines) + "\n")
+            project(folder, url, rows, concurrency)
         begun = time.perf_counter()
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         seconds = time.perf_counter() - begun
@@ -299,7 +324,7 @@ def main() -> None:
             with served(args.latency, args.faults) as base:
                 rows["bare aiohttp"].append(asyncio.run(bare(base, args.calls, concurrency)))
             with served(args.latency, args.faults) as base:
-                rate, cpu, (cached, _) = ours(base, args.calls, concurrency)
+                rate, cpu, (known, _) = ours(base, args.calls, concurrency)
                 rows["ours"].append((rate, cpu))
         if not args.faults:
             with served(args.latency) as base:
@@ -315,8 +340,11 @@ def main() -> None:
             for n in ("bare aiohttp", "ours")
         )
         print(
-            f"  ours: {mine / alone:.0%} of bare aiohttp, {mine_cpu / alone_cpu:.2f} x its CPU; cached {cached:,.0f}/s"
+            f"  ours: {mine / alone:.0%} of bare aiohttp, {mine_cpu / alone_cpu:.2f} x its CPU; cached {known:,.0f}/s"
         )
+    if not args.faults:
+        seconds = ", ".join(f"{s:.2f}" for s in cached(args.calls, 2 * args.rounds))
+        print(f"whole runs with {args.calls} cached answers: {seconds} CPU s")
 
 
 if __name__ == "__main__":
