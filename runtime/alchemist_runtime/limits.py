@@ -171,7 +171,7 @@ class Limits:
             slot.settle(Used(0, 0), e)
             raise
         slot.sent, slot.era = self._clock(), self._era
-        if self._more and not self._growing:
+        if self._more and not self._growing and slot.way in self._known:
             self._growing = True
             asyncio.get_running_loop().call_later(GROW_SECONDS, self._grow)
         if not self._left or slot.sent - self._left[-1][0] > COUNT_SECONDS:

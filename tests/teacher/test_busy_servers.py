@@ -61,7 +61,7 @@ def test_a_rate_is_found(ask: Ask, concurrency: int, seed: int) -> None:
         (lambda: at_a_rate(20, work=3.0), 600, 30, 1.45, 1.2),
         (lambda: at_a_rate(60, per=60.0), 300, 240, 1.5, 1.5),
         (lambda: at_a_rate(1, per=3.0), 30, 87, 2.5, 2.5),
-        (lambda: at_once(4, 2.0), 100, 50, 2.0, 1.7),
+        (lambda: at_once(4, 2.0), 100, 50, 2.0, 1.5),
         (lambda: at_once(32, 0.2), 2000, 12.5, 1.7, 1.2),
     ],
     ids=[
