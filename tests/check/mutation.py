@@ -7,7 +7,7 @@ import random
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -106,7 +106,8 @@ def outcome(recipe: str, numbers: list[int] | None) -> Outcome:
     """Check mutants of one recipe."""
     desk = _desk()
     wanted = None if numbers is None else set(numbers)
-    known = Counter(_said(d) for d in desk.check(recipe, (ROOT / recipe).read_text()).diagnostics)
+    whole = desk.check(recipe, (ROOT / recipe).read_text())
+    known = Counter(_said(d, whole.program.files) for d in whole.diagnostics)
     out = Outcome(recipe)
     for number, mutant in enumerate(mutants(recipe)):
         if wanted is None or number in wanted:
@@ -163,8 +164,9 @@ def _look(desk: _Desk, mutant: Mutant, known: Counter[tuple[str, str]], out: Out
     files = checked.program.files
     rest, new = known.copy(), []
     for problem in checked.diagnostics:
-        rest[_said(problem)] -= 1
-        if rest[_said(problem)] < 0:
+        said = _said(problem, files)
+        rest[said] -= 1
+        if rest[said] < 0:
             new.append(problem)
     for span in (s for d in checked.diagnostics for s in _spans(d)):
         if span.file not in files or not 0 <= span.start <= span.end <= len(files[span.file].text):
@@ -180,9 +182,13 @@ def _look(desk: _Desk, mutant: Mutant, known: Counter[tuple[str, str]], out: Out
         out.many.append(f"{_shown(mutant)}\n{render(new[:6], files, 'concise')}")
 
 
-def _said(problem: Diagnostic) -> tuple[str, str]:
-    """What makes a message one that the whole recipe gives too; its warnings may then speak of another block that is left."""
-    return problem.code, problem.headline if severity(problem) == "error" else ""
+def _said(problem: Diagnostic, files: Mapping[str, SourceFile]) -> tuple[str, str]:
+    """What makes a message one that the whole recipe gives too. That a writer's rows reach a sink unchecked (A507) is told at the
+    first sink, so where that one is broken the same warning about the same writer stands at the next."""
+    if problem.code == "A507":
+        writer = problem.labels[0].span
+        return problem.code, files[writer.file].text[writer.start : writer.end]
+    return problem.code, problem.headline
 
 
 def _spans(problem: Diagnostic) -> Iterator[Span]:
