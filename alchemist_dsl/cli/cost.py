@@ -126,6 +126,7 @@ def _sampled(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> tuple[Plan, d
     """The plan with the tokens of a call as they were in the answers that steps which no complete run has measured got already, for
     example by a run with `--limit`; and how many answers that is, by step."""
     from alchemist_runtime.cache import CallCache
+    from alchemist_runtime.errors import RunError
 
     from alchemist_dsl.estimate import Figures, cost, figures, with_estimates
     from alchemist_dsl.ranges import Range, between
@@ -151,6 +152,8 @@ def _sampled(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> tuple[Plan, d
 
     try:
         known = figures(plan, made.resources.measured, made.places, guess)
+    except RunError:  # a damaged file; what is looked up next tells of it
+        return plan, {}
     finally:
         store.close()
     return with_estimates(plan, known), used

@@ -148,6 +148,9 @@ def closing(figures: Mapping[str, Any]) -> str:
         ", ".join(f"{reason} {n:,}" for reason, n in left_out(figures).items()) + found_by(figures),
         ", ".join(f"+ {n:,} {what}" for what, n in figures.get("added", {}).items() if n),
         f"as they were: {', '.join(f'{rule} {n:,}' for rule, n in stay.items())}" if stay else "",
+        f"answers that came and were not needed: {figures['beyond']:,}"
+        if figures.get("beyond")
+        else "",
     ]
     return "; ".join(w for w in words if w)
 

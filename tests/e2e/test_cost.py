@@ -148,3 +148,13 @@ def test_a_recipe_without_a_teacher_and_a_folder_with_two(project: Path) -> None
     assert "no step asks a teacher" in text(project, "other.recipe")
     assert cost(project, "other.recipe")["steps"] == []
     assert alchemist("cost", "r.recip", cwd=project).returncode == 2
+
+
+def test_a_damaged_call_cache_is_told_and_the_estimates_stay(project: Path) -> None:
+    run("r.recipe", project)
+    cache = project / ".alchemist/calls.sqlite"
+    cache.write_bytes(b"no database at all" * 400)
+    done = alchemist("cost", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert "the store cannot be looked at" in done.stderr
+    assert "20" in done.stdout

@@ -14,7 +14,7 @@ from alchemist_runtime import plan as p
 from alchemist_runtime.engine import teacher_steps
 from alchemist_runtime.engine.asking import enough
 from alchemist_runtime.engine.peek import ahead
-from alchemist_runtime.store import left_out
+from alchemist_runtime.store import closing, left_out
 from asked import teacher
 from fault_server import FaultServer
 from hypothesis import given
@@ -55,6 +55,8 @@ def test_exactly_so_many_leave_and_few_more_are_asked(
         **({"bad_word": len(dropped)} if dropped else {}),
         "not asked": len(rest),
     }
+    assert told["calls"] == len(kept) + len(dropped) + told["beyond"]
+    assert (f"not needed: {told['beyond']}" in closing(told)) == bool(told["beyond"])
     assert server.asked == told["calls"] <= 1.5 * (wanted + len(dropped)) + 3
     sources = {r["_parent"] for r in kept} | {r["_parent"] for r in dropped}
     assert len(sources) == len(kept) + len(dropped)

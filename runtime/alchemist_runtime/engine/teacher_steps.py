@@ -222,7 +222,7 @@ class _Made:
     rules: Counter[str] = field(default_factory=Counter)
     passing: int = 0  # calls that failed for a reason that passes
     draws: int = 0
-    beyond: int = 0  # accepted answers that came with the last ones that were needed
+    beyond: int = 0  # answers that came with the last one that was needed
 
     # --- schemas ----------------------------------------------------------------------------------------------------------
 
@@ -335,7 +335,7 @@ class _Made:
         for number, draw in enumerate(draws, 1):
             left -= draw.rule is None
             if not left:
-                self.beyond += sum(d.rule is None for d in draws[number:])
+                self.beyond += len(draws) - number
                 return draws[:number]
         return draws
 
