@@ -341,16 +341,19 @@ def _sent_back(said: Sequence[str]) -> list[Message]:
 def enough(lacking: int, drawn: int, accepted: int, at_once: int | None) -> int:
     """How many answers to draw for so many that are lacking, by the share that was accepted of those drawn so far.
 
-    At first as many as are needed at least; never many more than were drawn so far, since a share of few says little. Where
-    questions are sent in lots (`at_once`) that take hours, so many that they do in 19 of 20 cases (normal approximation of the
-    binomial)."""
+    At first as many as are needed at least; never many more than were drawn so far, since a share of few says little. Then fewer
+    than are likely to do by one standard deviation, but no less than half: an answer too many costs money, a further lot a moment.
+    Where questions are sent in lots (`at_once`) that take hours, so many that they do in 19 of 20 cases (normal approximation of
+    the binomial)."""
     if not drawn:
         return lacking
     share = max(accepted, 1) / drawn
-    likely = lacking / share
+    likely, deviation = lacking / share, math.sqrt(lacking * (1 - share)) / share
     if at_once is not None:
-        likely += 1.645 * math.sqrt(lacking * (1 - share)) / share
-    return max(1, math.ceil(min(likely, max(lacking, drawn))))
+        wanted = likely + 1.645 * deviation
+    else:
+        wanted = max(likely - deviation, likely / 2, lacking)
+    return max(1, math.ceil(min(wanted, max(lacking, drawn))))
 
 
 def why_unusable(reply: Reply, outputs: Mapping[str, str]) -> str | None:
