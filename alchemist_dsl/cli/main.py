@@ -47,6 +47,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.cost:cost",
         "Say what a recipe's teachers cost: paid, by the next run, from scratch, as measured.",
     ),
+    "batches": (
+        "alchemist_dsl.cli.batches:batches",
+        "List the batches in flight at a teacher's server; cancel them.",
+    ),
     "verify": (
         "alchemist_dsl.cli.verify:verify",
         "Hold all that a project keeps against its checksums.",

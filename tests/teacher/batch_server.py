@@ -28,6 +28,7 @@ Answer = Callable[[dict[str, Any]], Any]
 Fault = Callable[[str, str, int], Any]
 
 STEPS = ("validating", "in_progress", "finalizing")
+ENDED = ("completed", "failed", "expired", "cancelled")
 
 
 @dataclass
@@ -97,7 +98,7 @@ class BatchServer:
         """As a person does on the server's page."""
         with self._lock:
             held = self.batches[batch]
-            if held["status"] not in ("completed", "failed", "expired", "cancelled"):
+            if held["status"] not in ENDED:
                 held["ends"] = Ends("cancelled", self.batches[batch]["ends"].answered, looks=0)
                 held["status"] = "cancelling"
 
@@ -161,6 +162,13 @@ class BatchServer:
                     if name in self.batches
                     else _refused(404, "No batch found")
                 )
+            case "POST", ["batches", name, "cancel"]:
+                if self.batches[name]["status"] in ENDED:
+                    return _refused(
+                        409, f"Cannot cancel a batch with status {self.batches[name]['status']!r}."
+                    )
+                self.cancel(name)
+                return 200, self._shown(name)
             case "POST", ["chat", "completions"]:
                 body = json.loads(data)
                 self.paid[body["messages"][-1]["content"]] += 1

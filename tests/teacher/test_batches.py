@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -23,10 +24,13 @@ from alchemist_runtime.teachers import _batches
 from alchemist_runtime.teachers._batches import Batched
 from asked import requests, teacher
 from batch_server import BatchServer, Ends
+from click.testing import CliRunner
 from fault_server import completion, error
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from step_plans import carry_out, context, figures, make_plan, rows, source, step
+
+from alchemist_dsl.cli.main import group
 
 QUESTIONS = [f"question {i}" for i in range(40)]
 FEW = QUESTIONS[:15]
@@ -562,13 +566,116 @@ def test_ctrl_c_leaves_the_batch_and_the_next_run_takes_it_up(serve: Start, facu
     assert server.count("POST", "/batches/") == 0, "nothing is cancelled by surprise"
     [told] = first.warnings
     assert "`batch_1`" in told.headline
-    assert "/batches/batch_1/cancel" in (told.note or "")
+    assert "--cancel all" in (told.note or "")
     server.batches["batch_1"]["ends"].looks = 0
     second = Asked(faculty(), by_batch(server), QUESTIONS)
     assert second.answers() == [f"re: {q}" for q in QUESTIONS]
     assert server.paid == Counter(QUESTIONS)
     assert len(server.sent) == 1
     assert second.inquiry.tally.new == 40
+
+
+RECIPE = """\
+edition 2026
+teacher t {{
+  provider = openai
+  base_url = "{url}"
+  model = "m"
+  batch = true
+  price = free
+}}
+source s {{
+  files = "rows.jsonl"
+}}
+prompt say {{
+  input {{
+    instruction: text
+  }}
+  output {{
+    answer: text
+  }}
+  user = "Say {{{{ instruction }}}}"
+}}
+generate {name} {{
+  from = s
+  teacher = t
+  prompt = say
+  set response = out.answer
+}}
+export rows {{
+  data = {name}
+  path = "out"
+}}
+"""
+
+
+def command(folder: Path, url: str, *options: str, name: str = "step") -> Any:
+    """`alchemist batches` in a project whose step `name` asks the server at `url`."""
+    (folder / "rows.jsonl").write_text('{"instruction": "a", "response": "b"}\n')
+    (folder / "x.recipe").write_text(RECIPE.format(url=url, name=name))
+    return CliRunner().invoke(group, ["batches", str(folder / "x.recipe"), *options])
+
+
+def test_batches_in_flight_are_listed_and_cancelled(
+    serve: Start, faculty: Any, tmp_path: Path
+) -> None:
+    server = serve(script=lambda n: Ends(answered=0.5, looks=10**6 if n == 1 else 1))
+    assert command(tmp_path, server.base_url).output == "no batch is in flight\n"
+    interrupted(Asked(faculty(), by_batch(server), QUESTIONS), server)
+    before = len(server.log)
+    listed = command(tmp_path, server.base_url)
+    assert re.search(r"^batch_1 +step +40 +just now +validating 0 of 40$", listed.output, re.M)
+    assert "alchemist batches" in listed.output
+    assert server.log[before:] == [("GET", "/batches/batch_1")], "it looks, and changes nothing"
+
+    unknown = command(tmp_path, server.base_url, "--cancel", "batch_7")
+    assert unknown.exit_code == 2
+    assert "no step of this recipe has a batch `batch_7`" in unknown.output
+    assert server.count("POST", "/batches/") == 0
+
+    cancelled = command(tmp_path, server.base_url, "--cancel", "all", "--format", "json")
+    [batch] = json.loads(cancelled.output)["batches"]
+    assert (batch["batch"], batch["status"], batch["ended"]) == (
+        "batch_1",
+        "cancelling 0 of 40",
+        False,
+    )
+    assert server.count("POST", "/batches/batch_1/cancel") == 1
+    assert server._look("batch_1")["status"] == "cancelled"
+    again = command(tmp_path, server.base_url, "--cancel", "batch_1")
+    assert "cancelled 20 of 40 (20 failed)" in again.output
+    assert (again.exit_code, "reads the answers" in again.output) == (0, True)
+
+    server.script = lambda n: Ends()
+    first = Asked(faculty(), by_batch(server), QUESTIONS, max_failed=p.Fraction(1)).answers()
+    assert sum(a is not None and a.startswith("re: ") for a in first) == 20
+    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [
+        f"re: {q}" for q in QUESTIONS
+    ]
+    assert server.paid == Counter(QUESTIONS), "what was answered before is not asked again"
+
+
+def test_a_batch_of_another_step_or_server_is_listed_and_nobody_is_asked(
+    serve: Start, faculty: Any, tmp_path: Path
+) -> None:
+    server, other = serve(script=lambda n: Ends(looks=10**6)), serve()
+    interrupted(Asked(faculty(), by_batch(server), QUESTIONS), server)
+    before = len(server.log)
+    elsewhere = command(tmp_path, other.base_url, "--cancel", "all")
+    assert f"at {server.base_url}, which this recipe no longer asks" in elsewhere.output
+    assert elsewhere.exit_code == 3
+    renamed = command(tmp_path, server.base_url, "--cancel", "all", name="renamed")
+    assert "of a step that is not in this recipe" in renamed.output
+    assert (len(server.log), other.log) == (before, [])
+
+
+def test_a_server_that_cannot_say_is_told_so(serve: Start, faculty: Any, tmp_path: Path) -> None:
+    server = serve(script=lambda n: Ends(looks=10**6))
+    interrupted(Asked(faculty(), by_batch(server), QUESTIONS), server)
+    server.faults = lambda method, path, n: (401, {}, {"error": {"message": "no such key"}})
+    refused = command(tmp_path, server.base_url, "--cancel", "batch_1")
+    assert "the server says 401" in refused.output
+    assert refused.exit_code == 3
 
 
 def test_answers_that_are_not_asked_for_now_stay_until_they_are(

@@ -21,7 +21,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from alchemist_runtime import faults
+from alchemist_runtime import faults, plan
 from alchemist_runtime.cache import CallCache
 from alchemist_runtime.calls import Desk, Inquiry, Outcome, _cannot, _kept
 from alchemist_runtime.errors import Problem, RunError
@@ -30,7 +30,7 @@ from alchemist_runtime.sealed import seal, unseal
 from alchemist_runtime.store import disk_errors, write_atomic
 from alchemist_runtime.teacher import CallFailed, Lease, Reply, Request, Used, Want, scrub
 from alchemist_runtime.teachers._failures import HOPELESS
-from alchemist_runtime.teachers.openai import Chat
+from alchemist_runtime.teachers.openai import Chat, headers_of, key_of
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -132,20 +132,22 @@ class Folder:
         with FileLock(self.path / "lock"):
             yield
 
+    def records(self) -> list[Record]:
+        """All of them, the oldest first."""
+        found = [Record.read(p) for p in sorted(self.path.glob("*.json"))]
+        return sorted((r for r in found if r is not None), key=lambda r: r.made)
+
     def touching(self, keys: Iterable[str]) -> list[Record]:
         """The records that hold one of these questions."""
         wanted = set(keys)
-        found = (Record.read(p) for p in sorted(self.path.glob("*.json")))
-        return [r for r in found if r is not None and not wanted.isdisjoint(r.keys)]
+        return [r for r in self.records() if not wanted.isdisjoint(r.keys)]
 
     def tidy(self, cache: CallCache) -> None:
         """Forget batches whose questions are all answered: a run was ended before it did."""
-        for path in self.path.glob("*.json"):
-            record = Record.read(path)
-            if record is not None:
-                keys = [bytes.fromhex(k) for k in record.keys]
-                if len(cache.known(keys)) == len(keys):
-                    record.remove()
+        for record in self.records():
+            keys = [bytes.fromhex(k) for k in record.keys]
+            if len(cache.known(keys)) == len(keys):
+                record.remove()
 
 
 # --- the server -------------------------------------------------------------------------------------------------------------------
@@ -239,10 +241,21 @@ class Server:
 
         return await self._tried(look)
 
-    async def look(self, record: Record) -> Batch:
-        """How a batch stands. A server that does not answer is asked again for an hour."""
+    async def look(self, record: Record, patience: float = PATIENCE_SECONDS) -> Batch:
+        """How a batch stands. A server that does not answer is asked again for as long as one is patient."""
         batch = record.batch or ""
-        return await self._tried(lambda: self._api.batches.retrieve(batch), PATIENCE_SECONDS)
+        return await self._tried(lambda: self._api.batches.retrieve(batch), patience)
+
+    async def cancel(self, record: Record) -> Batch:
+        """Have the server stop a batch, and say how it stands then. One that has ended stays as it is."""
+        batch = record.batch or ""
+        try:
+            return await self._tried(lambda: self._api.batches.cancel(batch))
+        except CallFailed:
+            now = await self.look(record, patience=0.0)
+            if _status(now) not in _ENDED:
+                raise
+            return now
 
     async def fetch(self, file: str, path: Path) -> None:
         """Write a file of the server to the disk."""
@@ -303,6 +316,60 @@ class _Pause:
 
 def _cause(error: BaseException) -> Any:
     return error.__cause__ or error
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A submitted batch, and how it stands at its server: in the server's words, or why nobody can say."""
+
+    record: Record
+    status: str
+    known: bool = True
+    ended: bool = False
+
+
+async def in_flight(
+    folder: Path, teachers: Mapping[str, plan.Teacher], cancel: Container[str] = ()
+) -> list[InFlight]:
+    """The batches of a project, each as its server says; those of `cancel` are cancelled first.
+
+    `teachers`: by the step that asks them. A server is asked only where it is the one that took the batch.
+    """
+    found = []
+    chats: dict[str, Chat] = {}
+    try:
+        for record in Folder(folder).records():
+            spec = teachers.get(record.node)
+            if spec is None:
+                found.append(InFlight(record, "of a step that is not in this recipe", known=False))
+                continue
+            if spec.name not in chats:
+                chats[spec.name] = Chat(spec, key_of(spec), headers_of(spec))
+            found.append(await _stands(chats[spec.name], record, cancel))
+    finally:
+        for chat in chats.values():
+            await chat.close()
+    return found
+
+
+async def _stands(chat: Chat, record: Record, cancel: Container[str]) -> InFlight:
+    if record.batch is None:
+        return InFlight(record, "not known to be accepted; the next run looks for it", known=False)
+    if record.url != _url_of(chat):
+        return InFlight(record, f"at {record.url}, which this recipe no longer asks", known=False)
+    server = Server(chat, chat._spec.retries)
+    try:
+        if record.batch in cancel:
+            batch = await server.cancel(record)
+        else:
+            batch = await server.look(record, patience=0.0)
+    except CallFailed as failed:
+        return InFlight(record, failed.reason, known=False)
+    return InFlight(record, _standing([batch], named=False), ended=_status(batch) in _ENDED)
+
+
+def _url_of(chat: Chat) -> str:
+    return scrub(str(chat._client.base_url)).rstrip("/")
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------------------
@@ -503,7 +570,7 @@ class Batched(Inquiry):
 
     @property
     def _url(self) -> str:
-        return scrub(str(self._chat._client.base_url)).rstrip("/")
+        return _url_of(self._chat)
 
     def _line(self, request: Request) -> bytes:
         import orjson
@@ -735,15 +802,12 @@ class Batched(Inquiry):
         """What is told where a run ends before its batches."""
         names = ", ".join(f"`{r.batch}`" for r in records)
         what, goes = ("the batch", "goes") if len(records) == 1 else ("the batches", "go")
-        key = self.desk.spec.api_key_env
-        header = f' -H "Authorization: Bearer ${key}"' if key else ""
-        command = f"curl -X POST {self._url}/batches/{records[0].batch}/cancel{header}"
         return Problem(
             "A726",
             "unread-batch",
             f"{what} {names} of `{self.node}` {goes} on at the server; the same command takes up the answers",
             node=self.node,
-            note=f"to cancel: `{command}`",
+            note="`alchemist batches RECIPE` says how far they are; with `--cancel all` it cancels them",
             help="what was answered before a cancellation is billed, and the next run takes it",
             severity="warning",
         )
@@ -753,8 +817,8 @@ def _status(batch: Batch) -> str:
     return str(getattr(batch, "status", "")).lower()
 
 
-def _standing(batches: Sequence[Batch]) -> str:
-    """How batches stand, in the server's words and counts."""
+def _standing(batches: Sequence[Batch], *, named: bool = True) -> str:
+    """How batches stand, in the server's words and counts; `named`: one alone with its id."""
     counts = [b.request_counts for b in batches if b.request_counts is not None]
     done, failed, total = (
         sum(getattr(c, n) or 0 for c in counts) for n in ("completed", "failed", "total")
@@ -762,7 +826,7 @@ def _standing(batches: Sequence[Batch]) -> str:
     of = f" {done:,} of {total:,}" if total else ""
     lost = f" ({failed:,} failed)" if failed else ""
     if len(batches) == 1:
-        return f"{batches[0].id} {_status(batches[0])}{of}{lost}"
+        return (f"{batches[0].id} " if named else "") + f"{_status(batches[0])}{of}{lost}"
     words = ", ".join(f"{n} {s}" for s, n in Counter(map(_status, batches)).items())
     return f"{len(batches)} batches: {words}{of}{lost}"
 
