@@ -1,4 +1,6 @@
-"""What `base` of a training and `model` of a teacher name: a folder with a model, or a model of the hub; and what is wrong with it."""
+"""What `base` of a training and `model` of a teacher name: a folder with a model, or a model of the hub; and what is
+wrong with it.
+"""
 
 from __future__ import annotations
 
@@ -42,15 +44,13 @@ def base_folder(base: TextV) -> str | None:
 
 
 def wrong_base(base: TextV, root: Path, attribute: str = "base") -> Diagnostic | None:
-    """A model that no training can start from, or no teacher be: no such folder, no model in it, an adapter alone, and for a
-    training a GGUF file."""
+    """A model that no training can start from, or no teacher be: no such folder, no model in it, an adapter alone, and
+    for a training a GGUF file."""
     named, folder = base.value, base_folder(base)
     at = root / (folder or named)
     if folder is None and not at.exists():
         if attribute == "base" and re.search(r"[-_.]gguf$", named, re.I):
-            return _no_base(
-                base, f"`{named}` is in GGUF format, which nothing is trained from", _GGUF
-            )
+            return _no_base(base, f"`{named}` is in GGUF format, which nothing is trained from", _GGUF)
         return None if MODEL.fullmatch(named) else _no_folder(base, at, attribute)
     if not at.exists():
         return _no_folder(base, at, attribute)
@@ -58,16 +58,16 @@ def wrong_base(base: TextV, root: Path, attribute: str = "base") -> Diagnostic |
         if at.suffix.lower() == ".gguf":
             if attribute == "model":
                 return None
-            return _no_base(
-                base, f"`{named}` is in GGUF format, which nothing is trained from", _GGUF
-            )
-        return _no_base(base, f"`{named}` is a file, and a {attribute} is a folder", f'write `{attribute} = "{posixpath.dirname(named) or "."}"`')  # fmt: skip
+            return _no_base(base, f"`{named}` is in GGUF format, which nothing is trained from", _GGUF)
+        return _no_base(
+            base,
+            f"`{named}` is a file, and a {attribute} is a folder",
+            f'write `{attribute} = "{posixpath.dirname(named) or "."}"`',
+        )
     try:
         files = sorted(f.name for f in at.iterdir())
     except OSError as e:
-        return _no_base(
-            base, f"`{named}` cannot be read: {e.strerror or e}", "see that you may read it"
-        )
+        return _no_base(base, f"`{named}` cannot be read: {e.strerror or e}", "see that you may read it")
     return _no_model(base, files, attribute)
 
 
@@ -76,20 +76,32 @@ def _no_model(base: TextV, files: list[str], attribute: str) -> Diagnostic | Non
     named, has_weights = base.value, any(f.endswith(_WEIGHTS) for f in files)
     gguf = [f for f in files if f.lower().endswith(".gguf")]
     if gguf and not has_weights and attribute == "model":
-        return _no_base(base, f"`{named}` holds only GGUF files", f'name the file: `model = "{posixpath.join(named, gguf[0])}"`')  # fmt: skip
-    if gguf and not has_weights:
         return _no_base(
-            base, f"`{named}` holds only GGUF files, which nothing is trained from", _GGUF
+            base, f"`{named}` holds only GGUF files", f'name the file: `model = "{posixpath.join(named, gguf[0])}"`'
         )
+    if gguf and not has_weights:
+        return _no_base(base, f"`{named}` holds only GGUF files, which nothing is trained from", _GGUF)
     if "config.json" not in files:
         if "adapter_config.json" in files:
             needs = "a training starts from" if attribute == "base" else "a teacher is"
-            return _no_base(base, f"`{named}` is an adapter, and {needs} a whole model", "merge it: `PeftModel.merge_and_unload()`, then `save_pretrained`")  # fmt: skip
-        return _no_base(base, f"`{named}` holds no model: it has no `config.json`", "name the folder that `save_pretrained` wrote")  # fmt: skip
+            return _no_base(
+                base,
+                f"`{named}` is an adapter, and {needs} a whole model",
+                "merge it: `PeftModel.merge_and_unload()`, then `save_pretrained`",
+            )
+        return _no_base(
+            base, f"`{named}` holds no model: it has no `config.json`", "name the folder that `save_pretrained` wrote"
+        )
     if not has_weights:
-        return _no_base(base, f"`{named}` holds no weights", "name the folder that `save_pretrained` wrote, with its `.safetensors` files")  # fmt: skip
+        return _no_base(
+            base,
+            f"`{named}` holds no weights",
+            "name the folder that `save_pretrained` wrote, with its `.safetensors` files",
+        )
     if not any(f.startswith(_TOKENIZERS) or f.endswith(".model") for f in files):
-        return _no_base(base, f"`{named}` has no tokenizer", f'save it beside the model: `tokenizer.save_pretrained("{named}")`')  # fmt: skip
+        return _no_base(
+            base, f"`{named}` has no tokenizer", f'save it beside the model: `tokenizer.save_pretrained("{named}")`'
+        )
     return None
 
 
@@ -101,9 +113,7 @@ def _no_folder(base: TextV, at: Path, attribute: str) -> Diagnostic:
     near = get_close_matches(at.name, beside, 1, 0.6)
     if near:
         better = posixpath.join(posixpath.dirname(base.value), near[0])
-        return _no_base(
-            base, f"no folder `{base.value}`", f'did you mean `{attribute} = "{better}"`?'
-        )
+        return _no_base(base, f"no folder `{base.value}`", f'did you mean `{attribute} = "{better}"`?')
     ways = "write a folder, relative to the recipe, or the name of a model of the hub, `owner/name`"
     return _no_base(base, f"no folder `{base.value}`", ways)
 

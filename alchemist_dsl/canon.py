@@ -36,19 +36,17 @@ from alchemist_dsl.syntax import ast
 Ingredients = dict[str, Any]  # path -> JSON value
 
 #: Attributes that stand in other ingredients.
-_ELSEWHERE: Final = frozenset(
-    {"extends", "salt", "seed", "teacher", "prompt", "schema", "tokenizer", "select", "best"}
-)
+_ELSEWHERE: Final = frozenset({"extends", "salt", "seed", "teacher", "prompt", "schema", "tokenizer", "select", "best"})
 #: Units that may stand side by side in one attribute's type.
-_UNITS: Final = frozenset(
-    {"percent", "rows", "tokens", "multiplier", "steps", "money", "bytes", "duration"}
-)
+_UNITS: Final = frozenset({"percent", "rows", "tokens", "multiplier", "steps", "money", "bytes", "duration"})
 #: Units that stand for the sequences of a training: which of the two is right, its packing says, so keys have one word.
 _SAME: Final = {"packs": "rows"}
 
 
 def canon_value(value: Value, type_: str = "text") -> Any:
-    """A value as canonical JSON. Numbers are exact; a unit stands beside one only where the type leaves a choice of units."""
+    """A value as canonical JSON. Numbers are exact; a unit stands beside one only where the type leaves a choice of
+    units.
+    """
     match value:
         case Qty():
             return _number(value, type_)
@@ -83,9 +81,7 @@ def _number(value: Qty, type_: str) -> str:
     kind, *units = (_SAME.get(n, n) for n in (value.kind, *(a.name for a in _alternatives(type_))))
     if value.unit is not None:
         return f"{exact} {value.unit}"
-    return (
-        f"{exact} {kind}" if len(_UNITS.intersection(units)) > 1 and kind in _UNITS else str(exact)
-    )
+    return f"{exact} {kind}" if len(_UNITS.intersection(units)) > 1 and kind in _UNITS else str(exact)
 
 
 def _alternatives(type_: str) -> tuple[AttrType, ...]:
@@ -110,7 +106,7 @@ def canon_select(value: SelectV) -> dict[str, Any]:
     return {name: part for name, part in parts.items() if part is not None}
 
 
-# --- defaults -----------------------------------------------------------------------------------------------------------------
+# --- defaults ---------------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -170,7 +166,7 @@ def _given(name: str, args: tuple[ast.Argument, ...], type_: str) -> dict[str, A
     return {k: v for k, v in sorted(out.items()) if defaults.get(k) != v}
 
 
-# --- attributes and statements ----------------------------------------------------------------------------------------------
+# --- attributes and statements ----------------------------------------------------------------------------------------
 
 
 def data_attributes(block: Block, leave: frozenset[str] = frozenset()) -> Ingredients:
@@ -188,9 +184,7 @@ def data_attributes(block: Block, leave: frozenset[str] = frozenset()) -> Ingred
 
 def _refers(attr: Attr) -> bool:
     """Streams and blocks are inputs: their keys stand among the ingredients, not their names."""
-    first = (
-        attr.value.items[0] if isinstance(attr.value, ListV) and attr.value.items else attr.value
-    )
+    first = attr.value.items[0] if isinstance(attr.value, ListV) and attr.value.items else attr.value
     return isinstance(first, RefV)
 
 

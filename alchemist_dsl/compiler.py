@@ -62,14 +62,11 @@ def compile_text(
     options: Options = PLAIN,
     state: Callable[[Plan], State | None] = lambda plan: None,
 ) -> Compilation:
-    """From a recipe's text to its plan. There is a plan unless an error was found before it; `now` only with a state."""
+    """From a recipe's text to its plan. There is a plan unless an error was found before it; `now` only with a
+    state.
+    """
     program, found = check(
-        file,
-        read,
-        sets=outside or {},
-        variant=options.variant,
-        columns=facts.columns,
-        listing=listing,
+        file, read, sets=outside or {}, variant=options.variant, columns=facts.columns, listing=listing
     )
     sources = {file.path: file} if program is None else program.files
     if program is None or has_errors(found):
@@ -78,9 +75,7 @@ def compile_text(
     plan = made.plan
     if plan is not None and (known := state(plan)) is not None:
         plan = plan.model_copy(update={"now": now(plan, made.ingredients, known)})
-    return replace(
-        made, plan=plan, diagnostics=(*found, *made.diagnostics), sources=sources, whole=program
-    )
+    return replace(made, plan=plan, diagnostics=(*found, *made.diagnostics), sources=sources, whole=program)
 
 
 def compile_program(
@@ -135,7 +130,9 @@ def _places(scope: Scope) -> list[Diagnostic]:
 
 
 def _verdict(check: Check, plan: Plan, program: Program) -> list[Diagnostic]:
-    """A broken promise, and one that nobody can judge because a price is missing. What needs a run first is no problem yet."""
+    """A broken promise, and one that nobody can judge because a price is missing. What needs a run first is no problem
+    yet.
+    """
     span = _span(check, program)
     if check.verdict == "fail":
         headline = f"check `{check.id}` failed: {_compared(check)}"
@@ -159,9 +156,7 @@ def _verdict(check: Check, plan: Plan, program: Program) -> list[Diagnostic]:
 
 def _spent(plan: Plan) -> str | None:
     """Which steps the money goes to, dearest first: at most three."""
-    found = [
-        (Fraction(e.high), n.id) for n in plan.nodes if (e := n.estimate.get("usd")) and e.high
-    ]
+    found = [(Fraction(e.high), n.id) for n in plan.nodes if (e := n.estimate.get("usd")) and e.high]
     dear = sorted((f for f in found if f[0] > 0), reverse=True)[:3]
     if not dear:
         return None
@@ -193,11 +188,7 @@ def _span(check: Check, program: Program) -> Span:
             for rule in block.rules:
                 file = program.files.get(rule.span.file)
                 at = (check.at.line, check.at.column)
-                if (
-                    file is not None
-                    and check.at.file == rule.span.file
-                    and file.position(rule.span.start) == at
-                ):
+                if file is not None and check.at.file == rule.span.file and file.position(rule.span.start) == at:
                     return rule.span
     return Span(check.at.file, 0, 0)
 

@@ -1,6 +1,7 @@
 """A recipe as data (docs/schemas/recipe.json) -> its text. For programs and models that write recipes.
 
-`python -m alchemist_dsl.data FILE.json` prints the recipe; `-` is standard input. The text is then checked like any other.
+`python -m alchemist_dsl.data FILE.json` prints the recipe; `-` is standard input. The text is then checked like any
+other.
 """
 
 from __future__ import annotations
@@ -39,9 +40,7 @@ def recipe(data: Mapping[str, Any]) -> str:
     if data.get("edition") != EDITION:
         raise DataError(f"`edition` is {EDITION}, not {data.get('edition')!r}")
     parts = [f"edition {EDITION}\n"]
-    parts += [
-        f"import {_text(path)} as {_name(n)}\n" for n, path in data.get("imports", {}).items()
-    ]
+    parts += [f"import {_text(path)} as {_name(n)}\n" for n, path in data.get("imports", {}).items()]
     for name, param in data.get("params", {}).items():
         default = f" = {param['default']}" if "default" in param else ""
         parts.append(f"{_doc(param)}param {_name(name)}: {param['type']}{default}\n")
@@ -92,11 +91,7 @@ def _part(part: str, data: Any) -> Iterator[str]:
         case _:
             yield f"  {part} {{"
             for name, value in data.items():
-                yield (
-                    f"    {_name(name)}: {value}"
-                    if part in _FIELDS
-                    else f"    {_path(name)} = {_amount(value)}"
-                )
+                yield f"    {_name(name)}: {value}" if part in _FIELDS else f"    {_path(name)} = {_amount(value)}"
             yield "  }"
 
 
@@ -113,7 +108,7 @@ def _amount(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-# --- values -----------------------------------------------------------------------------------------------------------------------
+# --- values -----------------------------------------------------------------------------------------------------------
 
 
 def _attribute(name: str, type_: AttrType, value: Any) -> Iterator[str]:

@@ -16,7 +16,8 @@ from alchemist_dsl.lowering.values import decimal
 def declared(plan: Plan, lock: Lock) -> dict[str, dict[str, Fact]]:
     """Facts of a plan's sources, suites and teachers, by section and `RECIPE#NAME`.
 
-    A variant shares the facts of its recipe; where it says something else, its own stand under `RECIPE@VARIANT#NAME`."""
+    A variant shares the facts of its recipe; where it says something else, its own stand under `RECIPE@VARIANT#NAME`.
+    """
     sources = {n.id: _source(n) for n in plan.nodes if isinstance(n.spec, SourceSpec | SuiteSpec)}
     teachers = {t.name: _teacher(t) for t in plan.teachers.values()}
     found = {locks.SOURCES: sources, locks.TEACHERS: teachers}

@@ -25,17 +25,30 @@ _WHAT: Final[Mapping[str, str]] = {
 }
 #: The order of a fact's parts in words: what a person asks first.
 _ORDER: Final = (
-    "provider", "model", "free", "input", "output", "license", "rows", "columns", "size",
-    "version", "python", "revision", "digest",
-)  # fmt: skip
+    "provider",
+    "model",
+    "free",
+    "input",
+    "output",
+    "license",
+    "rows",
+    "columns",
+    "size",
+    "version",
+    "python",
+    "revision",
+    "digest",
+)
 
 
-_BRIEF: Final = frozenset({"provider", "model", "free", "input", "output", "license", "rows", "version", "revision"})  # fmt: skip
+_BRIEF: Final = frozenset({"provider", "model", "free", "input", "output", "license", "rows", "version", "revision"})
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A fact before and after. `new`: the lock does not know it; `more`: it knows a part; `unused`: no recipe rests on it."""
+    """A fact before and after. `new`: the lock does not know it; `more`: it knows a part; `unused`: no recipe rests on
+    it.
+    """
 
     section: str
     resource: str
@@ -69,7 +82,9 @@ def _change(section: str, name: str, known: Fact | None, found: Fact) -> Change 
 
 
 def unused(lock: Lock, used: Mapping[str, Iterable[str]]) -> tuple[Change, ...]:
-    """Facts of known sections that nothing rests on. `used`: resources by section; sections that are not named are left out."""
+    """Facts of known sections that nothing rests on. `used`: resources by section; sections that are not named are left
+    out.
+    """
     return tuple(
         Change(section, name, "unused", fact, None)
         for section in sorted(used)
@@ -88,7 +103,7 @@ def applied(lock: Lock, changes: Iterable[Change]) -> Lock:
     return lock
 
 
-# --- words --------------------------------------------------------------------------------------------------------------------------
+# --- words ------------------------------------------------------------------------------------------------------------
 
 
 def subject(section: str, resource: str, fact: Fact | None = None) -> str:
@@ -109,10 +124,7 @@ def parts(change: Change) -> list[str]:
     if change.before is None or change.after is None:
         return [_said(k, (before or after)[k]) for k in keys]
     return [
-        part
-        for k in keys
-        if not same(before.get(k), after.get(k))
-        for part in _differs(k, before.get(k), after.get(k))
+        part for k in keys if not same(before.get(k), after.get(k)) for part in _differs(k, before.get(k), after.get(k))
     ]
 
 

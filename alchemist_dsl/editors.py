@@ -76,11 +76,7 @@ def _queries(words: dict[str, list[str]]) -> Iterator[str]:
     yield _query("(type (path . (identifier) @type.builtin .))", words["types"])
     for node in ("bounded_type", "choice_type", "list_type"):
         yield _query(f"({node} base: (identifier) @type.builtin)", words["types"])
-    for part, capture in (
-        ("top", "@keyword.import"),
-        ("statements", "@keyword"),
-        ("operators", "@keyword.operator"),
-    ):
+    for part, capture in (("top", "@keyword.import"), ("statements", "@keyword"), ("operators", "@keyword.operator")):
         yield "[" + " ".join(f'"{w}"' for w in words[part]) + f"] {capture}"
 
 
@@ -93,10 +89,7 @@ def _query(node: str, words: list[str]) -> str:
 
 def _header(words: dict[str, list[str]]) -> str:
     times = ", ".join(f'"{w}"' for w in words["times"])
-    return (
-        "// Made by `python -m alchemist_dsl.editors --write`.\n"
-        f"static const char *const TIMES[] = {{{times}}};\n"
-    )
+    return f"// Made by `python -m alchemist_dsl.editors --write`.\nstatic const char *const TIMES[] = {{{times}}};\n"
 
 
 def stale(root: Path = _GRAMMARS) -> list[Path]:

@@ -33,17 +33,7 @@ from alchemist_runtime.plan import (
 )
 
 from alchemist_dsl.facts import FileFact, SourceFacts
-from alchemist_dsl.ranges import (
-    NOTHING,
-    UNKNOWN,
-    Range,
-    between,
-    estimate,
-    exactly,
-    part,
-    total,
-    worse,
-)
+from alchemist_dsl.ranges import NOTHING, UNKNOWN, Range, between, estimate, exactly, part, total, worse
 from alchemist_dsl.training import course, gpu_hours, memory, sequences
 
 CHARS_PER_TOKEN: Final = Fraction(4)
@@ -78,11 +68,9 @@ class Figures:
         return self.ports.get("rows", UNKNOWN)
 
 
-def figures(
-    plan: Plan, measured: Measured, places: Places, unmeasured: Guess | None = None
-) -> dict[str, Figures]:
-    """Figures of every node of a plan, in its order. `unmeasured`: a better guess at a node that no run has measured, from
-    what is expected of it and of the nodes before it."""
+def figures(plan: Plan, measured: Measured, places: Places, unmeasured: Guess | None = None) -> dict[str, Figures]:
+    """Figures of every node of a plan, in its order. `unmeasured`: a better guess at a node that no run has measured,
+    from what is expected of it and of the nodes before it."""
     known: dict[str, Figures] = {}
     for node in plan.nodes:
         made = _kind(node, known, plan, places)
@@ -130,17 +118,11 @@ def _memory(spec: TrainSpec) -> dict[str, Estimate]:
     found = memory(spec)
     if found is None:
         return {}
-    parts = {
-        f"memory.{n}": getattr(found, n)
-        for n in ("weights", "gradients", "optimizer", "activations")
-    }
-    return {
-        n: Estimate(value=str(v), basis="declared")
-        for n, v in {"memory": found.total, **parts}.items()
-    }
+    parts = {f"memory.{n}": getattr(found, n) for n in ("weights", "gradients", "optimizer", "activations")}
+    return {n: Estimate(value=str(v), basis="declared") for n, v in {"memory": found.total, **parts}.items()}
 
 
-# --- streams ------------------------------------------------------------------------------------------------------------------------
+# --- streams ----------------------------------------------------------------------------------------------------------
 
 
 def rows_of(known: Mapping[str, Figures], node: str, port: str, origin: str | None) -> Range:
@@ -194,7 +176,7 @@ def mean(pairs: Iterable[tuple[Fraction | None, Fraction | None]]) -> Fraction |
     return whole / weight if weight else None
 
 
-# --- kinds --------------------------------------------------------------------------------------------------------------------------
+# --- kinds ------------------------------------------------------------------------------------------------------------
 
 
 def _kind(node: Node, known: Mapping[str, Figures], plan: Plan, places: Places) -> Figures:
@@ -300,10 +282,7 @@ def _set_aside(rows: Range, select: Select | None) -> Range:
         return _up_to(rows)
     chosen = selected(rows, select)
     return Range(
-        _less(rows.low, chosen.low),
-        _less(rows.value, chosen.value),
-        _less(rows.high, chosen.high),
-        chosen.basis,
+        _less(rows.low, chosen.low), _less(rows.value, chosen.value), _less(rows.high, chosen.high), chosen.basis
     )
 
 
@@ -319,9 +298,7 @@ def _near_share(rows: Range, share: Fraction) -> Range:
 
 def _source(spec: SourceSpec | SuiteSpec, facts: SourceFacts) -> Figures:
     rows = _counted(spec, facts.files)
-    limits = [
-        n for n in (getattr(spec, "limit", None), getattr(spec, "run_limit", None)) if n is not None
-    ]
+    limits = [n for n in (getattr(spec, "limit", None), getattr(spec, "run_limit", None)) if n is not None]
     for limit in limits:
         rows = rows.at_most(limit)
     return Figures({"rows": rows, "dropped": NOTHING}, {spec.name: rows}, _row_chars(facts.files))
@@ -352,7 +329,7 @@ def _task(node: Node, spec: TaskSpec, known: Mapping[str, Figures]) -> Figures:
     return Figures({"rows": selected(rows, spec.select), "dropped": _up_to(rows)}, {}, told.chars)
 
 
-# --- teacher steps --------------------------------------------------------------------------------------------------------------------
+# --- teacher steps ----------------------------------------------------------------------------------------------------
 
 
 def _teacher_step(read: Figures, spec: TeacherStepSpec, plan: Plan) -> Figures:
@@ -377,9 +354,7 @@ def _teacher_step(read: Figures, spec: TeacherStepSpec, plan: Plan) -> Figures:
         ports["rest"] = _up_to(read.rows)
     tokens_in, tokens_out = _tokens(read.chars, calls, spec, plan)
     usd = cost(plan.teachers.get(spec.teacher), tokens_in, tokens_out)
-    return replace(
-        out, ports=ports, calls=calls, tokens_in=tokens_in, tokens_out=tokens_out, usd=usd
-    )
+    return replace(out, ports=ports, calls=calls, tokens_in=tokens_in, tokens_out=tokens_out, usd=usd)
 
 
 def _may_misfit(prompt: Prompt | None) -> bool:
@@ -387,16 +362,10 @@ def _may_misfit(prompt: Prompt | None) -> bool:
     return prompt is None or list(prompt.outputs.values()) != ["text"]
 
 
-def _tokens(
-    chars: Fraction | None, calls: Range, spec: TeacherStepSpec, plan: Plan
-) -> tuple[Range, Range]:
+def _tokens(chars: Fraction | None, calls: Range, spec: TeacherStepSpec, plan: Plan) -> tuple[Range, Range]:
     """Tokens sent and received: characters / 4 of the templates and of a row; an answer is at most `max_tokens`."""
     prompt = plan.prompts.get(spec.prompt)
-    asked = (
-        sum(len(plan.texts.get(d or "", "")) for d in (prompt.system, prompt.user, prompt.prefill))
-        if prompt
-        else 0
-    )
+    asked = sum(len(plan.texts.get(d or "", "")) for d in (prompt.system, prompt.user, prompt.prefill)) if prompt else 0
     teacher = plan.teachers.get(spec.teacher)
     most = Fraction((teacher.sampling if teacher else {}).get("max_tokens", 1024))
     if chars is None:
@@ -420,41 +389,29 @@ def cost(teacher: Teacher | None, tokens_in: Range, tokens_out: Range) -> Range:
     return total(each)
 
 
-# --- mixtures ---------------------------------------------------------------------------------------------------------------------------
+# --- mixtures ---------------------------------------------------------------------------------------------------------
 
 
 def _mixture(node: Node, spec: MixtureSpec, known: Mapping[str, Figures]) -> Figures:
     """Rows of every entry: what is there, cut to what the entry asks for."""
     chars = _chars(node, spec, known)
     sizes, wanted = offered(node, spec, known)
-    rows = {
-        name: r if spec.unit == "rows" else _in_rows(r, chars[name]) for name, r in wanted.items()
-    }
+    rows = {name: r if spec.unit == "rows" else _in_rows(r, chars[name]) for name, r in wanted.items()}
     chars_of_row = mean((rows[name].value, chars[name]) for name in rows)
     return Figures(
-        {"rows": _size(spec, total(rows.values()))},
-        {},
-        chars_of_row,
-        entries=rows,
-        covered=_covered(spec, sizes),
+        {"rows": _size(spec, total(rows.values()))}, {}, chars_of_row, entries=rows, covered=_covered(spec, sizes)
     )
 
 
-def offered(
-    node: Node, spec: MixtureSpec, known: Mapping[str, Figures]
-) -> tuple[dict[str, Range], dict[str, Range]]:
+def offered(node: Node, spec: MixtureSpec, known: Mapping[str, Figures]) -> tuple[dict[str, Range], dict[str, Range]]:
     """What each entry has and what it should give, in the mixture's unit; entries that are missing are left out."""
     chars = _chars(node, spec, known)
     there = {t.name: _edge(node.inputs[t.edge], known) for t in spec.take if not t.missing}
-    sizes = {
-        name: r if spec.unit == "rows" else _in_tokens(r, chars[name]) for name, r in there.items()
-    }
+    sizes = {name: r if spec.unit == "rows" else _in_tokens(r, chars[name]) for name, r in there.items()}
     return sizes, _wanted(spec, sizes)
 
 
-def _chars(
-    node: Node, spec: MixtureSpec, known: Mapping[str, Figures]
-) -> dict[str, Fraction | None]:
+def _chars(node: Node, spec: MixtureSpec, known: Mapping[str, Figures]) -> dict[str, Fraction | None]:
     return {t.name: known[node.inputs[t.edge].node].chars for t in spec.take}
 
 
@@ -462,9 +419,7 @@ def _size(spec: MixtureSpec, rows: Range) -> Range:
     """A declared total of rows holds, but where the mixture may shrink."""
     if spec.total is None or spec.unit != "rows":
         return rows
-    return (
-        rows.at_most(spec.total) if spec.on_short == "shrink" else exactly(spec.total, "declared")
-    )
+    return rows.at_most(spec.total) if spec.on_short == "shrink" else exactly(spec.total, "declared")
 
 
 def _in_tokens(rows: Range, chars: Fraction | None) -> Range:
@@ -494,17 +449,12 @@ def _wanted(spec: MixtureSpec, sizes: Mapping[str, Range]) -> dict[str, Range]:
     weight = sum(parts.values(), Fraction(0))
     out |= {name: left.times(p / weight) for name, p in parts.items()}
     if spec.on_short == "shrink" and not all(_fits(out[n], sizes[n]) for n in (*shares, *parts)):
-        out |= {
-            n: replace(out[n], low=Fraction(0)) for n in (*shares, *parts)
-        }  # all of them shrink
+        out |= {n: replace(out[n], low=Fraction(0)) for n in (*shares, *parts)}  # all of them shrink
     return {t.name: out.get(t.name, NOTHING) for t in takes}
 
 
 def _without_missing(
-    spec: MixtureSpec,
-    fixed: Range,
-    shares: Mapping[str, Fraction],
-    parts: Mapping[str, Fraction],
+    spec: MixtureSpec, fixed: Range, shares: Mapping[str, Fraction], parts: Mapping[str, Fraction]
 ) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
     """Shares and parts of the entries that are there, grown in proportion by what the missing ones would have given."""
     gone = [t for t in spec.take if t.missing]
@@ -513,8 +463,7 @@ def _without_missing(
     if spec.total is None and fixed.value:
         return {name: share / (1 - lost) for name, share in shares.items()}, dict(parts)
     absent = sum(
-        (Fraction(t.value or 0) for t in gone if spec.total is not None and t.amount == spec.unit),
-        Fraction(0),
+        (Fraction(t.value or 0) for t in gone if spec.total is not None and t.amount == spec.unit), Fraction(0)
     )
     given = sum(shares.values(), lost)
     left = max(whole * (1 - given) - (fixed.value or 0) - absent, Fraction(0))
@@ -540,9 +489,7 @@ def _covered(spec: MixtureSpec, sizes: Mapping[str, Range]) -> Fraction:
         left -= absent + (_given(spec, sizes) / spec.total)
     if parts and left > 0:
         weight = sum((Fraction(t.value or 1) for t in parts), Fraction(0))
-        lost += (
-            left * sum((Fraction(t.value or 1) for t in parts if t.missing), Fraction(0)) / weight
-        )
+        lost += left * sum((Fraction(t.value or 1) for t in parts if t.missing), Fraction(0)) / weight
     return max(1 - lost, Fraction(0))
 
 
@@ -572,12 +519,7 @@ def _fits(wanted: Range, there: Range) -> bool:
 def _least(a: Range, b: Range) -> Range:
     """The smaller of two, whatever they are; of an unknown one only what bounds both."""
     if not a.known or not b.known:
-        return Range(
-            Fraction(0),
-            None,
-            _min(tuple(h for h in (a.high, b.high) if h is not None)),
-            worse(a, b),
-        )
+        return Range(Fraction(0), None, _min(tuple(h for h in (a.high, b.high) if h is not None)), worse(a, b))
     return _smallest([a, b])
 
 
@@ -614,12 +556,10 @@ def _min(values: tuple[Fraction | None, ...]) -> Fraction | None:
     return min(known) if len(known) == len(values) else None
 
 
-# --- the last run -------------------------------------------------------------------------------------------------------------------------
+# --- the last run -----------------------------------------------------------------------------------------------------
 
 
-def _with_last_run(
-    made: Figures, fact: Mapping[str, Any] | None, plan: Plan, node: Node
-) -> Figures:
+def _with_last_run(made: Figures, fact: Mapping[str, Any] | None, plan: Plan, node: Node) -> Figures:
     """What the last complete run measured, in place of what was expected."""
     if fact is None:
         return made
@@ -628,9 +568,7 @@ def _with_last_run(
         ports["rows"] = _run(fact["rows"])
     if isinstance(fact.get("dropped"), Mapping):
         ports["dropped"] = _run(sum(fact["dropped"].values()))
-    ports |= {
-        port: _run(fact[port]) for port in ("trace", "rest") if isinstance(fact.get(port), int)
-    }
+    ports |= {port: _run(fact[port]) for port in ("trace", "rest") if isinstance(fact.get(port), int)}
     origins = {name: _run(n) for name, n in fact.get("origins", {}).items()} or made.origins
     out = replace(made, ports=ports, origins=origins)
     if isinstance(fact.get("rows_in"), int):

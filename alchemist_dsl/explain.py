@@ -50,9 +50,7 @@ def reason(r: Reason) -> str:
         how = "is new" if r.before is None else "is gone" if r.after is None else "changed"
         return f"file `{r.path}` {how}"
     if r.code in _CHANGED:
-        return _CHANGED[r.code].format(
-            path=path_words(r.path or ""), before=r.before, after=r.after
-        )
+        return _CHANGED[r.code].format(path=path_words(r.path or ""), before=r.before, after=r.after)
     return f"{path_words(r.path or '')} {_from_to(r)}"
 
 
@@ -75,7 +73,7 @@ def _from_to(r: Reason) -> str:
     return f"{value_words(path, r.before)} -> {value_words(path, r.after)}"
 
 
-# --- ingredients --------------------------------------------------------------------------------------------------------------------
+# --- ingredients ------------------------------------------------------------------------------------------------------
 
 _NAMES: Final[Mapping[str, str]] = {
     "operator_version": "version of the step",
@@ -198,7 +196,7 @@ def amount(kind: str, value: str | None = None) -> str:
             return kind
 
 
-# --- figures ----------------------------------------------------------------------------------------------------------------------------
+# --- figures ----------------------------------------------------------------------------------------------------------
 
 
 def count(e: Estimate | None) -> str:
@@ -272,13 +270,7 @@ def range_words(e: Estimate, *, money_: bool = False) -> str:
     low, high = (None if v is None else _end(v, money_) for v in (e.low, e.high))
     if low == high:
         return _BASIS[e.basis]
-    span = (
-        f"at most {high}"
-        if low is None
-        else f"at least {low}"
-        if high is None
-        else f"{low} to {high}"
-    )
+    span = f"at most {high}" if low is None else f"at least {low}" if high is None else f"{low} to {high}"
     return span if e.basis == "unknown" else f"{span}, {_BASIS[e.basis]}"
 
 

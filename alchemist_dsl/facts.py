@@ -32,9 +32,7 @@ class SourceFacts:
 
     files: tuple[FileFact, ...] = ()
     revision: str | None = None  # of a hub dataset, 40 hex digits
-    modules: Mapping[str, str] = field(
-        default_factory=dict
-    )  # Python package -> digest of its files
+    modules: Mapping[str, str] = field(default_factory=dict)  # Python package -> digest of its files
     problems: tuple[Diagnostic, ...] = ()
 
 
@@ -54,7 +52,9 @@ class Facts(Protocol):
         ...
 
     def model(self, name: str, revision: str | None) -> str | None:
-        """The locked commit of a base model of the hub, by its name and its revision as written; None for one on disk."""
+        """The locked commit of a base model of the hub, by its name and its revision as written; None for one on
+        disk.
+        """
         ...
 
     def local(self, path: str) -> str | None:
@@ -62,7 +62,9 @@ class Facts(Protocol):
         ...
 
     def base(self, block: Block) -> Diagnostic | None:
-        """What is wrong with the model that a training starts from or a teacher is, as far as that is known before it runs."""
+        """What is wrong with the model that a training starts from or a teacher is, as far as that is known before it
+        runs.
+        """
         ...
 
     def measured(self, key: str) -> Mapping[str, Any] | None:

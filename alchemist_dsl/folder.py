@@ -20,12 +20,10 @@ STD: Final = "std:"
 
 
 def read_file(path: Path, root: Path | None = None, most: int = -1) -> bytes:
-    """The bytes of a file, at most so many. OSError in plain words for what is no regular file, and for a link that leads
-    out of `root`: a repository of others could name any file of this machine by it."""
+    """The bytes of a file, at most so many. OSError in plain words for what is no regular file, and for a link that
+    leads out of `root`: a repository of others could name any file of this machine by it."""
     kind = path.stat().st_mode
-    if not stat.S_ISREG(kind) and not stat.S_ISDIR(
-        kind
-    ):  # opening a pipe would wait for who writes to it
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # opening a pipe would wait for who writes to it
         what = "a named pipe" if stat.S_ISFIFO(kind) else "a device or socket"
         raise OSError(0, f"it is {what}, not a file; `-` reads standard input")
     if root is not None and not leads_inside(path, root):

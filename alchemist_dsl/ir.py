@@ -12,12 +12,14 @@ from typing import Any, Literal
 
 from alchemist_dsl.source import SourceFile, Span
 
-# --- values -----------------------------------------------------------------------------------------------------------------
+# --- values -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Qty:
-    """A number with its unit kind (`syntax.ast.QuantityKind`), exact, in base units. `per`: prices, as (kind, count)."""
+    """A number with its unit kind (`syntax.ast.QuantityKind`), exact, in base units. `per`: prices, as (kind,
+    count).
+    """
 
     span: Span
     kind: str
@@ -65,7 +67,9 @@ class RefV:
 @dataclass(frozen=True, slots=True)
 class TemplateV:
     """A jinja template. `reads` are its undeclared variables; places map through `line_offsets` as in `ast.Text`.
-    `taken`: where the text does not stand in the recipe, what it was taken from, as `("file", path)` or `("training", name)`."""
+    `taken`: where the text does not stand in the recipe, what it was taken from, as `("file", path)` or `("training",
+    name)`.
+    """
 
     span: Span
     text: str
@@ -82,8 +86,8 @@ class IntervalV:
 
 @dataclass(frozen=True, slots=True)
 class MethodV:
-    """A component with its arguments: `minhash(ngram = 5)`. `args` has every parameter, defaults filled in, in plan form
-    (ints and bools as JSON, exact numbers as strings); `given` names those that were written."""
+    """A component with its arguments: `minhash(ngram = 5)`. `args` has every parameter, defaults filled in, in plan
+    form (ints and bools as JSON, exact numbers as strings); `given` names those that were written."""
 
     span: Span
     name: str
@@ -128,19 +132,7 @@ class RecordV:
 
 
 Value = (
-    Qty
-    | TextV
-    | BoolV
-    | NullV
-    | ChoiceV
-    | RefV
-    | TemplateV
-    | IntervalV
-    | MethodV
-    | ExprV
-    | SelectV
-    | ListV
-    | RecordV
+    Qty | TextV | BoolV | NullV | ChoiceV | RefV | TemplateV | IntervalV | MethodV | ExprV | SelectV | ListV | RecordV
 )
 
 
@@ -210,19 +202,17 @@ class RowSchema:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A declaration after all checks. `name` is its key in Program.blocks: "clean", or "alchemy.relabel" for an import's."""
+    """A declaration after all checks. `name` is its key in Program.blocks: "clean", or "alchemy.relabel" for an
+    import's.
+    """
 
     kind: str
     name: str
     span: Span
     name_span: Span
     doc: str | None = None
-    attrs: dict[str, Attr] = field(
-        default_factory=dict
-    )  # sub-blocks price, split … are RecordV attributes
-    inputs: tuple[
-        RefV, ...
-    ] = ()  # the streams that it reads, in the order in which they are written; see `roles`
+    attrs: dict[str, Attr] = field(default_factory=dict)  # sub-blocks price, split … are RecordV attributes
+    inputs: tuple[RefV, ...] = ()  # the streams that it reads, in the order in which they are written; see `roles`
     roles: tuple[str, ...] = ()  # role of each input, as in plan.Edge.role
     sets: tuple[SetV, ...] = ()
     rules: tuple[RuleV, ...] = ()

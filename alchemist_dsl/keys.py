@@ -17,16 +17,7 @@ from alchemist_runtime.rows import SFT, required
 from alchemist_dsl.bases import base_folder, own_model
 from alchemist_dsl.canon import Ingredients, canon_value, data_attributes, selection, statements
 from alchemist_dsl.facts import PYTHON_MINOR
-from alchemist_dsl.ir import (
-    Block,
-    ChoiceV,
-    ListV,
-    MethodV,
-    Program,
-    RefV,
-    SelectV,
-    TextV,
-)
+from alchemist_dsl.ir import Block, ChoiceV, ListV, MethodV, Program, RefV, SelectV, TextV
 from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lowering.resources import fields
 from alchemist_dsl.lowering.scope import Input, Scope, salt
@@ -43,7 +34,7 @@ _LOCKED: Final = {"files": frozenset({"files"}), "hub": frozenset({"revision"})}
 _OPENAI: Final = "api.openai.com"
 
 
-# --- what draws, what counts, what is called --------------------------------------------------------------------------------------
+# --- what draws, what counts, what is called --------------------------------------------------------------------------
 
 
 def draws(block: Block) -> bool:
@@ -54,10 +45,7 @@ def draws(block: Block) -> bool:
 
 def salted(block: Block) -> bool:
     """Whether the salt decides anything: a draw below 100%, or new ids."""
-    makes_ids = block.kind in ("task", "generate", "mixture", "split") or _mode(block) in (
-        "add",
-        "only",
-    )
+    makes_ids = block.kind in ("task", "generate", "mixture", "split") or _mode(block) in ("add", "only")
     return makes_ids or _partial(block)
 
 
@@ -78,8 +66,7 @@ def versions(block: Block, scope: Scope) -> Ingredients:
     """Versions of the functions that are called, and of the components that do the work."""
     functions = {name for expr in expressions(block) for name in called(expr.tree)}
     out: Ingredients = {
-        f"version.function.{name}": (FUNCTIONS.get(name) or AGGREGATES[name]).version
-        for name in sorted(functions)
+        f"version.function.{name}": (FUNCTIONS.get(name) or AGGREGATES[name]).version for name in sorted(functions)
     }
     if functions & PYTHON_FUNCTIONS or (reader_name(block) == "python" and block.kind == "source"):
         out["version.python"] = PYTHON_MINOR
@@ -115,13 +102,16 @@ def components(block: Block) -> Iterator[tuple[Any, str]]:
             yield "exporters", value.name if isinstance(value, ChoiceV) else "parquet"
 
 
-# --- resources -----------------------------------------------------------------------------------------------------------------
+# --- resources --------------------------------------------------------------------------------------------------------
 
 
 def teacher_identity(block: Block, scope: Scope) -> Ingredients:
-    """Provider, model, revision, sampling, what else its requests say; for a foreign address also that, unless `identity` names the model.
+    """Provider, model, revision, sampling, what else its requests say; for a foreign address also that, unless
+    `identity` names the model.
 
-    A model that is loaded here is named by what its files hold, or by its commit; one of the recipe is an input of each step."""
+    A model that is loaded here is named by what its files hold, or by its commit; one of the recipe is an input of each
+    step.
+    """
     out = data_attributes(block)
     own = own_model(block)
     if isinstance(block.get("model"), RefV):
@@ -133,11 +123,7 @@ def teacher_identity(block: Block, scope: Scope) -> Ingredients:
         elif (commit := locked_base(block, scope, "model")) is not None:
             out["attribute.revision"] = commit
     url = block.get("base_url")
-    if (
-        isinstance(url, TextV)
-        and block.get("identity") is None
-        and urlsplit(url.value).hostname != _OPENAI
-    ):
+    if isinstance(url, TextV) and block.get("identity") is None and urlsplit(url.value).hostname != _OPENAI:
         out["attribute.base_url"] = url.value.rstrip("/")
     if out.get("attribute.top_p") == "none":  # as where nothing is written
         del out["attribute.top_p"]
@@ -163,7 +149,7 @@ def _under(prefix: str, ingredients: Ingredients) -> Ingredients:
     return {f"{prefix}.{path.removeprefix('attribute.')}": v for path, v in ingredients.items()}
 
 
-# --- a node -------------------------------------------------------------------------------------------------------------------
+# --- a node -----------------------------------------------------------------------------------------------------------
 
 
 def own_ingredients(block: Block, scope: Scope) -> Ingredients:
@@ -203,9 +189,7 @@ def _named(block: Block, scope: Scope) -> Ingredients:
         case "relabel" | "generate":
             teacher, prompt = (program.blocks[_target(block, n)] for n in ("teacher", "prompt"))
             out = teacher_identity(teacher, scope) | prompt_ingredients(prompt)
-            if block.kind == "generate" and [required(f.type) for f in prompt.output_fields] == [
-                "text"
-            ]:
+            if block.kind == "generate" and [required(f.type) for f in prompt.output_fields] == ["text"]:
                 out["version.answer"] = 2  # until 1, the white space around an answer was left out
             return out
         case "decontaminate":  # the rule of a refused row names what it leaks
@@ -253,7 +237,9 @@ def _place(block: Block, scope: Scope) -> Ingredients:
 
 
 def _local(block: Block, scope: Scope) -> Ingredients:
-    """Digests of what a training takes from the project's own files: other weights under the same name are another base."""
+    """Digests of what a training takes from the project's own files: other weights under the same name are another
+    base.
+    """
     named = {name: block.get(name) for name in ("base", "chat_template")}
     found = {
         name: scope.facts.local((base_folder(value) if name == "base" else None) or value.value)
@@ -264,13 +250,13 @@ def _local(block: Block, scope: Scope) -> Ingredients:
 
 
 def _base(block: Block, scope: Scope) -> Ingredients:
-    """The commits of a base of the hub, where the lock and not the recipe names it, and of a model whose template is taken."""
+    """The commits of a base of the hub, where the lock and not the recipe names it, and of a model whose template is
+    taken.
+    """
     template = block.get("chat_template")
     found = {
         "revision": locked_base(block, scope),
-        "revision.chat_template": scope.facts.model(template.value, None)
-        if isinstance(template, TextV)
-        else None,
+        "revision.chat_template": scope.facts.model(template.value, None) if isinstance(template, TextV) else None,
     }
     return {name: commit for name, commit in found.items() if commit is not None}
 
@@ -280,9 +266,7 @@ def _schema(block: Block, scope: Scope) -> Ingredients:
     return {} if columns == SFT else {"schema": columns}
 
 
-def input_ingredients(
-    inputs: tuple[Input, ...], keys: Mapping[str, str], block: Block
-) -> Ingredients:
+def input_ingredients(inputs: tuple[Input, ...], keys: Mapping[str, str], block: Block) -> Ingredients:
     """Key, port, origin and take of every input by role; sorted where the order of a role says nothing."""
     by_role: dict[str, list[dict[str, Any]]] = {}
     for edge in inputs:

@@ -1,10 +1,10 @@
 """The kinds of block and their attributes: one table that checking, keys, defaults, completion and docs read.
 
 Attribute types (alternatives with `|`), and the value of `ir` that they become:
-  text -> TextV · bool -> BoolV · int, int(1..), real(0..1), percent, rows, packs, tokens, multiplier, money, price, bytes, duration,
-  rate, steps -> Qty (in base units) · choice(a,b) -> ChoiceV · template -> TemplateV · expr, condition -> ExprV ·
-  select -> SelectV · ref(KIND,…) -> RefV · stream -> RefV · method(FAMILY or NAME(params),…) -> MethodV · list(T) -> ListV
-  (where list(T) stands, a single T is a list of one) · record(a: T, …) -> RecordV
+  text -> TextV · bool -> BoolV · int, int(1..), real(0..1), percent, rows, packs, tokens, multiplier, money, price,
+  bytes, duration, rate, steps -> Qty (in base units) · choice(a,b) -> ChoiceV · template -> TemplateV · expr, condition
+  -> ExprV · select -> SelectV · ref(KIND,…) -> RefV · stream -> RefV · method(FAMILY or NAME(params),…) -> MethodV ·
+  list(T) -> ListV (where list(T) stands, a single T is a list of one) · record(a: T, …) -> RecordV
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ Affects = Literal["data", "cost", "speed", "doc"]
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """`default` is recipe text. `key_default`: the first published default; what equals it is left out of keys for ever."""
+    """`default` is recipe text. `key_default`: the first published default; what equals it is left out of keys for
+    ever.
+    """
 
     type: str
     doc: str
@@ -35,7 +37,9 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`statements`: which statements beside attributes a block takes: set, keep, drop, expect, field, and sub-block names."""
+    """`statements`: which statements beside attributes a block takes: set, keep, drop, expect, field, and sub-block
+    names.
+    """
 
     doc: str
     attributes: dict[str, Attribute]
@@ -54,8 +58,14 @@ class Kind:
 #: of its parameters comes first, so a method moves from here to a file of its own without a recipe changing.
 METHODS: Final[dict[str, str]] = {
     "dedup": "method(fuzzy(ratio: real(0..100) = 95),embedding(model: text, threshold: real(0..1)|percent = 0.9))",
-    "decontaminate": "method(fuzzy(ratio: real(0..100) = 95),embedding(model: text, threshold: real(0..1)|percent = 0.9),syntax_tree(threshold: real(0..1)|percent = 0.9))",
-    "metrics": "method(style(),overlap(),separability(),cpd(model: text|ref(train)),ifd(model: text|ref(train)),leakage(suite: list(ref(suite))))",
+    "decontaminate": (
+        "method(fuzzy(ratio: real(0..100) = 95),embedding(model: text, threshold: real(0..1)|percent ="
+        " 0.9),syntax_tree(threshold: real(0..1)|percent = 0.9))"
+    ),
+    "metrics": (
+        "method(style(),overlap(),separability(),cpd(model: text|ref(train)),ifd(model: text|ref(train)),leakage(suite:"
+        " list(ref(suite))))"
+    ),
 }
 
 #: Attributes whose entries are expressions; in other records without declared fields a text is a text.
@@ -64,15 +74,12 @@ NAMED_EXPRESSIONS: Final = frozenset({"map"})
 A = Attribute
 _FROM = A("list(stream)", "The stream or streams it reads, one after the other.", required=True)
 _SELECT = A("select", "The rows it works on: a share, a count or a condition, `per` a column.")
-_BEST = A(
-    "list(expr)",
-    "Instead of a draw by hash, the rows for which this is highest; later expressions break ties.",
+_BEST = A("list(expr)", "Instead of a draw by hash, the rows for which this is highest; later expressions break ties.")
+_MODE = (
+    "What leaves the step: only the chosen rows, all rows with the chosen ones changed, or all rows and changed copies."
 )
-_MODE = "What leaves the step: only the chosen rows, all rows with the chosen ones changed, or all rows and changed copies."
 _EXTENDS = A(
-    "ref(same)",
-    "A block of the same kind from which everything comes that is not written here.",
-    affects="doc",
+    "ref(same)", "A block of the same kind from which everything comes that is not written here.", affects="doc"
 )
 _SALT = A("text", "Salt of its draw and its new ids; default: its name.", affects="data")
 _LICENSE = A("text", "SPDX identifier of the licence.", affects="doc")
@@ -90,12 +97,10 @@ def _teacher_step(mode: str) -> dict[str, Attribute]:
         "samples": A("int(1..1000)", "Answers for each row (with `mode = only`).", default="1"),
         "accept": A(
             "rows",
-            "Ask until so many rows have been accepted (with `mode = only`); the others are not asked about. Default: as many as "
-            "the only mixture that reads them takes.",
+            "Ask until so many rows have been accepted (with `mode = only`); the others are not asked about. Default:"
+            " as many as the only mixture that reads them takes.",
         ),
-        "retries_on_reject": A(
-            "int(0..100)", "Further draws for each answer that a rule refuses.", default="0"
-        ),
+        "retries_on_reject": A("int(0..100)", "Further draws for each answer that a rule refuses.", default="0"),
         "repair": A(
             "int(0..5)",
             "How often an answer that does not fit its output is sent back with what is wrong; without it never.",
@@ -108,9 +113,7 @@ def _teacher_step(mode: str) -> dict[str, Attribute]:
         ),
         "budget": A("money", "The most that this step may spend in one run.", affects="cost"),
         "on_long": A(
-            "choice(error,drop,truncate)",
-            "What happens to a row that does not fit the context.",
-            default="error",
+            "choice(error,drop,truncate)", "What happens to a row that does not fit the context.", default="error"
         ),
         "salt": _SALT,
         "extends": _EXTENDS,
@@ -124,18 +127,10 @@ KINDS: Final[dict[str, Kind]] = {
             "title": A("text", "A name for people.", affects="doc"),
             "license": A("text", "Licence that the result claims.", affects="doc"),
             "seed": A("int(0..18446744073709551615)", "Seed of every draw.", default="0"),
-            "schema": A(
-                "ref(schema)", "Row schema of sources, exports and training; default `sft`."
-            ),
-            "tokenizer": A(
-                "text | ref(train)", "Tokenizer that counts tokens where nothing nearer names one."
-            ),
+            "schema": A("ref(schema)", "Row schema of sources, exports and training; default `sft`."),
+            "tokenizer": A("text | ref(train)", "Tokenizer that counts tokens where nothing nearer names one."),
             "revision": A("text", "Revision of the tokenizer, 40 hex digits."),
-            "extends": A(
-                "text",
-                "A recipe file from which everything comes that is not written here.",
-                affects="doc",
-            ),
+            "extends": A("text", "A recipe file from which everything comes that is not written here.", affects="doc"),
         },
         name="none",
     ),
@@ -144,26 +139,18 @@ KINDS: Final[dict[str, Kind]] = {
         "Where rows come from: exactly one of `hub`, `files`, `python`, `missing`.",
         {
             "hub": A("text", "Dataset id on the hub, `owner/name`."),
-            "revision": A(
-                "text", "Commit of the dataset, 40 hex digits; without it the lock pins one."
-            ),
+            "revision": A("text", "Commit of the dataset, 40 hex digits; without it the lock pins one."),
             "config": A("text", "Configuration of the dataset."),
             "split": A("list(text)", "Split or splits.", default='"train"'),
             "files": A(
                 "list(text)",
-                "Globs of local files, relative to the recipe; with `hub`, inside the repository. jsonl, json, csv, parquet, arrow, also .gz and .zst.",
+                "Globs of local files, relative to the recipe; with `hub`, inside the repository. jsonl, json, csv,"
+                " parquet, arrow, also .gz and .zst.",
             ),
-            "format": A(
-                "choice(jsonl,json,csv,parquet,arrow)", "Format, where the ending does not tell."
-            ),
-            "python": A(
-                "list(text)",
-                "Installed packages or modules whose documented functions become rows.",
-            ),
+            "format": A("choice(jsonl,json,csv,parquet,arrow)", "Format, where the ending does not tell."),
+            "python": A("list(text)", "Installed packages or modules whose documented functions become rows."),
             "doctests": A(
-                "bool",
-                "With `python`: rows from doctest sessions instead of whole functions.",
-                default="false",
+                "bool", "With `python`: rows from doctest sessions instead of whole functions.", default="false"
             ),
             "missing": A("text", "Why this source is declared but not available."),
             "limit": A("rows", "At most so many rows, those of lowest hash."),
@@ -184,18 +171,16 @@ KINDS: Final[dict[str, Kind]] = {
     "teacher": Kind(
         "A model that answers prompts.",
         {
-            "provider": A(
-                "choice(openai,transformers,rules,replay)", "Who answers.", required=True
-            ),
+            "provider": A("choice(openai,transformers,rules,replay)", "Who answers.", required=True),
             "model": A(
                 "text | ref(train)",
-                "Model name; with `provider = transformers` a folder, a GGUF file, a name on the hub, or a train block: its final weights.",
+                "Model name; with `provider = transformers` a folder, a GGUF file, a name on the hub, or a train block:"
+                " its final weights.",
             ),
             "revision": A("text", "Revision of the model."),
             "base_url": A("text", "Address of an OpenAI-compatible server.", affects="speed"),
             "identity": A(
-                "text",
-                "What the model is, whatever server answers: part of keys instead of a foreign base_url.",
+                "text", "What the model is, whatever server answers: part of keys instead of a foreign base_url."
             ),
             "api_key_env": A(
                 "text",
@@ -218,15 +203,18 @@ KINDS: Final[dict[str, Kind]] = {
             "stop": A("list(text)", "Texts that end an answer."),
             "seed": A(
                 "int(0..2147483647)",
-                "Seed of the sampling, for servers that take one. Further answers to a row are drawn with the numbers after it.",
+                "Seed of the sampling, for servers that take one. Further answers to a row are drawn with the numbers"
+                " after it.",
             ),
             "reasoning_effort": A(
                 "choice(none,minimal,low,medium,high,xhigh) | text",
-                "How much the model thinks before it answers. Unless it is written, nothing is sent; `none` is a word of the API.",
+                "How much the model thinks before it answers. Unless it is written, nothing is sent; `none` is a word"
+                " of the API.",
             ),
             "extra": A(
                 "record",
-                "Further fields of a request's body, for what a server takes beyond the API: numbers, texts, true or false, lists, blocks.",
+                "Further fields of a request's body, for what a server takes beyond the API: numbers, texts, true or"
+                " false, lists, blocks.",
             ),
             "query": A("record", "Parameters of the address, for example Azure's `api-version`."),
             "headers_env": A(
@@ -247,12 +235,7 @@ KINDS: Final[dict[str, Kind]] = {
                 affects="speed",
             ),
             "timeout": A("duration", "Longest wait for an answer.", default="2m", affects="speed"),
-            "retries": A(
-                "int(0..100)",
-                "Tries after the first for a call that fails.",
-                default="6",
-                affects="speed",
-            ),
+            "retries": A("int(0..100)", "Tries after the first for a call that fails.", default="6", affects="speed"),
             "batch": A(
                 "bool",
                 "All calls of a step at once by the Batch API of its server: half the price, within 24 hours.",
@@ -267,10 +250,7 @@ KINDS: Final[dict[str, Kind]] = {
         {
             "system": A("template", "System turn."),
             "user": A("template", "User turn."),
-            "examples": A(
-                "list(stream)",
-                "Streams with the fields of input and output, shown as earlier turns.",
-            ),
+            "examples": A("list(stream)", "Streams with the fields of input and output, shown as earlier turns."),
             "shots": A("int(0..64)", "How many examples.", default="0"),
             "rules": A("choice(describe,evolve,review)", "What the rules teacher does for it."),
             "turn": A(
@@ -317,7 +297,8 @@ KINDS: Final[dict[str, Kind]] = {
             ),
             "prefer": A(
                 "expr",
-                "The row for which this is highest stays; default: the first in the order of `from`, then the lowest id.",
+                "The row for which this is highest stays; default: the first in the order of `from`, then the"
+                " lowest id.",
             ),
             "extends": _EXTENDS,
         },
@@ -349,9 +330,7 @@ KINDS: Final[dict[str, Kind]] = {
             "config": A("text", "Configuration."),
             "split": A("list(text)", "Split or splits.", default='"test"'),
             "files": A("list(text)", "Globs of local files, relative to the recipe."),
-            "format": A(
-                "choice(jsonl,json,csv,parquet,arrow)", "Format, where the ending does not tell."
-            ),
+            "format": A("choice(jsonl,json,csv,parquet,arrow)", "Format, where the ending does not tell."),
             "missing": A("text", "Why its items are not available."),
             "text": A(
                 "list(text)",
@@ -393,9 +372,7 @@ KINDS: Final[dict[str, Kind]] = {
         "AlchemistPrompts: a teacher says what the response does, and that goes before the instruction.",
         {
             **_teacher_step("replace"),
-            "place": A(
-                "choice(before,after,system)", "Where the first text output goes.", default="before"
-            ),
+            "place": A("choice(before,after,system)", "Where the first text output goes.", default="before"),
         },
         statements=frozenset({"set", "keep", "drop", "expect"}),
         stream=True,
@@ -414,16 +391,10 @@ KINDS: Final[dict[str, Kind]] = {
         "A comprehension task: a template over a port, made from the data's own making.",
         {
             "learn": A("list(stream)", "The port it tells of.", required=True),
-            "instruction": A(
-                "template", "What is asked; without templates the standard task of the port."
-            ),
+            "instruction": A("template", "What is asked; without templates the standard task of the port."),
             "response": A("template", "The answer."),
             "system": A("template", "System turn."),
-            "sound": A(
-                "percent",
-                'Share of task rows about kept rows, whose answer is "none of these".',
-                default="0%",
-            ),
+            "sound": A("percent", 'Share of task rows about kept rows, whose answer is "none of these".', default="0%"),
             "select": _SELECT,
             "best": _BEST,
             "salt": _SALT,
@@ -448,9 +419,7 @@ KINDS: Final[dict[str, Kind]] = {
                 "What happens where an entry has too few rows.",
                 default="error",
             ),
-            "redraw": A(
-                "choice(once,per_epoch)", "Whether every epoch draws anew.", default="once"
-            ),
+            "redraw": A("choice(once,per_epoch)", "Whether every epoch draws anew.", default="once"),
             "tokenizer": A("text | ref(train)", "Tokenizer that counts tokens."),
             "revision": A("text", "Revision of the tokenizer."),
             "salt": _SALT,
@@ -473,19 +442,14 @@ KINDS: Final[dict[str, Kind]] = {
             ),
             "path": A("text", "Folder, relative to the recipe.", affects="doc"),
             "hub": A(
-                "text",
-                "Dataset id on the hub. This version writes the dataset and does not send it.",
-                affects="doc",
+                "text", "Dataset id on the hub. This version writes the dataset and does not send it.", affects="doc"
             ),
             "columns": A("list(text | name)", "Further columns to write."),
             "lineage": A(
-                "choice(columns,sidecar)",
-                "Identity columns in the data or in a file beside it.",
-                default="columns",
+                "choice(columns,sidecar)", "Identity columns in the data or in a file beside it.", default="columns"
             ),
             "split": A(
-                "record(train: percent, eval: percent)",
-                "Cut by source row; near-duplicate groups stay together.",
+                "record(train: percent, eval: percent)", "Cut by source row; near-duplicate groups stay together."
             ),
             "license": _LICENSE,
             "title": A("text", "Name on the card.", affects="doc"),
@@ -498,18 +462,17 @@ KINDS: Final[dict[str, Kind]] = {
         "Supervised tuning, launched with accelerate.",
         {
             "data": A("stream", "What it learns.", required=True),
-            "base": A(
-                "text | ref(train)",
-                "Model to start from: a path, a hub id, or an earlier train block.",
-            ),
+            "base": A("text | ref(train)", "Model to start from: a path, a hub id, or an earlier train block."),
             "revision": A("text", "Revision of the base, 40 hex digits."),
             "init": A(
-                "choice(pretrained) | method(scratch(layers: int = 2, hidden: int = 128, heads: int = 4, intermediate: int = 384, context: int = 2048))",
+                "choice(pretrained) | method(scratch(layers: int = 2, hidden: int = 128, heads: int = 4, intermediate:"
+                " int = 384, context: int = 2048))",
                 "Weights to start with; scratch makes a small Llama-style model and a byte tokenizer.",
                 default="pretrained",
             ),
             "method": A(
-                'choice(full) | method(lora(r: int = 16, alpha: int = 32, dropout: real = 0, targets: text = "all-linear"))',
+                "choice(full) | method(lora(r: int = 16, alpha: int = 32, dropout: real = 0, targets: text ="
+                ' "all-linear"))',
                 "All weights or LoRA.",
                 default="full",
             ),
@@ -521,14 +484,13 @@ KINDS: Final[dict[str, Kind]] = {
                 required=True,
             ),
             "micro_batch": A(
-                "packs | rows",
-                "Packs, without packing rows, per device and forward pass.",
-                affects="speed",
+                "packs | rows", "Packs, without packing rows, per device and forward pass.", affects="speed"
             ),
             "max_length": A("tokens | int(1..)", "Longest sequence.", required=True),
             "packing": A(
                 "choice(none,ffd,wrapped)",
-                "How rows share a sequence: not at all; whole rows in packs, first-fit decreasing; one stream cut into packs.",
+                "How rows share a sequence: not at all; whole rows in packs, first-fit decreasing; one stream cut into"
+                " packs.",
                 default="ffd",
             ),
             "loss": A("choice(assistant,last,all)", "Which tokens count.", default="assistant"),
@@ -537,42 +499,36 @@ KINDS: Final[dict[str, Kind]] = {
                 "What the loss is a mean over: all tokens of a batch alike, or each row first.",
                 default="tokens",
             ),
-            "optimizer": A(
-                "choice(adamw,adamw_8bit,adafactor,sgd,lion)", "Optimiser.", default="adamw"
-            ),
+            "optimizer": A("choice(adamw,adamw_8bit,adafactor,sgd,lion)", "Optimiser.", default="adamw"),
             "learning_rate": A("real(0..)", "Peak learning rate.", required=True),
             "schedule": A(
-                "method(constant(warmup: percent|steps|rows = 0%),linear(warmup: percent|steps|rows = 0%, floor: percent = 0%),cosine(warmup: percent|steps|rows = 0%, floor: percent = 0%))",
+                "method(constant(warmup: percent|steps|rows = 0%),linear(warmup: percent|steps|rows = 0%, floor:"
+                " percent = 0%),cosine(warmup: percent|steps|rows = 0%, floor: percent = 0%))",
                 "Course of the learning rate.",
                 default="cosine(warmup = 3%)",
             ),
             "weight_decay": A("real(0..)", "Weight decay.", default="0"),
             "max_grad_norm": A("real(0..)", "Gradient clipping.", default="1"),
             "dropout": A("real(0..1)", "Dropout, where the model has it."),
-            "precision": A(
-                "choice(bf16,fp16,fp32)", "Number format of the computation.", default="bf16"
-            ),
+            "precision": A("choice(bf16,fp16,fp32)", "Number format of the computation.", default="bf16"),
             "chat_template": A(
                 "template | text | method(training(family: text))",
-                'Chat template: a template; a file, `"chat.jinja"`; a model to take it from, `"owner/model"`; or one for training a family of models, `training("qwen3")`. Without it the base\'s own.',
+                'Chat template: a template; a file, `"chat.jinja"`; a model to take it from, `"owner/model"`; or one'
+                ' for training a family of models, `training("qwen3")`. Without it the base\'s own.',
             ),
             "date": A(
                 "text",
-                "The day that a chat template writes where it asks for today, `2026-11-30`. Without it the day of the run.",
+                "The day that a chat template writes where it asks for today, `2026-11-30`. Without it the day of the"
+                " run.",
             ),
             "special_tokens_in_text": A(
                 "choice(error,keep,split)",
-                "Control tokens of the tokenizer in the text of rows: an error, read as control tokens, or split like other text.",
+                "Control tokens of the tokenizer in the text of rows: an error, read as control tokens, or split like"
+                " other text.",
                 default='"keep"',
             ),
-            "eval_share": A(
-                "percent | rows",
-                "Held out for the evaluation loss, cut by source row.",
-                default="0%",
-            ),
-            "seed": A(
-                "int(0..18446744073709551615)", "Seed of the training; default: the recipe's."
-            ),
+            "eval_share": A("percent | rows", "Held out for the evaluation loss, cut by source row.", default="0%"),
+            "seed": A("int(0..18446744073709551615)", "Seed of the training; default: the recipe's."),
             "parallel": A(
                 "choice(ddp,fsdp,zero2,zero3) | text",
                 "How devices share the work, or an accelerate configuration file.",
@@ -580,24 +536,18 @@ KINDS: Final[dict[str, Kind]] = {
                 affects="speed",
             ),
             "gpus": A(
-                "choice(auto) | int(0..)",
-                "GPUs per machine; 0 trains on the CPU.",
-                default="auto",
-                affects="speed",
+                "choice(auto) | int(0..)", "GPUs per machine; 0 trains on the CPU.", default="auto", affects="speed"
             ),
-            "processes": A(
-                "int(1..)", "Processes per machine; default: one for each GPU.", affects="speed"
-            ),
+            "processes": A("int(1..)", "Processes per machine; default: one for each GPU.", affects="speed"),
             "nodes": A("int(1..)", "Machines.", default="1", affects="speed"),
             "save_every": A("steps | percent", "Checkpoints.", affects="speed"),
             "report": A(
-                "list(choice(tensorboard,wandb,mlflow,trackio))",
-                "Where figures go beside the log.",
-                affects="speed",
+                "list(choice(tensorboard,wandb,mlflow,trackio))", "Where figures go beside the log.", affects="speed"
             ),
             "on_long": A(
                 "choice(error,drop,truncate)",
-                "What happens to a row longer than max_length: an error, left out, or cut at its end; both are counted.",
+                "What happens to a row longer than max_length: an error, left out, or cut at its end; both are"
+                " counted.",
                 default='"drop"',
                 key_default="truncate",
             ),
@@ -654,11 +604,7 @@ KINDS: Final[dict[str, Kind]] = {
         statements=frozenset({"expect"}),
         name="text",
     ),
-    "variant": Kind(
-        "A named ablation of this file.",
-        {"extends": _EXTENDS},
-        statements=frozenset({"set"}),
-    ),
+    "variant": Kind("A named ablation of this file.", {"extends": _EXTENDS}, statements=frozenset({"set"})),
     "moved": Kind(
         "A rename that keeps selections.",
         {
@@ -671,21 +617,7 @@ KINDS: Final[dict[str, Kind]] = {
 
 #: Words that are not names, because they mean something in the language itself.
 RESERVED: Final = frozenset(
-    {
-        "set",
-        "keep",
-        "drop",
-        "expect",
-        "as",
-        "per",
-        "and",
-        "or",
-        "not",
-        "in",
-        "true",
-        "false",
-        "null",
-    }
+    {"set", "keep", "drop", "expect", "as", "per", "and", "or", "not", "in", "true", "false", "null"}
 )
 
 
@@ -695,6 +627,4 @@ def spelled(choice: str) -> str:
 
 
 #: Names that no block may take, because they mean something else where a name may stand.
-TAKEN: Final = frozenset(
-    {"param", "out", "row", "plan", "all", "rest", "sft", "edition", "import", "any"}
-) - {"sft"}
+TAKEN: Final = frozenset({"param", "out", "row", "plan", "all", "rest", "sft", "edition", "import", "any"}) - {"sft"}

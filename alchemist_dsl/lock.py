@@ -1,4 +1,5 @@
-"""`recipe.lock`: facts about the world that keys and estimates rest on, one a line, keyed by the resource that they tell of.
+"""`recipe.lock`: facts about the world that keys and estimates rest on, one a line, keyed by the resource that they
+tell of.
 
 Pure: text to facts and back. What fills it (files, hub, packages) is in `resources.py`.
 """
@@ -12,26 +13,18 @@ from typing import Any, Final
 
 LOCK_VERSION: Final = 1
 FILES: Final = "files"  # path from the project's root -> digest, size, rows, columns
-HUB: Final = (
-    "hub"  # "owner/name@revision as written" -> revision (40 hex digits), license of its card
-)
+HUB: Final = "hub"  # "owner/name@revision as written" -> revision (40 hex digits), license of its card
 PYTHON: Final = "python"  # "package" -> digest, version, python (minor)
 TOKENIZERS: Final = "tokenizers"  # name -> revision, license
 MODELS: Final = "models"  # "owner/name@revision as written" -> revision, license: bases, teachers
 SOURCES: Final = "sources"  # "recipe#name" -> license as declared, columns that it gives
-TEACHERS: Final = (
-    "teachers"  # "recipe#name" -> provider, model, input and output price per 1M tokens, or free
-)
-MEASURED: Final = (
-    "measured"  # step key -> node, rows, origins, dropped, calls, tokens_in, tokens_out, usd
-)
+TEACHERS: Final = "teachers"  # "recipe#name" -> provider, model, input and output price per 1M tokens, or free
+MEASURED: Final = "measured"  # step key -> node, rows, origins, dropped, calls, tokens_in, tokens_out, usd
 #: Sections of what recipes themselves say.
 DECLARED: Final = (SOURCES, TEACHERS)
 #: What says which bytes the rest of a fact tells of.
 PINS: Final = ("digest", "revision")
-_HEAD: Final = (
-    "# Written by alchemist, to be committed. One fact a line, keyed by what it is about.\n"
-)
+_HEAD: Final = "# Written by alchemist, to be committed. One fact a line, keyed by what it is about.\n"
 
 Fact = Mapping[str, Any]
 
@@ -59,9 +52,7 @@ class Lock:
 
     def with_whole(self, section: str, facts: Mapping[str, Fact]) -> Lock:
         """The same lock with these facts as they are, in place of what was known of them."""
-        return Lock(
-            {**self.sections, section: {**self.sections.get(section, {}), **facts}}, self.extra
-        )
+        return Lock({**self.sections, section: {**self.sections.get(section, {}), **facts}}, self.extra)
 
     def without(self, section: str, resources: frozenset[str]) -> Lock:
         """The same lock without these resources."""
@@ -71,7 +62,9 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A fact that two sides changed differently. None: it is not there. `section` is "" for what stands above the sections."""
+    """A fact that two sides changed differently. None: it is not there. `section` is "" for what stands above the
+    sections.
+    """
 
     section: str
     resource: str
@@ -81,7 +74,8 @@ class Conflict:
 
 
 def merge(base: Lock, ours: Lock, theirs: Lock) -> tuple[Lock, tuple[Conflict, ...]]:
-    """Three versions of a lock as one, fact by fact, and the facts that want a person: in the lock these stand as in `ours`.
+    """Three versions of a lock as one, fact by fact, and the facts that want a person: in the lock these stand as in
+    `ours`.
 
     Figures of steps never conflict: they are unions, and where both sides measured the same step, ours stand."""
     conflicts: list[Conflict] = []
@@ -94,11 +88,7 @@ def merge(base: Lock, ours: Lock, theirs: Lock) -> tuple[Lock, tuple[Conflict, .
 
 
 def _merged_section(
-    section: str,
-    base: Mapping[str, Any],
-    ours: Mapping[str, Any],
-    theirs: Mapping[str, Any],
-    conflicts: list[Conflict],
+    section: str, base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, Any], conflicts: list[Conflict]
 ) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name in sorted({*base, *ours, *theirs}):
@@ -124,8 +114,8 @@ def _merged(base: Any, ours: Any, theirs: Any, *, measured: bool) -> tuple[Any, 
 
 
 def _by_key(base: Any, ours: Any, theirs: Any) -> dict[str, Any] | None:
-    """A fact merged key by key, None where that is no answer. Only where both sides mean the same bytes: the rows of one
-    version of a file beside the digest of another would be a fact about nothing."""
+    """A fact merged key by key, None where that is no answer. Only where both sides mean the same bytes: the rows of
+    one version of a file beside the digest of another would be a fact about nothing."""
     if not isinstance(ours, Mapping) or not isinstance(theirs, Mapping):
         return None
     if any(not same(ours.get(pin), theirs.get(pin)) for pin in PINS):
@@ -185,17 +175,14 @@ def dumps(lock: Lock, conflicts: Iterable[Conflict] = ()) -> str:
     return "".join(lines)
 
 
-def _facts(
-    facts: Mapping[str, Any], conflicts: Mapping[str, Conflict], key: Callable[[str], str]
-) -> list[str]:
+def _facts(facts: Mapping[str, Any], conflicts: Mapping[str, Conflict], key: Callable[[str], str]) -> list[str]:
     lines: list[str] = []
     for name in sorted(facts.keys() | conflicts.keys()):
         if (conflict := conflicts.get(name)) is None:
             lines.append(f"{key(name)} = {_value(facts[name])}\n")
         else:
             sides = [
-                "" if side is None else f"{key(name)} = {_value(side)}\n"
-                for side in (conflict.ours, conflict.theirs)
+                "" if side is None else f"{key(name)} = {_value(side)}\n" for side in (conflict.ours, conflict.theirs)
             ]
             lines.append(f"<<<<<<< ours\n{sides[0]}=======\n{sides[1]}>>>>>>> theirs\n")
     return lines
@@ -223,9 +210,7 @@ def _value(value: object) -> str:
             return str(value)  # dates and times of TOML, written as they are read
 
 
-_ESCAPES: Final = {
-    '"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f",
-}  # fmt: skip
+_ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
 
 
 def _text(text: str) -> str:

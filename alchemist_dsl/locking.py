@@ -1,4 +1,6 @@
-"""All recipes of a project, with their variants, beside its `recipe.lock`: what they rest on, and what the world says of it."""
+"""All recipes of a project, with their variants, beside its `recipe.lock`: what they rest on, and what the world says
+of it.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +24,9 @@ from alchemist_dsl.source import SourceFile
 
 Resource = tuple[str, str]  # section, name in it
 #: Sections whose facts the hub is asked for, and what it is asked for there.
-ASKED: Final[Mapping[str, Any]] = {
-    locks.HUB: "dataset",
-    locks.MODELS: "model",
-    locks.TOKENIZERS: "model",
-}
+ASKED: Final[Mapping[str, Any]] = {locks.HUB: "dataset", locks.MODELS: "model", locks.TOKENIZERS: "model"}
 #: Sections of which a fact that no recipe rests on may be taken out.
-_PRUNED: Final = (
-    locks.FILES, locks.HUB, locks.PYTHON, locks.TOKENIZERS, locks.MODELS, locks.SOURCES, locks.TEACHERS,
-)  # fmt: skip
+_PRUNED: Final = (locks.FILES, locks.HUB, locks.PYTHON, locks.TOKENIZERS, locks.MODELS, locks.SOURCES, locks.TEACHERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +75,9 @@ class Survey:
         return recipe is None or (recipe, variant, node) in self.steps or of_many in self.steps
 
     def named(self, name: str) -> set[Resource]:
-        """What a name means: a resource as the lock names it, a hub id without its revision, or a block that rests on some."""
+        """What a name means: a resource as the lock names it, a hub id without its revision, or a block that rests on
+        some.
+        """
         return {
             resource
             for resource, users in self.users.items()
@@ -89,9 +87,7 @@ class Survey:
     def names(self) -> set[str]:
         """Every name that `named` knows."""
         return {
-            name
-            for resource, users in self.users.items()
-            for name in (resource[1], *_repo(resource), *_blocks(users))
+            name for resource, users in self.users.items() for name in (resource[1], *_repo(resource), *_blocks(users))
         }
 
 
@@ -116,7 +112,7 @@ def split_name(name: str) -> tuple[str, str | None]:
 _OF_MANY: Final = "[*]"
 
 
-# --- recipes --------------------------------------------------------------------------------------------------------------------
+# --- recipes ----------------------------------------------------------------------------------------------------------
 
 
 def recipes_of(project: Project) -> list[Path]:
@@ -146,9 +142,7 @@ def survey(project: Project, lock: Lock, recipes: Iterable[Path], *, again: bool
             out.recipes.append(shown)
         _take(out, made, shown)
         for variant in made.program.variants if made.program is not None and made.plan else ():
-            more = compile_recipe(
-                path, here=False, rehash=again, variant=variant, lock=applied(lock, out.changes)
-            )
+            more = compile_recipe(path, here=False, rehash=again, variant=variant, lock=applied(lock, out.changes))
             _take(out, more, shown)
             if more.plan is None and shown not in wrong:
                 wrong[shown] = more
@@ -175,9 +169,7 @@ def _take(out: Survey, made: Compiled, shown: str) -> None:
         out.users.setdefault(resource, set()).update(f"{shown}#{u}" for u in named)
     runs = {made.plan.variant}
     if made.plan.variant and made.program is not None:
-        runs |= {
-            f"{v}{_OF_MANY}" for v in made.program.crowded if made.plan.variant.startswith(f"{v}[")
-        }
+        runs |= {f"{v}{_OF_MANY}" for v in made.program.crowded if made.plan.variant.startswith(f"{v}[")}
     out.steps |= {(shown, run, n.id) for run in runs for n in made.plan.nodes}
     for resource, user in _models(made.plan):
         out.users.setdefault(resource, set()).add(f"{shown}#{user}")
@@ -191,8 +183,8 @@ def _on_disk(project: Project, file: str) -> str:
 
 
 def _models(plan: Plan) -> Iterator[tuple[Resource, str]]:
-    """Models of the hub that served teachers name with a revision; for those that are loaded here the plan holds a commit, and
-    they were asked for by name."""
+    """Models of the hub that served teachers name with a revision; for those that are loaded here the plan holds a
+    commit, and they were asked for by name."""
     for teacher in plan.teachers.values():
         served = teacher.provider != "transformers"
         if served and teacher.model and teacher.revision and "/" in teacher.model:
@@ -210,7 +202,7 @@ def _loaded(plan: Plan, resource: Resource) -> Iterator[str]:
             yield teacher.name
 
 
-# --- the hub ---------------------------------------------------------------------------------------------------------------------
+# --- the hub ----------------------------------------------------------------------------------------------------------
 
 
 def ask(found: Survey, wanted: Callable[[Resource], bool]) -> None:

@@ -88,20 +88,14 @@ def edges_of(block: Block, program: Program) -> tuple[Input, ...]:
     """A block's streams, then the models, suites and examples that it refers to."""
     if block.kind == "mixture":
         return tuple(
-            Input(e.stream.target, e.stream.port, e.stream.origin, f"take.{e.name}")
-            for e in steps.entries(block)
+            Input(e.stream.target, e.stream.port, e.stream.origin, f"take.{e.name}") for e in steps.entries(block)
         ) + tuple(_referred(block, program))
     return inputs(block) + tuple(_referred(block, program))
 
 
 def _referred(block: Block, program: Program) -> Iterator[Input]:
     seen = {(ref.target, role) for ref, role in zip(block.inputs, block.roles, strict=True)}
-    for name, role in (
-        ("base", "model"),
-        ("model", "model"),
-        ("suites", "suites"),
-        ("tokenizer", "tokenizer"),
-    ):
+    for name, role in (("base", "model"), ("model", "model"), ("suites", "suites"), ("tokenizer", "tokenizer")):
         for value in items(block.get(name)):
             if isinstance(value, RefV) and (value.target, role) not in seen:
                 yield Input(value.target, role=role)
@@ -128,7 +122,7 @@ def _runnable(block: Block, scope: Scope) -> bool:
     return next(reasons, None) is None and all(has(f, n) for f, n in keys.components(block))
 
 
-# --- the rest of the plan -----------------------------------------------------------------------------------------------------
+# --- the rest of the plan ---------------------------------------------------------------------------------------------
 
 
 def _origin(program: Program) -> dict[str, Any]:
@@ -171,11 +165,7 @@ def _of_kind(program: Program, kind: str) -> list[Block]:
 
 
 def _checks(scope: Scope) -> list[Check]:
-    return [
-        check
-        for block in _of_kind(scope.program, "check")
-        for check in _promises(block, scope)
-    ]  # fmt: skip
+    return [check for block in _of_kind(scope.program, "check") for check in _promises(block, scope)]
 
 
 def _promises(block: Block, scope: Scope) -> Iterator[Check]:

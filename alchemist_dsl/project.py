@@ -17,15 +17,7 @@ from alchemist_runtime import catalog
 from alchemist_runtime.errors import RunError
 from alchemist_runtime.plan import Node, Plan, text_digest
 from alchemist_runtime.sealed import unseal
-from alchemist_runtime.store import (
-    Manifest,
-    Store,
-    left_out,
-    looked_at,
-    name_of,
-    outdated,
-    write_atomic,
-)
+from alchemist_runtime.store import Manifest, Store, left_out, looked_at, name_of, outdated, write_atomic
 
 from alchemist_dsl import lock as locks
 from alchemist_dsl.canon import Ingredients
@@ -68,7 +60,7 @@ def project_of(recipe: Path) -> Project:
     return Project(folder_of(recipe).root)
 
 
-# --- parameters -----------------------------------------------------------------------------------------------------------------
+# --- parameters -------------------------------------------------------------------------------------------------------
 
 
 class ParamsError(ValueError):
@@ -76,9 +68,7 @@ class ParamsError(ValueError):
 
 
 def outside_values(
-    sets: Iterable[str] = (),
-    params_file: Path | None = None,
-    environment: Mapping[str, str] | None = None,
+    sets: Iterable[str] = (), params_file: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> dict[str, tuple[str, str]]:
     """Values of parameters from outside: name -> (text, where from). A later place wins: file, environment, `--set`.
 
@@ -136,7 +126,7 @@ def _inner(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else _as_written(value)
 
 
-# --- lock -----------------------------------------------------------------------------------------------------------------------
+# --- lock -------------------------------------------------------------------------------------------------------------
 
 
 def read_lock(project: Project) -> tuple[Lock, tuple[Diagnostic, ...]]:
@@ -167,7 +157,7 @@ def write_lock(project: Project, lock: Lock) -> bool:
     return True
 
 
-# --- compiling ------------------------------------------------------------------------------------------------------------------
+# --- compiling --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +189,7 @@ class Compiled:
 
     def after_run(self, result: object = None) -> None:
         """After a complete run: facts and figures go into the lock. A run with a limit leaves no trace there."""
-        limited = self.plan is not None and any(
-            getattr(n.spec, "run_limit", None) for n in self.plan.nodes
-        )
+        limited = self.plan is not None and any(getattr(n.spec, "run_limit", None) for n in self.plan.nodes)
         if not limited:
             record_figures(self)
 
@@ -222,8 +210,8 @@ def compile_recipe(
     lock: Lock | None = None,
 ) -> Compiled:
     """Compile a recipe of the file system; `-` is standard input. `here`: say also what a run on this machine would do.
-    `pin`: ask the hub for revisions that neither recipe nor lock names. `rehash`: trust no digest of an earlier command.
-    `lock`: facts to go by, instead of those of the project.
+    `pin`: ask the hub for revisions that neither recipe nor lock names. `rehash`: trust no digest of an earlier
+    command. `lock`: facts to go by, instead of those of the project.
 
     Raises FileNotFoundError for the recipe itself, ParamsError for `--set` and `--params`."""
     project, shown, data = _open(path)
@@ -263,11 +251,7 @@ def _open(path: str | Path) -> tuple[Project, str, bytes]:
 
 
 def _compiled(
-    made: Compilation,
-    problems: tuple[Diagnostic, ...],
-    project: Project,
-    lock: Lock,
-    resources: Resources,
+    made: Compilation, problems: tuple[Diagnostic, ...], project: Project, lock: Lock, resources: Resources
 ) -> Compiled:
     wrong = has_errors(problems)
     return Compiled(
@@ -292,11 +276,15 @@ def _moved_facts(resources: Resources, shown: str, program: Program | None) -> I
         said = parts(change)
         yield Diagnostic(
             "A908",
-            f"{what} differs from {LOCK}: {said[0]}"
-            if known
-            else f"{what} is not in {LOCK}"
-            if change.kind == "new"
-            else f"{LOCK} does not know all of {what}: {said[0]}",
+            (
+                f"{what} differs from {LOCK}: {said[0]}"
+                if known
+                else (
+                    f"{what} is not in {LOCK}"
+                    if change.kind == "new"
+                    else f"{LOCK} does not know all of {what}: {said[0]}"
+                )
+            ),
             _where(resources, change.section, change.resource, shown, program),
             note=", ".join(said[1 if change.kind != "new" else 0 :]) or None,
             help=_way_out(change.kind, change.resource),
@@ -317,9 +305,7 @@ def _way_out(kind: str, resource: str) -> str:
     return "`alchemist lock` adds it; look at it and commit the lock"
 
 
-def _where(
-    resources: Resources, section: str, name: str, shown: str, program: Program | None
-) -> Span:
+def _where(resources: Resources, section: str, name: str, shown: str, program: Program | None) -> Span:
     """The block that rests on a fact; the recipe where none is known."""
     users = resources.users.get((section, name), set()) | {name.rpartition("#")[2]}
     blocks = {} if program is None else program.blocks
@@ -327,7 +313,8 @@ def _where(
 
 
 def add_facts(compiled: Compiled, *, changed: bool = False) -> Lock:
-    """Write facts that the lock did not know; after a complete run also those that changed. Returns the lock as it is now.
+    """Write facts that the lock did not know; after a complete run also those that changed. Returns the lock as it is
+    now.
 
     What another command wrote meanwhile stays: facts are added to the lock as it lies there."""
     lock = compiled.lock
@@ -341,7 +328,9 @@ def add_facts(compiled: Compiled, *, changed: bool = False) -> Lock:
 def change_lock(project: Project, known: Lock, change: Callable[[Lock], Lock]) -> Lock:
     """Change the lock as it lies there, one command at a time, and return it. Nothing is touched where nothing changes.
 
-    A lock that cannot be read any more (somebody merges just now) is left alone: the next command says what is wrong with it."""
+    A lock that cannot be read any more (somebody merges just now) is left alone: the next command says what is wrong
+    with it.
+    """
     found, problems = read_lock(project)
     if problems:
         return change(known)
@@ -359,18 +348,18 @@ def change_lock(project: Project, known: Lock, change: Callable[[Lock], Lock]) -
     return made
 
 
-# --- figures of a run -------------------------------------------------------------------------------------------------------------
+# --- figures of a run -------------------------------------------------------------------------------------------------
 
 
 def record_figures(compiled: Compiled) -> Compiled:
-    """After a complete run: write changed facts and what every step measured into the lock, and estimate anew from it."""
+    """After a complete run: write changed facts and what every step measured into the lock, and estimate anew from
+    it.
+    """
     if compiled.plan is None:
         return compiled
     add_facts(compiled, changed=True)
     plan, store = compiled.plan, compiled.project.store
-    lock = change_lock(
-        compiled.project, compiled.lock, lambda found: with_measured(found, plan, store)
-    )
+    lock = change_lock(compiled.project, compiled.lock, lambda found: with_measured(found, plan, store))
     return replace(compiled, lock=lock)
 
 
@@ -382,12 +371,12 @@ def with_measured(lock: Lock, plan: Plan, store: Store) -> Lock:
     section = lock.sections.get(locks.MEASURED, {})
     recipe = plan.recipe.get("path")
     old = frozenset(
-        k for k, f in section.items() if f.get("node") in names and f.get("recipe") == recipe and k not in known
-        and f.get("variant") == plan.variant
-    )  # fmt: skip
+        k
+        for k, f in section.items()
+        if f.get("node") in names and f.get("recipe") == recipe and k not in known and f.get("variant") == plan.variant
+    )
     marked: dict[str, dict[str, Any]] = {
-        k: {**f, "recipe": recipe, **({"variant": plan.variant} if plan.variant else {})}
-        for k, f in known.items()
+        k: {**f, "recipe": recipe, **({"variant": plan.variant} if plan.variant else {})} for k, f in known.items()
     }
     return lock.without(locks.MEASURED, old).with_facts(locks.MEASURED, marked)
 
@@ -416,9 +405,7 @@ def measured(node: Node, store: Store) -> dict[str, Any] | None:
     if "calls_new" in figures or "calls" in figures:
         both = figures.get("calls_new", 0) + figures.get("calls_cached", 0)
         out["calls"] = figures.get("calls", both)
-        out |= {
-            k: figures[k] for k in ("tokens_in", "tokens_out") if isinstance(figures.get(k), int)
-        }
+        out |= {k: figures[k] for k in ("tokens_in", "tokens_out") if isinstance(figures.get(k), int)}
     if node.kind == "train" and isinstance(figures.get("tokens"), int):
         out |= {"tokens": figures["tokens"], **_course(figures)}
         if figures.get("device") not in (None, "cpu"):
@@ -442,7 +429,7 @@ def _course(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in out.items() if value}
 
 
-# --- state ------------------------------------------------------------------------------------------------------------------------
+# --- state ------------------------------------------------------------------------------------------------------------
 
 
 def read_state(project: Project, plan: Plan, forced: Iterable[str] = ()) -> State:
@@ -462,10 +449,7 @@ def read_state(project: Project, plan: Plan, forced: Iterable[str] = ()) -> Stat
         last=last,
         moved=frozenset(moved),
         forced=frozenset(forced),
-        run=next(
-            (r["run"] for r in reversed(records) if r.get("recipe") == plan.recipe.get("path")),
-            None,
-        ),
+        run=next((r["run"] for r in reversed(records) if r.get("recipe") == plan.recipe.get("path")), None),
         views={name: seen for name, (_, seen) in found.items() if seen},
         again=outdated(plan.nodes, partial(_manifest, store)),
     )
@@ -480,8 +464,8 @@ def _manifest(store: Store, node: Node) -> Manifest | None:
 
 
 def _stored(store: Store, node: Node) -> tuple[Finished | None, frozenset[str]]:
-    """What lies in the store of a node, and the inputs whose rows it shows without holding them. RunError A907 where nobody can
-    tell: a plan would call for work that is done."""
+    """What lies in the store of a node, and the inputs whose rows it shows without holding them. RunError A907 where
+    nobody can tell: a plan would call for work that is done."""
     try:
         manifest = store.manifest(node.key)
     except RunError as error:
@@ -542,9 +526,7 @@ def last_records(records: list[dict[str, Any]], plan: Plan) -> dict[str, Remembe
     """The newest record of every node of a plan, of the same variant where there is one."""
     wanted = {n.id for n in plan.nodes}
     out: dict[str, Remembered] = {}
-    same = [
-        r for r in records if r.get("recipe") == plan.recipe.get("path") and not r.get("limited")
-    ]
+    same = [r for r in records if r.get("recipe") == plan.recipe.get("path") and not r.get("limited")]
     for record in sorted(same, key=lambda r: r.get("variant") == plan.variant):
         for name, node in record["nodes"].items():
             if name in wanted and node.get("action") != "not run":
@@ -553,12 +535,7 @@ def last_records(records: list[dict[str, Any]], plan: Plan) -> dict[str, Remembe
 
 
 def _remembered(record: Mapping[str, Any], node: Mapping[str, Any]) -> Remembered:
-    return Remembered(
-        record.get("run", ""),
-        node.get("key", ""),
-        node.get("ingredients", {}),
-        node.get("files", {}),
-    )
+    return Remembered(record.get("run", ""), node.get("key", ""), node.get("ingredients", {}), node.get("files", {}))
 
 
 def past(records: Iterable[Mapping[str, Any]]) -> dict[str, Past]:

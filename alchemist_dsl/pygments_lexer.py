@@ -5,17 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pygments.lexer import RegexLexer, bygroups, words
-from pygments.token import (
-    Comment,
-    Keyword,
-    Name,
-    Number,
-    Operator,
-    Punctuation,
-    String,
-    Text,
-    Whitespace,
-)
+from pygments.token import Comment, Keyword, Name, Number, Operator, Punctuation, String, Text, Whitespace
 
 from alchemist_dsl.vocabulary import vocabulary
 
@@ -79,15 +69,9 @@ def _rules() -> dict[str, list[Any]]:
             (words(word("statements"), prefix=r"(?<!\.)\b", suffix=r"\b"), Keyword),
             (words(word("operators"), prefix=r"(?<!\.)\b", suffix=r"\b"), Operator.Word),
             (words(word("values"), prefix=r"(?<!\.)\b", suffix=r"\b"), Keyword.Constant),
-            (
-                rf"(:)([^\S\n]*)({'|'.join(word('types'))})\b",
-                bygroups(Punctuation, Whitespace, Keyword.Type),
-            ),
+            (rf"(:)([^\S\n]*)({'|'.join(word('types'))})\b", bygroups(Punctuation, Whitespace, Keyword.Type)),
             (words(word("functions"), prefix=r"(?<!\.)\b", suffix=r"(?=\()"), Name.Builtin),
-            (
-                words(word("attributes"), prefix=r"(?<![.\w])", suffix=r"(?=[^\S\n]*=(?!=))"),
-                Name.Attribute,
-            ),
+            (words(word("attributes"), prefix=r"(?<![.\w])", suffix=r"(?=[^\S\n]*=(?!=))"), Name.Attribute),
             (_number(known), bygroups(Number, Whitespace, Keyword.Type, Keyword.Type)),
             (_NAME, Name),
             (r"\.\.|[=!<>]=|[-+*/=<>?]", Operator),

@@ -34,13 +34,16 @@ class Range:
         o = other if isinstance(other, Range) else exactly(other)
         return Range(
             _product(self.low, o.low), _product(self.value, o.value), _product(self.high, o.high), worse(self, o)
-        )  # fmt: skip
+        )
 
     def minus(self, other: Range) -> Range:
         """The difference of a whole and a part of it: never below zero."""
         return Range(
-            _least(self.low, other.high), _least(self.value, other.value), _least(self.high, other.low), worse(self, other)
-        )  # fmt: skip
+            _least(self.low, other.high),
+            _least(self.value, other.value),
+            _least(self.high, other.low),
+            worse(self, other),
+        )
 
     def ends(self) -> tuple[Fraction | None, Fraction | None, Fraction | None]:
         return self.low, self.value, self.high
@@ -58,9 +61,7 @@ def exactly(value: Fraction | int, basis: Basis = "exact") -> Range:
     return Range(exact, exact, exact, basis)
 
 
-def between(
-    low: Fraction | int, value: Fraction | int, high: Fraction | int, basis: Basis = "declared"
-) -> Range:
+def between(low: Fraction | int, value: Fraction | int, high: Fraction | int, basis: Basis = "declared") -> Range:
     return Range(Fraction(low), Fraction(value), Fraction(high), basis)
 
 

@@ -7,16 +7,7 @@ from fractions import Fraction
 from itertools import zip_longest
 from typing import Any, Final
 
-from alchemist_runtime.plan import (
-    Estimate,
-    Node,
-    Now,
-    NowNode,
-    Plan,
-    Reason,
-    TeacherStepSpec,
-    not_run,
-)
+from alchemist_runtime.plan import Estimate, Node, Now, NowNode, Plan, Reason, TeacherStepSpec, not_run
 
 from alchemist_dsl.canon import Ingredients
 from alchemist_dsl.keys import readable
@@ -36,7 +27,18 @@ _CODES: Final[Mapping[str, str]] = {
     "kind": "operator_changed",
     "seed": "seed_changed",
 }
-TEMPLATES: Final = frozenset({"prompt.system", "prompt.user", "prompt.prefill", "attribute.instruction", "attribute.response", "attribute.system", "attribute.template", "attribute.chat_template"})  # fmt: skip
+TEMPLATES: Final = frozenset(
+    {
+        "prompt.system",
+        "prompt.user",
+        "prompt.prefill",
+        "attribute.instruction",
+        "attribute.response",
+        "attribute.system",
+        "attribute.template",
+        "attribute.chat_template",
+    }
+)
 
 
 def now(plan: Plan, ingredients: Mapping[str, Ingredients], state: State) -> Now:
@@ -49,7 +51,8 @@ def now(plan: Plan, ingredients: Mapping[str, Ingredients], state: State) -> Now
 def _wanted(plan: Plan, state: State) -> set[str]:
     """The nodes that must be there: results, what nobody reads, and what an unfinished node reads.
 
-    A result that is read is whole only with the results that it looks at: where one of those is gone, it is made again."""
+    A result that is read is whole only with the results that it looks at: where one of those is gone, it is made again.
+    """
     read = {e.node for n in plan.nodes for e in n.inputs}
     wanted: set[str] = set()
     opened: set[str] = set()  # by a node that is built
@@ -149,9 +152,7 @@ def _reasons(node: Node, made: Ingredients, plan: Plan, state: State) -> list[Re
 
 def _between(node: Node, plan: Plan) -> bool:
     """Whether a result is only kept for others to read it: nothing that a person asked for."""
-    return not KINDS[node.kind].root and any(
-        e.node == node.id for n in plan.nodes for e in n.inputs
-    )
+    return not KINDS[node.kind].root and any(e.node == node.id for n in plan.nodes for e in n.inputs)
 
 
 def _extends(node: Node, reasons: list[Reason]) -> bool:
@@ -164,19 +165,15 @@ def _larger(after: str | None, before: str | None) -> bool:
     return Fraction(after or "1") > Fraction(before or "1")
 
 
-# --- differences ---------------------------------------------------------------------------------------------------------------------
+# --- differences ------------------------------------------------------------------------------------------------------
 
 
 def changes(made: Mapping[str, Any], last: Remembered, node: Node) -> list[Reason]:
     """Every ingredient that differs, what the person wrote first, inputs last."""
     before, after = last.ingredients, made
-    paths = sorted(
-        p for p in {**before, **after} if before.get(p) != after.get(p) and not is_input(p)
-    )
+    paths = sorted(p for p in {**before, **after} if before.get(p) != after.get(p) and not is_input(p))
     files = list(_files(last.files, files_of(node))) if any(is_file(p) for p in paths) else []
-    own = [
-        _reason(p, before.get(p), after.get(p)) for p in paths if not (files and is_file(p))
-    ]  # fmt: skip
+    own = [_reason(p, before.get(p), after.get(p)) for p in paths if not (files and is_file(p))]
     read = [
         Reason(code="input_changed", path=_input_name(role, new or old, node), **_edges(old, new))
         for role, old, new in edge_changes(before, after, node)
@@ -185,11 +182,9 @@ def changes(made: Mapping[str, Any], last: Remembered, node: Node) -> list[Reaso
     return list(found) or [Reason(code="unknown_history")]
 
 
-def edge_changes(
-    before: Mapping[str, Any], after: Mapping[str, Any], node: Node
-) -> Iterator[tuple[str, Any, Any]]:
-    """Role, edge before and edge now of every input that differs; None where there is none. Where the order of a role says
-    nothing, an input that only stands elsewhere does not differ."""
+def edge_changes(before: Mapping[str, Any], after: Mapping[str, Any], node: Node) -> Iterator[tuple[str, Any, Any]]:
+    """Role, edge before and edge now of every input that differs; None where there is none. Where the order of a role
+    says nothing, an input that only stands elsewhere does not differ."""
     for role in roles_of(before, after):
         old, new = edges_of(before, role), edges_of(after, role)
         spec = KINDS[node.kind].attributes.get(role)
@@ -273,17 +268,9 @@ def _input_name(role: str, edge: Any, node: Node) -> str:
 def _edges(before: Any, after: Any) -> dict[str, str]:
     """What differs beside the key: that one is no text for people."""
     if not isinstance(before, dict) or not isinstance(after, dict):
-        return (
-            {"before": "not read"}
-            if before is None
-            else {"after": "not read"}
-            if after is None
-            else {}
-        )
+        return {"before": "not read"} if before is None else {"after": "not read"} if after is None else {}
     same_key = before.get("key") == after.get("key")
     if not same_key:
         return {}
-    shown = [
-        ", ".join(f"{k} {v}" for k, v in e.items() if k != "key" and v) for e in (before, after)
-    ]
+    shown = [", ".join(f"{k} {v}" for k, v in e.items() if k != "key" and v) for e in (before, after)]
     return {"before": shown[0], "after": shown[1]}

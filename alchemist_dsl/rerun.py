@@ -15,8 +15,17 @@ from alchemist_dsl.state import Past, Remembered
 
 #: Reasons that lie in a step's own result and not in what it is made of.
 RESULT: Final = frozenset(
-    {"never_built", "forced", "output_missing", "output_incomplete", "cache_evicted", "unknown_history", "calls_failed", "input_remade"}
-)  # fmt: skip
+    {
+        "never_built",
+        "forced",
+        "output_missing",
+        "output_incomplete",
+        "cache_evicted",
+        "unknown_history",
+        "calls_failed",
+        "input_remade",
+    }
+)
 
 
 #: The step that a change is in (None: as good as any), what changed, the names from there.
@@ -33,7 +42,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A change, and the steps that run again because of it. `root`: the step that it is in; None where each is in its own."""
+    """A change, and the steps that run again because of it. `root`: the step that it is in; None where each is in its
+    own.
+    """
 
     root: str | None
     reasons: tuple[Reason, ...]
@@ -42,8 +53,10 @@ class Cause:
 
 def causes(
     plan: Plan, ingredients: Mapping[str, Ingredients], last: Mapping[str, Remembered], known: Mapping[str, Past]
-) -> tuple[Cause, ...]:  # fmt: skip
-    """The causes of all that a run would build, the first of the recipe first. A step with several stands under each."""
+) -> tuple[Cause, ...]:
+    """The causes of all that a run would build, the first of the recipe first. A step with several stands under
+    each.
+    """
     tracer = _Tracer({n.id: n for n in plan.nodes}, ingredients, known)
     found: dict[tuple[str | None, tuple[Reason, ...]], list[Step]] = {}
     for doing in plan.now.nodes if plan.now else ():
@@ -86,9 +99,7 @@ class _Tracer:
                     todo.append((other, earlier, (other, *chain)))
         return found
 
-    def _differs(
-        self, name: str, before: Remembered
-    ) -> tuple[list[Reason], list[tuple[str, Remembered]]]:
+    def _differs(self, name: str, before: Remembered) -> tuple[list[Reason], list[tuple[str, Remembered]]]:
         """What changed in a step itself, and the inputs that did, with what they were."""
         node, now = self.nodes[name], self.made.get(name, {})
         own = [r for r in changes(now, before, node) if r.code != "input_changed"]
@@ -99,8 +110,10 @@ class _Tracer:
 
     def _edges(
         self, role: str, olds: list[Any], news: list[Any], own: list[Reason], behind: list[tuple[str, Remembered]]
-    ) -> None:  # fmt: skip
-        """What became of the inputs of a role: the same step in another state is traced on; another step is a change here."""
+    ) -> None:
+        """What became of the inputs of a role: the same step in another state is traced on; another step is a change
+        here.
+        """
         for new in list(news):
             name = self._name(new)
             same = [(o, p) for o in olds if (p := self._past(o)) is not None and p.node == name]
@@ -131,16 +144,10 @@ class _Tracer:
         return self.known.get(str(edge.get("key"))) if isinstance(edge, Mapping) else None
 
 
-def _by_role(
-    found: Iterable[tuple[str, Any, Any]],
-) -> Iterator[tuple[str, list[Any], list[Any]]]:
+def _by_role(found: Iterable[tuple[str, Any, Any]]) -> Iterator[tuple[str, list[Any], list[Any]]]:
     for role, pairs in groupby(found, key=lambda change: change[0]):
         both = list(pairs)
-        yield (
-            role,
-            [old for _, old, _ in both if old is not None],
-            [new for _, _, new in both if new is not None],
-        )
+        yield (role, [old for _, old, _ in both if old is not None], [new for _, _, new in both if new is not None])
 
 
 def _edge(role: str, before: str | None, after: str | None) -> Reason:

@@ -1,4 +1,6 @@
-"""Facts about the world: which files a pattern matches, their digests and columns, packages, and what `recipe.lock` says."""
+"""Facts about the world: which files a pattern matches, their digests and columns, packages, and what `recipe.lock`
+says.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,7 @@ ONLY_PROJECT: Final = "ALCHEMIST_ONLY_PROJECT"
 COUNT_BELOW: Final = 64 << 20
 
 
-# --- digests of files -----------------------------------------------------------------------------------------------------------
+# --- digests of files -------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -61,18 +63,15 @@ class FileCache:
     _changed: bool = False
 
     def get(self, file: Path) -> dict[str, Any]:
-        """`{"digest": …, "size": …}` of a file, and `rows` and `columns` once they were asked for. OSError as it comes."""
+        """`{"digest": …, "size": …}` of a file, and `rows` and `columns` once they were asked for. OSError as it
+        comes.
+        """
         now = stamp(file)
         known = self._known().get(str(file))
         fresh = _settled(known) if not self.again else str(file) in self._hashed
         if known is not None and known["stamp"] == now and fresh:
             return known  # type: ignore[no-any-return]
-        entry = {
-            "stamp": now,
-            "at": time.time_ns(),
-            "digest": file_digest(file),
-            "size": now[0],
-        }
+        entry = {"stamp": now, "at": time.time_ns(), "digest": file_digest(file), "size": now[0]}
         if known is not None and known["digest"] == entry["digest"]:
             entry = {**known, **entry}
         self._hashed.add(str(file))
@@ -100,9 +99,7 @@ class FileCache:
             return
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         # what could not be read is looked at again: it may have been the moment, and columns decide keys
-        told = {
-            n: e for n, e in self._entries.items() if e.get("rows", 0) is not None or e["columns"]
-        }
+        told = {n: e for n, e in self._entries.items() if e.get("rows", 0) is not None or e["columns"]}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(seal(told))
@@ -119,13 +116,13 @@ def _settled(entry: Mapping[str, Any] | None) -> bool:
     return bool(max(mtime, ctime) + SETTLED_NS < entry["at"])
 
 
-# --- facts ------------------------------------------------------------------------------------------------------------------------
+# --- facts ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Resources:
-    """Facts for one compilation. `seen`: what was found out, by section and resource. `users`: the blocks that rest on a fact.
-    `unpinned`: what nobody was asked for, neither the lock nor the hub."""
+    """Facts for one compilation. `seen`: what was found out, by section and resource. `users`: the blocks that rest on
+    a fact. `unpinned`: what nobody was asked for, neither the lock nor the hub."""
 
     root: Path
     lock: Lock
@@ -138,9 +135,7 @@ class Resources:
     absent: set[str] = field(default_factory=set)  # files that only the lock knows of
     broken: dict[str, str] = field(default_factory=dict)  # files without a record that can be read
     packages_known: dict[str, str | None] = field(default_factory=dict)
-    _silent: set[tuple[str, str]] = field(
-        default_factory=set
-    )  # models that the hub did not tell of
+    _silent: set[tuple[str, str]] = field(default_factory=set)  # models that the hub did not tell of
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -153,9 +148,7 @@ class Resources:
 
     def declare(self, plan: Plan) -> None:
         """Note what a plan's recipe itself says: licences, row schemas, prices."""
-        from alchemist_dsl.declared import (
-            declared,  # plans bring pydantic, which `check` does without
-        )
+        from alchemist_dsl.declared import declared  # plans bring pydantic, which `check` does without
 
         for section, facts in declared(plan, self.lock).items():
             for name, fact in facts.items():
@@ -218,7 +211,7 @@ class Resources:
     def measured(self, key: str) -> Mapping[str, Any] | None:
         return self.lock.fact(locks.MEASURED, key)
 
-    # --- hub -------------------------------------------------------------------------------------------------------------------
+    # --- hub ----------------------------------------------------------------------------------------------------------
 
     def _hub(self, block: Block) -> SourceFacts:
         """The commit of a hub dataset: as written, as locked, or, where that is allowed, asked for and locked."""
@@ -250,15 +243,15 @@ class Resources:
         except RunError as e:
             p = e.problem
             at = next(texts_of(block, "hub")).span if written is None else written.span
-            return SourceFacts(
-                problems=(Diagnostic(p.code, p.headline, at, note=p.note, help=p.help),)
-            )
+            return SourceFacts(problems=(Diagnostic(p.code, p.headline, at, note=p.note, help=p.help),))
         self._note(locks.HUB, name, found)
         self.unpinned.discard((locks.HUB, name))
         return SourceFacts(revision=found["revision"])
 
     def _weights(self, section: str, name: str, ref: str | None) -> str | None:
-        """The commit of a model or tokenizer of the hub; None for a folder of the project, and for what nobody knows."""
+        """The commit of a model or tokenizer of the hub; None for a folder of the project, and for what nobody
+        knows.
+        """
         if not name or (self.root / name).exists() or not MODEL.fullmatch(name):
             return None
         pinned = pinned_name(name, ref)
@@ -284,7 +277,7 @@ class Resources:
         self.unpinned.discard((section, pinned))
         return fact["revision"]
 
-    # --- packages ---------------------------------------------------------------------------------------------------------------
+    # --- packages -----------------------------------------------------------------------------------------------------
 
     def _packages(self, block: Block) -> SourceFacts:
         modules: dict[str, str] = {}
@@ -306,7 +299,7 @@ class Resources:
             self.packages_known[name] = package_digest(name, self.cache)
         return self.packages_known[name]
 
-    # --- files ----------------------------------------------------------------------------------------------------------------------
+    # --- files --------------------------------------------------------------------------------------------------------
 
     def _files(self, block: Block) -> SourceFacts:
         files: dict[str, FileFact] = {}
@@ -337,11 +330,10 @@ class Resources:
         return SourceFacts(files=tuple(files[p] for p in sorted(files)), problems=tuple(problems))
 
     def _strange(self, pattern: TextV, paths: list[str]) -> Diagnostic | None:
-        """What is to be said of files that lie outside the project. An open name is the reader's to judge; a link hides it."""
-        hidden = next(
-            (p for p in paths if not _leads_out(p) and not leads_inside(self.root / p, self.root)),
-            None,
-        )
+        """What is to be said of files that lie outside the project. An open name is the reader's to judge; a link hides
+        it.
+        """
+        hidden = next((p for p in paths if not _leads_out(p) and not leads_inside(self.root / p, self.root)), None)
         if hidden is not None:
             real = os.path.realpath(self.root / hidden)
             return Diagnostic(
@@ -379,22 +371,21 @@ class Resources:
         kind = format_ or format_of(path)
         if kind is None:
             known = ", ".join(sorted(ENDINGS))
-            return _problem("A303", f"the type of `{path}` is not supported", note=f"supported: {known}, each also .gz or .zst", help='rename it, or name its `format`')  # fmt: skip
+            return _problem(
+                "A303",
+                f"the type of `{path}` is not supported",
+                note=f"supported: {known}, each also .gz or .zst",
+                help="rename it, or name its `format`",
+            )
         try:
             entry = self._described(self.root / path, path, kind)
         except OSError as e:
-            return _problem(
-                "A312",
-                f"`{path}` cannot be read: {e.strerror or e}",
-                help="see that you may read it",
-            )
+            return _problem("A312", f"`{path}` cannot be read: {e.strerror or e}", help="see that you may read it")
         if entry.get("broken"):
             self.broken[path] = entry["broken"]
         fact = {k: entry.get(k) for k in ("digest", "size", "rows", "columns")}
         self._note(locks.FILES, path, fact)
-        return FileFact(
-            path, entry["digest"], kind, entry["size"], entry.get("rows"), entry.get("columns")
-        )
+        return FileFact(path, entry["digest"], kind, entry["size"], entry.get("rows"), entry.get("columns"))
 
     def _described(self, file: Path, path: str, kind: str) -> dict[str, Any]:
         entry = self.cache.get(file)
@@ -415,7 +406,9 @@ class Resources:
             kind = format_ or format_of(path)
             if fnmatchcase(path, wanted) and kind and isinstance(fact.get("digest"), str):
                 self.absent.add(path)
-                out.append(FileFact(path, fact["digest"], kind, fact.get("size"), fact.get("rows"), fact.get("columns")))  # fmt: skip
+                out.append(
+                    FileFact(path, fact["digest"], kind, fact.get("size"), fact.get("rows"), fact.get("columns"))
+                )
         return out
 
     def _note(self, section: str, resource: str, fact: Mapping[str, Any]) -> None:
@@ -444,12 +437,12 @@ def texts_of(block: Block, name: str) -> Iterator[TextV]:
             yield item
 
 
-# --- columns -----------------------------------------------------------------------------------------------------------------------
+# --- columns ----------------------------------------------------------------------------------------------------------
 
 
 class Described(NamedTuple):
-    """Number of records and columns of a file; None where the file is too large to count or cannot be read as it should.
-    `broken`: the first bad record and why, where the file has no other."""
+    """Number of records and columns of a file; None where the file is too large to count or cannot be read as it
+    should. `broken`: the first bad record and why, where the file has no other."""
 
     rows: int | None = None
     columns: dict[str, str] | None = None
@@ -507,10 +500,10 @@ def _parquet(file: Path) -> Described:
     return Described(parquet.metadata.num_rows, column_types(first) if first else None)
 
 
-def column_types(
-    records: list[dict[str, Any]], late: Mapping[str, Any] | None = None
-) -> dict[str, str]:
-    """Columns and their types as far as these records show them; `late`: a value of columns that are null in all of them."""
+def column_types(records: list[dict[str, Any]], late: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Columns and their types as far as these records show them; `late`: a value of columns that are null in all of
+    them.
+    """
     names = dict.fromkeys(name for record in records for name in record)
     types = {name: _type([record.get(name) for record in records]) for name in names}
     return types | {name: f"{_kind(v)}?" for name, v in (late or {}).items()}
@@ -536,19 +529,16 @@ def _kind(value: Any) -> str:
             return "real"
         case [{"role": _, "content": _}, *_]:
             return "messages"
-        case [*items] if items and {_kind(i) for i in items} in (
-            {"text"},
-            {"int"},
-            {"real"},
-            {"bool"},
-        ):
+        case [*items] if items and {_kind(i) for i in items} in ({"text"}, {"int"}, {"real"}, {"bool"}):
             return f"list<{_kind(items[0])}>"
         case _:
             return "json"
 
 
 def merged(tables: list[Mapping[str, str] | None]) -> dict[str, str] | None:
-    """Columns of several files together: nullable where one lacks them, json where they differ. None if one is unknown."""
+    """Columns of several files together: nullable where one lacks them, json where they differ. None if one is
+    unknown.
+    """
     known = [t for t in tables if t is not None]
     if not known or len(known) < len(tables):
         return None
@@ -561,7 +551,7 @@ def merged(tables: list[Mapping[str, str] | None]) -> dict[str, str] | None:
     return out
 
 
-# --- packages ------------------------------------------------------------------------------------------------------------------------
+# --- packages ---------------------------------------------------------------------------------------------------------
 
 
 def package_digest(name: str, cache: FileCache) -> str | None:
@@ -587,7 +577,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-# --- problems --------------------------------------------------------------------------------------------------------------------------
+# --- problems ---------------------------------------------------------------------------------------------------------
 
 
 def _problem(code: str, headline: str, **more: Any) -> Diagnostic:
@@ -651,8 +641,7 @@ def _broken(first: list[str]) -> Diagnostic:
     return _problem(
         "A305",
         "no record of the files can be read",
-        note="; ".join(first[:3])
-        + (f"; and {len(first) - 3:,} more files" if len(first) > 3 else ""),
+        note="; ".join(first[:3]) + (f"; and {len(first) - 3:,} more files" if len(first) > 3 else ""),
         help="mend the data, or say what it is with `format`",
     )
 

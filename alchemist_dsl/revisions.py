@@ -1,7 +1,7 @@
 """A project as it was at a git revision: its recipes and its lock from git, facts about data from that lock.
 
-Data files are seldom in git. What the lock of the revision says of them holds; a file that is in git is read from there;
-one that neither knows is taken as it lies here now.
+Data files are seldom in git. What the lock of the revision says of them holds; a file that is in git is read from
+there; one that neither knows is taken as it lies here now.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def git(root: Path, *args: str) -> bytes:
     try:
         done = subprocess.run(
             ["git", "-C", str(root), *args], capture_output=True, check=False, stdin=subprocess.DEVNULL
-        )  # fmt: skip
+        )
     except OSError as e:
         raise NoRevision("git is not installed") from e
     if done.returncode:
@@ -73,7 +73,7 @@ class _Objects:
     def __init__(self, top: Path) -> None:
         self.process = subprocess.Popen(
             ["git", "-C", str(top), "cat-file", "--batch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )  # fmt: skip
+        )
 
     def read(self, blob: str) -> bytes:
         """The bytes of a blob. NoRevision where git gives none: a partial clone, say."""
@@ -111,7 +111,7 @@ class Revision(Folder):
     @cached_property
     def blobs(self) -> Mapping[str, str]:
         """Every file of the project at this commit, by its path in the project, with its blob."""
-        listed = git(self.top, "ls-tree", "-r", "-z", "--full-tree", self.commit, "--", self.prefix or ".")  # fmt: skip
+        listed = git(self.top, "ls-tree", "-r", "-z", "--full-tree", self.commit, "--", self.prefix or ".")
         out = {}
         for line in listed.decode("utf-8", "surrogateescape").split("\0"):
             facts, _, path = line.partition("\t")
@@ -216,13 +216,10 @@ class Recorded(Resources):
     def local(self, path: str) -> str | None:
         """A file or folder of the project that a training starts from: from git, else as it lies here."""
         assert self.revision is not None
-        inside = {p: b for p, b in self.revision.blobs.items() if p == path or p.startswith(f"{path.rstrip('/')}/")}  # fmt: skip
+        inside = {p: b for p, b in self.revision.blobs.items() if p == path or p.startswith(f"{path.rstrip('/')}/")}
         if not inside:
             return super().local(path)
-        digests = {
-            p: "b2:" + hashlib.blake2b(self.revision.read(p) or b"", digest_size=32).hexdigest()
-            for p in inside
-        }
+        digests = {p: "b2:" + hashlib.blake2b(self.revision.read(p) or b"", digest_size=32).hexdigest() for p in inside}
         if path in digests:
             return digests[path]
         from alchemist_runtime.plan import digest
@@ -248,7 +245,7 @@ def lock_of(revision: Revision) -> tuple[Lock, str | None]:
         return Lock(), f"`{LOCK}` of {revision.name} cannot be read: {e}"
 
 
-# --- what changed -----------------------------------------------------------------------------------------------------------------------------
+# --- what changed -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +257,11 @@ class Moved:
 
 
 def changed_files(project: Folder, before: Revision, after: Revision | None) -> list[Moved]:
-    """Files of the project that differ between two commits, or a commit and what lies here; renames are found by git."""
+    """Files of the project that differ between two commits, or a commit and what lies here; renames are found by
+    git.
+    """
     since = [before.commit] + ([after.commit] if after is not None else [])
-    listed = git(before.top, "diff", "--name-status", "-z", "-M", *since, "--", before.prefix or ".")  # fmt: skip
+    listed = git(before.top, "diff", "--name-status", "-z", "-M", *since, "--", before.prefix or ".")
     out = list(_statuses(listed.decode("utf-8", "surrogateescape"), before.prefix))
     if after is None:
         new = git(project.root, "ls-files", "--others", "--exclude-standard", "-z")

@@ -18,7 +18,9 @@ _REPEAT: Final = Fraction(4)
 
 
 def shortages(plan: Plan, known: Mapping[str, Figures], program: Program) -> list[Diagnostic]:
-    """An error for each mixture with an entry that has too few rows even at best; a warning where tokens are estimated."""
+    """An error for each mixture with an entry that has too few rows even at best; a warning where tokens are
+    estimated.
+    """
     found = []
     for node in plan.nodes:
         block = program.blocks.get(node.id)
@@ -70,9 +72,7 @@ def _times(spec: MixtureSpec) -> Fraction:
     return Fraction(spec.repeat_max or _REPEAT) if spec.on_short == "repeat" else Fraction(1)
 
 
-def _ways_out(
-    spec: MixtureSpec, take: Take, wanted: Fraction, has: Fraction, times: Fraction
-) -> str:
+def _ways_out(spec: MixtureSpec, take: Take, wanted: Fraction, has: Fraction, times: Fraction) -> str:
     ways = []
     if take.amount == "share" and spec.total:
         ways.append(f"lower it to {_percent(_down(has * times / spec.total))}")

@@ -1,4 +1,6 @@
-"""What a project remembers of earlier runs, as a value: which keys are finished, and what every node was last made of."""
+"""What a project remembers of earlier runs, as a value: which keys are finished, and what every node was last made
+of.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,9 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """`stored`: by key, what lies in the store. `last`: by node, the newest record of it. `moved`: exports that lie elsewhere now.
-    `views`: by node, those whose rows its result shows without holding them. `again`: nodes that are made again though their
-    results are there, with how many of their rows are asked again."""
+    """`stored`: by key, what lies in the store. `last`: by node, the newest record of it. `moved`: exports that lie
+    elsewhere now. `views`: by node, those whose rows its result shows without holding them. `again`: nodes that are
+    made again though their results are there, with how many of their rows are asked again."""
 
     stored: Mapping[str, Finished] = field(default_factory=dict)
     last: Mapping[str, Remembered] = field(default_factory=dict)

@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def grid(
-    head: Sequence[str], rows: Sequence[Sequence[str]], width: int, right: set[int]
-) -> list[str]:
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]], width: int, right: set[int]) -> list[str]:
     """An aligned table without frames. The widest text column is folded so that a line fits."""
     table = [list(head), *[list(r) for r in rows]]
     used = [i for i in range(len(head)) if any(r[i] for r in table[1:]) or head[i]]
     widths = {i: max(len(r[i]) for r in table) for i in used}
     room = width - 2 * (len(used) - 1)
-    widest = max(
-        (i for i in used if i not in right and i != used[0]),
-        key=lambda i: widths[i],
-        default=used[0],
-    )
+    widest = max((i for i in used if i not in right and i != used[0]), key=lambda i: widths[i], default=used[0])
     over = sum(widths.values()) - room
     if over > 0:
         widths[widest] = max(12, widths[widest] - over)

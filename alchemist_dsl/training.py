@@ -15,8 +15,8 @@ from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.ir import Program
 from alchemist_dsl.ranges import NOTHING, UNKNOWN, Range, between, exactly
 
-#: Operations a second of the GPU that hours are of where no run has measured any: an A100 in bf16 (312 TFLOP/s), at a use of
-#: 20% to 55% of that, 40% expected.
+#: Operations a second of the GPU that hours are of where no run has measured any: an A100 in bf16 (312 TFLOP/s), at a
+#: use of 20% to 55% of that, 40% expected.
 _PEAK: Final = 312 * 10**12
 _USE: Final = (Fraction(11, 20), Fraction(2, 5), Fraction(1, 5))
 _BILLIONS: Final = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[bB](?![A-Za-z])")
@@ -34,7 +34,9 @@ class Course:
 
 
 def course(spec: TrainSpec, rows: Range, tokens: Range) -> Course:
-    """Sequences, steps and tokens of a training over these rows, `tokens` each. No sequence is longer than `max_length`."""
+    """Sequences, steps and tokens of a training over these rows, `tokens` each. No sequence is longer than
+    `max_length`.
+    """
     most, size = spec.max_length, sequences(spec)
     if most < 1 or not size:
         return Course(UNKNOWN)
@@ -68,8 +70,8 @@ def _cut(tokens: Range, most: int) -> Range:
 
 
 def _packs(spec: TrainSpec, total: Range, rows: Range) -> tuple[Range, Range]:
-    """Packs of so many tokens, and the tokens of one. First-fit leaves no two packs half empty: there are at most twice as many
-    as full ones, and one more; one stream is cut into full ones."""
+    """Packs of so many tokens, and the tokens of one. First-fit leaves no two packs half empty: there are at most twice
+    as many as full ones, and one more; one stream is cut into full ones."""
     most, fill = spec.max_length, Fraction(1) if spec.packing == "wrapped" else _FILL
     low, value, high = total.ends()
     if low is None or value is None or high is None:
@@ -104,8 +106,8 @@ def parameters(spec: TrainSpec) -> int | None:
 
 
 def gpu_hours(spec: TrainSpec, learnt: Range, fact: Mapping[str, Any] | None) -> Range:
-    """GPU hours of a training: by the measured speed of its last run on GPUs, else 6 operations for each parameter and token
-    (4 with LoRA: no gradients of frozen weights; Kaplan et al. 2020, arXiv 2001.08361) on an A100."""
+    """GPU hours of a training: by the measured speed of its last run on GPUs, else 6 operations for each parameter and
+    token (4 with LoRA: no gradients of frozen weights; Kaplan et al. 2020, arXiv 2001.08361) on an A100."""
     if fact is not None and fact.get("gpus"):
         speed = Fraction(str(fact["tokens_per_second"]))
         return learnt.times(int(fact["gpus"]) / speed / 3600) if speed else UNKNOWN
@@ -117,16 +119,17 @@ def gpu_hours(spec: TrainSpec, learnt: Range, fact: Mapping[str, Any] | None) ->
     return learnt.times(between(fast, usual, slow))
 
 
-# --- memory -------------------------------------------------------------------------------------------------------------------
+# --- memory -----------------------------------------------------------------------------------------------------------
 
-#: Bytes of the optimiser's state for each trained parameter: AdamW keeps two numbers in fp32, in 8 bits two bytes; Adafactor
-#: keeps a row and a column of each matrix, which is next to nothing.
+#: Bytes of the optimiser's state for each trained parameter: AdamW keeps two numbers in fp32, in 8 bits two bytes;
+#: Adafactor keeps a row and a column of each matrix, which is next to nothing.
 _STATES: Final = {"adamw": 8, "adamw_8bit": 2, "adafactor": 0, "sgd": 0, "lion": 4}
 #: Part of the weights that adapters of the usual ranks add.
 _ADAPTERS: Final = Fraction(1, 100)
 #: Memory of the GPUs that large models are trained on: A100, H100.
 COMMON_GPU: Final = 80 * 10**9
-#: GPUs of a layout that cuts the model among them, where the recipe leaves their number open: one machine of the usual kind.
+#: GPUs of a layout that cuts the model among them, where the recipe leaves their number open: one machine of the usual
+#: kind.
 _MACHINE: Final = 8
 #: Tokens of one forward pass on a GPU where `micro_batch` is not given.
 _FORWARD: Final = 16_384
@@ -158,11 +161,11 @@ def gpus(spec: TrainSpec) -> int | None:
 def memory(spec: TrainSpec) -> Memory | None:
     """What a layout takes on each GPU; None where it trains on the CPU, or the size of the model is unknown.
 
-    A trained parameter is 4 bytes of weights and 4 of gradients in fp32 beside the optimiser's state (Rajbhandari et al. 2020,
-    arXiv 1910.02054); DeepSpeed in half precision holds a copy of 2 bytes more, and gradients of 2. Frozen weights under LoRA
-    lie there in the precision of the training. Activations: 34 bytes for each token, layer and hidden size (Korthikanti et al.
-    2022, arXiv 2205.05198), 2 where they are computed again, one layer's and the logits beside them; the shape is that of a
-    decoder of this size whose hidden size is 128 times its layers.
+    A trained parameter is 4 bytes of weights and 4 of gradients in fp32 beside the optimiser's state (Rajbhandari et
+    al. 2020, arXiv 1910.02054); DeepSpeed in half precision holds a copy of 2 bytes more, and gradients of 2. Frozen
+    weights under LoRA lie there in the precision of the training. Activations: 34 bytes for each token, layer and
+    hidden size (Korthikanti et al. 2022, arXiv 2205.05198), 2 where they are computed again, one layer's and the logits
+    beside them; the shape is that of a decoder of this size whose hidden size is 128 times its layers.
     """
     size = parameters(spec)
     if size is None or spec.gpus == "0" or spec.parallel not in _CUT:
@@ -174,9 +177,7 @@ def memory(spec: TrainSpec) -> Memory | None:
     deepspeed = spec.parallel.startswith("zero") and half == 2
     weights = (size * half if lora else 0) + trained * (half if deepspeed else 4)
     gradients = trained * (half if deepspeed else 4)
-    optimizer = trained * (
-        state + (4 if deepspeed else 0)
-    )  # DeepSpeed's copy in fp32 lies with the states
+    optimizer = trained * (state + (4 if deepspeed else 0))  # DeepSpeed's copy in fp32 lies with the states
     many = gpus(spec) or _MACHINE * spec.nodes
     cut = {name: many if name in _CUT[spec.parallel] else 1 for name in _PARTS}
     return Memory(
@@ -199,9 +200,7 @@ _CUT: Final[Mapping[str, tuple[str, ...]]] = {
 
 def _activations(spec: TrainSpec, size: int, half: int) -> int:
     if spec.init.name == "scratch":
-        hidden, layers, words = (
-            int(spec.init.args.get(n, d)) for n, d in (("hidden", 128), ("layers", 2), ("", 264))
-        )
+        hidden, layers, words = (int(spec.init.args.get(n, d)) for n, d in (("hidden", 128), ("layers", 2), ("", 264)))
     else:
         hidden, words = round((size * 128 / 12) ** (1 / 3)), _VOCABULARY
         layers = max(1, hidden // 128)
@@ -226,14 +225,18 @@ def too_large(plan: Plan, program: Program) -> list[Diagnostic]:
         out.append(
             Diagnostic(
                 "A815",
-                f"`{node.id}` takes about {gigabytes(need.total)} on each GPU under {spec.parallel}; an A100 or H100 has {gigabytes(COMMON_GPU)}",
-                block.name_span
-                if written is None or written.origin == "default"
-                else written.value.span,
-                note=f"{gigabytes(state)} for weights, gradients and optimiser, {gigabytes(need.activations)} for activations",
-                help=f"what fits: {', '.join(fit)}"
-                if fit
-                else "take more GPUs, a smaller model, or a smaller `micro_batch`",
+                f"`{node.id}` takes about {gigabytes(need.total)} on each GPU under {spec.parallel}; an A100 or H100"
+                f" has {gigabytes(COMMON_GPU)}",
+                block.name_span if written is None or written.origin == "default" else written.value.span,
+                note=(
+                    f"{gigabytes(state)} for weights, gradients and optimiser, {gigabytes(need.activations)} for"
+                    " activations"
+                ),
+                help=(
+                    f"what fits: {', '.join(fit)}"
+                    if fit
+                    else "take more GPUs, a smaller model, or a smaller `micro_batch`"
+                ),
             )
         )
     return out
@@ -252,9 +255,7 @@ def layouts_that_fit(spec: TrainSpec) -> list[str]:
                     on = (many or _MACHINE * spec.nodes) * nodes // spec.nodes
                     found.append(f"`parallel = {layout}` on {on} GPUs ({gigabytes(m.total)} each)")
                     break
-    lora = spec.model_copy(
-        update={"method": spec.method.model_copy(update={"name": "lora", "args": {}})}
-    )
+    lora = spec.model_copy(update={"method": spec.method.model_copy(update={"name": "lora", "args": {}})})
     if spec.method.name != "lora" and (m := memory(lora)) and m.total <= COMMON_GPU:
         found.append(f"`method = lora()` ({gigabytes(m.total)})")
     return found

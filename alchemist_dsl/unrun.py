@@ -1,4 +1,6 @@
-"""What the language says and this version does not carry out: one answer for the warning, for the plan and for `compile`."""
+"""What the language says and this version does not carry out: one answer for the warning, for the plan and for
+`compile`.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,7 @@ if TYPE_CHECKING:
     Has = Callable[[Family, str], bool]
 
 #: Values of attributes that check and compile, and that nothing carries out yet.
-VALUES: Final[Mapping[tuple[str, str], str]] = {
-    ("mixture", "redraw"): "per_epoch",
-    ("train", "average"): "rows",
-}
+VALUES: Final[Mapping[tuple[str, str], str]] = {("mixture", "redraw"): "per_epoch", ("train", "average"): "rows"}
 #: The family of the components that an attribute names.
 _FAMILIES: Final[Mapping[tuple[str, str], Family]] = {
     ("dedup", "method"): "dedup",
@@ -50,11 +49,7 @@ def unrun(block: Block, blocks: Mapping[str, Block], has: Has) -> Iterator[Unrun
             yield Unrun(f"`{name} = {value}`", attr.value.span)
         family = _FAMILIES.get((block.kind, name))
         if family is not None:
-            yield from (
-                Unrun(f"the method `{m.name}`", m.span)
-                for m in _methods(attr)
-                if not has(family, m.name)
-            )
+            yield from (Unrun(f"the method `{m.name}`", m.span) for m in _methods(attr) if not has(family, m.name))
     yield from _functions(block)
     yield from _asked(block, blocks, has)
 

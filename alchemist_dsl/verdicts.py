@@ -1,4 +1,6 @@
-"""Verdicts of `check` blocks over estimates: pass, fail or unknown. What is spent counts at the high end of its range."""
+"""Verdicts of `check` blocks over estimates: pass, fail or unknown. What is spent counts at the high end of its
+range.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,7 @@ def _judged(check: Check, counts: Counts) -> dict[str, Any]:
     return {"verdict": verdict, "value": _value(check.expr, counts)}
 
 
-# --- truth: True, False, or None for unknown ------------------------------------------------------------------------------------
+# --- truth: True, False, or None for unknown --------------------------------------------------------------------------
 
 
 def _holds(e: Expr, counts: Counts) -> bool | None:
@@ -63,10 +65,7 @@ def _holds(e: Expr, counts: Counts) -> bool | None:
             return _not(_holds(inner, counts))
         case ["in", a, ["interval", low, high]]:
             x = _number(a, counts)
-            ends = (
-                _compared(">=", x, _number(low, counts)),
-                _compared("<=", x, _number(high, counts)),
-            )
+            ends = (_compared(">=", x, _number(low, counts)), _compared("<=", x, _number(high, counts)))
             return _all(list(ends))
         case ["lit", "bool", truth]:
             return bool(truth)
@@ -117,14 +116,12 @@ def _by_bounds(op: str, a: Range, b: Range) -> bool | None:
             return None
 
 
-# --- numbers ---------------------------------------------------------------------------------------------------------------------
+# --- numbers ----------------------------------------------------------------------------------------------------------
 
 
 def _number(e: Expr, counts: Counts) -> Range:
     match e:
-        case ["lit", _, value] if isinstance(value, str | int | float) and not isinstance(
-            value, bool
-        ):
+        case ["lit", _, value] if isinstance(value, str | int | float) and not isinstance(value, bool):
             return exactly(Fraction(str(value)))
         case ["plan", name]:
             return _spent(_plan_total(name, counts))
@@ -239,7 +236,7 @@ def _bounded_sum(a: Range, b: Range) -> Range:
     return Range(low, None, high, "unknown")
 
 
-# --- what a person reads -----------------------------------------------------------------------------------------------------------
+# --- what a person reads ----------------------------------------------------------------------------------------------
 
 
 def _value(e: Expr, counts: Counts) -> str | None:

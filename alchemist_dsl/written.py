@@ -13,19 +13,35 @@ from alchemist_runtime.plan import Expr
 from alchemist_dsl.lowering.values import decimal
 
 _HEADS: Final = frozenset(
-    {"lit", "col", "out", "field", "item", "call", "not", "neg", "and", "or", "cmp", "num", "cat", "in", "list", "record",
-     "interval", "template", "total", "ref", "plan"}
-)  # fmt: skip
+    {
+        "lit",
+        "col",
+        "out",
+        "field",
+        "item",
+        "call",
+        "not",
+        "neg",
+        "and",
+        "or",
+        "cmp",
+        "num",
+        "cat",
+        "in",
+        "list",
+        "record",
+        "interval",
+        "template",
+        "total",
+        "ref",
+        "plan",
+    }
+)
 
 
 def is_tree(value: Any) -> bool:
     """Whether a value is an expression tree."""
-    return (
-        isinstance(value, list)
-        and len(value) > 1
-        and isinstance(value[0], str)
-        and value[0] in _HEADS
-    )
+    return isinstance(value, list) and len(value) > 1 and isinstance(value[0], str) and value[0] in _HEADS
 
 
 def expression(e: Expr) -> str:
@@ -66,9 +82,7 @@ def expression(e: Expr) -> str:
         case ["template", digest, names]:
             return f"template {digest[3:15]} over {', '.join(names)}"
         case ["ref", node, port, origin]:
-            return ".".join(
-                [node, *([] if port == "rows" else [port]), *([origin] if origin else [])]
-            )
+            return ".".join([node, *([] if port == "rows" else [port]), *([origin] if origin else [])])
         case _:
             return json.dumps(e, ensure_ascii=False)
 
@@ -91,11 +105,7 @@ def _arguments(name: str, args: Mapping[str, Expr]) -> str:
 def _inner(e: Expr) -> str:
     """A part in brackets where it would read wrongly without."""
     text = expression(e)
-    return (
-        f"({text})"
-        if e and e[0] in ("and", "or", "cmp", "num", "cat", "in", "not", "neg")
-        else text
-    )
+    return f"({text})" if e and e[0] in ("and", "or", "cmp", "num", "cat", "in", "not", "neg") else text
 
 
 def _literal(kind: str, value: Any) -> str:

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, settings
 #: A machine that is busy is no fault: no test judges how long an example takes.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
-#: What a terminal would say, and what a shell takes from a job in the background: no result depends on how the tests were started.
+#: What a terminal would say, and what a shell takes from a job in the background: no result depends on how the tests
+#: were started.
 os.environ["COLUMNS"] = "100"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -44,7 +45,8 @@ def _reaches_npm() -> bool:
         return False
 
 
-#: What a machine may lack, and why a test is left out there; what takes a moment to find out is asked when a test needs it.
+#: What a machine may lack, and why a test is left out there; what takes a moment to find out is asked when a test needs
+#: it.
 THINGS: dict[str, tuple[bool | Callable[[], bool], str]] = {
     "data": (DATA.is_dir(), "the public sets are not there: ../shared/data beside the checkout"),
     "chromium": (shutil.which("chromium") is not None, "chromium is not installed"),
@@ -92,10 +94,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped:
         terminalreporter.write_line(f"{len(skipped)} tests did not run:")
-        reasons = {
-            str(r.longrepr[2]) if isinstance(r.longrepr, tuple) else str(r.longrepr)
-            for r in skipped
-        }
+        reasons = {str(r.longrepr[2]) if isinstance(r.longrepr, tuple) else str(r.longrepr) for r in skipped}
         for reason in sorted(reasons):
             terminalreporter.write_line(f"  {reason}")
 

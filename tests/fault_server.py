@@ -1,4 +1,6 @@
-"""A chat completion server that answers, refuses, cuts, stalls or garbles as a test says, and counts what it was asked."""
+"""A chat completion server that answers, refuses, cuts, stalls or garbles as a test says, and counts what it was
+asked.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-#: What to do with a request: a text to answer; or status, headers and body; or "cut", "garbage", "half", ("stall", seconds).
+#: What to do with a request: a text to answer; or status, headers and body; or "cut", "garbage", "half", ("stall",
+#: seconds).
 Answer = Callable[[int, dict[str, Any]], Any]
 
 

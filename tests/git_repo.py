@@ -12,15 +12,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def environment() -> dict[str, str]:
     """What git and alchemist see: no settings of the machine, this checkout's code, the environment's programs."""
-    own = {k: v for k, v in os.environ.items() if not k.startswith(("ALCHEMIST_", "GIT_", "GITHUB_"))}  # fmt: skip
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("ALCHEMIST_", "GIT_", "GITHUB_"))}
     return own | {
         "GIT_CONFIG_GLOBAL": os.devnull,
         "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@example.org",
-        "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@example.org",
+        "GIT_AUTHOR_NAME": "A",
+        "GIT_AUTHOR_EMAIL": "a@example.org",
+        "GIT_COMMITTER_NAME": "A",
+        "GIT_COMMITTER_EMAIL": "a@example.org",
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "runtime")]),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-    }  # fmt: skip
+    }
 
 
 class Repo:
@@ -32,11 +34,19 @@ class Repo:
         self.git("init", "--quiet", "--initial-branch", "main")
 
     def run(self, *command: str, code: int | None = 0, **more: str) -> str:
-        """Run a command here; standard output and error together. AssertionError where it ends otherwise than with `code`."""
+        """Run a command here; standard output and error together. AssertionError where it ends otherwise than with
+        `code`.
+        """
         done = subprocess.run(
-            command, cwd=self.folder, env=environment() | more, text=True, errors="replace",
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            command,
+            cwd=self.folder,
+            env=environment() | more,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         assert code is None or done.returncode == code, (done.returncode, done.stdout)
         return done.stdout
 

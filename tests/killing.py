@@ -22,7 +22,9 @@ for fault, root in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
 
 
 def ended(script: str, faults: Mapping[str, Path]) -> dict[str, int]:
-    """By fault the exit code of a run in a folder. `script` is Python: imports, and `go()`, which runs in the current folder."""
+    """By fault the exit code of a run in a folder. `script` is Python: imports, and `go()`, which runs in the current
+    folder.
+    """
     args = [str(part) for pair in faults.items() for part in pair]
     command = [sys.executable, "-c", _DRIVER.format(script=script), *args]
     done = subprocess.run(command, capture_output=True, text=True)

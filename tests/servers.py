@@ -29,9 +29,7 @@ def program(name: str) -> str:
 def server(command: Sequence[str], url: str, log: Path, seconds: float = 60) -> Iterator[None]:
     """Run a server until the block ends; it counts as ready when the address answers at all."""
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, stdout=out, stderr=out, env={**os.environ, "HF_HUB_OFFLINE": "1"}
-        )
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     try:
         until = time.monotonic() + seconds
         while not _answers(url):

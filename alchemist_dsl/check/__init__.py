@@ -1,4 +1,6 @@
-"""From the syntax tree to the checked program: names, types and units, columns along the graph, and the rules of the house."""
+"""From the syntax tree to the checked program: names, types and units, columns along the graph, and the rules of the
+house.
+"""
 
 from __future__ import annotations
 
@@ -88,9 +90,7 @@ def check(
     (text, "set" | "file" | "environment"). `columns`: columns of the records of a source or suite, None where unknown.
     `listing(folder)`: names of the files of a folder, for suggestions only.
     """
-    found = examine(
-        file, read, root=root, sets=sets, variant=variant, columns=columns, listing=listing
-    )
+    found = examine(file, read, root=root, sets=sets, variant=variant, columns=columns, listing=listing)
     return found.program, found.diagnostics
 
 
@@ -137,9 +137,7 @@ def _declare(
 def _build(world: World) -> None:
     first = [k for kind in _FIRST for k, d in world.decls.items() if d.kind == kind]
     last = [k for k in world.order if world.decls[k].kind == "test"]
-    for key in dict.fromkeys(
-        [*first, *(k for k in world.order if world.decls[k].kind != "test"), *last]
-    ):
+    for key in dict.fromkeys([*first, *(k for k in world.order if world.decls[k].kind != "test"), *last]):
         b = Building(world.decls[key], world)
         b.unknown_attributes()
         _BUILDERS[b.decl.kind](b)
@@ -147,9 +145,7 @@ def _build(world: World) -> None:
         world.rooms[key] = Room(b.env, b.variables)
 
 
-def _program(
-    world: World, file: SourceFile, values: dict[str, ir.ParamValue], variant: str | None
-) -> ir.Program:
+def _program(world: World, file: SourceFile, values: dict[str, ir.ParamValue], variant: str | None) -> ir.Program:
     policy.unused_imports(world)
     runs, crowded = variants.looked_at(world)
     return ir.Program(
@@ -159,10 +155,7 @@ def _program(
         imports=tuple(world.loader.imports),
         params=values,
         blocks={key: world.blocks[key] for key in world.decls},
-        schemas={
-            key: ir.RowSchema(dict(stream.columns), stream.open)
-            for key, stream in world.streams.items()
-        },
+        schemas={key: ir.RowSchema(dict(stream.columns), stream.open) for key, stream in world.streams.items()},
         texts=dict(sorted(world.texts.items())),
         variants=runs,
         crowded=crowded,

@@ -1,4 +1,6 @@
-"""Reads the attribute types of `kinds.py` ("percent | method(skip(max: int = 0))") into values the checker can match on."""
+"""Reads the attribute types of `kinds.py` ("percent | method(skip(max: int = 0))") into values the checker can match
+on.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Warns where a plain text in `set` holds `{{ … }}`: it stays as it is written, though a template was most likely meant."""
+"""Warns where a plain text in `set` holds `{{ … }}`: it stays as it is written, though a template was most likely
+meant.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ def literal_braces(b: Building, value: ast.Expr, env: Env) -> None:
         for found in _READ.finditer(text.value):
             name = found[1]
             if name == "out" and env.out is not None:
-                _report(b, text, found, None, 'join texts: `"…" + out.FIELD`; a template reads the columns of the row')  # fmt: skip
+                _report(b, text, found, None, 'join texts: `"…" + out.FIELD`; a template reads the columns of the row')
                 break
             if _means_a_column(name, env):
                 edit = _as_template(b, text) if text is value else None
@@ -54,9 +56,7 @@ def _means_a_column(name: str, env: Env) -> bool:
     return known.open or name in known.types or bool(near(name, known.types, 1))
 
 
-def _report(
-    b: Building, text: ast.Text, found: re.Match[str], edit: Edit | None, help_: str
-) -> None:
+def _report(b: Building, text: ast.Text, found: re.Match[str], edit: Edit | None, help_: str) -> None:
     b.problem(
         "A410",
         f"`{' '.join(found[0].split())}` stays as it is written: the text around it is no template",

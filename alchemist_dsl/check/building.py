@@ -1,4 +1,6 @@
-"""One block on its way from statements to a checked block: reads attributes once, collects inputs, says what is missing."""
+"""One block on its way from statements to a checked block: reads attributes once, collects inputs, says what is
+missing.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,7 @@ class Building:
     def env_in(self, scope: Scope) -> Env:
         return self.env if scope is self.env.scope else replace(self.env, scope=scope)
 
-    # --- attributes ----------------------------------------------------------------------------------------------------------
+    # --- attributes ---------------------------------------------------------------------------------------------------
 
     def unknown_attributes(self) -> None:
         """Report attributes that the kind does not have."""
@@ -99,12 +101,7 @@ class Building:
                 self._key(name, placed.stmt, span)
                 continue
             if name in self.kind.blocks:
-                self.error(
-                    "A201",
-                    f"`{name}` is a block, not a value",
-                    span,
-                    help=f"write `{name} {{ … }}`",
-                )
+                self.error("A201", f"`{name}` is a block, not a value", span, help=f"write `{name} {{ … }}`")
                 continue
             self._unknown(name, placed, span)
 
@@ -129,18 +126,12 @@ class Building:
         note = None
         if text is None and 0 < len(elsewhere) <= 3:
             note = "it is an attribute of " + ", ".join(f"`{k}`" for k in elsewhere)
-        self.error(
-            "A102", f"{self.title} has no attribute `{name}`", span, help=text, edit=edit, note=note
-        )
+        self.error("A102", f"{self.title} has no attribute `{name}`", span, help=text, edit=edit, note=note)
 
     def _block_of(self, name: str) -> str | None:
         """The sub-block in which a name would stand, where that is not written."""
         for block in ("take", "classes"):
-            if (
-                block in self.kind.blocks
-                and block not in self.body.blocks
-                and "from" not in self.body.attrs
-            ):
+            if block in self.kind.blocks and block not in self.body.blocks and "from" not in self.body.attrs:
                 return block
         for attribute, declared in self.kind.attributes.items():
             for one in attr_type(declared.type).alternatives:
@@ -171,9 +162,7 @@ class Building:
             return self._absent(name, attribute)
         return self._written(name, attribute, placed)
 
-    def _written(
-        self, name: str, attribute: Attribute, placed: Placed[ast.Assign]
-    ) -> ir.Value | None:
+    def _written(self, name: str, attribute: Attribute, placed: Placed[ast.Assign]) -> ir.Value | None:
         statement = placed.stmt
         name_span = statement.path[-1].span
         type_ = attr_type(attribute.type)
@@ -202,12 +191,7 @@ class Building:
         if attribute.required and self.abstract:
             self.ok = False
         elif attribute.required and not self._lost(name):
-            self.error(
-                "A106",
-                f"{self.title} needs `{name}`",
-                self.header,
-                help=_how(name, attribute),
-            )
+            self.error("A106", f"{self.title} needs `{name}`", self.header, help=_how(name, attribute))
         return None
 
     def _lost(self, name: str) -> bool:
@@ -223,9 +207,7 @@ class Building:
         if name in ("on", "against") and self.stream is UNKNOWN:
             return None
         place = Place(name, span, default=True)
-        value = self.values(self.decl.scope).read(
-            relocated_all(expr, span), attr_type(attribute.type), place
-        )
+        value = self.values(self.decl.scope).read(relocated_all(expr, span), attr_type(attribute.type), place)
         if value is None:
             self.ok = False
             return None
@@ -268,7 +250,7 @@ class Building:
         for name in self.kind.attributes:
             self.attribute(name)
 
-    # --- streams ---------------------------------------------------------------------------------------------------------------
+    # --- streams ------------------------------------------------------------------------------------------------------
 
     def read_streams(self, name: str, role: str) -> tuple[ir.RefV, ...]:
         """The streams of an attribute, added to the inputs of the block."""
@@ -312,7 +294,7 @@ class Building:
         facts["taints"] = passed(facts["taints"], name)
         self.world.streams[(self.decl.key, port)] = Stream(columns, name=f"`{name}`", **facts)
 
-    # --- the result ------------------------------------------------------------------------------------------------------------
+    # --- the result ---------------------------------------------------------------------------------------------------
 
     def finish(self) -> ir.Block:
         """The checked block."""
@@ -337,9 +319,7 @@ def relocated_all(expr: ast.Expr, span: Span) -> ast.Expr:
             return replace(expr, span=span, items=tuple(relocated_all(i, span) for i in items))
         case ast.Call(args=args):
             moved = tuple(replace(a, span=span, value=relocated_all(a.value, span)) for a in args)
-            return replace(
-                expr, span=span, args=moved, function=ast.Ident(span, expr.function.name)
-            )
+            return replace(expr, span=span, args=moved, function=ast.Ident(span, expr.function.name))
         case _:
             return replace(expr, span=span)
 

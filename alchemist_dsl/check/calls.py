@@ -44,23 +44,15 @@ def call(typer: Typer, expr: ast.Call) -> Typed:
 def _unknown(typer: Typer, expr: ast.Call) -> Typed:
     name, span = expr.function.name, expr.function.span
     if name in AGGREGATES:
-        return typer.fail(
-            "A119",
-            f"`{name}(…)` counts a stream; it stands in `check` blocks and in `expect`",
-            span,
-        )
+        return typer.fail("A119", f"`{name}(…)` counts a stream; it stands in `check` blocks and in `expect`", span)
     if name == "any":
-        return typer.fail(
-            "A122", "`any(…)` stands for several runs and belongs into a `variant`", span
-        )
+        return typer.fail("A122", "`any(…)` stands for several runs and belongs into a `variant`", span)
     known = [*FUNCTIONS, *(AGGREGATES if typer.env.streams else ())]
     text, edit = did_you_mean(name, known, span)
     is_column = typer.env.stream is not None and name in typer.env.stream.columns
     if is_column:
         text = f"`{name}` is a column; write it without parentheses"
-    return typer.fail(
-        "A119", f"there is no function `{name}`", span, help=text, edit=None if is_column else edit
-    )
+    return typer.fail("A119", f"there is no function `{name}`", span, help=text, edit=None if is_column else edit)
 
 
 def bind(typer: Typer, expr: ast.Call, function: Function) -> dict[str, list[ast.Expr]] | None:
@@ -102,12 +94,7 @@ def bind(typer: Typer, expr: ast.Call, function: Function) -> dict[str, list[ast
         given.setdefault(param.name, []).append(argument.value)
     for param in function.params:
         if param.name not in given and param.default is ... and good:
-            typer.fail(
-                "A208",
-                f"`{function.name}` needs `{param.name}`",
-                expr.span,
-                help=usage(function),
-            )
+            typer.fail("A208", f"`{function.name}` needs `{param.name}`", expr.span, help=usage(function))
             good = False
     return {n: given[n] for n in params if n in given} if good else None
 
@@ -129,9 +116,7 @@ def _shown(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def _apply(
-    typer: Typer, expr: ast.Call, function: Function, bound: dict[str, list[ast.Expr]]
-) -> Typed:
+def _apply(typer: Typer, expr: ast.Call, function: Function, bound: dict[str, list[ast.Expr]]) -> Typed:
     params = {p.name: p for p in function.params}
     trees: dict[str, Any] = {}
     variable: str | None = NULL
@@ -153,9 +138,7 @@ def _apply(
             variable = required(variable) if variable else variable
     if variable is None:
         types = ", ".join(noun(typer.type(v).type) for vs in bound.values() for v in vs)
-        return typer.fail(
-            "A210", f"the values of `{function.name}` have no common type: {types}", expr.span
-        )
+        return typer.fail("A210", f"the values of `{function.name}` have no common type: {types}", expr.span)
     tree = ["call", function.name, trees]
     if function.result == "T":
         type_ = ANY if unknown else variable
@@ -173,15 +156,14 @@ def _argument(typer: Typer, function: Function, param: Param, made: Typed, value
         if made.unit != param.type and made != BAD:
             typer.fail(
                 "A202",
-                f"`{param.name}` of `{function.name}` is a {'duration' if param.type == 'duration' else 'size in bytes'}",
+                f"`{param.name}` of `{function.name}` is a"
+                f" {'duration' if param.type == 'duration' else 'size in bytes'}",
                 value.span,
                 help=f"for example `{param.name} = {_UNITS[param.type]}`",
             )
         return
     if function.name == "turns" and family(made.type) in ("number", "bool"):
-        typer.fail(
-            "A210", f"`turns` takes a conversation, but this is {noun(made.type)}", value.span
-        )
+        typer.fail("A210", f"`turns` takes a conversation, but this is {noun(made.type)}", value.span)
         return
     if param.type in ("any", "T") or fits(made.type, param.type):
         return
@@ -198,15 +180,11 @@ def _argument(typer: Typer, function: Function, param: Param, made: Typed, value
     elif param.type == "messages":
         help_, edit = f"write `turns({written})`", Edit(value.span, f"turns({written})")
     typer.fail(
-        "A210",
-        f"`{function.name}` takes {wanted}, but this is {noun(made.type)}",
-        value.span,
-        help=help_,
-        edit=edit,
+        "A210", f"`{function.name}` takes {wanted}, but this is {noun(made.type)}", value.span, help=help_, edit=edit
     )
 
 
-# --- counts of streams --------------------------------------------------------------------------------------------------------
+# --- counts of streams ------------------------------------------------------------------------------------------------
 
 
 def _names_stream(typer: Typer, expr: ast.Call) -> bool:

@@ -80,12 +80,7 @@ def _file(b: Building, value: ir.TextV, path: str) -> None:
         folder, name = posixpath.split(path)
         others = [f for f in b.world.loader.listing(folder) if f.endswith(FILES) and f != name]
         close = near(name, others, 3)
-        _fail(
-            b,
-            value,
-            f"there is no chat template `{path}`",
-            f"there is `{close[0]}`" if close else None,
-        )
+        _fail(b, value, f"there is no chat template `{path}`", f"there is `{close[0]}`" if close else None)
         return
     source, problems = decode(path, data)
     b.world.problems.take(problems)
@@ -112,9 +107,7 @@ def _family(b: Building, value: ir.MethodV) -> None:
         "A411",
         f"there is no template for training the family `{name}`",
         value.span,
-        help=f'did you mean `training("{close[0]}")`?'
-        if close
-        else f"it is {either(families.NAMES)}",
+        help=f'did you mean `training("{close[0]}")`?' if close else f"it is {either(families.NAMES)}",
     )
 
 
@@ -124,18 +117,24 @@ def _fail(b: Building, value: ir.TextV, headline: str, help: str | None = None) 
         headline,
         value.span,
         help=help
-        or 'write `jinja"""…"""` for a template, `"chat.jinja"` for a file, or `"owner/model"` for that of a model; paths are relative to the recipe',
+        or 'write `jinja"""…"""` for a template, `"chat.jinja"` for a file, or `"owner/model"` for that of a model; '
+        "paths are relative to the recipe",
     )
 
 
-# --- the day that a template writes -------------------------------------------------------------------------------------------
+# --- the day that a template writes -----------------------------------------------------------------------------------
 
 
 def _date(b: Building) -> None:
     """`date` is a day; a template that asks for today has one, and no other template."""
     day, template = b.get("date"), b.get("chat_template")
     if isinstance(day, ir.TextV) and not _is_day(day.value):
-        b.error("A201", f"`date` is a day of the calendar, and `{day.value}` is none", day.span, help='for example `date = "2026-11-30"`')  # fmt: skip
+        b.error(
+            "A201",
+            f"`date` is a day of the calendar, and `{day.value}` is none",
+            day.span,
+            help='for example `date = "2026-11-30"`',
+        )
         return
     text = template.text if isinstance(template, ir.TemplateV) else _text_of_folder(b)
     if text is None:
@@ -150,7 +149,7 @@ def _date(b: Building) -> None:
             help='pin it in the `train` block: `date = "2026-11-30"`',
         )
     elif DATED not in text and day is not None:
-        b.problem("A412", "the chat template writes no date, so `date` says nothing", day.span, help="delete the line")  # fmt: skip
+        b.problem("A412", "the chat template writes no date, so `date` says nothing", day.span, help="delete the line")
 
 
 def _is_day(text: str) -> bool:
@@ -161,7 +160,9 @@ def _is_day(text: str) -> bool:
 
 
 def _text_of_folder(b: Building) -> str | None:
-    """The template of a folder of the project that `chat_template` names, or else `base`; None where nobody knows it here."""
+    """The template of a folder of the project that `chat_template` names, or else `base`; None where nobody knows it
+    here.
+    """
     named = b.get("chat_template") or b.get("base")
     if not isinstance(named, ir.TextV):
         return None

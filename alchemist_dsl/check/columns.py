@@ -21,12 +21,7 @@ from alchemist_dsl.diagnostics.model import Edit
 from alchemist_dsl.syntax import ast
 
 #: What a conversation gives.
-TURNS: Final[dict[str, str]] = {
-    "system": "text?",
-    "instruction": "text",
-    "response": "text",
-    "history": "messages?",
-}
+TURNS: Final[dict[str, str]] = {"system": "text?", "instruction": "text", "response": "text", "history": "messages?"}
 #: Columns whose type the language fixes.
 FIXED: Final[dict[str, str]] = {
     **{n: required(t) for n, t in TURNS.items()},
@@ -46,10 +41,7 @@ def read_sets(b: Building, env: Env) -> tuple[tuple[ir.SetV, ...], dict[str, str
         span = statement.path[-1].span
         if name in IDENTITY or name.startswith("_"):
             b.error(
-                "A511",
-                f"`{name}` carries the identity of the row and cannot be set",
-                span,
-                note="lineage rests on it",
+                "A511", f"`{name}` carries the identity of the row and cannot be set", span, note="lineage rests on it"
             )
             continue
         if statement.per is not None:
@@ -84,12 +76,20 @@ def _fits_column(b: Building, name: str, expr: ir.ExprV, statement: ast.Assign) 
         help_, edit = f"write `text({expr.text})`", Edit(expr.span, f"text({expr.text})")
     elif wanted == "messages":
         help_, edit = f"write `turns({expr.text})`", Edit(expr.span, f"turns({expr.text})")
-    b.error("A504", f"`{name}` is {noun(wanted)}, but this is {noun(expr.type)}", statement.value.span, help=help_, edit=edit)  # fmt: skip
+    b.error(
+        "A504",
+        f"`{name}` is {noun(wanted)}, but this is {noun(expr.type)}",
+        statement.value.span,
+        help=help_,
+        edit=edit,
+    )
     return False
 
 
 def _as_json(name: str, expr: ir.ExprV, columns: Mapping[str, str]) -> ir.ExprV:
-    """A record, list, number or truth value that is set into a column of JSON becomes JSON; a text is taken as it is."""
+    """A record, list, number or truth value that is set into a column of JSON becomes JSON; a text is taken as it
+    is.
+    """
     wanted = FIXED.get(name, columns.get(name, ANY))
     if family(wanted) != "json" or family(expr.type) in ("json", "text", "null", "any"):
         return expr
@@ -109,9 +109,7 @@ def columns_of_one_type(b: Building, sets: tuple[ir.SetV, ...]) -> None:
             )
 
 
-def with_sets(
-    columns: Mapping[str, str], types: Mapping[str, str], *, partly: bool = False
-) -> dict[str, str]:
+def with_sets(columns: Mapping[str, str], types: Mapping[str, str], *, partly: bool = False) -> dict[str, str]:
     """The columns after assignments. `partly`: some rows stay as they were."""
     out = dict(columns)
     flat = dict(types)
@@ -138,12 +136,7 @@ def read_rules(b: Building, env: Env, totals: Env) -> tuple[ir.RuleV, ...]:
         text = b.world.slice(rule.condition.span)
         name = rule.name.name if rule.name is not None else text
         if rule.verb != "expect" and name in names:
-            b.error(
-                "A105",
-                f"two rules of {b.title} are the same",
-                rule.condition.span,
-                help="delete one",
-            )
+            b.error("A105", f"two rules of {b.title} are the same", rule.condition.span, help="delete one")
             continue
         names[name] = None
         base = totals if rule.verb == "expect" else env
@@ -173,11 +166,7 @@ _SHARES: Final = frozenset({"share", "drop_share"})
 def never_true(b: Building, expr: ir.ExprV) -> None:
     """Report an expectation that no run can meet: fewer than no rows, more than all of them."""
     tree = expr.tree
-    if (
-        tree[0] != "cmp"
-        or tree[3][0] != "lit"
-        or tree[3][1] not in ("int", "real", "percent", "money")
-    ):
+    if tree[0] != "cmp" or tree[3][0] != "lit" or tree[3][1] not in ("int", "real", "percent", "money"):
         return
     from fractions import Fraction
 
@@ -186,7 +175,9 @@ def never_true(b: Building, expr: ir.ExprV) -> None:
     counted = tree[2]
     if counted[0] == "call" and counted[1] in _SHARES:
         high = Fraction(1)
-    elif counted[0] not in ("total", "plan") and not (counted[0] == "call" and counted[1] in ("rows", "tokens", "calls", "cost", "chars", "words", "lines")):  # fmt: skip
+    elif counted[0] not in ("total", "plan") and not (
+        counted[0] == "call" and counted[1] in ("rows", "tokens", "calls", "cost", "chars", "words", "lines")
+    ):
         return
     op = tree[1]
     never = (
@@ -197,19 +188,12 @@ def never_true(b: Building, expr: ir.ExprV) -> None:
     )
     if never:
         bounds = "lies between 0% and 100%" if high is not None else "is never below 0"
-        b.error(
-            "A215",
-            f"this can never be true: `{expr.text}`",
-            expr.span,
-            note=f"the left side {bounds}",
-        )
+        b.error("A215", f"this can never be true: `{expr.text}`", expr.span, note=f"the left side {bounds}")
 
 
-# --- declared fields -----------------------------------------------------------------------------------------------------------
+# --- declared fields --------------------------------------------------------------------------------------------------
 
-_COLUMN_TYPES: Final = frozenset(
-    ["text", "int", "real", "bool", "prob", "percent", "money", "json", "messages", "id"]
-)
+_COLUMN_TYPES: Final = frozenset(["text", "int", "real", "bool", "prob", "percent", "money", "json", "messages", "id"])
 
 
 def read_fields(
@@ -242,9 +226,7 @@ def column_type_of(type_: ast.TypeExpr, scope: Scope, world: World) -> str | Non
     else:
         found = find([ast.Ident(type_.span, type_.base)], scope)
         schema = isinstance(found, Found) and found.decl.kind == "schema"
-        columns = (
-            world.schema_types.get(found.decl.key) if isinstance(found, Found) and schema else None
-        )
+        columns = world.schema_types.get(found.decl.key) if isinstance(found, Found) and schema else None
         made = record(columns) if columns else None
     if made is None:
         return None

@@ -7,6 +7,4 @@ import hashlib
 
 def text_digest(text: str) -> str:
     """`b2:` and the BLAKE2b-256 of a text in UTF-8."""
-    return (
-        "b2:" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
-    )
+    return "b2:" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()

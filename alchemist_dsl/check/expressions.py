@@ -53,9 +53,7 @@ class Env:
     out: Mapping[str, str] | None = None  # fields of the teacher's answer
     out_places: Mapping[str, Span] = field(default_factory=dict)
     out_of: str = ""
-    totals: tuple[str, ...] | None = (
-        None  # `rows`, `tokens` and `dropped.RULE` of a step with these rules
-    )
+    totals: tuple[str, ...] | None = None  # `rows`, `tokens` and `dropped.RULE` of a step with these rules
     rules_lost: bool = False  # there may be more rules than `totals` knows
     counts: tuple[str, ...] = ("rows", "tokens")  # totals that are called by one name
     streams: bool = False  # rows(x), share(a, b) …
@@ -132,9 +130,7 @@ class Typer:
             case ast.Record(fields=parts):
                 for part in parts:
                     if part.name.quoted and not part.name.name.isidentifier():
-                        return self.fail(
-                            "A210", f'`"{part.name.name}"` is no name of a field', part.name.span
-                        )
+                        return self.fail("A210", f'`"{part.name.name}"` is no name of a field', part.name.span)
                 made = {f.name.name: self.type(f.value) for f in parts}
                 trees = {n: t.tree for n, t in made.items()}
                 return Typed(["record", trees], record({n: t.type for n, t in made.items()}))
@@ -148,7 +144,7 @@ class Typer:
             case ast.BadExpr():
                 return self.bad()
 
-    # --- literals ----------------------------------------------------------------------------------------------------------
+    # --- literals -----------------------------------------------------------------------------------------------------
 
     def _quantity(self, expr: ast.Quantity) -> Typed:
         kind, value = expr.kind, expr.value
@@ -193,7 +189,7 @@ class Typer:
             units.pop() if len(units) == 1 else None,
         )
 
-    # --- names ---------------------------------------------------------------------------------------------------------------
+    # --- names --------------------------------------------------------------------------------------------------------
 
     def _name(self, name: str, span: Span, *, of_row: bool = False) -> Typed:
         """A column or a total; `of_row`: certainly a column, as in `row["rows"]`."""
@@ -206,9 +202,7 @@ class Typer:
         if counted:
             unit = name if name in ("tokens", "calls") else "rows"
             return Typed(["total", name], "int", unit)
-        if name in ("out", "param", "row", "plan") or (
-            name == "dropped" and env.totals is not None
-        ):
+        if name in ("out", "param", "row", "plan") or (name == "dropped" and env.totals is not None):
             more = {"out": self.env.out or {}, "param": self.env.scope.params, "plan": PLAN_FIGURES}
             known = [f"{name}.{n}" for n in more.get(name, {})]
             return self.fail(
@@ -254,30 +248,29 @@ class Typer:
             f"rows of {stream.name or 'this step'} have no column `{name}`",
             span,
             help=text or f"columns: {shown}",
-            edit=Edit(span, found[0])
-            if len(found) == 1
-            and name not in self.env.scope.params
-            and name not in self.env.scope.decls
-            else None,
+            edit=(
+                Edit(span, found[0])
+                if len(found) == 1 and name not in self.env.scope.params and name not in self.env.scope.decls
+                else None
+            ),
         )
 
     def _no_row(self, name: str, span: Span) -> Typed:
         if name in self.env.scope.decls and self.env.streams:
-            return self.fail(
-                "A210",
-                f"`{name}` is a block, not a number",
-                span,
-                help=f"for example `rows({name})`",
-            )
+            return self.fail("A210", f"`{name}` is a block, not a number", span, help=f"for example `rows({name})`")
         return self.fail(
             "A103",
             f"nothing is called `{name}` here",
             span,
-            help="count a stream, for example `rows(clean)`, or read the plan: `plan.cost`"
-            if self.env.streams
-            else "`expect` speaks of the step's totals: `rows`, `tokens`, `dropped.RULE`"
-            if self.env.totals is not None
-            else None,
+            help=(
+                "count a stream, for example `rows(clean)`, or read the plan: `plan.cost`"
+                if self.env.streams
+                else (
+                    "`expect` speaks of the step's totals: `rows`, `tokens`, `dropped.RULE`"
+                    if self.env.totals is not None
+                    else None
+                )
+            ),
         )
 
     def _member(self, expr: ast.Member) -> Typed:
@@ -316,9 +309,7 @@ class Typer:
             if self.env.scope.lost_unnamed or name.name in self.env.scope.lost:
                 return self.bad()
             text, edit = did_you_mean(name.name, self.env.scope.params, name.span)
-            return self.fail(
-                "A116", f"there is no parameter `{name.name}`", name.span, help=text, edit=edit
-            )
+            return self.fail("A116", f"there is no parameter `{name.name}`", name.span, help=text, edit=edit)
         if found.expr is None:
             return self.bad()
         if isinstance(found.expr, ast.Name):
@@ -329,10 +320,7 @@ class Typer:
         env = self.env
         if env.out is None:
             return self.fail(
-                "A210",
-                "there is no answer of a teacher here",
-                span,
-                note="`out` is read in teacher steps",
+                "A210", "there is no answer of a teacher here", span, note="`out` is read in teacher steps"
             )
         type_ = env.out.get(name.name)
         if type_ is not None:
@@ -383,7 +371,7 @@ class Typer:
             )
         return Typed(["total", f"dropped.{name.name}"], "int", "rows")
 
-    # --- parts ---------------------------------------------------------------------------------------------------------------
+    # --- parts --------------------------------------------------------------------------------------------------------
 
     def field(self, base: Typed, name: str, span: Span) -> Typed:
         """A field of a record or of json."""
@@ -396,18 +384,12 @@ class Typer:
             parts = fields(base.type)
             if name in parts:
                 null = required(base.type) != base.type
-                return Typed(
-                    ["field", base.tree, name], optional(parts[name]) if null else parts[name]
-                )
+                return Typed(["field", base.tree, name], optional(parts[name]) if null else parts[name])
             if self.env.stream is not None and self.env.stream.open:
                 return Typed(["field", base.tree, name], ANY)
             text, edit = did_you_mean(name, parts, span)
             return self.fail(
-                "A503",
-                f"there is no field `{name}`",
-                span,
-                help=text or "fields: " + ", ".join(parts),
-                edit=edit,
+                "A503", f"there is no field `{name}`", span, help=text or "fields: " + ", ".join(parts), edit=edit
             )
         text = None
         if kind == "text":
@@ -418,11 +400,7 @@ class Typer:
 
     def _index(self, expr: ast.Index) -> Typed:
         index = expr.index
-        if (
-            isinstance(expr.base, ast.Name)
-            and expr.base.name == "row"
-            and self.env.stream is not None
-        ):
+        if isinstance(expr.base, ast.Name) and expr.base.name == "row" and self.env.stream is not None:
             if isinstance(index, ast.Text):
                 return self._name(index.value, index.span, of_row=True)
             return self.fail("A210", "`row[…]` takes the name of a column in quotes", index.span)
@@ -431,9 +409,7 @@ class Typer:
             return self.field(base, index.value, index.span)
         at = self.type(index)
         if family(at.type) not in ("number", ANY) or at.type not in ("int", "int?", ANY):
-            return self.fail(
-                "A210", f"an index is a whole number, but this is {noun(at.type)}", index.span
-            )
+            return self.fail("A210", f"an index is a whole number, but this is {noun(at.type)}", index.span)
         kind = family(base.type)
         if kind == ANY:
             return Typed(["item", base.tree, at.tree], ANY)
@@ -474,7 +450,7 @@ def row_variables(stream: Stream | None) -> Variables:
     return Variables(types, stream.open, f"rows of {stream.name or 'this step'}")
 
 
-# --- entry ------------------------------------------------------------------------------------------------------------------
+# --- entry ------------------------------------------------------------------------------------------------------------
 
 
 def expression(expr: ast.Expr, env: Env) -> ir.ExprV | None:
@@ -483,9 +459,7 @@ def expression(expr: ast.Expr, env: Env) -> ir.ExprV | None:
     made = typer.type(expr)
     if not typer.ok:
         return None
-    return ir.ExprV(
-        expr.span, made.tree, made.type, frozenset(typer.reads), env.world.slice(expr.span)
-    )
+    return ir.ExprV(expr.span, made.tree, made.type, frozenset(typer.reads), env.world.slice(expr.span))
 
 
 def condition(expr: ast.Expr, env: Env, what: str) -> ir.ExprV | None:
@@ -498,9 +472,7 @@ def condition(expr: ast.Expr, env: Env, what: str) -> ir.ExprV | None:
         text = f'for example `{made.text} == "…"`'
     elif family(made.type) == "number":
         text = f"compare it, for example `{made.text} > 0`"
-    env.world.problems.add(
-        "A211", f"{what} needs a condition, but this is {noun(made.type)}", expr.span, help=text
-    )
+    env.world.problems.add("A211", f"{what} needs a condition, but this is {noun(made.type)}", expr.span, help=text)
     return None
 
 
@@ -509,15 +481,4 @@ def exact(value: Fraction | float | int) -> str:
     return str(value if isinstance(value, Fraction) else Fraction(str(value)))
 
 
-__all__ = [
-    "BAD",
-    "COUNTS",
-    "Env",
-    "Typed",
-    "Typer",
-    "column_type",
-    "condition",
-    "exact",
-    "expression",
-    "path_of",
-]
+__all__ = ["BAD", "COUNTS", "Env", "Typed", "Typer", "column_type", "condition", "exact", "expression", "path_of"]

@@ -11,18 +11,7 @@ from typing import Any, Final
 from alchemist_runtime.rows import HISTORY, IDENTITY, MESSAGES, ORIGIN, optional, required
 
 from alchemist_dsl.check.types import ANY, NULL, element, family, fields, noun
-from alchemist_dsl.ir import (
-    Block,
-    BoolV,
-    ListV,
-    NullV,
-    Qty,
-    RecordV,
-    RefV,
-    RowSchema,
-    TextV,
-    Value,
-)
+from alchemist_dsl.ir import Block, BoolV, ListV, NullV, Qty, RecordV, RefV, RowSchema, TextV, Value
 from alchemist_dsl.source import Span
 
 #: Roles under which a step reads rows; models and tokenizers are none.
@@ -31,9 +20,7 @@ _ROLES: Final = ("from", "learn", "sound", "against", "examples")
 MAIN: Final = ("from", "learn", "take")
 #: Columns that hold lists of records, so that a row of them alone is not taken for streams by name.
 _TURNS: Final = frozenset({MESSAGES, HISTORY})
-_WHOLE: Final = frozenset(
-    {"int", "rows", "packs", "tokens", "chars", "words", "lines", "calls", "steps", "bytes"}
-)
+_WHOLE: Final = frozenset({"int", "rows", "packs", "tokens", "chars", "words", "lines", "calls", "steps", "bytes"})
 
 
 class Unfit(Exception):
@@ -53,19 +40,20 @@ class Inlet:
     role: str
 
 
-# --- which input ----------------------------------------------------------------------------------------------------------------
+# --- which input ------------------------------------------------------------------------------------------------------
 
 
 def inlets(block: Block) -> tuple[Inlet, ...]:
-    """The inputs of a step: by the name of the block; of several ports of one block, by the name of the port or the source."""
+    """The inputs of a step: by the name of the block; of several ports of one block, by the name of the port or the
+    source.
+    """
     found = [(e.name, e.stream, "take") for e in block.entries]
     if block.kind != "mixture":
         pairs = zip(block.inputs, block.roles, strict=True)
         found = [(".", r, role) for r, role in pairs if role in _ROLES]
     often = Counter(r.target for _, r, _ in found)
     return _labelled(
-        (_short(ref, often[ref.target] > 1) if "." in name else name, ref, role)
-        for name, ref, role in found
+        (_short(ref, often[ref.target] > 1) if "." in name else name, ref, role) for name, ref, role in found
     )
 
 
@@ -93,10 +81,7 @@ def by_name(given: Value | None) -> RecordV | None:
     """`{ clean = [...], evolved = [...] }`: rows for each input; None where `given` is rows."""
     if not isinstance(given, RecordV) or not given.fields or _TURNS & set(given.fields):
         return None
-    lists = all(
-        isinstance(v, ListV) and all(isinstance(i, RecordV) for i in v.items)
-        for v in given.fields.values()
-    )
+    lists = all(isinstance(v, ListV) and all(isinstance(i, RecordV) for i in v.items) for v in given.fields.values())
     return given if lists else None
 
 
@@ -115,7 +100,7 @@ def rows_by_label(given: Value | None, found: tuple[Inlet, ...]) -> dict[str, tu
     return {} if first is None or given is None else {first: rows_of(given)}
 
 
-# --- the columns of an input ------------------------------------------------------------------------------------------------------
+# --- the columns of an input ------------------------------------------------------------------------------------------
 
 
 def suite_columns(suite: Block) -> dict[str, str]:
@@ -135,10 +120,7 @@ def column_types(schema: RowSchema, rows: Iterable[RecordV]) -> dict[str, str]:
             if name not in types and name not in (MESSAGES, ORIGIN):
                 new.setdefault(name, []).append(value)
     types |= {name: inferred(values) for name, values in new.items()}
-    return {
-        **types,
-        **{n: "text?" for n, t in schema.columns.items() if required(t) == NULL and n not in types},
-    }
+    return {**types, **{n: "text?" for n, t in schema.columns.items() if required(t) == NULL and n not in types}}
 
 
 def inferred(values: Iterable[Value]) -> str:
@@ -163,7 +145,7 @@ def _own(value: Value) -> str | None:
             return "json"
 
 
-# --- values -----------------------------------------------------------------------------------------------------------------------
+# --- values -----------------------------------------------------------------------------------------------------------
 
 
 def plain(value: Value, type_: str, name: str) -> Any:
@@ -204,10 +186,7 @@ def _record(value: RecordV, types: Mapping[str, str], name: str) -> dict[str, An
     for field in value.fields:
         if types and field not in types:
             raise Unfit(value.places.get(field, value.span), f"`{name}` has no field `{field}`")
-    return {
-        f: plain(value.fields[f], t, f"{name}.{f}") if f in value.fields else None
-        for f, t in types.items()
-    }
+    return {f: plain(value.fields[f], t, f"{name}.{f}") if f in value.fields else None for f, t in types.items()}
 
 
 def _turn(value: Value, name: str) -> dict[str, Any]:
@@ -248,9 +227,7 @@ def answer(record: RecordV) -> dict[str, Any]:
 
 def row(record: RecordV, types: Mapping[str, str], origin: str) -> dict[str, Any]:
     """A given row: every column of the stream, `origin`, and `messages` where they are given. Raises Unfit."""
-    made = {
-        n: plain(record.fields[n], t, n) if n in record.fields else None for n, t in types.items()
-    }
+    made = {n: plain(record.fields[n], t, n) if n in record.fields else None for n, t in types.items()}
     if MESSAGES in record.fields:
         made[MESSAGES] = plain(record.fields[MESSAGES], "messages", MESSAGES)
     written = record.fields.get(ORIGIN)

@@ -126,9 +126,7 @@ def arrange(world: World) -> None:
                     _report_circle(world, circle, [*taken[start:], need])
                 cyclic |= set(circle)
     world.order = tuple(order)
-    world.read = frozenset(
-        n.target for k, found in edges.items() for n in found if world.decls[k].kind != "test"
-    )
+    world.read = frozenset(n.target for k, found in edges.items() for n in found if world.decls[k].kind != "test")
     world.cyclic = frozenset(cyclic)
 
 
@@ -136,9 +134,7 @@ def _report_circle(world: World, circle: list[str], needs_: list[Need]) -> None:
     """`needs_[i]` is where `circle[i]` says that it reads the next one."""
     first, last = needs_[0], needs_[-1]
     if len(circle) == 1:
-        world.problems.add(
-            "A501", f"`{circle[0]}` needs itself", first.span, help="read another stream here"
-        )
+        world.problems.add("A501", f"`{circle[0]}` needs itself", first.span, help="read another stream here")
         return
     names = [world.decls[k].name for k in circle]
     note = None
@@ -156,9 +152,11 @@ def _report_circle(world: World, circle: list[str], needs_: list[Need]) -> None:
         label=f"{names[0]} needs {names[1]}",
         labels=(Label(last.span, f"{names[-1]} needs {names[0]}"),),
         note=note,
-        help=f"break the circle; did you mean {listed(streams[:2], 'or')} here?"
-        if streams and KINDS[world.decls[circle[1]].kind].stream
-        else "break the circle: one of them must read something else",
+        help=(
+            f"break the circle; did you mean {listed(streams[:2], 'or')} here?"
+            if streams and KINDS[world.decls[circle[1]].kind].stream
+            else "break the circle: one of them must read something else"
+        ),
     )
 
 

@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 from alchemist_dsl.check.merge import inherited, is_null, merge, took_nothing, without_nulls
-from alchemist_dsl.check.names import (
-    Found,
-    Missing,
-    dotted,
-    find,
-    path_of,
-    report_missing,
-    span_of,
-    wrong_kind,
-)
+from alchemist_dsl.check.names import Found, Missing, dotted, find, path_of, report_missing, span_of, wrong_kind
 from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.scope import Body, Decl
 from alchemist_dsl.check.world import World
@@ -127,11 +118,7 @@ def _base(decl: Decl, world: World, *, silent: bool = False) -> Decl | None:
     path = path_of(placed.stmt.value)
     if path is None:
         if not silent:
-            world.problems.add(
-                "A201",
-                "`extends` takes the name of a block of the same kind",
-                placed.stmt.value.span,
-            )
+            world.problems.add("A201", "`extends` takes the name of a block of the same kind", placed.stmt.value.span)
             decl.body.wrong = decl.body.base_lost = True
         return None
     if decl.kind == "schema" and len(path) == 1 and path[0].name == "sft":

@@ -64,7 +64,7 @@ class Loader:
         file = self._open(path, span)
         return None if file is None else self._import(file, alias, ())
 
-    # --- one file ------------------------------------------------------------------------------------------------------
+    # --- one file -----------------------------------------------------------------------------------------------------
 
     def _fill(self, scope: Scope, file: SourceFile, chain: tuple[str, ...]) -> None:
         tree = self._parse(file)
@@ -110,9 +110,7 @@ class Loader:
             help=f"delete it; where a text needs it, a string in quotes says `\\u{ord(mark):04x}`",
         )
 
-    def _extend(
-        self, scope: Scope, path: ast.Text, file: SourceFile, chain: tuple[str, ...]
-    ) -> None:
+    def _extend(self, scope: Scope, path: ast.Text, file: SourceFile, chain: tuple[str, ...]) -> None:
         """Take everything of a base file first; what this file writes then goes over it."""
         base = self._locate(path, file, "extends")
         if base is None:
@@ -123,11 +121,9 @@ class Loader:
         self.imports.append(ImportedFile(base.path, "", text_digest(base.text)))
         self._fill(scope, base, (*chain, base.path))
 
-    # --- imports -------------------------------------------------------------------------------------------------------
+    # --- imports ------------------------------------------------------------------------------------------------------
 
-    def _add_import(
-        self, scope: Scope, item: ast.Import, file: SourceFile, chain: tuple[str, ...]
-    ) -> None:
+    def _add_import(self, scope: Scope, item: ast.Import, file: SourceFile, chain: tuple[str, ...]) -> None:
         name = item.alias.name
         old = scope.aliases.get(name)
         if old is not None and old.stmt.span.file == item.span.file:
@@ -210,9 +206,7 @@ class Loader:
         try:
             data = self.read(path)
         except OSError as error:
-            self.problems.add(
-                "A113", f"`{written or path}` may not be read: {error.strerror}", span
-            )
+            self.problems.add("A113", f"`{written or path}` may not be read: {error.strerror}", span)
             return None
         if data is None:
             self._not_found(path, written or path, span)
@@ -228,9 +222,7 @@ class Loader:
         others = [n for n in self.listing(STD if path.startswith(STD) else folder) if n != name]
         recipes = [n for n in others if n.endswith(".recipe") or path.startswith(STD)]
         found = near(name.removeprefix(STD), recipes, 3)
-        places = [
-            written.removesuffix(name) + n if not path.startswith(STD) else STD + n for n in found
-        ]
+        places = [written.removesuffix(name) + n if not path.startswith(STD) else STD + n for n in found]
         where = "the shipped library" if path.startswith(STD) else f"looked in {folder or '.'}"
         self.problems.add(
             "A107",
@@ -241,7 +233,7 @@ class Loader:
             help="did you mean " + " or ".join(f'"{p}"' for p in places) + "?" if places else None,
         )
 
-    # --- declarations ----------------------------------------------------------------------------------------------------
+    # --- declarations -------------------------------------------------------------------------------------------------
 
     def _add_param(self, scope: Scope, item: ast.ParamDecl) -> None:
         old = scope.params.get(item.name.name)
@@ -323,9 +315,7 @@ class Loader:
         return None
 
     def _check_name(self, scope: Scope, decl: Decl, span: Span) -> None:
-        if decl.name in TAKEN or (
-            decl.kind == "source" and decl.name in ("dropped", "trace", "rows")
-        ):
+        if decl.name in TAKEN or (decl.kind == "source" and decl.name in ("dropped", "trace", "rows")):
             why = (
                 "it would hide the port of the same name"
                 if decl.name not in TAKEN
@@ -358,13 +348,7 @@ class Loader:
             scope.lost_unnamed = True
 
     def _twice(self, name: str, span: Span, first: Span) -> None:
-        self.problems.add(
-            "A104",
-            f"`{name}` is declared twice",
-            span,
-            label="again",
-            labels=(Label(first, "first"),),
-        )
+        self.problems.add("A104", f"`{name}` is declared twice", span, label="again", labels=(Label(first, "first"),))
 
 
 def _kind_first(block: ast.Block) -> str:
@@ -378,10 +362,7 @@ def _extended(tree: ast.File, file: SourceFile) -> ast.Text | ast.BadExpr | None
         if isinstance(statement, ast.Assign) and [i.name for i in statement.path] == ["extends"]:
             value = statement.value
             return value if isinstance(value, ast.Text | ast.BadExpr) else None
-    for item in (
-        *(i for i in tree.items if i not in recipes),
-        *(s for r in recipes for s in r.body),
-    ):
+    for item in (*(i for i in tree.items if i not in recipes), *(s for r in recipes for s in r.body)):
         unread = isinstance(item, ast.BadItem | ast.BadStatement)
         strange = isinstance(item, ast.Block) and item.kind.name not in KINDS
         if (unread or strange) and _NAMES_A_BASE.search(file.text, item.span.start, item.span.end):

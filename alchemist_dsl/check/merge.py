@@ -15,17 +15,13 @@ from alchemist_dsl.syntax import ast
 Entry = Placed[ast.Assign] | Placed[ast.FieldDecl]
 
 
-def collect(
-    block: ast.Block, kind: Kind, scope: Scope, problems: Problems, origin: str = "written"
-) -> Body:
+def collect(block: ast.Block, kind: Kind, scope: Scope, problems: Problems, origin: str = "written") -> Body:
     """The body of a block, with statements reported that its kind does not take or that stand twice."""
     return _Collector(block, kind, scope, problems, origin).run()
 
 
 class _Collector:
-    def __init__(
-        self, block: ast.Block, kind: Kind, scope: Scope, problems: Problems, origin: str
-    ) -> None:
+    def __init__(self, block: ast.Block, kind: Kind, scope: Scope, problems: Problems, origin: str) -> None:
         self.block, self.kind, self.scope, self.problems = block, kind, scope, problems
         self.origin = origin
         self.body = Body()
@@ -115,24 +111,26 @@ class _Collector:
         at = Span(span.file, span.start, span.start)
         self.problems.add(
             "A111",
-            f"{self.title} changes an attribute with `set`"
-            if varies
-            else f"a path with dots cannot be set in {self.title}",
+            (
+                f"{self.title} changes an attribute with `set`"
+                if varies
+                else f"a path with dots cannot be set in {self.title}"
+            ),
             span,
-            help=f"write `set {first}.{rest} = …`"
-            if varies
-            else f"write it as a block: `{first} {{ {rest} = … }}`"
-            if known
-            else None,
+            help=(
+                f"write `set {first}.{rest} = …`"
+                if varies
+                else f"write it as a block: `{first} {{ {rest} = … }}`"
+                if known
+                else None
+            ),
             edit=Edit(at, "set ") if varies else None,
         )
 
     def _set(self, statement: ast.Assign) -> None:
         if "set" not in self.kind.statements:
             self._misplaced(
-                statement,
-                "set",
-                f"columns are set in {listed(sorted(_kinds_with('set') - {'variant'}), 'or')} blocks",
+                statement, "set", f"columns are set in {listed(sorted(_kinds_with('set') - {'variant'}), 'or')} blocks"
             )
             return
         path = ".".join(i.name for i in statement.path)
@@ -155,9 +153,7 @@ class _Collector:
     def _rule(self, statement: ast.RuleStmt) -> None:
         if statement.verb not in self.kind.statements:
             where = listed(sorted(_kinds_with(statement.verb)), "or")
-            self._misplaced(
-                statement, statement.verb, f"`{statement.verb}` stands in {where} blocks"
-            )
+            self._misplaced(statement, statement.verb, f"`{statement.verb}` stands in {where} blocks")
             return
         if statement.name is not None:
             first = self.rule_names.setdefault(statement.name.name, statement.name)
@@ -181,9 +177,11 @@ class _Collector:
             known = name in self.kind.attributes
             self.problems.add(
                 "A009" if known else "A111",
-                "attributes are set with `=`; `:` declares the type of a field"
-                if known
-                else f"a typed field does not belong into {self.title}",
+                (
+                    "attributes are set with `=`; `:` declares the type of a field"
+                    if known
+                    else f"a typed field does not belong into {self.title}"
+                ),
                 statement.name.span,
                 help=f"put it into {inside}" if inside and not known else None,
             )
@@ -208,9 +206,8 @@ class _Collector:
             return
         if block.name is not None:
             self.problems.add(
-                "A115", f"`{name}` of {self.title} has no name of its own", block.name.span,
-                help=f"write `{name} {{`",
-            )  # fmt: skip
+                "A115", f"`{name}` of {self.title} has no name of its own", block.name.span, help=f"write `{name} {{`"
+            )
         self.body.block_spans[name] = block
         typed = name in ("input", "output")
         free = name in self.kind.attributes and name not in NAMED_EXPRESSIONS
@@ -231,16 +228,11 @@ class _Collector:
         blocks = [*self.kind.blocks, *(n for n in self.kind.attributes if _is_record(self.kind, n))]
         if name in self.kind.attributes:
             self.problems.add(
-                "A201",
-                f"`{name}` is not a block; it is set with `=`",
-                block.header,
-                help=f"write `{name} = …`",
+                "A201", f"`{name}` is not a block; it is set with `=`", block.header, help=f"write `{name} = …`"
             )
             return
         text, edit = did_you_mean(name, blocks, block.kind.span)
-        self.problems.add(
-            "A102", f"{self.title} has no block `{name}`", block.kind.span, help=text, edit=edit
-        )
+        self.problems.add("A102", f"{self.title} has no block `{name}`", block.kind.span, help=text, edit=edit)
 
     def _entries(self, block: ast.Block, *, typed: bool, free: bool) -> dict[str, Entry]:
         """What stands in a sub-block. `free`: its names are not the language's, and it may hold others."""
@@ -261,9 +253,7 @@ class _Collector:
                     else:
                         entries[path] = self._place(statement)
                 case ast.FieldDecl() if typed:
-                    _add_field(
-                        entries, statement, self.scope, self.origin, self.problems, f"`{name}`"
-                    )
+                    _add_field(entries, statement, self.scope, self.origin, self.problems, f"`{name}`")
                 case ast.BadStatement():
                     self.body.bad += (statement,)
                 case ast.Assign() if typed:
@@ -317,9 +307,7 @@ class _Collector:
 
     def _misplaced(self, statement: ast.Statement, what: str, note: str) -> None:
         self._lost(statement)
-        self.problems.add(
-            "A111", f"`{what}` does not belong into {self.title}", statement.span, note=note or None
-        )
+        self.problems.add("A111", f"`{what}` does not belong into {self.title}", statement.span, note=note or None)
 
 
 def _add_field(
@@ -386,11 +374,13 @@ def brief(value: ast.Expr) -> str:
             return ""
 
 
-# --- inheritance ------------------------------------------------------------------------------------------------------------
+# --- inheritance ------------------------------------------------------------------------------------------------------
 
 
 def merge(base: Body, inner: Body, kind: Kind) -> None:
-    """Lay `inner` over `base`, which changes. Null takes away; a rule of a known name replaces that rule in its place."""
+    """Lay `inner` over `base`, which changes. Null takes away; a rule of a known name replaces that rule in its
+    place.
+    """
     for name, placed in inner.attrs.items():
         null = isinstance(placed.stmt.value, ast.Null) and name not in kind.attributes
         if null and _take_away(base, name):
@@ -401,9 +391,7 @@ def merge(base: Body, inner: Body, kind: Kind) -> None:
         base.attrs.pop(name, None)
         base.block_spans[name] = inner.block_spans[name]
         known = base.blocks.get(name, {})
-        base.taken |= {
-            (name, entry) for entry, p in entries.items() if is_null(p.stmt) and entry in known
-        }
+        base.taken |= {(name, entry) for entry, p in entries.items() if is_null(p.stmt) and entry in known}
         base.blocks[name] = {**known, **entries}
     base.taken |= inner.taken
     base.sets.update(inner.sets)

@@ -81,10 +81,7 @@ def parameters(name: str, type_: AttrType) -> tuple[Parameter, ...] | None:
     component = catalog.find(family, name)
     if component is None:
         return _declared(name, _of_the_language(type_.family))
-    return tuple(
-        Parameter(p.name, _component_type(p.type, p.range), _plain(p.default))
-        for p in component.params
-    )
+    return tuple(Parameter(p.name, _component_type(p.type, p.range), _plain(p.default)) for p in component.params)
 
 
 def _declared(name: str, methods: tuple[Signature, ...]) -> tuple[Parameter, ...] | None:
@@ -170,34 +167,22 @@ def plan_value(value: ir.Value, type_: AttrType) -> Any:
 
 
 def _bind(
-    values: Values,
-    expr: ast.Expr,
-    name: str,
-    arguments: tuple[ast.Argument, ...],
-    params: tuple[Parameter, ...],
+    values: Values, expr: ast.Expr, name: str, arguments: tuple[ast.Argument, ...], params: tuple[Parameter, ...]
 ) -> dict[str, ast.Expr] | None:
     given: dict[str, ast.Expr] = {}
     names = [p.name for p in params]
     problems = values.world.problems
     good = True
     for number, argument in enumerate(arguments):
-        key = (
-            argument.name.name if argument.name else names[number] if number < len(names) else None
-        )
+        key = argument.name.name if argument.name else names[number] if number < len(names) else None
         span = argument.name.span if argument.name else argument.span
         if key is None:
-            problems.add(
-                "A208", f"`{name}` has {len(names)} parameters", span, help=_usage(name, params)
-            )
+            problems.add("A208", f"`{name}` has {len(names)} parameters", span, help=_usage(name, params))
             good = False
         elif key not in names:
             text, edit = did_you_mean(key, names, span)
             problems.add(
-                "A208",
-                f"`{name}` has no parameter `{key}`",
-                span,
-                help=text or _usage(name, params),
-                edit=edit,
+                "A208", f"`{name}` has no parameter `{key}`", span, help=text or _usage(name, params), edit=edit
             )
             good = False
         elif key in given:
@@ -207,9 +192,7 @@ def _bind(
             given[key] = argument.value
     for param in params:
         if param.default is ... and param.name not in given and good:
-            problems.add(
-                "A208", f"`{name}` needs `{param.name}`", expr.span, help=_usage(name, params)
-            )
+            problems.add("A208", f"`{name}` needs `{param.name}`", expr.span, help=_usage(name, params))
             good = False
     return given if good else None
 
@@ -217,9 +200,7 @@ def _bind(
 def _usage(name: str, params: tuple[Parameter, ...]) -> str:
     if not params:
         return f"write `{name}()`"
-    return (
-        f"`{name}({', '.join(p.name + (' = …' if p.default is not ... else '') for p in params)})`"
-    )
+    return f"`{name}({', '.join(p.name + (' = …' if p.default is not ... else '') for p in params)})`"
 
 
 def _unknown(values: Values, name: ast.Ident, type_: AttrType, attribute: str) -> None:

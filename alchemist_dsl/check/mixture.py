@@ -47,9 +47,7 @@ def mixture(b: Building) -> None:
         _sums(b, entries)
         _columns(b, entries)
     elif b.ok and not b.incomplete:
-        b.error(
-            "A608", f"{b.title} takes nothing", b.header, help="for example `take { clean = all }`"
-        )
+        b.error("A608", f"{b.title} takes nothing", b.header, help="for example `take { clean = all }`")
     b.publish("rows", b.stream.columns)
 
 
@@ -81,9 +79,7 @@ def _all_of(b: Building) -> tuple[ir.EntryV, ...]:
     value = b.attribute("from")
     items = value.items if isinstance(value, ir.ListV) else ()
     return tuple(
-        ir.EntryV(shown(r), r, "all", None, r.span, b.world.stream(r).missing)
-        for r in items
-        if isinstance(r, ir.RefV)
+        ir.EntryV(shown(r), r, "all", None, r.span, b.world.stream(r).missing) for r in items if isinstance(r, ir.RefV)
     )
 
 
@@ -98,9 +94,7 @@ def _entry(b: Building, name: str, placed: Placed[ast.Assign]) -> ir.EntryV | No
     return ir.EntryV(name, ref, kind, value, span, b.world.stream(ref).missing)
 
 
-def _amount(
-    b: Building, name: str, placed: Placed[ast.Assign]
-) -> tuple[Amount, Fraction | None] | None:
+def _amount(b: Building, name: str, placed: Placed[ast.Assign]) -> tuple[Amount, Fraction | None] | None:
     expr = folded(placed.stmt.value)
     used = param_name(expr)
     if used is not None:
@@ -122,21 +116,14 @@ def _amount(
         case ast.Call(function=function) if function.name == "any":
             b.values(placed.scope)._any(expr)
         case _:
-            b.error(
-                "A201",
-                f"the amount of `{name}` is {describe(expr)}",
-                expr.span,
-                help=f"an amount is {_EXAMPLES}",
-            )
+            b.error("A201", f"the amount of `{name}` is {describe(expr)}", expr.span, help=f"an amount is {_EXAMPLES}")
     return None
 
 
 def _checked_amount(b: Building, name: str, expr: ast.Quantity) -> tuple[Amount, Fraction] | None:
     kind = _KINDS[expr.kind]
     if expr.value < 0:
-        b.error(
-            "A204", f"the amount of `{name}` cannot be negative; this is {expr.text}", expr.span
-        )
+        b.error("A204", f"the amount of `{name}` cannot be negative; this is {expr.text}", expr.span)
         return None
     if kind == "share" and expr.value > 1:
         b.error(
@@ -165,7 +152,7 @@ def _no_unit(b: Building, name: str, expr: ast.Quantity) -> None:
     b.error("A202", f"the amount of `{name}` has no unit", expr.span, help=help_, edit=edit)
 
 
-# --- arithmetic -------------------------------------------------------------------------------------------------------------------
+# --- arithmetic -------------------------------------------------------------------------------------------------------
 
 
 def percent(value: Fraction) -> str:
@@ -233,13 +220,7 @@ def _unit(b: Building, relative: Sequence[ir.EntryV], fixed: Sequence[ir.EntryV]
         )
 
 
-def _shares(
-    b: Building,
-    shares: Sequence[ir.EntryV],
-    fixed: Sequence[ir.EntryV],
-    open_end: bool,
-    total: bool,
-) -> None:
+def _shares(b: Building, shares: Sequence[ir.EntryV], fixed: Sequence[ir.EntryV], open_end: bool, total: bool) -> None:
     here = sum((e.value or Fraction(0) for e in shares), Fraction(0))
     if not shares or any(not _written(e) for e in shares):
         return
@@ -249,9 +230,11 @@ def _shares(
         why = "more than 100%" if here > 1 else "leave nothing for the other entries"
         b.error(
             "A601",
-            f"the shares of {b.title} are {told}: {why}"
-            if here > 1
-            else f"the shares of {b.title} are {told} and {why}",
+            (
+                f"the shares of {b.title} are {told}: {why}"
+                if here > 1
+                else f"the shares of {b.title} are {told} and {why}"
+            ),
             shares[-1].span,
             labels=(Label(shares[0].span, "first share"),) if len(shares) > 1 else (),
             help=f"take {percent(here - 1)} away" if here > 1 else "lower one of them",

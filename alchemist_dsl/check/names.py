@@ -91,9 +91,7 @@ def report_missing(missing: Missing, kinds: Iterable[str], problems: Problems) -
             "A103",
             f"`{name}` is an import, not a block",
             span,
-            help=f"write one of its blocks, for example `{name}.{next(iter(candidates))}`"
-            if candidates
-            else None,
+            help=f"write one of its blocks, for example `{name}.{next(iter(candidates))}`" if candidates else None,
             note=f"it has {members}" if members else None,
         )
     elif missing.alias is not None:
@@ -110,18 +108,14 @@ def report_missing(missing: Missing, kinds: Iterable[str], problems: Problems) -
         _unknown(missing, candidates, of, problems)
 
 
-def _unknown(
-    missing: Missing, candidates: dict[str, Decl], kinds: set[str], problems: Problems
-) -> None:
+def _unknown(missing: Missing, candidates: dict[str, Decl], kinds: set[str], problems: Problems) -> None:
     name, span = missing.ident.name, missing.ident.span
     found = near(name, list(candidates), 3)
     for alias, imported in missing.scope.aliases.items():
         if not found and imported.scope is not None and name in imported.scope.decls:
             member = imported.scope.decls[name]
             if not kinds or member.kind in kinds:
-                problems.add(
-                    "A103", f"nothing is called `{name}`", span, help=f"write `{alias}.{name}`"
-                )
+                problems.add("A103", f"nothing is called `{name}`", span, help=f"write `{alias}.{name}`")
                 return
     labels: tuple[Label, ...] = ()
     if len(found) == 1:
@@ -134,9 +128,7 @@ def _unknown(
             return
         aliases = near(name, list(missing.scope.aliases), 3)
         text = (
-            f"did you mean {either(aliases)}?"
-            if aliases
-            else f'is an import missing? `import "std:{name}" as {name}`'
+            f"did you mean {either(aliases)}?" if aliases else f'is an import missing? `import "std:{name}" as {name}`'
         )
         edit = Edit(span, aliases[0]) if len(aliases) == 1 else None
     if len(found) == 1:
@@ -146,9 +138,7 @@ def _unknown(
     problems.add("A103", f"nothing is called `{name}`", span, labels=labels, help=text, edit=edit)
 
 
-def wrong_kind(
-    what: str, wanted: Iterable[str], found: Decl, span: Span, problems: Problems
-) -> None:
+def wrong_kind(what: str, wanted: Iterable[str], found: Decl, span: Span, problems: Problems) -> None:
     """Say that a name stands for a block of another kind."""
     kinds = list(wanted)
     target = found.block
@@ -161,9 +151,11 @@ def wrong_kind(
         f"`{what}` needs {need}, but `{found.name}` is {article(found.kind)}",
         span,
         labels=(Label(place, "declared here"),),
-        help=f"did you mean {either(close)}?"
-        if close
-        else (f"there is {either(candidates)}" if 0 < len(candidates) <= 3 else None),
+        help=(
+            f"did you mean {either(close)}?"
+            if close
+            else (f"there is {either(candidates)}" if 0 < len(candidates) <= 3 else None)
+        ),
     )
 
 

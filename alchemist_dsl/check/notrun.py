@@ -88,10 +88,13 @@ def _no_upload(block: ir.Block, world: World) -> None:
         made = block.get("path") is not None
         world.problems.add(
             "A807",
-            f"`{block.name}` is {'written to its folder' if made else 'made'}, but this version does not send it to the hub",
+            f"`{block.name}` is {'written to its folder' if made else 'made'}, but this version does not send it to"
+            " the hub",
             hub.span,
             label="not sent",
-            help="send the folder yourself: it has a dataset card and is laid out as the hub reads it"
-            if made
-            else "give it a `path`, and send that folder yourself",
+            help=(
+                "send the folder yourself: it has a dataset card and is laid out as the hub reads it"
+                if made
+                else "give it a `path`, and send that folder yourself"
+            ),
         )

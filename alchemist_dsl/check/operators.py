@@ -19,23 +19,13 @@ def unary(typer: Typer, expr: ast.Unary) -> Typed:
     kind = family(made.type)
     if expr.op == "not":
         if kind not in ("bool", ANY, NULL):
-            return typer.fail(
-                "A210", f"`not` takes a condition, but this is {noun(made.type)}", expr.operand.span
-            )
+            return typer.fail("A210", f"`not` takes a condition, but this is {noun(made.type)}", expr.operand.span)
         return Typed(["not", made.tree], made.type if kind == "bool" else "bool")
     if kind not in ("number", ANY):
-        return typer.fail(
-            "A210", f"`-` takes a number, but this is {noun(made.type)}", expr.operand.span
-        )
+        return typer.fail("A210", f"`-` takes a number, but this is {noun(made.type)}", expr.operand.span)
     if made.tree[0] == "lit" and kind == "number":
         value = made.tree[2]
-        minus: Any = (
-            -value
-            if isinstance(value, int)
-            else value[1:]
-            if value.startswith("-")
-            else "-" + value
-        )
+        minus: Any = -value if isinstance(value, int) else value[1:] if value.startswith("-") else "-" + value
         return Typed(["lit", made.tree[1], minus], made.type, made.unit)
     return Typed(["neg", made.tree], made.type, made.unit)
 
@@ -65,9 +55,7 @@ def _logic(typer: Typer, expr: ast.Binary) -> Typed:
     for part in reversed(parts):
         made = typer.type(part)
         if family(made.type) not in ("bool", ANY, NULL):
-            typer.fail(
-                "A210", f"`{expr.op}` joins conditions, but this is {noun(made.type)}", part.span
-            )
+            typer.fail("A210", f"`{expr.op}` joins conditions, but this is {noun(made.type)}", part.span)
         trees.append(made.tree)
         null = null or required(made.type) != made.type
     return Typed([expr.op, trees], "bool?" if null else "bool")
@@ -87,9 +75,7 @@ def _arithmetic(typer: Typer, expr: ast.Binary) -> Typed:
         return BAD
     type_ = _number_type(expr.op, left.type, right.type)
     tree = ["num", expr.op, left.tree, right.tree]
-    return Typed(
-        tree, optional(type_) if null and type_ != ANY else type_, _unit(expr.op, left, right)
-    )
+    return Typed(tree, optional(type_) if null and type_ != ANY else type_, _unit(expr.op, left, right))
 
 
 def _no_arithmetic(typer: Typer, expr: ast.Binary, left: Typed, right: Typed) -> Typed:
@@ -109,10 +95,7 @@ def _no_arithmetic(typer: Typer, expr: ast.Binary, left: Typed, right: Typed) ->
     if "json" in (family(left.type), family(right.type)):
         help_ = "cast json first: `int(…)`, `real(…)` or `text(…)`"
     return typer.fail(
-        "A210",
-        f"`{expr.op}` takes numbers; this is {noun(left.type)} and {noun(right.type)}",
-        expr.op_span,
-        help=help_,
+        "A210", f"`{expr.op}` takes numbers; this is {noun(left.type)} and {noun(right.type)}", expr.op_span, help=help_
     )
 
 
@@ -151,18 +134,9 @@ def _units_meet(typer: Typer, expr: ast.Binary, left: Typed, right: Typed) -> bo
         return False
     for one, other, place in ((left, right, expr.right), (right, left, expr.left)):
         if one.unit and required(other.type) in ("percent", "money"):
-            typer.fail(
-                "A202",
-                f"this is in {one.unit} on one side and {_a(other.type)} on the other",
-                place.span,
-            )
+            typer.fail("A202", f"this is in {one.unit} on one side and {_a(other.type)} on the other", place.span)
             return False
-        if required(one.type) == "money" and required(other.type) in (
-            "int",
-            "real",
-            "percent",
-            "prob",
-        ):
+        if required(one.type) == "money" and required(other.type) in ("int", "real", "percent", "prob"):
             written = slice_(place.span)
             literal = other.tree[0] == "lit" and required(other.type) != "percent"
             typer.fail(
@@ -183,19 +157,14 @@ def _a(type_: str) -> str:
 def _comparison(typer: Typer, expr: ast.Binary) -> Typed:
     if isinstance(expr.left, ast.Binary) and expr.left.op in ("<", "<=", ">", ">=", "==", "!="):
         return typer.fail(
-            "A210",
-            "comparisons cannot be chained",
-            expr.op_span,
-            help="write `a < b and b < c`, or `b in a..c`",
+            "A210", "comparisons cannot be chained", expr.op_span, help="write `a < b and b < c`, or `b in a..c`"
         )
     left, right = typer.type(expr.left), typer.type(expr.right)
     tree = ["cmp", expr.op, left.tree, right.tree]
     if NULL in (left.type, right.type):
         if expr.op in ("==", "!="):
             return Typed(tree, "bool")
-        return typer.fail(
-            "A210", f"`{expr.op}` says nothing about null", expr.op_span, help="ask `x == null`"
-        )
+        return typer.fail("A210", f"`{expr.op}` says nothing about null", expr.op_span, help="ask `x == null`")
     null = any(required(t.type) != t.type for t in (left, right))
     result = Typed(tree, "bool?" if null else "bool")
     if left.unknown or right.unknown:
@@ -204,9 +173,7 @@ def _comparison(typer: Typer, expr: ast.Binary) -> Typed:
     if a != b:
         return _no_comparison(typer, expr, left, right)
     if expr.op not in ("==", "!=") and a not in ("number", "text"):
-        return typer.fail(
-            "A210", f"`{expr.op}` orders numbers and texts, not {noun(left.type)}", expr.op_span
-        )
+        return typer.fail("A210", f"`{expr.op}` orders numbers and texts, not {noun(left.type)}", expr.op_span)
     if a == "number":
         return result if _units_meet(typer, expr, left, right) else BAD
     if a == "text":
@@ -223,12 +190,7 @@ def _no_comparison(typer: Typer, expr: ast.Binary, left: Typed, right: Typed) ->
             help_ = f"cast it: `{cast}({typer.env.world.slice(place.span)})`"
         elif family(one.type) == "text" and cast == "int":
             help_ = f"for its length write `chars({typer.env.world.slice(place.span)})`"
-    return typer.fail(
-        "A210",
-        f"{noun(left.type)} cannot be compared with {noun(right.type)}",
-        expr.op_span,
-        help=help_,
-    )
+    return typer.fail("A210", f"{noun(left.type)} cannot be compared with {noun(right.type)}", expr.op_span, help=help_)
 
 
 def _known_choice(typer: Typer, column: Typed, literal: Typed, place: ast.Expr) -> None:
@@ -263,33 +225,21 @@ def _membership(typer: Typer, expr: ast.Binary) -> Typed:
     return Typed(tree, "bool?" if null else "bool")
 
 
-def _interval(
-    typer: Typer, expr: ast.Binary, left: Typed, low: ast.Expr, high: ast.Expr
-) -> list[Any]:
+def _interval(typer: Typer, expr: ast.Binary, left: Typed, low: ast.Expr, high: ast.Expr) -> list[Any]:
     one, two = typer.type(low), typer.type(high)
     for side, place in ((one, low), (two, high)):
         if family(side.type) not in ("number", ANY):
-            typer.fail(
-                "A210", f"an interval is of numbers, but this is {noun(side.type)}", place.span
-            )
+            typer.fail("A210", f"an interval is of numbers, but this is {noun(side.type)}", place.span)
     if family(left.type) not in ("number", ANY):
         help_ = None
         if family(left.type) == "text":
             help_ = f"for its length write `chars({typer.env.world.slice(expr.left.span)})`"
-        typer.fail(
-            "A210",
-            f"an interval holds numbers, but this is {noun(left.type)}",
-            expr.left.span,
-            help=help_,
-        )
+        typer.fail("A210", f"an interval holds numbers, but this is {noun(left.type)}", expr.left.span, help=help_)
     elif typer.ok:
         # `50..800 chars` gives its unit to both ends.
         unit = one.unit or two.unit
         _units_meet(
-            typer,
-            ast.Binary(expr.span, "<=", expr.left, high, expr.op_span),
-            left,
-            Typed(two.tree, two.type, unit),
+            typer, ast.Binary(expr.span, "<=", expr.left, high, expr.op_span), left, Typed(two.tree, two.type, unit)
         )
     empty_interval(typer, expr.right, low, high)
     return ["interval", one.tree, two.tree]
@@ -312,15 +262,10 @@ def _choices(typer: Typer, expr: ast.Binary, left: Typed, items: tuple[ast.Expr,
     trees = []
     for item in items:
         made = typer.type(item)
-        if not (left.unknown or made.unknown) and family(made.type) not in (
-            family(left.type),
-            NULL,
-        ):
+        if not (left.unknown or made.unknown) and family(made.type) not in (family(left.type), NULL):
             typer.fail("A210", f"{noun(left.type)} is never {noun(made.type)}", item.span)
         elif family(left.type) == "number" and family(made.type) == "number":
-            _units_meet(
-                typer, ast.Binary(expr.span, "==", expr.left, item, expr.op_span), left, made
-            )
+            _units_meet(typer, ast.Binary(expr.span, "==", expr.left, item, expr.op_span), left, made)
         else:
             _known_choice(typer, left, made, item)
         trees.append(made.tree)
@@ -335,16 +280,10 @@ def _named_list(typer: Typer, expr: ast.Binary) -> list[Any]:
     if element(made.type) is not None or family(made.type) in ("text", "json"):
         inside = typer.env.world.slice(expr.left.span)
         whole = typer.env.world.slice(expr.right.span)
-        text = (
-            f"for a part of a text write `contains({whole}, {inside})`"
-            if family(made.type) == "text"
-            else None
-        )
+        text = f"for a part of a text write `contains({whole}, {inside})`" if family(made.type) == "text" else None
         typer.fail("A210", "`in` takes a list of values or an interval", expr.right.span, help=text)
     else:
-        typer.fail(
-            "A210", f"`in` takes a list or an interval, not {noun(made.type)}", expr.right.span
-        )
+        typer.fail("A210", f"`in` takes a list or an interval, not {noun(made.type)}", expr.right.span)
     return ["list", []]
 
 

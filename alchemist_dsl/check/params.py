@@ -62,13 +62,7 @@ class Line:
     """A value from outside with its place in the file that stands for the command line or the environment."""
 
     def __init__(self, text: str, origin: str, name_span: Span, span: Span, shown: str) -> None:
-        self.text, self.origin, self.name_span, self.span, self.shown = (
-            text,
-            origin,
-            name_span,
-            span,
-            shown,
-        )
+        self.text, self.origin, self.name_span, self.span, self.shown = (text, origin, name_span, span, shown)
 
 
 def _outside_lines(world: World, outside: Mapping[str, tuple[str, str]]) -> dict[str, Line]:
@@ -148,9 +142,7 @@ def _without(world: World, decl: ast.ParamDecl) -> ir.Value | None:
     return None
 
 
-def _checked(
-    world: World, scope: Scope, expr: ast.Expr, type_: AttrType, decl: ast.ParamDecl
-) -> ir.Value | None:
+def _checked(world: World, scope: Scope, expr: ast.Expr, type_: AttrType, decl: ast.ParamDecl) -> ir.Value | None:
     if isinstance(expr, ast.Null) and decl.type.nullable:
         return ir.NullV(expr.span)
     place = Place(decl.name.name, expr.span, from_param="")
@@ -185,9 +177,7 @@ def _bad_override(world: World, decl: ast.ParamDecl, line: Line, type_: AttrType
     shown = f"--set {name}={example}" if line.origin == "set" else f"{name} = {example}"
     what = decl.type.text
     named = (
-        article(what)
-        if what in ("percent", "multiplier", "duration", "rate")
-        else NOUNS.get(type_.name, (what,))[0]
+        article(what) if what in ("percent", "multiplier", "duration", "rate") else NOUNS.get(type_.name, (what,))[0]
     )
     if decl.type.low is not None or decl.type.high is not None:
         named += f" of `{what}`"
@@ -209,20 +199,14 @@ def _example(type_: ast.TypeExpr) -> str:
     return found or NOUNS.get(type_.base, ("", "1"))[1]
 
 
-def unknown_type(
-    type_: ast.TypeExpr, problems: Problems, known: list[str] | tuple[str, ...]
-) -> None:
+def unknown_type(type_: ast.TypeExpr, problems: Problems, known: list[str] | tuple[str, ...]) -> None:
     """Report a type that does not exist."""
     base = type_
     while base.base == "list" and base.args:
         base = base.args[0]
     text, edit = did_you_mean(base.base, known, base.span)
     problems.add(
-        "A103",
-        f"there is no type `{base.base}`",
-        base.span,
-        help=text or "types: " + ", ".join(known),
-        edit=edit,
+        "A103", f"there is no type `{base.base}`", base.span, help=text or "types: " + ", ".join(known), edit=edit
     )
 
 

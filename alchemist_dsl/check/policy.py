@@ -1,4 +1,6 @@
-"""The rules of the house: licences, decontamination, rows that come in twice, pinned models and data, unused imports."""
+"""The rules of the house: licences, decontamination, rows that come in twice, pinned models and data, unused
+imports.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +39,7 @@ PERMISSIVE: Final = frozenset(
     ]
 )
 NON_COMMERCIAL: Final = re.compile(r"(^|-)nc(-|$)|non-?commercial")
-_TEACHER: Final = (
-    "rows that `{}` wrote",
-    "a teacher writes here",
-    "a teacher may repeat a benchmark that it has seen",
-)
+_TEACHER: Final = ("rows that `{}` wrote", "a teacher writes here", "a teacher may repeat a benchmark that it has seen")
 #: By the kind of the step that wrote a text: the text, what the step does with it, and why that matters.
 _WRITERS: Final = {
     "relabel": _TEACHER,
@@ -123,9 +121,7 @@ def _unread(block: ir.Block, world: World) -> None:
     if not known or "messages" in known or "messages" in own:
         return
     read = {name for other in world.blocks.values() for name in _read(other)}
-    lost = [
-        n for n in REQUEST if family(known.get(n, "")) == "text" and n not in read and n not in own
-    ]
+    lost = [n for n in REQUEST if family(known.get(n, "")) == "text" and n not in read and n not in own]
     if not lost:
         return
     what = listed(lost)
@@ -138,9 +134,13 @@ def _unread(block: ir.Block, world: World) -> None:
         f"nothing reads {what} of `{block.name}`, which look{'s' * (len(lost) == 1)} like part of the request",
         block.name_span,
         note=f"the rows are written without {'it' if len(lost) == 1 else 'them'}",
-        help=f"join {'it' if len(lost) == 1 else 'them'} to {'what `set instruction` says' if made else 'the instruction'}: "
-        f"`set instruction = {base if made is None else base.replace('instruction', '(…)', 1)}`; or write {'it' if len(lost) == 1 else 'them'} "
-        f"out as {'it is' if len(lost) == 1 else 'they are'}: `columns = [{', '.join(lost)}]` of the export",
+        help=(
+            f"join {'it' if len(lost) == 1 else 'them'} to"
+            f" {'what `set instruction` says' if made else 'the instruction'}: `set instruction ="
+            f" {base if made is None else base.replace('instruction', '(…)', 1)}`; or write"
+            f" {'it' if len(lost) == 1 else 'them'} out as {'it is' if len(lost) == 1 else 'they are'}: `columns ="
+            f" [{', '.join(lost)}]` of the export"
+        ),
     )
 
 
@@ -192,7 +192,9 @@ def _base_revision(block: ir.Block, world: World) -> None:
 
 
 def _decontaminated(sinks: Sequence[ir.Block], world: World) -> None:
-    """Text that is exported or trained on and that no decontamination has searched: once for each stream where one belongs."""
+    """Text that is exported or trained on and that no decontamination has searched: once for each stream where one
+    belongs.
+    """
     told: set[tuple[str, str]] = set()
     for block in sorted(sinks, key=lambda b: b.kind != "train"):
         for ref in _data(block):
@@ -249,9 +251,14 @@ def _report_held_out(
         ref.span,
         labels=(Label(cut.span if by_step else export.attrs["split"].name_span, "held out here"),),
         note="a model has seen these rows, so it cannot be judged by them",
-        help=f"read the other part: `data = {name}.train`"
-        if by_step
-        else f"cut before both: `split parts {{ from = {name} eval = … }}`, then export `parts` and train on `parts.train`",
+        help=(
+            f"read the other part: `data = {name}.train`"
+            if by_step
+            else (
+                f"cut before both: `split parts {{ from = {name} eval = … }}`, then export `parts` and train on"
+                " `parts.train`"
+            )
+        ),
     )
 
 
@@ -294,12 +301,7 @@ def _guards(ref: ir.RefV, world: World) -> list[str]:
 
 
 def _report_tainted(
-    taint: Taint,
-    sink: ir.Block,
-    ref: ir.RefV,
-    place: ir.RefV,
-    guards: Sequence[str],
-    world: World,
+    taint: Taint, sink: ir.Block, ref: ir.RefV, place: ir.RefV, guards: Sequence[str], world: World
 ) -> None:
     writer = world.blocks[taint.writer]
     what, label, note = _WRITERS.get(writer.kind, _WRITERS["source"])
@@ -313,10 +315,12 @@ def _report_tainted(
         ref.span,
         labels=(Label(writer.name_span, label),),
         note="; ".join(n for n in (f"by {', '.join(by)}" if by else "", note) if n) or None,
-        help=f"`{passed[-1]}` does not search the column that holds the text there: name it in `on`"
-        if passed
-        else f"put a `decontaminate` step behind `{shown(place)}` and read that"
-        + (f"; `extends = {like}` searches alike" if like else ""),
+        help=(
+            f"`{passed[-1]}` does not search the column that holds the text there: name it in `on`"
+            if passed
+            else f"put a `decontaminate` step behind `{shown(place)}` and read that"
+            + (f"; `extends = {like}` searches alike" if like else "")
+        ),
     )
 
 
@@ -335,9 +339,11 @@ def _folders(exports: list[ir.Block], world: World) -> None:
                 continue
             world.problems.add(
                 "A915",
-                f"`{block.name}` and `{first.name}` write into the same folder"
-                if same
-                else f"`{block.name}` and `{first.name}` write one inside the folder of the other",
+                (
+                    f"`{block.name}` and `{first.name}` write into the same folder"
+                    if same
+                    else f"`{block.name}` and `{first.name}` write one inside the folder of the other"
+                ),
                 path.span if path.span != there.span else block.name_span,
                 labels=(Label(there.span, f"of `{first.name}`"),),
                 note="an export replaces its folder as a whole",
@@ -360,11 +366,7 @@ def _licence(block: ir.Block, own: Iterable[ir.Block], world: World) -> None:
     if claim is None:
         recipe = next((b for b in own if b.kind == "recipe"), None)
         claim = recipe.attrs.get("license") if recipe is not None else None
-    if (
-        claim is None
-        or not isinstance(claim.value, ir.TextV)
-        or licence_name(claim.value.value) not in PERMISSIVE
-    ):
+    if claim is None or not isinstance(claim.value, ir.TextV) or licence_name(claim.value.value) not in PERMISSIVE:
         return
     closed = [
         (name, licence.value)
@@ -408,18 +410,12 @@ def _tokenizer(block: ir.Block, own: Iterable[ir.Block], world: World) -> None:
     recipe = next((b for b in own if b.kind == "recipe"), None)
     if not by_tokens or block.get("tokenizer") or (recipe is not None and recipe.get("tokenizer")):
         return
-    readers = [
-        b for b in own if b.kind == "train" and any(r.target == block.name for r in b.inputs)
-    ]
+    readers = [b for b in own if b.kind == "train" and any(r.target == block.name for r in b.inputs)]
     bases: dict[str, ir.Block] = {}
     for reader in readers:
         base = reader.get("base")
         shown_base = (
-            base.value
-            if isinstance(base, ir.TextV)
-            else base.target
-            if isinstance(base, ir.RefV)
-            else "scratch"
+            base.value if isinstance(base, ir.TextV) else base.target if isinstance(base, ir.RefV) else "scratch"
         )
         bases.setdefault(shown_base, reader)
     if len(bases) > 1:
@@ -441,7 +437,7 @@ def _tokenizer(block: ir.Block, own: Iterable[ir.Block], world: World) -> None:
         )
 
 
-# --- rows twice ------------------------------------------------------------------------------------------------------------------
+# --- rows twice -------------------------------------------------------------------------------------------------------
 
 Key = tuple[str, str, str | None]
 Step = Callable[[Key, World], Iterator[Key]]
@@ -465,22 +461,14 @@ def _overlap(refs: Sequence[ir.RefV], world: World) -> tuple[int, int] | None:
     wide = [_widened(h, world) for h in holds]
     for j in range(len(refs)):
         for i in range(j):
-            if (
-                wide[i] & holds[j]
-                or wide[j] & holds[i]
-                or within[i] & holds[j]
-                or within[j] & holds[i]
-            ):
+            if wide[i] & holds[j] or wide[j] & holds[i] or within[i] & holds[j] or within[j] & holds[i]:
                 return (j, i) if within[j] & holds[i] else (i, j)
     return None
 
 
 def _read_twice(block: ir.Block, world: World) -> None:
     """A step, export or training reads the same rows by two streams of one list: their ids would repeat."""
-    if block.kind in (
-        "mixture",
-        "dedup",
-    ):  # entries have a message of their own; copies are what dedup is for
+    if block.kind in ("mixture", "dedup"):  # entries have a message of their own; copies are what dedup is for
         return
     refs = [r for r, at in zip(block.inputs, block.roles, strict=True) if at in ("from", "data")]
     found = _overlap(refs, world)
@@ -492,18 +480,24 @@ def _read_twice(block: ir.Block, world: World) -> None:
     others = _others(part, whole, world)
     world.problems.add(
         "A604",
-        f"`{block.name}` reads `{one}` twice"
-        if one == other
-        else f"rows of `{one}` are also in `{other}`, so `{block.name}` reads them twice",
+        (
+            f"`{block.name}` reads `{one}` twice"
+            if one == other
+            else f"rows of `{one}` are also in `{other}`, so `{block.name}` reads them twice"
+        ),
         second.span,
         label="again" if one == other else "",
         labels=(Label(first.span, "first" if one == other else "also here"),),
         note="every row has one id, and these would come in twice under the same one",
-        help="delete one of them"
-        if one == other
-        else f"delete one of them, or read what only one has: {listed(others)}"
-        if others and not {*others} & {*map(shown, refs)}
-        else "delete one of them from the list",
+        help=(
+            "delete one of them"
+            if one == other
+            else (
+                f"delete one of them, or read what only one has: {listed(others)}"
+                if others and not {*others} & {*map(shown, refs)}
+                else "delete one of them from the list"
+            )
+        ),
     )
 
 
@@ -517,11 +511,15 @@ def _report_twice(part: ir.EntryV, whole: ir.EntryV, world: World) -> None:
         f"rows of `{part.name}` are also in `{whole.name}`, so they would be trained on twice",
         part.span,
         labels=labels or (Label(whole.span, "also here"),),
-        help=f"drop `{part.name}` from the mixture, or take it out of what `{whole.name}` reads"
-        if source
-        else f"drop one of them, or take what only one has: {listed(others)}"
-        if (others := _others(part.stream, whole.stream, world))
-        else "drop one of them from the mixture",
+        help=(
+            f"drop `{part.name}` from the mixture, or take it out of what `{whole.name}` reads"
+            if source
+            else (
+                f"drop one of them, or take what only one has: {listed(others)}"
+                if (others := _others(part.stream, whole.stream, world))
+                else "drop one of them from the mixture"
+            )
+        ),
     )
 
 
@@ -530,19 +528,11 @@ def _others(part: ir.RefV, whole: ir.RefV, world: World) -> list[str]:
     block = world.blocks[part.target]
     if _key(part)[1:] != ("rows", None) or [_key(r) for r in _inputs(block)] != [_key(whole)]:
         return []
-    made = {
-        "filter": any(r.verb != "expect" for r in block.rules),
-        "dedup": True,
-        "map": False,
-    }
+    made = {"filter": any(r.verb != "expect" for r in block.rules), "dedup": True, "map": False}
     if block.kind not in made or (block.kind == "map" and _mode(block) != "only"):
         return []
     selects = block.get("select") is not None
-    return [
-        f"{block.name}.{p}"
-        for p, there in (("dropped", made[block.kind]), ("rest", selects))
-        if there
-    ]
+    return [f"{block.name}.{p}" for p, there in (("dropped", made[block.kind]), ("rest", selects)) if there]
 
 
 def _key(ref: ir.RefV) -> Key:
@@ -577,11 +567,7 @@ def _inside_of(key: Key, world: World) -> Iterator[Key]:
     keeps = (
         key[1] == "rest"
         or block.kind in ("filter", "dedup", "decontaminate", "split")
-        or (
-            block.kind in ("map", "relabel", "generate")
-            and _mode(block) in ("replace", "only")
-            and not _made(block)
-        )
+        or (block.kind in ("map", "relabel", "generate") and _mode(block) in ("replace", "only") and not _made(block))
     )
     if keeps:
         yield _key(inputs[0])
@@ -604,9 +590,7 @@ def _all_of(key: Key, world: World) -> Iterator[Key]:
 
 def _made(block: ir.Block) -> bool:
     """Whether the rows of a step are new ones, with ids of their own."""
-    turns = any(
-        s.column in ("system", "instruction", "response", "history", "messages") for s in block.sets
-    )
+    turns = any(s.column in ("system", "instruction", "response", "history", "messages") for s in block.sets)
     return block.kind != "map" and _mode(block) == "only" and turns
 
 

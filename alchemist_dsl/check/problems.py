@@ -46,7 +46,9 @@ class Problems:
             self._items.setdefault((item.code, item.span, item.headline), item)
 
     def take_syntax(self, diagnostics: Iterable[Diagnostic], file: SourceFile) -> None:
-        """Report what the parser found. On a line that it could not read, nothing else is reported: it would be an echo."""
+        """Report what the parser found. On a line that it could not read, nothing else is reported: it would be an
+        echo.
+        """
         found = tuple(diagnostics)
         self.take(found)
         for item in found:
@@ -71,9 +73,7 @@ class Problems:
     def names_are_sound(self) -> bool:
         """Whether nothing was reported that may hide a use of a name: then unused things are really unused."""
         return not any(
-            c[0][:2] in ("A0", "A1") or c[0] in ("A201", "A501", "A608", "A106")
-            for c in self._items
-            if c[0] != "A114"
+            c[0][:2] in ("A0", "A1") or c[0] in ("A201", "A501", "A608", "A106") for c in self._items if c[0] != "A114"
         )
 
     def __len__(self) -> int:
@@ -89,9 +89,7 @@ class Problems:
         )
 
 
-def did_you_mean(
-    name: str, candidates: Iterable[str], span: Span | None = None
-) -> tuple[str | None, Edit | None]:
+def did_you_mean(name: str, candidates: Iterable[str], span: Span | None = None) -> tuple[str | None, Edit | None]:
     """Help and edit that offer the near names: `did you mean …?`; nothing where none is near."""
     found = near(name, list(candidates), 3)
     if not found:

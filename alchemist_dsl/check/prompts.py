@@ -62,9 +62,11 @@ def teacher(b: Building) -> None:
             "A106",
             f"{b.title} needs `model`",
             b.header,
-            help='a folder, a model of the hub or a training, for example `model = "./model"`'
-            if provider.name == "transformers"
-            else 'the name of the model, for example `model = "gpt-4o-mini-2024-07-18"`',
+            help=(
+                'a folder, a model of the hub or a training, for example `model = "./model"`'
+                if provider.name == "transformers"
+                else 'the name of the model, for example `model = "gpt-4o-mini-2024-07-18"`'
+            ),
         )
 
 
@@ -79,9 +81,7 @@ def _in_process(b: Building, provider: ir.ChoiceV, model: ir.Value | None) -> No
                     f"`{name}` says how a server is asked, and a model in this process has none",
                     attr.name_span,
                     labels=(Label(provider.span, "here"),),
-                    help=f"take it away: `{name} = null`"
-                    if attr.origin.startswith("extends:")
-                    else "delete it",
+                    help=f"take it away: `{name} = null`" if attr.origin.startswith("extends:") else "delete it",
                 )
     elif isinstance(model, ir.RefV) and provider.name != "replay":
         b.error(
@@ -92,12 +92,7 @@ def _in_process(b: Building, provider: ir.ChoiceV, model: ir.Value | None) -> No
             help="write `provider = transformers`",
         )
     batch = b.get("batch")
-    if (
-        isinstance(batch, ir.BoolV)
-        and batch.value
-        and isinstance(provider, ir.ChoiceV)
-        and provider.name != "openai"
-    ):
+    if isinstance(batch, ir.BoolV) and batch.value and isinstance(provider, ir.ChoiceV) and provider.name != "openai":
         b.error(
             "A725",
             f"{b.title} has `provider = {provider.name}`, which has no Batch API",
@@ -113,9 +108,7 @@ def prompt(b: Building) -> None:
     b.extra["input_fields"], b.extra["output_fields"] = inputs, outputs
     places = {f.name: f.span for f in inputs}
     lost = b.incomplete
-    b.variables = Variables(
-        field_columns(inputs), lost, f"the prompt `{b.decl.name}`", "input", places
-    )
+    b.variables = Variables(field_columns(inputs), lost, f"the prompt `{b.decl.name}`", "input", places)
     b.read_streams("examples", "examples")
     b.rest()
     if lost:
@@ -130,19 +123,11 @@ def prompt(b: Building) -> None:
 def _complete(b: Building, outputs: tuple[ir.FieldV, ...]) -> None:
     if not outputs and "output" not in b.body.blocks:
         b.error(
-            "A106",
-            f"{b.title} does not say what it gets back",
-            b.header,
-            help="for example `output { answer: text }`",
+            "A106", f"{b.title} does not say what it gets back", b.header, help="for example `output { answer: text }`"
         )
     written = [n for n in (*TEMPLATES, "rules") if n in b.body.attrs]
     if not written and not b.abstract and not writes_request(b):
-        b.error(
-            "A106",
-            f"{b.title} asks nothing",
-            b.header,
-            help='write what is asked: `user = jinja"""…"""`',
-        )
+        b.error("A106", f"{b.title} asks nothing", b.header, help='write what is asked: `user = jinja"""…"""`')
 
 
 def writes_request(block: ir.Block | Building) -> bool:
@@ -217,18 +202,21 @@ def _rules(b: Building, inputs: tuple[ir.FieldV, ...], outputs: tuple[ir.FieldV,
     have = {f.name for f in inputs}
     lacking = [n for n in job.inputs if n not in have]
     if lacking:
-        _mismatch(b, rules, f"reads {listed(job.inputs)}, but the prompt has no input {listed(lacking, 'or')}", _at(b, "input"))  # fmt: skip
+        _mismatch(
+            b,
+            rules,
+            f"reads {listed(job.inputs)}, but the prompt has no input {listed(lacking, 'or')}",
+            _at(b, "input"),
+        )
         return
     if not job.outputs:
         texts = [f for f in outputs if family(f.type) == "text"]
         if len(outputs) != 1 or len(texts) != 1:
-            _mismatch(b, rules, "gives one text, so the prompt has exactly one output, of type text", _at(b, "output"))  # fmt: skip
+            _mismatch(b, rules, "gives one text, so the prompt has exactly one output, of type text", _at(b, "output"))
         return
     for field in outputs:
         if job.outputs.get(field.name) != family(field.type):
-            gives = ", ".join(
-                f"`{n}: {'int' if t == 'number' else t}`" for n, t in job.outputs.items()
-            )
+            gives = ", ".join(f"`{n}: {'int' if t == 'number' else t}`" for n, t in job.outputs.items())
             _mismatch(b, rules, f"gives {gives}, but not `{field.name}: {field.type}`", field.span)
             return
 
@@ -266,7 +254,5 @@ def declared_outputs(entries: object) -> dict[str, Span]:
     if not isinstance(entries, dict):
         return {}
     return {
-        n: p.stmt.name.span
-        for n, p in entries.items()
-        if isinstance(p, Placed) and isinstance(p.stmt, ast.FieldDecl)
+        n: p.stmt.name.span for n, p in entries.items() if isinstance(p, Placed) and isinstance(p.stmt, ast.FieldDecl)
     }

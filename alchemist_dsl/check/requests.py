@@ -15,7 +15,9 @@ from alchemist_dsl.source import Span
 ADDED: Final = ("extra", "query", "headers_env")
 #: Fields of a body that are ours, and where what they say is said.
 _OURS: Final = {
-    **dict.fromkeys(("model", "temperature", "top_p", "stop", "seed", "reasoning_effort", "max_tokens"), "`{}` of the teacher"),
+    **dict.fromkeys(
+        ("model", "temperature", "top_p", "stop", "seed", "reasoning_effort", "max_tokens"), "`{}` of the teacher"
+    ),
     "max_completion_tokens": "`max_tokens` of the teacher, which goes out under the name that the server knows",
     "messages": "`system`, `user` and `examples` of the prompt",
     "prompt": "`system`, `user` and `examples` of the prompt",
@@ -24,7 +26,7 @@ _OURS: Final = {
     **dict.fromkeys(("logprobs", "top_logprobs"), "an output of the type `prob`"),
     **dict.fromkeys(("stream", "stream_options"), None),
     **dict.fromkeys(("add_generation_prompt", "continue_final_message", "echo"), "`prefill` and `turn` of the prompt"),
-}  # fmt: skip
+}
 #: Headers that come with every request.
 _OWN_HEADERS: Final = frozenset(
     ["host", "content-type", "content-length", "accept-encoding", "transfer-encoding", "connection"]
@@ -82,9 +84,7 @@ def _body(b: Building) -> None:
                 "A735",
                 f"`{name}` is not set in `extra`: alchemist sets it itself",
                 at,
-                help="delete it: answers are read as a whole"
-                if where is None
-                else f"use {where.format(name)}",
+                help="delete it: answers are read as a whole" if where is None else f"use {where.format(name)}",
             )
         else:
             _plain(b, name, value, at)
@@ -136,9 +136,7 @@ def _headers(b: Building) -> None:
             own = name.lower() in _OWN_HEADERS
             b.error(
                 "A735",
-                f"`{name}` is a header that every request has already"
-                if own
-                else f"`{name}` is no name of a header",
+                f"`{name}` is a header that every request has already" if own else f"`{name}` is no name of a header",
                 at,
                 help="delete it" if own else 'letters, digits and `-`, for example `"X-Title"`',
             )

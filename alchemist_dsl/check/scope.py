@@ -25,9 +25,7 @@ class Body:
     """The statements of a block by what they set, after merging."""
 
     attrs: dict[str, Placed[ast.Assign]] = field(default_factory=dict)
-    blocks: dict[str, dict[str, Placed[ast.Assign] | Placed[ast.FieldDecl]]] = field(
-        default_factory=dict
-    )
+    blocks: dict[str, dict[str, Placed[ast.Assign] | Placed[ast.FieldDecl]]] = field(default_factory=dict)
     sets: dict[str, Placed[ast.Assign]] = field(default_factory=dict)
     rules: list[Placed[ast.RuleStmt]] = field(default_factory=list)
     fields: dict[str, Placed[ast.FieldDecl]] = field(default_factory=dict)
@@ -91,9 +89,7 @@ class Scope:
     aliases: dict[str, Alias] = field(default_factory=dict)
     params: dict[str, Param] = field(default_factory=dict)
     decls: dict[str, Decl] = field(default_factory=dict)
-    unnamed: list[Decl] = field(
-        default_factory=list
-    )  # recipe, test, moved, and second ones of a name
+    unnamed: list[Decl] = field(default_factory=list)  # recipe, test, moved, and second ones of a name
     lost: set[str] = field(default_factory=set)  # names of items that did not parse
     lost_unnamed: bool = False
     base_lost: bool = False  # the file that it extends could not be read

@@ -1,4 +1,6 @@
-"""The shapes of values: which type a written value could be meant for, what both are called, and what would be right."""
+"""The shapes of values: which type a written value could be meant for, what both are called, and what would be
+right.
+"""
 
 from __future__ import annotations
 
@@ -69,12 +71,19 @@ NUMERIC: Final = frozenset(
         "calls",
     ]
 )
-WHOLE: Final = frozenset(
-    ["int", "rows", "packs", "tokens", "steps", "chars", "words", "lines", "calls", "bytes"]
-)
+WHOLE: Final = frozenset(["int", "rows", "packs", "tokens", "steps", "chars", "words", "lines", "calls", "bytes"])
 NUMBER_WORDS: Final = {
-    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-}  # fmt: skip
+    "one": 1,
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+    "nine": 9,
+    "ten": 10,
+}
 
 
 @dataclass(slots=True)
@@ -183,11 +192,7 @@ def expr_name(expr: ast.Expr) -> str | None:
 
 def param_name(expr: ast.Expr) -> ast.Ident | None:
     """`x` of `param.x`."""
-    if (
-        isinstance(expr, ast.Member)
-        and isinstance(expr.base, ast.Name)
-        and expr.base.name == "param"
-    ):
+    if isinstance(expr, ast.Member) and isinstance(expr.base, ast.Name) and expr.base.name == "param":
         return expr.name
     return None
 
@@ -281,10 +286,17 @@ def with_unit(expr: ast.Quantity, numeric: list[str]) -> tuple[str | None, Edit 
         text = f"{float(expr.value * 100):g}%"
         return f"write `{text}`", Edit(expr.span, text)
     shapes = {
-        "rows": f"{expr.text} rows", "packs": f"{expr.text} packs", "tokens": f"{expr.text} tokens", "steps": f"{expr.text} steps",
-        "percent": f"{expr.text}%", "money": f"${expr.text}", "multiplier": f"{expr.text}x",
-        "duration": f"{expr.text}s", "rate": f"{expr.text}/min", "price": f"${expr.text} per 1M tokens",
-    }  # fmt: skip
+        "rows": f"{expr.text} rows",
+        "packs": f"{expr.text} packs",
+        "tokens": f"{expr.text} tokens",
+        "steps": f"{expr.text} steps",
+        "percent": f"{expr.text}%",
+        "money": f"${expr.text}",
+        "multiplier": f"{expr.text}x",
+        "duration": f"{expr.text}s",
+        "rate": f"{expr.text}/min",
+        "price": f"${expr.text} per 1M tokens",
+    }
     usable = [
         shapes[n]
         for n in numeric
@@ -315,11 +327,7 @@ def example(expr: ast.Expr, type_: AttrType, name: str) -> tuple[str | None, Edi
         return f'write it in quotes: `"{expr.name}"`', Edit(expr.span, f'"{expr.name}"')
     if names & {"text", "template"} and isinstance(expr, ast.Binary):
         return "text is written in quotes", None
-    if (
-        first.name == "ref"
-        and isinstance(expr, ast.Text)
-        and first.names not in (("any",), ("same",))
-    ):
+    if first.name == "ref" and isinstance(expr, ast.Text) and first.names not in (("any",), ("same",)):
         kind = first.names[0]
         return f"declare one, `{kind} NAME {{ … }}`, and write its name", None
     if first.name == "choice":

@@ -33,9 +33,7 @@ def export(b: Building) -> None:
     b.read_from("data", "data")
     b.rest()
     if b.get("path") is None and b.get("hub") is None and not b.incomplete and b.ok:
-        b.error(
-            "A106", f"{b.title} needs `path` or `hub`", b.header, help='for example `path = "out"`'
-        )
+        b.error("A106", f"{b.title} needs `path` or `hub`", b.header, help='for example `path = "out"`')
     _columns(b)
     _needs_schema(b)
     _split(b)
@@ -68,11 +66,7 @@ def _needs_schema(b: Building) -> None:
     """What is exported or trained on has the columns of the row schema."""
     if b.stream.open or not b.inputs:
         return
-    lacking = [
-        n
-        for n, t in recipe_schema(b.world).items()
-        if not nullable(t) and n not in b.stream.columns
-    ]
+    lacking = [n for n, t in recipe_schema(b.world).items() if not nullable(t) and n not in b.stream.columns]
     if lacking:
         b.error(
             "A503",
@@ -99,7 +93,8 @@ def _split(b: Building) -> None:
     if len(shares) == 2 and sum(shares) != 1:
         b.error(
             "A601",
-            f"the parts of `split` are {' + '.join(percent(s) for s in shares)} = {percent(sum(shares, start=shares[0] * 0))}",
+            f"the parts of `split` are {' + '.join(percent(s) for s in shares)} ="
+            f" {percent(sum(shares, start=shares[0] * 0))}",
             split.span,
             help="they must be 100% together",
         )
@@ -141,15 +136,10 @@ def train(b: Building) -> None:
         )
     lengths = [n for n in ("epochs", "steps") if n in b.body.attrs]
     if not lengths:
-        b.error(
-            "A106",
-            f"{b.title} needs `epochs` or `steps`",
-            b.header,
-            help="for example `epochs = 2`",
-        )
+        b.error("A106", f"{b.title} needs `epochs` or `steps`", b.header, help="for example `epochs = 2`")
     elif len(lengths) == 2:
         one, two = (b.body.attrs[n].stmt.path[0].span for n in lengths)
-        b.error("A111", f"{b.title} has both `epochs` and `steps`", two, labels=(Label(one, "first"),), help="keep one")  # fmt: skip
+        b.error("A111", f"{b.title} has both `epochs` and `steps`", two, labels=(Label(one, "first"),), help="keep one")
     _accelerate_file(b)
     chat_template(b)
     for name in ("batch", "max_length", "steps", "epochs"):
@@ -188,9 +178,7 @@ def _units(b: Building) -> None:
             unit = better.partition(" ")[2]
             b.error("A813", why, value.span, help=f"declare the parameter as {unit}{meant}")
             continue
-        b.error(
-            "A813", why, value.span, help=f"write `{better}`{meant}", edit=Edit(value.span, better)
-        )
+        b.error("A813", why, value.span, help=f"write `{better}`{meant}", edit=Edit(value.span, better))
 
 
 def _tried(b: Building, span: Span, sizes: Callable[[], object]) -> None:
@@ -267,13 +255,7 @@ def measure(b: Building) -> None:
     by = b.get("by")
     if isinstance(by, ir.TextV) and not b.stream.open and not column_type(b.stream, by.value):
         text, edit = did_you_mean(by.value, readable(b.stream))
-        b.error(
-            "A503",
-            f"rows of {b.stream.name} have no column `{by.value}`",
-            by.span,
-            help=text,
-            edit=edit,
-        )
+        b.error("A503", f"rows of {b.stream.name} have no column `{by.value}`", by.span, help=text, edit=edit)
 
 
 def _metrics(b: Building) -> None:
@@ -296,12 +278,7 @@ def check(b: Building) -> None:
     env = b.env = replace(b.env, streams=True, plan=True)
     b.extra["rules"] = read_rules(b, env, env)
     if not b.body.rules and not b.incomplete:
-        b.error(
-            "A106",
-            f"{b.title} promises nothing",
-            b.header,
-            help="for example `expect plan.cost <= $20`",
-        )
+        b.error("A106", f"{b.title} promises nothing", b.header, help="for example `expect plan.cost <= $20`")
     seen: dict[tuple[str, str, str | None], ir.RefV] = {}
     for ref in env.refs:
         seen.setdefault((ref.target, ref.port, ref.origin), ref)

@@ -10,14 +10,7 @@ from alchemist_runtime.rows import DROPPED_COLUMNS, MESSAGES, SFT, nullable
 
 from alchemist_dsl import ir
 from alchemist_dsl.check.building import Building
-from alchemist_dsl.check.columns import (
-    TURNS,
-    field_columns,
-    read_fields,
-    read_rules,
-    read_sets,
-    with_sets,
-)
+from alchemist_dsl.check.columns import TURNS, field_columns, read_fields, read_rules, read_sets, with_sets
 from alchemist_dsl.check.problems import listed
 from alchemist_dsl.check.taint import Taint
 from alchemist_dsl.check.types import ANY, element, family, noun, plain
@@ -26,16 +19,7 @@ from alchemist_dsl.diagnostics.model import Label
 
 #: Columns of common sets, by what they usually hold.
 _GUESSES: Final = {
-    "response": (
-        "output",
-        "answer",
-        "completion",
-        "solution",
-        "code",
-        "target",
-        "canonical_solution",
-        "content",
-    ),
+    "response": ("output", "answer", "completion", "solution", "code", "target", "canonical_solution", "content"),
     "instruction": ("question", "prompt", "query", "problem", "input", "task", "text"),
 }
 
@@ -137,11 +121,7 @@ def _place(b: Building) -> None:
 
 
 def _required(
-    b: Building,
-    raw: Stream,
-    types: Mapping[str, str],
-    columns: Mapping[str, str],
-    wanted: Mapping[str, str],
+    b: Building, raw: Stream, types: Mapping[str, str], columns: Mapping[str, str], wanted: Mapping[str, str]
 ) -> None:
     """Report columns that the schema requires and the source does not give, or gives with another type."""
     if raw.open or b.incomplete:
@@ -166,12 +146,8 @@ def _unsaid(base: str, columns: Mapping[str, str]) -> str | None:
     return next((n for n in REQUEST if n != base and family(columns.get(n, "")) == "text"), None)
 
 
-def _lacking(
-    b: Building, raw: Stream, types: Mapping[str, str], lacking: Mapping[str, str]
-) -> None:
-    shown = ", ".join(
-        f"{n} ({plain(t)})" if family(t) != "text" else n for n, t in raw.columns.items()
-    )
+def _lacking(b: Building, raw: Stream, types: Mapping[str, str], lacking: Mapping[str, str]) -> None:
+    shown = ", ".join(f"{n} ({plain(t)})" if family(t) != "text" else n for n, t in raw.columns.items())
     what = listed([f"{n}: {t}" for n, t in lacking.items()])
     where = "it comes" if len(lacking) == 1 else "they come"
     guesses = list(dict.fromkeys(_guess(n, raw.columns) for n in lacking))

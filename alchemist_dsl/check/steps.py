@@ -9,13 +9,7 @@ from alchemist_runtime.rows import DROPPED_COLUMNS
 from alchemist_dsl import ir
 from alchemist_dsl.check import taint
 from alchemist_dsl.check.building import Building
-from alchemist_dsl.check.columns import (
-    columns_of_one_type,
-    read_rules,
-    read_sets,
-    rule_names,
-    with_sets,
-)
+from alchemist_dsl.check.columns import columns_of_one_type, read_rules, read_sets, rule_names, with_sets
 from alchemist_dsl.check.expressions import Env
 from alchemist_dsl.check.types import ANY, family, noun
 from alchemist_dsl.diagnostics.model import Edit, Label
@@ -32,11 +26,7 @@ def selected(b: Building) -> ir.SelectV | None:
     """`select` with `best` joined in."""
     select = b.attribute("select")
     best = b.attribute("best")
-    parts = (
-        tuple(i for i in best.items if isinstance(i, ir.ExprV))
-        if isinstance(best, ir.ListV)
-        else ()
-    )
+    parts = tuple(i for i in best.items if isinstance(i, ir.ExprV)) if isinstance(best, ir.ListV) else ()
     if not isinstance(select, ir.SelectV):
         if parts and "select" not in b.body.attrs and not b.incomplete:
             b.error(
@@ -52,16 +42,10 @@ def selected(b: Building) -> ir.SelectV | None:
     covering = [p for p in parts if "coverage" in called(p.tree)]
     if covering and (len(parts) > 1 or covering[0].tree[:2] != ["call", "coverage"]):
         b.error(
-            "A210",
-            "`coverage(…)` chooses the rows by itself; nothing stands beside it in `best`",
-            covering[0].span,
+            "A210", "`coverage(…)` chooses the rows by itself; nothing stands beside it in `best`", covering[0].span
         )
     if parts and select.where is not None:
-        b.error(
-            "A210",
-            "`best` goes with a share or a count, and `select` is a condition",
-            b.attrs["best"].name_span,
-        )
+        b.error("A210", "`best` goes with a share or a count, and `select` is a condition", b.attrs["best"].name_span)
     if parts:
         select = replace(select, best=parts)
         b.attrs["select"] = replace(b.attrs["select"], value=select)
@@ -77,16 +61,9 @@ def map_(b: Building) -> None:
     b.extra["sets"] = sets
     b.extra["rules"] = read_rules(b, b.env, totals_env(b))
     if not b.body.sets and not b.incomplete:
-        b.error(
-            "A106",
-            f"{b.title} sets no column",
-            b.header,
-            help="for example `set lang = lang(response)`",
-        )
+        b.error("A106", f"{b.title} sets no column", b.header, help="for example `set lang = lang(response)`")
     mode = b.attribute("mode")
-    partly = isinstance(mode, ir.ChoiceV) and (
-        mode.name == "add" or (mode.name == "replace" and select is not None)
-    )
+    partly = isinstance(mode, ir.ChoiceV) and (mode.name == "add" or (mode.name == "replace" and select is not None))
     if partly:
         columns_of_one_type(b, sets)
     taints = taint.set_by(b.stream.taints, sets, b.stream.columns, partly=partly)
@@ -101,12 +78,7 @@ def filter_(b: Building) -> None:
     select = selected(b)
     b.extra["rules"] = read_rules(b, b.env, totals_env(b))
     if not b.body.rules and select is None and not b.incomplete and "select" not in b.body.attrs:
-        b.error(
-            "A106",
-            f"{b.title} has no rule",
-            b.header,
-            help="for example `drop chars(response) < 80 as too_short`",
-        )
+        b.error("A106", f"{b.title} has no rule", b.header, help="for example `drop chars(response) < 80 as too_short`")
     b.publish("rows", b.stream.columns)
     b.publish("dropped", {**b.stream.columns, **DROPPED_COLUMNS})
     set_aside(b, select)
@@ -187,9 +159,13 @@ def _entry_points(b: Building) -> None:
         for ref in without:
             b.problem(
                 "A514",
-                f"`entry_point()` looks for nothing of `{ref.target}`, which says of no column that it holds entry points",
+                f"`entry_point()` looks for nothing of `{ref.target}`, which says of no column that it holds entry"
+                " points",
                 ref.span,
-                help='write it into the suite, for example `entry_point = "entry_point"`, or let another method guard against it',
+                help=(
+                    'write it into the suite, for example `entry_point = "entry_point"`, or let another method guard'
+                    " against it"
+                ),
             )
     else:
         b.error(
@@ -213,9 +189,7 @@ def _texts(b: Building, name: str) -> None:
                 "A210",
                 f"`{name}` takes columns, and this text is the same for every row",
                 item.span,
-                help=f"write it without quotes: `{column}`"
-                if known and column.isidentifier()
-                else None,
+                help=f"write it without quotes: `{column}`" if known and column.isidentifier() else None,
                 edit=Edit(item.span, column) if column in b.stream.columns else None,
             )
             continue

@@ -35,16 +35,12 @@ def stream_ref(expr: ast.Expr, world: World, scope: Scope, what: str) -> ir.RefV
         return None
     path = path_of(expr)
     if path is None:
-        world.problems.add(
-            "A201", f"`{what}` needs the name of a stream", expr.span, help="for example `clean`"
-        )
+        world.problems.add("A201", f"`{what}` needs the name of a stream", expr.span, help="for example `clean`")
         return None
     return stream_at(path, expr.span, world, scope, what)
 
 
-def stream_at(
-    path: Sequence[ast.Ident], span: Span, world: World, scope: Scope, what: str
-) -> ir.RefV | None:
+def stream_at(path: Sequence[ast.Ident], span: Span, world: World, scope: Scope, what: str) -> ir.RefV | None:
     """The stream of a path of names: a block, a port of it, or the part that came from one source."""
     found = find(path, scope)
     if isinstance(found, Missing):
@@ -159,8 +155,6 @@ def _add_column(
     if met is not None:
         columns[name] = met
         return
-    first = next(
-        (shown(r), s.columns[name]) for r, s in zip(refs, streams, strict=True) if name in s.columns
-    )
+    first = next((shown(r), s.columns[name]) for r, s in zip(refs, streams, strict=True) if name in s.columns)
     conflicts.setdefault(name, (first, (stream, type_)))
     columns[name] = ANY

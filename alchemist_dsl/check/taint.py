@@ -1,4 +1,6 @@
-"""Follows text through the graph: which columns of a stream hold text that no decontamination has searched since it was written."""
+"""Follows text through the graph: which columns of a stream hold text that no decontamination has searched since it was
+written.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ _NO_TEXT: Final = frozenset({"number", "bool", "id", "null"})
 class Taint:
     """Text of one step that no decontamination has searched yet.
 
-    `path`: the streams that it came by, that of the step first. It stands in `columns`, or with `others` in all but these.
+    `path`: the streams that it came by, that of the step first. It stands in `columns`, or with `others` in all but
+    these.
     """
 
     writer: str
@@ -75,22 +78,18 @@ def _live(taints: Iterable[Taint]) -> Taints:
 
 def passed(taints: Taints, stream: str) -> Taints:
     """The same text one stream further."""
-    return tuple(
-        t if t.path[-1:] == (stream,) else replace(t, path=(*t.path, stream)) for t in taints
-    )
+    return tuple(t if t.path[-1:] == (stream,) else replace(t, path=(*t.path, stream)) for t in taints)
 
 
 def searched(taints: Taints, on: Iterable[str]) -> Taints:
-    """What is left by a decontamination that reads these columns. Who searches one turn of what a step wrote has chosen to
-    leave its others aside; what another step wrote is not searched by that."""
+    """What is left by a decontamination that reads these columns. Who searches one turn of what a step wrote has chosen
+    to leave its others aside; what another step wrote is not searched by that."""
     wide = _flat(on)
     left = (t.put(wide | TURNS if any(map(t.holds, wide)) else wide, there=False) for t in taints)
     return _live(left)
 
 
-def set_by(
-    taints: Taints, sets: Sequence[SetV], types: Mapping[str, str], *, partly: bool
-) -> Taints:
+def set_by(taints: Taints, sets: Sequence[SetV], types: Mapping[str, str], *, partly: bool) -> Taints:
     """What assignments carry from column to column. `partly`: some rows stay as they were."""
     out = []
     for taint in taints:
@@ -103,16 +102,16 @@ def set_by(
     return _live(out)
 
 
-def told_by(
-    taints: Taints, templates: Mapping[str, Iterable[str]], types: Mapping[str, str]
-) -> Taints:
+def told_by(taints: Taints, templates: Mapping[str, Iterable[str]], types: Mapping[str, str]) -> Taints:
     """What templates, column -> names that it reads, bring into new rows."""
     read = {column: [*_carriers(names, types)] for column, names in templates.items()}
     return _live(t.only(c for c, names in read.items() if any(map(t.holds, names))) for t in taints)
 
 
 def answered(taints: Taints, teacher: str | None) -> Taints:
-    """Of what a teacher step writes about rows: of their turns, and of the model that writes; rules have seen only the row."""
+    """Of what a teacher step writes about rows: of their turns, and of the model that writes; rules have seen only the
+    row.
+    """
     of_row = tuple(t for t in taints if t.turns)
     return of_row if teacher is None else joined([(Taint(teacher, (), others=True),), of_row])
 

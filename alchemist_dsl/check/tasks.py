@@ -27,11 +27,7 @@ from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
 #: The library's templates, by standard task.
-_LIBRARY: Final = {
-    "evolution": "evolution_task",
-    "filtering": "filtering_task",
-    "review": "review_task",
-}
+_LIBRARY: Final = {"evolution": "evolution_task", "filtering": "filtering_task", "review": "review_task"}
 #: What the templates of a multiple choice see beside the columns of the port.
 CHOICE_VARIABLES: Final[dict[str, str]] = {
     "options": "list<text>",
@@ -43,7 +39,7 @@ CHOICE_VARIABLES: Final[dict[str, str]] = {
 _TEMPLATES: Final = ("instruction", "response")
 
 
-# --- the standard task, decided on the statements before anything is typed --------------------------------------------------------
+# --- the standard task, decided on the statements before anything is typed --------------------------------------------
 
 
 def standard_bases(world: World) -> None:
@@ -89,9 +85,7 @@ def standard(decl: Decl) -> str | None:
     if placed is None:
         return None
     value = placed.stmt.value
-    found = {
-        _of_port(v, decl) for v in (value.items if isinstance(value, ast.ListExpr) else (value,))
-    }
+    found = {_of_port(v, decl) for v in (value.items if isinstance(value, ast.ListExpr) else (value,))}
     return found.pop() if len(found) == 1 else None
 
 
@@ -115,7 +109,7 @@ def _of_port(expr: ast.Expr, decl: Decl) -> str | None:
     return "review" if {"correctness", "clarity"} <= set(outputs) else None
 
 
-# --- the block -------------------------------------------------------------------------------------------------------------------
+# --- the block --------------------------------------------------------------------------------------------------------
 
 
 def task(b: Building) -> None:
@@ -137,9 +131,7 @@ def task(b: Building) -> None:
     selected(b)
     b.extra["rules"] = read_rules(b, b.env, replace(b.env, stream=None, totals=()))
     templates: list[str] = [n for n in _TEMPLATES if n in b.attrs]
-    standard_one = any(
-        b.body.attrs[n].origin.endswith("." + _LIBRARY[decided]) for n in templates if decided
-    )
+    standard_one = any(b.body.attrs[n].origin.endswith("." + _LIBRARY[decided]) for n in templates if decided)
     if decided == "filtering" and (choice or standard_one):
         b.extra["standard_task"] = "filtering"
     elif standard_one:
@@ -158,11 +150,7 @@ def _told(b: Building) -> taint.Taints:
     """Text that the templates take from the rows that the task tells of."""
     told = joined(b.inputs, b.world) if b.inputs else b.stream
     written = {n: b.get(n) for n in ("system", *_TEMPLATES)}
-    reads = {
-        n: {*v.reads} - {*CHOICE_VARIABLES}
-        for n, v in written.items()
-        if isinstance(v, ir.TemplateV)
-    }
+    reads = {n: {*v.reads} - {*CHOICE_VARIABLES} for n, v in written.items() if isinstance(v, ir.TemplateV)}
     return taint.told_by(told.taints, reads, told.columns)
 
 
@@ -180,15 +168,17 @@ def _complete(b: Building, templates: list[str]) -> None:
         b.ok = False
         return
     if len(lacking) == 1:
-        b.error("A106", f"{b.title} needs `{lacking[0]}`", b.header, help=f'for example `{lacking[0]} = jinja"""…"""`')  # fmt: skip
+        b.error("A106", f"{b.title} needs `{lacking[0]}`", b.header, help=f'for example `{lacking[0]} = jinja"""…"""`')
         return
     shown = b.world.slice(b.inputs[0].span)
     b.error(
         "A510",
         f"there is no standard task for `{shown}`",
         b.inputs[0].span,
-        note="standard tasks: the `.trace` of a step that changes the instruction, the `.trace` of a review with "
-        "`correctness` and `clarity`, and any `.dropped`",
+        note=(
+            "standard tasks: the `.trace` of a step that changes the instruction, the `.trace` of a review with "
+            "`correctness` and `clarity`, and any `.dropped`"
+        ),
         help='write templates: `instruction = jinja"""…"""` and `response = jinja"""…"""`',
     )
 
@@ -223,7 +213,7 @@ def _sound(b: Building) -> None:
         b.add_input(ir.RefV(b.attrs["sound"].value.span, ref.target, "rows", ref.origin), "sound")
 
 
-# --- classes -----------------------------------------------------------------------------------------------------------------------
+# --- classes ----------------------------------------------------------------------------------------------------------
 
 
 def _rules(b: Building) -> dict[str, Span] | None:
@@ -240,9 +230,7 @@ def _rules(b: Building) -> dict[str, Span] | None:
         for placed in b.world.bodies[ref.target].rules:
             rule = placed.stmt
             if rule.verb != "expect":
-                name = (
-                    rule.name.name if rule.name is not None else b.world.slice(rule.condition.span)
-                )
+                name = rule.name.name if rule.name is not None else b.world.slice(rule.condition.span)
                 found[name] = rule.name.span if rule.name is not None else rule.span
         extra = {"dedup": "duplicate", "relabel": UNREADABLE, "generate": UNREADABLE}.get(decl.kind)
         if extra is not None:
@@ -272,9 +260,7 @@ def _classes(b: Building) -> tuple[ir.ClassV, ...]:
     return tuple(made)
 
 
-def _rule(
-    b: Building, expr: ast.Expr, rules: dict[str, Span] | None, taken: dict[str, Span]
-) -> str | None:
+def _rule(b: Building, expr: ast.Expr, rules: dict[str, Span] | None, taken: dict[str, Span]) -> str | None:
     path = path_of(expr)
     name = dotted(path) if path else expr.value if isinstance(expr, ast.Text) else None
     if name is None:
@@ -294,7 +280,7 @@ def _rule(
             )
         return None
     if name in taken:
-        b.error("A105", f"the rule `{name}` stands in two classes", expr.span, labels=(Label(taken[name], "first"),))  # fmt: skip
+        b.error("A105", f"the rule `{name}` stands in two classes", expr.span, labels=(Label(taken[name], "first"),))
         return None
     taken[name] = expr.span
     return name

@@ -1,4 +1,6 @@
-"""Checks relabel and generate: the prompt's inputs, what is done with the answer, and the columns of rows, dropped and trace."""
+"""Checks relabel and generate: the prompt's inputs, what is done with the answer, and the columns of rows, dropped and
+trace.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,7 @@ from alchemist_runtime.rows import DROPPED_COLUMNS, optional, required
 from alchemist_dsl import ir
 from alchemist_dsl.check import taint
 from alchemist_dsl.check.building import Building
-from alchemist_dsl.check.columns import (
-    columns_of_one_type,
-    field_columns,
-    read_rules,
-    read_sets,
-    with_sets,
-)
+from alchemist_dsl.check.columns import columns_of_one_type, field_columns, read_rules, read_sets, with_sets
 from alchemist_dsl.check.expressions import column_type, expression
 from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.prompts import read_inputs, writes_request
@@ -56,7 +52,7 @@ def generate(b: Building) -> None:
     _end(b, prompt, sets, types)
 
 
-# --- what both do --------------------------------------------------------------------------------------------------------------
+# --- what both do -----------------------------------------------------------------------------------------------------
 
 
 def _begin(b: Building) -> ir.Block | None:
@@ -70,9 +66,7 @@ def _begin(b: Building) -> ir.Block | None:
     places = {f.name: f.span for f in prompt.output_fields} if prompt is not None else {}
     if prompt is not None and not _by_rules(b):
         outputs = {"reasoning": "text?", **outputs}
-    b.env = replace(
-        b.env, out=outputs, out_places=places, out_of=prompt.name if prompt is not None else ""
-    )
+    b.env = replace(b.env, out=outputs, out_places=places, out_of=prompt.name if prompt is not None else "")
     b.extra["prompt_inputs"] = _inputs(b, prompt)
     b.rest()
     _indirect_inputs(b, teacher, prompt)
@@ -131,8 +125,10 @@ def _goes_on(b: Building, teacher: ir.Block, prompt: ir.Block) -> None:
             f"`{teacher.name}` is asked at {host}, which goes on with no turn that was begun",
             at,
             labels=(Label((turn or begun or b.attrs["prompt"]).name_span, f"{why} of the prompt"),),
-            note="a server that does: vLLM and SGLang (`prefill`), vLLM (`turn = user`), llama.cpp, Ollama, Mistral, DeepSeek, "
-            "Groq, Anthropic (`prefill`)",
+            note=(
+                "a server that does: vLLM and SGLang (`prefill`), vLLM (`turn = user`), llama.cpp, Ollama, Mistral,"
+                " DeepSeek, Groq, Anthropic (`prefill`)"
+            ),
             help="ask another teacher, or ask for it in `user`",
         )
     elif begun is None:
@@ -173,7 +169,10 @@ def _repairs(b: Building, prompt: ir.Block) -> None:
             f"`repair` sends nothing back: the answer of `{prompt.name}` is one {required(fields[0].type)}",
             repair.span,
             labels=(Label(prompt.name_span, "declared here"),),
-            note="only a structured answer can miss its form; an answer that a rule refuses is drawn again by `retries_on_reject`",
+            note=(
+                "only a structured answer can miss its form; an answer that a rule refuses is drawn again by"
+                " `retries_on_reject`"
+            ),
             help="leave `repair` out, or give the prompt's `output` fields",
         )
 
@@ -243,12 +242,7 @@ def _mapped(b: Building) -> dict[str, ir.ExprV]:
         span = value.span
         if not isinstance(value, ast.Record):
             if not isinstance(value, ast.BadExpr):
-                b.error(
-                    "A201",
-                    "`map` is a record",
-                    span,
-                    help="for example `map = { code = code(response) }`",
-                )
+                b.error("A201", "`map` is a record", span, help="for example `map = { code = code(response) }`")
             b.ok = False
             return {}
         entries = {f.name.name: (f.value, placed.scope) for f in value.fields}
@@ -283,11 +277,7 @@ def _own_column(b: Building, field: ir.FieldV, prompt: ir.Block) -> ir.ExprV | N
 
 def _not_supplied(b: Building, field: ir.FieldV, prompt: ir.Block, span: Span) -> None:
     shown = [*b.stream.columns]
-    example = {
-        "lang": "lang(response)",
-        "language": "lang(response)",
-        "code": "code(response)",
-    }.get(field.name, "…")
+    example = {"lang": "lang(response)", "language": "lang(response)", "code": "code(response)"}.get(field.name, "…")
     near, _ = did_you_mean(field.name, shown)
     b.error(
         "A404",
@@ -295,15 +285,15 @@ def _not_supplied(b: Building, field: ir.FieldV, prompt: ir.Block, span: Span) -
         span,
         label="columns: " + ", ".join(shown),
         labels=(Label(field.span, "needed here"),),
-        help=f"{near.rstrip('?')}? Then write `map = {{ {field.name} = … }}`"
-        if near
-        else f"add it before, for example `map with_{field.name} {{ set {field.name} = {example} }}`",
+        help=(
+            f"{near.rstrip('?')}? Then write `map = {{ {field.name} = … }}`"
+            if near
+            else f"add it before, for example `map with_{field.name} {{ set {field.name} = {example} }}`"
+        ),
     )
 
 
-def _end(
-    b: Building, prompt: ir.Block | None, sets: tuple[ir.SetV, ...], types: dict[str, str]
-) -> None:
+def _end(b: Building, prompt: ir.Block | None, sets: tuple[ir.SetV, ...], types: dict[str, str]) -> None:
     """Rules, selection and the columns of the three ports."""
     b.extra["sets"] = sets
     b.extra["rules"] = read_rules(b, b.env, totals_env(b, UNREADABLE))
@@ -325,9 +315,7 @@ def _end(
         columns_of_one_type(b, sets)
     after = with_sets(b.stream.columns, types)
     rows = after if only else with_sets(b.stream.columns, types, partly=True)
-    refused = with_sets(
-        b.stream.columns, {n: optional(t) if t != ANY else t for n, t in types.items()}
-    )
+    refused = with_sets(b.stream.columns, {n: optional(t) if t != ANY else t for n, t in types.items()})
     kept = taint.set_by(b.stream.taints, sets, b.stream.columns, partly=not only)
     wrote = taint.answered(b.stream.taints, None if _by_rules(b) else b.decl.key)
     texts = taint.joined([[t.only(types) for t in wrote], kept])
@@ -359,9 +347,7 @@ def _goes_with_only(b: Building, only: bool) -> None:
             "A204",
             f"{what}, which goes with `mode = only`",
             value.span,
-            labels=(Label(mode.value.span, "this mode"),)
-            if mode is not None and mode.origin != "default"
-            else (),
+            labels=(Label(mode.value.span, "this mode"),) if mode is not None and mode.origin != "default" else (),
             help="write `mode = only`",
         )
 
@@ -383,7 +369,7 @@ def _reaches(b: Building, select: ir.SelectV | None, some: ir.Value | None) -> N
         )
 
 
-# --- relabel ---------------------------------------------------------------------------------------------------------------------
+# --- relabel ----------------------------------------------------------------------------------------------------------
 
 
 def _reads_response(b: Building, prompt: ir.Block) -> None:
@@ -437,9 +423,7 @@ def _lower(b: Building, prompt: ir.Block) -> ir.SetV | None:
     newline: list[Any] = ["lit", "text", "\n"]
     span = b.attrs["prompt"].value.span
     if where == "system":
-        return ir.SetV(
-            "system", ir.ExprV(span, out, "text", frozenset(), f"out.{first.name}"), span
-        )
+        return ir.SetV("system", ir.ExprV(span, out, "text", frozenset(), f"out.{first.name}"), span)
     if "instruction" not in b.stream.columns and not b.stream.open:
         if b.ok:
             b.error(
@@ -453,6 +437,4 @@ def _lower(b: Building, prompt: ir.Block) -> ir.SetV | None:
     if where == "after":
         text = f'instruction + "\\n" + out.{first.name}'
     tree = ["cat", ["cat", parts[0], newline], parts[1]]
-    return ir.SetV(
-        "instruction", ir.ExprV(span, tree, "text", frozenset({"instruction"}), text), span
-    )
+    return ir.SetV("instruction", ir.ExprV(span, tree, "text", frozenset({"instruction"}), text), span)

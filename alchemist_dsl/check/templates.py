@@ -78,11 +78,7 @@ class _Template:
         text, open_at = self.text.value, seen.open_at
         if tag is not None:
             word = tag[1]
-            closes = (
-                f"`{word}` closes nothing here"
-                if word.startswith("end")
-                else f"there is no tag `{word}`"
-            )
+            closes = f"`{word}` closes nothing here" if word.startswith("end") else f"there is no tag `{word}`"
             inside = f"; the innermost open block is `{inner[1]}`" if inner else ""
             self._fail("A401", closes + inside, self._word(word, at or 0), len(word))
             return
@@ -92,18 +88,13 @@ class _Template:
         if never and open_at is not None:
             self._fail("A401", "this is opened and never closed", open_at, 2)
             return
-        for jinja, plain in (
-            ("'end of print statement'", "`}}`"),
-            ("'end of statement block'", "`%}`"),
-        ):
+        for jinja, plain in (("'end of print statement'", "`}}`"), ("'end of statement block'", "`%}`")):
             message = message.replace(jinja, plain)
         self._fail(
             "A401",
             f"the template does not parse: {_lower(message)}",
             seen.end if at is None else at,
-            help="give parts of it names of their own: `{% set part = … %}`"
-            if message == _DEEP
-            else None,
+            help="give parts of it names of their own: `{% set part = … %}`" if message == _DEEP else None,
         )
 
     def _fail(self, code: str, headline: str, at: int, length: int = 1, **kw: Any) -> None:
@@ -118,9 +109,7 @@ class _Template:
         from jinja2 import nodes as n
 
         for node in tree.find_all((n.Include, n.Import, n.FromImport, n.Extends)):
-            word = {"FromImport": "from", "Import": "import"}.get(
-                type(node).__name__, type(node).__name__.lower()
-            )
+            word = {"FromImport": "from", "Import": "import"}.get(type(node).__name__, type(node).__name__.lower())
             self._fail(
                 "A401",
                 f"a template cannot `{word}` another one",
@@ -146,21 +135,12 @@ class _Template:
 
         for node in tree.find_all((n.Filter, n.Test)):
             assert isinstance(node, n.Filter | n.Test)
-            what, known = (
-                ("filter", env.filters) if isinstance(node, n.Filter) else ("test", env.tests)
-            )
+            what, known = ("filter", env.filters) if isinstance(node, n.Filter) else ("test", env.tests)
             if node.name not in known:
                 at = self._word(node.name, _offset(node))
                 span = self.place(at, len(node.name))
                 text, edit = did_you_mean(node.name, [k for k in known if k.isidentifier()], span)
-                self._fail(
-                    "A405",
-                    f"there is no {what} `{node.name}`",
-                    at,
-                    len(node.name),
-                    help=text,
-                    edit=edit,
-                )
+                self._fail("A405", f"there is no {what} `{node.name}`", at, len(node.name), help=text, edit=edit)
 
     def _variables(self, tree: nodes.Template) -> tuple[str, ...] | None:
         from jinja2 import TemplateAssertionError
@@ -213,8 +193,7 @@ class _Template:
         have = list(self.known.types)
         self._fail(
             "A402",
-            f"{self.known.what} {'have' if self.known.noun == 'column' else 'has'} "
-            f"no {self.known.noun} `{name}`",
+            f"{self.known.what} {'have' if self.known.noun == 'column' else 'has'} no {self.known.noun} `{name}`",
             at,
             len(name),
             labels=labels,
@@ -264,9 +243,7 @@ _BEGIN = frozenset({"block_begin", "variable_begin", "comment_begin", "raw_begin
 _END = frozenset({"block_end", "variable_end", "comment_end", "raw_end"})
 
 
-def _positions(
-    tokens: Iterator[tuple[int, str, str]], source: str, seen: _Seen
-) -> Iterator[tuple[int, str, str]]:
+def _positions(tokens: Iterator[tuple[int, str, str]], source: str, seen: _Seen) -> Iterator[tuple[int, str, str]]:
     at, first = 0, False
     for line, token, value in tokens:
         found = source.find(value, at)
@@ -318,7 +295,9 @@ def template_words(what: Literal["filter", "test"]) -> dict[str, Callable[..., A
 
 @lru_cache(maxsize=2048)
 def read_template(source: str) -> tuple[nodes.Template | TemplateSyntaxError, _Seen]:
-    """The tree of a template or what is wrong with it. Remembered: an editor checks the same templates at every keystroke."""
+    """The tree of a template or what is wrong with it. Remembered: an editor checks the same templates at every
+    keystroke.
+    """
     from alchemist_runtime.sandbox import too_deep
     from jinja2 import TemplateSyntaxError
 

@@ -31,16 +31,7 @@ from alchemist_dsl.check.types import ANY, family, fields
 from alchemist_dsl.check.world import UNKNOWN, Stream
 from alchemist_dsl.diagnostics.model import Label
 
-TESTED: Final = (
-    "map",
-    "filter",
-    "dedup",
-    "decontaminate",
-    "relabel",
-    "generate",
-    "task",
-    "mixture",
-)
+TESTED: Final = ("map", "filter", "dedup", "decontaminate", "relabel", "generate", "task", "mixture")
 _ASKING: Final = ("relabel", "generate")
 #: Reasons beside its own rules under which a step counts rows that it refuses.
 _OWN_RULES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -90,7 +81,7 @@ def test(b: Building) -> None:
         _reachable(b, block, found)
 
 
-# --- expect -----------------------------------------------------------------------------------------------------------------------
+# --- expect -----------------------------------------------------------------------------------------------------------
 
 
 def _expectations(b: Building, step: ir.RefV, kind: str) -> None:
@@ -119,10 +110,10 @@ def _expectations(b: Building, step: ir.RefV, kind: str) -> None:
                 help=f"count `{step.target}` and its ports, or write a test of `{ref.target}`",
             )
     if not b.extra["rules"] and not b.body.rules and not b.incomplete and b.ok:
-        b.error("A106", f"{b.title} expects nothing", b.header, help="for example `expect rows == 1`")  # fmt: skip
+        b.error("A106", f"{b.title} expects nothing", b.header, help="for example `expect rows == 1`")
 
 
-# --- given ------------------------------------------------------------------------------------------------------------------------
+# --- given ------------------------------------------------------------------------------------------------------------
 
 
 def _given(b: Building, block: ir.Block, found: tuple[Inlet, ...]) -> None:
@@ -163,11 +154,7 @@ def _row(b: Building, row: ir.RecordV, stream: Stream, inlet: Inlet) -> None:
         span = row.places.get(name, value.span)
         type_ = stream.columns.get(name) or _standing(stream, name)
         if identity(name):
-            b.error(
-                "A511",
-                f"`{name}` carries the identity of the row, which a test makes up itself",
-                span,
-            )
+            b.error("A511", f"`{name}` carries the identity of the row, which a test makes up itself", span)
         elif type_ is None and not stream.open and name not in stream.conflicts:
             text, edit = did_you_mean(name, [*stream.columns, ORIGIN], span)
             b.error(
@@ -197,7 +184,7 @@ def _fits(b: Building, value: ir.Value, type_: str, name: str) -> None:
         b.error("A504", unfit.headline, unfit.span)
 
 
-# --- reply ------------------------------------------------------------------------------------------------------------------------
+# --- reply ------------------------------------------------------------------------------------------------------------
 
 
 def _reply(b: Building, block: ir.Block) -> None:
@@ -205,11 +192,7 @@ def _reply(b: Building, block: ir.Block) -> None:
     reply = b.get("reply")
     if block.kind not in _ASKING:
         if reply is not None:
-            b.error(
-                "A111",
-                f"`{block.name}` asks no teacher, so it needs no `reply`",
-                b.attrs["reply"].name_span,
-            )
+            b.error("A111", f"`{block.name}` asks no teacher, so it needs no `reply`", b.attrs["reply"].name_span)
         return
     ref = block.get("prompt")
     prompt = b.world.blocks.get(ref.target) if isinstance(ref, ir.RefV) else None
@@ -272,11 +255,7 @@ _HOW_RAW: Final = 'to see what happens to an unreadable answer, write it as a te
 
 def _misfit(value: ir.Value, type_: str, name: str) -> Unfit | None:
     if isinstance(value, ir.NullV):
-        return (
-            None
-            if nullable(type_) or family(type_) == ANY
-            else Unfit(value.span, f"`{name}` is never null")
-        )
+        return None if nullable(type_) or family(type_) == ANY else Unfit(value.span, f"`{name}` is never null")
     try:
         plain(value, type_, name)
     except Unfit as unfit:
@@ -315,7 +294,7 @@ def _options(type_: str) -> list[str]:
     return re.findall(r'"((?:[^"\\]|\\.)*)"', base) if base.startswith("enum(") else []
 
 
-# --- what a test needs to be carried out ------------------------------------------------------------------------------------------
+# --- what a test needs to be carried out ------------------------------------------------------------------------------
 
 
 def _offline(b: Building, block: ir.Block, found: tuple[Inlet, ...]) -> None:
@@ -336,15 +315,10 @@ def _offline(b: Building, block: ir.Block, found: tuple[Inlet, ...]) -> None:
 
 def _local(b: Building, inlet: Inlet) -> bool:
     block = b.world.blocks.get(inlet.ref.target)
-    return (
-        block is not None
-        and block.kind == "suite"
-        and block.get("files") is not None
-        and block.get("hub") is None
-    )
+    return block is not None and block.kind == "suite" and block.get("files") is not None and block.get("hub") is None
 
 
-# --- what can never be true -------------------------------------------------------------------------------------------------------
+# --- what can never be true -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

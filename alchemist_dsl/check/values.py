@@ -1,4 +1,6 @@
-"""Turns the value of an attribute into a typed value, by the types of the kind table; says what is wrong and what would be right."""
+"""Turns the value of an attribute into a typed value, by the types of the kind table; says what is wrong and what would
+be right.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,7 @@ class Values:
     variables: Variables | None = None  # what templates of this block may read
     params: bool = True  # whether `param.x` may stand here
 
-    # --- entry ---------------------------------------------------------------------------------------------------------------
+    # --- entry --------------------------------------------------------------------------------------------------------
 
     def read(self, expr: ast.Expr, type_: AttrType, place: Place) -> ir.Value | None:
         """The value of an expression under a type; None where an error was reported."""
@@ -90,9 +92,7 @@ class Values:
         if found is None:
             if not (self.scope.lost_unnamed or name.name in self.scope.lost):
                 text, edit = did_you_mean(name.name, self.scope.params, name.span)
-                self.world.problems.add(
-                    "A116", f"there is no parameter `{name.name}`", name.span, help=text, edit=edit
-                )
+                self.world.problems.add("A116", f"there is no parameter `{name.name}`", name.span, help=text, edit=edit)
             return None
         return None if found.expr is None else relocated(found.expr, name.span)
 
@@ -104,7 +104,7 @@ class Values:
             help='write `variant grid { set BLOCK.attribute = any(…) }`, then `--variant "grid[…]"`',
         )
 
-    # --- one type --------------------------------------------------------------------------------------------------------------
+    # --- one type -----------------------------------------------------------------------------------------------------
 
     def _one(self, expr: ast.Expr, type_: AttrType, place: Place) -> ir.Value | None:
         if type_.name in NUMERIC:
@@ -163,19 +163,13 @@ class Values:
         if name == "price":
             return self._price(expr, place)
         if name in WHOLE and value.denominator != 1:
-            self._report(
-                "A206", f"`{place.name}` is {NOUNS[name][0]}, and `{expr.text}` is not whole", expr
-            )
+            self._report("A206", f"`{place.name}` is {NOUNS[name][0]}, and `{expr.text}` is not whole", expr)
             return None
         if name == "percent" and not 0 <= value <= 1:
             self._share_out_ofrange_of(expr, place)
             return None
-        if (type_.low is not None and value < type_.low) or (
-            type_.high is not None and value > type_.high
-        ):
-            self._report(
-                "A204", f"`{place.name}` lies {range_of(type_)}; this is {expr.text}", expr
-            )
+        if (type_.low is not None and value < type_.low) or (type_.high is not None and value > type_.high):
+            self._report("A204", f"`{place.name}` lies {range_of(type_)}; this is {expr.text}", expr)
             return None
         if value < 0 and name != "real" and type_.low is None:
             self._report("A204", f"`{place.name}` cannot be negative; this is {expr.text}", expr)
@@ -187,17 +181,10 @@ class Values:
         per = place.per
         assert isinstance(per, ast.Quantity)
         if per.kind != "tokens" or per.value <= 0:
-            self._report(
-                "A202",
-                "a price is money per tokens",
-                per,
-                help=f"write `{expr.text} per 1M tokens`",
-            )
+            self._report("A202", "a price is money per tokens", per, help=f"write `{expr.text} per 1M tokens`")
             return None
         text = f"{expr.text} per {per.text}"
-        return ir.Qty(
-            expr.span.to(per.span), "money", expr.value, text, None, (per.kind, per.value)
-        )
+        return ir.Qty(expr.span.to(per.span), "money", expr.value, text, None, (per.kind, per.value))
 
     def _share_out_ofrange_of(self, expr: ast.Quantity, place: Place) -> None:
         help_ = None
@@ -206,9 +193,7 @@ class Values:
             shown = f"{times}x" if times.denominator == 1 else f"{float(times):g}x"
             help_ = f"for more data than there is, write a multiplier in the mixture: `{shown}`"
         what = "a share of rows" if place.name in ("select", "sound", "eval_share") else "a share"
-        self._report(
-            "A203", f"{what} lies between 0% and 100%; this is {expr.text}", expr, help=help_
-        )
+        self._report("A203", f"{what} lies between 0% and 100%; this is {expr.text}", expr, help=help_)
 
     def _choice(self, expr: ast.Expr, type_: AttrType, place: Place) -> ir.Value | None:
         name = choice_name(expr)
@@ -274,11 +259,7 @@ class Values:
         return self.record(entries, type_, place, expr.span)
 
     def record(
-        self,
-        entries: dict[str, tuple[Span, ast.Expr, ast.Expr | None]],
-        type_: AttrType,
-        place: Place,
-        span: Span,
+        self, entries: dict[str, tuple[Span, ast.Expr, ast.Expr | None]], type_: AttrType, place: Place, span: Span
     ) -> ir.Value | None:
         """A record from its entries: name -> (its place, value, per)."""
         known = {f.name: f.type for f in type_.fields}
@@ -306,9 +287,7 @@ class Values:
             else:
                 fields[name] = made
         if known and good and not fields:
-            self.world.problems.add(
-                "A106", f"`{place.name}` is empty", span, help=f"it has {either(list(known))}"
-            )
+            self.world.problems.add("A106", f"`{place.name}` is empty", span, help=f"it has {either(list(known))}")
             return None
         places = {name: at for name, (at, _, _) in entries.items()}
         return ir.RecordV(span, fields, places) if good else None
@@ -331,12 +310,10 @@ class Values:
             case ast.Record():
                 return self._record(expr, LITERAL, place)
             case _:
-                self._report(
-                    "A201", f"`{place.name}` needs a value, but this is {describe(expr)}", expr
-                )
+                self._report("A201", f"`{place.name}` needs a value, but this is {describe(expr)}", expr)
                 return None
 
-    # --- expressions ---------------------------------------------------------------------------------------------------------
+    # --- expressions --------------------------------------------------------------------------------------------------
 
     def _expr(self, expr: ast.Expr, _type: AttrType, place: Place) -> ir.Value | None:
         return expression(expr, replace(self._env(), attribute=place.name))
@@ -365,25 +342,12 @@ class Values:
             case ast.Quantity(kind="rows"):
                 count = self._number(expr, ROWS, place)
                 assert count is None or isinstance(count, ir.Qty)
-                return (
-                    None
-                    if count is None
-                    else ir.SelectV(expr.span, count=int(count.value), per=per)
-                )
-            case (
-                ast.Quantity()
-                | ast.Text()
-                | ast.ListExpr()
-                | ast.Record()
-                | ast.Null()
-                | ast.Interval()
-            ):
+                return None if count is None else ir.SelectV(expr.span, count=int(count.value), per=per)
+            case ast.Quantity() | ast.Text() | ast.ListExpr() | ast.Record() | ast.Null() | ast.Interval():
                 self._mismatch(expr, SELECT, place)
                 return None
         if per:
-            self._report(
-                "A210", "`per` goes with a share or a count, and this is a condition", expr
-            )
+            self._report("A210", "`per` goes with a share or a count, and this is a condition", expr)
             return None
         where = condition(expr, self._env(), "`select`")
         return None if where is None else ir.SelectV(expr.span, where=where)
@@ -396,15 +360,12 @@ class Values:
             return None
         if made.tree[0] != "col":
             self.world.problems.add(
-                "A503",
-                "`per` takes the name of a column",
-                place.per.span,
-                help="for example `per origin`",
+                "A503", "`per` takes the name of a column", place.per.span, help="for example `per origin`"
             )
             return None
         return (str(made.tree[1]),)
 
-    # --- messages --------------------------------------------------------------------------------------------------------------
+    # --- messages -----------------------------------------------------------------------------------------------------
 
     def _report(self, code: str, headline: str, expr: ast.Expr, **kw: Any) -> None:
         self.world.problems.add(code, headline, expr.span, **kw)
@@ -425,9 +386,7 @@ class Values:
             edit=edit if not via else None,
         )
 
-    def _wrong_unit(
-        self, expr: ast.Quantity, type_: AttrType, place: Place, wanted: str, via: str
-    ) -> bool:
+    def _wrong_unit(self, expr: ast.Quantity, type_: AttrType, place: Place, wanted: str, via: str) -> bool:
         numeric = [t.name for t in type_.alternatives if t.name in NUMERIC]
         if type_.name == "list" and type_.of[0].name in NUMERIC:
             numeric = [type_.of[0].name]
@@ -438,9 +397,7 @@ class Values:
         name = place.name
         if "duration" in numeric and expr.kind == "int" and expr.text.endswith("M"):
             fixed = expr.text[:-1] + "m"
-            count = next(
-                (w for w, n in NUMBER_WORDS.items() if str(n) == expr.text[:-1]), expr.text[:-1]
-            )
+            count = next((w for w, n in NUMBER_WORDS.items() if str(n) == expr.text[:-1]), expr.text[:-1])
             self._report(
                 "A205",
                 f"`M` means million; `{name}` is a duration",
@@ -465,9 +422,12 @@ class Values:
         help_, edit = with_unit(expr, numeric)
         has = "has no unit" if expr.kind in ("int", "real") else f"is {NOUNS[expr.kind][0]}"
         self._report(
-            "A202", f"`{name}` is {wanted}, but `{expr.text}` {has}{via}", expr, help=help_,
+            "A202",
+            f"`{name}` is {wanted}, but `{expr.text}` {has}{via}",
+            expr,
+            help=help_,
             edit=edit if not via else None,
-        )  # fmt: skip
+        )
         return True
 
 

@@ -1,4 +1,6 @@
-"""Variants: which ones a recipe has, what `any(…)` makes of them, and the changes of the chosen one to the declarations."""
+"""Variants: which ones a recipe has, what `any(…)` makes of them, and the changes of the chosen one to the
+declarations.
+"""
 
 from __future__ import annotations
 
@@ -57,8 +59,8 @@ def names(world: World) -> tuple[str, ...]:
 
 
 def looked_at(world: World) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Runs that between them stand for all: those of a variant with few; else so many that every value of its `any(…)` is in
-    one. With them, the variants of which not every run is among them."""
+    """Runs that between them stand for all: those of a variant with few; else so many that every value of its `any(…)`
+    is in one. With them, the variants of which not every run is among them."""
     runs: list[str] = []
     crowded = set()
     for decl in _variants(world):
@@ -98,10 +100,7 @@ def _check_options(world: World, value: ast.Expr) -> bool:
         return True
     if not options:
         world.problems.add(
-            "A208",
-            "`any()` has no value, so there is no run",
-            value.span,
-            help="name what is tried: `any(1%, 5%)`",
+            "A208", "`any()` has no value, so there is no run", value.span, help="name what is tried: `any(1%, 5%)`"
         )
         return False
     seen: dict[str, ast.Expr] = {}
@@ -134,11 +133,13 @@ def _value_name(value: ast.Expr) -> str:
     return value_text(value).strip('"')
 
 
-# --- applying -------------------------------------------------------------------------------------------------------------------
+# --- applying ---------------------------------------------------------------------------------------------------------
 
 
 def apply(world: World, variant: str | None) -> str | None:
-    """Check the paths of all variants, and make the changes of the chosen one. Returns its name as the recipe spells it."""
+    """Check the paths of all variants, and make the changes of the chosen one. Returns its name as the recipe spells
+    it.
+    """
     _inherit(world)
     chosen: list[Change] = []
     if variant is not None:
@@ -193,9 +194,7 @@ def _chosen(world: World, variant: str) -> list[Change]:
         if left is not None:
             return [
                 Placed(
-                    replace(c.stmt, value=left.pop(0))
-                    if _options(c.stmt.value) is not None
-                    else c.stmt,
+                    replace(c.stmt, value=left.pop(0)) if _options(c.stmt.value) is not None else c.stmt,
                     c.scope,
                     origin,
                 )
@@ -277,14 +276,10 @@ def _check_value(world: World, change: Change) -> None:
     attribute = kind.attributes.get(rest[0].name)
     if len(rest) == 1 and attribute is not None:
         type_ = attr_type(attribute.type)
-        if any(t.name not in _PLAIN for t in type_.alternatives) or isinstance(
-            change.stmt.value, ast.Null
-        ):
+        if any(t.name not in _PLAIN for t in type_.alternatives) or isinstance(change.stmt.value, ast.Null):
             return
         for option in _options(change.stmt.value) or [change.stmt.value]:
-            Values(world, scope).read(
-                option, type_, Place(rest[0].name, option.span, change.stmt.per)
-            )
+            Values(world, scope).read(option, type_, Place(rest[0].name, option.span, change.stmt.per))
         return
     if len(rest) > 1 and (rest[0].name in kind.blocks or attribute is not None):
         _check_entry(world, change, decl, rest)
@@ -296,11 +291,7 @@ def _check_value(world: World, change: Change) -> None:
     known = [*kind.attributes, *kind.blocks]
     text, edit = did_you_mean(rest[0].name, known, rest[0].span)
     world.problems.add(
-        "A102",
-        f"`{decl.kind} {decl.name}` has no attribute `{rest[0].name}`",
-        rest[0].span,
-        help=text,
-        edit=edit,
+        "A102", f"`{decl.kind} {decl.name}` has no attribute `{rest[0].name}`", rest[0].span, help=text, edit=edit
     )
 
 
@@ -334,16 +325,12 @@ def _check_param(world: World, change: Change) -> None:
     if param is None:
         name = path[-1]
         text, edit = did_you_mean(name.name, change.scope.params, name.span)
-        world.problems.add(
-            "A116", f"there is no parameter `{name.name}`", name.span, help=text, edit=edit
-        )
+        world.problems.add("A116", f"there is no parameter `{name.name}`", name.span, help=text, edit=edit)
         return
     type_ = declared_type(param.decl.type)
     if type_ is not None:
         for option in _options(change.stmt.value) or [change.stmt.value]:
-            Values(world, change.scope).read(
-                option, type_, Place(param.name, option.span, from_param=None)
-            )
+            Values(world, change.scope).read(option, type_, Place(param.name, option.span, from_param=None))
 
 
 def _apply(world: World, change: Change) -> None:
@@ -363,15 +350,11 @@ def _apply(world: World, change: Change) -> None:
         statement = replace(change.stmt, path=rest, set=False)
         is_set = rest[0].name in decl.body.sets
         if is_set and not isinstance(value, ast.Null):
-            inner.sets[rest[0].name] = Placed(
-                replace(statement, set=True), change.scope, change.origin
-            )
+            inner.sets[rest[0].name] = Placed(replace(statement, set=True), change.scope, change.origin)
         else:
             inner.attrs[rest[0].name] = Placed(statement, change.scope, change.origin)
     else:
         statement = replace(change.stmt, path=rest[1:], set=False)
-        inner.blocks[rest[0].name] = {
-            dotted(rest[1:]): Placed(statement, change.scope, change.origin)
-        }
+        inner.blocks[rest[0].name] = {dotted(rest[1:]): Placed(statement, change.scope, change.origin)}
         inner.block_spans[rest[0].name] = decl.body.block_spans.get(rest[0].name, decl.block)
     merge(decl.body, inner, kind)

@@ -30,9 +30,7 @@ class Stream:
     columns: Mapping[str, str]
     open: bool = False  # more columns may be there
     origins: frozenset[str] = frozenset()  # sources whose rows it holds
-    conflicts: Mapping[str, tuple[tuple[str, str], ...]] = field(
-        default_factory=dict
-    )  # column: (stream, type)…
+    conflicts: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # column: (stream, type)…
     missing: bool = False  # all of its rows come from sources that are not available
     taints: Taints = ()  # text that no decontamination has searched
     name: str = ""  # as messages call it

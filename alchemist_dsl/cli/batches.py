@@ -19,36 +19,24 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--cancel", metavar="BATCH", multiple=True, help="Cancel this batch; `all` for each of RECIPE."
-)
+@click.option("--cancel", metavar="BATCH", multiple=True, help="Cancel this batch; `all` for each of RECIPE.")
 @click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
 @click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Form of what is printed.",
+    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
 )
 def batches(
-    recipe: Path | None,
-    cancel: tuple[str, ...],
-    sets: tuple[str, ...],
-    variant: str | None,
-    format_: str,
+    recipe: Path | None, cancel: tuple[str, ...], sets: tuple[str, ...], variant: str | None, format_: str
 ) -> None:
     """List the batches that RECIPE has in flight, with their status at the server; cancel them with --cancel.
 
-    What a batch had answered before it was cancelled is billed, and the next run uses it. RECIPE may be left out where the folder
-    holds only one."""
+    What a batch had answered before it was cancelled is billed, and the next run uses it. RECIPE may be left out where
+    the folder holds only one."""
     from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, only_recipe
 
     found = recipe or only_recipe(Path())
     if found is None:
-        raise click.UsageError(
-            "this folder does not hold exactly one recipe; name it: `alchemist batches RECIPE`"
-        )
+        raise click.UsageError("this folder does not hold exactly one recipe; name it: `alchemist batches RECIPE`")
     made = compiled_or_exit(found, warnings=False, sets=sets, variant=variant)
     if made.plan is None:
         sys.exit(exit_code(made))
@@ -72,8 +60,7 @@ def _in_flight(made: Compiled, cancel: Collection[str]) -> list[InFlight]:
     teachers = {
         n.id: t
         for n in made.plan.nodes
-        if isinstance(n.spec, TeacherStepSpec)
-        and (t := made.plan.teachers[n.spec.teacher]).provider == "openai"
+        if isinstance(n.spec, TeacherStepSpec) and (t := made.plan.teachers[n.spec.teacher]).provider == "openai"
     }
     folder = made.project.state / "batches"
     records = _batches.Folder(folder).records()
@@ -94,23 +81,17 @@ def _lines(recipe: str, shown: Sequence[InFlight]) -> Iterator[str]:
         yield "no batch is in flight"
         return
     rows = [
-        (
-            b.record.batch or "-",
-            b.record.node,
-            f"{len(b.record.keys):,}",
-            _age(b.record.made),
-            b.status,
-        )
-        for b in shown
+        (b.record.batch or "-", b.record.node, f"{len(b.record.keys):,}", _age(b.record.made), b.status) for b in shown
     ]
-    yield from grid(
-        ("batch", "step", "calls", "submitted", "status"), rows, terminal_width(), right={2}
-    )
+    yield from grid(("batch", "step", "calls", "submitted", "status"), rows, terminal_width(), right={2})
     yield ""
     if any(b.ended for b in shown):
         yield f"`alchemist run {recipe}` reads the answers of those that have ended"
     if any(b.known and not b.ended for b in shown):
-        yield f"`alchemist batches {recipe} --cancel BATCH` cancels one; what it has answered by then is billed, and the next run uses it"
+        yield (
+            f"`alchemist batches {recipe} --cancel BATCH` cancels one; what it has answered by then is billed, and the"
+            " next run uses it"
+        )
 
 
 def _age(made: float) -> str:
@@ -125,6 +106,12 @@ def _age(made: float) -> str:
 def _data(b: InFlight) -> dict[str, Any]:
     r = b.record
     return {
-        "batch": r.batch, "step": r.node, "server": r.url, "calls": len(r.keys), "submitted": r.made,
-        "status": b.status, "known": b.known, "ended": b.ended,
-    }  # fmt: skip
+        "batch": r.batch,
+        "step": r.node,
+        "server": r.url,
+        "calls": len(r.keys),
+        "submitted": r.made,
+        "status": b.status,
+        "known": b.known,
+        "ended": b.ended,
+    }

@@ -1,4 +1,6 @@
-"""`alchemist cache`: what the call cache holds, whose it is and what it cost; a part of it as a file; answers that nobody needs."""
+"""`alchemist cache`: what the call cache holds, whose it is and what it cost; a part of it as a file; answers that
+nobody needs.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,7 @@ if TYPE_CHECKING:
 #: Kinds of steps that ask a teacher.
 _ASKING = ("relabel", "generate")
 _FORMAT = click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Form of what is printed.",
+    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
 )
 _FOLDER = click.argument("folder", type=click.Path(path_type=Path), default=".")
 
@@ -36,14 +34,16 @@ def cache() -> None:
     """The call cache of a project: every answer that was paid for, in `.alchemist/calls.sqlite`."""
 
 
-# --- what it holds ------------------------------------------------------------------------------------------------------------------
+# --- what it holds ----------------------------------------------------------------------------------------------------
 
 
 @cache.command(short_help="What there is, whose it is, what it cost, what recipes here use.")
 @_FOLDER
 @_FORMAT
 def stats(folder: Path, format_: str) -> None:
-    """Say what the cache of FOLDER's project holds: answers by recipe, step and teacher, what was paid, what recipes here use."""
+    """Say what the cache of FOLDER's project holds: answers by recipe, step and teacher, what was paid, what recipes
+    here use.
+    """
     project, path = _cache_of(folder)
     use = used_here(project)
     groups = _grouped(path, use)
@@ -59,7 +59,9 @@ def stats(folder: Path, format_: str) -> None:
 @click.argument("path", type=click.Path(path_type=Path), default=".")
 @_FORMAT
 def verify(path: Path, format_: str) -> None:
-    """Hold every answer of PATH, a project's folder or a file of answers, against its checksum. Exits with 1 where one differs."""
+    """Hold every answer of PATH, a project's folder or a file of answers, against its checksum. Exits with 1 where one
+    differs.
+    """
     from alchemist_runtime.cache import CallCache
     from alchemist_runtime.errors import OK, SAID_NO
 
@@ -77,30 +79,36 @@ def verify(path: Path, format_: str) -> None:
     elif damaged:
         click.echo(f"answers  {file}: {len(damaged):,} of {answers:,} answers are damaged")
         if path.is_dir():
-            click.echo("help     `alchemist verify --repair` takes them out of use, so that the next run asks again")  # fmt: skip
+            click.echo("help     `alchemist verify --repair` takes them out of use, so that the next run asks again")
     else:
         click.echo(f"checked  {file}: {_count(answers)}")
     sys.exit(SAID_NO if damaged else OK)
 
 
-# --- files ----------------------------------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 @cache.command(short_help="Write answers into a file for `run --replay` and `import`.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("recipe", type=click.Path(path_type=Path), required=False)
-@click.option("--step", "steps", multiple=True, metavar="NAME", help="Only what this step of RECIPE uses.")  # fmt: skip
+@click.option("--step", "steps", multiple=True, metavar="NAME", help="Only what this step of RECIPE uses.")
 @click.option("--teacher", metavar="NAME", help="Only answers of this teacher.")
 @click.option("--variant", metavar="NAME", help="A variant of RECIPE.")
-@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter of RECIPE.")  # fmt: skip
+@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter of RECIPE.")
 @_FORMAT
 def export(
-    file: Path, recipe: Path | None, steps: tuple[str, ...], teacher: str | None, variant: str | None, sets: tuple[str, ...], format_: str
-) -> None:  # fmt: skip
+    file: Path,
+    recipe: Path | None,
+    steps: tuple[str, ...],
+    teacher: str | None,
+    variant: str | None,
+    sets: tuple[str, ...],
+    format_: str,
+) -> None:
     """Write answers into FILE, which must not be there: all of the project, or those that RECIPE uses.
 
-    FILE is for `alchemist run --replay FILE` and `alchemist cache import FILE`. It holds answers, by keys that nobody can turn
-    back into questions, and who asked; no key of a server."""
+    FILE is for `alchemist run --replay FILE` and `alchemist cache import FILE`. It holds answers, by keys that nobody
+    can turn back into questions, and who asked; no key of a server."""
     from alchemist_runtime import cache_files
     from alchemist_runtime.errors import NOT_CARRIED_OUT
 
@@ -112,7 +120,7 @@ def export(
         raise click.UsageError(f"there is no folder `{file.parent}`")
     project, path = _cache_of(Path.cwd() if recipe is None else recipe.parent)
     if not path.exists():
-        _refuse(f"`{project.root}` has no call cache: no run has asked a teacher", code=NOT_CARRIED_OUT)  # fmt: skip
+        _refuse(f"`{project.root}` has no call cache: no run has asked a teacher", code=NOT_CARRIED_OUT)
     keys = None
     if recipe is not None:
         keys = _keys_of(recipe, steps, teacher, variant, sets)
@@ -121,14 +129,21 @@ def export(
             found = list(cache_files.entries(path))
             names = {e.origin.teacher for e in found if e.origin is not None}
             if teacher not in names:
-                known = ", ".join(f"`{n}`" for n in sorted(names)) or "none, by the name of its teacher"  # fmt: skip
-                _refuse(f"no answer of a teacher `{teacher}` is known; the cache holds answers of {known}")  # fmt: skip
+                known = ", ".join(f"`{n}`" for n in sorted(names)) or "none, by the name of its teacher"
+                _refuse(f"no answer of a teacher `{teacher}` is known; the cache holds answers of {known}")
             keys = {e.key for e in found if e.origin is not None and e.origin.teacher == teacher}
         done = cache_files.export(path, file, keys)
     lacks = 0 if keys is None or recipe is None else len(keys) - done.answers - done.damaged
     if format_ == "json":
-        _print_json({"file": str(file), "answers": done.answers, "bytes": done.size,
-                     "damaged": done.damaged, "unanswered": lacks})  # fmt: skip
+        _print_json(
+            {
+                "file": str(file),
+                "answers": done.answers,
+                "bytes": done.size,
+                "damaged": done.damaged,
+                "unanswered": lacks,
+            }
+        )
         return
     click.echo(f"wrote    {file}: {_count(done.answers)}, {_bytes(done.size)}")
     if done.damaged:
@@ -161,12 +176,12 @@ def import_(file: Path, folder: Path, format_: str) -> None:
     if done.same:
         click.echo(f"same     {_count(done.same)} here already")
     if done.other:
-        click.echo(f"kept     {_count(done.other)} here, where the file has another one to the same question")  # fmt: skip
+        click.echo(f"kept     {_count(done.other)} here, where the file has another one to the same question")
     if done.left:
         click.echo(f"note     {_count(done.left)} of the file left out: damaged, or broken off")
 
 
-# --- removing -------------------------------------------------------------------------------------------------------------------------
+# --- removing ---------------------------------------------------------------------------------------------------------
 
 
 @cache.command(short_help="Remove what no recipe here needs, after showing it.")
@@ -176,19 +191,26 @@ def import_(file: Path, folder: Path, format_: str) -> None:
 def gc(folder: Path, yes: bool, format_: str) -> None:
     """Remove answers that no recipe of FOLDER's project needs, with all variants. Shows them first, and asks.
 
-    What was asked with other values of parameters, or by a plan file, counts as not needed. Where nobody can say what a step
-    asks, since what it reads is not built, everything of its teacher stays."""
+    What was asked with other values of parameters, or by a plan file, counts as not needed. Where nobody can say what a
+    step asks, since what it reads is not built, everything of its teacher stays."""
     from alchemist_runtime import cache_files
     from alchemist_runtime.errors import NOT_CARRIED_OUT, OK
 
     project, path = _cache_of(folder)
     use = used_here(project)
     if use.broken:
-        _refuse(f"{_names(use.broken)} cannot be read, so nobody knows which answers are needed; nothing was removed", "`alchemist check` says what is wrong")  # fmt: skip
+        _refuse(
+            f"{_names(use.broken)} cannot be read, so nobody knows which answers are needed; nothing was removed",
+            "`alchemist check` says what is wrong",
+        )
     groups = [g for g in _grouped(path, use) if g.unused]
     keys = {key for group in groups for key in group.unused}
-    data = {"removed": 0, "answers": len(keys), "usd": _usd_text(groups, "unused_usd"),
-            "origins": [g.data() for g in groups]}  # fmt: skip
+    data = {
+        "removed": 0,
+        "answers": len(keys),
+        "usd": _usd_text(groups, "unused_usd"),
+        "origins": [g.data() for g in groups],
+    }
     if format_ == "text":
         for line in _gc_lines(groups, use):
             click.echo(line)
@@ -202,7 +224,11 @@ def gc(folder: Path, yes: bool, format_: str) -> None:
         before = path.stat().st_size
         with _problems():
             if cache_files.in_use(path):
-                _refuse("a run is asking its teachers; nothing was removed", "wait for the run, or end it", code=NOT_CARRIED_OUT)  # fmt: skip
+                _refuse(
+                    "a run is asking its teachers; nothing was removed",
+                    "wait for the run, or end it",
+                    code=NOT_CARRIED_OUT,
+                )
             cache_files.remove(path, keys)
         freed = before - path.stat().st_size
     if format_ == "json":
@@ -213,16 +239,16 @@ def gc(folder: Path, yes: bool, format_: str) -> None:
 
 
 def _agreed(n: int) -> bool:
-    return sys.stdin.isatty() and sys.stderr.isatty() and click.confirm(f"Remove {_count(n)} for good?", err=True)  # fmt: skip
+    return sys.stdin.isatty() and sys.stderr.isatty() and click.confirm(f"Remove {_count(n)} for good?", err=True)
 
 
-# --- what recipes need ----------------------------------------------------------------------------------------------------------------
+# --- what recipes need ------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Use:
-    """Answers that the recipes of a project need. `unseen`: steps whose questions nobody knows, as RECIPE: STEP, and the identities
-    of the teachers that they ask; None among them: any."""
+    """Answers that the recipes of a project need. `unseen`: steps whose questions nobody knows, as RECIPE: STEP, and
+    the identities of the teachers that they ask; None among them: any."""
 
     keys: set[bytes] = field(default_factory=set)
     unseen: list[str] = field(default_factory=list)
@@ -263,14 +289,20 @@ def used_here(project: Project) -> Use:
 
 
 def _compiled(path: Path, **options: Any) -> Iterator[Compiled]:
-    """A recipe, and once more with the steps of its own that ask a teacher and that nothing reads: `run --upto` builds them."""
+    """A recipe, and once more with the steps of its own that ask a teacher and that nothing reads: `run --upto` builds
+    them.
+    """
     from alchemist_dsl.project import compile_recipe
 
     made = compile_recipe(path, here=False, **options)
     yield made
     if made.plan is not None and made.whole is not None:
         there = {n.id for n in made.plan.nodes}
-        idle = [b.name for b in made.whole.blocks.values() if b.kind in _ASKING and "." not in b.name and b.name not in there]  # fmt: skip
+        idle = [
+            b.name
+            for b in made.whole.blocks.values()
+            if b.kind in _ASKING and "." not in b.name and b.name not in there
+        ]
         if idle:
             yield compile_recipe(path, here=False, upto=idle, **options)
 
@@ -288,7 +320,9 @@ def _add(use: Use, plan: Plan, project: Project) -> None:
         use.teachers.add(None if replayed else identity(teacher.identity_of))
 
 
-def _keys_of(recipe: Path, steps: Collection[str], teacher: str | None, variant: str | None, sets: tuple[str, ...]) -> set[bytes]:  # fmt: skip
+def _keys_of(
+    recipe: Path, steps: Collection[str], teacher: str | None, variant: str | None, sets: tuple[str, ...]
+) -> set[bytes]:
     """What the steps of a recipe need; leaves where that is not known."""
     from alchemist_runtime.engine.peek import needed
     from alchemist_runtime.errors import NOT_CARRIED_OUT
@@ -298,7 +332,7 @@ def _keys_of(recipe: Path, steps: Collection[str], teacher: str | None, variant:
 
     options: dict[str, Any] = {"warnings": False, "variant": variant, "sets": sets, "here": False}
     made = compiled_or_exit(recipe, **options)
-    asking = set() if made.whole is None else {b.name for b in made.whole.blocks.values() if b.kind in _ASKING}  # fmt: skip
+    asking = set() if made.whole is None else {b.name for b in made.whole.blocks.values() if b.kind in _ASKING}
     if asking.issuperset(steps) and steps:  # also one that nothing reads
         made = compiled_or_exit(recipe, upto=steps, **options)
     if made.plan is None:
@@ -306,18 +340,25 @@ def _keys_of(recipe: Path, steps: Collection[str], teacher: str | None, variant:
     specs = {n.id: n.spec for n in made.plan.nodes if isinstance(n.spec, TeacherStepSpec)}
     for step in steps:
         if step not in specs:
-            _usage(f"`{step}` is no step of `{recipe}` that asks a teacher; {_names(specs)} {'do' if len(specs) != 1 else 'does'}")  # fmt: skip
+            _usage(
+                f"`{step}` is no step of `{recipe}` that asks a teacher; {_names(specs)}"
+                f" {'do' if len(specs) != 1 else 'does'}"
+            )
     teachers = {s.teacher for s in specs.values()}
     if teacher is not None and teacher not in teachers:
         _usage(f"no step of `{recipe}` asks a teacher `{teacher}`; they ask {_names(teachers)}")
-    wanted = {n for n, s in specs.items() if (not steps or n in steps) and teacher in (None, s.teacher)}  # fmt: skip
+    wanted = {n for n, s in specs.items() if (not steps or n in steps) and teacher in (None, s.teacher)}
     keys, unseen = needed(made.plan, made.project.root, made.project.state)
     if lost := [n for n in unseen if n in wanted]:
-        _refuse(f"what {_names(lost)} asks is not known: what it reads is not built", "`alchemist run` builds it; without a recipe everything is exported", code=NOT_CARRIED_OUT)  # fmt: skip
+        _refuse(
+            f"what {_names(lost)} asks is not known: what it reads is not built",
+            "`alchemist run` builds it; without a recipe everything is exported",
+            code=NOT_CARRIED_OUT,
+        )
     return set().union(*(k for n, k in keys.items() if n in wanted))
 
 
-# --- figures ----------------------------------------------------------------------------------------------------------------------------
+# --- figures ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -426,7 +467,7 @@ def _decimal(value: Fraction) -> str:
     return decimal(value)
 
 
-# --- what is printed ----------------------------------------------------------------------------------------------------------------------
+# --- what is printed --------------------------------------------------------------------------------------------------
 
 
 def _stats_lines(name: str, size: int, groups: list[Group], use: Use) -> Iterator[str]:
@@ -445,7 +486,7 @@ def _stats_lines(name: str, size: int, groups: list[Group], use: Use) -> Iterato
     )
     yield from _doubts(use)
     if ended["damaged"]:
-        yield "help     `alchemist verify --repair` takes damaged answers out of use; the next run asks again"  # fmt: skip
+        yield "help     `alchemist verify --repair` takes damaged answers out of use; the next run asks again"
 
 
 #: How an answer ended, in words.
@@ -478,9 +519,9 @@ def _table(
 
     rows = []
     for g in groups:
-        who = ("unknown", "", "") if g.origin is None else (g.origin.recipe, g.origin.step, g.origin.teacher)  # fmt: skip
+        who = ("unknown", "", "") if g.origin is None else (g.origin.recipe, g.origin.step, g.origin.teacher)
         paid = "?" if not g.priced else f"${money(usd(g))}" if usd(g) else "$0"
-        rows.append((*who, g.model if g.origin else "", f"{answers(g):,}", paid, f"{g.use['used']:,}"))  # fmt: skip
+        rows.append((*who, g.model if g.origin else "", f"{answers(g):,}", paid, f"{g.use['used']:,}"))
     head = ("asked by", "step", "teacher", "model", "answers", "paid", "used")
     return grid(head, rows, terminal_width(), right={4, 5, 6})
 
@@ -515,7 +556,7 @@ def _print_json(data: dict[str, Any]) -> None:
     click.echo(json.dumps(data, indent=2))
 
 
-# --- the project and its problems --------------------------------------------------------------------------------------------------------
+# --- the project and its problems -------------------------------------------------------------------------------------
 
 
 def _project(folder: Path) -> Project:

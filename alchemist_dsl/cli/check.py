@@ -37,16 +37,17 @@ class Found:
 
 
 @click.command()
-@click.argument(
-    "recipes", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+@click.argument("recipes", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "concise", "json", "sarif", "github"]),
+    default="text",
+    help="For people, one line a message, JSON, SARIF 2.1.0, or annotations of GitHub.",
 )
-@click.option("--format", "format_", type=click.Choice(["text", "concise", "json", "sarif", "github"]), default="text",
-              help="For people, one line a message, JSON, SARIF 2.1.0, or annotations of GitHub.")  # fmt: skip
 @click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
-def check(
-    recipes: tuple[Path, ...], format_: str, sets: tuple[str, ...], variant: str | None
-) -> None:
+def check(recipes: tuple[Path, ...], format_: str, sets: tuple[str, ...], variant: str | None) -> None:
     """Check recipes: every mistake, with its place and a way out. `-` is standard input, a folder all recipes in it."""
     from alchemist_dsl.diagnostics.render import severity, sort_unique
 
@@ -93,9 +94,7 @@ def _expanded(recipes: Sequence[Path]) -> list[Path]:
     return list(out)
 
 
-def check_one(
-    path: Path, outside: Mapping[str, tuple[str, str]], variant: str | None, found: Found
-) -> None:
+def check_one(path: Path, outside: Mapping[str, tuple[str, str]], variant: str | None, found: Found) -> None:
     """Check one recipe of the file system and add what was found."""
     from alchemist_dsl.check import check as check_recipe
     from alchemist_dsl.folder import folder_of
@@ -116,9 +115,14 @@ def check_one(
     facts = _Facts(folder)
     root = folder.relative(Path.cwd()) if stdin else ""
     program, problems = check_recipe(
-        file, folder.read, root="" if root == "." else root, sets=outside, variant=variant,
-        columns=facts.columns, listing=folder.listing,
-    )  # fmt: skip
+        file,
+        folder.read,
+        root="" if root == "." else root,
+        sets=outside,
+        variant=variant,
+        columns=facts.columns,
+        listing=folder.listing,
+    )
     found.diagnostics += problems
     found.sources[shown] = file
     if program is not None:
@@ -145,7 +149,9 @@ def _bytes(path: Path) -> bytes:
 
 
 class _Facts:
-    """Columns of local files, from the lock or their first records. What reads files is loaded when a source has some."""
+    """Columns of local files, from the lock or their first records. What reads files is loaded when a source has
+    some.
+    """
 
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
@@ -181,9 +187,7 @@ class _Facts:
                 lock = locks.loads(read_file(root / LOCK, root).decode("utf-8"))
             except (OSError, ValueError):
                 lock = locks.Lock()  # `compile` says what is wrong with it
-            self._resources = Resources(
-                root, lock, FileCache(root / STATE / "files"), std=library()
-            )
+            self._resources = Resources(root, lock, FileCache(root / STATE / "files"), std=library())
         return self._resources
 
 
@@ -224,18 +228,12 @@ def _shown(roots: Mapping[str, Path]) -> Callable[[str], str]:
 
 def _summary(found: Found, errors: int, warnings: int, seconds: float) -> list[str]:
     what = _counted(found.recipes, "recipe")
-    parts = [_counted(errors, "error")] * bool(errors) + [_counted(warnings, "warning")] * bool(
-        warnings
-    )
+    parts = [_counted(errors, "error")] * bool(errors) + [_counted(warnings, "warning")] * bool(warnings)
     lines = [f"checked {what}: {', '.join(parts) or 'no problems'} in {seconds:.1f} s"]
     if not errors and found.unknown_columns:
-        lines.append(
-            f"the columns of {_counted(found.unknown_columns, 'source')} are not known before the first run"
-        )
+        lines.append(f"the columns of {_counted(found.unknown_columns, 'source')} are not known before the first run")
     if not errors and found.promises:
-        lines.append(
-            f"{_counted(found.promises, 'check')} of cost and rows: judged by `alchemist compile`"
-        )
+        lines.append(f"{_counted(found.promises, 'check')} of cost and rows: judged by `alchemist compile`")
     return lines
 
 

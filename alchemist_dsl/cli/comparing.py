@@ -107,9 +107,7 @@ def _present(side: Side | None, named: str) -> Side:
     if side is None:
         revision, _, path = named.partition(":")
         where = f"`{path}` at `{revision}`" if path else f"`{named}` at HEAD"
-        raise BadOperand(
-            f"there is no {where}; a recipe that is new is shown by `alchemist diff REV`"
-        )
+        raise BadOperand(f"there is no {where}; a recipe that is new is shown by `alchemist diff REV`")
     return side
 
 
@@ -179,7 +177,7 @@ def _at(name: str, file: Path) -> tuple[Revision, str]:
     return revision, project.relative(file.resolve())
 
 
-# --- sides ------------------------------------------------------------------------------------------------------------------------------------
+# --- sides ------------------------------------------------------------------------------------------------------------
 
 
 def of_file(path: Path, settings: Settings, called: str | None = None) -> Side:
@@ -196,7 +194,7 @@ def of_file(path: Path, settings: Settings, called: str | None = None) -> Side:
     try:
         made = compile_recipe(
             path, sets=settings.sets, params_file=settings.params, variant=settings.variant, here=here
-        )  # fmt: skip
+        )
     except ParamsError as e:
         raise BadOperand(str(e)) from e
     except OSError as e:
@@ -252,22 +250,35 @@ def _of_revision(revision: Revision, path: str, settings: Settings) -> Side | No
     current, _ = read_lock(project)
     lock = _with_measured(lock, current)
     cache, packages = _looked_up(project.state)
-    facts = Recorded(
-        project.root, lock, cache, std=library(), packages_known=packages, revision=revision
-    )
+    facts = Recorded(project.root, lock, cache, std=library(), packages_known=packages, revision=revision)
     try:
         outside = outside_values(settings.sets, settings.params)
     except ParamsError as e:
         raise BadOperand(str(e)) from e
     made = compile_text(
-        file, revision.read, listing=revision.listing, find=catalog.find, facts=facts, outside=outside,
+        file,
+        revision.read,
+        listing=revision.listing,
+        find=catalog.find,
+        facts=facts,
+        outside=outside,
         options=Options(variant=settings.variant),
-    )  # fmt: skip
+    )
     cache.save()
     return Side(
-        called, path, made.plan, file.text, made.whole, made.ingredients, (*problems, *made.diagnostics), made.sources, root=revision.root,
-        measured=facts.measured, places=made.places, assumed=tuple(sorted(facts.assumed)),
-    )  # fmt: skip
+        called,
+        path,
+        made.plan,
+        file.text,
+        made.whole,
+        made.ingredients,
+        (*problems, *made.diagnostics),
+        made.sources,
+        root=revision.root,
+        measured=facts.measured,
+        places=made.places,
+        assumed=tuple(sorted(facts.assumed)),
+    )
 
 
 @lru_cache
@@ -279,7 +290,9 @@ def _looked_up(state: Path) -> tuple[Any, dict[str, str | None]]:
 
 
 def _with_measured(lock: Any, current: Any) -> Any:
-    """The lock of a revision with the figures of today's lock for keys that it has none of: a key says what was measured."""
+    """The lock of a revision with the figures of today's lock for keys that it has none of: a key says what was
+    measured.
+    """
     from alchemist_dsl.lock import MEASURED
 
     known = lock.sections.get(MEASURED, {})
@@ -300,7 +313,7 @@ def _plan_of_revision(data: bytes, called: str, path: str) -> Side:
     return Side(called, str(plan.recipe.get("path") or path), plan)
 
 
-# --- everything that changed ------------------------------------------------------------------------------------------------------------------
+# --- everything that changed ------------------------------------------------------------------------------------------
 
 
 def _since(before: str, after: str | None, folder: Path, settings: Settings) -> Comparison:
@@ -321,10 +334,18 @@ def _since(before: str, after: str | None, folder: Path, settings: Settings) -> 
     pairs = [
         (
             None if b is None else _of_revision(old, b, settings),
-            None if a is None else of_file(project.root / a, settings, called=_here(project, a)) if new is None else _of_revision(new, a, settings),
+            (
+                None
+                if a is None
+                else (
+                    of_file(project.root / a, settings, called=_here(project, a))
+                    if new is None
+                    else _of_revision(new, a, settings)
+                )
+            ),
         )
         for b, a in shown
-    ]  # fmt: skip
+    ]
     total = len([r for r in _all(project, new) if r.startswith(within)])
     compared = sum(a is not None for _, a in shown)
     return Comparison(before, after or "the working tree", pairs, total - compared, project)
@@ -400,7 +421,9 @@ def _data_elsewhere(project: Project, old: Revision) -> set[str]:
 
 
 def _reads(path: str, folder: Any, seen: frozenset[str] = frozenset()) -> set[str]:
-    """What a recipe names in quotes, and what the recipes among that name: other recipes, patterns of data files, folders."""
+    """What a recipe names in quotes, and what the recipes among that name: other recipes, patterns of data files,
+    folders.
+    """
     import posixpath
     import re
 
@@ -419,7 +442,7 @@ def _named(pattern: str, files: set[str | None]) -> bool:
     """Whether a name in a recipe stands for one of some files: its path, a pattern, a folder around it."""
     from fnmatch import fnmatchcase
 
-    return any(f is not None and (fnmatchcase(f, pattern) or f.startswith(f"{pattern}/")) for f in files)  # fmt: skip
+    return any(f is not None and (fnmatchcase(f, pattern) or f.startswith(f"{pattern}/")) for f in files)
 
 
 def _facts_differ(project: Project, old: Revision, new: Revision | None) -> bool:
@@ -436,11 +459,11 @@ def _facts_differ(project: Project, old: Revision, new: Revision | None) -> bool
 
 def _folders(one: Path, two: Path, settings: Settings) -> Comparison:
     """Two folders: recipes by their path inside."""
-    names = [
-        {p.relative_to(folder).as_posix() for p in folder.rglob("*.recipe")} for folder in (one, two)
-    ]  # fmt: skip
+    names = [{p.relative_to(folder).as_posix() for p in folder.rglob("*.recipe")} for folder in (one, two)]
     if not names[0] and not names[1]:
-        raise BadOperand(f"neither `{one}` nor `{two}` holds a recipe; `--data` compares the rows of two exported folders")  # fmt: skip
+        raise BadOperand(
+            f"neither `{one}` nor `{two}` holds a recipe; `--data` compares the rows of two exported folders"
+        )
     pairs = []
     same = 0
     for name in sorted(names[0] | names[1]):

@@ -75,7 +75,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-# --- recipes, plans, revisions ----------------------------------------------------------------------------------------------------
+# --- recipes, plans, revisions ----------------------------------------------------------------------------------------
 
 
 def recipes(found: Comparison, samples: int) -> Results:
@@ -105,9 +105,7 @@ def _compared(before: Side | None, after: Side | None, samples: int) -> DataDiff
         steps = matched(old.plan, new.plan)
         pairs = [(_id(m.before), _id(m.after)) for m in steps]
     stores = _store(old), _store(new)
-    return compare_plans(
-        stores[0], old.plan, new.plan, pairs, samples=samples, after_store=stores[1]
-    )
+    return compare_plans(stores[0], old.plan, new.plan, pairs, samples=samples, after_store=stores[1])
 
 
 def _id(node: Node | None) -> str | None:

@@ -16,29 +16,13 @@ if TYPE_CHECKING:
 
 @click.command(name="compile")
 @click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the plan to this file.")
 @click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the plan to this file.",
+    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
 )
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Form of what is printed.",
-)
-@click.option(
-    "--portable", is_flag=True, help="Only what is the same on every machine: no actions."
-)
+@click.option("--portable", is_flag=True, help="Only what is the same on every machine: no actions.")
 @click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
-@click.option(
-    "--params",
-    type=click.Path(path_type=Path),
-    help="File with values of parameters, TOML or JSON.",
-)
+@click.option("--params", type=click.Path(path_type=Path), help="File with values of parameters, TOML or JSON.")
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
 @click.option("--upto", metavar="NODE", multiple=True, help="Only this step and what it needs.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N rows of each source.")
@@ -59,14 +43,7 @@ def compile_(
     from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code
 
     made = compiled_or_exit(
-        recipe,
-        sets=sets,
-        params_file=params,
-        variant=variant,
-        upto=upto,
-        limit=limit,
-        locked=locked,
-        here=not portable,
+        recipe, sets=sets, params_file=params, variant=variant, upto=upto, limit=limit, locked=locked, here=not portable
     )
     if made.plan is None:
         sys.exit(exit_code(made))
@@ -116,11 +93,7 @@ def drift_lines(made: Compiled, width: int, *, told: Literal["differs", "written
     said = [line for c in found if c.kind == "changed" for line in fold(sentence(c), width - 11)]
     if not said:
         return []
-    head = (
-        "recipe.lock says otherwise; a complete run takes over:"
-        if told == "differs"
-        else "recipe.lock changed:"
-    )
+    head = "recipe.lock says otherwise; a complete run takes over:" if told == "differs" else "recipe.lock changed:"
     return ["", f"lock     {head}", *(f"           {line}" for line in said)]
 
 
@@ -158,9 +131,7 @@ def _table(plan: Plan, width: int) -> list[str]:
     doing = {n.id: n for n in plan.now.nodes} if plan.now else {}
     stuck = not_run(plan.nodes, lambda n: n.id in doing and doing[n.id].action == "reuse")
     rows = [_row(n, doing.get(n.id), stuck) for n in plan.nodes]
-    return grid(
-        ("step", "kind", "rows", "calls", "cost", "action", "why"), rows, width, right={2, 3, 4}
-    )
+    return grid(("step", "kind", "rows", "calls", "cost", "action", "why"), rows, width, right={2, 3, 4})
 
 
 def _closing(node: Node) -> str:
@@ -183,9 +154,7 @@ def _row(node: Node, doing: NowNode | None, stuck: set[str]) -> tuple[str, ...]:
     if action == "skip":
         why = skipped(node, stuck)
     e = node.estimate
-    return (
-        node.id, node.kind, count(e.get("rows")), count(e.get("calls")), dollars(e.get("usd")), action, why,
-    )  # fmt: skip
+    return (node.id, node.kind, count(e.get("rows")), count(e.get("calls")), dollars(e.get("usd")), action, why)
 
 
 def _totals(plan: Plan) -> list[str]:
@@ -195,10 +164,7 @@ def _totals(plan: Plan) -> list[str]:
     calls, usd = plan.totals.get("calls"), plan.totals.get("usd")
     out = []
     if plan.now is not None:
-        counted = [
-            (a, sum(n.action == a for n in plan.now.nodes))
-            for a in ("build", "extend", "reuse", "skip")
-        ]
+        counted = [(a, sum(n.action == a for n in plan.now.nodes)) for a in ("build", "extend", "reuse", "skip")]
         out.append("now      " + ", ".join(f"{n} {a}" for a, n in counted if n))
     if usd is not None and calls is not None:
         out.append(f"in all   {count(calls)} teacher calls, {dollars_range(usd)} from scratch")
@@ -206,9 +172,7 @@ def _totals(plan: Plan) -> list[str]:
     for node in plan.nodes:
         out += [*_training(node), _template(node)] if node.kind == "train" else []
     if any(e.basis == "declared" for n in plan.nodes for e in n.estimate.values()):
-        out.append(
-            "~ and ≤ are estimates; a token counts as 4 characters until a run has measured it"
-        )
+        out.append("~ and ≤ are estimates; a token counts as 4 characters until a run has measured it")
     return out
 
 
@@ -245,9 +209,7 @@ def _template(node: Node) -> str:
         case {"text": _}:
             words = "the recipe's own"
         case _:
-            words = (
-                "that of the byte tokenizer" if spec.init.name == "scratch" else "the base's own"
-            )
+            words = "that of the byte tokenizer" if spec.init.name == "scratch" else "the base's own"
     day = f", with the day {spec.date}" if spec.date is not None else ""
     return f"template {node.id}: {words}{day}"
 
@@ -264,9 +226,7 @@ def _training(node: Node) -> list[str]:
     what = f"packs of {spec.max_length:,} tokens" if spec.packing != "none" else "rows"
     steps, epoch, each = (count(e.get(n)) for n in ("steps", "steps_per_epoch", "tokens_per_step"))
     number = count(e.get("packs") or e.get("sequences"))
-    out = [
-        f"training {node.id}: {number} {what}, {epoch} steps an epoch, {each} tokens a step, {steps} steps in all"
-    ]
+    out = [f"training {node.id}: {number} {what}, {epoch} steps an epoch, {each} tokens a step, {steps} steps in all"]
     if "trained" in e:
         words = [f"trained {count(e['trained'])} rows"]
         words += [f"held out {count(e['held_out'])}"] if "held_out" in e else []
@@ -275,9 +235,7 @@ def _training(node: Node) -> list[str]:
         words += [f"left out {count(x)} ({why})" for why, x in left.items()]
         out.append(f"         its last run {', '.join(words)}")
     if spec.packing != "none":
-        out.append(
-            "         before step 1 it is proved on the model that no row of a pack sees another, else A814"
-        )
+        out.append("         before step 1 it is proved on the model that no row of a pack sees another, else A814")
     if "memory" in e:
         size = {n: gigabytes(int(x.value or 0)) for n, x in e.items() if n.startswith("memory")}
         parts = ", ".join(f"{n.partition('.')[2]} {x}" for n, x in size.items() if n != "memory")
@@ -288,8 +246,5 @@ def _training(node: Node) -> list[str]:
 def _checks(checks: list[Check]) -> list[str]:
     from alchemist_dsl.tables import grid
 
-    rows = [
-        (c.id, c.verdict if c.verdict != "unknown" else "open", c.text, c.value or "")
-        for c in checks
-    ]
+    rows = [(c.id, c.verdict if c.verdict != "unknown" else "open", c.text, c.value or "") for c in checks]
     return grid(("check", "verdict", "promise", "expected"), rows, terminal_width(), right=set())

@@ -1,4 +1,6 @@
-"""`alchemist cost`: what the teachers of a recipe cost: from scratch, paid so far, by the next run, and as the last run measured."""
+"""`alchemist cost`: what the teachers of a recipe cost: from scratch, paid so far, by the next run, and as the last run
+measured.
+"""
 
 from __future__ import annotations
 
@@ -26,27 +28,26 @@ if TYPE_CHECKING:
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
 @click.option("--upto", metavar="NODE", multiple=True, help="Only this step and what it needs.")
 @click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Form of what is printed.",
+    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
 )
 def cost(
-    recipe: Path | None, sets: tuple[str, ...], params: Path | None, variant: str | None, upto: tuple[str, ...], format_: str
-) -> None:  # fmt: skip
-    """Say what the teacher steps of RECIPE cost: what is paid, what a run now would pay, what all costs from scratch; and what the
-    last run measured beside what was expected. Nothing is sent or built.
+    recipe: Path | None,
+    sets: tuple[str, ...],
+    params: Path | None,
+    variant: str | None,
+    upto: tuple[str, ...],
+    format_: str,
+) -> None:
+    """Say what the teacher steps of RECIPE cost: what is paid, what a run now would pay, what all costs from scratch;
+    and what the last run measured beside what was expected. Nothing is sent or built.
 
     RECIPE may be left out where the folder holds only one."""
     from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, only_recipe
 
     found = recipe or only_recipe(Path())
     if found is None:
-        raise click.UsageError("this folder does not hold exactly one recipe; name it: `alchemist cost RECIPE`")  # fmt: skip
-    made = compiled_or_exit(
-        found, warnings=False, sets=sets, params_file=params, variant=variant, upto=upto
-    )
+        raise click.UsageError("this folder does not hold exactly one recipe; name it: `alchemist cost RECIPE`")
+    made = compiled_or_exit(found, warnings=False, sets=sets, params_file=params, variant=variant, upto=upto)
     if made.plan is None:
         sys.exit(exit_code(made))
     steps = list(_steps(made, made.plan))
@@ -59,7 +60,7 @@ def cost(
             click.echo(line)
 
 
-# --- figures ----------------------------------------------------------------------------------------------------------------------------
+# --- figures ----------------------------------------------------------------------------------------------------------
 
 #: Figures that a run measures and an estimate has too.
 _BOTH: Final = ("calls", "tokens_in", "tokens_out", "usd")
@@ -69,10 +70,10 @@ _ENOUGH, _DRIFT = 20, Fraction(1, 4)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step costs. `cached`, `paid`: answers of its questions that are there, and their tokens at the price of today; None
-    where what it reads is not built. `now`: what a run would ask and spend. `expected`: the figures that no run has measured;
-    `actual`: those of its last run, of all answers, and `spent` in that run; `sampled`: answers in the call cache whose tokens the
-    figures rest on."""
+    """What one step costs. `cached`, `paid`: answers of its questions that are there, and their tokens at the price of
+    today; None where what it reads is not built. `now`: what a run would ask and spend. `expected`: the figures that no
+    run has measured; `actual`: those of its last run, of all answers, and `spent` in that run; `sampled`: answers in
+    the call cache whose tokens the figures rest on."""
 
     node: Node
     teacher: Teacher
@@ -123,8 +124,8 @@ def _steps(made: Compiled, plan: Plan) -> Iterator[Step]:
 
 
 def _sampled(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> tuple[Plan, dict[str, int]]:
-    """The plan with the tokens of a call as they were in the answers that steps which no complete run has measured got already, for
-    example by a run with `--limit`; and how many answers that is, by step."""
+    """The plan with the tokens of a call as they were in the answers that steps which no complete run has measured got
+    already, for example by a run with `--limit`; and how many answers that is, by step."""
     from alchemist_runtime.cache import CallCache
     from alchemist_runtime.errors import RunError
 
@@ -168,7 +169,7 @@ def _looked_at(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> dict[str, A
         return ahead(plan, made.project.root, made.project.state, nodes) if nodes else {}
     except (RunError, OSError) as error:
         text = error.problem.headline if isinstance(error, RunError) else str(error)
-        click.echo(f"note: the store cannot be looked at ({text}); new calls are estimates", err=True)  # fmt: skip
+        click.echo(f"note: the store cannot be looked at ({text}); new calls are estimates", err=True)
         return {}
 
 
@@ -195,9 +196,7 @@ def _from_none(e: Estimate) -> Estimate:
     return e if e.value in (None, "0") else e.model_copy(update={"low": "0"})
 
 
-def _measured(
-    made: Compiled, node: Node, teacher: Teacher
-) -> tuple[dict[str, Estimate] | None, Estimate | None]:
+def _measured(made: Compiled, node: Node, teacher: Teacher) -> tuple[dict[str, Estimate] | None, Estimate | None]:
     """The figures of the run that made a step's result: of all answers, and what was spent on new ones."""
     from alchemist_runtime.errors import RunError
 
@@ -210,16 +209,14 @@ def _measured(
     told = {} if manifest is None else manifest.figures
     if not isinstance(told.get("calls"), int):
         return None, None
-    names = {"calls": "calls", "tokens_in": "tokens_in", "tokens_out": "tokens_out", "usd": "usd_scratch"}  # fmt: skip
+    names = {"calls": "calls", "tokens_in": "tokens_in", "tokens_out": "tokens_out", "usd": "usd_scratch"}
     found = {n: told[key] for n, key in names.items() if told.get(key) is not None}
-    run = {
-        n: estimate(exactly(Fraction(v), "last_run"), whole=n != "usd") for n, v in found.items()
-    }
+    run = {n: estimate(exactly(Fraction(v), "last_run"), whole=n != "usd") for n, v in found.items()}
     usd = told.get("usd")
     return run, None if usd is None else estimate(exactly(Fraction(usd), "last_run"), whole=False)
 
 
-# --- what is printed ----------------------------------------------------------------------------------------------------------------------
+# --- what is printed --------------------------------------------------------------------------------------------------
 
 
 def _lines(plan: Plan, steps: Sequence[Step]) -> Iterator[str]:
@@ -236,18 +233,30 @@ def _lines(plan: Plan, steps: Sequence[Step]) -> Iterator[str]:
     yield ""
     rows = [
         (
-            s.node.id, s.teacher.name, count(s.scratch.get("calls")), "?" if s.cached is None else f"{s.cached:,}", count(s.now.new),
-            "?" if s.paid is None else dollars(s.paid), dollars(s.now.usd), dollars(s.scratch.get("usd")),
+            s.node.id,
+            s.teacher.name,
+            count(s.scratch.get("calls")),
+            "?" if s.cached is None else f"{s.cached:,}",
+            count(s.now.new),
+            "?" if s.paid is None else dollars(s.paid),
+            dollars(s.now.usd),
+            dollars(s.scratch.get("usd")),
         )
         for s in steps
-    ]  # fmt: skip
+    ]
     head = ("step", "teacher", "calls", "answered", "to ask", "paid", "a run now", "from scratch")
     yield from grid(head, rows, terminal_width(), right={2, 3, 4, 5, 6, 7})
     yield ""
-    yield f"now      {count(summed(s.now.new for s in steps))} new calls, {dollars_range(summed((s.now.usd for s in steps), whole=False))}"  # fmt: skip
+    yield (
+        f"now      {count(summed(s.now.new for s in steps))} new calls,"
+        f" {dollars_range(summed((s.now.usd for s in steps), whole=False))}"
+    )
     if all(s.paid is not None for s in steps):
-        yield f"paid     {dollars_range(summed((s.paid for s in steps), whole=False))} for answers that are there"  # fmt: skip
-    yield f"in all   {count(summed(s.scratch.get('calls') for s in steps))} calls, {dollars_range(summed((s.scratch.get('usd') for s in steps), whole=False))} from scratch"  # fmt: skip
+        yield f"paid     {dollars_range(summed((s.paid for s in steps), whole=False))} for answers that are there"
+    yield (
+        f"in all   {count(summed(s.scratch.get('calls') for s in steps))} calls,"
+        f" {dollars_range(summed((s.scratch.get('usd') for s in steps), whole=False))} from scratch"
+    )
     yield from _last_run(steps)
     yield ""
     yield from _assumptions(steps)
@@ -267,8 +276,16 @@ def _last_run(steps: Sequence[Step]) -> Iterator[str]:
             shown = figure(name, actual)
             if name == "usd" and step.spent is not None and step.spent.value != actual.value:
                 shown += f" ({figure('usd', step.spent)} in that run)"
-            words = {"usd": "cost", "calls": "calls", "tokens_in": "tokens in", "tokens_out": "tokens out"}  # fmt: skip
-            rows.append((step.node.id if first else "", words[name], "" if expected is None else figure(name, expected), shown, _off(expected, actual)))  # fmt: skip
+            words = {"usd": "cost", "calls": "calls", "tokens_in": "tokens in", "tokens_out": "tokens out"}
+            rows.append(
+                (
+                    step.node.id if first else "",
+                    words[name],
+                    "" if expected is None else figure(name, expected),
+                    shown,
+                    _off(expected, actual),
+                )
+            )
     if rows:
         yield ""
         head = ("step", "", "expected", "last run", "off by")
@@ -292,19 +309,36 @@ def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
     for teacher in {s.teacher.name: s.teacher for s in steps}.values():
         yield f"price    {teacher.name}: {_price(teacher)}"
     priced = [s for s in steps if s.teacher.price is None or not s.teacher.price.free]
-    declared = [s.node.id for s in priced if s.scratch and not s.sampled and s.scratch["tokens_in"].basis not in ("exact", "last_run")]  # fmt: skip
-    again = [s.node.id for s in steps if s.now.new.value not in (None, "0") and getattr(s.node.spec, "retries_on_reject", None)]  # fmt: skip
+    declared = [
+        s.node.id
+        for s in priced
+        if s.scratch and not s.sampled and s.scratch["tokens_in"].basis not in ("exact", "last_run")
+    ]
+    again = [
+        s.node.id
+        for s in steps
+        if s.now.new.value not in (None, "0") and getattr(s.node.spec, "retries_on_reject", None)
+    ]
     unbuilt = [s.node.id for s in steps if s.cached is None]
     notes = []
     if any(s.cached for s in priced):
         notes.append("what is paid is told at the price that the recipe names today")
     if declared:
-        notes.append(f"tokens of {_names(declared)} are not measured yet: one stands for 4 characters, and an answer takes up to `max_tokens`")  # fmt: skip
-    notes += [f"tokens of `{s.node.id}` are those of the {s.sampled:,} answers that it got so far" for s in priced if s.sampled]  # fmt: skip
+        notes.append(
+            f"tokens of {_names(declared)} are not measured yet: one stands for 4 characters, and an answer takes up to"
+            " `max_tokens`"
+        )
+    notes += [
+        f"tokens of `{s.node.id}` are those of the {s.sampled:,} answers that it got so far"
+        for s in priced
+        if s.sampled
+    ]
     if again:
-        notes.append(f"answers to {_names(again)} that a rule refuses are drawn again: the upper end counts that")  # fmt: skip
+        notes.append(f"answers to {_names(again)} that a rule refuses are drawn again: the upper end counts that")
     if unbuilt:
-        notes.append(f"what {_names(unbuilt)} reads is not built, so nobody can say which of its questions have an answer")  # fmt: skip
+        notes.append(
+            f"what {_names(unbuilt)} reads is not built, so nobody can say which of its questions have an answer"
+        )
     for note in notes:
         first, *rest = fold(note, terminal_width() - 9)
         yield f"note     {first}"
@@ -358,8 +392,8 @@ def _data(plan: Plan, steps: Sequence[Step]) -> dict[str, Any]:
                 "calls": plain(summed(s.now.new for s in steps)),
                 "usd": plain(summed((s.now.usd for s in steps), whole=False)),
             },
-            "paid": plain(summed((s.paid for s in steps), whole=False))
-            if all(s.paid is not None for s in steps)
-            else None,
+            "paid": (
+                plain(summed((s.paid for s in steps), whole=False)) if all(s.paid is not None for s in steps) else None
+            ),
         },
-    }  # fmt: skip
+    }

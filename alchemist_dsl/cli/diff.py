@@ -32,34 +32,17 @@ if TYPE_CHECKING:
 @click.option("--exit-code", is_flag=True, help="Exit with 2 where the sides differ.")
 @click.option("--all", "all_", is_flag=True, help="Show also what only looks different.")
 @click.option(
-    "--variant",
-    metavar="NAME",
-    help="With one recipe: what the variant changes in it; with two sides: of both.",
+    "--variant", metavar="NAME", help="With one recipe: what the variant changes in it; with two sides: of both."
 )
-@click.option(
-    "--set",
-    "sets",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="Value of a parameter, on both sides.",
-)
-@click.option(
-    "--params",
-    type=click.Path(path_type=Path),
-    help="File with values of parameters, TOML or JSON.",
-)
+@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter, on both sides.")
+@click.option("--params", type=click.Path(path_type=Path), help="File with values of parameters, TOML or JSON.")
 @click.option(
     "--data",
     "data_",
     is_flag=True,
     help="Compare also the rows of the results: those of two sides, of two exported folders, of two files.",
 )
-@click.option(
-    "--samples",
-    type=click.IntRange(0, 100),
-    metavar="N",
-    help="With --data: show N rows of each sort (3).",
-)
+@click.option("--samples", type=click.IntRange(0, 100), metavar="N", help="With --data: show N rows of each sort (3).")
 def diff(
     sides: tuple[str, ...],
     format_: str,
@@ -73,9 +56,9 @@ def diff(
 ) -> None:
     """Compare two sides by meaning: which rows, calls and dollars a change is, and what trains again.
 
-    A side is a recipe, a plan file, REV:path, or a git revision for all recipes that changed since. Without B, A is compared with
-    what lies here; without both, the last commit is. A..B compares two revisions.
-    """  # fmt: skip
+    A side is a recipe, a plan file, REV:path, or a git revision for all recipes that changed since. Without B, A is
+    compared with what lies here; without both, the last commit is. A..B compares two revisions.
+    """
     from alchemist_runtime.errors import NOT_CARRIED_OUT, OK, SAID_NO, USAGE
 
     from alchemist_dsl.cli.comparing import BadOperand, Settings, comparison
@@ -88,7 +71,7 @@ def diff(
 
         paths = comparing_data.paths(sides)
         if paths is not None:
-            sys.exit(comparing_data.show_paths(*paths, 3 if samples is None else samples, format_, exit_code))  # fmt: skip
+            sys.exit(comparing_data.show_paths(*paths, 3 if samples is None else samples, format_, exit_code))
     try:
         found = comparison(sides, Settings(sets, params, variant))
     except BadOperand as error:
@@ -152,7 +135,7 @@ def _looked_at(before: Plan | None, side: Side) -> Side:
         stored = {n.key for n in (before.nodes if before else []) if project.store.manifest(n.key)}
     except (RunError, OSError) as error:
         text = error.problem.headline if isinstance(error, RunError) else str(error)
-        click.echo(f"note: the store cannot be looked at ({text}); new calls are estimates", err=True)  # fmt: skip
+        click.echo(f"note: the store cannot be looked at ({text}); new calls are estimates", err=True)
         return replace(side, ahead=None)
     looked = {k: Ahead(a.new, a.cached, a.least, a.most, a.rows) for k, a in found.items()}
     return _with_store(replace(side, ahead=looked, stored=frozenset(stored)), side)
@@ -164,11 +147,7 @@ def _with_store(side: Side, here: Side) -> Side:
 
     if side.plan is None or side.measured is None or here.root is None:
         return side
-    store, nodes, known = (
-        Project(here.root).store,
-        {n.key: n for n in side.plan.nodes},
-        side.measured,
-    )
+    store, nodes, known = (Project(here.root).store, {n.key: n for n in side.plan.nodes}, side.measured)
 
     def figures(key: str) -> Mapping[str, Any] | None:
         fact = known(key)

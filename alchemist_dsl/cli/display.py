@@ -1,4 +1,6 @@
-"""What a person sees while a run goes on: a live table on a terminal, plain lines elsewhere, and the log in both cases."""
+"""What a person sees while a run goes on: a live table on a terminal, plain lines elsewhere, and the log in both
+cases.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,7 @@ from alchemist_runtime.errors import Problem
 #: Seconds between two progress lines of a step off a terminal.
 QUIET = 10.0
 #: What is said of a step that a run leaves out.
-LEFT = {
-    "not run": "this version compiles it but does not run it",
-    "waits": "left out: it needs a step that is not run",
-}
+LEFT = {"not run": "this version compiles it but does not run it", "waits": "left out: it needs a step that is not run"}
 
 
 def amount(n: int | float | None) -> str:
@@ -41,16 +40,12 @@ def facts(figures: Mapping[str, Any]) -> str:
     if "prepared" in figures:
         words.append(trained(figures["prepared"]))
     elif rows is not None:
-        words.append(
-            f"{rows:,} of {before:,} rows" if before and rows < before else f"{rows:,} rows"
-        )
+        words.append(f"{rows:,} of {before:,} rows" if before and rows < before else f"{rows:,} rows")
     why = closing(figures)
     if why:
         words.append(f"left out {why}" if left_out(figures) else why)
     if "calls_new" in figures or "calls_cached" in figures:
-        words.append(
-            f"{figures.get('calls_new', 0):,} calls, {figures.get('calls_cached', 0):,} from the cache"
-        )
+        words.append(f"{figures.get('calls_new', 0):,} calls, {figures.get('calls_cached', 0):,} from the cache")
     if figures.get("last_loss") is not None:
         words.append(f"loss {figures['first_loss']:.3f} to {figures['last_loss']:.3f}")
     return "; ".join(words)
@@ -115,19 +110,14 @@ class Live:
         self.done = 0
         self.total = total
         self.warnings: list[Problem] = []
-        self.live = RichLive(
-            console=self.console, refresh_per_second=8, transient=True, get_renderable=self._draw
-        )
+        self.live = RichLive(console=self.console, refresh_per_second=8, transient=True, get_renderable=self._draw)
 
     def __enter__(self) -> Live:
         self.live.__enter__()
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.live.__exit__(kind, value, trace)
 
@@ -150,11 +140,7 @@ class Live:
 
     def advance(self, node: str, done: int, total: int | None, unit: str, note: str = "") -> None:
         kind = self.lines.get(node, ("", "", ""))[1]
-        self.lines[node] = (
-            "[cyan]›[/]",
-            kind,
-            f"{bar(done, total)}{done:,} {unit}{'  ' + note if note else ''}",
-        )
+        self.lines[node] = ("[cyan]›[/]", kind, f"{bar(done, total)}{done:,} {unit}{'  ' + note if note else ''}")
 
     def finish(self, node: str, figures: Mapping[str, Any], seconds: float) -> None:
         kind = self.lines.get(node, ("", "", ""))[1]
@@ -169,13 +155,7 @@ def bar(done: int, total: int | None, width: int = 16) -> str:
     if not total:
         return ""
     full = min(width, width * done // total)
-    return (
-        "━" * full
-        + "[dim]"
-        + "─" * (width - full)
-        + "[/]"
-        + f" {min(100, 100 * done // total):3d}%  "
-    )
+    return "━" * full + "[dim]" + "─" * (width - full) + "[/]" + f" {min(100, 100 * done // total):3d}%  "
 
 
 @dataclass

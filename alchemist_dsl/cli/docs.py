@@ -9,10 +9,17 @@ import click
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--format", "format_", type=click.Choice(["text", "markdown", "json"]), default="text",
-              help="For people; a kind also as Markdown, or as the JSON Schema of its blocks.")  # fmt: skip
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "markdown", "json"]),
+    default="text",
+    help="For people; a kind also as Markdown, or as the JSON Schema of its blocks.",
+)
 def docs(name: str | None, format_: str) -> None:
-    """Print the reference of a kind (`filter`), an attribute (`filter.select`, `select`) or a function (`chars`); without a name, the list."""
+    """Print the reference of a kind (`filter`), an attribute (`filter.select`, `select`) or a function (`chars`);
+    without a name, the list.
+    """
     click.echo(_asked(name, format_), nl=False)
 
 

@@ -9,8 +9,13 @@ import click
 
 @click.command()
 @click.argument("code", required=False)
-@click.option("--format", "format_", type=click.Choice(["text", "markdown", "json"]), default="text",
-              help="For people, as Markdown, or as data.")  # fmt: skip
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "markdown", "json"]),
+    default="text",
+    help="For people, as Markdown, or as data.",
+)
 def explain(code: str | None, format_: str) -> None:
     """Explain a code of a message (`A103`, or its name `unknown-name`); without one, list all codes by area."""
     if code is None:
@@ -25,12 +30,7 @@ def explain(code: str | None, format_: str) -> None:
         case "json":
             from alchemist_dsl.diagnostics.codes import CODES
 
-            about = {
-                "code": page.code,
-                **CODES[page.code]._asdict(),
-                "area": page.area,
-                "page": markdown(page),
-            }
+            about = {"code": page.code, **CODES[page.code]._asdict(), "area": page.area, "page": markdown(page)}
             text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
         case _:
             text = plain(page)

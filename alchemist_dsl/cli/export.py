@@ -17,21 +17,41 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.argument("train", required=False)
-@click.option("--to", "tool", type=click.Choice(["axolotl", "trl"]), required=True,
-              help="axolotl: a YAML. trl: a Python script with SFTTrainer.")  # fmt: skip
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
-              help="Write it to this file, which must not be there yet.")  # fmt: skip
-@click.option("--gpus", type=click.IntRange(1), metavar="N",
-              help="Devices among which a batch is shared out; default: what the block says, else 1.")  # fmt: skip
+@click.option(
+    "--to",
+    "tool",
+    type=click.Choice(["axolotl", "trl"]),
+    required=True,
+    help="axolotl: a YAML. trl: a Python script with SFTTrainer.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write it to this file, which must not be there yet.",
+)
+@click.option(
+    "--gpus",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Devices among which a batch is shared out; default: what the block says, else 1.",
+)
 @click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
 def export(
-    recipe: Path, train: str | None, tool: str, output: Path | None, gpus: int | None, sets: tuple[str, ...], variant: str | None
-) -> None:  # fmt: skip
+    recipe: Path,
+    train: str | None,
+    tool: str,
+    output: Path | None,
+    gpus: int | None,
+    sets: tuple[str, ...],
+    variant: str | None,
+) -> None:
     """Print what RECIPE's block TRAIN says for another tool; the only one need not be named.
 
-    It reads the rows that an `export` with `format = messages` wrote. What the other tool does not say stands in it as a
-    comment, and is a warning. `-` is standard input.
+    It reads the rows that an `export` with `format = messages` wrote. What the other tool does not say stands in it as
+    a comment, and is a warning. `-` is standard input.
     """
     from alchemist_dsl.cli.output import show
     from alchemist_dsl.diagnostics.render import sort_unique
@@ -39,7 +59,7 @@ def export(
     from alchemist_dsl.migrate.trained import NoTraining, find, trained
 
     if output is not None and output.exists():
-        raise click.UsageError(f"`{output}` is there already and is not written over; name another file with `-o`")  # fmt: skip
+        raise click.UsageError(f"`{output}` is there already and is not written over; name another file with `-o`")
     if output is not None and not output.parent.is_dir():
         raise click.UsageError(f"there is no folder `{output.parent}`")
     program, sources = _program(recipe, sets, variant)
@@ -64,7 +84,7 @@ def _refuse(headline: str, help_: str | None) -> NoReturn:
     sys.exit(1)
 
 
-def _program(recipe: Path, sets: tuple[str, ...], variant: str | None) -> tuple[Program, dict[str, SourceFile]]:  # fmt: skip
+def _program(recipe: Path, sets: tuple[str, ...], variant: str | None) -> tuple[Program, dict[str, SourceFile]]:
     """The checked recipe; leaves where it is wrong."""
     from alchemist_dsl.check import check
     from alchemist_dsl.cli.check import _bytes, _outside
@@ -82,7 +102,7 @@ def _program(recipe: Path, sets: tuple[str, ...], variant: str | None) -> tuple[
     sources: dict[str, SourceFile] = {}
     if file is not None:
         sources[shown] = file
-        program, problems = check(file, folder.read, sets=_outside(sets), variant=variant, listing=folder.listing)  # fmt: skip
+        program, problems = check(file, folder.read, sets=_outside(sets), variant=variant, listing=folder.listing)
     errors = [p for p in problems if severity(p) == "error"]
     if program is not None:
         sources |= program.files

@@ -34,16 +34,12 @@ class Formatted:
 
 @click.command()
 @click.argument("paths", metavar="[FILE|FOLDER|-]...", nargs=-1)
-@click.option(
-    "--check",
-    is_flag=True,
-    help="Write nothing; name the files that would change, exit 1 if there are any.",
-)
+@click.option("--check", is_flag=True, help="Write nothing; name the files that would change, exit 1 if there are any.")
 @click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text",
-              help="For people, or JSON.")  # fmt: skip
+@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="For people, or JSON.")
 def fmt(paths: tuple[str, ...], check: bool, diff: bool, format_: str) -> None:
-    """Format recipes: a folder is all recipes in it and below, none is the current folder, `-` standard input to output.
+    """Format recipes: a folder is all recipes in it and below, none is the current folder, `-` standard input to
+    output.
 
     Comments, order and keys stay. Blocks that do not parse are left as they are, and named.
     """
@@ -52,7 +48,7 @@ def fmt(paths: tuple[str, ...], check: bool, diff: bool, format_: str) -> None:
     failed = {f.path: problem for f in wanted if (problem := _write(f))}
     written = {f.path for f in wanted} - failed.keys()
     if format_ == "json":
-        click.echo(json.dumps([_as_json(f, f.path in written) for f in done], indent=2, ensure_ascii=False))  # fmt: skip
+        click.echo(json.dumps([_as_json(f, f.path in written) for f in done], indent=2, ensure_ascii=False))
     else:
         _say(done, written, check, diff)
     for line in failed.values():
@@ -119,9 +115,7 @@ def _write(formatted: Formatted) -> str | None:
     try:
         if not os.access(path, os.W_OK):
             raise PermissionError(13, "it is read-only")
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
             temporary = Path(file.name)
             file.write(formatted.after)
         temporary.chmod(stat.S_IMODE(path.stat().st_mode))
@@ -155,7 +149,7 @@ def _say(done: Sequence[Formatted], written: Set[str], check: bool, diff: bool) 
         changed = sum(f.changed for f in done)
         click.echo(f"{changed} of {_files(len(done))} would change", err=True)
     else:
-        click.echo(f"{_files(len(done))}: {len(written)} formatted, {len(done) - len(written)} as before")  # fmt: skip
+        click.echo(f"{_files(len(done))}: {len(written)} formatted, {len(done) - len(written)} as before")
 
 
 def _put(formatted: Formatted) -> None:
@@ -172,18 +166,15 @@ def _diff(formatted: Formatted) -> str:
 
     if not formatted.changed or formatted.after is None:
         return ""
-    before, after = (
-        re.findall(r"[^\n]*\n|[^\n]+\Z", data.decode())
-        for data in (formatted.before, formatted.after)
-    )
+    before, after = (re.findall(r"[^\n]*\n|[^\n]+\Z", data.decode()) for data in (formatted.before, formatted.after))
     lines = difflib.unified_diff(before, after, formatted.path, f"{formatted.path} (formatted)")
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)  # fmt: skip
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
 def _as_json(formatted: Formatted, written: bool) -> dict[str, object]:
     from alchemist_dsl.diagnostics.render import render
 
-    out: dict[str, object] = {"file": formatted.path, "changed": formatted.changed, "written": written}  # fmt: skip
+    out: dict[str, object] = {"file": formatted.path, "changed": formatted.changed, "written": written}
     if formatted.path == "-" and formatted.after is not None:
         out["text"] = formatted.after.decode()
     sources = {formatted.path: formatted.source}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FORMATS: Final = ("text", "mermaid", "svg", "html", "json")
 #: The format that the end of a file's name asks for.
-_ENDINGS: Final = {".txt": "text", ".mmd": "mermaid", ".svg": "svg", ".html": "html", ".htm": "html", ".json": "json"}  # fmt: skip
+_ENDINGS: Final = {".txt": "text", ".mmd": "mermaid", ".svg": "svg", ".html": "html", ".htm": "html", ".json": "json"}
 
 
 @click.command()
@@ -26,18 +26,10 @@ _ENDINGS: Final = {".txt": "text", ".mmd": "mermaid", ".svg": "svg", ".html": "h
     type=click.Choice(FORMATS),
     help="Form of the drawing; else by the end of FILE's name, else text.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the drawing to this file.",
-)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the drawing to this file.")
 @click.option("--upto", metavar="NODE", multiple=True, help="Only this step and what it needs.")
 @click.option(
-    "--against",
-    metavar="SIDE",
-    help="Draw what changed since SIDE: a recipe, a plan, REV:path or a git revision.",
+    "--against", metavar="SIDE", help="Draw what changed since SIDE: a recipe, a plan, REV:path or a git revision."
 )
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
 @click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
@@ -67,9 +59,7 @@ def graph(
     _write(render(found, form, color=output is None), output)
 
 
-def _compared(
-    against: str, plan: Path, sets: tuple[str, ...], params: Path | None, variant: str | None
-) -> Graph:
+def _compared(against: str, plan: Path, sets: tuple[str, ...], params: Path | None, variant: str | None) -> Graph:
     """The graph with what changed since another side; exits where one of the two cannot be compared."""
     from alchemist_runtime.errors import SAID_NO, USAGE
 
@@ -117,9 +107,7 @@ def _graph(path: Path, upto: tuple[str, ...], options: dict[str, Any]) -> Graph:
 
     if is_plan(path):
         if any(options.values()):
-            raise click.UsageError(
-                "--set, --params and --variant belong to a recipe; a plan holds their result"
-            )
+            raise click.UsageError("--set, --params and --variant belong to a recipe; a plan holds their result")
         return _of_plan(path, upto)
     made = compiled_or_exit(path, warnings=False, upto=upto, **options)
     if made.plan is None:

@@ -1,7 +1,7 @@
 """Which server gets which key: nothing of the environment leaves this machine because a recipe says so.
 
-A recipe names both the variable and the server. The first time that a project sends the one to the other somebody has to agree;
-that is remembered for the project, in the user's own configuration, where no recipe can write.
+A recipe names both the variable and the server. The first time that a project sends the one to the other somebody has
+to agree; that is remembered for the project, in the user's own configuration, where no recipe can write.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _OWN = ("api.openai.com", "OPENAI_API_KEY")
 
 
 def destinations(teacher: Teacher) -> list[tuple[str, str]]:
-    """The host that a teacher is asked at, with each variable whose value it is sent; nothing where none leaves the machine."""
+    """The host that a teacher is asked at, with each variable whose value it is sent; nothing where none leaves the
+    machine.
+    """
     from alchemist_runtime.teachers.openai import OFFICIAL, is_local
 
     key = teacher.api_key_env or (None if teacher.base_url else _OWN[1])
@@ -47,18 +49,16 @@ def keys_that_leave(plan: Plan) -> list[str]:
     ]
 
 
-def agree(
-    plan: Plan, project: Path, todo: Sequence[Node], allowed: Iterable[str], *, ask: bool = True
-) -> None:
-    """Ask for every key that would go to a host for the first time. RunError A713 where nobody agrees, or may be asked now."""
+def agree(plan: Plan, project: Path, todo: Sequence[Node], allowed: Iterable[str], *, ask: bool = True) -> None:
+    """Ask for every key that would go to a host for the first time. RunError A713 where nobody agrees, or may be asked
+    now.
+    """
     from alchemist_runtime.errors import Problem, RunError
 
     known = _read()
     hosts = {host.lower() for host in allowed}
     names = [(n, str(getattr(n.spec, "teacher", ""))) for n in todo]
-    sent = [
-        (n, t, at) for n, t in names if t in plan.teachers for at in destinations(plan.teachers[t])
-    ]
+    sent = [(n, t, at) for n, t in names if t in plan.teachers for at in destinations(plan.teachers[t])]
     for node, name, at in sent:
         if at == _OWN or not os.environ.get(at[1], "").strip():
             continue

@@ -1,4 +1,6 @@
-"""What a step is made of as lines: one an ingredient, what differs before and now, texts word by word, inputs by their names."""
+"""What a step is made of as lines: one an ingredient, what differs before and now, texts word by word, inputs by their
+names.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +103,7 @@ def _words(n: int) -> str:
     return "1 word" if n == 1 else f"{n:,} words"
 
 
-# --- files ------------------------------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def _files(view: View) -> Iterator[str]:
@@ -114,7 +116,7 @@ def _files(view: View) -> Iterator[str]:
         yield f"  {mark} file `{path}`: {was}{short(str(new or old))}"
 
 
-# --- inputs ------------------------------------------------------------------------------------------------------------------------
+# --- inputs -----------------------------------------------------------------------------------------------------------
 
 
 def _inputs(view: View, role: str) -> Iterator[str]:

@@ -35,24 +35,15 @@ NAMED: Final = 5
 @click.option("--check", is_flag=True, help="Write nothing; say what differs from the world.")
 @click.option("--prune", is_flag=True, help="Take out what no recipe of the project uses.")
 @click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Form of what is printed.",
+    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
 )
 def lock(
-    recipes: tuple[Path, ...],
-    updates: tuple[str, ...],
-    update_all: bool,
-    check: bool,
-    prune: bool,
-    format_: str,
+    recipes: tuple[Path, ...], updates: tuple[str, ...], update_all: bool, check: bool, prune: bool, format_: str
 ) -> None:
     """Write into recipe.lock what it does not know yet of RECIPE; without one, of every recipe of the project.
 
-    A fact that is known never changes but by --update NAME or --update-all. --check asks the hub again and hashes every file
-    again, writes nothing, and exits with 1 where something differs, with 3 where something could not be asked."""
+    A fact that is known never changes but by --update NAME or --update-all. --check asks the hub again and hashes every
+    file again, writes nothing, and exits with 1 where something differs, with 3 where something could not be asked."""
     from alchemist_dsl.locking import ask, survey
     from alchemist_dsl.project import read_lock
 
@@ -70,8 +61,7 @@ def lock(
     whole = not recipes and not found.broken
     if prune and not whole:
         click.echo(
-            "error: what nobody uses is known only where every recipe can be read; nothing was taken out",
-            err=True,
+            "error: what nobody uses is known only where every recipe can be read; nothing was taken out", err=True
         )
         sys.exit(1)
     done = _decide(found, asked, targets, whole)
@@ -102,18 +92,12 @@ class Done:
 
 def _sensible(asked: Asked, recipes: Sequence[Path]) -> None:
     """Refuse options that contradict each other."""
-    writes = [
-        ("--update", asked.updates),
-        ("--update-all", asked.update_all),
-        ("--prune", asked.prune),
-    ]
+    writes = [("--update", asked.updates), ("--update-all", asked.update_all), ("--prune", asked.prune)]
     for option, given in writes:
         if asked.check and given:
             raise click.UsageError(f"--check writes nothing, {option} does; give one of them")
     if asked.prune and recipes:
-        raise click.UsageError(
-            "--prune looks at every recipe of the project; leave the names of recipes out"
-        )
+        raise click.UsageError("--prune looks at every recipe of the project; leave the names of recipes out")
 
 
 def _recipes(recipes: Sequence[Path]) -> tuple[Project, list[Path]]:
@@ -123,17 +107,13 @@ def _recipes(recipes: Sequence[Path]) -> tuple[Project, list[Path]]:
 
     for path in recipes:
         if not path.is_file():
-            error = (
-                IsADirectoryError(21, "it is a folder") if path.is_dir() else FileNotFoundError()
-            )
+            error = IsADirectoryError(21, "it is a folder") if path.is_dir() else FileNotFoundError()
             raise click.UsageError(unopened(path, error))
     project = project_of(recipes[0] if recipes else Path.cwd() / "-")
     for path in recipes:
         other = project_of(path)
         if other.root != project.root:
-            raise click.UsageError(
-                f"`{recipes[0]}` and `{path}` belong to two projects, each with a lock of its own"
-            )
+            raise click.UsageError(f"`{recipes[0]}` and `{path}` belong to two projects, each with a lock of its own")
     found = list(recipes) or recipes_of(project)
     if not found:
         raise click.UsageError(f"there is no recipe in `{project.root}`")
@@ -169,11 +149,7 @@ def _decide(found: Survey, asked: Asked, targets: set[Resource], whole: bool) ->
     changes, unused = found.changes, found.unused() if whole else ()
     if asked.check:
         return Done((), changes, unused)
-    taken = tuple(
-        c
-        for c in changes
-        if c.kind != "changed" or asked.update_all or (c.section, c.resource) in targets
-    )
+    taken = tuple(c for c in changes if c.kind != "changed" or asked.update_all or (c.section, c.resource) in targets)
     gone = unused if asked.prune else ()
     left = tuple(c for c in changes if c not in taken)
     return Done((*taken, *gone), left, () if asked.prune else unused)
@@ -203,7 +179,7 @@ def _exit_code(found: Survey, done: Done, asked: Asked) -> int:
     return OK
 
 
-# --- what is printed ------------------------------------------------------------------------------------------------------------------
+# --- what is printed --------------------------------------------------------------------------------------------------
 
 
 def _print(found: Survey, done: Done, asked: Asked, format_: str) -> None:
@@ -226,19 +202,20 @@ def data(found: Survey, done: Done) -> dict[str, Any]:
         "written": [_data(c) for c in done.written],
         "differs": [_data(c) for c in done.left],
         "unused": [_data(c) for c in done.unused],
-        "unasked": [
-            {"section": u.section, "resource": u.resource, "code": u.problem.code, "why": u.problem.headline}
-            for u in found.unasked
-        ]
-        + [
-            {"section": "files", "resource": path, "code": None, "why": "not on this machine"}
-            for path in sorted(found.absent)
-        ],
+        "unasked": (
+            [
+                {"section": u.section, "resource": u.resource, "code": u.problem.code, "why": u.problem.headline}
+                for u in found.unasked
+            ]
+            + [
+                {"section": "files", "resource": path, "code": None, "why": "not on this machine"}
+                for path in sorted(found.absent)
+            ]
+        ),
         "licences": [
-            {"source": s, "declared": own, "dataset": name, "card": stated}
-            for s, own, name, stated in licences(found)
+            {"source": s, "declared": own, "dataset": name, "card": stated} for s, own, name, stated in licences(found)
         ],
-    }  # fmt: skip
+    }
 
 
 def _data(change: Change) -> dict[str, Any]:
@@ -264,7 +241,10 @@ def lines(found: Survey, done: Done, asked: Asked) -> Iterator[str]:
         yield _left(done.left, asked)
         yield from _listed(done.left)
     if done.unused:
-        yield f"{_facts(done.unused)} that no recipe here uses; `alchemist lock --prune` takes {'it' if len(done.unused) == 1 else 'them'} out"
+        yield (
+            f"{_facts(done.unused)} that no recipe here uses; `alchemist lock --prune` takes"
+            f" {'it' if len(done.unused) == 1 else 'them'} out"
+        )
         yield from _listed(done.unused)
     yield from _notes(found, asked)
 
@@ -296,7 +276,10 @@ def _moves(change: Change) -> bool:
 def _left(left: Sequence[Change], asked: Asked) -> str:
     if asked.check:
         return f"{_facts(left)} in which recipe.lock and the world differ"
-    return f"{_facts(left)} left as recipe.lock has {'it' if len(left) == 1 else 'them'}, though the world differs; `--update NAME` or `--update-all` takes over"
+    return (
+        f"{_facts(left)} left as recipe.lock has {'it' if len(left) == 1 else 'them'}, though the world differs;"
+        " `--update NAME` or `--update-all` takes over"
+    )
 
 
 def _listed(changes: Sequence[Change]) -> Iterator[str]:
@@ -329,7 +312,10 @@ def _notes(found: Survey, asked: Asked) -> Iterator[str]:
     from alchemist_dsl.locking import licences
 
     for source, own, name, stated in licences(found):
-        yield f"note: source `{source.rpartition('#')[2]}` of {source.rpartition('#')[0]} declares {own}, the card of `{name}` states {stated}"
+        yield (
+            f"note: source `{source.rpartition('#')[2]}` of {source.rpartition('#')[0]} declares {own}, the card of"
+            f" `{name}` states {stated}"
+        )
     unreached = [u for u in found.unasked if u.problem.code == "A309"]
     for u in [*(u for u in found.unasked if u not in unreached), *unreached[:1]]:
         yield f"not asked: {subject(u.section, u.resource)}: {u.problem.headline}"

@@ -8,9 +8,7 @@ import click
 
 
 @click.command()
-@click.option(
-    "--stdio", is_flag=True, help="Over standard input and output; there is no other way."
-)
+@click.option("--stdio", is_flag=True, help="Over standard input and output; there is no other way.")
 def lsp(stdio: bool) -> None:
     """Serve an editor: problems while typing, completion, hover, navigation, renaming, formatting."""
     try:

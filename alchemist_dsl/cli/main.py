@@ -11,33 +11,15 @@ import click
 
 #: command -> ("module:attribute", what it does in a line)
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "new": (
-        "alchemist_dsl.cli.new:new",
-        "Begin a project: a recipe that runs offline, sample rows, files for git.",
-    ),
-    "check": (
-        "alchemist_dsl.cli.check:check",
-        "Check recipes: every mistake, with its place and a way out.",
-    ),
+    "new": ("alchemist_dsl.cli.new:new", "Begin a project: a recipe that runs offline, sample rows, files for git."),
+    "check": ("alchemist_dsl.cli.check:check", "Check recipes: every mistake, with its place and a way out."),
     "fmt": ("alchemist_dsl.cli.fmt:fmt", "Format recipes; comments, order and keys stay."),
-    "compile": (
-        "alchemist_dsl.cli.compile:compile_",
-        "Print the plan of a recipe: steps, rows, calls, money.",
-    ),
+    "compile": ("alchemist_dsl.cli.compile:compile_", "Print the plan of a recipe: steps, rows, calls, money."),
     "lsp": ("alchemist_dsl.cli.lsp:lsp", "Serve an editor: the language server."),
-    "run": (
-        "alchemist_dsl.cli.run:run",
-        "Carry a recipe out: build what is missing, train, check.",
-    ),
-    "test": (
-        "alchemist_dsl.cli.test:test",
-        "Carry out the tests of a recipe, offline, with a mock teacher.",
-    ),
+    "run": ("alchemist_dsl.cli.run:run", "Carry a recipe out: build what is missing, train, check."),
+    "test": ("alchemist_dsl.cli.test:test", "Carry out the tests of a recipe, offline, with a mock teacher."),
     "show": ("alchemist_dsl.cli.show:show", "Show a plan or one of its steps in full."),
-    "graph": (
-        "alchemist_dsl.cli.graph:graph",
-        "Draw a recipe or a plan: text, Mermaid, SVG, a page.",
-    ),
+    "graph": ("alchemist_dsl.cli.graph:graph", "Draw a recipe or a plan: text, Mermaid, SVG, a page."),
     "diff": (
         "alchemist_dsl.cli.diff:diff",
         "Compare two versions by meaning: rows, calls, dollars, what trains again.",
@@ -47,14 +29,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.cost:cost",
         "Say what a recipe's teachers cost: paid, by the next run, from scratch, as measured.",
     ),
-    "batches": (
-        "alchemist_dsl.cli.batches:batches",
-        "List the batches in flight at a teacher's server; cancel them.",
-    ),
-    "verify": (
-        "alchemist_dsl.cli.verify:verify",
-        "Hold all that a project keeps against its checksums.",
-    ),
+    "batches": ("alchemist_dsl.cli.batches:batches", "List the batches in flight at a teacher's server; cancel them."),
+    "verify": ("alchemist_dsl.cli.verify:verify", "Hold all that a project keeps against its checksums."),
     "cache": (
         "alchemist_dsl.cli.cache:cache",
         "The answers that were paid for: what there is, files of them, what nobody needs.",
@@ -67,10 +43,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.merge_lock:merge_lock",
         "Merge three versions of recipe.lock fact by fact, for git.",
     ),
-    "lock": (
-        "alchemist_dsl.cli.lock:lock",
-        "Pin what recipes rest on in recipe.lock; say what differs from it.",
-    ),
+    "lock": ("alchemist_dsl.cli.lock:lock", "Pin what recipes rest on in recipe.lock; say what differs from it."),
     "migrate": (
         "alchemist_dsl.cli.migrate:migrate",
         "Take over a YAML of axolotl, LLaMA-Factory, TRL or open-instruct.",
@@ -79,18 +52,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.export:export",
         "Write a train block for another tool: an axolotl YAML, a TRL script.",
     ),
-    "review": (
-        "alchemist_dsl.cli.review:review",
-        "Comment a pull request on GitHub with what its recipes change.",
-    ),
-    "explain": (
-        "alchemist_dsl.cli.explain:explain",
-        "Explain a code of a message, with a wrong and a right recipe.",
-    ),
-    "docs": (
-        "alchemist_dsl.cli.docs:docs",
-        "Print the reference of a kind, an attribute or a function.",
-    ),
+    "review": ("alchemist_dsl.cli.review:review", "Comment a pull request on GitHub with what its recipes change."),
+    "explain": ("alchemist_dsl.cli.explain:explain", "Explain a code of a message, with a wrong and a right recipe."),
+    "docs": ("alchemist_dsl.cli.docs:docs", "Print the reference of a kind, an attribute or a function."),
 }
 
 
@@ -126,9 +90,7 @@ class Lazy(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-@click.group(
-    cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(None, "-V", "--version", package_name="alchemist-dsl", prog_name="alchemist")
 def group() -> None:
     """alchemist: fine-tuning data recipes, from sources to a trained model.
@@ -138,7 +100,9 @@ def group() -> None:
 
 
 def main(args: list[str] | None = None) -> NoReturn:
-    """The command line. Exit codes: 0 ok, 1 the recipe is wrong, 2 usage, 3 could not be carried out, 4 our bug, 130 interrupted."""
+    """The command line. Exit codes: 0 ok, 1 the recipe is wrong, 2 usage, 3 could not be carried out, 4 our bug, 130
+    interrupted.
+    """
     _escape_what_the_terminal_lacks()
     try:
         code = group.main(args, prog_name="alchemist", standalone_mode=False)
@@ -172,7 +136,9 @@ def _failed(error: Exception) -> int:
 
 
 def _escape_what_the_terminal_lacks() -> None:
-    """Where the output's encoding lacks a character, print it as JSON and recipes write it: `\\u4e2d`; lines of tables as `-`."""
+    """Where the output's encoding lacks a character, print it as JSON and recipes write it: `\\u4e2d`; lines of tables
+    as `-`.
+    """
     import codecs
 
     def escaped(error: UnicodeError) -> tuple[str, int]:
@@ -199,8 +165,8 @@ def _bug(error: Exception) -> None:
     log = _write_log(_without_secrets("".join(traceback.format_exception(error))))
     where = f"the details are in {log}" if log else "`ALCHEMIST_DEBUG=1` shows the details"
     click.echo(
-        f"error: alchemist failed unexpectedly ({type(error).__name__}); this is our bug, nothing that was finished is lost\n"
-        f"{where}; please send them to us",
+        f"error: alchemist failed unexpectedly ({type(error).__name__}); this is our bug, nothing that was finished is"
+        f" lost\n{where}; please send them to us",
         err=True,
     )
 
@@ -214,7 +180,9 @@ def _without_secrets(text: str) -> str:
 
 
 def _write_log(text: str) -> str | None:
-    """A new file with a text, in the project's `.alchemist` or the temporary folder; None where neither can be written."""
+    """A new file with a text, in the project's `.alchemist` or the temporary folder; None where neither can be
+    written.
+    """
     import tempfile
 
     folder = ".alchemist" if os.path.isdir(".alchemist") else None  # noqa: PTH112 (pathlib costs start-up time)

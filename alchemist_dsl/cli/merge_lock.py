@@ -1,5 +1,5 @@
-"""`alchemist merge-lock`: git's merge driver for `recipe.lock`. Facts are merged one by one; only what both sides say differently
-is left to a person."""
+"""`alchemist merge-lock`: git's merge driver for `recipe.lock`. Facts are merged one by one; only what both sides say
+differently is left to a person."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def merge_lock(base: Path, ours: Path, theirs: Path, name: str) -> None:
     from alchemist_dsl.lock import LockError, dumps, merge
 
     try:
-        sides = [_lock(path, side) for path, side in ((base, "base"), (ours, "ours"), (theirs, "theirs"))]  # fmt: skip
+        sides = [_lock(path, side) for path, side in ((base, "base"), (ours, "ours"), (theirs, "theirs"))]
     except LockError as problem:
         _line_by_line(base, ours, theirs, name, str(problem))
     merged, conflicts = merge(*sides)

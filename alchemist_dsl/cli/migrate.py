@@ -23,18 +23,32 @@ _NAMED: Final = 8  # keys named in the last line
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="RECIPE",
-              help="Where the recipe goes; `-` is standard output. Default: beside FILE.")  # fmt: skip
-@click.option("--from", "tool", type=click.Choice(TOOLS), help="The tool that FILE is for, where its keys do not tell.")  # fmt: skip
-@click.option("--gpus", type=click.IntRange(1), metavar="N",
-              help="Devices that FILE was written for: `batch` counts all of them together.")  # fmt: skip
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text",
-              help="For people, or JSON with what became of every key.")  # fmt: skip
-def migrate(file: Path, output: Path | None, tool: str | None, gpus: int | None, format_: str) -> None:  # fmt: skip
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="RECIPE",
+    help="Where the recipe goes; `-` is standard output. Default: beside FILE.",
+)
+@click.option("--from", "tool", type=click.Choice(TOOLS), help="The tool that FILE is for, where its keys do not tell.")
+@click.option(
+    "--gpus",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Devices that FILE was written for: `batch` counts all of them together.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="For people, or JSON with what became of every key.",
+)
+def migrate(file: Path, output: Path | None, tool: str | None, gpus: int | None, format_: str) -> None:
     """Write the recipe that says what FILE says: a YAML of axolotl, LLaMA-Factory, TRL or open-instruct.
 
-    What a recipe does not say stands in it as a comment, and is a warning with the YAML's line. An existing file is never
-    written over. `-` is standard input.
+    What a recipe does not say stands in it as a comment, and is a warning with the YAML's line. An existing file is
+    never written over. `-` is standard input.
     """
     from alchemist_dsl.migrate.run import migrate as taken_over
 
@@ -62,7 +76,7 @@ def migrate(file: Path, output: Path | None, tool: str | None, gpus: int | None,
     sys.exit(1 if made.recipe is None or wrong else 0)
 
 
-# --- reading ------------------------------------------------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def _read(file: Path) -> tuple[SourceFile, Diagnostic | None]:
@@ -88,7 +102,7 @@ def _read(file: Path) -> tuple[SourceFile, Diagnostic | None]:
     except UnicodeDecodeError as error:
         whole = data[: error.start].decode("utf-8", "replace")
         at = Span(shown, len(whole), len(whole))
-        return SourceFile(shown, whole), Diagnostic("A950", "the file is not UTF-8", at, help="save it as UTF-8")  # fmt: skip
+        return SourceFile(shown, whole), Diagnostic("A950", "the file is not UTF-8", at, help="save it as UTF-8")
     return SourceFile(shown, text), None
 
 
@@ -188,7 +202,7 @@ def _columns(file: Path) -> frozenset[str] | None:
     return None if types is None else frozenset(types)
 
 
-# --- writing ------------------------------------------------------------------------------------------------------------------------
+# --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def _output(file: Path, output: Path | None, format_: str) -> Path | None:
@@ -199,9 +213,9 @@ def _output(file: Path, output: Path | None, format_: str) -> Path | None:
     if str(out) == "-":
         return None
     if out.is_dir():
-        raise click.UsageError(f"`{out}` is a folder; write `-o {out / file.with_suffix('.recipe').name}`")  # fmt: skip
+        raise click.UsageError(f"`{out}` is a folder; write `-o {out / file.with_suffix('.recipe').name}`")
     if out.exists():
-        raise click.UsageError(f"`{out}` is there already and is not written over; name another file with `-o`")  # fmt: skip
+        raise click.UsageError(f"`{out}` is there already and is not written over; name another file with `-o`")
     if not out.parent.is_dir():
         raise click.UsageError(f"there is no folder `{out.parent}`")
     return out
@@ -246,7 +260,7 @@ def _moved(problem: Diagnostic, old: str, new: str) -> Diagnostic:
     return replace(problem, span=at, labels=(), edit=None)
 
 
-# --- telling ------------------------------------------------------------------------------------------------------------------------
+# --- telling ----------------------------------------------------------------------------------------------------------
 
 
 def _say(made: Migrated, out: Path | None) -> None:
@@ -258,7 +272,11 @@ def _say(made: Migrated, out: Path | None) -> None:
     names = sorted(made.left)
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        said = f"{len(names)} keys change no result and are left out" if len(names) > 1 else "1 key changes no result and is left out"  # fmt: skip
+        said = (
+            f"{len(names)} keys change no result and are left out"
+            if len(names) > 1
+            else "1 key changes no result and is left out"
+        )
         click.echo(f"{said}: {', '.join(names[:_NAMED])}{more}; `--format json` says why", err=True)
     if out is not None:
         count = len(made.problems)

@@ -1,4 +1,6 @@
-"""`alchemist new`: a small project that runs offline, and what git needs to know of recipes. Nothing that is there is replaced."""
+"""`alchemist new`: a small project that runs offline, and what git needs to know of recipes. Nothing that is there is
+replaced.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,10 @@ import click
 
 STARTER: Final = Path(__file__).resolve().parents[1] / "starter"
 RECIPE: Final = "first.recipe"
-ATTRIBUTES: Final = (
-    "*.recipe diff=recipe linguist-language=HCL",
-    "recipe.lock merge=recipe-lock linguist-generated",
-)
+ATTRIBUTES: Final = ("*.recipe diff=recipe linguist-language=HCL", "recipe.lock merge=recipe-lock linguist-generated")
 IGNORED: Final = (".alchemist/",)
-#: A hunk of `git diff` is headed by the line before it that fits: the block that it stands in. The second pattern has an empty
-#: group: behind the end of a block stands no name, rather than that of the block before.
+#: A hunk of `git diff` is headed by the line before it that fits: the block that it stands in. The second pattern has
+#: an empty group: behind the end of a block stands no name, rather than that of the block before.
 _BLOCK: Final = r"""^([a-z_]+( +([A-Za-z_][A-Za-z_0-9]*|"[^"]*"))? *[{])"""
 _END: Final = "^[}] *( *)"
 GIT_SETTINGS: Final = {
@@ -31,13 +30,12 @@ GIT_SETTINGS: Final = {
 
 @click.command()
 @click.argument("folder", metavar="[FOLDER]", default=".", type=click.Path(path_type=Path))
-@click.option(
-    "--git", "git_", is_flag=True, help="Also tell git of this clone how to show and merge recipes."
-)
+@click.option("--git", "git_", is_flag=True, help="Also tell git of this clone how to show and merge recipes.")
 @click.option("--pre-commit", is_flag=True, help="Also write .pre-commit-config.yaml.")
 @click.option("--github", is_flag=True, help="Also write a workflow that comments pull requests.")
 def new(folder: Path, git_: bool, pre_commit: bool, github: bool) -> None:
-    """Begin a project in FOLDER (the current one otherwise): a recipe that runs offline, sample rows, and files for git.
+    """Begin a project in FOLDER (the current one otherwise): a recipe that runs offline, sample rows, and files for
+    git.
 
     What is there already stays as it is; lines that .gitattributes and .gitignore lack are added.
     """
@@ -45,9 +43,7 @@ def new(folder: Path, git_: bool, pre_commit: bool, github: bool) -> None:
         raise click.UsageError(f"`{folder}` is a file; name a folder")
     top = _repository(folder)
     if git_ and top is None:
-        raise click.UsageError(
-            f"`{folder}` is in no git repository: run `git init` there first, or leave out `--git`"
-        )
+        raise click.UsageError(f"`{folder}` is in no git repository: run `git init` there first, or leave out `--git`")
     try:
         done = _files(folder, top or folder, pre_commit, github)
         for line in done:
@@ -65,7 +61,7 @@ def new(folder: Path, git_: bool, pre_commit: bool, github: bool) -> None:
     click.echo(f"\nNext: `{_enter(folder)}alchemist run {RECIPE} --upto clean`")
 
 
-# --- files ------------------------------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def _files(folder: Path, top: Path, pre_commit: bool, github: bool) -> Iterator[str]:
@@ -129,7 +125,7 @@ def _enter(folder: Path) -> str:
     return "" if here == "." else f"cd {shlex.quote(here)} && "
 
 
-# --- git --------------------------------------------------------------------------------------------------------------------------
+# --- git --------------------------------------------------------------------------------------------------------------
 
 
 def _repository(folder: Path) -> Path | None:
@@ -141,7 +137,7 @@ def _repository(folder: Path) -> Path | None:
 def _by_hand() -> str:
     import shlex
 
-    lines = ["git shows recipes by their blocks and merges recipe.lock once it is told, in every clone anew:"]  # fmt: skip
+    lines = ["git shows recipes by their blocks and merges recipe.lock once it is told, in every clone anew:"]
     lines += [f"  git config {key} {shlex.quote(value)}" for key, value in GIT_SETTINGS.items()]
     return "\n".join([*lines, "`alchemist new --git` does that."])
 
@@ -151,9 +147,7 @@ def _tell_git(top: Path) -> None:
     import subprocess
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["git", "-C", str(top), "config", *arguments], capture_output=True, text=True
-        )
+        return subprocess.run(["git", "-C", str(top), "config", *arguments], capture_output=True, text=True)
 
     told: list[str] = []
     kept: list[str] = []

@@ -1,4 +1,6 @@
-"""How commands print diagnostics of a recipe and problems of a run: in one style, with the recipe's own line where there is one."""
+"""How commands print diagnostics of a recipe and problems of a run: in one style, with the recipe's own line where
+there is one.
+"""
 
 from __future__ import annotations
 
@@ -32,10 +34,7 @@ def show(
         return
     from alchemist_dsl.diagnostics.render import render
 
-    click.echo(
-        render(diagnostics, sources, format=format_, color=colored(sys.stderr)).rstrip("\n") + "\n",
-        err=True,
-    )
+    click.echo(render(diagnostics, sources, format=format_, color=colored(sys.stderr)).rstrip("\n") + "\n", err=True)
 
 
 def worst(diagnostics: Sequence[Diagnostic]) -> int:

@@ -35,15 +35,16 @@ class Compared:
 
 
 @click.command()
-@click.option("--max-increase", metavar="$N", help="Fail where making everything anew costs more by over this much.")  # fmt: skip
+@click.option("--max-increase", metavar="$N", help="Fail where making everything anew costs more by over this much.")
 @click.option("--allow-unknown", is_flag=True, help="Pass where the change of the cost is unknown.")
-@click.option("--name", default="recipes", show_default=True, help="Which comment: one of each name is kept.")  # fmt: skip
+@click.option("--name", default="recipes", show_default=True, help="Which comment: one of each name is kept.")
 def review(max_increase: str | None, allow_unknown: bool, name: str) -> None:
-    """Comment a pull request on GitHub with what its recipes change. For workflows; the Action in .github/actions/diff calls it.
+    """Comment a pull request on GitHub with what its recipes change. For workflows; the Action in .github/actions/diff
+    calls it.
 
-    Reads the event of the workflow (GITHUB_EVENT_PATH) and compares the checkout with the commit that the pull request goes out
-    from, by the figures in recipe.lock. Keeps one comment, and none where nothing changed. The token is read from GITHUB_TOKEN;
-    one that may not write leaves the text in the job's summary.
+    Reads the event of the workflow (GITHUB_EVENT_PATH) and compares the checkout with the commit that the pull request
+    goes out from, by the figures in recipe.lock. Keeps one comment, and none where nothing changed. The token is read
+    from GITHUB_TOKEN; one that may not write leaves the text in the job's summary.
     """
     from alchemist_dsl.review.base import BaseError, base_commit
     from alchemist_dsl.review.event import EventError, pull_request
@@ -75,7 +76,9 @@ def _money(text: str | None) -> Fraction | None:
         return None
     value, problems = parse_value(text, "--max-increase")
     if problems or not isinstance(value, ast.Quantity) or value.kind != "money":
-        raise click.BadParameter(f"`{text}` is no amount of money; write for example `$50`", param_hint="--max-increase")  # fmt: skip
+        raise click.BadParameter(
+            f"`{text}` is no amount of money; write for example `$50`", param_hint="--max-increase"
+        )
     return value.value
 
 
@@ -86,11 +89,13 @@ def _fail(text: str) -> NoReturn:
     sys.exit(3)
 
 
-# --- comparing --------------------------------------------------------------------------------------------------------------------
+# --- comparing --------------------------------------------------------------------------------------------------------
 
 
 def _compared(base: str) -> Compared:
-    """Both sides by `alchemist diff`, in a process that knows no token. Raises FormError where it gives no comparison."""
+    """Both sides by `alchemist diff`, in a process that knows no token. Raises FormError where it gives no
+    comparison.
+    """
     from alchemist_dsl.review.verdict import FormError, Increase, increase
 
     done = _alchemist("diff", base[:12], "--format", "json")
@@ -100,7 +105,7 @@ def _compared(base: str) -> Compared:
         recipes = [dict(recipe) for recipe in data["recipes"]]
         changed = bool(data["changed"]) and not all(map(_is_as_before, recipes))
     except (ValueError, KeyError, TypeError):
-        raise FormError(f"`alchemist diff` gave no comparison (exit code {done.returncode})") from None  # fmt: skip
+        raise FormError(f"`alchemist diff` gave no comparison (exit code {done.returncode})") from None
     if form.partition(".")[0] != "1":
         raise FormError(f"`alchemist diff` writes format {form}, which this program does not know")
     unread = [r for r in recipes if r.get("status") == "unreadable"]
@@ -138,13 +143,17 @@ def _alchemist(*arguments: str) -> subprocess.CompletedProcess[str]:
     own = {k: v for k, v in os.environ.items() if k not in _SECRETS} | {ONLY_PROJECT: "1"}
     done = subprocess.run(
         [sys.executable, "-P", "-m", "alchemist_dsl", *arguments],
-        env=own, capture_output=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        env=own,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+    )
     log_others(done.stderr)
     return done
 
 
-# --- telling ----------------------------------------------------------------------------------------------------------------------
+# --- telling ----------------------------------------------------------------------------------------------------------
 
 
 def _tell(request: PullRequest, compared: Compared, found: Verdict | None, name: str) -> int:
@@ -159,9 +168,7 @@ def _tell(request: PullRequest, compared: Compared, found: Verdict | None, name:
     body = cut(compared.markdown, LONGEST_SUMMARY, "*Cut here, for a summary holds no more.*")
     write_summary(os.environ, "\n\n".join(filter(None, [head, body, foot, problem])))
     for path in compared.broken:
-        annotate(
-            "error", f"`{path}` cannot be read as it is now; `alchemist check {path}` says why"
-        )
+        annotate("error", f"`{path}` cannot be read as it is now; `alchemist check {path}` says why")
     if found is not None:
         annotate("notice" if found.truth == "pass" else "error", found.text)
     if compared.broken or (found is not None and found.truth == "fail"):
@@ -169,9 +176,7 @@ def _tell(request: PullRequest, compared: Compared, found: Verdict | None, name:
     return 3 if found is not None and found.truth == "unknown" else code
 
 
-def _around(
-    request: PullRequest, compared: Compared, found: Verdict | None, name: str
-) -> tuple[str, str]:
+def _around(request: PullRequest, compared: Compared, found: Verdict | None, name: str) -> tuple[str, str]:
     """What stands before and behind the comparison."""
     from importlib.metadata import version
 
@@ -186,9 +191,7 @@ def _around(
     return title, foot
 
 
-def _comment(
-    request: PullRequest, head: str, compared: Compared, foot: str, name: str
-) -> tuple[str, int]:
+def _comment(request: PullRequest, head: str, compared: Compared, foot: str, name: str) -> tuple[str, int]:
     """Keep the comment: what to say where it could not be, and the exit code that it asks for."""
     from alchemist_dsl.review.comment import LONGEST, Sticky, cut, mark, size
     from alchemist_dsl.review.github import Api, ApiError
@@ -210,7 +213,7 @@ def _comment(
             done = sticky.keep("\n\n".join(filter(None, [head, body, foot])))
     except ApiError as error:
         text = _unsaid(request, error)
-        annotate("notice" if error.refused and request.fork else "warning" if error.refused else "error", text)  # fmt: skip
+        annotate("notice" if error.refused and request.fork else "warning" if error.refused else "error", text)
         return text, 0 if error.refused else 3
     print(f"comment: {done}", flush=True)
     return "", 0
@@ -221,5 +224,11 @@ def _unsaid(request: PullRequest, error: ApiError) -> str:
     if not error.refused:
         return f"The comment could not be written. {error}. Run the job again."
     if request.fork:
-        return "There is no comment, for the token of a pull request from a fork may only read. The job's summary holds the text."
-    return f"The comment could not be written: the token may not. The workflow wants `permissions: pull-requests: write`. {error}"
+        return (
+            "There is no comment, for the token of a pull request from a fork may only read. The job's summary holds"
+            " the text."
+        )
+    return (
+        "The comment could not be written: the token may not. The workflow wants `permissions: pull-requests: write`."
+        f" {error}"
+    )

@@ -25,21 +25,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option(
-    "--upto",
-    multiple=True,
-    metavar="NODE",
-    help="Build this step and what it needs, nothing after it.",
-)
+@click.option("--upto", multiple=True, metavar="NODE", help="Build this step and what it needs, nothing after it.")
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
 @click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
 @click.option("--params", type=click.Path(path_type=Path), help="File with values of parameters.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1),
-    metavar="N",
-    help="Only N rows of each source; moves no output.",
-)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N rows of each source; moves no output.")
 @click.option("--budget", metavar="$N", help="The most that this run may spend, for example $20.")
 @click.option(
     "--allow-host",
@@ -48,29 +38,15 @@ if TYPE_CHECKING:
     multiple=True,
     help="A server that may get the key which the recipe names for it.",
 )
+@click.option("--replay", type=click.Path(path_type=Path), help="Answers from this file only: no network.")
+@click.option("--processes", type=click.IntRange(1), help="Processes of a training, instead of the recipe's.")
+@click.option("--keep-going", is_flag=True, help="After a step that fails, build what does not need it.")
 @click.option(
-    "--replay", type=click.Path(path_type=Path), help="Answers from this file only: no network."
-)
-@click.option(
-    "--processes", type=click.IntRange(1), help="Processes of a training, instead of the recipe's."
-)
-@click.option(
-    "--keep-going", is_flag=True, help="After a step that fails, build what does not need it."
-)
-@click.option(
-    "--retry",
-    type=click.Choice(["refused"]),
-    help="Ask again also where a server or a check of the answer refused.",
+    "--retry", type=click.Choice(["refused"]), help="Ask again also where a server or a check of the answer refused."
 )
 @click.option("--locked", is_flag=True, help="Refuse anything that differs from recipe.lock.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Form of the summary.",
-)
+@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of the summary.")
 def run(
     recipe: Path,
     upto: tuple[str, ...],
@@ -97,14 +73,7 @@ def run(
         compiled = _planned(recipe, sets or params or variant or limit or locked)
     else:
         compiled = compiled_or_exit(
-            recipe,
-            sets=sets,
-            params_file=params,
-            variant=variant,
-            limit=limit,
-            upto=upto,
-            locked=locked,
-            pin=True,
+            recipe, sets=sets, params_file=params, variant=variant, limit=limit, upto=upto, locked=locked, pin=True
         )
     code = exit_code(compiled)
     if compiled.plan is None or code:
@@ -133,8 +102,8 @@ def run(
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """While a plan is carried out, SIGTERM is what Ctrl-C is: a scheduler that ends a job loses nothing that is finished. Also
-    where SIGINT is ignored, as in what a shell script starts with `&`."""
+    """While a plan is carried out, SIGTERM is what Ctrl-C is: a scheduler that ends a job loses nothing that is
+    finished. Also where SIGINT is ignored, as in what a shell script starts with `&`."""
     before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     if before[signal.SIGINT] is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -169,9 +138,7 @@ def _money(text: str | None) -> Fraction | None:
         ) from None
 
 
-def _run(
-    compiled: Compiled, plan: Plan, upto: tuple[str, ...], asked: dict[str, Any], format_: str
-) -> int:
+def _run(compiled: Compiled, plan: Plan, upto: tuple[str, ...], asked: dict[str, Any], format_: str) -> int:
     from alchemist_runtime import errors
     from alchemist_runtime.engine.context import Context, Options
     from alchemist_runtime.engine.local import unfinished
@@ -206,9 +173,7 @@ def _run(
     return _carry_out(compiled, ctx, targets, format_, asked["locked"])
 
 
-def _carry_out(
-    compiled: Compiled, ctx: Context, targets: list[str] | None, format_: str, locked: bool
-) -> int:
+def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, format_: str, locked: bool) -> int:
     from alchemist_runtime import errors
     from alchemist_runtime.engine import local
 
@@ -227,10 +192,7 @@ def _carry_out(
             local.run(ctx, targets, ingredients=compiled.ingredients, result=result)
         except KeyboardInterrupt:
             stack.close()
-            click.echo(
-                "interrupted: what is finished is kept; the same command goes on from here",
-                err=True,
-            )
+            click.echo("interrupted: what is finished is kept; the same command goes on from here", err=True)
             for problem in getattr(getattr(ctx.progress, "first", None), "warnings", ()):
                 _say(compiled, problem)
             _go_on(compiled, result, log)
@@ -304,14 +266,7 @@ class _Lazy:
 
 
 def _finish(
-    compiled: Compiled,
-    ctx: Context,
-    result: Result,
-    seconds: float,
-    log: _Lazy,
-    format_: str,
-    *,
-    wrote: bool,
+    compiled: Compiled, ctx: Context, result: Result, seconds: float, log: _Lazy, format_: str, *, wrote: bool
 ) -> int:
     """Say what came of a run. `wrote`: it took changed facts over into the lock."""
     from alchemist_runtime import errors
@@ -376,9 +331,7 @@ def _not_built(ctx: Context, stuck: list[str]) -> Problem:
 def _reached(ctx: Context, reads: list[str]) -> bool:
     """Whether everything that a check reads is built: after `--upto` a part of the promises is not reached."""
     return all(
-        ctx.store.manifest(ctx.node(name).key) is not None
-        for name in reads
-        if name in {n.id for n in ctx.plan.nodes}
+        ctx.store.manifest(ctx.node(name).key) is not None for name in reads if name in {n.id for n in ctx.plan.nodes}
     )
 
 
@@ -430,9 +383,7 @@ def _consent(plan: Plan, todo: Sequence[Node], most: Fraction | None, *, ask: bo
         Problem(
             "A709",
             "no-consent",
-            "nothing was spent: the run was not agreed to"
-            if agreed
-            else f"{text}, and nobody is there to agree",
+            "nothing was spent: the run was not agreed to" if agreed else f"{text}, and nobody is there to agree",
             node=asked[0].id,
             help="give `--budget $N`, or a `budget` in each step that asks a teacher",
         )
@@ -462,9 +413,7 @@ def _costs(plan: Plan, node: Node) -> bool:
     if name is None:
         return False
     teacher = plan.teachers[name]
-    return teacher.provider not in ("rules", "replay") and not (
-        teacher.price and teacher.price.free
-    )
+    return teacher.provider not in ("rules", "replay") and not (teacher.price and teacher.price.free)
 
 
 def _teacher(plan: Plan, node: str) -> str:

@@ -19,17 +19,11 @@ if TYPE_CHECKING:
 @click.argument("plan", metavar="PLAN|RECIPE", type=click.Path(path_type=Path))
 @click.argument("node", required=False)
 @click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Form of what is printed.",
+    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
 )
 @click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
-def show(
-    plan: Path, node: str | None, format_: str, sets: tuple[str, ...], variant: str | None
-) -> None:
+def show(plan: Path, node: str | None, format_: str, sets: tuple[str, ...], variant: str | None) -> None:
     """Show the plan in PLAN, or of RECIPE; with NODE, everything about that step."""
     from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, is_plan, plan_or_exit
     from alchemist_dsl.project import project_of
@@ -50,11 +44,7 @@ def _print(plan: Plan, node: str | None, format_: str, project: Project) -> None
     from alchemist_dsl.cli.compile import plan_lines, terminal_width
 
     if node is None:
-        text = (
-            dump(plan).rstrip("\n")
-            if format_ == "json"
-            else "\n".join(plan_lines(plan, terminal_width()))
-        )
+        text = dump(plan).rstrip("\n") if format_ == "json" else "\n".join(plan_lines(plan, terminal_width()))
         click.echo(text)
         return
     shown = find_node(plan, node)
@@ -74,9 +64,7 @@ def find_node(plan: Plan, name: str) -> Node:
     if name in names:
         return plan.node(name)
     near = get_close_matches(name, names, 1, 0.5)
-    help_ = (
-        f"did you mean `{near[0]}`?" if near else "its steps: " + ", ".join(f"`{n}`" for n in names)
-    )
+    help_ = f"did you mean `{near[0]}`?" if near else "its steps: " + ", ".join(f"`{n}`" for n in names)
     click.echo(f"error[A912 no-such-node]: the plan has no step `{name}`\nhelp: {help_}", err=True)
     sys.exit(USAGE)
 
@@ -101,9 +89,7 @@ def _spec(node: Node, plan: Plan) -> Iterator[str]:
     """What the spec says beyond its defaults, in words."""
     from alchemist_dsl.written import expression
 
-    data = node.spec.model_dump(
-        exclude_defaults=True, exclude={"kind", "rules", "sets", "schema_columns"}
-    )
+    data = node.spec.model_dump(exclude_defaults=True, exclude={"kind", "rules", "sets", "schema_columns"})
     for name, value in data.items():
         if value not in (None, [], {}):
             yield f"{name:<8} {_words(name, value)}"
@@ -155,9 +141,7 @@ def _words(name: str, value: Any) -> str:
         case list():
             return (" " if name == "command" else ", ").join(_words(name, v) for v in value)
         case dict():
-            return ", ".join(
-                f"{k} = {_words(k, v)}" for k, v in value.items() if v not in (None, [], {})
-            )
+            return ", ".join(f"{k} = {_words(k, v)}" for k, v in value.items() if v not in (None, [], {}))
         case _:
             return plain(value)
 

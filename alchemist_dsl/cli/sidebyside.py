@@ -1,4 +1,6 @@
-"""Values of a failed expectation for people: expected and got, one under the other or, where they have lines, side by side."""
+"""Values of a failed expectation for people: expected and got, one under the other or, where they have lines, side by
+side.
+"""
 
 from __future__ import annotations
 

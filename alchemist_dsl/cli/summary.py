@@ -1,4 +1,6 @@
-"""What a run says at its end: rows of each step, what was dropped by which rule, calls and money, shares, where everything lies."""
+"""What a run says at its end: rows of each step, what was dropped by which rule, calls and money, shares, where
+everything lies.
+"""
 
 from __future__ import annotations
 
@@ -56,12 +58,8 @@ def steps(ctx: Context, result: Result, width: int) -> list[str]:
             text = f"{text}; {asked}" if text else asked
         elif done.kind == "export":
             text = str(f.get("path") or "")
-        rows.append(
-            (done.node, done.kind, amount(f.get("rows_in")), amount(out), text, _state(done))
-        )
-    return grid(
-        ("step", "kind", "rows in", "rows out", "left out, called", ""), rows, width, right={2, 3}
-    )
+        rows.append((done.node, done.kind, amount(f.get("rows_in")), amount(out), text, _state(done)))
+    return grid(("step", "kind", "rows in", "rows out", "left out, called", ""), rows, width, right={2, 3})
 
 
 def _rows(done: Done) -> int | None:
@@ -178,9 +176,7 @@ def checks(verdicts: Sequence[tuple[Any, str, str | None]], stuck: Collection[st
     return out
 
 
-def data(
-    result: Result, verdicts: Sequence[tuple[Any, str, str | None]], seconds: float
-) -> dict[str, Any]:
+def data(result: Result, verdicts: Sequence[tuple[Any, str, str | None]], seconds: float) -> dict[str, Any]:
     """The summary as data, for `--format json`."""
     return {
         "run": result.run,

@@ -16,21 +16,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("recipes", metavar="[RECIPE]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option("-k", "name", metavar="NAME", help="Only tests whose name or step contains this text.")
+@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="For people, or JSON.")
 @click.option(
-    "-k", "name", metavar="NAME", help="Only tests whose name or step contains this text."
-)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="For people, or JSON.",
-)
-@click.option(
-    "--junit",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write JUnit XML for CI as well.",
+    "--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit XML for CI as well."
 )
 def test(recipes: tuple[Path, ...], name: str | None, format_: str, junit: Path | None) -> None:
     """Carry out the `test` blocks of RECIPES: each one step over the rows that the test gives.
@@ -119,7 +108,7 @@ class _shown:
     """Paths of the projects as one would write them in the current folder."""
 
     def __init__(self, found: list[Tested]) -> None:
-        self._roots = {file: one.project.root for one in found for file in (one.recipe, *one.sources)}  # fmt: skip
+        self._roots = {file: one.project.root for one in found for file in (one.recipe, *one.sources)}
 
     def __call__(self, path: str) -> str:
         root = self._roots.get(path)

@@ -19,14 +19,10 @@ Path = Callable[[str], str]  # a path of the project as the reader would write i
 Paint = Callable[[str, str], str]  # (colour, text) -> text
 #: Rows for which an expectation is shown to fail; the others are counted.
 ROWS: Final = 3
-_WORD: Final = {
-    "passed": ("green", "ok     "),
-    "failed": ("red", "FAILED "),
-    "error": ("yellow", "ERROR  "),
-}
+_WORD: Final = {"passed": ("green", "ok     "), "failed": ("red", "FAILED "), "error": ("yellow", "ERROR  ")}
 
 
-# --- text -------------------------------------------------------------------------------------------------------------------
+# --- text -------------------------------------------------------------------------------------------------------------
 
 
 def lines(tested: Sequence[Tested], path: Path, paint: Paint) -> Iterator[str]:
@@ -153,7 +149,7 @@ def _problem(problem: Problem) -> Iterator[str]:
         yield f"help: {problem.help}"
 
 
-# --- JSON -------------------------------------------------------------------------------------------------------------------
+# --- JSON -------------------------------------------------------------------------------------------------------------
 
 
 def data(tested: Sequence[Tested], path: Path, seconds: float) -> dict[str, Any]:
@@ -200,13 +196,7 @@ def _result(result: Result, path: Path) -> dict[str, Any]:
             for f in result.failures
         ],
         "problems": [
-            {
-                **_where(at, path),
-                "code": p.code,
-                "headline": p.headline,
-                "note": p.note,
-                "help": p.help,
-            }
+            {**_where(at, path), "code": p.code, "headline": p.headline, "note": p.note, "help": p.help}
             for at, p in result.problems
         ],
         "notes": list(result.notes),
@@ -238,7 +228,7 @@ def _plain(value: Any) -> Any:
         return shown(value)
 
 
-# --- JUnit XML ---------------------------------------------------------------------------------------------------------------
+# --- JUnit XML --------------------------------------------------------------------------------------------------------
 
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -251,11 +241,17 @@ def junit(tested: Sequence[Tested], path: Path, seconds: float) -> bytes:
     root = xml.Element("testsuites", {"name": "alchemist test", **sums})
     for one in tested:
         sums = _sums(one.results, [one], sum(r.seconds for r in one.results))
-        suite = xml.SubElement(
-            root, "testsuite", {"name": path(one.recipe), "skipped": "0", **sums}
-        )
+        suite = xml.SubElement(root, "testsuite", {"name": path(one.recipe), "skipped": "0", **sums})
         if one.wrong:
-            case = xml.SubElement(suite, "testcase", name="check", classname=path(one.recipe), file=path(one.recipe), line="1", time="0.000")  # fmt: skip
+            case = xml.SubElement(
+                suite,
+                "testcase",
+                name="check",
+                classname=path(one.recipe),
+                file=path(one.recipe),
+                line="1",
+                time="0.000",
+            )
             told = "\n".join(d.headline for d in one.diagnostics)
             _said(xml.SubElement(case, "error", type="check"), "the recipe has errors", told)
         for result in one.results:

@@ -74,7 +74,9 @@ class Tested:
 
 
 def run_tests(path: Path, pattern: str | None = None) -> Tested:
-    """Check a recipe and carry out its tests, or those whose name or step contains a pattern. OSError for the file itself."""
+    """Check a recipe and carry out its tests, or those whose name or step contains a pattern. OSError for the file
+    itself.
+    """
     from alchemist_dsl.compiler import has_errors
     from alchemist_dsl.lowering.unittests import name_of, tests
 
@@ -129,18 +131,14 @@ def _checked(
     if file is None:
         return None, unreadable, {shown: SourceFile(shown, "")}, resources
     program, found = check(
-        file,
-        project.read,
-        sets=outside_values(),
-        columns=resources.columns,
-        listing=project.listing,
+        file, project.read, sets=outside_values(), columns=resources.columns, listing=project.listing
     )
     resources.cache.save()
     sources = {file.path: file} if program is None else program.files
     return program, (*problems, *found), sources, resources
 
 
-# --- one test -----------------------------------------------------------------------------------------------------------------
+# --- one test ---------------------------------------------------------------------------------------------------------
 
 
 def _carry_out(block: Block, program: Program, resources: Resources, project: Project) -> Result:
@@ -163,14 +161,7 @@ def _carry_out(block: Block, program: Program, resources: Resources, project: Pr
     given = [Given(p.node, p.port, p.types, p.rows) for p in made.given]
     with tempfile.TemporaryDirectory(prefix="alchemist-test-") as folder:
         try:
-            trial = carry_out(
-                made.plan,
-                made.step,
-                given,
-                made.replies,
-                project=project.root,
-                state=Path(folder),
-            )
+            trial = carry_out(made.plan, made.step, given, made.replies, project=project.root, state=Path(folder))
         except (RunError, OSError) as error:
             return _ended(result, begun, problems=((at, _problem(error)),))
         try:
@@ -179,9 +170,7 @@ def _carry_out(block: Block, program: Program, resources: Resources, project: Pr
             trial.close()
 
 
-def _judged(
-    result: Result, begun: float, made: Case, block: Block, program: Program, trial: Trial
-) -> Result:
+def _judged(result: Result, begun: float, made: Case, block: Block, program: Program, trial: Trial) -> Result:
     from alchemist_runtime.errors import RunError
 
     failures: list[Failure] = []
@@ -213,7 +202,7 @@ def _unused(made: Case, block: Block, program: Program, trial: Trial) -> Failure
 
     had, left = len(made.replies), trial.unused()
     reason = f"it has {had} answers, and `{made.step}` asked {had - left} time{'' if had - left == 1 else 's'}"
-    return Failure(_at(block.attrs["reply"].name_span, program), "reply", (Miss("reply", reason=reason),))  # fmt: skip
+    return Failure(_at(block.attrs["reply"].name_span, program), "reply", (Miss("reply", reason=reason),))
 
 
 def _ended(result: Result, begun: float, **facts: Any) -> Result:

@@ -13,8 +13,8 @@ import click
 def textconv(file: str) -> None:
     """Print the canonical form of the recipe FILE for `git diff`; `-` is standard input.
 
-    Comments and order stay. Blank lines, line breaks and spaces are always the same, so a change of layout is no difference.
-    Blocks that do not parse are printed as they are, and what is no text at all byte for byte.
+    Comments and order stay. Blank lines, line breaks and spaces are always the same, so a change of layout is no
+    difference. Blocks that do not parse are printed as they are, and what is no text at all byte for byte.
 
     `alchemist new --git` has git use it; by hand: `git config diff.recipe.textconv "alchemist textconv"`.
     """
@@ -25,7 +25,9 @@ def textconv(file: str) -> None:
 
 
 def _canonical(path: str, data: bytes) -> bytes:
-    """What git compares. Git shows no diff at all where this fails, so it must not: at worst it is the file as it is."""
+    """What git compares. Git shows no diff at all where this fails, so it must not: at worst it is the file as it
+    is.
+    """
     from alchemist_dsl.syntax.decode import decode
     from alchemist_dsl.syntax.format import canonical
 

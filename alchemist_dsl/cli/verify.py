@@ -1,4 +1,6 @@
-"""`alchemist verify`: holds everything that a project keeps against what was written: results, answers, exports, records."""
+"""`alchemist verify`: holds everything that a project keeps against what was written: results, answers, exports,
+records.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Something that is not as it was written. `repair` makes the next run see that; None: nobody but a person can mend it."""
+    """Something that is not as it was written. `repair` makes the next run see that; None: nobody but a person can mend
+    it.
+    """
 
     what: str  # result | answers | export | records | texts | lock
     name: str
@@ -31,7 +35,9 @@ class Damage:
 
 @dataclass
 class Checked:
-    """What was looked at, and what is wrong with it. `unsummed`: results of an earlier version, which wrote no digests."""
+    """What was looked at, and what is wrong with it. `unsummed`: results of an earlier version, which wrote no
+    digests.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
     unsummed: int = 0
@@ -41,19 +47,15 @@ class Checked:
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=".")
 @click.option(
-    "--repair",
-    is_flag=True,
-    help="Take what is damaged out of use: the next run makes it again, and nothing else.",
+    "--repair", is_flag=True, help="Take what is damaged out of use: the next run makes it again, and nothing else."
 )
 @click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Form of what is printed.",
+    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
 )
 def verify(folder: Path, repair: bool, format_: str) -> None:
-    """Read every byte that the project of FOLDER keeps and hold it against its checksum. Exits with 1 where one differs."""
+    """Read every byte that the project of FOLDER keeps and hold it against its checksum. Exits with 1 where one
+    differs.
+    """
     from alchemist_runtime.errors import OK, SAID_NO, USAGE
 
     from alchemist_dsl.project import project_of
@@ -122,10 +124,7 @@ def _export(project: Project, made: Manifest) -> Iterator[Damage]:
     from alchemist_runtime.engine.placed import changed, marked
 
     path = made.figures.get("path")
-    if (
-        not isinstance(path, str)
-        or (marked(project.root / path) or {}).get("key") != made.data["key"]
-    ):
+    if not isinstance(path, str) or (marked(project.root / path) or {}).get("key") != made.data["key"]:
         return
     for name in changed(project.root / path, made, again=True):
         file = project.root / path / name
@@ -145,9 +144,7 @@ def _answers(project: Project, out: Checked) -> None:
         out.counts["answers"], worn = cache.verify()
         if worn:
             said = f"{len(worn):,} of {out.counts['answers']:,} answers are damaged"
-            out.damage.append(
-                Damage("answers", path.name, said, str(path), lambda: cache.forget(worn))
-            )
+            out.damage.append(Damage("answers", path.name, said, str(path), lambda: cache.forget(worn)))
     except RunError as error:
         p = error.problem
         out.damage.append(Damage("answers", path.name, f"{p.note}; {p.help}", str(path)))
@@ -164,9 +161,7 @@ def _records(project: Project, out: Checked) -> None:
     lines = len(runs.read_bytes().splitlines()) if runs.is_file() else 0
     out.counts["records"] = lines
     if lost := lines - len(read_runs(project)):
-        said = (
-            f"{lost:,} of {lines:,} lines are damaged; they are left out wherever runs are compared"
-        )
+        said = f"{lost:,} of {lines:,} lines are damaged; they are left out wherever runs are compared"
         out.damage.append(Damage("records", runs.name, said, str(runs)))
     for text in sorted((project.state / "texts").glob("*")):
         out.counts["texts"] = out.counts.get("texts", 0) + 1
@@ -178,7 +173,7 @@ def _records(project: Project, out: Checked) -> None:
         out.damage.append(Damage("lock", "recipe.lock", said, str(project.lock_file)))
 
 
-# --- what is printed --------------------------------------------------------------------------------------------------------------
+# --- what is printed --------------------------------------------------------------------------------------------------
 
 
 def _lines(found: Checked, repaired: bool) -> Iterator[str]:

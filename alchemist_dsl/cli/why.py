@@ -1,4 +1,6 @@
-"""`alchemist why`: every ingredient of a step's key, what differs from the last run, and what would run again because of it."""
+"""`alchemist why`: every ingredient of a step's key, what differs from the last run, and what would run again because
+of it.
+"""
 
 from __future__ import annotations
 
@@ -20,25 +22,14 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("node", required=False)
 @click.argument("recipe", required=False, type=click.Path(path_type=Path))
+@click.option("--rerun", is_flag=True, help="Every step that would run again, by what it comes from.")
 @click.option(
-    "--rerun", is_flag=True, help="Every step that would run again, by what it comes from."
-)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="Form of what is printed.",
+    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
 )
 @click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
 def why(
-    node: str | None,
-    recipe: Path | None,
-    rerun: bool,
-    format_: str,
-    sets: tuple[str, ...],
-    variant: str | None,
+    node: str | None, recipe: Path | None, rerun: bool, format_: str, sets: tuple[str, ...], variant: str | None
 ) -> None:
     """Say why a run of RECIPE would build or reuse NODE; with --rerun, why anything would run again.
 
@@ -73,9 +64,7 @@ def _recipe(node: str | None, recipe: Path | None, rerun: bool) -> Path:
     found = Path(node) if rerun and node else recipe or only_recipe(Path())
     if found is None:
         form = "--rerun" if rerun else "NODE"
-        raise click.UsageError(
-            f"this folder does not hold exactly one recipe; name it: `alchemist why {form} RECIPE`"
-        )
+        raise click.UsageError(f"this folder does not hold exactly one recipe; name it: `alchemist why {form} RECIPE`")
     return found
 
 
@@ -137,14 +126,11 @@ def data(told: _History, plan: Plan, node: Node) -> dict[str, Any]:
         "reasons": [r.model_dump(exclude_none=True) for r in doing.reasons] if doing else [],
         "causes": [_cause(c, s) for c in told.causes for s in c.steps if s.node == node.id],
         "ingredients": dict(now),
-        "before": None
-        if last is None
-        else {
-            "key": last.key,
-            "run": last.run,
-            "ingredients": dict(before),
-            "files": dict(last.files),
-        },
+        "before": (
+            None
+            if last is None
+            else {"key": last.key, "run": last.run, "ingredients": dict(before), "files": dict(last.files)}
+        ),
         "texts": told.texts(plan, now, before),
         "then": following(plan, node),
     }
@@ -166,9 +152,7 @@ def lines(told: _History, plan: Plan, node: Node, width: int) -> list[str]:
 
     last, now = told.last.get(node.id), told.made.ingredients[node.id]
     texts = told.texts(plan, now, {} if last is None else last.ingredients)
-    view = ingredients.View(
-        plan, node, now, last, told.past, texts, width, colored(sys.stdout)
-    )  # fmt: skip
+    view = ingredients.View(plan, node, now, last, told.past, texts, width, colored(sys.stdout))
     return [
         *_verdict(plan, node, last, told, width),
         "",
@@ -188,7 +172,7 @@ def _roots(told: _History, node: Node, width: int) -> Iterator[str]:
                 yield from _folded(f"  because {_because(cause)} ({way})", width, 4)
 
 
-# --- all that would run again ----------------------------------------------------------------------------------------------------------
+# --- all that would run again -----------------------------------------------------------------------------------------
 
 
 def rerun_data(plan: Plan, told: _History) -> dict[str, Any]:
@@ -202,10 +186,7 @@ def rerun_data(plan: Plan, told: _History) -> dict[str, Any]:
                 "root": c.root,
                 "reasons": [r.model_dump(exclude_none=True) for r in c.reasons],
                 "words": _because(c),
-                "steps": [
-                    {"node": s.node, "action": doing.get(s.node), "chain": list(s.chain)}
-                    for s in c.steps
-                ],
+                "steps": [{"node": s.node, "action": doing.get(s.node), "chain": list(s.chain)} for s in c.steps],
             }
             for c in told.causes
         ],
@@ -267,25 +248,17 @@ def _words(r: Reason) -> str:
 def _folded(text: str, width: int, indent: int) -> list[str]:
     import textwrap
 
-    return textwrap.wrap(
-        text,
-        width,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return textwrap.wrap(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
-# --- one step ----------------------------------------------------------------------------------------------------------------------------
+# --- one step ---------------------------------------------------------------------------------------------------------
 
 
 def _doing(plan: Plan, node: Node) -> NowNode | None:
     return next((n for n in plan.now.nodes if n.id == node.id), None) if plan.now else None
 
 
-def _verdict(
-    plan: Plan, node: Node, last: Remembered | None, told: _History, width: int
-) -> Iterator[str]:
+def _verdict(plan: Plan, node: Node, last: Remembered | None, told: _History, width: int) -> Iterator[str]:
     from alchemist_dsl.explain import reason, short
 
     doing = _doing(plan, node)
@@ -331,11 +304,7 @@ def following(plan: Plan, node: Node) -> list[str]:
         if any(e.node in after for e in other.inputs):
             after.add(other.id)
     doing = {n.id: n.action for n in plan.now.nodes} if plan.now else {}
-    return [
-        n.id
-        for n in plan.nodes
-        if n.id in after - {node.id} and doing.get(n.id) in ("build", "extend")
-    ]
+    return [n.id for n in plan.nodes if n.id in after - {node.id} and doing.get(n.id) in ("build", "extend")]
 
 
 def _then(plan: Plan, node: Node) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""The table of diagnostic codes: number, slug, severity, one sentence. Codes are stable: never reused, never renumbered.
+"""The table of diagnostic codes: number, slug, severity, one sentence. Codes are stable: never reused, never
+renumbered.
 
 Add a row where a check needs a code of its own, and its page under `pages/`; a code that nothing emits is deleted.
 """
@@ -29,38 +30,28 @@ AREAS: Final[dict[str, str]] = {
 
 CODES: Final[dict[str, Code]] = {
     "A001": Code("missing-equals", "error", "An attribute needs `=` before its value."),
-    "A002": Code(
-        "unexpected", "error", "Something stands where the grammar expects something else."
-    ),
+    "A002": Code("unexpected", "error", "Something stands where the grammar expects something else."),
     "A003": Code("unclosed-list", "error", "A list or call is never closed."),
     "A004": Code("unclosed-block", "error", "A block is never closed."),
     "A005": Code("stray-closer", "error", "A closing bracket closes nothing."),
     "A006": Code("unclosed-text", "error", "A text block is never closed."),
     "A007": Code("unclosed-string", "error", "A string does not end on its line."),
     "A008": Code(
-        "text-indentation",
-        "error",
-        "A line of a text block is indented less than its closing quotes, or with tabs.",
+        "text-indentation", "error", "A line of a text block is indented less than its closing quotes, or with tabs."
     ),
     "A009": Code("colon-for-equals", "error", "Attributes are set with `=`; `:` declares a type."),
     "A010": Code("bad-escape", "error", "A string holds an escape that JSON does not know."),
-    "A011": Code(
-        "bad-number", "error", "A number or its unit is not written as the language writes it."
-    ),
+    "A011": Code("bad-number", "error", "A number or its unit is not written as the language writes it."),
     "A012": Code("no-edition", "error", "The file does not open with an `edition` line."),
     "A013": Code("unknown-edition", "error", "This version does not know the edition."),
     "A014": Code("not-utf8", "error", "The file is not UTF-8."),
     "A015": Code("merge-conflict", "error", "The file holds the markers of an unfinished merge."),
     "A016": Code("missing-value", "error", "An attribute has no value."),
     "A017": Code("reserved-word", "error", "A reserved word stands where a name is needed."),
-    "A018": Code(
-        "text-layout", "error", "The quotes of a text block do not stand on lines of their own."
-    ),
+    "A018": Code("text-layout", "error", "The quotes of a text block do not stand on lines of their own."),
     "A019": Code("too-large", "error", "A recipe or a line of it is larger than one may be."),
     "A020": Code("long-chain", "error", "Too many files import or extend each other in a row."),
-    "A021": Code(
-        "hidden-characters", "warning", "A text holds characters that change what is seen of it."
-    ),
+    "A021": Code("hidden-characters", "warning", "A text holds characters that change what is seen of it."),
     "A101": Code("unknown-kind", "error", "There is no block kind of this name."),
     "A102": Code("unknown-attribute", "error", "The kind has no attribute of this name."),
     "A103": Code("unknown-name", "error", "Nothing is declared under this name."),
@@ -82,9 +73,7 @@ CODES: Final[dict[str, Code]] = {
     "A119": Code("unknown-function", "error", "There is no function of this name."),
     "A120": Code("unknown-method", "error", "There is no method of this name for this attribute."),
     "A121": Code("bad-moved", "error", "A `moved` block names blocks that do not fit."),
-    "A122": Code(
-        "several-runs", "error", "`any(…)` stands for several runs, and one must be named."
-    ),
+    "A122": Code("several-runs", "error", "`any(…)` stands for several runs, and one must be named."),
     "A201": Code("wrong-type", "error", "A value has another type than the attribute takes."),
     "A202": Code("wrong-unit", "error", "A value has another unit than the attribute takes."),
     "A203": Code("percent-out-of-range", "error", "A share lies outside 0% to 100%."),
@@ -94,72 +83,38 @@ CODES: Final[dict[str, Code]] = {
     "A207": Code("bad-override", "error", "A parameter's value from outside is not of its type."),
     "A208": Code("wrong-arguments", "error", "A call has too many, too few or unknown arguments."),
     "A209": Code("empty-interval", "error", "An interval starts above its end."),
-    "A210": Code(
-        "wrong-operand", "error", "An operator is applied to types that it does not take."
-    ),
+    "A210": Code("wrong-operand", "error", "An operator is applied to types that it does not take."),
     "A211": Code("not-a-condition", "error", "A rule needs a condition."),
     "A212": Code("param-without-value", "error", "A parameter without default got no value."),
     "A213": Code("unknown-choice", "error", "The attribute does not know this choice."),
     "A215": Code("never-true", "error", "An expectation can never hold."),
-    "A301": Code(
-        "source-place",
-        "error",
-        "A source needs exactly one of `hub`, `files`, `python`, `missing`.",
-    ),
+    "A301": Code("source-place", "error", "A source needs exactly one of `hub`, `files`, `python`, `missing`."),
     "A302": Code("no-files", "error", "A pattern matches no file."),
     "A303": Code("file-type", "error", "The type of a file is not supported."),
-    "A304": Code(
-        "missing-column", "error", "A source does not give a column that its schema requires."
-    ),
+    "A304": Code("missing-column", "error", "A source does not give a column that its schema requires."),
     "A305": Code("bad-row", "error", "A record cannot be read."),
     "A306": Code("gated-dataset", "error", "The hub refuses a dataset."),
     "A307": Code("unpinned", "warning", "A hub source has no revision; the lock pins one."),
     "A308": Code("empty-source", "error", "A source gives no row."),
     "A309": Code("hub-unreachable", "error", "The hub cannot be reached."),
-    "A310": Code(
-        "unknown-revision",
-        "error",
-        "The hub does not have this revision, split, configuration or file.",
-    ),
-    "A311": Code(
-        "module-not-found", "error", "A Python package named by a source is not installed."
-    ),
+    "A310": Code("unknown-revision", "error", "The hub does not have this revision, split, configuration or file."),
+    "A311": Code("module-not-found", "error", "A Python package named by a source is not installed."),
     "A312": Code("unreadable-file", "error", "A file cannot be opened or decompressed."),
-    "A313": Code(
-        "licence-conflict", "error", "A licence of a source does not allow what the export claims."
-    ),
-    "A314": Code(
-        "unread-column", "warning", "A column looks like part of the request and nothing reads it."
-    ),
+    "A313": Code("licence-conflict", "error", "A licence of a source does not allow what the export claims."),
+    "A314": Code("unread-column", "warning", "A column looks like part of the request and nothing reads it."),
     "A316": Code("key-twice", "warning", "An object in the data has a key twice."),
     "A317": Code("unread-member", "warning", "A file is an object, of which one list is read."),
     "A320": Code("outside-files", "warning", "A source reads files outside the project."),
-    "A321": Code(
-        "hidden-link", "error", "A file of a source is a link that leads out of the project."
-    ),
+    "A321": Code("hidden-link", "error", "A file of a source is a link that leads out of the project."),
     "A322": Code("too-many-columns", "error", "The records of a source have too many columns."),
     "A401": Code("template-syntax", "error", "A template does not parse."),
     "A402": Code("unknown-variable", "error", "A template reads a variable that is not there."),
-    "A403": Code(
-        "unused-input", "warning", "A prompt declares an input that its templates do not read."
-    ),
-    "A404": Code(
-        "input-not-supplied", "error", "A prompt needs a column that the rows do not have."
-    ),
-    "A405": Code(
-        "unknown-filter", "error", "A template uses a filter or test that does not exist."
-    ),
+    "A403": Code("unused-input", "warning", "A prompt declares an input that its templates do not read."),
+    "A404": Code("input-not-supplied", "error", "A prompt needs a column that the rows do not have."),
+    "A405": Code("unknown-filter", "error", "A template uses a filter or test that does not exist."),
     "A406": Code("no-such-output", "error", "The teacher's reply has no field of this name."),
-    "A407": Code(
-        "rules-mismatch",
-        "error",
-        "The prompt's inputs and outputs do not fit what the rules teacher does.",
-    ),
-    "A408": Code(
-        "blind-relabel",
-        "error",
-        "A relabeling prompt does not read `response`, or the step sets it.",
-    ),
+    "A407": Code("rules-mismatch", "error", "The prompt's inputs and outputs do not fit what the rules teacher does."),
+    "A408": Code("blind-relabel", "error", "A relabeling prompt does not read `response`, or the step sets it."),
     "A409": Code("template-failed", "error", "A template cannot be rendered over a row."),
     "A410": Code("literal-braces", "warning", "A plain text holds what only a template fills in."),
     "A411": Code(
@@ -179,41 +134,23 @@ CODES: Final[dict[str, Code]] = {
     "A505": Code("unused-step", "warning", "Nothing reads a step."),
     "A506": Code("learns-from-leaks", "error", "A task learns from rows that leak a benchmark."),
     "A507": Code(
-        "not-decontaminated",
-        "warning",
-        "Text that nobody searched for benchmarks is exported or trained on.",
+        "not-decontaminated", "warning", "Text that nobody searched for benchmarks is exported or trained on."
     ),
     "A508": Code("unclassed-rule", "warning", "A rule of the step stands in no class of the task."),
     "A509": Code("unknown-rule", "error", "A class names a rule that the step does not have."),
-    "A510": Code(
-        "no-standard-task",
-        "error",
-        "There is no standard task for this port; templates are needed.",
-    ),
-    "A511": Code(
-        "set-identity", "error", "A column that carries the identity of a row cannot be set."
-    ),
+    "A510": Code("no-standard-task", "error", "There is no standard task for this port; templates are needed."),
+    "A511": Code("set-identity", "error", "A column that carries the identity of a row cannot be set."),
     "A512": Code("not-searchable", "warning", "Benchmark items are too short to be searched for."),
     "A513": Code("empty-split", "warning", "A split of an export has no row."),
-    "A514": Code(
-        "no-entry-points", "warning", "A search by name reads a suite that holds no names."
-    ),
-    "A517": Code(
-        "trains-on-eval", "warning", "A training reads rows that an export writes as `eval`."
-    ),
+    "A514": Code("no-entry-points", "warning", "A search by name reads a suite that holds no names."),
+    "A517": Code("trains-on-eval", "warning", "A training reads rows that an export writes as `eval`."),
     "A601": Code("shares-over-100", "error", "The shares of a mixture do not add up."),
-    "A602": Code(
-        "not-enough-data", "error", "A mixture's entry has fewer rows than it should give."
-    ),
+    "A602": Code("not-enough-data", "error", "A mixture's entry has fewer rows than it should give."),
     "A603": Code("mixture-unit", "error", "A mixture with shares needs `total` or `unit`."),
     "A604": Code("rows-twice", "warning", "The same rows come in by two entries or streams."),
     "A605": Code("two-rests", "error", "`rest` stands twice, or beside parts."),
-    "A606": Code(
-        "no-tokenizer", "warning", "Token counts are estimated: no tokenizer is declared."
-    ),
-    "A607": Code(
-        "two-tokenizers", "error", "Two base models read the mixture and no tokenizer is declared."
-    ),
+    "A606": Code("no-tokenizer", "warning", "Token counts are estimated: no tokenizer is declared."),
+    "A607": Code("two-tokenizers", "error", "Two base models read the mixture and no tokenizer is declared."),
     "A608": Code("empty-mixture", "error", "A mixture takes nothing."),
     "A701": Code("no-key", "error", "The environment variable with the teacher's key is not set."),
     "A702": Code("no-price", "error", "The cost of a teacher is unknown, so it cannot be checked."),
@@ -236,58 +173,32 @@ CODES: Final[dict[str, Code]] = {
         "A key would go to a server to which this project has sent none, and nobody agreed.",
     ),
     "A719": Code("unusable-answers", "error", "Too many answers of a teacher cannot be used."),
-    "A723": Code(
-        "server-lacks",
-        "warning",
-        "A teacher's server does not take a way of asking, so it was left out.",
-    ),
-    "A724": Code(
-        "larger-answers", "warning", "A server charges more tokens for a call than it was allowed."
-    ),
+    "A723": Code("server-lacks", "warning", "A teacher's server does not take a way of asking, so it was left out."),
+    "A724": Code("larger-answers", "warning", "A server charges more tokens for a call than it was allowed."),
     "A725": Code("no-batch-api", "error", "A teacher has no Batch API."),
     "A726": Code(
-        "unread-batch",
-        "error",
-        "A batch of questions was not taken by its server, or its answers are not read yet.",
+        "unread-batch", "error", "A batch of questions was not taken by its server, or its answers are not read yet."
     ),
     "A730": Code("model-failed", "error", "A teacher's model in this process failed."),
-    "A735": Code(
-        "request-field", "error", "A part of a teacher's requests cannot be set in this way."
-    ),
+    "A735": Code("request-field", "error", "A part of a teacher's requests cannot be set in this way."),
     "A736": Code("goes-on", "error", "A prompt begins a turn with which its teacher cannot go on."),
     "A737": Code("same-answers", "warning", "Several answers are drawn at temperature 0."),
-    "A738": Code(
-        "no-requests", "error", "A teacher that sends no requests says what goes into them."
-    ),
+    "A738": Code("no-requests", "error", "A teacher that sends no requests says what goes into them."),
     "A739": Code("repair-unused", "warning", "Answers that fit anyway are to be sent back."),
     "A740": Code("out-of-reach", "warning", "More rows are to be accepted than are asked about."),
-    "A801": Code(
-        "no-template",
-        "error",
-        "A base model or a teacher's has no chat template and none is declared.",
-    ),
-    "A802": Code(
-        "world-size", "error", "Training started with another number of processes than asked for."
-    ),
+    "A801": Code("no-template", "error", "A base model or a teacher's has no chat template and none is declared."),
+    "A802": Code("world-size", "error", "Training started with another number of processes than asked for."),
     "A803": Code("training-failed", "error", "The training process failed."),
     "A804": Code("no-revision", "warning", "A base model of the hub has no revision."),
-    "A805": Code(
-        "accelerate-file", "error", "An accelerate configuration is missing or has an unknown key."
-    ),
+    "A805": Code("accelerate-file", "error", "An accelerate configuration is missing or has an unknown key."),
     "A806": Code("row-too-long", "error", "Rows do not fit the maximum length."),
     "A807": Code("not-run-yet", "warning", "This version compiles the block but does not run it."),
     "A808": Code("no-model", "error", "A model or its tokenizer cannot be loaded."),
     "A809": Code("batch-size", "error", "A batch cannot be shared out evenly among the processes."),
     "A810": Code("row-refused", "error", "The chat template refuses a row."),
     "A811": Code("nothing-to-learn", "error", "Nothing is left to train on."),
-    "A812": Code(
-        "no-base",
-        "error",
-        "The base of a training, or a teacher's model, is no folder with a model.",
-    ),
-    "A813": Code(
-        "batch-unit", "error", "A batch is counted in a unit that its packing does not have."
-    ),
+    "A812": Code("no-base", "error", "The base of a training, or a teacher's model, is no folder with a model."),
+    "A813": Code("batch-unit", "error", "A batch is counted in a unit that its packing does not have."),
     "A814": Code("packs-leak", "error", "The model does not keep the rows of a pack apart."),
     "A815": Code("no-memory", "warning", "A training takes more memory than a common GPU has."),
     "A816": Code("special-tokens", "error", "Rows hold control tokens in their own text."),
@@ -301,11 +212,7 @@ CODES: Final[dict[str, Code]] = {
     "A902": Code("check-unknown", "error", "A check could not be evaluated."),
     "A904": Code("plan-version", "error", "The plan's format is newer than this program."),
     "A905": Code("disk-full", "error", "There is no space left on the device."),
-    "A906": Code(
-        "foreign-folder",
-        "error",
-        "An export would overwrite a folder that alchemist did not write.",
-    ),
+    "A906": Code("foreign-folder", "error", "An export would overwrite a folder that alchemist did not write."),
     "A907": Code("damaged-store", "error", "A stored result is incomplete or damaged."),
     "A908": Code("locked", "error", "Something differs from recipe.lock."),
     "A909": Code("outside-project", "error", "An export path leaves the project folder."),
@@ -319,18 +226,10 @@ CODES: Final[dict[str, Code]] = {
     "A917": Code("plan-changed", "error", "A plan file is not as the compiler wrote it."),
     "A918": Code("not-built", "error", "A run could not build what was asked for."),
     "A950": Code("yaml-syntax", "error", "A configuration of another tool cannot be read."),
-    "A951": Code(
-        "not-taken-over",
-        "error",
-        "A configuration of another tool is none that a recipe can stand for.",
-    ),
+    "A951": Code("not-taken-over", "error", "A configuration of another tool is none that a recipe can stand for."),
     "A952": Code("not-said", "warning", "A recipe does not say what a key of another tool says."),
-    "A953": Code(
-        "said-otherwise", "warning", "A key of another tool is taken over with a difference."
-    ),
+    "A953": Code("said-otherwise", "warning", "A key of another tool is taken over with a difference."),
     "A954": Code("unknown-key", "warning", "A configuration has a key that is not known."),
-    "A955": Code(
-        "secret-left-out", "warning", "A configuration holds a key or token, which is left out."
-    ),
+    "A955": Code("secret-left-out", "warning", "A configuration holds a key or token, which is left out."),
     "A956": Code("not-exported", "warning", "Another tool does not say what a recipe says."),
 }

@@ -1,4 +1,6 @@
-"""The page of a code: Markdown beside this module -> what it means, a recipe that gives the message, the mended recipe."""
+"""The page of a code: Markdown beside this module -> what it means, a recipe that gives the message, the mended
+recipe.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,7 @@ WRONG, RIGHT, TODO = "Wrong", "Right", "What to do"
 #: What every example finds beside it, unless it brings its own.
 ROWS: Final = {"rows.jsonl": '{"instruction": "Add two numbers.", "response": "Use +."}\n'}
 #: Said where an example reads that file.
-ABOUT_ROWS: Final = (
-    "`rows.jsonl` is any file of records with the texts `instruction` and `response`."
-)
+ABOUT_ROWS: Final = "`rows.jsonl` is any file of records with the texts `instruction` and `response`."
 
 _FENCE: Final = re.compile(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", re.M | re.S)
 _TITLE: Final = re.compile(r"^## (.+)$", re.M)
@@ -88,11 +88,7 @@ def parse(code: str, text: str) -> Page:
 
 
 def _example(
-    sections: Mapping[str, str],
-    title: str,
-    sets: str,
-    encoding: str,
-    before: Mapping[str, str],
+    sections: Mapping[str, str], title: str, sets: str, encoding: str, before: Mapping[str, str]
 ) -> Example | None:
     if title not in sections:
         return None
@@ -150,14 +146,12 @@ def plain(page: Page) -> str:
 
 
 def table(link: str = "") -> str:
-    """All codes by area as Markdown tables. `link`: what stands before the file name of a page, to make links of the codes."""
+    """All codes by area as Markdown tables. `link`: what stands before the file name of a page, to make links of the
+    codes.
+    """
     out = []
     for area, title in AREAS.items():
-        out += [
-            f"## {area} {title}\n",
-            "| code | name | severity | what it says |",
-            "|---|---|---|---|",
-        ]
+        out += [f"## {area} {title}\n", "| code | name | severity | what it says |", "|---|---|---|---|"]
         for code, (slug, severity, summary) in CODES.items():
             if code.startswith(area):
                 shown = f"[{code}]({link}{code}.md)" if link else code

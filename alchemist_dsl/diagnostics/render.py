@@ -1,4 +1,6 @@
-"""Diagnostics -> text for people, one line each for tools, JSON, or what code hosts read. Knows columns of wide characters and tabs."""
+"""Diagnostics -> text for people, one line each for tools, JSON, or what code hosts read. Knows columns of wide
+characters and tabs.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,7 @@ FORMATS: Final[tuple[Format, ...]] = ("text", "concise", "json", "sarif", "githu
 _TAB: Final = 4
 _WIDTH: Final = 100  # of a shown source line; longer ones are cut around the place
 _FIX_COLUMN: Final = 76
-_RED, _YELLOW, _BLUE, _CYAN, _BOLD, _OFF = (
-    "\x1b[1;31m", "\x1b[1;33m", "\x1b[1;34m", "\x1b[36m", "\x1b[1m", "\x1b[0m",
-)  # fmt: skip
+_RED, _YELLOW, _BLUE, _CYAN, _BOLD, _OFF = ("\x1b[1;31m", "\x1b[1;33m", "\x1b[1;34m", "\x1b[36m", "\x1b[1m", "\x1b[0m")
 
 
 def render(
@@ -37,10 +37,7 @@ def render(
         diagnostics = [_moved(d, shown) for d in diagnostics]
         sources = {shown(path): source for path, source in sources.items()}
     if format == "json":
-        return (
-            json.dumps([_as_json(d, sources) for d in diagnostics], indent=2, ensure_ascii=False)
-            + "\n"
-        )
+        return json.dumps([_as_json(d, sources) for d in diagnostics], indent=2, ensure_ascii=False) + "\n"
     if format == "concise":
         return "".join(_concise(d, sources) + "\n" for d in diagnostics)
     if format in ("sarif", "github"):
@@ -73,10 +70,7 @@ def sort_unique(
     for d in diagnostics:
         seen.setdefault((d.code, d.headline, d.span), d)
     return tuple(
-        sorted(
-            seen.values(),
-            key=lambda d: (order.get(d.span.file, len(order)), d.span.file, d.span.start, d.code),
-        )
+        sorted(seen.values(), key=lambda d: (order.get(d.span.file, len(order)), d.span.file, d.span.start, d.code))
     )
 
 
@@ -85,7 +79,7 @@ def severity(diagnostic: Diagnostic) -> Severity:
     return diagnostic.severity or Severity(CODES[diagnostic.code].severity)
 
 
-# --- one line and JSON ------------------------------------------------------------------------------------------------------
+# --- one line and JSON ------------------------------------------------------------------------------------------------
 
 
 def _concise(d: Diagnostic, sources: Mapping[str, SourceFile]) -> str:
@@ -101,8 +95,8 @@ def _one_line(text: str) -> str:
 
 
 def _as_json(d: Diagnostic, sources: Mapping[str, SourceFile]) -> dict[str, object]:
-    """An object of the JSON form. `start` and `end` are offsets in code points, lines and columns count from 1, ends are
-    exclusive; `edit` replaces its place by its text, and a tool may apply it unasked where it is safe."""
+    """An object of the JSON form. `start` and `end` are offsets in code points, lines and columns count from 1, ends
+    are exclusive; `edit` replaces its place by its text, and a tool may apply it unasked where it is safe."""
     return {
         "code": d.code,
         "slug": CODES[d.code].slug,
@@ -113,9 +107,7 @@ def _as_json(d: Diagnostic, sources: Mapping[str, SourceFile]) -> dict[str, obje
         "labels": [{"place": _place(one.span, sources), "text": one.text} for one in d.labels],
         "note": d.note and masked(d.note),
         "help": d.help and masked(d.help),
-        "edit": {"place": _place(d.edit.span, sources), "text": d.edit.text, "safe": d.edit.safe}
-        if d.edit
-        else None,
+        "edit": {"place": _place(d.edit.span, sources), "text": d.edit.text, "safe": d.edit.safe} if d.edit else None,
     }
 
 
@@ -128,7 +120,7 @@ def _place(span: Span, sources: Mapping[str, SourceFile]) -> dict[str, object]:
     return place
 
 
-# --- text -------------------------------------------------------------------------------------------------------------------
+# --- text -------------------------------------------------------------------------------------------------------------
 
 
 class _Paint:
@@ -164,9 +156,7 @@ def _text(d: Diagnostic, sources: Mapping[str, SourceFile], paint: _Paint) -> st
         line, column = source.position(d.span.start)
         out.append(paint(_BLUE, " --> ") + f"{d.span.file}:{line}:{column}")
         primary = _mark(source, d.span, d.label, "^")
-        out += _lines(
-            source, primary, [_mark(source, s.span, s.text, "-") for s in same], tone, paint
-        )
+        out += _lines(source, primary, [_mark(source, s.span, s.text, "-") for s in same], tone, paint)
     for one in other:
         out += _elsewhere(one.span, one.text, sources, paint)
     if d.help:
@@ -177,9 +167,7 @@ def _text(d: Diagnostic, sources: Mapping[str, SourceFile], paint: _Paint) -> st
 
 
 #: What looks like an API key or like a password in an address: it stands in the recipe, and goes no further.
-_KEY: Final = re.compile(
-    r"\b(?:sk-|hf_|gh[pousr]_|gsk_|AKIA|AIza|xox[bap]-)[\w\-]{12,}|(?<=://)[^/@\s\"]+(?=@)"
-)
+_KEY: Final = re.compile(r"\b(?:sk-|hf_|gh[pousr]_|gsk_|AKIA|AIza|xox[bap]-)[\w\-]{12,}|(?<=://)[^/@\s\"]+(?=@)")
 
 
 def masked(text: str) -> str:
@@ -190,11 +178,7 @@ def masked(text: str) -> str:
 def _plain(text: str) -> str:
     """Text that a terminal may be sent: a recipe's control characters and keys do not reach it."""
     text = masked(text)
-    return (
-        text
-        if text.isprintable()
-        else "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
-    )
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def _advice(word: str, text: str, fix: bool, paint: _Paint) -> str:
@@ -210,9 +194,7 @@ def _advice(word: str, text: str, fix: bool, paint: _Paint) -> str:
     return "\n".join([line, *(" " * (len(word) + 2) + more for more in rest)])
 
 
-def _elsewhere(
-    span: Span, text: str, sources: Mapping[str, SourceFile], paint: _Paint
-) -> list[str]:
+def _elsewhere(span: Span, text: str, sources: Mapping[str, SourceFile], paint: _Paint) -> list[str]:
     source = sources.get(span.file)
     if source is None:
         return [paint(_BLUE, " ::: ") + f"{span.file}: {text}"]
@@ -229,9 +211,7 @@ def _mark(source: SourceFile, span: Span, text: str, sign: str) -> _Mark:
     return _Mark(line, column - 1, max(end_column - 1, column), text, sign)
 
 
-def _lines(
-    source: SourceFile, primary: _Mark, labels: list[_Mark], tone: str, paint: _Paint
-) -> list[str]:
+def _lines(source: SourceFile, primary: _Mark, labels: list[_Mark], tone: str, paint: _Paint) -> list[str]:
     """The source lines with their underlines: the primary one first, then the others in their order."""
     groups: dict[int, list[_Mark]] = {primary.line: [primary]}
     for mark in labels:
@@ -258,10 +238,7 @@ class _Columns:
         self.offset = offset
 
     def __call__(self, column: int) -> int:
-        return max(
-            self.cells[min(column, len(self.cells) - 1)] - self.offset + (1 if self.offset else 0),
-            0,
-        )
+        return max(self.cells[min(column, len(self.cells) - 1)] - self.offset + (1 if self.offset else 0), 0)
 
 
 def _window(line: str, marks: list[_Mark]) -> tuple[str, _Columns]:
@@ -270,9 +247,7 @@ def _window(line: str, marks: list[_Mark]) -> tuple[str, _Columns]:
     cells = [0]
     for char in line:
         at = cells[-1]
-        piece = (
-            " " * (_TAB - at % _TAB) if char == "\t" else char if char.isprintable() else "\ufffd"
-        )
+        piece = " " * (_TAB - at % _TAB) if char == "\t" else char if char.isprintable() else "\ufffd"
         pieces.append(piece)
         cells.append(at + (len(piece) if char == "\t" else _cells(piece)))
     cells += [cells[-1]] * 2  # the end of the line can be pointed at
@@ -282,11 +257,7 @@ def _window(line: str, marks: list[_Mark]) -> tuple[str, _Columns]:
     focus = min(m.start for m in marks)
     last = max(m.end for m in marks)
     room = _WIDTH - 2
-    left = (
-        0
-        if cells[min(last, len(line))] <= room
-        else max(cells[min(focus, len(line))] - _WIDTH // 3, 0)
-    )
+    left = 0 if cells[min(last, len(line))] <= room else max(cells[min(focus, len(line))] - _WIDTH // 3, 0)
     first = next(i for i, cell in enumerate(cells) if cell >= left)
     end = first
     while end < len(line) and cells[end + 1] - cells[first] <= room:

@@ -1,4 +1,6 @@
-"""Diagnostics -> what code hosts read: SARIF 2.1.0 with columns in UTF-16, and the annotation lines of GitHub's runners."""
+"""Diagnostics -> what code hosts read: SARIF 2.1.0 with columns in UTF-16, and the annotation lines of GitHub's
+runners.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +22,14 @@ _PROGRAM: Final = "alchemist-dsl"
 _PAGE: Final = "alchemist_dsl/diagnostics/pages/{}.md"
 
 
-# --- SARIF --------------------------------------------------------------------------------------------------------------------
+# --- SARIF ------------------------------------------------------------------------------------------------------------
 
 
 def sarif(diagnostics: Sequence[Diagnostic], sources: Mapping[str, SourceFile]) -> str:
     """One run of `check` as SARIF: a rule for every code that is given, a result for every diagnostic."""
     codes = sorted({d.code for d in diagnostics})
     version, home = _about()
-    driver = {
-        "name": "alchemist",
-        "version": version,
-        "rules": [_rule(code, home) for code in codes],
-    }
+    driver = {"name": "alchemist", "version": version, "rules": [_rule(code, home) for code in codes]}
     if home:
         driver["informationUri"] = home
     run = {
@@ -111,12 +109,7 @@ def _region(span: Span, sources: Mapping[str, SourceFile]) -> dict[str, int] | N
         return None
     line, column = _utf16(source, span.start)
     end_line, end_column = _utf16(source, max(span.end, span.start))
-    return {
-        "startLine": line,
-        "startColumn": column,
-        "endLine": end_line,
-        "endColumn": end_column,
-    }
+    return {"startLine": line, "startColumn": column, "endLine": end_line, "endColumn": end_column}
 
 
 def _utf16(source: SourceFile, offset: int) -> tuple[int, int]:
@@ -128,10 +121,7 @@ def _utf16(source: SourceFile, offset: int) -> tuple[int, int]:
 def _fix(edit: Edit, help: str | None, sources: Mapping[str, SourceFile]) -> dict[str, Any]:
     region = _region(edit.span, sources) or {"startLine": 1, "startColumn": 1}
     replacement = {"deletedRegion": region, "insertedContent": {"text": edit.text}}
-    change = {
-        "artifactLocation": {"uri": _uri(edit.span.file)},
-        "replacements": [replacement],
-    }
+    change = {"artifactLocation": {"uri": _uri(edit.span.file)}, "replacements": [replacement]}
     return {"description": {"text": one(help or "mend it")}, "artifactChanges": [change]}
 
 
@@ -144,7 +134,7 @@ def _uri(path: str) -> str:
     return quote(path.replace("\\", "/"), safe="/")
 
 
-# --- GitHub -------------------------------------------------------------------------------------------------------------------
+# --- GitHub -----------------------------------------------------------------------------------------------------------
 
 
 def github(diagnostics: Sequence[Diagnostic], sources: Mapping[str, SourceFile]) -> str:

@@ -109,6 +109,8 @@ def tokens(text: str) -> int:
 
 
 def _reordered(name: str, before: Table, after: Table) -> bool:
-    """Whether what is on both sides stands in another order. An order that only follows from what came or went is no change."""
+    """Whether what is on both sides stands in another order. An order that only follows from what came or went is no
+    change.
+    """
     old, new = (t[name].data if name in t else [] for t in (before, after))
     return [r for r in old if r in new] != [r for r in new if r in old]

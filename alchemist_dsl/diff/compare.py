@@ -5,24 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from alchemist_runtime.plan import (
-    Check,
-    Plan,
-)
+from alchemist_runtime.plan import Check, Plan
 
 from alchemist_dsl.diff import declarations, impact
 from alchemist_dsl.diff.changes import changes
 from alchemist_dsl.diff.effects import worst
 from alchemist_dsl.diff.flows import Ports
 from alchemist_dsl.diff.matching import matched
-from alchemist_dsl.diff.model import (
-    Category,
-    CheckDiff,
-    NodeDiff,
-    Pair,
-    RecipeDiff,
-    Totals,
-)
+from alchemist_dsl.diff.model import Category, CheckDiff, NodeDiff, Pair, RecipeDiff, Totals
 from alchemist_dsl.diff.referred import resources_between
 from alchemist_dsl.diff.relaxed import relaxed
 from alchemist_dsl.diff.scaled import scaled
@@ -49,9 +39,7 @@ def compare(before: Side, after: Side) -> RecipeDiff:
     safeguards = relaxed(old, new, pairs, work.found)
     found = [n.category for n in nodes] + [d.category for d in blocks]
     checks = _checks(old, new)
-    found += [r.category for r in resources] + [
-        "metadata" for _ in (*recipe, *filter(_promised, checks))
-    ]
+    found += [r.category for r in resources] + ["metadata" for _ in (*recipe, *filter(_promised, checks))]
     category = _overall(found, before, after)
     return RecipeDiff(
         path=after.path,
@@ -95,7 +83,7 @@ def _overall(found: Sequence[Category], before: Side, after: Side) -> Category:
     return category
 
 
-# --- the recipe as a whole ------------------------------------------------------------------------------------------------------------------------
+# --- the recipe as a whole --------------------------------------------------------------------------------------------
 
 
 def _recipe(plan: Plan) -> Table:
@@ -146,9 +134,7 @@ def _totals(work: Steps, nodes: Sequence[NodeDiff]) -> Totals:
     sides = [(m.before, m.after) for m in work.pairs]
 
     def both(*names: str, kind: str | None = None, whole: bool = True) -> Pair:
-        some = [
-            (b, a) for b, a in sides if kind is None or kind in {n.kind for n in (b, a) if n is not None}
-        ]  # fmt: skip
+        some = [(b, a) for b, a in sides if kind is None or kind in {n.kind for n in (b, a) if n is not None}]
         return Pair(
             before=impact.of_plan(old, *names, kind=kind),
             after=impact.of_plan(new, *names, kind=kind),
@@ -163,12 +149,8 @@ def _totals(work: Steps, nodes: Sequence[NodeDiff]) -> Totals:
         training_tokens=both("tokens", kind="train"),
         gpu_hours=both("gpu_hours", kind="train", whole=False),
         calls_new=impact.summed([*(n.calls_new for n in nodes), *(x.new for _, x in also)]),
-        calls_cached=impact.summed(
-            [*(n.calls_cached for n in nodes), *(x.cached for _, x in also)]
-        ),
-        usd_now=impact.summed(
-            [*(n.usd_now for n in nodes), *(x.usd for _, x in also)], whole=False
-        ),
+        calls_cached=impact.summed([*(n.calls_cached for n in nodes), *(x.cached for _, x in also)]),
+        usd_now=impact.summed([*(n.usd_now for n in nodes), *(x.usd for _, x in also)], whole=False),
         unbuilt=[a.id for a, _ in also],
         retrains=[n.id for n in nodes if n.kind == "train" and n.action == "build"],
     )

@@ -56,8 +56,8 @@ def _one(b: Declared | None, a: Declared | None, some: Declared) -> Declaration:
 
 @lru_cache(maxsize=256)
 def canonical(text: str) -> str:
-    """A block in the layout that `git diff` compares, in which line breaks and spaces are always the same, without lines that
-    are only a comment."""
+    """A block in the layout that `git diff` compares, in which line breaks and spaces are always the same, without
+    lines that are only a comment."""
     from alchemist_dsl.source import SourceFile
     from alchemist_dsl.syntax.format import canonical as laid_out
 

@@ -1,7 +1,7 @@
 """What the changes of a step mean: how its ports differ, as far as it can be proved, and the category that follows.
 
-A share is drawn by `hash < share` and a count by rank, so a larger one keeps every row of a smaller one; a rule that goes
-lets more rows through; an answer to an equal question is in the cache. Whatever none of this covers is `breaking`.
+A share is drawn by `hash < share` and a count by rank, so a larger one keeps every row of a smaller one; a rule that
+goes lets more rows through; an answer to an equal question is in the cache. Whatever none of this covers is `breaking`.
 """
 
 from __future__ import annotations
@@ -29,22 +29,10 @@ from alchemist_runtime.plan import (
 )
 from alchemist_runtime.rows import MADE_BY
 
-from alchemist_dsl.diff.flows import (
-    GROW,
-    OTHER,
-    SAME,
-    SHRINK,
-    UNCHANGED,
-    UNKNOWN,
-    Flow,
-    Ports,
-    alike,
-    content,
-    steady,
-)
+from alchemist_dsl.diff.flows import GROW, OTHER, SAME, SHRINK, UNCHANGED, UNKNOWN, Flow, Ports, alike, content, steady
 from alchemist_dsl.diff.model import Category, Change
 
-_WORSE: Final[tuple[Category, ...]] = ("same", "cosmetic", "metadata", "extending", "narrowing", "breaking")  # fmt: skip
+_WORSE: Final[tuple[Category, ...]] = ("same", "cosmetic", "metadata", "extending", "narrowing", "breaking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +63,7 @@ def effect(before: Node, after: Node, found: Sequence[Change]) -> tuple[Effect, 
     else:
         renamed = _renamed(before, after)
         effects = [_RENAMED if c.path in renamed else _one(before, after, c) for c in found]
-    judged = [c.model_copy(update={"category": e.category}) for c, e in zip(found, effects, strict=True)]  # fmt: skip
+    judged = [c.model_copy(update={"category": e.category}) for c, e in zip(found, effects, strict=True)]
     ports = UNCHANGED
     for e in effects:
         ports = ports.and_(e.ports)
@@ -91,17 +79,12 @@ def _only_follows(change: Change) -> bool:
 
 def _renamed(before: Node, after: Node) -> set[str]:
     """Rules that only are called otherwise, by their paths under both names."""
-    old, new = (
-        {r.name: r for r in getattr(n.spec, "rules", ()) if r.verb != "expect"}
-        for n in (before, after)
-    )
+    old, new = ({r.name: r for r in getattr(n.spec, "rules", ()) if r.verb != "expect"} for n in (before, after))
     gone = [r for name, r in old.items() if name not in new]
     come = [r for name, r in new.items() if name not in old]
     pairs = [(b, a) for b in gone for a in come if (b.verb, b.expr) == (a.verb, a.expr)]
     once = Counter(r.name for pair in pairs for r in pair)
-    return {
-        f"rule.{r.name}" for pair in pairs for r in pair if all(once[x.name] == 1 for x in pair)
-    }
+    return {f"rule.{r.name}" for pair in pairs for r in pair if all(once[x.name] == 1 for x in pair)}
 
 
 def _one(before: Node, after: Node, change: Change) -> Effect:
@@ -137,9 +120,7 @@ def _one(before: Node, after: Node, change: Change) -> Effect:
 
 def _unsteady(made: Effect) -> Effect:
     """A selection by rank stands behind the rules: rows that come or go move its border."""
-    return (
-        made if made.ports.rows.kind in ("same", "content") else replace(BREAKING, stop=made.stop)
-    )
+    return made if made.ports.rows.kind in ("same", "content") else replace(BREAKING, stop=made.stop)
 
 
 def _inputs(node: Node, change: Change) -> Effect:
@@ -191,7 +172,7 @@ def _compared(before: int | Fraction | None, after: int | Fraction | None) -> Fl
     return SHRINK
 
 
-# --- kinds ------------------------------------------------------------------------------------------------------------------------------
+# --- kinds ------------------------------------------------------------------------------------------------------------
 
 
 def _source(spec: SourceSpec, old: Any, change: Change) -> Effect:
@@ -247,7 +228,9 @@ _RENAMED: Final = Effect("breaking", _TOLD, "which rows stay does not depend on 
 
 
 def _rule(rules: Sequence[Rule], old: Sequence[Rule], change: Change) -> Effect | None:
-    """Sieves: each that comes lets fewer rows through, each that goes more. What the refused rows say of it changes too."""
+    """Sieves: each that comes lets fewer rows through, each that goes more. What the refused rows say of it changes
+    too.
+    """
     if change.path == "rules.order":
         return Effect("breaking", _TOLD, _ORDER)
     if not change.path.startswith("rule."):
@@ -352,14 +335,9 @@ def _proved(change: Change, spec: DecontaminateSpec, old: Any) -> bool:
     """Whether what a change looks like is so of every row."""
     if change.path == "on" and (change.before is None or change.after is None):
         return _SEARCHED.issuperset((*change.added, *change.removed))
-    if change.path.endswith(
-        ".n"
-    ):  # longer runs can be a larger share of a text that repeats itself
+    if change.path.endswith(".n"):  # longer runs can be a larger share of a text that repeats itself
         return not any(
-            Fraction(str(m.args.get("share", 0)))
-            for s in (spec, old)
-            for m in s.methods
-            if m.name == "ngram"
+            Fraction(str(m.args.get("share", 0))) for s in (spec, old) for m in s.methods if m.name == "ngram"
         )
     return True
 
@@ -378,9 +356,7 @@ def relaxes(change: Change, kind: str) -> bool:
     if kind != "decontaminate" or change.category == "metadata":
         return False
     flow = _let_through(change)
-    return (
-        bool(change.removed) if flow is None and change.path in ("against", "on") else flow == GROW
-    )
+    return bool(change.removed) if flow is None and change.path in ("against", "on") else flow == GROW
 
 
 def _teacher_step(spec: TeacherStepSpec, old: Any, change: Change) -> Effect:
@@ -399,9 +375,7 @@ def _teacher_step(spec: TeacherStepSpec, old: Any, change: Change) -> Effect:
     if path in ("retries_on_reject", "repair"):
         flow = _compared(getattr(old, path), getattr(spec, path))
         rows = content(written) if replaces else flow
-        return Effect(
-            _category(flow), Ports(rows, OTHER, flow, flow), "perhaps no answer is refused"
-        )
+        return Effect(_category(flow), Ports(rows, OTHER, flow, flow), "perhaps no answer is refused")
     if path == "rules.order" or path.startswith("rule."):
         return _judging(spec, old, change, written)
     if path.startswith("set.") or path == "place":
@@ -472,7 +446,7 @@ def _comparable(before: Select | None, after: Select | None) -> bool:
     return (before.fraction is None) == (after.fraction is None)
 
 
-# --- mixtures -----------------------------------------------------------------------------------------------------------------------------
+# --- mixtures ---------------------------------------------------------------------------------------------------------
 
 #: Where steps are renamed, entries of a mixture that reads them are called otherwise.
 ENTRY_NAMES: Final = "names of entries"
@@ -482,8 +456,7 @@ _SHARES: Final = frozenset({"share", "parts", "rest"})
 def _mixture(spec: MixtureSpec, old: Any, found: Sequence[Change]) -> list[Effect]:
     """Entries with amounts of their own come, go, rise and fall without the others; shares depend on all of them."""
     alone = all(
-        s.total is None and s.weights is None and not any(t.amount in _SHARES for t in s.take)
-        for s in (spec, old)
+        s.total is None and s.weights is None and not any(t.amount in _SHARES for t in s.take) for s in (spec, old)
     )
     took = [c for c in found if c.path.startswith("take.")]
     swapped = any(c.before is None for c in took) and any(c.after is None for c in took)
@@ -493,9 +466,7 @@ def _mixture(spec: MixtureSpec, old: Any, found: Sequence[Change]) -> list[Effec
 
 def _entry(change: Change, alone: bool) -> Effect:
     if change.path == ENTRY_NAMES:
-        return replace(
-            BREAKING, stop="entries are only called otherwise"
-        )  # draws among equals go by their order
+        return replace(BREAKING, stop="entries are only called otherwise")  # draws among equals go by their order
     if not change.path.startswith("take.") or not alone:
         return BREAKING
     flow = SHRINK if change.after is None else GROW if change.before is None else _amounts(change)
@@ -504,7 +475,9 @@ def _entry(change: Change, alone: bool) -> Effect:
 
 def _amounts(change: Change) -> Flow | None:
     """The same kind of amount, more or less of it: an entry is drawn in the order of the hash."""
-    kinds = {(t or "").rpartition(" ")[2] if not (t or "").endswith("x") else "x" for t in (change.before, change.after)}  # fmt: skip
+    kinds = {
+        (t or "").rpartition(" ")[2] if not (t or "").endswith("x") else "x" for t in (change.before, change.after)
+    }
     if change.relative is None or len(kinds) > 1:
         return None
     return GROW if Fraction(change.relative) > 0 else SHRINK

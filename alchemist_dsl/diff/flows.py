@@ -26,7 +26,9 @@ Kind = Literal["same", "grow", "shrink", "content", "other"]
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """`grow`: the old rows and more; `shrink`: some of them; `content`: the same rows, of which `columns` may differ."""
+    """`grow`: the old rows and more; `shrink`: some of them; `content`: the same rows, of which `columns` may
+    differ.
+    """
 
     kind: Kind
     columns: frozenset[str] = frozenset()
@@ -212,7 +214,7 @@ def _after_sets(sets: Sequence[Any], changed: frozenset[str]) -> frozenset[str]:
     return (changed - written) | {s.column for s in sets if changed & reads([s.expr])}
 
 
-# --- what an expression reads -------------------------------------------------------------------------------------------------------------
+# --- what an expression reads -----------------------------------------------------------------------------------------
 
 
 def selection_reads(select: Select | None) -> frozenset[str]:

@@ -18,9 +18,9 @@ from alchemist_dsl.ranges import NOTHING, UNKNOWN, Range, estimate, exactly, tot
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """What a look at the store says of a teacher step that would run: questions without an answer in the call cache, and with
-    one. At least `least` are new (a step before may have asked the others), at most `most`, with the draws that refusals may
-    lead to. `rows`: what would leave the step, where every answer is there."""
+    """What a look at the store says of a teacher step that would run: questions without an answer in the call cache,
+    and with one. At least `least` are new (a step before may have asked the others), at most `most`, with the draws
+    that refusals may lead to. `rows`: what would leave the step, where every answer is there."""
 
     new: int
     cached: int
@@ -52,11 +52,7 @@ def between(before: Range, after: Range) -> Range:
         return UNKNOWN
     ends = [
         a - b
-        for a, b in (
-            (after.low, before.low),
-            (after.value, before.value),
-            (after.high, before.high),
-        )
+        for a, b in ((after.low, before.low), (after.value, before.value), (after.high, before.high))
         if a is not None and b is not None
     ]
     worse = before.basis if before.value != 0 and after.value == 0 else after.basis
@@ -72,9 +68,7 @@ def pair(before: Estimate | None, after: Estimate | None, *, whole: bool = True)
     old = NOTHING if before is None else as_range(before)
     new = NOTHING if after is None else as_range(after)
     delta = between(old, new)
-    return Pair(
-        before=before, after=after, delta=None if delta.value is None else estimate(delta, whole=whole)
-    )  # fmt: skip
+    return Pair(before=before, after=after, delta=None if delta.value is None else estimate(delta, whole=whole))
 
 
 def figure(node: Node | None, *names: str) -> Estimate | None:
@@ -87,7 +81,7 @@ def figure(node: Node | None, *names: str) -> Estimate | None:
     return found[0] if len(found) == 1 else estimate(total(map(as_range, found)))
 
 
-# --- what a run would ask -------------------------------------------------------------------------------------------------------------------
+# --- what a run would ask ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +112,9 @@ def asked(node: Node, ahead: Ahead) -> Asked:
 def expected(before: Node | None, after: Node, questions: Flow, *, drifts: bool = False) -> Asked:
     """Without a store: what a complete run of the base has answered is there, everything else is asked.
 
-    `questions`: how the questions differ from those of the base. `drifts`: they are those of a draw by rank over rows that only
-    came or went, so that most stay the same, though nobody can say which. An answer may be in the cache in any case: where
-    nothing is proved, the low end is none."""
+    `questions`: how the questions differ from those of the base. `drifts`: they are those of a draw by rank over rows
+    that only came or went, so that most stay the same, though nobody can say which. An answer may be in the cache in
+    any case: where nothing is proved, the low end is none."""
     whole = as_range(after.estimate.get("calls"))
     old = NOTHING if before is None else as_range(before.estimate.get("calls"))
     match questions.kind:
@@ -164,22 +158,16 @@ def _money(node: Node, new: Range, calls: Range) -> Estimate:
     if not calls.value or usd.value is None:
         return Estimate()
     scaled = [
-        None
-        if money is None or count is None or whole is None
-        else money * count / whole
-        if whole
-        else Fraction(0)
+        None if money is None or count is None or whole is None else money * count / whole if whole else Fraction(0)
         for money, count, whole in zip(usd.ends(), new.ends(), calls.ends(), strict=True)
     ]
     return estimate(Range(scaled[0], scaled[1], scaled[2], usd.basis), whole=False)
 
 
-# --- mixtures ---------------------------------------------------------------------------------------------------------------------------------
+# --- mixtures ---------------------------------------------------------------------------------------------------------
 
 
-def mixture(
-    before: tuple[Plan, Node] | None, after: tuple[Plan, Node], names: Names
-) -> MixtureDiff:
+def mixture(before: tuple[Plan, Node] | None, after: tuple[Plan, Node], names: Names) -> MixtureDiff:
     """The entries of a mixture on both sides, by the common names of their streams."""
     old = {} if before is None else _entries(before[1], names)
     new = _entries(after[1], {})
@@ -207,7 +195,7 @@ def _entries(node: Node, names: Names) -> dict[str, Entry]:
     return out
 
 
-# --- sums -------------------------------------------------------------------------------------------------------------------------------------
+# --- sums -------------------------------------------------------------------------------------------------------------
 
 
 def summed(found: Iterable[Estimate | None], *, whole: bool = True) -> Estimate:

@@ -41,9 +41,7 @@ def _summary(diff: Diff) -> Iterator[str]:
 
 
 def _foot(diff: Diff) -> str:
-    same = (
-        f"{diff.same} other recipe{'s' if diff.same != 1 else ''} unchanged. " if diff.same else ""
-    )
+    same = f"{diff.same} other recipe{'s' if diff.same != 1 else ''} unchanged. " if diff.same else ""
     readable = [r for r in diff.recipes if r.status != "unreadable"]
     note = phrases.basis_note(readable[0]) + "." if readable else ""
     return f"{_text(diff.before)} → {_text(diff.after)}. {same}{_text(note[:1].upper() + note[1:])}"
@@ -67,12 +65,14 @@ def _recipe(r: RecipeDiff) -> Iterator[str]:
     yield from lines
     if indirect:
         yield ""
-        yield from _fold(f"{len(indirect)} more follow{'s' if len(indirect) == 1 else ''}: {_names(indirect)}", _followers(indirect))  # fmt: skip
+        yield from _fold(
+            f"{len(indirect)} more follow{'s' if len(indirect) == 1 else ''}: {_names(indirect)}", _followers(indirect)
+        )
     for m in r.mixtures:
         if not phrases.entries(m)[0]:
             continue
         yield ""
-        yield from _fold(f"mixture {m.id}: rows {phrases.from_to(m.rows)}", list(_mixture(m)), is_open=True)  # fmt: skip
+        yield from _fold(f"mixture {m.id}: rows {phrases.from_to(m.rows)}", list(_mixture(m)), is_open=True)
     if r.checks:
         yield ""
         yield "| check | |\n|---|---|"
@@ -82,7 +82,7 @@ def _recipe(r: RecipeDiff) -> Iterator[str]:
     blocks = [d for d in r.declarations if d.category != "cosmetic"]
     for d in blocks:
         yield ""
-        yield from _fold(f"{d.kind} {d.name} {d.status}; no run reads it", ["```diff", *d.lines, "```"])  # fmt: skip
+        yield from _fold(f"{d.kind} {d.name} {d.status}; no run reads it", ["```diff", *d.lines, "```"])
     note = phrases.assumed_note(r)
     if note is not None:
         yield ""
@@ -94,7 +94,11 @@ def _recipe(r: RecipeDiff) -> Iterator[str]:
 
 
 def _headline(r: RecipeDiff) -> str:
-    return phrases.headline(r).removeprefix(r.path if r.before_path is None else f"{r.before_path} -> {r.path}").removeprefix(": ")  # fmt: skip
+    return (
+        phrases.headline(r)
+        .removeprefix(r.path if r.before_path is None else f"{r.before_path} -> {r.path}")
+        .removeprefix(": ")
+    )
 
 
 def _names(nodes: Sequence[NodeDiff]) -> str:
@@ -167,7 +171,9 @@ def _mixture(m: MixtureDiff) -> Iterator[str]:
     found, same = phrases.entries(m)
     for e in found:
         shown = bar(e.after or e.before, e.after is None, _BAR)
-        share = " → ".join(dict.fromkeys(phrases.share(s.share) for s in (e.before, e.after) if s is not None and s.share is not None))  # fmt: skip
+        share = " → ".join(
+            dict.fromkeys(phrases.share(s.share) for s in (e.before, e.after) if s is not None and s.share is not None)
+        )
         yield f"| {_cell(e.name)} | {_side(e.before)} | {_side(e.after)} | {share} {shown} |"
     if same:
         yield ""
@@ -205,7 +211,7 @@ def _fold(summary: str, body: Sequence[str], *, is_open: bool = False) -> Iterat
     yield "</details>"
 
 
-# --- escapes ----------------------------------------------------------------------------------------------------------------------------------
+# --- escapes ----------------------------------------------------------------------------------------------------------
 
 
 def _html(text: str) -> str:

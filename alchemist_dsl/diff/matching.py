@@ -1,4 +1,6 @@
-"""Finds the steps of two plans that are the same step: by name, by equal key (a rename is free), by `moved`, by likeness."""
+"""Finds the steps of two plans that are the same step: by name, by equal key (a rename is free), by `moved`, by
+likeness.
+"""
 
 from __future__ import annotations
 
@@ -64,14 +66,7 @@ def _salt(node: Node) -> str | None:
 
 def _similar(old: list[Node], new: list[Node], before: Plan, after: Plan) -> Found:
     """The likest of the same kind first. What a step reads counts by name, so that equal neighbours speak for it."""
-    scored = sorted(
-        (
-            (-_likeness(b, a, before, after), b.id, a.id)
-            for b in old
-            for a in new
-            if b.kind == a.kind
-        ),
-    )
+    scored = sorted((-_likeness(b, a, before, after), b.id, a.id) for b in old for a in new if b.kind == a.kind)
     yield from ((b, a, "similar") for score, b, a in scored if -score >= ALIKE)
 
 

@@ -58,20 +58,14 @@ class NodeDiff(Part):
     category: Category
     direct: bool = True  # False: only what it reads changed
     because: list[str] = []  # the changed steps that it reads
-    may_stop: str | None = (
-        None  # why its content may turn out equal, so that nothing behind it runs again
-    )
+    may_stop: str | None = None  # why its content may turn out equal, so that nothing behind it runs again
     changes: list[Change] = []
     rows: Pair = Pair()
     calls: Pair = Pair()
-    tokens: Pair = (
-        Pair()
-    )  # sent and received, of teacher steps; of training: what it learns from, all epochs
+    tokens: Pair = Pair()  # sent and received, of teacher steps; of training: what it learns from, all epochs
     usd: Pair = Pair()  # from scratch
     gpu_hours: Pair = Pair()
-    action: Literal["reuse", "build", "extend", "skip"] | None = (
-        None  # of a run here, or after the base's
-    )
+    action: Literal["reuse", "build", "extend", "skip"] | None = None  # of a run here, or after the base's
     calls_new: Estimate | None = None
     calls_cached: Estimate | None = None
     usd_now: Estimate | None = None
@@ -149,9 +143,7 @@ class Totals(Part):
     calls_cached: Estimate = Estimate()
     usd_now: Estimate = Estimate()
     retrains: list[str] = []
-    unbuilt: list[
-        str
-    ] = []  # steps that did not change, ask a teacher and have no result here: `now` counts them
+    unbuilt: list[str] = []  # steps that did not change, ask a teacher and have no result here: `now` counts them
 
 
 class RecipeDiff(Part):
@@ -176,9 +168,7 @@ class RecipeDiff(Part):
     now: Literal["here", "base"] = (
         "base"  # what `to run now` counts from: this machine's store and cache, or a complete run of the base
     )
-    assumed: list[
-        str
-    ] = []  # data files that git and the lock of a side do not know: taken as they lie here now
+    assumed: list[str] = []  # data files that git and the lock of a side do not know: taken as they lie here now
     diagnostics: list[dict[str, Any]] = []  # of a side that does not compile
     messages: list[str] = []  # the same for people
     lines: list[str] = []  # then: a line diff

@@ -1,4 +1,6 @@
-"""The words of a comparison, shared by all that prints one: names of values, changes, figures with their basis, sums."""
+"""The words of a comparison, shared by all that prints one: names of values, changes, figures with their basis,
+sums.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,10 @@ def change(c: Change) -> str:
     """What became of a value, on one line; a text only by its size."""
     if c.tokens is not None and (c.words or c.before is None or c.after is None):
         old, new = c.tokens
-        return f"{'new text' if c.before is None else 'text gone' if c.after is None else 'text'}, {new - old:+,} tokens ({old:,} -> {new:,})"
+        return (
+            f"{'new text' if c.before is None else 'text gone' if c.after is None else 'text'}, {new - old:+,} tokens"
+            f" ({old:,} -> {new:,})"
+        )
     if c.path == "teacher" or c.path == "prompt" or c.path == "teacher.settings":
         return f"{c.after}" if c.before == c.after else f"{c.before} -> {c.after}"
     if c.path.startswith("file.") and c.before and c.after:
@@ -66,18 +71,12 @@ def change(c: Change) -> str:
     return f"{c.before} -> {c.after}{more}"
 
 
-# --- figures --------------------------------------------------------------------------------------------------------------------------------
+# --- figures ----------------------------------------------------------------------------------------------------------
 
 
 def number(e: Estimate | None) -> str:
     """A count; of an inexact one the range."""
-    if (
-        e is None
-        or e.value is None
-        or e.low == e.value == e.high
-        or e.low is None
-        or e.high is None
-    ):
+    if e is None or e.value is None or e.low == e.value == e.high or e.low is None or e.high is None:
         return how_many(e)
     return f"{how_many(e)} ({int(e.low):,} to {int(e.high):,})"
 
@@ -233,9 +232,7 @@ def does(n: NodeDiff) -> str:
     if n.action == "reuse":
         return "result is there" if n.category not in ("metadata", "cosmetic") else "as it is"
     changed = n.status == "changed"
-    return {"build": "rebuilt" if changed else "built", "extend": "extended", "skip": "not run"}[
-        n.action
-    ]
+    return {"build": "rebuilt" if changed else "built", "extend": "extended", "skip": "not run"}[n.action]
 
 
 def check_line(c: CheckDiff) -> str:
@@ -246,11 +243,7 @@ def check_line(c: CheckDiff) -> str:
         return f"{c.id}: {some['text']}: {_verdict(some)} (new)"
     if c.after is None:
         return f"{c.id}: {some['text']}: no longer promised (it was: {_verdict(some)})"
-    text = (
-        c.after["text"]
-        if c.before["text"] == c.after["text"]
-        else f"{c.before['text']} -> {c.after['text']}"
-    )
+    text = c.after["text"] if c.before["text"] == c.after["text"] else f"{c.before['text']} -> {c.after['text']}"
     old, new = _verdict(c.before), _verdict(c.after)
     return f"{c.id}: {text}: {new if old == new else f'{old} -> {new}'}"
 
@@ -276,7 +269,10 @@ def totals(t: Totals, now: str) -> list[str]:
     if not _told(t.calls_new):
         out.append("new calls unknown")
     elif t.calls_new.value != "0" or t.calls_new.high not in ("0", None):
-        out.append(f"{number(t.calls_new)} new calls" + (f", {count(t.calls_cached)} reused" if t.calls_cached.value not in (None, "0") else ""))  # fmt: skip
+        out.append(
+            f"{number(t.calls_new)} new calls"
+            + (f", {count(t.calls_cached)} reused" if t.calls_cached.value not in (None, "0") else "")
+        )
     else:
         out.append("0 new calls")
     if t.retrains:
@@ -312,14 +308,18 @@ def headline(r: RecipeDiff) -> str:
 
 def ordered(nodes: Sequence[NodeDiff]) -> tuple[list[NodeDiff], list[NodeDiff], list[NodeDiff]]:
     """Steps that changed themselves, those that follow, and those that only look or are called different."""
-    quiet = [n for n in nodes if n.category in ("cosmetic", "metadata") and not n.changes and not n.notes and n.before_id is None]  # fmt: skip
+    quiet = [
+        n
+        for n in nodes
+        if n.category in ("cosmetic", "metadata") and not n.changes and not n.notes and n.before_id is None
+    ]
     loud = [n for n in nodes if n not in quiet]
     return [n for n in loud if n.direct], [n for n in loud if not n.direct], quiet
 
 
 def entries(m: MixtureDiff) -> tuple[list[MixtureRow], int]:
     """The entries of a mixture that differ, and the number of those that do not."""
-    differ = [e for e in m.entries if e.before is None or e.after is None or _entry(e.before) != _entry(e.after)]  # fmt: skip
+    differ = [e for e in m.entries if e.before is None or e.after is None or _entry(e.before) != _entry(e.after)]
     return differ, len(m.entries) - len(differ)
 
 

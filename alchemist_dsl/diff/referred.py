@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from alchemist_runtime.plan import (
-    Plan,
-)
+from alchemist_runtime.plan import Plan
 
 from alchemist_dsl.diff.changes import changes
 from alchemist_dsl.diff.effects import worst
-from alchemist_dsl.diff.model import (
-    Category,
-    ResourceDiff,
-)
+from alchemist_dsl.diff.model import Category, ResourceDiff
 from alchemist_dsl.diff.table import Table, prompt, teacher
 
 
 def resources_between(old: Plan, new: Plan) -> Iterator[ResourceDiff]:
-    """Teachers and prompts by name, once each, with the steps that use them; one that is only called otherwise is one."""
-    teachers = {k: t.identity_key for k, t in old.teachers.items()}, {k: t.identity_key for k, t in new.teachers.items()}  # fmt: skip
+    """Teachers and prompts by name, once each, with the steps that use them; one that is only called otherwise is
+    one.
+    """
+    teachers = (
+        {k: t.identity_key for k, t in old.teachers.items()},
+        {k: t.identity_key for k, t in new.teachers.items()},
+    )
     for before, after in _by_name(*teachers):
         yield from _resource(
             "teacher",
@@ -39,9 +39,7 @@ def resources_between(old: Plan, new: Plan) -> Iterator[ResourceDiff]:
         )
 
 
-def _by_name(
-    old: Mapping[str, str], new: Mapping[str, str]
-) -> Iterator[tuple[str | None, str | None]]:
+def _by_name(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[tuple[str | None, str | None]]:
     """Names on both sides: the same one, else of an equal key, else of one side alone. `old`, `new`: keys by name."""
     left = {key: name for name, key in old.items() if name not in new}
     for name, key in new.items():
@@ -50,11 +48,7 @@ def _by_name(
 
 
 def _resource(
-    kind: str,
-    names: tuple[str | None, str | None],
-    old: Table | None,
-    new: Table | None,
-    users: list[str],
+    kind: str, names: tuple[str | None, str | None], old: Table | None, new: Table | None, users: list[str]
 ) -> Iterator[ResourceDiff]:
     before, after = names
     found = [] if old is None or new is None else changes(old, new)

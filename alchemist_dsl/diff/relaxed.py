@@ -20,12 +20,7 @@ def relaxed(
     before: Plan, after: Plan, pairs: Sequence[Matched], found: Mapping[str, Sequence[Change]]
 ) -> list[Relaxed]:
     """Every safeguard that is weaker after. `found`: the changes of every step that is on both sides."""
-    return [
-        *_loosened(pairs, found),
-        *_bypassed(before, after, pairs),
-        *_claims(pairs),
-        *_newcomers(after, pairs),
-    ]
+    return [*_loosened(pairs, found), *_bypassed(before, after, pairs), *_claims(pairs), *_newcomers(after, pairs)]
 
 
 def _loosened(pairs: Sequence[Matched], found: Mapping[str, Sequence[Change]]) -> Iterator[Relaxed]:
@@ -59,17 +54,19 @@ def _fewer_items(before: Node, after: Node) -> Iterator[Relaxed]:
     text = (
         f"suite `{after.id}` has no items any more"
         if new.reader.name == "missing" and old.reader.name != "missing"
-        else f"suite `{after.id}` no longer holds the text of {', '.join(gone)}"
-        if gone
-        else f"suite `{after.id}` lacks {', '.join(sorted(lost))}"
-        if lost and old.reader == new.reader
-        else None
+        else (
+            f"suite `{after.id}` no longer holds the text of {', '.join(gone)}"
+            if gone
+            else f"suite `{after.id}` lacks {', '.join(sorted(lost))}"
+            if lost and old.reader == new.reader
+            else None
+        )
     )
     if text is not None:
         yield Relaxed(kind="decontamination", headline=text, node=after.id, at=after.at)
 
 
-# --- paths around it ------------------------------------------------------------------------------------------------------------------------
+# --- paths around it --------------------------------------------------------------------------------------------------
 
 
 def _bypassed(before: Plan, after: Plan, pairs: Sequence[Matched]) -> Iterator[Relaxed]:
@@ -106,14 +103,12 @@ def _makers(plan: Plan, sink: Node, *, through: bool) -> list[str]:
             continue
         seen.add(node.id)
         waiting += [
-            e.node
-            for e in node.inputs
-            if e.role.partition(".")[0] in ("from", "learn", "sound", "data", "take")
+            e.node for e in node.inputs if e.role.partition(".")[0] in ("from", "learn", "sound", "data", "take")
         ]
     return [n.id for n in plan.nodes if n.id in seen and n.kind in _MAKERS]
 
 
-# --- licences ---------------------------------------------------------------------------------------------------------------------------------
+# --- licences ---------------------------------------------------------------------------------------------------------
 
 
 def _freedom(licence: str | None) -> int:
@@ -128,14 +123,15 @@ def _claims(pairs: Sequence[Matched]) -> Iterator[Relaxed]:
     """A result that claims more than before, and a source that is said to allow more."""
     for m in pairs:
         old, new = (n.spec if n else None for n in (m.before, m.after))
-        if not isinstance(old, ExportSpec | SourceSpec) or not isinstance(
-            new, ExportSpec | SourceSpec
-        ):
+        if not isinstance(old, ExportSpec | SourceSpec) or not isinstance(new, ExportSpec | SourceSpec):
             continue
         if m.after is None or _freedom(new.license) <= _freedom(old.license):
             continue
         says = "claims" if isinstance(new, ExportSpec) else "is said to be"
-        text = f"{m.after.kind} `{m.after.id}` {says} {new.license or 'without a licence'}, it was {old.license or 'without one'}"
+        text = (
+            f"{m.after.kind} `{m.after.id}` {says} {new.license or 'without a licence'}, it was"
+            f" {old.license or 'without one'}"
+        )
         yield Relaxed(kind="licence", headline=text, node=m.after.id, at=m.after.at)
 
 

@@ -1,4 +1,5 @@
-"""Figures of steps that no run has measured, from those of the same steps in another version: by how much there is to do now.
+"""Figures of steps that no run has measured, from those of the same steps in another version: by how much there is to
+do now.
 
 A step whose rules are the same is expected to keep, accept and answer the same share as it did when it was last run.
 """
@@ -14,13 +15,7 @@ from alchemist_runtime.plan import Node, Plan, Teacher, TeacherStepSpec, TrainSp
 
 from alchemist_dsl.diff.flows import Ports
 from alchemist_dsl.diff.sides import Side
-from alchemist_dsl.estimate import (
-    Figures,
-    cost,
-    figures,
-    joined_rows,
-    with_estimates,
-)
+from alchemist_dsl.estimate import Figures, cost, figures, joined_rows, with_estimates
 from alchemist_dsl.ranges import Range, between, exactly
 from alchemist_dsl.training import gpu_hours
 from alchemist_dsl.verdicts import with_verdicts
@@ -28,15 +23,13 @@ from alchemist_dsl.verdicts import with_verdicts
 _TRAIN: Final = ("base", "revision", "init", "chat_template", "max_length", "on_long")
 #: What of a training decides how many tokens it learns from a row, and how fast it goes.
 _TOKENS: Final = (*_TRAIN, "epochs", "steps", "batch", "eval_share", "eval_rows")
-_SPEED: Final = ("method", "precision", "packing", "parallel", "processes", "gpus", "nodes", "micro_batch", "optimizer")  # fmt: skip
+_SPEED: Final = ("method", "precision", "packing", "parallel", "processes", "gpus", "nodes", "micro_batch", "optimizer")
 #: Steps that keep a share of the rows that they read.
 _SIEVES: Final = frozenset({"filter", "dedup", "decontaminate", "map", "task"})
 _DRIFT: Final = Fraction(1, 4)  # how far the tokens of a call may lie from what they were
 
 
-def scaled(
-    before: Side, after: Side, pairs: Mapping[str, str], proved: Mapping[str, Ports]
-) -> Plan:
+def scaled(before: Side, after: Side, pairs: Mapping[str, str], proved: Mapping[str, Ports]) -> Plan:
     """The plan of `after` with better figures, where `before` was measured. `pairs`: names of steps after -> before;
     `proved`: how their rows differ, by the name after: no figure says the opposite."""
     plan, old, measured = after.plan, before.plan, before.measured
@@ -70,7 +63,7 @@ def scaled(
 
 def _guess(
     node: Node, base: Node, fact: Mapping[str, Any], made: Figures, rows_in: tuple[Range, Range], plan: Plan
-) -> Figures:  # fmt: skip
+) -> Figures:
     old_in, new_in = rows_in
     if isinstance(node.spec, TeacherStepSpec):
         drawn = _drawn if node.spec.accept is None else _until_enough
@@ -105,8 +98,8 @@ def _share(rows: Range, of: Range) -> Fraction | None:
 def _other_share(
     made: Figures, fact: Mapping[str, Any], rows_in: tuple[Range, Range], share: Fraction | None
 ) -> Figures:
-    """Rows of a step that says something else now: those of the last run, by how much the declared shares differ. `share`: of
-    the rows that it read, what the old step was expected to keep before any run."""
+    """Rows of a step that says something else now: those of the last run, by how much the declared shares differ.
+    `share`: of the rows that it read, what the old step was expected to keep before any run."""
     old_in, new_in = rows_in
     now = _share(made.rows, new_in)
     certain = made.rows.low == made.rows.high
@@ -149,16 +142,15 @@ def _alike(spec: TrainSpec, base: Any, names: tuple[str, ...]) -> bool:
 
 def _origins(fact: Mapping[str, Any], grown: Fraction, made: Figures) -> Mapping[str, Range]:
     known = fact.get("origins", {})
-    return {
-        name: _near(Fraction(known[name]) * grown, r) if name in known else r
-        for name, r in made.origins.items()
-    }
+    return {name: _near(Fraction(known[name]) * grown, r) if name in known else r for name, r in made.origins.items()}
 
 
 def _drawn(
     spec: TeacherStepSpec, base: Any, fact: Mapping[str, Any], calls: Range, rows_in: tuple[Range, Range]
-) -> Range:  # fmt: skip
-    """Calls of a draw by share over the same rows: those of the last run, and of the others the part that is drawn now."""
+) -> Range:
+    """Calls of a draw by share over the same rows: those of the last run, and of the others the part that is drawn
+    now.
+    """
     old_in, new_in = rows_in
     asked, n = fact.get("calls"), new_in.value
     if calls.basis == "exact" or not asked or n is None or old_in.value != n:
@@ -175,7 +167,7 @@ def _drawn(
 
 def _until_enough(
     spec: TeacherStepSpec, base: Any, fact: Mapping[str, Any], calls: Range, rows_in: tuple[Range, Range]
-) -> Range:  # fmt: skip
+) -> Range:
     """Calls until so many answers are accepted: by the share that was accepted in the last run."""
     asked, accepted = fact.get("calls"), fact.get("trace")
     if not asked or not accepted or spec.accept is None or not _judges_alike(spec, base):
@@ -183,9 +175,7 @@ def _until_enough(
     return _near(Fraction(spec.accept * asked, accepted), calls)
 
 
-def _taught(
-    spec: TeacherStepSpec, base: Node, fact: Mapping[str, Any], made: Figures, plan: Plan
-) -> Figures:
+def _taught(spec: TeacherStepSpec, base: Node, fact: Mapping[str, Any], made: Figures, plan: Plan) -> Figures:
     """The share of answers that was accepted, and the tokens of a call, as they were."""
     calls, asked = made.calls, fact.get("calls")
     if not asked or calls.value is None or not _judges_alike(spec, base.spec):
@@ -203,7 +193,9 @@ def _taught(
 
 
 def _tokens(fact: Mapping[str, Any], made: Figures, teacher: Teacher | None) -> tuple[Range, Range]:
-    """Tokens sent and received: a call has as many as it had, also where that is far from characters / 4, as in Chinese."""
+    """Tokens sent and received: a call has as many as it had, also where that is far from characters / 4, as in
+    Chinese.
+    """
     sent, got = (Fraction(fact.get(name, 0), fact["calls"]) for name in ("tokens_in", "tokens_out"))
     if teacher is None or (not sent and teacher.provider != "rules"):
         return made.tokens_in, made.tokens_out  # who answered then counts no tokens

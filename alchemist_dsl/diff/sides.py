@@ -1,4 +1,6 @@
-"""One side of a comparison: a plan with what stands around it, whether it came from a recipe, a revision or a plan file."""
+"""One side of a comparison: a plan with what stands around it, whether it came from a recipe, a revision or a plan
+file.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ from alchemist_dsl.source import SourceFile
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """`called`: what a person calls it. `ahead`: what a look at the store says of teacher steps; None where nobody looked.
-    `stored`: keys of the *other* side's plan whose results lie in that store."""
+    """`called`: what a person calls it. `ahead`: what a look at the store says of teacher steps; None where nobody
+    looked. `stored`: keys of the *other* side's plan whose results lie in that store."""
 
     called: str
     path: str
@@ -32,9 +34,7 @@ class Side:
     sources: Mapping[str, SourceFile] = field(default_factory=dict)
     ahead: Mapping[str, Ahead] | None = None
     stored: frozenset[str] = frozenset()
-    measured: Measured | None = (
-        None  # figures of earlier runs by step key; None: nothing but the plan is known
-    )
+    measured: Measured | None = None  # figures of earlier runs by step key; None: nothing but the plan is known
     places: Places = field(default_factory=dict)
     assumed: tuple[str, ...] = ()  # data files that are taken as they lie here now
     root: Path | None = None  # the project whose store holds its results; None: nowhere

@@ -1,29 +1,20 @@
-"""The steps of two plans one after the other: what changed in each, what follows for its ports, and what a run would do with it."""
+"""The steps of two plans one after the other: what changed in each, what follows for its ports, and what a run would do
+with it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from alchemist_runtime.plan import (
-    Edge,
-    Node,
-    Plan,
-    TeacherStepSpec,
-    card_digest,
-)
+from alchemist_runtime.plan import Edge, Node, Plan, TeacherStepSpec, card_digest
 
 from alchemist_dsl.diff import declarations, impact
 from alchemist_dsl.diff.changes import changes
 from alchemist_dsl.diff.effects import ENTRY_NAMES, Effect, effect
 from alchemist_dsl.diff.flows import OTHER, SAME, UNCHANGED, UNKNOWN, Flow, Ports, joined, passed
 from alchemist_dsl.diff.matching import Matched
-from alchemist_dsl.diff.model import (
-    Category,
-    Change,
-    MixtureDiff,
-    NodeDiff,
-)
+from alchemist_dsl.diff.model import Category, Change, MixtureDiff, NodeDiff
 from alchemist_dsl.diff.sides import Side
 from alchemist_dsl.diff.table import stream, table
 from alchemist_dsl.reasons import changes as reasons_of
@@ -49,21 +40,16 @@ class Steps:
         self.names = {m.before.id: m.after.id for m in self.pairs if m.before and m.after}
 
     def nodes(self) -> Iterator[NodeDiff]:
-        plans = None in (
-            self.before.program,
-            self.after.program,
-        )  # which do not say how they were written
+        plans = None in (self.before.program, self.after.program)  # which do not say how they were written
         empty: Mapping[str, str] = {}
-        written = (empty, empty) if plans else (declarations.written(self.before), declarations.written(self.after))  # fmt: skip
+        written = (empty, empty) if plans else (declarations.written(self.before), declarations.written(self.after))
         for m in self.pairs:
             node = self._one(m, written)
             if node is not None:
                 self.made[node.id] = node
                 yield node
 
-    def _one(
-        self, m: Matched, written: tuple[Mapping[str, str], Mapping[str, str]]
-    ) -> NodeDiff | None:
+    def _one(self, m: Matched, written: tuple[Mapping[str, str], Mapping[str, str]]) -> NodeDiff | None:
         if m.after is None:
             assert m.before is not None
             return self._gone(m.before)
@@ -74,8 +60,12 @@ class Steps:
 
     def _gone(self, node: Node) -> NodeDiff:
         made = NodeDiff(
-            id=node.id, kind=node.kind, status="removed", at=node.at, category="narrowing" if node.kind == "source" else "breaking"
-        )  # fmt: skip
+            id=node.id,
+            kind=node.kind,
+            status="removed",
+            at=node.at,
+            category="narrowing" if node.kind == "source" else "breaking",
+        )
         return self._with_figures(node, None, made, SAME)
 
     def _both(
@@ -120,9 +110,7 @@ class Steps:
         drifts = not direct and joined(f for _, f in incoming).kind in ("grow", "shrink")
         return self._with_figures(b, a, made, questions, drifts=drifts)
 
-    def _plain(
-        self, m: Matched, b: Node, a: Node, category: Category, found: Sequence[Change] = ()
-    ) -> NodeDiff:
+    def _plain(self, m: Matched, b: Node, a: Node, category: Category, found: Sequence[Change] = ()) -> NodeDiff:
         made = NodeDiff(
             id=a.id,
             kind=a.kind,
@@ -150,19 +138,14 @@ class Steps:
         if before is None or after is None:
             yield Change(path="version of the step")
             return
-        entries = [
-            sorted(n.removeprefix("take.") for n in x if n.startswith("take."))
-            for x in (before, after)
-        ]
+        entries = [sorted(n.removeprefix("take.") for n in x if n.startswith("take.")) for x in (before, after)]
         if entries[0] != entries[1]:  # the tables say that the entries are the same
             gone, come = (sorted({*a} - {*b}) for a, b in (entries, entries[::-1]))
             yield Change(path=ENTRY_NAMES, before=", ".join(gone), after=", ".join(come))
         for reason in reasons_of(after, Remembered("", b.key, before), a):
             told = (reason.path or "").startswith("take.") and entries[0] != entries[1]
             if reason.code != "input_changed" and not told:
-                yield Change(
-                    path=reason.path or reason.code, before=reason.before, after=reason.after
-                )
+                yield Change(path=reason.path or reason.code, before=reason.before, after=reason.after)
 
     def _incoming(self, b: Node, a: Node) -> tuple[list[tuple[Edge, Flow]], list[str]]:
         """The changes that come in by edges that are on both sides, and the steps that they come from."""
@@ -179,22 +162,18 @@ class Steps:
         return flows, list(because)
 
     def _with_figures(
-        self,
-        b: Node | None,
-        a: Node | None,
-        made: NodeDiff,
-        questions: Flow,
-        *,
-        drifts: bool = False,
+        self, b: Node | None, a: Node | None, made: NodeDiff, questions: Flow, *, drifts: bool = False
     ) -> NodeDiff:
         fig = impact.figure
         update: dict[str, object] = {
             "rows": impact.pair(fig(b, "rows"), fig(a, "rows")),
             "calls": impact.pair(fig(b, "calls"), fig(a, "calls")),
-            "tokens": impact.pair(fig(b, "tokens", "tokens_in", "tokens_out"), fig(a, "tokens", "tokens_in", "tokens_out")),
+            "tokens": impact.pair(
+                fig(b, "tokens", "tokens_in", "tokens_out"), fig(a, "tokens", "tokens_in", "tokens_out")
+            ),
             "usd": impact.pair(fig(b, "usd"), fig(a, "usd"), whole=False),
             "gpu_hours": impact.pair(fig(b, "gpu_hours"), fig(a, "gpu_hours"), whole=False),
-        }  # fmt: skip
+        }
         if a is not None:
             update["action"] = action = self._action(a, made)
             if impact.asks(a):
@@ -217,30 +196,24 @@ class Steps:
         return "extend" if grows else "build"
 
     def _proved_equal(self, made: NodeDiff) -> bool:
-        """Whether a step that only follows reads what it read before, so that the run finds its result: the base's, if it is here."""
+        """Whether a step that only follows reads what it read before, so that the run finds its result: the base's, if
+        it is here.
+        """
         base = next((n for n in self.old.nodes if n.id == (made.before_id or made.id)), None)
         ports = self.ports[made.id]
         same = all(getattr(ports, p).kind == "same" for p in ("rows", "dropped", "trace"))
         return same and not made.direct and base is not None and base.key in self.after.stored
 
-    def _asked(
-        self, b: Node | None, a: Node, action: object, questions: Flow, drifts: bool
-    ) -> dict[str, object]:
+    def _asked(self, b: Node | None, a: Node, action: object, questions: Flow, drifts: bool) -> dict[str, object]:
         ahead = (self.after.ahead or {}).get(a.id)
         found = self._calls(b, a, action, questions, drifts)
-        out: dict[str, object] = {
-            "calls_new": found.new,
-            "calls_cached": found.cached,
-            "usd_now": found.usd,
-        }
+        out: dict[str, object] = {"calls_new": found.new, "calls_cached": found.cached, "usd_now": found.usd}
         if ahead is not None and ahead.rows is not None and action != "reuse":
             rows = impact.exact(ahead.rows)
             out["rows"] = impact.pair(impact.figure(b, "rows"), rows)
         return out
 
-    def _calls(
-        self, b: Node | None, a: Node, action: object, questions: Flow, drifts: bool = False
-    ) -> impact.Asked:
+    def _calls(self, b: Node | None, a: Node, action: object, questions: Flow, drifts: bool = False) -> impact.Asked:
         """What a run would ask: by a look at the store, else by what a complete run of the base has asked."""
         if action in ("reuse", "skip"):
             return impact.NO_CALLS if action == "skip" else impact.all_there(a)
@@ -255,12 +228,7 @@ class Steps:
         """Steps that are the same on both sides, ask a teacher, and have no result here."""
         for m in self.pairs:
             a = m.after
-            if (
-                a is not None
-                and impact.asks(a)
-                and a.id not in self.made
-                and self.after.ahead is not None
-            ):
+            if a is not None and impact.asks(a) and a.id not in self.made and self.after.ahead is not None:
                 action = self._action_here(a)
                 if action in ("build", "extend"):
                     yield a, self._calls(m.before, a, action, SAME if m.before else OTHER)
@@ -273,12 +241,7 @@ class Steps:
     def mixtures(self) -> Iterator[MixtureDiff]:
         for m in self.pairs:
             made = None if m.after is None else self.made.get(m.after.id)
-            if (
-                m.after is not None
-                and m.after.kind == "mixture"
-                and made
-                and made.category != "cosmetic"
-            ):
+            if m.after is not None and m.after.kind == "mixture" and made and made.category != "cosmetic":
                 old = None if m.before is None else (self.old, m.before)
                 yield impact.mixture(old, (self.new, m.after), self.names)
 
@@ -311,7 +274,5 @@ def _notes(m: Matched, found: Sequence[Change]) -> list[str]:
     if b is None or a is None or b.id == a.id:
         return []
     if any(c.path == "salt" for c in found):
-        return [
-            f"its draws and new ids follow its name; `moved {{ from = {b.id}  to = {a.id} }}` keeps them"
-        ]
+        return [f"its draws and new ids follow its name; `moved {{ from = {b.id}  to = {a.id} }}` keeps them"]
     return ["perhaps a rename: most of it is the same"] if m.how == "similar" else []

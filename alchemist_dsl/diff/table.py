@@ -1,4 +1,6 @@
-"""A step of a plan as a table of named values: what a reader calls them, how the recipe would write them, how they compare."""
+"""A step of a plan as a table of named values: what a reader calls them, how the recipe would write them, how they
+compare.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +44,10 @@ from alchemist_dsl.written import expression
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A value. `data` is what is compared, `text` how the recipe would write it; `items` of sets and sequences, `template` of
-    texts, `number` of what has a size. `part`: the text of the whole, whose name comes before the last dot, tells it too."""
+    """A value. `data` is what is compared, `text` how the recipe would write it; `items` of sets and sequences,
+    `template` of texts, `number` of what has a size. `part`: the text of the whole, whose name comes before the last
+    dot, tells it too.
+    """
 
     data: Any
     text: str
@@ -89,12 +93,10 @@ def _streams(node: Node, names: Names) -> Iterator[tuple[str, Named]]:
         yield _ROLES.get(role, role), Named(listed, _list(listed), items=tuple(listed))
 
 
-# --- parts that several kinds have ----------------------------------------------------------------------------------------------------
+# --- parts that several kinds have ------------------------------------------------------------------------------------
 
 
-def _value(
-    value: Any, text: str | None = None, affects: Affects = "data", number: Any = None
-) -> Named:
+def _value(value: Any, text: str | None = None, affects: Affects = "data", number: Any = None) -> Named:
     shown = plain(value) if text is None else text
     return Named(value, shown, affects, None if number is None else Fraction(number))
 
@@ -165,10 +167,7 @@ def _method(name: str, method: Method) -> Iterator[tuple[str, Named]]:
     args = ", ".join(f"{k} = {argument(v)}" for k, v in method.args.items())
     yield name, _value([method.name, method.version], f"{method.name}({args})")
     for key, value in method.args.items():
-        yield (
-            f"{name}.{key}",
-            replace(_value(value, argument(value), number=_number(value)), part=True),
-        )
+        yield (f"{name}.{key}", replace(_value(value, argument(value), number=_number(value)), part=True))
 
 
 def argument(value: Any) -> str:
@@ -213,7 +212,7 @@ def _schema(columns: dict[str, str]) -> Iterator[tuple[str, Named]]:
         yield "schema", _items([f"{name}: {type_}" for name, type_ in columns.items()])
 
 
-# --- kinds ------------------------------------------------------------------------------------------------------------------------------
+# --- kinds ------------------------------------------------------------------------------------------------------------
 
 
 def _place(reader: Method, files: list[dict[str, str]]) -> Iterator[tuple[str, Named]]:
@@ -223,10 +222,7 @@ def _place(reader: Method, files: list[dict[str, str]]) -> Iterator[tuple[str, N
     for name, value in args.items():
         yield from _optional(name, value)
     for file in files:
-        yield (
-            f"file.{file['path']}",
-            _value([file["digest"], file["format"]], short(file["digest"])),
-        )
+        yield (f"file.{file['path']}", _value([file["digest"], file["format"]], short(file["digest"])))
 
 
 def _source(s: SourceSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
@@ -280,9 +276,7 @@ def _dedup(s: DedupSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple
     yield from _rules(s.rules)
 
 
-def _decontaminate(
-    s: DecontaminateSpec, plan: Plan, node: Node, names: Names
-) -> Iterator[tuple[str, Named]]:
+def _decontaminate(s: DecontaminateSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
     if s.on:
         yield "on", _items([expression(e) for e in s.on])
     seen: dict[str, int] = {}
@@ -293,9 +287,7 @@ def _decontaminate(
     yield from _rules(s.rules)
 
 
-def _teacher_step(
-    s: TeacherStepSpec, plan: Plan, node: Node, names: Names
-) -> Iterator[tuple[str, Named]]:
+def _teacher_step(s: TeacherStepSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
     teacher, prompt = plan.teachers[s.teacher], plan.prompts[s.prompt]
     yield "teacher", _value(teacher.identity_key, s.teacher)
     yield "teacher.name", replace(_value(s.teacher, affects="doc"), part=True)
@@ -385,12 +377,36 @@ def _export(s: ExportSpec, plan: Plan, node: Node, names: Names) -> Iterator[tup
 
 
 #: Attributes of a training that change how fast it goes, not what it makes.
-_SPEED: Final = frozenset(
-    {"parallel", "gpus", "nodes", "processes", "micro_batch", "save_every", "report"}
+_SPEED: Final = frozenset({"parallel", "gpus", "nodes", "processes", "micro_batch", "save_every", "report"})
+_TRAIN: Final = (
+    "base",
+    "revision",
+    "epochs",
+    "steps",
+    "max_length",
+    "packing",
+    "loss",
+    "average",
+    "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "max_grad_norm",
+    "dropout",
+    "precision",
+    "seed",
+    "on_long",
+    "date",
+    "special_tokens_in_text",
+    "eval_rows",
+    "parallel",
+    "gpus",
+    "nodes",
+    "processes",
+    "micro_batch",
+    "save_every",
+    "report",
+    "batch",
 )
-_TRAIN: Final = ("base", "revision", "epochs", "steps", "max_length", "packing", "loss", "average", "optimizer", "learning_rate",
-                 "weight_decay", "max_grad_norm", "dropout", "precision", "seed", "on_long", "date", "special_tokens_in_text", "eval_rows", "parallel", "gpus", "nodes",
-                 "processes", "micro_batch", "save_every", "report", "batch")  # fmt: skip
 
 
 def _written(name: str, value: Any) -> str:
@@ -452,7 +468,7 @@ _SPECS: Final[dict[type, Callable[[Any, Plan, Node, Names], Iterator[tuple[str, 
 }
 
 
-# --- what steps refer to ------------------------------------------------------------------------------------------------------------------
+# --- what steps refer to ----------------------------------------------------------------------------------------------
 
 
 def teacher(t: Teacher) -> Table:
@@ -476,9 +492,7 @@ def teacher(t: Teacher) -> Table:
     elif t.price is not None:
         for name in ("input", "output"):
             each = Fraction(getattr(t.price, name)) * 1_000_000
-            out[f"price.{name}"] = _value(
-                str(each), f"${decimal(each)} per 1M tokens", "cost", each
-            )
+            out[f"price.{name}"] = _value(str(each), f"${decimal(each)} per 1M tokens", "cost", each)
     out["rate"] = _value(t.rate, ", ".join(map(_rate, t.rate)) or "none", "speed")
     for name in ("concurrency", "retries"):
         value = getattr(t, name)

@@ -9,26 +9,11 @@ from fractions import Fraction
 from typing import Final
 
 from alchemist_dsl.diff import phrases
-from alchemist_dsl.diff.model import (
-    Change,
-    Diff,
-    Entry,
-    Mark,
-    MixtureDiff,
-    NodeDiff,
-    RecipeDiff,
-    ResourceDiff,
-)
+from alchemist_dsl.diff.model import Change, Diff, Entry, Mark, MixtureDiff, NodeDiff, RecipeDiff, ResourceDiff
 from alchemist_dsl.explain import count
 
 _RED, _GREEN, _YELLOW, _BOLD, _DIM = "31", "32", "33", "1", "2"
-_TONES: Final = {
-    "breaking": _RED,
-    "removed": _RED,
-    "extending": _GREEN,
-    "added": _GREEN,
-    "narrowing": _YELLOW,
-}
+_TONES: Final = {"breaking": _RED, "removed": _RED, "extending": _GREEN, "added": _GREEN, "narrowing": _YELLOW}
 #: Cells of the bar of a whole mixture.
 _BAR: Final = 20
 
@@ -72,7 +57,7 @@ def _recipe(r: RecipeDiff, width: int, paint: _Paint, everything: bool) -> Itera
         yield from _unreadable(r, paint)
         return
     for weak in r.relaxed:
-        yield from _folded(f"! {weak.kind} weaker: {weak.headline}{_at(weak.at)}", width, 2, paint, _RED)  # fmt: skip
+        yield from _folded(f"! {weak.kind} weaker: {weak.headline}{_at(weak.at)}", width, 2, paint, _RED)
     direct, indirect, quiet = phrases.ordered(r.nodes)
     for c in r.params:
         yield from _folded(f"~ param {c.path}  {phrases.change(c)}", width, 4, paint)
@@ -93,12 +78,18 @@ def _recipe(r: RecipeDiff, width: int, paint: _Paint, everything: bool) -> Itera
         yield ""
     for check in r.checks:
         failed = check.after is not None and check.after["verdict"] == "fail"
-        yield from _folded(f"check {phrases.check_line(check)}", width, 6, paint, _RED if failed else None)  # fmt: skip
+        yield from _folded(f"check {phrases.check_line(check)}", width, 6, paint, _RED if failed else None)
     if r.category not in ("cosmetic", "same"):
         yield ""
-        yield from _folded("Total: " + " · ".join(phrases.totals(r.totals, r.now)), width, 7, paint, _BOLD)  # fmt: skip
+        yield from _folded("Total: " + " · ".join(phrases.totals(r.totals, r.now)), width, 7, paint, _BOLD)
         if r.totals.unbuilt:
-            yield from _folded(f"       of it for steps that did not change but were never built here: {', '.join(r.totals.unbuilt)}", width, 7, paint, _DIM)  # fmt: skip
+            yield from _folded(
+                f"       of it for steps that did not change but were never built here: {', '.join(r.totals.unbuilt)}",
+                width,
+                7,
+                paint,
+                _DIM,
+            )
         yield paint(_DIM, f"       {phrases.basis_note(r)}")
     note = phrases.assumed_note(r)
     if note is not None:
@@ -110,17 +101,20 @@ def _at(at: object) -> str:
     return "" if file is None else f" ({file}:{line})"
 
 
-def _folded(
-    text: str, width: int, indent: int, paint: _Paint, tone: str | None = None
-) -> Iterator[str]:
+def _folded(text: str, width: int, indent: int, paint: _Paint, tone: str | None = None) -> Iterator[str]:
     wrapped = textwrap.wrap(
-        text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False,
-        replace_whitespace=False, drop_whitespace=True,
-    )  # fmt: skip
+        text,
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        drop_whitespace=True,
+    )
     yield from (paint(tone, line) for line in wrapped or [text])
 
 
-# --- steps ----------------------------------------------------------------------------------------------------------------------------------
+# --- steps ------------------------------------------------------------------------------------------------------------
 
 
 def _node(n: NodeDiff, width: int, paint: _Paint) -> Iterator[str]:
@@ -178,7 +172,9 @@ def _followers(nodes: Sequence[NodeDiff], width: int, paint: _Paint) -> Iterator
     wide = max((len(f"{n.kind} {n.id}") for n in nodes), default=0)
     for n in nodes:
         facts = [phrases.means(n), phrases.does(n)]
-        facts += [f"{name} {text}" for name, text in phrases.figures(n) if name != "rows" or n.rows.before != n.rows.after]  # fmt: skip
+        facts += [
+            f"{name} {text}" for name, text in phrases.figures(n) if name != "rows" or n.rows.before != n.rows.after
+        ]
         text = f"~ {f'{n.kind} {n.id}':<{wide}}  {' · '.join(f for f in facts if f)}"
         yield from _folded(text, width, wide + 4, paint)
 
@@ -187,7 +183,7 @@ def _declarations(r: RecipeDiff, width: int, paint: _Paint, everything: bool) ->
     for d in r.declarations:
         if d.category == "cosmetic":
             continue
-        yield f"{phrases.SIGNS[d.status]} {d.kind} {d.name}".rstrip() + "  " + ("no run reads it")
+        yield f"{phrases.SIGNS[d.status]} {d.kind} {d.name}".rstrip() + "  " + "no run reads it"
         shown = d.lines if everything else d.lines[:8]
         for line in shown:
             yield paint(_GREEN if line.startswith("+") else _RED, f"    {line[:width]}")
@@ -200,7 +196,7 @@ def _quiet(r: RecipeDiff, quiet: Sequence[NodeDiff], width: int, paint: _Paint) 
     cosmetic += [d.name for d in r.declarations if d.category == "cosmetic"]
     meta = [n.id for n in quiet if n.category == "metadata"]
     if cosmetic:
-        yield from _folded(f"~ only written differently: {', '.join(cosmetic)}", width, 4, paint, _DIM)  # fmt: skip
+        yield from _folded(f"~ only written differently: {', '.join(cosmetic)}", width, 4, paint, _DIM)
     elif r.category == "cosmetic":
         yield paint(_DIM, "~ only comments, order or layout differ")
     if meta:
@@ -220,7 +216,7 @@ def _unreadable(r: RecipeDiff, paint: _Paint) -> Iterator[str]:
         yield paint(tone, f"  {line}")
 
 
-# --- texts ----------------------------------------------------------------------------------------------------------------------------------
+# --- texts ------------------------------------------------------------------------------------------------------------
 
 
 def worded(words: Sequence[tuple[Mark, str]], width: int, color: bool) -> list[str]:
@@ -264,7 +260,7 @@ def _clipped(row: list[tuple[Mark, str]], width: int) -> list[tuple[Mark, str]]:
     return out
 
 
-# --- mixtures -------------------------------------------------------------------------------------------------------------------------------
+# --- mixtures ---------------------------------------------------------------------------------------------------------
 
 
 def mixture(m: MixtureDiff, width: int) -> Iterator[str]:
@@ -272,18 +268,13 @@ def mixture(m: MixtureDiff, width: int) -> Iterator[str]:
     from alchemist_dsl.tables import grid
 
     found, same = phrases.entries(m)
-    rows = [
-        (e.name, *_side(e.before), *_side(e.after), bar(e.after or e.before, e.after is None))
-        for e in found
-    ]
+    rows = [(e.name, *_side(e.before), *_side(e.after), bar(e.after or e.before, e.after is None)) for e in found]
     yield f"mixture {m.id}: rows {phrases.from_to(m.rows)}"
     head = ("entry", "before", "rows", "share", "after", "rows", "share", "")
     used = [i for i in range(len(head)) if any(row[i] for row in rows)]
     right = {k for k, i in enumerate(used) if i in (2, 3, 5, 6)}
     shown = [[row[i] for i in used] for row in rows]
-    yield from (
-        f"  {line}" for line in grid([head[i] for i in used], shown, width - 2, right=right)
-    )
+    yield from (f"  {line}" for line in grid([head[i] for i in used], shown, width - 2, right=right))
     if same:
         yield f"  = {same} entr{'y' if same == 1 else 'ies'} unchanged"
 
@@ -303,5 +294,15 @@ def bar(e: Entry | None, gone: bool, cells: int = _BAR) -> str:
 
 
 def _sum(diff: Diff, width: int, paint: _Paint) -> Iterable[str]:
-    kinds = [f"{sum(r.status == s for r in diff.recipes)} {s}" for s in ("changed", "added", "removed", "unreadable") if any(r.status == s for r in diff.recipes)]  # fmt: skip
-    yield from _folded(f"All recipes: {', '.join(kinds)}, {diff.same} unchanged · " + " · ".join(phrases.totals(diff.totals, "")), width, 13, paint, _BOLD)  # fmt: skip
+    kinds = [
+        f"{sum(r.status == s for r in diff.recipes)} {s}"
+        for s in ("changed", "added", "removed", "unreadable")
+        if any(r.status == s for r in diff.recipes)
+    ]
+    yield from _folded(
+        f"All recipes: {', '.join(kinds)}, {diff.same} unchanged · " + " · ".join(phrases.totals(diff.totals, "")),
+        width,
+        13,
+        paint,
+        _BOLD,
+    )

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alchemist_runtime.plan import (
-    Estimate,
-)
+from alchemist_runtime.plan import Estimate
 
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.diff import impact
 from alchemist_dsl.diff.compare import compare
-from alchemist_dsl.diff.model import (
-    Diff,
-    Pair,
-    RecipeDiff,
-    Totals,
-)
+from alchemist_dsl.diff.model import Diff, Pair, RecipeDiff, Totals
 from alchemist_dsl.diff.sides import Side
 
 
@@ -46,7 +39,7 @@ def _sum_totals(found: Sequence[Totals], *, complete: bool) -> Totals:
         )
 
     def now(name: str, *, whole: bool = True) -> Estimate:
-        return impact.summed((getattr(t, name) for t in found), whole=whole) if complete else Estimate()  # fmt: skip
+        return impact.summed((getattr(t, name) for t in found), whole=whole) if complete else Estimate()
 
     return Totals(
         usd_scratch=both("usd_scratch", whole=False),
@@ -68,13 +61,13 @@ def one_sided(before: Side | None, after: Side | None) -> RecipeDiff:
     assert some is not None and some.plan is not None
     nothing = some.plan.model_copy(
         update={"nodes": [], "checks": [], "teachers": {}, "prompts": {}, "totals": {}, "params": [], "now": None}
-    )  # fmt: skip
+    )
     empty = Side("nothing", some.path, nothing)
     made = compare(before or empty, after or empty)
     status = "removed" if after is None else "added"
     return made.model_copy(
         update={"status": status, "category": "breaking" if after is None else "extending", "recipe": []}
-    )  # fmt: skip
+    )
 
 
 def unreadable(before: Side | None, after: Side | None) -> RecipeDiff:
@@ -114,10 +107,7 @@ def unreadable(before: Side | None, after: Side | None) -> RecipeDiff:
             line
             for side in (before, after)
             if side is not None and side.plan is None
-            for line in (
-                f"{side.called} does not compile:",
-                *render(_errors(side), side.sources).rstrip().splitlines(),
-            )
+            for line in (f"{side.called} does not compile:", *render(_errors(side), side.sources).rstrip().splitlines())
         ],
         lines=lines,
     )

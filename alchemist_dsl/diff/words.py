@@ -1,4 +1,6 @@
-"""Two texts to what stayed, went and came, in whole words; white space is kept, so both texts can be put together again."""
+"""Two texts to what stayed, went and came, in whole words; white space is kept, so both texts can be put together
+again.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,14 @@ Piece: TypeAlias = tuple[Literal["same", "added", "removed"], str]
 _WORD: Final = re.compile(
     r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+|\s+|[^\w\s]"
 )
-#: Pairs of equal words up to which two texts are matched word by word: beyond, line by line first, then in the lines that differ.
+#: Pairs of equal words up to which two texts are matched word by word: beyond, line by line first, then in the lines
+#: that differ.
 _MOST_PAIRS: Final = 400_000
 
 
 def word_diff(before: str, after: str) -> list[Piece]:
-    """What of two texts is the same, added and removed, in order; a removed piece stands before the one that replaces it.
+    """What of two texts is the same, added and removed, in order; a removed piece stands before the one that replaces
+    it.
 
     Joining same and removed gives `before`, joining same and added gives `after`. Adjacent pieces differ in kind."""
     old, new = _WORD.findall(before), _WORD.findall(after)
@@ -37,7 +41,9 @@ def _pairs(old: Sequence[str], new: Sequence[str]) -> int:
 
 
 def _by_lines(before: str, after: str) -> Iterator[Piece]:
-    """Lines first, then words within each run of lines that differs; a run that is too long for that is replaced whole."""
+    """Lines first, then words within each run of lines that differs; a run that is too long for that is replaced
+    whole.
+    """
     old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
     if _pairs(old, new) > _MOST_PAIRS:
         yield from _replaced(before, after)
@@ -58,9 +64,7 @@ def _matched(old: Sequence[str], new: Sequence[str]) -> Iterator[Piece]:
             yield from _replaced(a, b)
 
 
-def _runs(
-    old: Sequence[str], new: Sequence[str]
-) -> Iterator[tuple[Literal["same", "changed"], str, str]]:
+def _runs(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[Literal["same", "changed"], str, str]]:
     first = 0  # equal ends need no search
     while first < min(len(old), len(new)) and old[first] == new[first]:
         first += 1

@@ -26,10 +26,7 @@ def cli_page() -> str:
         "`-` is standard input. No colour off a terminal or with `NO_COLOR`.",
         "\n".join(
             ["| command | |", "|---|---|"]
-            + [
-                f"| [`{name}`](#alchemist-{name}) | {line} |"
-                for name, (_, line) in COMMANDS.items()
-            ]
+            + [f"| [`{name}`](#alchemist-{name}) | {line} |" for name, (_, line) in COMMANDS.items()]
         ),
         f"Exit codes:\n\n{_EXIT_CODES}",
     ]
@@ -64,9 +61,7 @@ def _usage(command: click.Command, context: click.Context) -> str:
 def _paragraphs(text: str) -> str:
     """The help as paragraphs: click marks those that keep their line breaks by `\\b`."""
     return "\n\n".join(
-        f"```text\n{part.removeprefix(chr(8)).strip(chr(10))}\n```"
-        if part.startswith("\b")
-        else " ".join(part.split())
+        f"```text\n{part.removeprefix(chr(8)).strip(chr(10))}\n```" if part.startswith("\b") else " ".join(part.split())
         for part in text.replace("\f", "").split("\n\n")
     )
 

@@ -71,7 +71,5 @@ def wrong_pages() -> list[str]:
             if example is not None:
                 given = diagnostics(example)
                 if {d.code for d in given} != wanted:
-                    out.append(
-                        f"{code} {name}: " + "; ".join(f"{d.code} {d.headline}" for d in given)
-                    )
+                    out.append(f"{code} {name}: " + "; ".join(f"{d.code} {d.headline}" for d in given))
     return out

@@ -73,20 +73,21 @@ def migrate_page() -> str:
     out = [HEAD + _BEGIN]
     for name, tool in TOOLS.items():
         out.append(f"## {tool.title}\n\n`--from {name}`\n")
-        out.append("| key | becomes |\n|---|---|\n" + "".join(f"| `{k}` | {v} |\n" for k, v in tool.used.items()))  # fmt: skip
+        out.append("| key | becomes |\n|---|---|\n" + "".join(f"| `{k}` | {v} |\n" for k, v in tool.used.items()))
         if name == "axolotl":
             out.append(_types(PAIRS))
-        out.append("Not said, a comment and a warning where it is switched on:\n\n" + _grouped(tool.unsaid))  # fmt: skip
+        out.append("Not said, a comment and a warning where it is switched on:\n\n" + _grouped(tool.unsaid))
         families = {f"{beginning}…": why for beginning, why in tool.families.items()}
-        out.append("No part of a result, and left out:\n\n" + _grouped({**tool.left, **families}))  # fmt: skip
+        out.append("No part of a result, and left out:\n\n" + _grouped({**tool.left, **families}))
     return "\n".join([*out, _EXPORT])
 
 
 def _types(pairs: Mapping[str, object]) -> str:
     listed = ", ".join(f"`{p}`" for p in pairs)
     return (
-        "Types of datasets: `chat_template` and `sharegpt` as turns; a mapping of columns as it says; `completion` and `pretrain` as text "
-        f"that is all trained; as question and answer {listed}. Others are code of axolotl: the source is declared `missing`.\n"
+        "Types of datasets: `chat_template` and `sharegpt` as turns; a mapping of columns as it says; `completion` and"
+        f" `pretrain` as text that is all trained; as question and answer {listed}. Others are code of axolotl: the"
+        " source is declared `missing`.\n"
     )
 
 

@@ -16,7 +16,7 @@ _LATER: Final = "This version compiles it and does not run it."
 _WIDTH: Final = 96
 
 
-# --- Markdown -----------------------------------------------------------------------------------------------------------------
+# --- Markdown ---------------------------------------------------------------------------------------------------------
 
 
 def kinds_page() -> str:
@@ -24,8 +24,10 @@ def kinds_page() -> str:
     index = [f"| [`{n}`](#{n}) | {k.doc} |" for n, k in KINDS.items()]
     out = [
         "# Kinds of block",
-        "`alchemist docs KIND` prints the part of one kind. [Functions](functions.md) of expressions, [codes](errors.md) of messages "
-        "and the [command line](cli.md) have pages of their own.",
+        (
+            "`alchemist docs KIND` prints the part of one kind. [Functions](functions.md) of expressions,"
+            " [codes](errors.md) of messages and the [command line](cli.md) have pages of their own."
+        ),
         "\n".join(["| kind | what it declares |", "|---|---|", *index]),
     ]
     out += [part for name in KINDS for part in _kind_parts(name)]
@@ -59,9 +61,7 @@ def _kind_parts(name: str) -> list[str]:
 
 
 def _row(name: str, attribute: Attribute) -> str:
-    default = (
-        "required" if attribute.required else f"`{attribute.default}`" * bool(attribute.default)
-    )
+    default = "required" if attribute.required else f"`{attribute.default}`" * bool(attribute.default)
     cells = (f"`{name}`", words.attribute_type(attribute), default, words.about(name, attribute))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
@@ -75,9 +75,11 @@ def functions_page() -> str:
     """docs/reference/functions.md"""
     out = [
         "# Functions",
-        "Expressions stand in `set`, `keep`, `drop`, `expect`, `select`, `best`, `on`, `prefer` and `map`. Every function is pure. "
-        "Arguments are given in order or by name; `*x` takes any number of them; `T` is one type throughout. Null in an argument gives null, "
-        "but for functions that speak of null.",
+        (
+            "Expressions stand in `set`, `keep`, `drop`, `expect`, `select`, `best`, `on`, `prefer` and `map`. Every"
+            " function is pure. Arguments are given in order or by name; `*x` takes any number of them; `T` is one type"
+            " throughout. Null in an argument gives null, but for functions that speak of null."
+        ),
         _functions(FUNCTIONS),
         "## Of streams\n\nIn `check` blocks and in `expect`.",
         _functions(AGGREGATES),
@@ -98,31 +100,25 @@ def errors_page() -> str:
     """docs/reference/errors.md"""
     out = [
         "# Codes",
-        "Every message has a code that never changes. `alchemist explain CODE` prints its page: what it means, a recipe that gives it, "
-        "and the mended one. Codes that only a run can give have a page with what to do.",
+        (
+            "Every message has a code that never changes. `alchemist explain CODE` prints its page: what it means, a"
+            " recipe that gives it, and the mended one. Codes that only a run can give have a page with what to do."
+        ),
         table("../../alchemist_dsl/diagnostics/pages/"),
     ]
     return HEAD + "\n\n".join(out)
 
 
-# --- for a terminal -------------------------------------------------------------------------------------------------------------
+# --- for a terminal ---------------------------------------------------------------------------------------------------
 
 
 def contents() -> str:
     """All kinds and functions, a line each."""
     width = max(map(len, KINDS))
-    out = [
-        "Kinds of block:",
-        *(f"  {n:<{width}}  {k.doc}" for n, k in KINDS.items()),
-        "",
-        "Functions:",
-    ]
+    out = ["Kinds of block:", *(f"  {n:<{width}}  {k.doc}" for n, k in KINDS.items()), "", "Functions:"]
     out += _wrapped(", ".join(FUNCTIONS), "  ")
     out += ["", "Functions of streams, in `expect`:", *_wrapped(", ".join(AGGREGATES), "  ")]
-    out += [
-        "",
-        "`alchemist docs NAME` prints one: a kind, KIND.ATTRIBUTE, an attribute or a function.",
-    ]
+    out += ["", "`alchemist docs NAME` prints one: a kind, KIND.ATTRIBUTE, an attribute or a function."]
     return "\n".join(out) + "\n"
 
 
@@ -163,11 +159,7 @@ def _attribute_lines(name: str, attribute: Attribute) -> list[str]:
         end = f", default {attribute.default}"
     head = f"{name}: {words.attribute_type(attribute).replace('`', '')}{end}"
     first, *rest = _wrapped(head, "  ")
-    return [
-        first,
-        *(f"    {line}" for line in rest),
-        *_wrapped(words.about(name, attribute), "      "),
-    ]
+    return [first, *(f"    {line}" for line in rest), *_wrapped(words.about(name, attribute), "      ")]
 
 
 def function_plain(name: str) -> str:

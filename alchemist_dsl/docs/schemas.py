@@ -1,8 +1,9 @@
-"""JSON Schemas (draft 2020-12): of the plan, of `recipe.lock`, of every kind of block as data, and of a whole recipe as data.
+"""JSON Schemas (draft 2020-12): of the plan, of `recipe.lock`, of every kind of block as data, and of a whole recipe as
+data.
 
-A recipe as data says the same as its text; `alchemist_dsl.data` writes it out. Names, expressions and amounts are strings
-in the words of the language (`"5%"`, `"chars(response) < 80"`); texts are strings; what has no form of its own is
-`{"recipe": "…"}`, the words of the language as they stand, and a template may be `{"template": "…"}`.
+A recipe as data says the same as its text; `alchemist_dsl.data` writes it out. Names, expressions and amounts are
+strings in the words of the language (`"5%"`, `"chars(response) < 80"`); texts are strings; what has no form of its own
+is `{"recipe": "…"}`, the words of the language as they stand, and a template may be `{"template": "…"}`.
 """
 
 from __future__ import annotations
@@ -59,10 +60,7 @@ _DEFS: Final[dict[str, Schema]] = {
         "description": "An expression over the row, in the words of the language.",
         "anyOf": [{"type": "string", "minLength": 1}, {"type": "number"}, {"type": "boolean"}],
     },
-    "type": {
-        "description": "A type: `text`, `int(0..10)`, `list<text>`, `text?`.",
-        "type": "string",
-    },
+    "type": {"description": "A type: `text`, `int(0..10)`, `list<text>`, `text?`.", "type": "string"},
     "rule": {
         "type": "object",
         "description": "One of `keep`, `drop` and `expect` with its condition; `as` names it.",
@@ -90,20 +88,18 @@ def all_schemas() -> dict[str, str]:
     return {f"{name}.json": as_text(schema) for name, schema in made.items()}
 
 
-# --- plan and lock --------------------------------------------------------------------------------------------------------------
+# --- plan and lock ----------------------------------------------------------------------------------------------------
 
 
 def plan_schema() -> Schema:
-    """Of the plan file. It refuses no additional property: minor versions add some, and readers ignore what they do not know."""
+    """Of the plan file. It refuses no additional property: minor versions add some, and readers ignore what they do not
+    know.
+    """
     from alchemist_runtime.plan import Plan
 
     schema = Plan.model_json_schema()
     schema["properties"]["plan_format"]["pattern"] = r"^1\.[0-9]+$"
-    return {
-        "$schema": DRAFT,
-        "title": "Plan of a recipe",
-        **{k: v for k, v in schema.items() if k != "title"},
-    }
+    return {"$schema": DRAFT, "title": "Plan of a recipe", **{k: v for k, v in schema.items() if k != "title"}}
 
 
 def diff_schema() -> Schema:
@@ -133,11 +129,7 @@ def graph_schema() -> Schema:
 
     schema = GraphData.model_json_schema()
     schema["properties"]["graph_format"]["pattern"] = r"^1\.[0-9]+$"
-    return {
-        "$schema": DRAFT,
-        "title": "Graph of a recipe",
-        **{k: v for k, v in schema.items() if k != "title"},
-    }
+    return {"$schema": DRAFT, "title": "Graph of a recipe", **{k: v for k, v in schema.items() if k != "title"}}
 
 
 def lock_schema() -> Schema:
@@ -151,13 +143,20 @@ def lock_schema() -> Schema:
     price = {"type": "string", "pattern": r"^\$[0-9./]+ per 1M tokens$"}
     sections = {
         locks.FILES: (
-            "Files of sources and suites, and models and templates that lie in the project, by their path from its folder.",
+            (
+                "Files of sources and suites, and models and templates that lie in the project, by their path from its"
+                " folder."
+            ),
             {"digest": digest, "size": count, "rows": count, "columns": columns},
             ["digest"],
         ),
         locks.HUB: (
-            "Datasets of the hub, `owner/name@revision as written`; `license` is what the card states, empty where it states none.",
-            {"revision": commit, "license": word}, ["revision"],
+            (
+                "Datasets of the hub, `owner/name@revision as written`; `license` is what the card states, empty where"
+                " it states none."
+            ),
+            {"revision": commit, "license": word},
+            ["revision"],
         ),
         locks.PYTHON: (
             "Python packages that sources read.",
@@ -167,28 +166,53 @@ def lock_schema() -> Schema:
         locks.TOKENIZERS: ("Tokenizers of the hub.", {"revision": commit, "license": word}, []),
         locks.MODELS: (
             "Models of the hub, `owner/name@revision as written`: bases of trainings, teachers with a revision.",
-            {"revision": commit, "license": word}, ["revision"],
+            {"revision": commit, "license": word},
+            ["revision"],
         ),
         locks.SOURCES: (
-            "What recipes say of their sources and suites, `RECIPE#NAME`, with `@VARIANT` where a variant differs: "
-            "the licence, and the columns of the rows.",
-            {"license": word, "columns": columns}, [],
+            (
+                "What recipes say of their sources and suites, `RECIPE#NAME`, with `@VARIANT` where a variant differs: "
+                "the licence, and the columns of the rows."
+            ),
+            {"license": word, "columns": columns},
+            [],
         ),
         locks.TEACHERS: (
             "What recipes say of their teachers, by the same names: the model, and its prices.",
-            {"provider": word, "model": word, "free": {"const": True}, "input": price, "output": price}, ["provider"],
+            {"provider": word, "model": word, "free": {"const": True}, "input": price, "output": price},
+            ["provider"],
         ),
         locks.MEASURED: (
             "What finished steps measured, by their key.",
             {
-                "node": {"type": "string"}, "recipe": {"type": "string"}, "variant": {"type": "string"},
-                "rows": count, "rows_in": count, "trace": count, "rest": count, "calls": count, "tokens_in": count, "tokens_out": count,
-                "tokens": count, "packs": count, "steps": count, "trained": count, "held_out": count, "cut": count, "gpus": count, "device": word, "tokens_per_second": {"type": "number"},
-                "origins": counts, "dropped": counts, "entries": counts, "left_out": counts, "added": counts,
+                "node": {"type": "string"},
+                "recipe": {"type": "string"},
+                "variant": {"type": "string"},
+                "rows": count,
+                "rows_in": count,
+                "trace": count,
+                "rest": count,
+                "calls": count,
+                "tokens_in": count,
+                "tokens_out": count,
+                "tokens": count,
+                "packs": count,
+                "steps": count,
+                "trained": count,
+                "held_out": count,
+                "cut": count,
+                "gpus": count,
+                "device": word,
+                "tokens_per_second": {"type": "number"},
+                "origins": counts,
+                "dropped": counts,
+                "entries": counts,
+                "left_out": counts,
+                "added": counts,
             },
             ["node"],
         ),
-    }  # fmt: skip
+    }
     return {
         "$schema": DRAFT,
         "title": "recipe.lock",
@@ -200,11 +224,7 @@ def lock_schema() -> Schema:
                 name: {
                     "description": doc,
                     "type": "object",
-                    "additionalProperties": {
-                        "type": "object",
-                        "properties": fact,
-                        "required": needed,
-                    },
+                    "additionalProperties": {"type": "object", "properties": fact, "required": needed},
                 }
                 for name, (doc, fact, needed) in sections.items()
             },
@@ -212,7 +232,7 @@ def lock_schema() -> Schema:
     }
 
 
-# --- recipes as data ------------------------------------------------------------------------------------------------------------
+# --- recipes as data --------------------------------------------------------------------------------------------------
 
 
 def recipe_schema() -> Schema:
@@ -236,10 +256,7 @@ def recipe_schema() -> Schema:
                     "type": "object",
                     "properties": {
                         "type": {"$ref": "#/$defs/type"},
-                        "default": {
-                            "description": 'In the words of the language: `5%`, `"text"`.',
-                            "type": "string",
-                        },
+                        "default": {"description": 'In the words of the language: `5%`, `"text"`.', "type": "string"},
                         "doc": _TEXTS,
                     },
                     "required": ["type"],
@@ -377,11 +394,7 @@ def _part(key: str) -> Schema:
             amount = [{"type": "string"}, {"type": "null"}]
             return {"description": words.SUB_BLOCKS["take"][1], **_free({"anyOf": amount})}
         case "classes":
-            names = [
-                {"type": "string"},
-                {"type": "array", "items": {"type": "string"}},
-                {"type": "null"},
-            ]
+            names = [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "null"}]
             return {"description": words.SUB_BLOCKS["classes"][1], **_free({"anyOf": names})}
         case _:
             doc = words.SUB_BLOCKS.get(key, words.STATEMENTS["field"])[1]

@@ -1,4 +1,6 @@
-"""The tables of the language -> entries of the reference: kinds, attributes, methods and functions with their types in words."""
+"""The tables of the language -> entries of the reference: kinds, attributes, methods and functions with their types in
+words.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +27,35 @@ STATEMENTS: Final = {
 }
 #: The same where they mean something else.
 _STATEMENTS_OF: Final = {
-    ("variant", "set"): ("set BLOCK.ATTRIBUTE = VALUE", "What is different in this variant: an attribute, an entry, a `param.NAME`."),
-    ("check", "expect"): ("expect CONDITION as NAME", "A promise about the plan or the result: `plan.cost <= $300`, `share(sft, chat) >= 4%`."),
-    ("test", "expect"): ("expect CONDITION", "What holds for every row that leaves the step, or for `rows` and `dropped.RULE`."),
-}  # fmt: skip
+    ("variant", "set"): (
+        "set BLOCK.ATTRIBUTE = VALUE",
+        "What is different in this variant: an attribute, an entry, a `param.NAME`.",
+    ),
+    ("check", "expect"): (
+        "expect CONDITION as NAME",
+        "A promise about the plan or the result: `plan.cost <= $300`, `share(sft, chat) >= 4%`.",
+    ),
+    ("test", "expect"): (
+        "expect CONDITION",
+        "What holds for every row that leaves the step, or for `rows` and `dropped.RULE`.",
+    ),
+}
 #: Sub-blocks, how their entries are written, and what they are.
 SUB_BLOCKS: Final = {
-    "take": ("take { STREAM = AMOUNT }", "How much of each stream: `5%`, `20k rows`, `2M tokens`, `3x`, `14 parts`, `all`, `rest`."),
-    "classes": ("classes { NAME = RULE }", "Options of the multiple choice, each one rule of the step or a list of them."),
-    "input": ("input { NAME: TYPE }", "What the prompt is filled with: columns of the row of the same names, or what `map` says."),
+    "take": (
+        "take { STREAM = AMOUNT }",
+        "How much of each stream: `5%`, `20k rows`, `2M tokens`, `3x`, `14 parts`, `all`, `rest`.",
+    ),
+    "classes": (
+        "classes { NAME = RULE }",
+        "Options of the multiple choice, each one rule of the step or a list of them.",
+    ),
+    "input": (
+        "input { NAME: TYPE }",
+        "What the prompt is filled with: columns of the row of the same names, or what `map` says.",
+    ),
     "output": ("output { NAME: TYPE }", "The fields of the answer; a single text is the whole reply."),
-}  # fmt: skip
+}
 PORTS: Final = {
     "rows": "its rows; the name alone means them",
     "dropped": "the rows that it refused, with `rule` and `reason`",
@@ -86,9 +106,7 @@ def type_words(type_: AttrType) -> str:
         case "expr":
             return "expression"
         case "record" if type_.fields:
-            return "record of " + ", ".join(
-                f"`{f.name}` ({type_words(f.type)})" for f in type_.fields
-            )
+            return "record of " + ", ".join(f"`{f.name}` ({type_words(f.type)})" for f in type_.fields)
         case "method" if type_.methods:
             return _either(tuple(m.name + "(…)" * bool(m.params) for m in type_.methods))
         case "method":
@@ -100,15 +118,13 @@ def type_words(type_: AttrType) -> str:
 
 
 def _alternatives(types: tuple[AttrType, ...]) -> str:
-    """Alternatives as a reader needs them: all words in one list, a whole number is a number, a list holds its element."""
+    """Alternatives as a reader needs them: all words in one list, a whole number is a number, a list holds its
+    element.
+    """
     words = tuple(w for t in types for w in _words(t))
     listed = [one for t in types if t.name == "list" for one in t.of[0].alternatives]
     real = any(t.name == "real" for t in types)
-    others = [
-        type_words(t)
-        for t in types
-        if not _words(t) and not (real and t.name == "int") and t not in listed
-    ]
+    others = [type_words(t) for t in types if not _words(t) and not (real and t.name == "int") and t not in listed]
     return " or ".join([_either(words), *others] if words else others)
 
 
@@ -154,7 +170,7 @@ def about(name: str, attribute: Attribute) -> str:
     return " ".join(filter(None, (attribute.doc, affects)))
 
 
-# --- methods ------------------------------------------------------------------------------------------------------------------
+# --- methods ----------------------------------------------------------------------------------------------------------
 
 
 def methods_of(attribute: Attribute) -> tuple[Method, ...]:
@@ -233,7 +249,7 @@ def _quantity(number: Fraction, type_: str) -> str:
             return _number(number)
 
 
-# --- functions ------------------------------------------------------------------------------------------------------------------
+# --- functions --------------------------------------------------------------------------------------------------------
 
 
 def signature(function: Function) -> str:
@@ -258,7 +274,7 @@ def notes(function: Function) -> list[str]:
     return out
 
 
-# --- kinds ----------------------------------------------------------------------------------------------------------------------
+# --- kinds ------------------------------------------------------------------------------------------------------------
 
 
 def header(name: str, kind: Kind) -> str:
@@ -287,6 +303,4 @@ def ports(kind: Kind) -> list[tuple[str, str]]:
 
 def kinds_with(attribute: str) -> Mapping[str, Attribute]:
     """The kinds that have an attribute of this name."""
-    return {
-        k: kind.attributes[attribute] for k, kind in KINDS.items() if attribute in kind.attributes
-    }
+    return {k: kind.attributes[attribute] for k, kind in KINDS.items() if attribute in kind.attributes}

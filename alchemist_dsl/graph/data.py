@@ -1,4 +1,6 @@
-"""A graph -> JSON data for other tools: nodes in drawing order, one edge for each input. Its schema is docs/schemas/graph.json."""
+"""A graph -> JSON data for other tools: nodes in drawing order, one edge for each input. Its schema is
+docs/schemas/graph.json.
+"""
 
 from __future__ import annotations
 
@@ -87,12 +89,7 @@ def _figures(figures: tuple[Figure, ...]) -> dict[str, Estimate]:
 def _edges(link: Link) -> list[EdgeData]:
     return [
         EdgeData(
-            source=link.source,
-            target=link.target,
-            port=s.port,
-            origin=s.origin,
-            role=s.role,
-            amount=s.amount or None,
+            source=link.source, target=link.target, port=s.port, origin=s.origin, role=s.role, amount=s.amount or None
         )
         for s in link.streams
     ]

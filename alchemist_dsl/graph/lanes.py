@@ -1,4 +1,6 @@
-"""Steps in drawing order -> the lines beside them in a terminal: one line a step, one lane for each step that still waits for input."""
+"""Steps in drawing order -> the lines beside them in a terminal: one line a step, one lane for each step that still
+waits for input.
+"""
 
 from __future__ import annotations
 

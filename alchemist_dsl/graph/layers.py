@@ -1,5 +1,5 @@
-"""Blocks and edges -> layers (the first half of Sugiyama's method): every edge leads down, long ones pass the layers between, and the
-order within layers leaves few crossings."""
+"""Blocks and edges -> layers (the first half of Sugiyama's method): every edge leads down, long ones pass the layers
+between, and the order within layers leaves few crossings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ class Item:
 
 @dataclass(slots=True, eq=False)
 class Piece:
-    """A part of an edge between two neighbouring layers; `out` and `into`: how far from the middles it begins and ends."""
+    """A part of an edge between two neighbouring layers; `out` and `into`: how far from the middles it begins and
+    ends.
+    """
 
     top: Item
     bottom: Item
@@ -60,24 +62,26 @@ class Piece:
 def layered(
     blocks: Sequence[Block], edges: Sequence[Edge]
 ) -> tuple[list[list[Item]], Mapping[tuple[str, str], list[Piece]]]:
-    """The layers from the top, each from the left, and the pieces of each edge. Blocks come in an order in which edges lead forward."""
+    """The layers from the top, each from the left, and the pieces of each edge. Blocks come in an order in which edges
+    lead forward.
+    """
     ranks = _ranks(blocks, edges)
     items = {b.name: Item(b.width, ranks[b.name], b, order=i) for i, b in enumerate(blocks)}
     layers: list[list[Item]] = [[] for _ in range(max(ranks.values(), default=-1) + 1)]
     for item in items.values():
         layers[item.rank].append(item)
-    chains = {
-        (e.source, e.target): _chain(items[e.source], items[e.target], e, layers) for e in edges
-    }
+    chains = {(e.source, e.target): _chain(items[e.source], items[e.target], e, layers) for e in edges}
     _untangle(layers)
     return layers, chains
 
 
-# --- layers -------------------------------------------------------------------------------------------------------------------------------
+# --- layers -----------------------------------------------------------------------------------------------------------
 
 
 def _ranks(blocks: Sequence[Block], edges: Sequence[Edge]) -> dict[str, int]:
-    """The layer of each block: below all that it reads; what leads to more than it reads moves down to where it is read."""
+    """The layer of each block: below all that it reads; what leads to more than it reads moves down to where it is
+    read.
+    """
     above: dict[str, list[str]] = {b.name: [] for b in blocks}
     below: dict[str, list[str]] = {b.name: [] for b in blocks}
     for edge in edges:
@@ -107,7 +111,7 @@ def _chain(start: Item, end: Item, edge: Edge, layers: list[list[Item]]) -> list
     return pieces
 
 
-# --- order within layers --------------------------------------------------------------------------------------------------------------------
+# --- order within layers ----------------------------------------------------------------------------------------------
 
 
 def _untangle(layers: list[list[Item]]) -> None:

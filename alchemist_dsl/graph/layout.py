@@ -1,5 +1,6 @@
-"""Blocks and edges -> places from top to bottom (the second half of Sugiyama's method): upright lines where there is room, and no line
-through a block. The result depends on sizes and on the order in which blocks come, on nothing else."""
+"""Blocks and edges -> places from top to bottom (the second half of Sugiyama's method): upright lines where there is
+room, and no line through a block. The result depends on sizes and on the order in which blocks come, on nothing
+else."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ def arrange(blocks: Sequence[Block], edges: Sequence[Edge]) -> Layout:
     return _layout(layers, _spans(layers), chains)
 
 
-# --- places -----------------------------------------------------------------------------------------------------------------------------------
+# --- places -----------------------------------------------------------------------------------------------------------
 
 
 def _fan(layers: list[list[Item]]) -> None:
@@ -63,8 +64,10 @@ def _fan(layers: list[list[Item]]) -> None:
 
 
 def _straighten(layers: list[list[Item]]) -> None:
-    """Move items towards where their lines come from and lead to, as far as order and widths allow: first to the middle of
-    both, then, up and down in turn, to the middle one of them, so that this one is upright. The best of these is kept."""
+    """Move items towards where their lines come from and lead to, as far as order and widths allow: first to the middle
+    of both, then, up and down in turn, to the middle one of them, so that this one is upright. The best of these is
+    kept.
+    """
     for layer in layers:
         _settle(layer, [0.0] * len(layer), [1.0] * len(layer))
     every = [item for layer in layers for item in layer]
@@ -189,11 +192,7 @@ def _spans(layers: list[list[Item]]) -> list[_Span]:
     return spans
 
 
-def _layout(
-    layers: list[list[Item]],
-    spans: list[_Span],
-    chains: Mapping[tuple[str, str], list[Piece]],
-) -> Layout:
+def _layout(layers: list[list[Item]], spans: list[_Span], chains: Mapping[tuple[str, str], list[Piece]]) -> Layout:
     every = [i for layer in layers for i in layer]
     left = min((i.x - i.width / 2 for i in every), default=0.0)
     corners = {}
@@ -214,9 +213,7 @@ def _y(block: Block, span: _Span) -> float:
     return span.top + (spare if block.leaf else spare / 2)
 
 
-def _line(
-    pieces: list[Piece], spans: list[_Span], corners: Mapping[str, Point]
-) -> tuple[Point, ...]:
+def _line(pieces: list[Piece], spans: list[_Span], corners: Mapping[str, Point]) -> tuple[Point, ...]:
     """Through layers straight down, between them aside; beside labels straight again."""
     points: list[Point] = []
     for piece in pieces:

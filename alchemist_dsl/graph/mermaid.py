@@ -21,7 +21,8 @@ _SHAPES: Final[Mapping[str, tuple[str, str]]] = {
 }
 #: Whatever could be Mermaid or HTML; the second of two percents, and the point of a list's number.
 _ODD: Final = r"[^\w .,:/()?≤~·$%+\u2060-]|(?<=%)%|(?<=\d)\.(?= )"
-#: Codes of characters are read before Markdown: its marks need a backslash; a word joiner parts `$$` and the names of icons.
+#: Codes of characters are read before Markdown: its marks need a backslash; a word joiner parts `$$` and the names of
+#: icons.
 _EMPHASIS: Final = r"[*`\\]|\b_|_\b"
 _JOINED: Final = r"(?<=\$)(?=\$)|(?<=fa:)|(?<=fa[bklrs]:)"
 _DASHED: Final = frozenset({"skip", "not_run", "removed"})
@@ -49,12 +50,7 @@ def _shaped(step: Step) -> str:
     rows = _unit(step.figure("rows"), "rows")
     spent = " · ".join(t for t in (_unit(step.figure("calls"), "calls"), step.figure("usd")) if t)
     said = " · ".join(word for word in (step.kind, step.doing, step.change) if word)
-    lines = [
-        f"<b>{escaped(step.name)}</b>",
-        escaped(said),
-        escaped(rows),
-        escaped(spent),
-    ]
+    lines = [f"<b>{escaped(step.name)}</b>", escaped(said), escaped(rows), escaped(spent)]
     return f'{opened}"{"<br/>".join(line for line in lines if line)}"{closed}'
 
 
@@ -68,7 +64,9 @@ def _arrow(link: Link) -> str:
 
 
 def _classes(graph: Graph, ids: Mapping[str, str]) -> Iterator[str]:
-    """One class for each state, or change, that a step has. Ground and text are both set: they fit light and dark pages."""
+    """One class for each state, or change, that a step has. Ground and text are both set: they fit light and dark
+    pages.
+    """
     members: dict[Tone, list[str]] = {}
     for step in graph.steps:
         members.setdefault(step.tone, []).append(ids[step.name])
@@ -80,7 +78,9 @@ def _classes(graph: Graph, ids: Mapping[str, str]) -> Iterator[str]:
 
 
 def escaped(text: str) -> str:
-    """A text inside quotes that is shown as it is: what could be read as anything else is written as a code of its character."""
+    """A text inside quotes that is shown as it is: what could be read as anything else is written as a code of its
+    character.
+    """
     parted = re.sub(_JOINED, "\u2060", re.sub(_EMPHASIS, r"\\\g<0>", text))
     return re.sub(_ODD, lambda m: f"#{ord(m[0])};", parted)
 

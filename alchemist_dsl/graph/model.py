@@ -1,4 +1,6 @@
-"""A plan -> what its drawings show: steps with figures and what a run would do with them, and the links between them."""
+"""A plan -> what its drawings show: steps with figures and what a run would do with them, and the links between
+them.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,7 @@ from typing import Final, Literal
 
 from alchemist_runtime.plan import Edge, Estimate, MixtureSpec, Node, NowNode, Plan, not_run
 
-from alchemist_dsl.explain import (
-    amount,
-    count,
-    dollars,
-    dollars_range,
-    range_words,
-    reason,
-    skipped,
-)
+from alchemist_dsl.explain import amount, count, dollars, dollars_range, range_words, reason, skipped
 
 #: What a run would do with a step; `planned`: the plan does not say, `not_run`: this version does not carry it out.
 State = Literal["build", "extend", "reuse", "skip", "not_run", "planned"]
@@ -183,7 +177,7 @@ class Graph:
         return tuple((tone, n) for tone, n in counted if n)
 
 
-# --- from a plan ------------------------------------------------------------------------------------------------------------------------
+# --- from a plan ------------------------------------------------------------------------------------------------------
 
 
 def graph_of(plan: Plan) -> Graph:
@@ -268,7 +262,7 @@ def _total(plan: Plan) -> str:
     return f"{count(calls)} teacher calls, {dollars_range(usd)} from scratch"
 
 
-# --- order --------------------------------------------------------------------------------------------------------------------------------
+# --- order ------------------------------------------------------------------------------------------------------------
 
 
 def drawing_order(names: list[str], links: Iterable[Link]) -> list[str]:
@@ -300,7 +294,7 @@ def _post_order(roots: Iterable[str], inputs: Mapping[str, list[str]]) -> list[s
     return list(done)
 
 
-# --- parts and comparisons ----------------------------------------------------------------------------------------------------------------
+# --- parts and comparisons --------------------------------------------------------------------------------------------
 
 
 def upto(graph: Graph, names: Iterable[str]) -> Graph:
@@ -321,9 +315,7 @@ def compared(before: Graph, after: Graph, marks: Mapping[str, Mark]) -> Graph:
     """The second graph with its marks, and beside it the steps of the first one that are marked as removed."""
     gone = {s.name: s for s in before.steps if marks.get(s.name) == "removed"}
     here = {s.name: s for s in after.steps}
-    steps = {
-        name: replace(s, mark=marks.get(name, "unchanged")) for name, s in {**gone, **here}.items()
-    }
+    steps = {name: replace(s, mark=marks.get(name, "unchanged")) for name, s in {**gone, **here}.items()}
     links = list(after.links)
     known = {(link.source, link.target) for link in links}
     for link in before.links:

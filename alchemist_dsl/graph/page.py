@@ -1,5 +1,5 @@
-"""A graph -> one HTML file: the SVG, and for each step what `show` and `why` say. No script, nothing loaded: links and `:target`
-open a step."""
+"""A graph -> one HTML file: the SVG, and for each step what `show` and `why` say. No script, nothing loaded: links and
+`:target` open a step."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def page(graph: Graph) -> str:
     )
 
 
-# --- parts ------------------------------------------------------------------------------------------------------------------------------------
+# --- parts ------------------------------------------------------------------------------------------------------------
 
 
 def _link(name: str) -> str:
@@ -83,8 +83,7 @@ def _figures(title: str, figures: Sequence[Figure]) -> Iterator[str]:
     if not figures:
         return
     rows = (
-        f"<tr><th scope=row>{f.what}</th><td class=n>{text(f.value)}</td>"
-        f"<td class=quiet>{text(f.basis)}</td></tr>"
+        f"<tr><th scope=row>{f.what}</th><td class=n>{text(f.value)}</td><td class=quiet>{text(f.basis)}</td></tr>"
         for f in figures
     )
     yield f"<h3>{title}</h3><table>{''.join(rows)}</table>"
@@ -103,13 +102,11 @@ def _streams(title: str, links: Sequence[tuple[str, Link]]) -> Iterator[str]:
 def _columns(step: Step) -> Iterator[str]:
     for port, columns in step.columns:
         if columns:
-            names = "".join(
-                f"<tr><th scope=row>{text(n)}</th><td>{text(t)}</td></tr>" for n, t in columns
-            )
+            names = "".join(f"<tr><th scope=row>{text(n)}</th><td>{text(t)}</td></tr>" for n, t in columns)
             yield f"<details><summary>.{text(port)}: {len(columns)} columns</summary><table>{names}</table></details>"
 
 
-# --- style ------------------------------------------------------------------------------------------------------------------------------------
+# --- style ------------------------------------------------------------------------------------------------------------
 
 _STYLE = """
 *{box-sizing:border-box}

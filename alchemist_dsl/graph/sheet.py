@@ -1,5 +1,5 @@
-"""A graph -> where everything stands on a sheet: a card for each step, a line for each link. Many sources of one step stand in one
-stack, with a rail beside them, so that a mixture of thirty is no wider than one of three."""
+"""A graph -> where everything stands on a sheet: a card for each step, a line for each link. Many sources of one step
+stand in one stack, with a rail beside them, so that a mixture of thirty is no wider than one of three."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from alchemist_dsl.graph.model import Graph, Link, Step
 NAME_SIZE: Final = 13.0
 TEXT_SIZE: Final = 11.5
 LABEL_SIZE: Final = 11.0
-#: Width of a character of the monospaced font, of the other one on average, as a part of the size: a little more than usual.
+#: Width of a character of the monospaced font, of the other one on average, as a part of the size: a little more than
+#: usual.
 _MONO: Final = 0.615
 _SANS: Final = 0.57
 
@@ -120,7 +121,7 @@ def sheet(graph: Graph) -> Sheet:
     )
 
 
-# --- texts ----------------------------------------------------------------------------------------------------------------------------------
+# --- texts ------------------------------------------------------------------------------------------------------------
 
 
 def texts(step: Step) -> tuple[str, ...]:
@@ -150,11 +151,13 @@ def sans(text: str, size: float) -> float:
     return len(text) * size * _SANS
 
 
-# --- stacks -----------------------------------------------------------------------------------------------------------------------------------
+# --- stacks -----------------------------------------------------------------------------------------------------------
 
 
 def _stacks(graph: Graph) -> list[_Stack]:
-    """Steps that read nothing, are of one kind and lead to the same; where that is more than one step, in the same role too."""
+    """Steps that read nothing, are of one kind and lead to the same; where that is more than one step, in the same role
+    too.
+    """
     found: dict[tuple[object, ...], list[Step]] = {}
     reading = {link.target for link in graph.links}
     for step in graph.steps:
@@ -166,9 +169,7 @@ def _stacks(graph: Graph) -> list[_Stack]:
 
 
 def _stack(graph: Graph, steps: list[Step]) -> _Stack:
-    width = max(
-        mono(s.name, NAME_SIZE) + MARK + sans(figures(s), TEXT_SIZE) + 3 * _PAD for s in steps
-    )
+    width = max(mono(s.name, NAME_SIZE) + MARK + sans(figures(s), TEXT_SIZE) + 3 * _PAD for s in steps)
     labels = _own_labels(graph, steps)
     rail = 18.0 + (max((mono(t, LABEL_SIZE) for t in labels), default=0.0) + 10 if labels else 0.0)
     columns = 1 if len(steps) <= 12 else 2 if len(steps) <= 30 else 3
@@ -189,7 +190,7 @@ def _stacked(stack: _Stack, x: float, y: float) -> Iterator[Card]:
         yield Card(step, left, y + _CAPTION + row * (_LOW + _BETWEEN), stack.width, _LOW, True)
 
 
-# --- blocks and lines -------------------------------------------------------------------------------------------------------------------------
+# --- blocks and lines -------------------------------------------------------------------------------------------------
 
 
 def _edges(graph: Graph, home: Mapping[str, _Stack]) -> list[Edge]:

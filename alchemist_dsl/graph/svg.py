@@ -1,4 +1,6 @@
-"""A graph -> one SVG file: no script, nothing loaded, light and dark by the reader's preference, every step with title and text."""
+"""A graph -> one SVG file: no script, nothing loaded, light and dark by the reader's preference, every step with title
+and text.
+"""
 
 from __future__ import annotations
 
@@ -44,9 +46,11 @@ def image(graph: Graph, *, inside: bool = False) -> str:
     at = f"translate({_n(_MARGIN + (wide - drawn.width) / 2)} {_n(head + _MARGIN)})"
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="graph" viewBox="0 0 {_n(width)} {_n(height)}"'
-            f' width="{_n(width)}" height="{_n(height)}"{fit} role="group"'
-            ' aria-labelledby="graph-title graph-desc">',
+            (
+                f'<svg xmlns="http://www.w3.org/2000/svg" class="graph" viewBox="0 0 {_n(width)} {_n(height)}"'
+                f' width="{_n(width)}" height="{_n(height)}"{fit} role="group"'
+                ' aria-labelledby="graph-title graph-desc">'
+            ),
             f'<title id="graph-title">{text(graph.title or graph.recipe)}</title>',
             f'<desc id="graph-desc">{text(summary(graph))}</desc>',
             f"<style>{style()}</style>",
@@ -66,9 +70,7 @@ def image(graph: Graph, *, inside: bool = False) -> str:
 
 def text(words: str) -> str:
     """A text for XML and HTML; what neither may hold becomes a mark of it."""
-    return escape(
-        re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", words)
-    )
+    return escape(re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", words))
 
 
 def anchor(name: str) -> str:
@@ -86,7 +88,7 @@ def _n(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-# --- head and foot --------------------------------------------------------------------------------------------------------------------------
+# --- head and foot ----------------------------------------------------------------------------------------------------
 
 
 def subtitle(graph: Graph) -> str:
@@ -128,7 +130,7 @@ def _legend(graph: Graph, top: float) -> Iterator[str]:
         yield f'<text class="quiet" x="{_n(_MARGIN)}" y="{_n(y + 20)}">{text(_total(graph))}</text>'
 
 
-# --- the drawing ------------------------------------------------------------------------------------------------------------------------------
+# --- the drawing ------------------------------------------------------------------------------------------------------
 
 
 def _frame(frame: Frame) -> str:
@@ -144,8 +146,7 @@ def _card(card: Card, *, inside: bool) -> str:
     name, place = text(step.name), anchor(step.name)
     middle = card.y + (card.height / 2 if card.low else 18)
     parts = [
-        f'<title id="name:{place}">{text(headline(step))}</title>'
-        f'<desc id="about:{place}">{text(about(step))}</desc>',
+        f'<title id="name:{place}">{text(headline(step))}</title><desc id="about:{place}">{text(about(step))}</desc>',
         f'<rect x="{_n(card.x)}" y="{_n(card.y)}" width="{_n(card.width)}" height="{_n(card.height)}" rx="6"/>',
         _mark(step.tone, card.x + 15, middle),
         f'<text class="name" x="{_n(card.x + 10 + MARK)}" y="{_n(middle + 4.5)}">{name}</text>',
@@ -155,8 +156,7 @@ def _card(card: Card, *, inside: bool) -> str:
     role = "" if inside else ' role="img"'
     described = f'aria-labelledby="name:{place} about:{place}"'
     return (
-        f'<{tag} class="step {step.tone}" data-step="{name}"{role} {described}>'
-        f"{''.join(parts)}</{tag.split(' ')[0]}>"
+        f'<{tag} class="step {step.tone}" data-step="{name}"{role} {described}>{"".join(parts)}</{tag.split(" ")[0]}>'
     )
 
 
@@ -244,9 +244,7 @@ def path(points: Sequence[Point]) -> str:
     for i, (here, there) in enumerate(pairwise(points), 1):
         if here[0] != there[0] and here[1] != there[1]:
             middle = _n((here[1] + there[1]) / 2)
-            out.append(
-                f"C{_n(here[0])} {middle} {_n(there[0])} {middle} {_n(there[0])} {_n(there[1])}"
-            )
+            out.append(f"C{_n(here[0])} {middle} {_n(there[0])} {middle} {_n(there[0])} {_n(there[1])}")
             continue
         after = points[i + 1] if i + 1 < len(points) else None
         if after is None or not _turns(here, there, after):
@@ -274,7 +272,7 @@ def _p(point: Point) -> str:
     return f"{_n(point[0])} {_n(point[1])}"
 
 
-# --- style ------------------------------------------------------------------------------------------------------------------------------------
+# --- style ------------------------------------------------------------------------------------------------------------
 
 
 def style() -> str:

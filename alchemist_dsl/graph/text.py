@@ -1,4 +1,6 @@
-"""A graph -> its drawing in a terminal: lanes at the left, one line a step, what is read where a line alone does not say it."""
+"""A graph -> its drawing in a terminal: lanes at the left, one line a step, what is read where a line alone does not
+say it.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +10,21 @@ from typing import Final
 from alchemist_dsl.graph.lanes import DOT, rows
 from alchemist_dsl.graph.model import LEGEND, Graph, Link, State, Step, Stream, Tone
 
-MARKS: Final[dict[Tone, str]] = {
-    "build": "●",
-    "extend": "◐",
-    "reuse": "○",
-    "skip": "◌",
-    "not_run": "×",
-    "planned": "●",
-}
-CHANGES: Final[dict[Tone, str]] = {
-    "added": "+",
-    "removed": "-",
-    "changed": "~",
-    "indirect": "·",
-    "unchanged": " ",
-}
+MARKS: Final[dict[Tone, str]] = {"build": "●", "extend": "◐", "reuse": "○", "skip": "◌", "not_run": "×", "planned": "●"}
+CHANGES: Final[dict[Tone, str]] = {"added": "+", "removed": "-", "changed": "~", "indirect": "·", "unchanged": " "}
 _COLORS: Final[dict[str, str]] = {
-    "build": "33", "extend": "36", "reuse": "32", "skip": "2", "not_run": "35", "planned": "0",
-    "added": "32", "removed": "31", "changed": "33", "indirect": "36", "unchanged": "0",
-}  # fmt: skip
+    "build": "33",
+    "extend": "36",
+    "reuse": "32",
+    "skip": "2",
+    "not_run": "35",
+    "planned": "0",
+    "added": "32",
+    "removed": "31",
+    "changed": "33",
+    "indirect": "36",
+    "unchanged": "0",
+}
 _GAP: Final = "  "
 
 Paint = Callable[[str, str], str]
@@ -113,10 +111,7 @@ def _reads(links: Sequence[Link], above: str) -> list[str]:
         group = stream.lead and not stream.amount  # a role is said once for all that are read in it
         said = group and i > 0 and found[i - 1][1].lead == stream.lead
         ends = not last and stream.lead != found[i + 1][1].lead and not stream.amount
-        out.append(
-            reads("" if said else stream.lead, source, stream)
-            + ("" if last else ";" if ends else ",")
-        )
+        out.append(reads("" if said else stream.lead, source, stream) + ("" if last else ";" if ends else ","))
     return out
 
 

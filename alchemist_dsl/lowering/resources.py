@@ -11,18 +11,10 @@ from alchemist_dsl.check.given import literal
 from alchemist_dsl.ir import Block, ChoiceV, Qty, RecordV, RefV, TemplateV
 from alchemist_dsl.lowering.scope import Scope
 from alchemist_dsl.lowering.targets import locked_base
-from alchemist_dsl.lowering.values import (
-    decimal,
-    exact,
-    flag,
-    items,
-    quantity,
-    text,
-    texts,
-    whole,
-)
+from alchemist_dsl.lowering.values import decimal, exact, flag, items, quantity, text, texts, whole
 
-#: Questions that a model in this process answers at once, where the recipe does not say: memory of the CPU is not got back.
+#: Questions that a model in this process answers at once, where the recipe does not say: memory of the CPU is not got
+#: back.
 LARGEST_BATCH: Final = 16
 
 
@@ -53,7 +45,9 @@ def teacher(block: Block, scope: Scope) -> Teacher:
 
 
 def _model(block: Block) -> str | None:
-    """The model's name; for one that is loaded here its folder from the project's root, or the training that makes it."""
+    """The model's name; for one that is loaded here its folder from the project's root, or the training that makes
+    it.
+    """
     model, own = block.get("model"), own_model(block)
     if isinstance(model, RefV):
         return model.target
@@ -72,11 +66,7 @@ def _key_variable(block: Block) -> str | None:
         return None
     attr = block.attrs.get("api_key_env")
     foreign = text(block, "base_url") is not None
-    return (
-        None
-        if attr is not None and attr.origin == "default" and foreign
-        else text(block, "api_key_env")
-    )
+    return None if attr is not None and attr.origin == "default" and foreign else text(block, "api_key_env")
 
 
 def _sampling(block: Block) -> dict[str, Any]:
@@ -106,9 +96,7 @@ def price(block: Block) -> Price | None:
     """Exact dollars per token. Rules and recordings cost nothing; an unwritten price is unknown."""
     match block.get("price"):
         case RecordV(fields=fields):
-            return Price(
-                input=_per_token(fields.get("input")), output=_per_token(fields.get("output"))
-            )
+            return Price(input=_per_token(fields.get("input")), output=_per_token(fields.get("output")))
         case ChoiceV(name="free"):
             return Price(free=True)
         case _:

@@ -38,9 +38,7 @@ class Scope:
     facts: Facts
     find: Find
     options: Options
-    whole: Program | None = (
-        None  # before pruning: what reads a stream in the whole recipe decides its tokenizer
-    )
+    whole: Program | None = None  # before pruning: what reads a stream in the whole recipe decides its tokenizer
     texts: dict[str, str] = field(default_factory=dict)
     known: dict[str, SourceFacts] = field(default_factory=dict)
 
@@ -90,9 +88,7 @@ class Scope:
         return [self.rule(r) for r in block.rules]
 
     def rule(self, rule: RuleV) -> Rule:
-        return Rule(
-            verb=rule.verb, name=rule_name(rule), expr=rule.expr.tree, text=rule.text, at=self.at(rule.span)
-        )  # fmt: skip
+        return Rule(verb=rule.verb, name=rule_name(rule), expr=rule.expr.tree, text=rule.text, at=self.at(rule.span))
 
     def sets(self, block: Block) -> list[SetColumn]:
         """Assignments by column: their order says nothing."""
@@ -120,13 +116,14 @@ def salt(block: Block) -> str:
 
 
 def rule_name(rule: RuleV) -> str:
-    """The name under which a rule's rows are counted: its own, or its expression in one spelling, so that spaces say nothing."""
+    """The name under which a rule's rows are counted: its own, or its expression in one spelling, so that spaces say
+    nothing.
+    """
     return expression(rule.expr.tree) if rule.name == rule.text else rule.name
 
 
 def inputs(block: Block) -> tuple[Input, ...]:
     """The streams that a block reads, as edges without keys."""
     return tuple(
-        Input(ref.target, ref.port, ref.origin, role)
-        for ref, role in zip(block.inputs, block.roles, strict=True)
+        Input(ref.target, ref.port, ref.origin, role) for ref, role in zip(block.inputs, block.roles, strict=True)
     )

@@ -21,16 +21,7 @@ from alchemist_runtime.plan import (
 
 from alchemist_dsl.ir import Block, EntryV, MethodV, RefV, TemplateV
 from alchemist_dsl.lowering.scope import Scope, salt
-from alchemist_dsl.lowering.values import (
-    decimal,
-    exact,
-    items,
-    method,
-    quantity,
-    text,
-    trees,
-    whole,
-)
+from alchemist_dsl.lowering.values import decimal, exact, items, method, quantity, text, trees, whole
 
 
 def map_(block: Block, scope: Scope) -> MapSpec:
@@ -63,9 +54,7 @@ def decontaminate(block: Block, scope: Scope) -> DecontaminateSpec:
     found = [m for m in items(block.get("method")) if isinstance(m, MethodV)]
     found.sort(key=lambda m: (m.name, sorted((k, str(v)) for k, v in m.args.items())))
     return DecontaminateSpec(
-        on=trees(block, "on"),
-        methods=[scope.component("decontaminate", m) for m in found],
-        rules=scope.rules(block),
+        on=trees(block, "on"), methods=[scope.component("decontaminate", m) for m in found], rules=scope.rules(block)
     )
 
 
@@ -118,10 +107,7 @@ def task(block: Block, scope: Scope) -> TaskSpec:
         instruction=_template(block, "instruction", scope) or ["lit", "null", None],
         response=_template(block, "response", scope) or ["lit", "null", None],
         system=_template(block, "system", scope),
-        classes=[
-            {"name": c.name, "rules": sorted(c.rules), "text": c.name.replace("_", " ")}
-            for c in block.classes
-        ],
+        classes=[{"name": c.name, "rules": sorted(c.rules), "text": c.name.replace("_", " ")} for c in block.classes],
         sound=share,
         select=scope.select(block),
         lang=_lang(block, scope),
@@ -137,9 +123,7 @@ def _template(block: Block, name: str, scope: Scope) -> Expr | None:
 
 def _lang(block: Block, scope: Scope) -> Expr | None:
     """The language of the row that a task tells of, where its port carries one."""
-    told = next(
-        (r for r, role in zip(block.inputs, block.roles, strict=True) if role == "learn"), None
-    )
+    told = next((r for r, role in zip(block.inputs, block.roles, strict=True) if role == "learn"), None)
     schema = None if told is None else scope.program.schemas.get((told.target, told.port))
     if told is None or schema is None:
         return None
@@ -175,9 +159,7 @@ def _weights(block: Block) -> Method | None:
 
 def entries(block: Block) -> tuple[EntryV, ...]:
     """The entries of `take` by name, or all of each stream of `from`."""
-    found = block.entries or [
-        EntryV(_stream_name(ref), ref, "all", None, ref.span) for ref in block.inputs
-    ]
+    found = block.entries or [EntryV(_stream_name(ref), ref, "all", None, ref.span) for ref in block.inputs]
     if block.get("weights") is not None:  # their parts follow from their sizes
         found = [replace(e, amount="parts", value=None) for e in found]
     return tuple(sorted(found, key=lambda e: e.name))
@@ -190,9 +172,7 @@ def _stream_name(ref: RefV) -> str:
 
 def _take(index: int, entry: EntryV) -> Take:
     value = None if entry.value is None else exact(entry.value)
-    return Take(
-        name=entry.name, edge=index, amount=entry.amount, value=value, missing=entry.missing
-    )
+    return Take(name=entry.name, edge=index, amount=entry.amount, value=value, missing=entry.missing)
 
 
 def unit(block: Block) -> Any:
@@ -238,13 +218,12 @@ def _pinned(name: str, revision: str | None) -> dict[str, Any]:
 
 
 def _of_reader(block: Block, scope: Scope) -> dict[str, Any] | None:
-    """By the trainings that read a mixture, directly or through other steps; the checker has refused two different ones."""
+    """By the trainings that read a mixture, directly or through other steps; the checker has refused two different
+    ones.
+    """
     blocks = (scope.whole or scope.program).blocks
     after = {block.name}
-    while (
-        more := {b.name for b in blocks.values() if any(r.target in after for r in b.inputs)}
-        - after
-    ):
+    while more := {b.name for b in blocks.values() if any(r.target in after for r in b.inputs)} - after:
         after |= more
     readers = sorted(name for name in after if blocks[name].kind == "train")
     return _of_train(blocks[readers[0]], scope) if readers else None

@@ -6,28 +6,12 @@ import posixpath
 from fractions import Fraction
 from typing import Any
 
-from alchemist_runtime.plan import (
-    EvaluateSpec,
-    ExportSpec,
-    MeasureSpec,
-    Method,
-    TrainSpec,
-    variant_part,
-)
+from alchemist_runtime.plan import EvaluateSpec, ExportSpec, MeasureSpec, Method, TrainSpec, variant_part
 
 from alchemist_dsl.bases import base_folder
 from alchemist_dsl.ir import Block, ExprV, MethodV, Qty, RecordV, RefV, TemplateV, TextV
 from alchemist_dsl.lowering.scope import Scope, salt
-from alchemist_dsl.lowering.values import (
-    decimal,
-    exact,
-    items,
-    method,
-    quantity,
-    text,
-    texts,
-    whole,
-)
+from alchemist_dsl.lowering.values import decimal, exact, items, method, quantity, text, texts, whole
 
 
 def export(block: Block, scope: Scope) -> ExportSpec:
@@ -50,7 +34,8 @@ def export(block: Block, scope: Scope) -> ExportSpec:
 def _place(block: Block, variant: str | None) -> str | None:
     """The folder of an export, relative to the project; in the recipe it is relative to the recipe.
 
-    A variant has folders of its own beside those of the recipe, unless it names one, so that no run replaces another's data.
+    A variant has folders of its own beside those of the recipe, unless it names one, so that no run replaces another's
+    data.
     """
     written = block.attrs.get("path")
     if written is None or not isinstance(written.value, TextV):
@@ -142,7 +127,9 @@ def _base(block: Block) -> str | None:
 
 
 def locked_base(block: Block, scope: Scope, name: str = "base") -> str | None:
-    """The commit that the lock pins a model of the hub to; None where the recipe names one itself, or nobody knows it."""
+    """The commit that the lock pins a model of the hub to; None where the recipe names one itself, or nobody knows
+    it.
+    """
     value, written = block.get(name), text(block, "revision")
     if (
         not isinstance(value, TextV)
@@ -185,7 +172,9 @@ def _held_out(block: Block) -> dict[str, Any]:
 
 
 def _chat_template(block: Block, scope: Scope) -> dict[str, str] | None:
-    """A template by its digest in `texts`, with what it was taken from; or the model to take it from, with its commit."""
+    """A template by its digest in `texts`, with what it was taken from; or the model to take it from, with its
+    commit.
+    """
     match block.get("chat_template"):
         case TemplateV(text=value, taken=taken):
             return dict([taken] if taken else []) | {"text": scope.keep(value)}

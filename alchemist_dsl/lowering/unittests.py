@@ -1,4 +1,6 @@
-"""From `test` blocks to what a runner needs: the plan of one step over given rows, the mock answers, the expectations."""
+"""From `test` blocks to what a runner needs: the plan of one step over given rows, the mock answers, the
+expectations.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +10,9 @@ from typing import Any, Final
 
 from alchemist_runtime.plan import Plan
 
-from alchemist_dsl.check.given import (
-    Inlet,
-    Unfit,
-    answer,
-    column_types,
-    inlets,
-    row,
-    rows_by_label,
-    suite_columns,
-)
+from alchemist_dsl.check.given import Inlet, Unfit, answer, column_types, inlets, row, rows_by_label, suite_columns
 from alchemist_dsl.facts import Facts
-from alchemist_dsl.ir import (
-    Attr,
-    Block,
-    ChoiceV,
-    ListV,
-    Program,
-    RecordV,
-    RefV,
-    RowSchema,
-    RuleV,
-    TextV,
-    Value,
-)
+from alchemist_dsl.ir import Attr, Block, ChoiceV, ListV, Program, RecordV, RefV, RowSchema, RuleV, TextV, Value
 from alchemist_dsl.lower import lower
 from alchemist_dsl.lowering.scope import Find, Scope
 from alchemist_dsl.passes import Options
@@ -104,7 +85,7 @@ def _target(block: Block, name: str) -> str:
     return value.target if isinstance(value, RefV) else ""
 
 
-# --- the rows -----------------------------------------------------------------------------------------------------------------
+# --- the rows ---------------------------------------------------------------------------------------------------------
 
 
 def _ports(block: Block, found: Sequence[Inlet], program: Program) -> Iterator[Port]:
@@ -148,17 +129,15 @@ def _replies(value: Value | None) -> Any:
 
 
 def _reply(value: Value) -> Any:
-    return value.value if isinstance(value, TextV) else answer(value) if isinstance(value, RecordV) else {}  # fmt: skip
+    return value.value if isinstance(value, TextV) else answer(value) if isinstance(value, RecordV) else {}
 
 
-# --- the step alone -----------------------------------------------------------------------------------------------------------
+# --- the step alone ---------------------------------------------------------------------------------------------------
 
 
 def _alone(step: Block, found: Sequence[Inlet], program: Program) -> Program:
     """The step with what it asks; in the place of its streams stand sources that read nothing."""
-    kept: dict[str, Block] = {
-        n: b for n, b in program.blocks.items() if b.kind in ("recipe", "schema")
-    }
+    kept: dict[str, Block] = {n: b for n, b in program.blocks.items() if b.kind in ("recipe", "schema")}
     for inlet in found:
         source = program.blocks[inlet.ref.target]
         kept[source.name] = source if source.kind == "suite" else _stand_in(source)
@@ -180,9 +159,7 @@ def _stand_in(block: Block) -> Block:
 def _bare(step: Block) -> Block:
     """Without selection, and without the promises that it makes of real data; a trained model is not asked."""
     pairs = [
-        (ref, role)
-        for ref, role in zip(step.inputs, step.roles, strict=True)
-        if role not in ("model", "tokenizer")
+        (ref, role) for ref, role in zip(step.inputs, step.roles, strict=True) if role not in ("model", "tokenizer")
     ]
     return replace(
         step,
@@ -198,12 +175,7 @@ def _mocked(teacher: Block) -> Block:
     provider = teacher.attrs["provider"]
     attrs = {n: a for n, a in teacher.attrs.items() if not isinstance(a.value, RefV)}
     attrs["provider"] = replace(provider, value=ChoiceV(provider.value.span, "rules"))
-    return replace(
-        teacher,
-        attrs=attrs,
-        inputs=(),
-        roles=(),
-    )
+    return replace(teacher, attrs=attrs, inputs=(), roles=())
 
 
 def _without_tokenizer(plan: Plan, block: Block) -> Plan:

@@ -19,10 +19,7 @@ from alchemist_dsl.source import SourceFile
 
 EXPLAIN: Final = "alchemist.explain"
 SOURCE: Final = "alchemist"
-_SEVERITIES: Final = {
-    "error": lsp.DiagnosticSeverity.Error,
-    "warning": lsp.DiagnosticSeverity.Warning,
-}
+_SEVERITIES: Final = {"error": lsp.DiagnosticSeverity.Error, "warning": lsp.DiagnosticSeverity.Warning}
 #: Codes of what is there and nothing reads: editors show it faded.
 _UNUSED: Final = frozenset({"unused-step", "unused-import", "unused-input", "unused-rule"})
 
@@ -37,10 +34,7 @@ def problems(analysis: Analysis) -> Mapping[str, list[Diagnostic]]:
 
 
 def published(
-    problem: Diagnostic,
-    sources: Mapping[str, SourceFile],
-    uri: Callable[[str], str],
-    converter: Converter,
+    problem: Diagnostic, sources: Mapping[str, SourceFile], uri: Callable[[str], str], converter: Converter
 ) -> lsp.Diagnostic:
     """A problem in the protocol's form."""
     code = CODES.get(problem.code)
@@ -52,17 +46,12 @@ def published(
         message="\n".join([headline, *(n for n in notes if n)]),
         severity=_SEVERITIES[severity(problem)],
         code=problem.code,
-        code_description=lsp.CodeDescription(page)
-        if page and path_of(problem.code).exists()
-        else None,
+        code_description=lsp.CodeDescription(page) if page and path_of(problem.code).exists() else None,
         source=SOURCE,
         tags=[lsp.DiagnosticTag.Unnecessary] if code is not None and code.slug in _UNUSED else None,
         related_information=[
             lsp.DiagnosticRelatedInformation(
-                lsp.Location(
-                    uri(label.span.file), converter.span(sources[label.span.file], label.span)
-                ),
-                label.text,
+                lsp.Location(uri(label.span.file), converter.span(sources[label.span.file], label.span)), label.text
             )
             for label in problem.labels
             if label.span.file in sources
@@ -141,13 +130,9 @@ def _edit(problem: Diagnostic, source: SourceFile, converter: Converter) -> lsp.
 def _apart(found: Sequence[Diagnostic]) -> list[Diagnostic]:
     """Those whose edits do not touch each other."""
     out: list[Diagnostic] = []
-    for problem in sorted(
-        found, key=lambda p: (p.edit.span.start, p.edit.span.end) if p.edit else (0, 0)
-    ):
+    for problem in sorted(found, key=lambda p: (p.edit.span.start, p.edit.span.end) if p.edit else (0, 0)):
         before = out[-1].edit if out else None
-        if problem.edit is not None and (
-            before is None or problem.edit.span.start > before.span.end
-        ):
+        if problem.edit is not None and (before is None or problem.edit.span.start > before.span.end):
             out.append(problem)
     return out
 

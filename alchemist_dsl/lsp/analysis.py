@@ -71,20 +71,14 @@ class Analysis:
         return self._names
 
     def close(self) -> None:
-        """Cut the circles among its parts, so that they go at once. A collector that has to look for them stops the typing."""
+        """Cut the circles among its parts, so that they go at once. A collector that has to look for them stops the
+        typing.
+        """
         world, loader = self.world, self.world.loader
         for scope in loader.scopes.values():
             for names in (scope.decls, scope.unnamed, scope.aliases, scope.params):
                 names.clear()
-        for part in (
-            world.rooms,
-            world.decls,
-            world.bodies,
-            world.blocks,
-            world.streams,
-            loader.trees,
-            loader.scopes,
-        ):
+        for part in (world.rooms, world.decls, world.bodies, world.blocks, world.streams, loader.trees, loader.scopes):
             part.clear()
 
     def file(self, path: str) -> SourceFile | None:
@@ -95,9 +89,7 @@ class Analysis:
         for decl in self.scope.decls.values():
             if decl.name == name and decl.kind == kind:
                 return decl
-        return next(
-            (d for d in self.scope.unnamed if d.kind == kind and d.name in (name, kind)), None
-        )
+        return next((d for d in self.scope.unnamed if d.kind == kind and d.name in (name, kind)), None)
 
     def sight(self, key: str) -> Sight:
         return self.sights.get(key, NO_SIGHT)
@@ -185,9 +177,7 @@ class Analyser:
         )
         problems = (*checked.diagnostics, *facts.problems(checked.program))
         sights = _sights(checked.world, {} if before is None else before.sights)
-        return Analysis(
-            buffer.source, folder, checked, problems, sights, time.perf_counter() - begun
-        )
+        return Analysis(buffer.source, folder, checked, problems, sights, time.perf_counter() - begun)
 
 
 def _sights(world: World, before: Mapping[str, Sight]) -> dict[str, Sight]:

@@ -20,28 +20,25 @@ from alchemist_dsl.lsp.items import Item, K, item
 from alchemist_dsl.syntax import ast
 
 #: Tokens after which no name can begin.
-_ENDED: Final = frozenset(
-    {"NAME", "STRING", "RPAR", "RSQB", "RBRACE", "TRUE", "FALSE", "NULL", "TEXT_BLOCK"}
-)
+_ENDED: Final = frozenset({"NAME", "STRING", "RPAR", "RSQB", "RBRACE", "TRUE", "FALSE", "NULL", "TEXT_BLOCK"})
 _UNITS: Final[dict[str, tuple[str, ...]]] = {
-    "rows": ("rows",), "packs": ("packs",), "tokens": ("tokens",), "steps": ("steps",), "select": ("rows",),
-    "expr": ("chars", "words", "lines", "tokens", "rows", "calls"), "price": (),
-}  # fmt: skip
+    "rows": ("rows",),
+    "packs": ("packs",),
+    "tokens": ("tokens",),
+    "steps": ("steps",),
+    "select": ("rows",),
+    "expr": ("chars", "words", "lines", "tokens", "rows", "calls"),
+    "price": (),
+}
 _AMOUNTS: Final = ("rows", "tokens", "parts")
 _TOP: Final = {
     "edition": ("edition 2026", "The edition of the language; the first line of every file."),
-    "import": (
-        'import "${1:std:alchemy}" as ${2:alchemy}',
-        "Another file's blocks under one prefix.",
-    ),
+    "import": ('import "${1:std:alchemy}" as ${2:alchemy}', "Another file's blocks under one prefix."),
     "param": ("param ${1:name}: ${2:percent} = ${3:5%}", "A parameter, used as `param.NAME`."),
 }
 _STATEMENTS: Final = {
     "set": ("set ${1:column} = $0", "A new or changed column."),
-    "keep": (
-        "keep ${1:condition} as ${2:name}",
-        "Refuses rows for which the condition does not hold.",
-    ),
+    "keep": ("keep ${1:condition} as ${2:name}", "Refuses rows for which the condition does not hold."),
     "drop": ("drop ${1:condition} as ${2:name}", "Refuses rows for which the condition holds."),
     "expect": ("expect $0", "A promise about the whole."),
 }
@@ -83,7 +80,7 @@ def _code(analysis: Analysis, at: Cursor) -> Iterator[Item]:
         yield from _inside(analysis, at, block, kind)
 
 
-# --- top level ------------------------------------------------------------------------------------------------------------------
+# --- top level --------------------------------------------------------------------------------------------------------
 
 
 def _top(analysis: Analysis, at: Cursor) -> Iterator[Item]:
@@ -124,7 +121,7 @@ def _files(analysis: Analysis, at: Cursor) -> Iterator[Item]:
             yield item(lead + name, K.File, start=at.start)
 
 
-# --- the beginning of a statement ------------------------------------------------------------------------------------------------
+# --- the beginning of a statement -------------------------------------------------------------------------------------
 
 
 def _begin(analysis: Analysis, at: Cursor, block: Frame, kind: Kind) -> Iterator[Item]:
@@ -143,9 +140,7 @@ def _begin(analysis: Analysis, at: Cursor, block: Frame, kind: Kind) -> Iterator
         attribute = kind.attributes.get(sub.name)
         for one in attr_type(attribute.type).alternatives if attribute is not None else ():
             for part in one.fields:
-                yield item(
-                    part.name, K.Property, texts.readable(part.type), snippet=f"{part.name} = $0"
-                )
+                yield item(part.name, K.Property, texts.readable(part.type), snippet=f"{part.name} = $0")
 
 
 def _statements(analysis: Analysis, at: Cursor, block: Frame, kind: Kind) -> Iterator[Item]:
@@ -204,11 +199,7 @@ def _assignment(name: str, type_: AttrType) -> str:
 
 
 def _fields_of_rows(analysis: Analysis, group: str) -> Iterator[Item]:
-    names = (
-        ("instruction", "response", "system", "lang")
-        if group == "input"
-        else ("instruction", "response")
-    )
+    names = ("instruction", "response", "system", "lang") if group == "input" else ("instruction", "response")
     for name in names:
         yield item(name, K.Field, "text", snippet=f"{name}: text")
 
@@ -229,7 +220,7 @@ def _row_fields(analysis: Analysis, block: Frame, group: str) -> Iterator[Item]:
         yield item(name, K.Field, type_, snippet=f"{name} = $0")
 
 
-# --- inside a statement --------------------------------------------------------------------------------------------------------
+# --- inside a statement -----------------------------------------------------------------------------------------------
 
 
 def _inside(analysis: Analysis, at: Cursor, block: Frame, kind: Kind) -> Iterator[Item]:
@@ -319,12 +310,10 @@ def _changed(analysis: Analysis, path: tuple[str, ...]) -> Iterator[Item]:
         yield from _words(decl.body.blocks.get(path[1], {}), K.Reference)
 
 
-# --- values -----------------------------------------------------------------------------------------------------------------------
+# --- values -----------------------------------------------------------------------------------------------------------
 
 
-def _value(
-    analysis: Analysis, at: Cursor, block: Frame, kind: Kind, path: tuple[str, ...]
-) -> Iterator[Item]:
+def _value(analysis: Analysis, at: Cursor, block: Frame, kind: Kind, path: tuple[str, ...]) -> Iterator[Item]:
     sub = at.sub
     if sub is not None and sub.name == "take":
         yield from _amount(analysis, at)
@@ -430,9 +419,7 @@ def _methods(analysis: Analysis, at: Cursor, block: Frame, type_: AttrType) -> I
     for name in method_names(type_):
         known = parameters(name, type_) or ()
         inner = "$0" if known else ""
-        yield item(
-            name, K.Method, doc=texts.method_text(type_, name) or "", snippet=f"{name}({inner})"
-        )
+        yield item(name, K.Method, doc=texts.method_text(type_, name) or "", snippet=f"{name}({inner})")
 
 
 def _templates(analysis: Analysis, at: Cursor, block: Frame, type_: AttrType) -> Iterator[Item]:
@@ -448,9 +435,15 @@ def _names(analysis: Analysis, at: Cursor, block: Frame, type_: AttrType) -> Ite
 
 
 _READERS: Final[dict[str, Reader]] = {
-    "choice": _choices, "ref": _references, "stream": _references, "bool": _bools, "method": _methods,
-    "template": _templates, "select": _rows, "name": _names,
-}  # fmt: skip
+    "choice": _choices,
+    "ref": _references,
+    "stream": _references,
+    "bool": _bools,
+    "method": _methods,
+    "template": _templates,
+    "select": _rows,
+    "name": _names,
+}
 
 
 def _arguments(at: Cursor, call: Frame, type_: AttrType) -> Iterator[Item]:
@@ -477,9 +470,7 @@ def _arguments(at: Cursor, call: Frame, type_: AttrType) -> Iterator[Item]:
 def _parameters(analysis: Analysis, kinds: Sequence[AttrType]) -> Iterator[Item]:
     if any(t.name not in ("ref", "stream", "name") for t in kinds):
         for name, param in analysis.scope.params.items():
-            yield item(
-                f"param.{name}", K.Variable, param.decl.type.text, param.decl.doc or "", sort="3"
-            )
+            yield item(f"param.{name}", K.Variable, param.decl.type.text, param.decl.doc or "", sort="3")
 
 
 def _amount(analysis: Analysis, at: Cursor) -> Iterator[Item]:

@@ -22,9 +22,7 @@ _PORTS = {
 }
 
 
-def references(
-    analysis: Analysis, type_: AttrType, block: Frame, suffix: str = ""
-) -> Iterator[Item]:
+def references(analysis: Analysis, type_: AttrType, block: Frame, suffix: str = "") -> Iterator[Item]:
     """Blocks that a reference may name, here and in imports; never the block itself."""
     for decl in analysis.scope.decls.values():
         own = decl.kind == block.name and decl.name == block.title
@@ -51,9 +49,7 @@ def _fits(decl: Decl, type_: AttrType, block: Frame) -> bool:
 
 
 def _declared(decl: Decl, label: str, sort: str, suffix: str = "") -> Item:
-    return item(
-        label, K.Reference, decl.kind, decl.block.doc or "", label + suffix if suffix else "", sort
-    )
+    return item(label, K.Reference, decl.kind, decl.block.doc or "", label + suffix if suffix else "", sort)
 
 
 def members(analysis: Analysis, path: tuple[str, ...], type_: AttrType) -> Iterator[Item]:

@@ -19,15 +19,11 @@ from alchemist_dsl.lsp.jinja import TAGS, inside
 _TYPES: Final = ("text", "int", "real", "bool", "percent", "prob", "money", "json")
 _OF_FIELDS: Final = ("messages", "id")
 _OF_PARAMS: Final = ("duration", "bytes", "rate", "rows", "packs", "tokens", "multiplier")
-_ENDED: Final = frozenset(
-    {"NAME", "STRING", "RPAR", "RSQB", "RBRACE", "TRUE", "FALSE", "NULL", "TEXT_BLOCK"}
-)
+_ENDED: Final = frozenset({"NAME", "STRING", "RPAR", "RSQB", "RBRACE", "TRUE", "FALSE", "NULL", "TEXT_BLOCK"})
 _COUNTS: Final = ("chars", "words", "lines", "tokens", "rows", "calls")
 
 
-def expression(
-    analysis: Analysis, at: Cursor, sight: Sight, *, plain: bool = False
-) -> Iterator[Item]:
+def expression(analysis: Analysis, at: Cursor, sight: Sight, *, plain: bool = False) -> Iterator[Item]:
     """Columns, functions and what else an expression reads. `plain`: a column alone."""
     path, block = at.path_before(), at.block
     promises = block is not None and block.name == "check"
@@ -59,24 +55,14 @@ def _columns(sight: Sight) -> Iterator[Item]:
         hidden = name.startswith("_")
         type_ = column_type(stream, name) or ANY
         yield item(
-            name,
-            K.Field,
-            type_,
-            f"A column of {stream.name}." if stream.name else "",
-            sort="6" if hidden else "1",
+            name, K.Field, type_, f"A column of {stream.name}." if stream.name else "", sort="6" if hidden else "1"
         )
 
 
 def _roots(analysis: Analysis, sight: Sight, total: bool, promises: bool) -> Iterator[Item]:
     """Names that something follows: `out.`, `param.`, `plan.`, `dropped.`"""
     if sight.out is not None and not total:
-        yield item(
-            "out",
-            K.Module,
-            f"the answer of `{sight.out_of}`" if sight.out_of else "",
-            snippet="out.",
-            sort="1",
-        )
+        yield item("out", K.Module, f"the answer of `{sight.out_of}`" if sight.out_of else "", snippet="out.", sort="1")
         for name, type_ in sight.out.items():
             yield item(f"out.{name}", K.Field, type_, sort="2")
     if promises:
@@ -88,9 +74,7 @@ def _roots(analysis: Analysis, sight: Sight, total: bool, promises: bool) -> Ite
         for rule in sight.totals or ():
             yield item(f"dropped.{rule}", K.Event, "rows that this rule refused", sort="2")
     for name, param in analysis.scope.params.items():
-        yield item(
-            f"param.{name}", K.Variable, param.decl.type.text, param.decl.doc or "", sort="3"
-        )
+        yield item(f"param.{name}", K.Variable, param.decl.type.text, param.decl.doc or "", sort="3")
 
 
 def _functions(promises: bool) -> Iterator[Item]:
@@ -127,7 +111,7 @@ def _field(analysis: Analysis, path: tuple[str, ...], sight: Sight, total: bool)
         yield item(name, K.Field, type_)
 
 
-# --- types -----------------------------------------------------------------------------------------------------------------------
+# --- types ------------------------------------------------------------------------------------------------------------
 
 
 def types_of_fields(analysis: Analysis, *, parameter: bool) -> Iterator[Item]:
@@ -142,7 +126,7 @@ def types_of_fields(analysis: Analysis, *, parameter: bool) -> Iterator[Item]:
                 yield item(decl.name, K.Class, "schema", decl.block.doc or "")
 
 
-# --- templates -------------------------------------------------------------------------------------------------------------------
+# --- templates --------------------------------------------------------------------------------------------------------
 
 
 def in_template(at: Cursor, sight: Sight, over_row: bool) -> Iterator[Item]:

@@ -30,7 +30,9 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """An open bracket: a block (`name` is its kind), a sub-block, a record (of the attribute `name`), a list, a call."""
+    """An open bracket: a block (`name` is its kind), a sub-block, a record (of the attribute `name`), a list, a
+    call.
+    """
 
     kind: Literal["block", "sub", "record", "list", "call", "group"]
     name: str = ""
@@ -131,8 +133,8 @@ class _Open:
 
 
 def _walk(tokens: Tokens, offset: int) -> tuple[tuple[Frame, ...], tuple[Token, ...]]:
-    """The brackets that are open at an offset and the tokens of its statement. A bracket that was forgotten ends where a
-    line begins that cannot stand inside it."""
+    """The brackets that are open at an offset and the tokens of its statement. A bracket that was forgotten ends where
+    a line begins that cannot stand inside it."""
     text = tokens.source.text
     stack: list[_Open] = []
     statement: list[Token] = []
@@ -194,9 +196,7 @@ def _mended(tokens: Tokens, i: int, stack: list[_Open], statement: list[Token]) 
     return statement
 
 
-def _mended_at_cursor(
-    text: str, offset: int, stack: list[_Open], statement: list[Token]
-) -> list[Token]:
+def _mended_at_cursor(text: str, offset: int, stack: list[_Open], statement: list[Token]) -> list[Token]:
     """A new line is being written, no deeper than the one whose list was never closed."""
     indent = offset - text.rfind("\n", 0, offset) - 1
     while stack and stack[-1].kind != "LBRACE" and indent <= stack[-1].indent:
@@ -238,9 +238,7 @@ def _frame(kind: str, statement: Sequence[Token], stack: list[_Open], at: int) -
     before = statement[-1] if statement else None
     if kind == "LPAR":
         called = before is not None and _named(before)
-        return (
-            Frame("call", before.text, start=at) if called and before else Frame("group", start=at)
-        )
+        return Frame("call", before.text, start=at) if called and before else Frame("group", start=at)
     if kind == "LSQB":
         return Frame("list", start=at)
     names = [t for t in statement if _named(t)]

@@ -95,7 +95,9 @@ class Documents:
         return self._by_path.get(real) or from_fs_path(real) or path
 
     def shipped(self, uri: str) -> bool:
-        """Whether a document is a file of the shipped library, whose templates are complete only where they are imported."""
+        """Whether a document is a file of the shipped library, whose templates are complete only where they are
+        imported.
+        """
         buffer = self.buffers.get(uri)
         return buffer is not None and buffer.real.startswith(os.path.realpath(library()) + os.sep)
 

@@ -1,4 +1,6 @@
-"""Expected rows, calls and money of every step of a document without errors, for hovers. Asks no network, hashes no model."""
+"""Expected rows, calls and money of every step of a document without errors, for hovers. Asks no network, hashes no
+model.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What local files say of a recipe: the columns of their records. Looked up again after a few seconds, never per keystroke."""
+"""What local files say of a recipe: the columns of their records. Looked up again after a few seconds, never per
+keystroke.
+"""
 
 from __future__ import annotations
 
@@ -57,11 +59,7 @@ class LocalFacts:
         """Files of a source, with problems at the places that hold now."""
         patterns = tuple(t for t in _patterns(block))
         spans = tuple(p.span for p in patterns)
-        key = (
-            block.span.file,
-            tuple(p.value for p in patterns),
-            getattr(block.get("format"), "name", None),
-        )
+        key = (block.span.file, tuple(p.value for p in patterns), getattr(block.get("format"), "name", None))
         found = self._known.get(key)
         if found is None or time.monotonic() - found.at > _SECONDS:
             facts = self._look(block) if self._small(patterns) else SourceFacts()
@@ -93,9 +91,7 @@ class LocalFacts:
                 lock = locks.loads(read_file(root / LOCK, root).decode("utf-8"))
             except (OSError, ValueError):
                 lock = locks.Lock()
-            self._resources = Resources(
-                root, lock, FileCache(root / STATE / "files"), std=library()
-            )
+            self._resources = Resources(root, lock, FileCache(root / STATE / "files"), std=library())
         return self._resources
 
 

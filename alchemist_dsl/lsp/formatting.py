@@ -49,9 +49,7 @@ def _common(one: list[str], two: list[str]) -> int:
     return count
 
 
-def _edit(
-    source: SourceFile, converter: Converter, first: int, last: int, new: list[str]
-) -> lsp.TextEdit:
+def _edit(source: SourceFile, converter: Converter, first: int, last: int, new: list[str]) -> lsp.TextEdit:
     starts = (*source.starts, len(source.text))
     start, end = starts[min(first, len(starts) - 1)], starts[min(last, len(starts) - 1)]
     return lsp.TextEdit(converter.range(source, start, end), "".join(new))

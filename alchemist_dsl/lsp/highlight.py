@@ -18,41 +18,45 @@ from alchemist_dsl.syntax.grammar import load
 from alchemist_dsl.syntax.tokens import scan
 
 TYPES: Final = (
-    "keyword", "class", "type", "string", "number", "comment", "operator", "function", "method", "variable", "property",
-    "parameter", "namespace", "enumMember", "event", "macro",
-)  # fmt: skip
+    "keyword",
+    "class",
+    "type",
+    "string",
+    "number",
+    "comment",
+    "operator",
+    "function",
+    "method",
+    "variable",
+    "property",
+    "parameter",
+    "namespace",
+    "enumMember",
+    "event",
+    "macro",
+)
 MODIFIERS: Final = ("declaration", "readonly", "documentation", "defaultLibrary")
 _NUMBER: Final = {name: number for number, name in enumerate(TYPES)}
 _WORDS: Final = frozenset(
-    [
-        "SET",
-        "KEEP",
-        "DROP",
-        "EXPECT",
-        "AS",
-        "PER",
-        "AND",
-        "OR",
-        "NOT",
-        "IN",
-        "TRUE",
-        "FALSE",
-        "NULL",
-    ]
+    ["SET", "KEEP", "DROP", "EXPECT", "AS", "PER", "AND", "OR", "NOT", "IN", "TRUE", "FALSE", "NULL"]
 )
 _SYMBOLS: Final = {
-    "block": "variable", "alias": "namespace", "param": "parameter", "rule": "event", "class": "enumMember",
-    "input": "property", "output": "property", "field": "property",
-}  # fmt: skip
+    "block": "variable",
+    "alias": "namespace",
+    "param": "parameter",
+    "rule": "event",
+    "class": "enumMember",
+    "input": "property",
+    "output": "property",
+    "field": "property",
+}
 _DECLARATION, _DOCUMENTATION = 1, 4
 
 #: start, end, type, modifiers
 Piece = tuple[int, int, str, int]
 
 
-def semantic_tokens(
-    analysis: Analysis, converter: Converter, start: int = 0, end: int | None = None
-) -> list[int]:
+def semantic_tokens(analysis: Analysis, converter: Converter, start: int = 0, end: int | None = None) -> list[int]:
     """The tokens of a document, or of a range of it, as the protocol counts them: each relative to the one before."""
     source = analysis.source
     last = len(source.text) if end is None else end
@@ -65,9 +69,12 @@ def semantic_tokens(
             length = converter.width(source.text[begin:stop])
             same = at.line == line
             data += [
-                at.line - line, at.character - column if same else at.character, length,
-                _NUMBER[piece[2]], piece[3],
-            ]  # fmt: skip
+                at.line - line,
+                at.character - column if same else at.character,
+                length,
+                _NUMBER[piece[2]],
+                piece[3],
+            ]
             line, column = at.line, at.character
     return data
 

@@ -28,11 +28,7 @@ class Hint:
 def hints(analysis: Analysis, start: int, end: int) -> Iterator[Hint]:
     """The hints of a range of the document."""
     for key, block in analysis.program.blocks.items():
-        if (
-            block.kind == "mixture"
-            and block.span.file == analysis.source.path
-            and not block.poisoned
-        ):
+        if block.kind == "mixture" and block.span.file == analysis.source.path and not block.poisoned:
             values = _values(analysis, key)
             for entry, share in realised(block).items():
                 at = values.get(entry)
@@ -42,9 +38,7 @@ def hints(analysis: Analysis, start: int, end: int) -> Iterator[Hint]:
 
 def _hint(at: Span, share: Fraction | None, entry: ir.EntryV) -> Iterator[Hint]:
     if entry.missing:
-        yield Hint(
-            at.end, "left out", "Its sources are missing: the other entries grow in proportion."
-        )
+        yield Hint(at.end, "left out", "Its sources are missing: the other entries grow in proportion.")
     elif share is not None and not (entry.amount == "share" and entry.value == share):
         told = percent(share)
         text = told if told.startswith("≈") else f"= {told}"
@@ -56,10 +50,7 @@ def _values(analysis: Analysis, key: str) -> dict[str, Span]:
     entries = analysis.world.bodies[key].blocks.get("take", {})
     found: dict[str, Span] = {}
     for name, placed in entries.items():
-        if (
-            isinstance(placed.stmt, ast.Assign)
-            and placed.stmt.value.span.file == analysis.source.path
-        ):
+        if isinstance(placed.stmt, ast.Assign) and placed.stmt.value.span.file == analysis.source.path:
             found[name] = placed.stmt.value.span
     return found
 
@@ -102,19 +93,13 @@ def _counted(block: ir.Block, entries: list[ir.EntryV]) -> dict[str, Fraction | 
             continue
         fits = isinstance(total, ir.Qty) and entry.amount == total.kind and total.value
         out[entry.name] = (
-            entry.value / total.value
-            if fits and isinstance(total, ir.Qty) and entry.value is not None
-            else None
+            entry.value / total.value if fits and isinstance(total, ir.Qty) and entry.value is not None else None
         )
     return out
 
 
 def _whole(
-    entries: list[ir.EntryV],
-    shares: Fraction,
-    counted: dict[str, Fraction | None],
-    known: bool,
-    relative: bool,
+    entries: list[ir.EntryV], shares: Fraction, counted: dict[str, Fraction | None], known: bool, relative: bool
 ) -> Fraction:
     """What the shares are shares of: of the total, or, where all are shares and some have no data, of what is left."""
     only_shares = not counted and not relative
@@ -122,11 +107,7 @@ def _whole(
 
 
 def _of_fixed(
-    entry: ir.EntryV,
-    entries: list[ir.EntryV],
-    shares: Fraction,
-    counted: dict[str, Fraction | None],
-    relative: bool,
+    entry: ir.EntryV, entries: list[ir.EntryV], shares: Fraction, counted: dict[str, Fraction | None], relative: bool
 ) -> Fraction | None:
     """The share of an entry with an amount of its own: of the total, or of what the shares leave."""
     if counted[entry.name] is not None:

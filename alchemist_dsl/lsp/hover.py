@@ -21,10 +21,21 @@ from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
 _UNITS: Final = {
-    "percent": "a share", "multiplier": "times its own size", "parts": "a weight beside the other parts", "money": "dollars",
-    "bytes": "bytes", "duration": "seconds", "rows": "rows", "packs": "packs of rows", "tokens": "tokens", "chars": "characters", "words": "words",
-    "lines": "lines", "steps": "optimiser steps", "calls": "teacher calls",
-}  # fmt: skip
+    "percent": "a share",
+    "multiplier": "times its own size",
+    "parts": "a weight beside the other parts",
+    "money": "dollars",
+    "bytes": "bytes",
+    "duration": "seconds",
+    "rows": "rows",
+    "packs": "packs of rows",
+    "tokens": "tokens",
+    "chars": "characters",
+    "words": "words",
+    "lines": "lines",
+    "steps": "optimiser steps",
+    "calls": "teacher calls",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,7 @@ def _within(span: Span, offset: int) -> bool:
     return span.start <= offset <= span.end
 
 
-# --- names ----------------------------------------------------------------------------------------------------------------------
+# --- names ------------------------------------------------------------------------------------------------------------
 
 
 def _of_symbol(analysis: Analysis, occurrence: Occurrence) -> Shown:
@@ -65,9 +76,7 @@ def _of_symbol(analysis: Analysis, occurrence: Occurrence) -> Shown:
             return Shown(text, occurrence.span, decl.key if decl is not None else None)
         case "alias":
             alias = analysis.scope.aliases.get(symbol.name)
-            return Shown(
-                _alias_text(alias.stmt if alias is not None else None, symbol), occurrence.span
-            )
+            return Shown(_alias_text(alias.stmt if alias is not None else None, symbol), occurrence.span)
         case "param":
             return Shown(_param_text(analysis, symbol), occurrence.span)
         case _:
@@ -99,10 +108,7 @@ def _block_text(analysis: Analysis, decl: Decl) -> str:
                     parts.append(texts.table(stream.columns, stream.open))
                 else:
                     extra = [c for c in stream.columns if c not in _rows(analysis, decl)]
-                    parts.append(
-                        f"`{name}`"
-                        + (f" has also {', '.join(f'`{c}`' for c in extra)}" if extra else "")
-                    )
+                    parts.append(f"`{name}`" + (f" has also {', '.join(f'`{c}`' for c in extra)}" if extra else ""))
     return "\n\n".join(parts)
 
 
@@ -122,10 +128,7 @@ def _facts(block: ir.Block) -> Iterator[str]:
         if isinstance(model, ir.TextV):
             yield f"`{model.value}`"
     if block.kind in ("filter", "relabel", "generate") and block.rules:
-        rules = [
-            f"- {r.verb} `{r.text}`" + (f" as `{r.name}`" if r.name != r.text else "")
-            for r in block.rules
-        ]
+        rules = [f"- {r.verb} `{r.text}`" + (f" as `{r.name}`" if r.name != r.text else "") for r in block.rules]
         yield "\n".join(rules[:20])
 
 
@@ -152,17 +155,18 @@ def _param_text(analysis: Analysis, symbol: Symbol) -> str:
 def _part_text(analysis: Analysis, symbol: Symbol) -> str:
     """Rules, classes and fields: as they are declared."""
     file = analysis.file(symbol.span.file)
-    line = (
-        file.line(file.position(symbol.span.start)[0]).strip() if file is not None else symbol.name
-    )
+    line = file.line(file.position(symbol.span.start)[0]).strip() if file is not None else symbol.name
     what = {
-        "rule": "A rule of `{}`.", "class": "A class of `{}`.", "input": "An input of the prompt `{}`.",
-        "output": "What `{}` gets back.", "field": "A column of the schema `{}`.",
-    }[symbol.what]  # fmt: skip
+        "rule": "A rule of `{}`.",
+        "class": "A class of `{}`.",
+        "input": "An input of the prompt `{}`.",
+        "output": "What `{}` gets back.",
+        "field": "A column of the schema `{}`.",
+    }[symbol.what]
     return "\n\n".join([texts.code(line), what.format(symbol.owner)])
 
 
-# --- inside a block ---------------------------------------------------------------------------------------------------------------
+# --- inside a block ---------------------------------------------------------------------------------------------------
 
 
 def _in_block(analysis: Analysis, block: ast.Block, offset: int) -> Shown | None:
@@ -172,11 +176,7 @@ def _in_block(analysis: Analysis, block: ast.Block, offset: int) -> Shown | None
     statement, sub = found
     if isinstance(statement, ast.Block):
         return _attribute(block.kind.name, statement.kind)
-    if (
-        isinstance(statement, ast.Assign)
-        and not statement.set
-        and _within(statement.path[0].span, offset)
-    ):
+    if isinstance(statement, ast.Assign) and not statement.set and _within(statement.path[0].span, offset):
         return _attribute(block.kind.name, statement.path[0]) if sub is None else None
     if isinstance(statement, ast.FieldDecl):
         return None
@@ -190,9 +190,7 @@ def _attribute(kind: str, name: ast.Ident) -> Shown | None:
     return Shown(texts.attribute_text(kind, name.name, attribute), name.span)
 
 
-def _in_value(
-    analysis: Analysis, block: ast.Block, statement: ast.Statement, offset: int
-) -> Shown | None:
+def _in_value(analysis: Analysis, block: ast.Block, statement: ast.Statement, offset: int) -> Shown | None:
     chain = enclosing(statement, offset)
     if not chain:
         return None
@@ -225,9 +223,7 @@ def _call(block: ast.Block, statement: ast.Statement, function: ast.Ident) -> Sh
     if isinstance(statement, ast.Assign) and not statement.set:
         attribute = KINDS[block.kind.name].attributes.get(statement.path[0].name)
         for one in attr_type(attribute.type).alternatives if attribute is not None else ():
-            text = text or texts.method_text(
-                one.of[0] if one.name == "list" else one, function.name
-            )
+            text = text or texts.method_text(one.of[0] if one.name == "list" else one, function.name)
     text = text or texts.function_text(function.name, block.kind.name == "check")
     return None if text is None else Shown(text, function.span)
 
@@ -242,17 +238,11 @@ def _variable(
     for name, span in variables(text):
         if _within(span, offset):
             type_ = known.types.get(name)
-            return (
-                None
-                if type_ is None
-                else Shown(f"`{name}: {type_}`\n\nA {known.noun} of {known.what}.", span)
-            )
+            return None if type_ is None else Shown(f"`{name}: {type_}`\n\nA {known.noun} of {known.what}.", span)
     return None
 
 
-def _name(
-    analysis: Analysis, block: ast.Block, statement: ast.Statement, chain: tuple[ast.Expr, ...]
-) -> Shown | None:
+def _name(analysis: Analysis, block: ast.Block, statement: ast.Statement, chain: tuple[ast.Expr, ...]) -> Shown | None:
     """A column, or one of the names that an attribute takes."""
     node = chain[-1]
     if not isinstance(node, ast.Name):

@@ -21,13 +21,7 @@ class Item:
 
 
 def item(
-    label: str,
-    kind: K,
-    detail: str = "",
-    doc: str = "",
-    snippet: str = "",
-    sort: str = "5",
-    start: int | None = None,
+    label: str, kind: K, detail: str = "", doc: str = "", snippet: str = "", sort: str = "5", start: int | None = None
 ) -> Item:
     return Item(label, kind, detail, doc, snippet, sort, start)
 

@@ -13,10 +13,22 @@ from alchemist_dsl.syntax import ast
 
 #: Tags that a template may use, with what closes them.
 TAGS: Final[dict[str, str | None]] = {
-    "if": "endif", "elif": None, "else": None, "endif": None, "for": "endfor", "endfor": None, "set": None,
-    "with": "endwith", "endwith": None, "raw": "endraw", "endraw": None, "filter": "endfilter", "endfilter": None,
-    "macro": "endmacro", "endmacro": None,
-}  # fmt: skip
+    "if": "endif",
+    "elif": None,
+    "else": None,
+    "endif": None,
+    "for": "endfor",
+    "endfor": None,
+    "set": None,
+    "with": "endwith",
+    "endwith": None,
+    "raw": "endraw",
+    "endraw": None,
+    "filter": "endfilter",
+    "endfilter": None,
+    "macro": "endmacro",
+    "endmacro": None,
+}
 _MARK: Final = re.compile(r"\{\{|\{%|\{#|\}\}|%\}|#\}")
 _LOCAL: Final = re.compile(r"\{%-?\s*(?:for|set|with|macro)\s+([^=%]*?)(?:\s+in\b|=|%\})")
 
@@ -81,9 +93,7 @@ def _locals(before: str) -> tuple[str, ...]:
 
 _PART: Final = re.compile(r"\{\{-?|-?\}\}|\{%-?|-?%\}|\{#.*?#\}", re.S)
 _TOKEN: Final = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'|[A-Za-z_]\w*|\d[\d.]*")
-_KEYWORDS: Final = frozenset(
-    {*TAGS, "in", "is", "not", "and", "or", "if", "else", "true", "false", "none"}
-)
+_KEYWORDS: Final = frozenset({*TAGS, "in", "is", "not", "and", "or", "if", "else", "true", "false", "none"})
 
 
 def marks(text: str) -> Iterator[tuple[int, int, str]]:

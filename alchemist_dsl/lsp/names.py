@@ -1,4 +1,6 @@
-"""Every name of a recipe and of what it imports, with the declaration that it means: what navigation and renaming stand on."""
+"""Every name of a recipe and of what it imports, with the declaration that it means: what navigation and renaming stand
+on.
+"""
 
 from __future__ import annotations
 
@@ -103,9 +105,7 @@ class _Table:
                 made = Symbol("alias", alias.name, alias.span)
                 self.aliases.setdefault((id(scope), alias.name), made)
             case ast.ParamDecl(name=name):
-                self.params.setdefault(
-                    (id(scope), name.name), Symbol("param", name.name, name.span)
-                )
+                self.params.setdefault((id(scope), name.name), Symbol("param", name.name, name.span))
 
     def block(self, scope: Scope, name: str) -> Symbol | None:
         found = self.blocks.get((id(scope), name))
@@ -200,11 +200,7 @@ class _Walk:
                 case ast.Import(alias=alias):
                     self.add(self.table.aliases.get((id(self.scope), alias.name)), alias.span, True)
                 case ast.ParamDecl():
-                    self.add(
-                        self.table.params.get((id(self.scope), item.name.name)),
-                        item.name.span,
-                        True,
-                    )
+                    self.add(self.table.params.get((id(self.scope), item.name.name)), item.name.span, True)
                     if item.default is not None:
                         self.value(item.default, _ANYTHING)
                 case ast.Block() if item.kind.name in KINDS:
@@ -215,7 +211,7 @@ class _Walk:
         if symbol is not None:
             self.found.append(Occurrence(span, symbol, declares))
 
-    # --- statements ------------------------------------------------------------------------------------------------------------
+    # --- statements ---------------------------------------------------------------------------------------------------
 
     def _block(self, block: ast.Block) -> None:
         self.block, self.decl = block, self._declared(block)
@@ -315,9 +311,7 @@ class _Walk:
                 case ast.Assign() if name == "map":
                     self._mapped(statement.path[0], statement.value)
                 case ast.Assign() if known is not None:
-                    self.value(
-                        statement.value, _field_type(attr_type(known.type), statement.path[0].name)
-                    )
+                    self.value(statement.value, _field_type(attr_type(known.type), statement.path[0].name))
 
     def _rules_named(self, value: ast.Expr) -> None:
         """Rules that a class of a task stands for: of the steps whose refused rows it learns from."""
@@ -344,7 +338,7 @@ class _Walk:
             self.add(self.table.field(prompt, "input", name.name), name.span)
         self.expression(value)
 
-    # --- values -----------------------------------------------------------------------------------------------------------------
+    # --- values -------------------------------------------------------------------------------------------------------
 
     def value(self, expr: ast.Expr, type_: AttrType, attribute: str = "") -> None:
         """The names in a value that is read under a type."""
@@ -412,9 +406,7 @@ class _Walk:
             match node:
                 case ast.Member(base=ast.Name(name=base), name=name):
                     self._member(base, name)
-                case ast.Call(function=ast.Ident(name=called), args=args) if (
-                    called in AGGREGATES and self._promises
-                ):
+                case ast.Call(function=ast.Ident(name=called), args=args) if called in AGGREGATES and self._promises:
                     for argument in args:
                         self._path(argument.value)
                 case ast.Text(form="template"):
@@ -444,9 +436,7 @@ class _Walk:
 
 def _of(type_: AttrType) -> set[str]:
     """Names of the types of the elements, where a list is one alternative."""
-    return {
-        inner.name for t in type_.alternatives if t.name == "list" for inner in t.of[0].alternatives
-    }
+    return {inner.name for t in type_.alternatives if t.name == "list" for inner in t.of[0].alternatives}
 
 
 def _field_type(type_: AttrType, name: str) -> AttrType:

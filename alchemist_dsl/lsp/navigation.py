@@ -1,4 +1,6 @@
-"""Where names are declared and used: in the document, in what it imports, and in the recipes of the project that import it."""
+"""Where names are declared and used: in the document, in what it imports, and in the recipes of the project that import
+it.
+"""
 
 from __future__ import annotations
 
@@ -34,18 +36,12 @@ def definition(analyser: Analyser, analysis: Analysis, offset: int) -> Found | N
     path = analysis.source.path
     occurrence = analysis.names.at(path, offset)
     if occurrence is not None:
-        return _place(
-            analyser, analysis.folder, analysis.world.loader, occurrence.symbol.span, True
-        )
+        return _place(analyser, analysis.folder, analysis.world.loader, occurrence.symbol.span, True)
     imported = _imported(analysis, offset)
     if imported is not None:
         return _place(analyser, analysis.folder, analysis.world.loader, Span(imported, 0, 0), True)
     span = _column(analysis, offset)
-    return (
-        None
-        if span is None
-        else _place(analyser, analysis.folder, analysis.world.loader, span, True)
-    )
+    return None if span is None else _place(analyser, analysis.folder, analysis.world.loader, span, True)
 
 
 def references(analyser: Analyser, analysis: Analysis, offset: int) -> list[Found]:
@@ -82,9 +78,7 @@ def load(analyser: Analyser, folder: Folder, source: SourceFile) -> Loader:
     return loader
 
 
-def _same(
-    analyser: Analyser, folder: Folder, names: Names, symbol: Symbol, home: str
-) -> Iterator[Occurrence]:
+def _same(analyser: Analyser, folder: Folder, names: Names, symbol: Symbol, home: str) -> Iterator[Occurrence]:
     """Occurrences of a symbol, which other recipes may know by another path of the same file."""
     for found in names.by_file.values():
         for occurrence in found:
@@ -98,9 +92,7 @@ def _same(
                 yield occurrence
 
 
-def _place(
-    analyser: Analyser, folder: Folder, loader: Loader, span: Span, declares: bool
-) -> Found | None:
+def _place(analyser: Analyser, folder: Folder, loader: Loader, span: Span, declares: bool) -> Found | None:
     source = loader.files.get(span.file)
     if source is None:
         return None
@@ -119,9 +111,7 @@ def _imported(analysis: Analysis, offset: int) -> str | None:
             case ast.Block(kind=ast.Ident(name="recipe"), body=body):
                 for statement in body:
                     match statement:
-                        case ast.Assign(
-                            path=(ast.Ident(name="extends"),), value=ast.Text() as value
-                        ):
+                        case ast.Assign(path=(ast.Ident(name="extends"),), value=ast.Text() as value):
                             texts.append(value)
     for text in texts:
         if text.span.start <= offset <= text.span.end:
@@ -139,7 +129,7 @@ def _full(analysis: Analysis, written: str) -> str | None:
     return path if path in analysis.world.loader.files else None
 
 
-# --- columns ----------------------------------------------------------------------------------------------------------------------
+# --- columns ----------------------------------------------------------------------------------------------------------
 
 
 def _column(analysis: Analysis, offset: int) -> Span | None:

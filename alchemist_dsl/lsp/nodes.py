@@ -102,7 +102,4 @@ def is_column_name(block: ast.Block, statement: ast.Statement) -> bool:
 
 
 def _reads_rows(type_: AttrType) -> bool:
-    return any(
-        t.name in _EXPRESSIONS or (t.name == "list" and _reads_rows(t.of[0]))
-        for t in type_.alternatives
-    )
+    return any(t.name in _EXPRESSIONS or (t.name == "list" and _reads_rows(t.of[0])) for t in type_.alternatives)

@@ -13,10 +13,22 @@ from alchemist_dsl.syntax import ast
 
 S = lsp.SymbolKind
 _KINDS: Final = {
-    "recipe": S.Package, "schema": S.Struct, "source": S.File, "suite": S.File, "teacher": S.Interface, "prompt": S.String,
-    "mixture": S.Array, "export": S.Object, "train": S.Object, "evaluate": S.Object, "measure": S.Object, "check": S.Boolean,
-    "test": S.Event, "variant": S.Enum, "moved": S.Null,
-}  # fmt: skip
+    "recipe": S.Package,
+    "schema": S.Struct,
+    "source": S.File,
+    "suite": S.File,
+    "teacher": S.Interface,
+    "prompt": S.String,
+    "mixture": S.Array,
+    "export": S.Object,
+    "train": S.Object,
+    "evaluate": S.Object,
+    "measure": S.Object,
+    "check": S.Boolean,
+    "test": S.Event,
+    "variant": S.Enum,
+    "moved": S.Null,
+}
 
 
 def symbols(source: SourceFile, tree: ast.File, converter: Converter) -> list[lsp.DocumentSymbol]:
@@ -34,9 +46,13 @@ def _item(source: SourceFile, item: ast.Item, converter: Converter) -> lsp.Docum
         children: Sequence[lsp.DocumentSymbol] = (),
     ) -> lsp.DocumentSymbol:
         return lsp.DocumentSymbol(
-            name or "…", kind, converter.span(source, span), converter.span(source, chosen),
-            detail=detail or None, children=list(children),
-        )  # fmt: skip
+            name or "…",
+            kind,
+            converter.span(source, span),
+            converter.span(source, chosen),
+            detail=detail or None,
+            children=list(children),
+        )
 
     def inside(statements: Sequence[ast.Statement]) -> Iterator[lsp.DocumentSymbol]:
         for statement in statements:
@@ -52,9 +68,7 @@ def _item(source: SourceFile, item: ast.Item, converter: Converter) -> lsp.Docum
                     name = ".".join(i.name for i in path)
                     yield made(name, S.Field, span, path[0].span.to(path[-1].span), "set")
                 case ast.Block(kind=kind, body=body, span=span, header=header):
-                    yield made(
-                        kind.name, S.Namespace, span, header, "", [*inside(body), *entries(body)]
-                    )
+                    yield made(kind.name, S.Namespace, span, header, "", [*inside(body), *entries(body)])
 
     def entries(statements: Sequence[ast.Statement]) -> Iterator[lsp.DocumentSymbol]:
         for statement in statements:
@@ -73,12 +87,7 @@ def _item(source: SourceFile, item: ast.Item, converter: Converter) -> lsp.Docum
                 case ast.Ident(name=text, span=at) | ast.Text(value=text, span=at):
                     title, chosen = text, at
             return made(
-                title or kind.name,
-                _KINDS.get(kind.name, S.Function),
-                span,
-                chosen,
-                kind.name,
-                list(inside(body)),
+                title or kind.name, _KINDS.get(kind.name, S.Function), span, chosen, kind.name, list(inside(body))
             )
         case ast.ParamDecl(name=named, type=type_, span=span):
             return made(named.name, S.Variable, span, named.span, type_.text)

@@ -57,9 +57,7 @@ class Converter:
         return len(line)
 
 
-def changed(
-    source: SourceFile, change: lsp.TextDocumentContentChangeEvent, converter: Converter
-) -> SourceFile:
+def changed(source: SourceFile, change: lsp.TextDocumentContentChangeEvent, converter: Converter) -> SourceFile:
     """A text after one change of the client."""
     text = plain(change.text)
     if isinstance(change, lsp.TextDocumentContentChangePartial):
@@ -70,6 +68,8 @@ def changed(
 
 
 def plain(text: str) -> str:
-    """A client's text as the compiler reads texts: no byte-order mark, LF line ends. Lines and columns stay the same."""
+    """A client's text as the compiler reads texts: no byte-order mark, LF line ends. Lines and columns stay the
+    same.
+    """
     text = text.removeprefix("\ufeff")
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

@@ -1,4 +1,6 @@
-"""Renaming: the declaration and all references at once. What is data keeps its name, unless the editor can ask first."""
+"""Renaming: the declaration and all references at once. What is data keeps its name, unless the editor can ask
+first.
+"""
 
 from __future__ import annotations
 

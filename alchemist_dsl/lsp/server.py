@@ -1,4 +1,6 @@
-"""Wires the pure side to an editor: texts come in, checks follow shortly after, requests are answered from the last check."""
+"""Wires the pure side to an editor: texts come in, checks follow shortly after, requests are answered from the last
+check.
+"""
 
 from __future__ import annotations
 
@@ -73,25 +75,18 @@ class Board:
         for by_uri in self.found.values():
             for problem in by_uri.get(uri, ()):
                 at = problem.range
-                key = (
-                    at.start.line,
-                    at.start.character,
-                    at.end.line,
-                    at.end.character,
-                    problem.code,
-                    problem.message,
-                )
+                key = (at.start.line, at.start.character, at.end.line, at.end.character, problem.code, problem.message)
                 seen.setdefault(key, problem)
         return [seen[key] for key in sorted(seen, key=lambda k: (k[:4], str(k[4])))]
 
 
 class _Protocol(LanguageServerProtocol):
-    """Edits go to our buffers alone: the library's own copy counts more characters as line ends than the protocol does."""
+    """Edits go to our buffers alone: the library's own copy counts more characters as line ends than the protocol
+    does.
+    """
 
     @lsp_method(lsp.TEXT_DOCUMENT_DID_CHANGE)
-    def lsp_text_document__did_change(
-        self, params: lsp.DidChangeTextDocumentParams
-    ) -> Generator[Any, Any, None]:
+    def lsp_text_document__did_change(self, params: lsp.DidChangeTextDocumentParams) -> Generator[Any, Any, None]:
         handler = self.fm.features.get(lsp.TEXT_DOCUMENT_DID_CHANGE)
         if handler is not None:
             yield handler, (params,), None
@@ -109,7 +104,7 @@ class RecipeServer(LanguageServer):
         self.tidy: asyncio.TimerHandle | None = None
         self.expected: dict[str, tuple[Analysis, asyncio.Future[dict[str, str]]]] = {}
 
-    # --- checks ------------------------------------------------------------------------------------------------------------
+    # --- checks -------------------------------------------------------------------------------------------------------
 
     def soon(self, uris: set[str]) -> None:
         """Check documents after a pause; a new edit begins the pause anew."""
@@ -160,9 +155,7 @@ class RecipeServer(LanguageServer):
     def _send(self, uri: str) -> None:
         buffer = self.documents.buffers.get(uri)
         self.text_document_publish_diagnostics(
-            lsp.PublishDiagnosticsParams(
-                uri, self.board.of(uri), version=None if buffer is None else buffer.version
-            )
+            lsp.PublishDiagnosticsParams(uri, self.board.of(uri), version=None if buffer is None else buffer.version)
         )
 
     def closed(self, uri: str) -> None:
@@ -174,7 +167,7 @@ class RecipeServer(LanguageServer):
         for changed in self.board.drop(uri):
             self._send(changed)
 
-    # --- requests ------------------------------------------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------------------------------
 
     def at(self, params: Asked) -> tuple[Analysis, int] | None:
         """The check of a document as it is now, and an offset in it."""
@@ -226,7 +219,7 @@ def make() -> RecipeServer:
     return server
 
 
-# --- texts ----------------------------------------------------------------------------------------------------------------------
+# --- texts ------------------------------------------------------------------------------------------------------------
 
 
 def _texts(server: RecipeServer) -> None:
@@ -244,13 +237,9 @@ def _texts(server: RecipeServer) -> None:
         if watching is None or not watching.dynamic_registration:
             return
         patterns = ("**/*.recipe", "**/recipe.lock")
-        options = lsp.DidChangeWatchedFilesRegistrationOptions(
-            [lsp.FileSystemWatcher(p) for p in patterns]
-        )
+        options = lsp.DidChangeWatchedFilesRegistrationOptions([lsp.FileSystemWatcher(p) for p in patterns])
         server.client_register_capability(
-            lsp.RegistrationParams(
-                [lsp.Registration("files", lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES, options)]
-            )
+            lsp.RegistrationParams([lsp.Registration("files", lsp.WORKSPACE_DID_CHANGE_WATCHED_FILES, options)])
         )
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_OPEN)
@@ -281,13 +270,11 @@ def _texts(server: RecipeServer) -> None:
         server.soon(analyser.outdate_all())
 
 
-# --- what helps to write -----------------------------------------------------------------------------------------------------------
+# --- what helps to write ----------------------------------------------------------------------------------------------
 
 
 def _writing(server: RecipeServer) -> None:
-    @server.feature(
-        lsp.TEXT_DOCUMENT_COMPLETION, lsp.CompletionOptions(trigger_characters=list(_TRIGGERS))
-    )
+    @server.feature(lsp.TEXT_DOCUMENT_COMPLETION, lsp.CompletionOptions(trigger_characters=list(_TRIGGERS)))
     def completion(params: lsp.CompletionParams) -> lsp.CompletionList | None:
         buffer = server.documents.buffers.get(params.text_document.uri)
         analysis = server.for_completion(params.text_document.uri)
@@ -334,9 +321,7 @@ def _takes_snippets(client: lsp.ClientCapabilities) -> bool:
     return False
 
 
-def _completion(
-    server: RecipeServer, buffer: Buffer, at: Cursor, item: Item, snippets: bool
-) -> lsp.CompletionItem:
+def _completion(server: RecipeServer, buffer: Buffer, at: Cursor, item: Item, snippets: bool) -> lsp.CompletionItem:
     start = at.start if item.start is None else item.start
     place = server.documents.converter.range(buffer.source, start, at.offset)
     snippet = bool(item.snippet) and snippets
@@ -348,9 +333,7 @@ def _completion(
         documentation=lsp.MarkupContent(lsp.MarkupKind.Markdown, item.doc) if item.doc else None,
         sort_text=f"{item.sort}{item.label}",
         text_edit=lsp.TextEdit(place, text),
-        insert_text_format=lsp.InsertTextFormat.Snippet
-        if snippet
-        else lsp.InsertTextFormat.PlainText,
+        insert_text_format=lsp.InsertTextFormat.Snippet if snippet else lsp.InsertTextFormat.PlainText,
     )
 
 
@@ -365,7 +348,7 @@ async def _with_estimate(server: RecipeServer, uri: str, analysis: Analysis, sho
     return f"{shown.text}\n\n{line}" if line else shown.text
 
 
-# --- what helps to read --------------------------------------------------------------------------------------------------------------
+# --- what helps to read -----------------------------------------------------------------------------------------------
 
 
 def _reading(server: RecipeServer) -> None:
@@ -410,7 +393,7 @@ def _location(server: RecipeServer, place: nav.Found) -> lsp.Location:
     return lsp.Location(place.uri, server.documents.converter.span(place.source, place.span))
 
 
-# --- what changes texts ---------------------------------------------------------------------------------------------------------------
+# --- what changes texts -----------------------------------------------------------------------------------------------
 
 
 def _changing(server: RecipeServer) -> None:
@@ -429,9 +412,7 @@ def _changing(server: RecipeServer) -> None:
         if found is None:
             return None
         analysis, offset = found
-        made = _refusing(
-            lambda: renaming.rename(server.analyser, analysis, offset, params.new_name)
-        )
+        made = _refusing(lambda: renaming.rename(server.analyser, analysis, offset, params.new_name))
         return _workspace_edit(server, made)
 
     @server.feature(
@@ -506,11 +487,7 @@ def _open_version(server: RecipeServer, uri: str) -> int | None:
 
 def _can_ask(client: lsp.ClientCapabilities) -> bool:
     edits = client.workspace.workspace_edit if client.workspace is not None else None
-    return (
-        edits is not None
-        and bool(edits.document_changes)
-        and edits.change_annotation_support is not None
-    )
+    return edits is not None and bool(edits.document_changes) and edits.change_annotation_support is not None
 
 
 def _shows_documents(client: lsp.ClientCapabilities) -> bool:
@@ -518,7 +495,7 @@ def _shows_documents(client: lsp.ClientCapabilities) -> bool:
     return window is not None and window.show_document is not None and window.show_document.support
 
 
-# --- looks ------------------------------------------------------------------------------------------------------------------------------
+# --- looks ------------------------------------------------------------------------------------------------------------
 
 
 def _looks(server: RecipeServer) -> None:
@@ -527,11 +504,7 @@ def _looks(server: RecipeServer) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_SEMANTIC_TOKENS_FULL, legend)
     def tokens(params: lsp.SemanticTokensParams) -> lsp.SemanticTokens:
         analysis = server.analyser.of(params.text_document.uri)
-        data = (
-            []
-            if analysis is None
-            else highlight.semantic_tokens(analysis, server.documents.converter)
-        )
+        data = [] if analysis is None else highlight.semantic_tokens(analysis, server.documents.converter)
         return lsp.SemanticTokens(data)
 
     @server.feature(lsp.TEXT_DOCUMENT_SEMANTIC_TOKENS_RANGE, legend)
@@ -540,9 +513,7 @@ def _looks(server: RecipeServer) -> None:
         if analysis is None:
             return lsp.SemanticTokens([])
         start, end = _offsets(server, analysis, params.range)
-        return lsp.SemanticTokens(
-            highlight.semantic_tokens(analysis, server.documents.converter, start, end)
-        )
+        return lsp.SemanticTokens(highlight.semantic_tokens(analysis, server.documents.converter, start, end))
 
     @server.feature(lsp.TEXT_DOCUMENT_INLAY_HINT)
     def inlay(params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
@@ -562,9 +533,7 @@ def _looks(server: RecipeServer) -> None:
 
 def _offsets(server: RecipeServer, analysis: Analysis, range_: lsp.Range) -> tuple[int, int]:
     converter = server.documents.converter
-    return converter.offset(analysis.source, range_.start), converter.offset(
-        analysis.source, range_.end
-    )
+    return converter.offset(analysis.source, range_.start), converter.offset(analysis.source, range_.end)
 
 
 def serve() -> int:

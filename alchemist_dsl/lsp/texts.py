@@ -1,4 +1,6 @@
-"""The words of completion and hover: kinds, attributes, functions, methods and rows as Markdown, from the tables of the language."""
+"""The words of completion and hover: kinds, attributes, functions, methods and rows as Markdown, from the tables of the
+language.
+"""
 
 from __future__ import annotations
 
@@ -77,9 +79,7 @@ def readable(type_: AttrType) -> str:
         case "record" if type_.fields:
             return "{ " + ", ".join(f"{f.name}: {readable(f.type)}" for f in type_.fields) + " }"
         case "method" if type_.methods:
-            return " | ".join(
-                f"{m.name}({', '.join(f.name for f in m.params)})" for m in type_.methods
-            )
+            return " | ".join(f"{m.name}({', '.join(f.name for f in m.params)})" for m in type_.methods)
         case "method":
             return "method"
         case "select":
@@ -91,14 +91,13 @@ def readable(type_: AttrType) -> str:
             return name
 
 
-# --- functions and methods ------------------------------------------------------------------------------------------------------
+# --- functions and methods --------------------------------------------------------------------------------------------
 
 
 def signature(function: Function) -> str:
     """`head(x: text, n: int) -> text`"""
     params = ", ".join(
-        f"{'*' if p.variadic else ''}{p.name}: {p.type}"
-        + ("" if p.default is ... else f" = {plain(p.default)}")
+        f"{'*' if p.variadic else ''}{p.name}: {p.type}" + ("" if p.default is ... else f" = {plain(p.default)}")
         for p in function.params
     )
     return f"{function.name}({params}) -> {function.result}"
@@ -106,16 +105,12 @@ def signature(function: Function) -> str:
 
 def function_text(name: str, promises: bool = False) -> str | None:
     """What a function computes. `promises`: in `check`, where some count streams."""
-    function = (
-        (AGGREGATES.get(name) if promises else None) or FUNCTIONS.get(name) or AGGREGATES.get(name)
-    )
+    function = (AGGREGATES.get(name) if promises else None) or FUNCTIONS.get(name) or AGGREGATES.get(name)
     if function is None:
         return None
     parts = [code(signature(function)), function.doc]
     if function.unit is not None:
-        parts.append(
-            f"Counts {function.unit}: compares with a bare number and with {function.unit}."
-        )
+        parts.append(f"Counts {function.unit}: compares with a bare number and with {function.unit}.")
     return "\n\n".join(parts)
 
 
@@ -131,15 +126,13 @@ def method_text(type_: AttrType, name: str) -> str | None:
     found = component(type_, name)
     if found is not None:
         params = ", ".join(
-            p.name + ": " + p.type + ("" if p.default is ... else f" = {plain(p.default)}")
-            for p in found.params
+            p.name + ": " + p.type + ("" if p.default is ... else f" = {plain(p.default)}") for p in found.params
         )
         return "\n\n".join([code(f"{name}({params})"), found.doc])
     for method in type_.methods:
         if method.name == name:
             params = ", ".join(
-                f"{f.name}: {readable(f.type)}" + (f" = {f.default}" if f.default else "")
-                for f in method.params
+                f"{f.name}: {readable(f.type)}" + (f" = {f.default}" if f.default else "") for f in method.params
             )
             return code(f"{name}({params})")
     return None
@@ -147,7 +140,7 @@ def method_text(type_: AttrType, name: str) -> str | None:
 
 def filter_doc(function: Any) -> str:
     """The first line of a jinja filter's documentation."""
-    return (inspect.getdoc(function) or "").partition("\n")[0]
+    return " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())
 
 
 def plain(value: Any) -> str:
@@ -165,7 +158,7 @@ def plain(value: Any) -> str:
             return str(value)
 
 
-# --- rows -----------------------------------------------------------------------------------------------------------------------
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
 def table(columns: Mapping[str, str], open_: bool = False) -> str:

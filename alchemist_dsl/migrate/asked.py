@@ -22,9 +22,14 @@ _SECRET_KEY: Final = re.compile(
 _LOGIN: Final = re.compile(r"[a-z][a-z0-9+.\-]*://[^/\s]*@", re.IGNORECASE)
 #: Where the libraries look for what a key held.
 _VARIABLES: Final = (
-    ("wandb", "WANDB_API_KEY"), ("comet", "COMET_API_KEY"), ("swanlab", "SWANLAB_API_KEY"), ("mlflow", "MLFLOW_TRACKING_TOKEN"),
-    ("openai", "OPENAI_API_KEY"), ("ms_hub", "MODELSCOPE_API_TOKEN"), ("", "HF_TOKEN"),
-)  # fmt: skip
+    ("wandb", "WANDB_API_KEY"),
+    ("comet", "COMET_API_KEY"),
+    ("swanlab", "SWANLAB_API_KEY"),
+    ("mlflow", "MLFLOW_TRACKING_TOKEN"),
+    ("openai", "OPENAI_API_KEY"),
+    ("ms_hub", "MODELSCOPE_API_TOKEN"),
+    ("", "HF_TOKEN"),
+)
 #: Values that switch something off.
 _OFF: Final = (False, 0, 0.0, "", "no", "none", "None", "off", "false", "False")
 NOT_SET: Final = "not set"
@@ -49,7 +54,7 @@ class Log:
     used: set[str] = field(default_factory=set)
     reported: set[str] = field(default_factory=set)
 
-    def add(self, code: str, headline: str, span: Span, *, label: str = "", help: str | None = None) -> None:  # fmt: skip
+    def add(self, code: str, headline: str, span: Span, *, label: str = "", help: str | None = None) -> None:
         self.problems.append(Diagnostic(code, headline, span, label=label, help=help))
 
     def line(self, span: Span) -> int:
@@ -133,7 +138,7 @@ class Asked:
         """Count what another view of the same mapping has asked for as asked for here."""
         self._seen |= other._seen
 
-    # --- values of a kind --------------------------------------------------------------------------------------------------
+    # --- values of a kind ---------------------------------------------------------------------------------------------
 
     def text(self, key: str) -> str | None:
         value = self.get(key)
@@ -151,7 +156,16 @@ class Asked:
         value = self.get(key)
         if value is None:
             return None
-        words = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False, "1": True, "0": False}  # fmt: skip
+        words = {
+            "true": True,
+            "false": False,
+            "yes": True,
+            "no": False,
+            "on": True,
+            "off": False,
+            "1": True,
+            "0": False,
+        }
         found = words.get(value.raw.lower())
         if found is None:
             self._wrong(key, "true or false")
@@ -206,7 +220,7 @@ class Asked:
                 yield Asked(item, name, self.log, remark(number))
             else:
                 self.log.reported.add(name)
-                self.log.add("A953", f"`{name}` is no mapping", item.span, help="write its keys below it")  # fmt: skip
+                self.log.add("A953", f"`{name}` is no mapping", item.span, help="write its keys below it")
 
     def table(self, key: str, remark: Remarked | None = None) -> Asked | None:
         value = self.get(key)
@@ -221,7 +235,7 @@ class Asked:
         self.log.used.discard(self.name(key))
         self.unsaid(key, f"it is not {wanted}")
 
-    # --- what is not taken over --------------------------------------------------------------------------------------------------
+    # --- what is not taken over ---------------------------------------------------------------------------------------
 
     def leave(self, key: str, why: str) -> None:
         """A key that changes no result."""
@@ -234,8 +248,13 @@ class Asked:
         self.log.reported.add(self.name(key))
         value = self.data[key]
         self.remark(f"{key}: {value.shown} (line {self.line(key)}) is not said here: {why}", at)
-        self.log.add("A952", f"a recipe does not say `{self.name(key)}`: {why}", self.place(key),
-                     label="kept as a comment", help=help)  # fmt: skip
+        self.log.add(
+            "A952",
+            f"a recipe does not say `{self.name(key)}`: {why}",
+            self.place(key),
+            label="kept as a comment",
+            help=help,
+        )
 
     def otherwise(self, key: str, why: str, at: str = "", help: str | None = None) -> None:
         """A key that is taken over, but means something else here: a comment and a warning."""
@@ -244,7 +263,7 @@ class Asked:
         value = self.data.get(key)
         what = f"{key} (line {self.line(key)})" if value is not None else f"without `{key}`"
         self.remark(f"{what}: {why}", at)
-        self.log.add("A953", f"`{self.name(key)}`: {why}", self.place(key), label="said with a difference", help=help)  # fmt: skip
+        self.log.add("A953", f"`{self.name(key)}`: {why}", self.place(key), label="said with a difference", help=help)
 
     def rest(
         self,
@@ -253,11 +272,13 @@ class Asked:
         known: Collection[str] = (),
         families: Mapping[str, str] | None = None,
     ) -> None:
-        """Account for every key that nothing asked for. `left` and `unsaid`: key -> why; `families`: the same by prefix."""
+        """Account for every key that nothing asked for. `left` and `unsaid`: key -> why; `families`: the same by
+        prefix.
+        """
         for key, value in self.data.items():
             if key in self._seen:
                 continue
-            why = left.get(key) or next((w for p, w in (families or {}).items() if key.startswith(p)), None)  # fmt: skip
+            why = left.get(key) or next((w for p, w in (families or {}).items() if key.startswith(p)), None)
             variable = next((v for n, s in value.scalars(key) if (v := secret(n, s))), None)
             if variable is not None:
                 self._secret(key, variable)
@@ -265,7 +286,7 @@ class Asked:
                 self.leave(key, NOT_SET)
             elif why is not None:
                 self.leave(key, why)
-            elif key in unsaid and isinstance(value.data, bool | int | float | str) and value.data in _OFF:  # fmt: skip
+            elif key in unsaid and isinstance(value.data, bool | int | float | str) and value.data in _OFF:
                 self.leave(key, "switched off")
             elif key in unsaid:
                 self.unsaid(key, unsaid[key])
@@ -277,18 +298,28 @@ class Asked:
     def _secret(self, key: str, variable: str) -> None:
         self._seen.add(key)
         self.log.reported.add(self.name(key))
-        self.remark(f"{key} (line {self.line(key)}) holds a key: set the environment variable {variable} instead", "")  # fmt: skip
-        self.log.add("A955", f"`{self.name(key)}` holds a key or token, which never stands in a recipe", self.place(key),
-                     label="left out", help=f"set the environment variable {variable} where the run is started")  # fmt: skip
+        self.remark(f"{key} (line {self.line(key)}) holds a key: set the environment variable {variable} instead", "")
+        self.log.add(
+            "A955",
+            f"`{self.name(key)}` holds a key or token, which never stands in a recipe",
+            self.place(key),
+            label="left out",
+            help=f"set the environment variable {variable} where the run is started",
+        )
 
     def _unknown(self, key: str, known: Iterable[str]) -> None:
         self._seen.add(key)
         self.log.reported.add(self.name(key))
         others = near(key, known, 1)
         hint = f"did you mean `{others[0]}`?" if others else None
-        self.remark(f"{key}: {self.data[key].shown} (line {self.line(key)}) is no key that we know", "")  # fmt: skip
-        self.log.add("A954", f"`{self.name(key)}` is no key of {self.log.tool} that we know", self.place(key),
-                     label="kept as a comment", help=hint)  # fmt: skip
+        self.remark(f"{key}: {self.data[key].shown} (line {self.line(key)}) is no key that we know", "")
+        self.log.add(
+            "A954",
+            f"`{self.name(key)}` is no key of {self.log.tool} that we know",
+            self.place(key),
+            label="kept as a comment",
+            help=hint,
+        )
 
 
 def _number(value: Value) -> float | None:

@@ -10,14 +10,7 @@ from typing import Any, Final
 from alchemist_dsl.migrate import layouts, training
 from alchemist_dsl.migrate.amounts import times
 from alchemist_dsl.migrate.asked import Asked
-from alchemist_dsl.migrate.axolotl_keys import (
-    ENTRY_LEFT,
-    ENTRY_UNSAID,
-    FAMILIES,
-    LEFT,
-    UNSAID,
-    USED,
-)
+from alchemist_dsl.migrate.axolotl_keys import ENTRY_LEFT, ENTRY_UNSAID, FAMILIES, LEFT, UNSAID, USED
 from alchemist_dsl.migrate.draft import Draft, Source
 from alchemist_dsl.migrate.hf import betas
 from alchemist_dsl.migrate.layouts import Columns, Pair
@@ -44,12 +37,7 @@ PAIRS: Final[Mapping[str, Pair]] = {
 }
 
 #: Formats of a type of one's own that put nothing around the rows.
-_BARE: Final = (
-    "{instruction}",
-    "{instruction} {input}",
-    "{instruction}\n{input}",
-    "{instruction}\n\n{input}",
-)
+_BARE: Final = ("{instruction}", "{instruction} {input}", "{instruction}\n{input}", "{instruction}\n\n{input}")
 _AT: Final = At("path", "name", "split", "revision", "data_files", "ds_type")
 CHATML: Final = (
     "{%- for message in messages -%}\n"
@@ -66,14 +54,17 @@ def read(reading: Reading) -> Draft:
     asked, draft = reading.begin()
     for key in ("rl", "reward_model", "process_reward_model"):
         if key in asked and asked.flag(key) is not False:
-            raise Refused(f"`{key}` is preference training or reinforcement learning, which a recipe does not say",
-                          asked.place(key), "only supervised tuning can be taken over")  # fmt: skip
+            raise Refused(
+                f"`{key}` is preference training or reinforcement learning, which a recipe does not say",
+                asked.place(key),
+                "only supervised tuning can be taken over",
+            )
     out: dict[str, Any] = {}
     trained = _data(reading, asked, draft, out)
     seed = training.seed(asked, "seed", 42)
     draft.seed = seed
     if not training.base(asked, out, "base_model", "revision_of_model"):
-        raise Refused("there is no `base_model`", reading.value.span, "axolotl needs one, and so does a training here")  # fmt: skip
+        raise Refused("there is no `base_model`", reading.value.span, "axolotl needs one, and so does a training here")
     _rates(asked, out, reading.gpus)
     _sequences(asked, out)
     _method(asked, out)
@@ -86,7 +77,7 @@ def read(reading: Reading) -> Draft:
     return draft
 
 
-# --- data -------------------------------------------------------------------------------------------------------------------------
+# --- data -------------------------------------------------------------------------------------------------------------
 
 
 def _data(reading: Reading, asked: Asked, draft: Draft, out: dict[str, Any]) -> str:
@@ -107,23 +98,34 @@ def _data(reading: Reading, asked: Asked, draft: Draft, out: dict[str, Any]) -> 
         for entry in asked.tables("pretraining_dataset", remark):
             reading.rename(draft, made[-1], entry.text("path") or "data")
             _plain_text(reading, draft, entry, made[-1], "path")
-            entry.rest({"trust_remote_code": ENTRY_LEFT["trust_remote_code"]}, {"skip": "rows that are passed over"}, ("path", "name", "split"))  # fmt: skip
+            entry.rest(
+                {"trust_remote_code": ENTRY_LEFT["trust_remote_code"]},
+                {"skip": "rows that are passed over"},
+                ("path", "name", "split"),
+            )
     if plain is not None:
         out["loss"], out["packing"] = "all", "wrapped"
     none_found(reading, draft, "the YAML names no dataset")
     distinct(draft)
     if len(losses) > 1:
-        asked.remark("the sets say different things of what is trained; this is for all of them", "loss")  # fmt: skip
+        asked.remark("the sets say different things of what is trained; this is for all of them", "loss")
     return "all" if "all" in losses else "last" if losses == {"last"} else "assistant"
 
 
 def _plain_text(reading: Reading, draft: Draft, asked: Asked, source: Source, key: str) -> None:
-    place(asked, source, At(key, "name" if key == "path" else "", "split" if key == "path" else "", files="data_files"), reading.files)  # fmt: skip
+    place(
+        asked,
+        source,
+        At(key, "name" if key == "path" else "", "split" if key == "path" else "", files="data_files"),
+        reading.files,
+    )
     field = asked.text("text_column")
     layouts.text(source, field or "text")
     if "type" in asked:
         asked.leave("type", "plain text")
-    asked.otherwise(key, "text without turns: it is the answer to an empty question, in the chat template", "instruction")  # fmt: skip
+    asked.otherwise(
+        key, "text without turns: it is the answer to an empty question, in the chat template", "instruction"
+    )
 
 
 def _entry(reading: Reading, draft: Draft, entry: Asked, source: Source) -> str:
@@ -134,7 +136,7 @@ def _entry(reading: Reading, draft: Draft, entry: Asked, source: Source) -> str:
         source.amount = times(Fraction(1, shards))
         entry.otherwise("shards", DRAWN)
     loss = _type(entry, source, have)
-    entry.rest(ENTRY_LEFT, ENTRY_UNSAID, [k.removeprefix("datasets[].") for k in USED if "[]" in k])  # fmt: skip
+    entry.rest(ENTRY_LEFT, ENTRY_UNSAID, [k.removeprefix("datasets[].") for k in USED if "[]" in k])
     return loss
 
 
@@ -142,9 +144,11 @@ def _type(entry: Asked, source: Source, have: Columns) -> str:
     """The `set` statements of a dataset's type; what counts in the loss."""
     value = entry.get("type")
     if value is None:
-        entry.otherwise(
-            "type", "axolotl reads rows of tokens; a recipe reads texts", ""
-        ) if "type" in entry.data else None
+        (
+            entry.otherwise("type", "axolotl reads rows of tokens; a recipe reads texts", "")
+            if "type" in entry.data
+            else None
+        )
         return "assistant"
     if isinstance(value.data, dict):
         return _own_type(entry, source, have)
@@ -153,14 +157,24 @@ def _type(entry: Asked, source: Source, have: Columns) -> str:
         return _turns(entry, source, "conversations" if kind == "sharegpt" else "messages")
     if kind in PAIRS or kind.split(".")[0] == "alpaca":
         layouts.pair(source, PAIRS.get(kind, PAIRS["alpaca"]), have)
-        entry.otherwise("type", f"axolotl writes `{kind}` rows in a prompt of its own; here they go through the chat template", "instruction")  # fmt: skip
+        entry.otherwise(
+            "type",
+            f"axolotl writes `{kind}` rows in a prompt of its own; here they go through the chat template",
+            "instruction",
+        )
         return "assistant"
     if kind in ("completion", "pretrain"):
         layouts.text(source, entry.text("field") or "text" if "field" in entry else "text")
-        entry.otherwise("type", "text without turns: it is the answer to an empty question, in the chat template", "instruction")  # fmt: skip
+        entry.otherwise(
+            "type", "text without turns: it is the answer to an empty question, in the chat template", "instruction"
+        )
         return "all"
     source.attrs = {"missing": f"its type {training._short(kind)} is code of axolotl"}
-    entry.unsaid("type", "the layout of these rows is code of axolotl; say where `instruction` and `response` come from", "missing")  # fmt: skip
+    entry.unsaid(
+        "type",
+        "the layout of these rows is code of axolotl; say where `instruction` and `response` come from",
+        "missing",
+    )
     return "assistant"
 
 
@@ -186,7 +200,7 @@ def _turns(entry: Asked, source: Source, default: str) -> str:
 def _keys(entry: Asked) -> None:
     """Keys of a turn: `turns(…)` knows the usual ones."""
     usual = {"role": layouts.ROLE_KEYS, "content": layouts.CONTENT_KEYS}
-    for key, names in (("message_field_role", layouts.ROLE_KEYS), ("message_field_content", layouts.CONTENT_KEYS)):  # fmt: skip
+    for key, names in (("message_field_role", layouts.ROLE_KEYS), ("message_field_content", layouts.CONTENT_KEYS)):
         name = entry.text(key)
         if name is not None and name not in names:
             entry.unsaid(key, f"`turns(…)` reads {', '.join(sorted(names))}", "messages")
@@ -236,18 +250,31 @@ def _own_type(entry: Asked, source: Source, have: Columns) -> str:
     return "assistant"
 
 
-# --- training ---------------------------------------------------------------------------------------------------------------------
+# --- training ---------------------------------------------------------------------------------------------------------
 
 
 def _rates(asked: Asked, out: dict[str, Any], gpus: int | None) -> None:
-    training.batch(asked, out, "micro_batch_size", "gradient_accumulation_steps", gpus, default=1, total="batch_size")  # fmt: skip
+    training.batch(asked, out, "micro_batch_size", "gradient_accumulation_steps", gpus, default=1, total="batch_size")
     training.passes(asked, out, "num_epochs", "max_steps", default=1.0)
-    training.numbers(asked, out, {"learning_rate": ("learning_rate", 0, 1e6), "weight_decay": ("weight_decay", 0, 1e6),
-                                  "max_grad_norm": ("max_grad_norm", 0, 1e9)})  # fmt: skip
+    training.numbers(
+        asked,
+        out,
+        {
+            "learning_rate": ("learning_rate", 0, 1e6),
+            "weight_decay": ("weight_decay", 0, 1e6),
+            "max_grad_norm": ("max_grad_norm", 0, 1e9),
+        },
+    )
     if "learning_rate" not in out:
-        raise Refused("there is no `learning_rate` that can be read", asked.place("learning_rate"), "axolotl needs one, and so does a training here")  # fmt: skip
+        raise Refused(
+            "there is no `learning_rate` that can be read",
+            asked.place("learning_rate"),
+            "axolotl needs one, and so does a training here",
+        )
     warm = training.warmup(asked, "warmup_steps", "warmup_ratio")
-    if warm is None and not {"warmup_steps", "warmup_ratio"} & {k for k in ("warmup_steps", "warmup_ratio") if k in asked}:  # fmt: skip
+    if warm is None and not {"warmup_steps", "warmup_ratio"} & {
+        k for k in ("warmup_steps", "warmup_ratio") if k in asked
+    }:
         warm = "3%"
         asked.remark("axolotl warms up for 3% of the steps, but no more than 100", "schedule")
     training.schedule(asked, out, "lr_scheduler", warm, _floor(asked, out), default="cosine")
@@ -284,7 +311,7 @@ def _precision(asked: Asked, out: dict[str, Any]) -> None:
         return None if not words else any(w in ("true", "auto", "full", "yes", "on") for w in words)
 
     half, brain, full = on("fp16", "float16"), on("bf16", "bfloat16"), on("float32")
-    out["precision"] = "bf16" if brain else "fp16" if half else "fp32" if brain is False or full else "bf16"  # fmt: skip
+    out["precision"] = "bf16" if brain else "fp16" if half else "fp32" if brain is False or full else "bf16"
 
 
 def _method(asked: Asked, out: dict[str, Any]) -> None:
@@ -296,7 +323,7 @@ def _method(asked: Asked, out: dict[str, Any]) -> None:
                 asked.leave(key, "there is no `adapter`")
         return
     if adapter == "qlora":
-        asked.otherwise("adapter", "the base is not quantised here: LoRA in the precision of the training", "method")  # fmt: skip
+        asked.otherwise("adapter", "the base is not quantised here: LoRA in the precision of the training", "method")
         if "load_in_4bit" in asked:
             asked.leave("load_in_4bit", "said of `adapter`")
     elif adapter != "lora":
@@ -306,12 +333,13 @@ def _method(asked: Asked, out: dict[str, Any]) -> None:
     if not linear and "lora_target_modules" not in asked:
         asked.remark("the YAML names no modules: all linear ones", "method")
     training.lora(
-        asked, out,
+        asked,
+        out,
         r=asked.whole("lora_r", 1, 65536) or 8,
         alpha=asked.whole("lora_alpha", 1, 65536) or 16,
         dropout=asked.real("lora_dropout", 0, 1) or 0.0,
         targets="all-linear" if linear else where,
-    )  # fmt: skip
+    )
 
 
 def _template(asked: Asked, out: dict[str, Any], files: Files) -> None:
@@ -319,19 +347,21 @@ def _template(asked: Asked, out: dict[str, Any], files: Files) -> None:
     name = asked.text("chat_template")
     if written and "{" in written:
         out["chat_template"] = {"template": written.strip("\n")}
-    elif written and (
-        found := training.chat_template(asked, "chat_template_jinja", written, files)
-    ):
+    elif written and (found := training.chat_template(asked, "chat_template_jinja", written, files)):
         out["chat_template"] = found
     elif written:
         return
     elif name == "chatml":
         out["chat_template"] = {"template": CHATML}
     elif name and name.startswith("tokenizer_default_fallback"):
-        asked.otherwise("chat_template", "the base's own template, which must be there", "chat_template")  # fmt: skip
+        asked.otherwise("chat_template", "the base's own template, which must be there", "chat_template")
     elif name and name not in ("tokenizer_default", "jinja"):
-        asked.unsaid("chat_template", f"`{training._short(name)}` is a template of axolotl; the base's own is taken", "chat_template",
-                     help='take it from a model: `chat_template = "owner/model"`')  # fmt: skip
+        asked.unsaid(
+            "chat_template",
+            f"`{training._short(name)}` is a template of axolotl; the base's own is taken",
+            "chat_template",
+            help='take it from a model: `chat_template = "owner/model"`',
+        )
 
 
 def _saving(asked: Asked, out: dict[str, Any]) -> None:
@@ -341,9 +371,11 @@ def _saving(asked: Asked, out: dict[str, Any]) -> None:
     if each and "save_every" not in out:
         training.saves_per_epoch(out, epochs, each)
     there = {
-        "tensorboard": ("use_tensorboard",), "wandb": ("wandb_project", "use_wandb"), "mlflow": ("mlflow_tracking_uri", "use_mlflow"),
+        "tensorboard": ("use_tensorboard",),
+        "wandb": ("wandb_project", "use_wandb"),
+        "mlflow": ("mlflow_tracking_uri", "use_mlflow"),
         "trackio": ("trackio_project_name", "use_trackio"),
-    }  # fmt: skip
+    }
     on = [tool for tool, keys in there.items() if any(_on(asked, k) for k in keys)]
     if on:
         out["report"] = on

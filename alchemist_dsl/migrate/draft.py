@@ -1,4 +1,6 @@
-"""The one form between every tool's configuration and a recipe: sources with amounts, a mixture, a training, remarks."""
+"""The one form between every tool's configuration and a recipe: sources with amounts, a mixture, a training,
+remarks.
+"""
 
 from __future__ import annotations
 

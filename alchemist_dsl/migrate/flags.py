@@ -1,4 +1,6 @@
-"""A command line (`--learning_rate 5e-6 --dataset_mixer_list a 1.0 b 0.5`), also in a shell script -> values with places."""
+"""A command line (`--learning_rate 5e-6 --dataset_mixer_list a 1.0 b 0.5`), also in a shell script -> values with
+places.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,10 @@ from typing import Final
 from alchemist_dsl.migrate.tree import TreeError, Value
 from alchemist_dsl.source import SourceFile, Span
 
-_TOKEN: Final = re.compile(r"""(?:\\\n|[ \t])+|(?P<comment>#[^\n]*)|(?P<end>\n|;|&&|\|)|(?P<word>(?:[^\s"'\\;|&]|\\.|"(?:\\.|[^"\\])*"|'[^']*'|&(?!&))+)""", re.DOTALL)  # fmt: skip
+_TOKEN: Final = re.compile(
+    r"""(?:\\\n|[ \t])+|(?P<comment>#[^\n]*)|(?P<end>\n|;|&&|\|)|(?P<word>(?:[^\s"'\\;|&]|\\.|"(?:\\.|[^"\\])*"|'[^']*'|&(?!&))+)""",
+    re.DOTALL,
+)
 
 
 def is_command_line(text: str) -> bool:
@@ -72,7 +77,7 @@ def _commands(source: SourceFile) -> Iterator[list[tuple[str, Span]]]:
             raise TreeError("a quote of the command line is never closed", source.span(at, at + 1))
         at = found.end()
         if found["word"] is not None:
-            plain = " ".join(shlex.split(found["word"])) if _quoted(found["word"]) else found["word"]  # fmt: skip
+            plain = " ".join(shlex.split(found["word"])) if _quoted(found["word"]) else found["word"]
             words.append((plain, source.span(found.start(), found.end())))
         elif found["end"] is not None:
             yield words

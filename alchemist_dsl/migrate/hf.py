@@ -44,31 +44,136 @@ _MEMORY = "memory and speed only"
 _RESUME = "a run goes on by itself where it was stopped"
 
 LEFT: Final[dict[str, str]] = {
-    **dict.fromkeys(("output_dir", "overwrite_output_dir", "run_name", "save_total_limit", "save_only_model", "save_on_each_node",
-                     "save_safetensors", "logging_dir", "project"), _OUT),
-    **dict.fromkeys(("logging_steps", "logging_strategy", "logging_first_step", "logging_nan_inf_filter", "log_level", "log_level_replica",
-                     "log_on_each_node", "disable_tqdm", "include_num_input_tokens_seen", "include_tokens_per_second",
-                     "skip_memory_metrics", "debug", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"), _LOG),
-    **dict.fromkeys(("do_train", "do_eval", "do_predict", "eval_strategy", "evaluation_strategy", "eval_steps", "eval_delay",
-                     "eval_on_start", "per_device_eval_batch_size", "eval_accumulation_steps", "prediction_loss_only", "bf16_full_eval",
-                     "fp16_full_eval", "include_for_metrics", "batch_eval_metrics", "eval_do_concat_batches", "eval_use_gather_object",
-                     "eval_packing"), _EVAL),
-    **dict.fromkeys(("push_to_hub", "hub_model_id", "hub_strategy", "hub_private_repo", "hub_always_push", "hub_revision"), _HUB),
-    **dict.fromkeys(("dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers", "dataloader_prefetch_factor",
-                     "dataloader_multiprocessing_context", "dataloader_in_order", "remove_unused_columns", "preprocessing_num_workers",
-                     "dataset_num_proc", "accelerator_config", "group_by_length", "length_column_name", "train_sampling_strategy"), _LOAD),
-    **dict.fromkeys(("gradient_checkpointing", "gradient_checkpointing_kwargs", "activation_checkpointing",
-                     "activation_checkpointing_kwargs", "torch_compile", "torch_compile_backend", "torch_compile_mode",
-                     "use_liger_kernel", "liger_kernel_config", "torch_empty_cache_steps", "tf32", "use_cache", "attn_implementation",
-                     "torch_dtype", "dtype", "low_cpu_mem_usage", "padding_free", "pad_to_multiple_of", "activation_offloading",
-                     "trust_remote_code", "use_cpu", "auto_find_batch_size"), _MEMORY),
-    **dict.fromkeys(("ddp_timeout", "ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_static_graph",
-                     "ddp_backend", "local_rank", "parallelism_config"), "how devices talk to each other: speed only"),
-    **dict.fromkeys(("resume_from_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint",
-                     "enable_jit_checkpoint"), _RESUME),
+    **dict.fromkeys(
+        (
+            "output_dir",
+            "overwrite_output_dir",
+            "run_name",
+            "save_total_limit",
+            "save_only_model",
+            "save_on_each_node",
+            "save_safetensors",
+            "logging_dir",
+            "project",
+        ),
+        _OUT,
+    ),
+    **dict.fromkeys(
+        (
+            "logging_steps",
+            "logging_strategy",
+            "logging_first_step",
+            "logging_nan_inf_filter",
+            "log_level",
+            "log_level_replica",
+            "log_on_each_node",
+            "disable_tqdm",
+            "include_num_input_tokens_seen",
+            "include_tokens_per_second",
+            "skip_memory_metrics",
+            "debug",
+            "trackio_space_id",
+            "trackio_bucket_id",
+            "trackio_static_space_id",
+        ),
+        _LOG,
+    ),
+    **dict.fromkeys(
+        (
+            "do_train",
+            "do_eval",
+            "do_predict",
+            "eval_strategy",
+            "evaluation_strategy",
+            "eval_steps",
+            "eval_delay",
+            "eval_on_start",
+            "per_device_eval_batch_size",
+            "eval_accumulation_steps",
+            "prediction_loss_only",
+            "bf16_full_eval",
+            "fp16_full_eval",
+            "include_for_metrics",
+            "batch_eval_metrics",
+            "eval_do_concat_batches",
+            "eval_use_gather_object",
+            "eval_packing",
+        ),
+        _EVAL,
+    ),
+    **dict.fromkeys(
+        ("push_to_hub", "hub_model_id", "hub_strategy", "hub_private_repo", "hub_always_push", "hub_revision"), _HUB
+    ),
+    **dict.fromkeys(
+        (
+            "dataloader_num_workers",
+            "dataloader_pin_memory",
+            "dataloader_persistent_workers",
+            "dataloader_prefetch_factor",
+            "dataloader_multiprocessing_context",
+            "dataloader_in_order",
+            "remove_unused_columns",
+            "preprocessing_num_workers",
+            "dataset_num_proc",
+            "accelerator_config",
+            "group_by_length",
+            "length_column_name",
+            "train_sampling_strategy",
+        ),
+        _LOAD,
+    ),
+    **dict.fromkeys(
+        (
+            "gradient_checkpointing",
+            "gradient_checkpointing_kwargs",
+            "activation_checkpointing",
+            "activation_checkpointing_kwargs",
+            "torch_compile",
+            "torch_compile_backend",
+            "torch_compile_mode",
+            "use_liger_kernel",
+            "liger_kernel_config",
+            "torch_empty_cache_steps",
+            "tf32",
+            "use_cache",
+            "attn_implementation",
+            "torch_dtype",
+            "dtype",
+            "low_cpu_mem_usage",
+            "padding_free",
+            "pad_to_multiple_of",
+            "activation_offloading",
+            "trust_remote_code",
+            "use_cpu",
+            "auto_find_batch_size",
+        ),
+        _MEMORY,
+    ),
+    **dict.fromkeys(
+        (
+            "ddp_timeout",
+            "ddp_find_unused_parameters",
+            "ddp_bucket_cap_mb",
+            "ddp_broadcast_buffers",
+            "ddp_static_graph",
+            "ddp_backend",
+            "local_rank",
+            "parallelism_config",
+        ),
+        "how devices talk to each other: speed only",
+    ),
+    **dict.fromkeys(
+        (
+            "resume_from_checkpoint",
+            "ignore_data_skip",
+            "restore_callback_states_from_checkpoint",
+            "enable_jit_checkpoint",
+        ),
+        _RESUME,
+    ),
     "full_determinism": "what is drawn follows from the seed in any case",
     "label_names": "labels are made from the turns",
-}  # fmt: skip
+}
 
 UNSAID: Final[dict[str, str]] = {
     "neftune_noise_alpha": "noise on the embeddings",
@@ -84,13 +189,20 @@ UNSAID: Final[dict[str, str]] = {
 _ADAM: Final = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}
 
 
-def read(asked: Asked, out: dict[str, Any], gpus: int | None, *, learning_rate: float, precision: str) -> None:  # fmt: skip
+def read(asked: Asked, out: dict[str, Any], gpus: int | None, *, learning_rate: float, precision: str) -> None:
     """Fill in a `train` block."""
-    training.batch(asked, out, "per_device_train_batch_size", "gradient_accumulation_steps", gpus, default=8)  # fmt: skip
+    training.batch(asked, out, "per_device_train_batch_size", "gradient_accumulation_steps", gpus, default=8)
     training.passes(asked, out, "num_train_epochs", "max_steps", default=3.0)
     out["learning_rate"] = training.text(real(learning_rate))
-    training.numbers(asked, out, {"learning_rate": ("learning_rate", 0, 1e6), "weight_decay": ("weight_decay", 0, 1e6),
-                                  "max_grad_norm": ("max_grad_norm", 0, 1e9)})  # fmt: skip
+    training.numbers(
+        asked,
+        out,
+        {
+            "learning_rate": ("learning_rate", 0, 1e6),
+            "weight_decay": ("weight_decay", 0, 1e6),
+            "max_grad_norm": ("max_grad_norm", 0, 1e9),
+        },
+    )
     warm = training.warmup(asked, "warmup_steps", "warmup_ratio")
     training.schedule(asked, out, "lr_scheduler_type", warm, _floor(asked, out), default="linear")
     training.optimizer(asked, out, "optim")
@@ -100,7 +212,7 @@ def read(asked: Asked, out: dict[str, Any], gpus: int | None, *, learning_rate: 
     training.parallel(asked, out)
     betas(asked)
     if asked.flag("average_tokens_across_devices") is False:
-        asked.otherwise("average_tokens_across_devices", "every token of a batch counts alike here, on whatever device")  # fmt: skip
+        asked.otherwise("average_tokens_across_devices", "every token of a batch counts alike here, on whatever device")
 
 
 def _epochs(out: dict[str, Any]) -> float | None:
@@ -139,4 +251,4 @@ def betas(asked: Asked) -> None:
         if key in asked:
             number = asked.real(key)
             if number is not None and number != usual:
-                asked.unsaid(key, f"the optimiser's own constant; here it is {usual:g}", "optimizer")  # fmt: skip
+                asked.unsaid(key, f"the optimiser's own constant; here it is {usual:g}", "optimizer")

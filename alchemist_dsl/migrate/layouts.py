@@ -20,7 +20,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
     "assistant": frozenset({"assistant", "gpt", "bot", "model", "chatgpt", "answer", "ai", "chatbot"}),
     "system": frozenset({"system"}),
     "tool": frozenset({"tool", "function", "observation", "function_response", "tool_response"}),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def _set(source: Source, name: str, field: str) -> None:
 
 def _joined(first: str, second: str, between: str) -> Any:
     """Two columns, the second only where a row has it."""
-    if all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", n) and n not in _JINJA | RESERVED for n in (first, second)):  # fmt: skip
+    if all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", n) and n not in _JINJA | RESERVED for n in (first, second)):
         mark = between.replace("\n", "\\n")
         return {"template": f'{{{{ {first} }}}}{{{{ "{mark}" ~ {second} if {second} else "" }}}}'}
     import json
@@ -78,7 +78,34 @@ def _joined(first: str, second: str, between: str) -> Any:
     return f'{a} + pick({b} == "", "", {json.dumps(between)} + {b})'
 
 
-_JINJA: Final = frozenset({
-    "if", "else", "is", "for", "loop", "none", "None", "True", "False", "true", "false", "self", "super", "caller", "varargs",
-    "kwargs", "range", "dict", "lipsum", "cycler", "joiner", "namespace", "recursive", "and", "or", "not", "in",
-})  # fmt: skip
+_JINJA: Final = frozenset(
+    {
+        "if",
+        "else",
+        "is",
+        "for",
+        "loop",
+        "none",
+        "None",
+        "True",
+        "False",
+        "true",
+        "false",
+        "self",
+        "super",
+        "caller",
+        "varargs",
+        "kwargs",
+        "range",
+        "dict",
+        "lipsum",
+        "cycler",
+        "joiner",
+        "namespace",
+        "recursive",
+        "and",
+        "or",
+        "not",
+        "in",
+    }
+)

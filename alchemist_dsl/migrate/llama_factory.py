@@ -19,7 +19,7 @@ from alchemist_dsl.source import SourceFile
 
 INFO: Final = "dataset_info.json"
 _COLUMNS: Final = ("prompt", "query", "response", "history", "messages", "system", "tools")
-_TAGS: Final = {"user_tag": "user", "assistant_tag": "assistant", "system_tag": "system", "observation_tag": "tool"}  # fmt: skip
+_TAGS: Final = {"user_tag": "user", "assistant_tag": "assistant", "system_tag": "system", "observation_tag": "tool"}
 
 
 def read(reading: Reading) -> Draft:
@@ -27,8 +27,11 @@ def read(reading: Reading) -> Draft:
     asked, draft = reading.begin()
     stage = asked.text("stage") if "stage" in asked else "sft"
     if stage not in ("sft", "pt"):
-        raise Refused(f"`stage: {training._short(str(stage))}` is no supervised tuning, which is all that a recipe says",
-                      asked.place("stage"), "only the stages sft and pt can be taken over")  # fmt: skip
+        raise Refused(
+            f"`stage: {training._short(str(stage))}` is no supervised tuning, which is all that a recipe says",
+            asked.place("stage"),
+            "only the stages sft and pt can be taken over",
+        )
     out: dict[str, Any] = {}
     seed = training.seed(asked, "seed", 42)
     draft.seed = training.seed(asked, "data_seed", seed)
@@ -38,7 +41,7 @@ def read(reading: Reading) -> Draft:
     hf.read(asked, out, reading.gpus, learning_rate=5e-5, precision="fp32")
     if asked.flag("pure_bf16"):
         out["precision"] = "bf16"
-        asked.otherwise("pure_bf16", "weights stay in fp32 here, the computation is in bf16", "precision")  # fmt: skip
+        asked.otherwise("pure_bf16", "weights stay in fp32 here, the computation is in bf16", "precision")
     length = asked.whole("cutoff_len", 1, 10**8)
     out["max_length"] = f"{length or 2048} tokens"
     training.held_out(asked, out, "val_size")
@@ -57,9 +60,9 @@ def read(reading: Reading) -> Draft:
 def _loss(asked: Asked, out: dict[str, Any], plain_text: bool) -> None:
     neat = asked.flag("neat_packing")
     packed = asked.flag("packing") if "packing" in asked else plain_text
-    out["packing"] = "ffd" if neat else "wrapped" if packed and plain_text else "ffd" if packed else "none"  # fmt: skip
+    out["packing"] = "ffd" if neat else "wrapped" if packed and plain_text else "ffd" if packed else "none"
     if packed and not neat and not plain_text:
-        asked.otherwise("packing", "rows of one pack see each other there; here they do not", "packing")  # fmt: skip
+        asked.otherwise("packing", "rows of one pack see each other there; here they do not", "packing")
     prompt = asked.flag("train_on_prompt")
     last = asked.flag("mask_history")
     out["loss"] = "all" if prompt or plain_text else "last" if last else "assistant"
@@ -86,11 +89,15 @@ def _template(asked: Asked) -> None:
     name = asked.text("template")
     if name in (None, "default", "empty"):
         return
-    asked.otherwise("template", f"`{training._short(str(name))}` is a template of LLaMA-Factory; the base's own is taken", "chat_template",
-                    help='where the base has none: `chat_template = "owner/model"`')  # fmt: skip
+    asked.otherwise(
+        "template",
+        f"`{training._short(str(name))}` is a template of LLaMA-Factory; the base's own is taken",
+        "chat_template",
+        help='where the base has none: `chat_template = "owner/model"`',
+    )
 
 
-# --- data -------------------------------------------------------------------------------------------------------------------------
+# --- data -------------------------------------------------------------------------------------------------------------
 
 
 def _data(reading: Reading, asked: Asked, draft: Draft, *, plain_text: bool) -> None:
@@ -111,21 +118,23 @@ def _data(reading: Reading, asked: Asked, draft: Draft, *, plain_text: bool) -> 
                 layouts.text(source, "instruction")
             else:
                 layouts.pair(source, Pair("instruction", "output", "input"), None)
-            own.remark(
-                "without dataset_info.json LLaMA-Factory reads rows as alpaca", "instruction"
-            )
+            own.remark("without dataset_info.json LLaMA-Factory reads rows as alpaca", "instruction")
         else:
             what = f"{INFO} does not name it" if info else f"there is no {INFO}"
             source.attrs = {"missing": what}
             own = Asked(asked.value, "", reading.log, of_source(source))
-            own.otherwise("dataset", f"where `{training._short(name)}` comes from is not known: {what}", "missing",
-                          help=f"put {INFO} beside the YAML, or in `dataset_dir`")  # fmt: skip
+            own.otherwise(
+                "dataset",
+                f"where `{training._short(name)}` comes from is not known: {what}",
+                "missing",
+                help=f"put {INFO} beside the YAML, or in `dataset_dir`",
+            )
         if limit is not None and "missing" not in source.attrs:
             source.attrs["limit"] = counted(limit, "rows")
             line = asked.line("max_samples")
             source.remarks.append(Remark(f"max_samples (line {line}): {DRAWN}", "limit"))
     if limit is not None:
-        asked.log.add("A953", f"`max_samples`: {DRAWN}", asked.place("max_samples"), label="said with a difference")  # fmt: skip
+        asked.log.add("A953", f"`max_samples`: {DRAWN}", asked.place("max_samples"), label="said with a difference")
     if info is not None:
         reading.log.problems += info.log.problems
     _mixed(asked, draft)
@@ -148,7 +157,7 @@ def _info(reading: Reading, folder: str) -> tuple[Asked | None, str]:
             raise Refused(f"{INFO} is no mapping of names", value.span)
         source, value = masked(source, value)
         reading.others[source.path] = source
-        log = Log(reading.log.tool, source, left=reading.log.left, used=reading.log.used, reported=reading.log.reported)  # fmt: skip
+        log = Log(reading.log.tool, source, left=reading.log.left, used=reading.log.used, reported=reading.log.reported)
         return Asked(value, INFO, log, of_source(Source("_"))), at
     return None, folder
 
@@ -167,7 +176,7 @@ def _entry(reading: Reading, own: Asked, source: Source, root: str, plain_text: 
             source.attrs["files"] = f"{(own.text('folder') or '').strip('/')}/**"
     elif "file_name" in own:
         name = own.text("file_name") or ""
-        place(own, source, At("file_name"), reading.files, path=f"{root}/{name}" if root else f"./{name}")  # fmt: skip
+        place(own, source, At("file_name"), reading.files, path=f"{root}/{name}" if root else f"./{name}")
     else:
         source.attrs = {"missing": "it comes neither from the Hugging Face hub nor from a file"}
         other = own.first("ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
@@ -177,19 +186,33 @@ def _entry(reading: Reading, own: Asked, source: Source, root: str, plain_text: 
     if number is not None and "missing" not in source.attrs:
         source.amount = counted(number, "rows")
     _columns(reading, own, source, plain_text)
-    own.rest({"shard_num": "how data is read"}, dict.fromkeys(("images", "videos", "audios"), PICTURES),
-             ("hf_hub_url", "file_name", "subset", "split", "folder", "num_samples", "formatting", "columns", "tags", "ranking"))  # fmt: skip
+    own.rest(
+        {"shard_num": "how data is read"},
+        dict.fromkeys(("images", "videos", "audios"), PICTURES),
+        (
+            "hf_hub_url",
+            "file_name",
+            "subset",
+            "split",
+            "folder",
+            "num_samples",
+            "formatting",
+            "columns",
+            "tags",
+            "ranking",
+        ),
+    )
 
 
 def _columns(reading: Reading, own: Asked, source: Source, plain_text: bool) -> None:
     """The `set` statements, by LLaMA-Factory's rule: with `columns`, what they do not name is not there."""
     inner = own.table("columns")
     form = (own.text("formatting")) or "alpaca"
-    usual = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}  # fmt: skip
+    usual = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
     given = {k: inner.text(k) for k in _COLUMNS if k in inner} if inner else usual
     if plain_text:
         layouts.text(source, given.get("prompt") or "text")
-        own.remark("text without turns: it is the answer to an empty question, in the chat template", "instruction")  # fmt: skip
+        own.remark("text without turns: it is the answer to an empty question, in the chat template", "instruction")
     elif form in ("sharegpt", "openai"):
         layouts.conversation(source, given.get("messages") or "conversations")
         layouts.tools(source, given.get("tools"))
@@ -199,13 +222,26 @@ def _columns(reading: Reading, own: Asked, source: Source, plain_text: bool) -> 
     else:
         if form != "alpaca":
             own.unsaid("formatting", "it is read as alpaca")
-        pair = Pair(given.get("prompt") or "instruction", given.get("response") or "output", given.get("query"), given.get("system"))  # fmt: skip
+        pair = Pair(
+            given.get("prompt") or "instruction",
+            given.get("response") or "output",
+            given.get("query"),
+            given.get("system"),
+        )
         layouts.pair(source, pair, None)
         if inner and "history" in inner:
             inner.unsaid("history", "earlier turns as pairs; write `set history = …`")
     if inner:
-        inner.rest({}, {**dict.fromkeys(("images", "videos", "audios"), PICTURES), "chosen": "preference training",
-                        "rejected": "preference training", "kto_tag": "preference training"}, _COLUMNS)  # fmt: skip
+        inner.rest(
+            {},
+            {
+                **dict.fromkeys(("images", "videos", "audios"), PICTURES),
+                "chosen": "preference training",
+                "rejected": "preference training",
+                "kto_tag": "preference training",
+            },
+            _COLUMNS,
+        )
 
 
 def _tags(own: Asked) -> None:
@@ -219,7 +255,7 @@ def _tags(own: Asked) -> None:
     for key, role in _TAGS.items():
         name = tags.text(key)
         if name is not None and name.lower() not in layouts.ROLES[role]:
-            tags.unsaid(key, f"`turns(…)` does not take `{training._short(name)}` for {role}", "messages")  # fmt: skip
+            tags.unsaid(key, f"`turns(…)` does not take `{training._short(name)}` for {role}", "messages")
     name = tags.text("function_tag")
     if name not in (None, "function_call"):
         tags.unsaid("function_tag", "calls of tools stand in the assistant's turn", "messages")
@@ -234,7 +270,7 @@ def _mixed(asked: Asked, draft: Draft) -> None:
         if odds:
             asked.leave("interleave_probs", "`mix_strategy` is concat")
         if how != "concat":
-            asked.unsaid("mix_strategy", "all of each is taken", help="it goes with `interleave_probs`")  # fmt: skip
+            asked.unsaid("mix_strategy", "all of each is taken", help="it goes with `interleave_probs`")
         return
     numbers = [_share(o) for o in odds]
     known = [n for n in numbers if n is not None]
@@ -248,8 +284,11 @@ def _mixed(asked: Asked, draft: Draft) -> None:
         source.amount = percent(number) if exact else f"{plain(Decimal(repr(number)))} parts"
     draft.mixture["unit"] = "rows"
     if how == "interleave_over":
-        asked.otherwise("mix_strategy", "rows repeat there until the last set is used up; here the mixture ends when the first is",
-                        help="say a `total` and `on_short = repeat(max = 4x)`")  # fmt: skip
+        asked.otherwise(
+            "mix_strategy",
+            "rows repeat there until the last set is used up; here the mixture ends when the first is",
+            help="say a `total` and `on_short = repeat(max = 4x)`",
+        )
 
 
 def _share(text: str) -> float | None:

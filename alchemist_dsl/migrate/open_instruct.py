@@ -19,7 +19,9 @@ TITLE: Final = "open-instruct"
 USED: Final[dict[str, str]] = {
     "model_name_or_path": "`base`",
     "model_revision": "`revision`",
-    "dataset_mixer_list": "a source each; `9500` is `9_500 rows`, `0.5` is `0.5x`, `1.0` is all, `1` is one row, with a warning",
+    "dataset_mixer_list": (
+        "a source each; `9500` is `9_500 rows`, `0.5` is `0.5x`, `1.0` is all, `1` is one row, with a warning"
+    ),
     "dataset_mixer": "the same, as a mapping",
     "dataset_mixer_list_splits": "`split`",
     "dataset_name": "`hub`, or `files`",
@@ -52,18 +54,68 @@ _HOUSE: Final = "how its makers run and publish"
 _SPEED: Final = "memory and speed only"
 _DATA: Final = "how data is prepared and kept"
 LEFT: Final[dict[str, str]] = {
-    **dict.fromkeys(("output_dir", "exp_name", "run_name", "do_not_randomize_output_dir", "keep_last_n_checkpoints",
-                     "clean_checkpoints_at_end", "dataset_mix_dir"), _OUT),
+    **dict.fromkeys(
+        (
+            "output_dir",
+            "exp_name",
+            "run_name",
+            "do_not_randomize_output_dir",
+            "keep_last_n_checkpoints",
+            "clean_checkpoints_at_end",
+            "dataset_mix_dir",
+        ),
+        _OUT,
+    ),
     **dict.fromkeys(("logging_steps", "with_tracking", "verbose"), _LOG),
-    **dict.fromkeys(("push_to_hub", "save_to_hub", "gs_bucket_path", "oe_eval_tasks", "oe_eval_max_length", "oe_eval_gpu_multiplier",
-                     "try_launch_beaker_eval_jobs", "try_auto_save_to_beaker", "eval_workspace", "eval_priority"), _HOUSE),
-    **dict.fromkeys(("preprocessing_num_workers", "overwrite_cache", "dataset_cache_mode", "dataset_local_cache_dir", "dataset_config_hash",
-                     "dataset_skip_cache", "cache_dataset_only", "dataset_target_columns", "dataset_mixer_list_cache"), _DATA),
-    **dict.fromkeys(("low_cpu_mem_usage", "use_flash_attn", "gradient_checkpointing", "use_liger_kernel", "fused_optimizer", "timeout",
-                     "sync_each_batch", "sequence_parallel_size", "use_slow_tokenizer", "trust_remote_code", "packing", "deepspeed",
-                     "additional_model_arguments"), _SPEED),
+    **dict.fromkeys(
+        (
+            "push_to_hub",
+            "save_to_hub",
+            "gs_bucket_path",
+            "oe_eval_tasks",
+            "oe_eval_max_length",
+            "oe_eval_gpu_multiplier",
+            "try_launch_beaker_eval_jobs",
+            "try_auto_save_to_beaker",
+            "eval_workspace",
+            "eval_priority",
+        ),
+        _HOUSE,
+    ),
+    **dict.fromkeys(
+        (
+            "preprocessing_num_workers",
+            "overwrite_cache",
+            "dataset_cache_mode",
+            "dataset_local_cache_dir",
+            "dataset_config_hash",
+            "dataset_skip_cache",
+            "cache_dataset_only",
+            "dataset_target_columns",
+            "dataset_mixer_list_cache",
+        ),
+        _DATA,
+    ),
+    **dict.fromkeys(
+        (
+            "low_cpu_mem_usage",
+            "use_flash_attn",
+            "gradient_checkpointing",
+            "use_liger_kernel",
+            "fused_optimizer",
+            "timeout",
+            "sync_each_batch",
+            "sequence_parallel_size",
+            "use_slow_tokenizer",
+            "trust_remote_code",
+            "packing",
+            "deepspeed",
+            "additional_model_arguments",
+        ),
+        _SPEED,
+    ),
     "resume_from_checkpoint": "a run goes on by itself where it was stopped",
-}  # fmt: skip
+}
 FAMILIES: Final[dict[str, str]] = {"wandb_": _LOG, "hf_": _HOUSE, "beaker_": _HOUSE}
 UNSAID: Final[dict[str, str]] = {
     "dataset_transform_fn": "steps of its own over the rows; here they are cut at `max_length`",
@@ -77,7 +129,15 @@ UNSAID: Final[dict[str, str]] = {
     "reduce_loss": "a sum instead of a mean in the loss",
 }
 #: Keys of trainings that are no supervised tuning.
-_OTHER: Final = ("dpo_beta", "beta", "loss_type", "reward_model_path", "ground_truths_key", "rlvr", "num_samples_per_prompt_rollout")  # fmt: skip
+_OTHER: Final = (
+    "dpo_beta",
+    "beta",
+    "loss_type",
+    "reward_model_path",
+    "ground_truths_key",
+    "rlvr",
+    "num_samples_per_prompt_rollout",
+)
 #: Below this a whole number is rather meant as a factor: open-instruct warns of it, too.
 _FEW: Final = 10
 
@@ -87,8 +147,11 @@ def read(reading: Reading) -> Draft:
     asked, draft = reading.begin()
     for key in _OTHER:
         if key in asked:
-            raise Refused(f"`{key}` belongs to preference training or reinforcement learning, which a recipe does not say",
-                          asked.place(key), "only supervised tuning can be taken over")  # fmt: skip
+            raise Refused(
+                f"`{key}` belongs to preference training or reinforcement learning, which a recipe does not say",
+                asked.place(key),
+                "only supervised tuning can be taken over",
+            )
     out: dict[str, Any] = {}
     draft.seed = training.seed(asked, "seed", 42)
     _data(reading, asked, draft)
@@ -102,21 +165,23 @@ def read(reading: Reading) -> Draft:
     draft.train = training.sequences(out)
     tokenizer = asked.text("tokenizer_name")
     if tokenizer is not None and tokenizer != out.get("base"):
-        asked.unsaid("tokenizer_name", "a tokenizer that is not the base's; for its chat template alone write `chat_template`")  # fmt: skip
+        asked.unsaid(
+            "tokenizer_name", "a tokenizer that is not the base's; for its chat template alone write `chat_template`"
+        )
     asked.rest(LEFT, UNSAID, [*USED, "tokenizer_name"], FAMILIES)
     return draft
 
 
 def _rates(asked: Asked, out: dict[str, Any], gpus: int | None) -> None:
-    training.batch(asked, out, "per_device_train_batch_size", "gradient_accumulation_steps", gpus, default=8)  # fmt: skip
+    training.batch(asked, out, "per_device_train_batch_size", "gradient_accumulation_steps", gpus, default=8)
     key = asked.first("num_train_epochs", "num_epochs") or "num_train_epochs"
     training.passes(asked, out, key, "max_train_steps", default=2.0)
     out["learning_rate"] = training.text("2e-5")
-    training.numbers(asked, out, {"learning_rate": ("learning_rate", 0, 1e6), "weight_decay": ("weight_decay", 0, 1e6)})  # fmt: skip
+    training.numbers(asked, out, {"learning_rate": ("learning_rate", 0, 1e6), "weight_decay": ("weight_decay", 0, 1e6)})
     share = asked.real("warmup_ratio", 0, 1) if "warmup_ratio" in asked else 0.03
     floor = asked.real("final_lr_ratio", 0, 1)
     warm = percent(share) if share else None
-    training.schedule(asked, out, "lr_scheduler_type", warm, Fraction(str(floor)) if floor else None, default="linear")  # fmt: skip
+    training.schedule(asked, out, "lr_scheduler_type", warm, Fraction(str(floor)) if floor else None, default="linear")
     clip = asked.real("clip_grad_norm", -1) if "clip_grad_norm" in asked else -1.0
     out["max_grad_norm"] = training.text(real(max(clip or 0.0, 0.0)))
     if clip is not None and clip < 0:
@@ -142,11 +207,17 @@ def _method(asked: Asked, out: dict[str, Any]) -> None:
     rank = asked.whole("lora_rank", 1, 65536) or 64
     alpha = asked.whole("lora_alpha", 1, 65536)
     dropout = asked.real("lora_dropout", 0, 1) if "lora_dropout" in asked else 0.1
-    training.lora(asked, out, r=rank, alpha=alpha or 16, dropout=dropout or 0.0,
-                  targets="q_proj, o_proj, v_proj, k_proj, gate_proj, up_proj, down_proj")  # fmt: skip
+    training.lora(
+        asked,
+        out,
+        r=rank,
+        alpha=alpha or 16,
+        dropout=dropout or 0.0,
+        targets="q_proj, o_proj, v_proj, k_proj, gate_proj, up_proj, down_proj",
+    )
 
 
-# --- data -------------------------------------------------------------------------------------------------------------------------
+# --- data -------------------------------------------------------------------------------------------------------------
 
 
 def _data(reading: Reading, asked: Asked, draft: Draft) -> None:
@@ -156,7 +227,7 @@ def _data(reading: Reading, asked: Asked, draft: Draft) -> None:
         pairs = _pairs(asked, which)
     elif which:
         pairs = [(asked.text(which) or "data", None)]
-    splits = asked.texts("dataset_mixer_list_splits")  # fmt: skip
+    splits = asked.texts("dataset_mixer_list_splits")
     if splits and len(splits) not in (1, len(pairs)):
         asked.unsaid("dataset_mixer_list_splits", "there is not one for each set")
         splits = None
@@ -198,7 +269,7 @@ def _pairs(asked: Asked, which: str) -> list[tuple[str, Value | None]]:
         case tuple() if len(value.data) % 2 == 0:
             return [(n.raw, a) for n, a in zip(value.data[::2], value.data[1::2], strict=True)]
         case str() if len(words := value.data.split()) % 2 == 0:
-            return [(n, Value(a, value.span, a)) for n, a in zip(words[::2], words[1::2], strict=True)]  # fmt: skip
+            return [(n, Value(a, value.span, a)) for n, a in zip(words[::2], words[1::2], strict=True)]
         case _:
             asked.unsaid(which, "it is no list of sets and amounts in turn")
             return []
@@ -214,11 +285,9 @@ def _amount(own: Asked, draft: Draft, key: str, name: str, amount: Value) -> str
         if rows == 0:
             return "0x"
         if rows <= _FEW:
-            meant = (
-                f"`{rows}` is {counted(rows, 'rows')}; {rows * 100}% of the set would be `{rows}.0`"
-            )
+            meant = f"`{rows}` is {counted(rows, 'rows')}; {rows * 100}% of the set would be `{rows}.0`"
             own.remark(f"{key} (line {line}): {meant}", "")
-            own.log.add("A953", f"`{name}` in `{key}`: {meant}", amount.span, label="rows, not a factor")  # fmt: skip
+            own.log.add("A953", f"`{name}` in `{key}`: {meant}", amount.span, label="rows, not a factor")
         return counted(rows, "rows")
     try:
         factor = float(written)
@@ -227,7 +296,7 @@ def _amount(own: Asked, draft: Draft, key: str, name: str, amount: Value) -> str
     if not 0 <= factor <= 10_000:
         own.remark(f"{key} (line {line}): {amount.shown} is no amount: all of it is taken", "")
         own.log.reported.add(key)
-        own.log.add("A952", f"`{name}` in `{key}` has an amount that is none", amount.span, label="all of it is taken")  # fmt: skip
+        own.log.add("A952", f"`{name}` in `{key}` has an amount that is none", amount.span, label="all of it is taken")
         return None
     return None if factor == 1 else times(factor)
 
@@ -236,9 +305,9 @@ def _total(asked: Asked, draft: Draft) -> None:
     rows = asked.whole("max_train_samples", 1)
     if rows is None:
         return
-    if len(draft.sources) == 1 and draft.sources[0].amount is None and "missing" not in draft.sources[0].attrs:  # fmt: skip
+    if len(draft.sources) == 1 and draft.sources[0].amount is None and "missing" not in draft.sources[0].attrs:
         draft.sources[0].attrs["limit"] = counted(rows, "rows")
         own = Asked(asked.value, "", asked.log, of_source(draft.sources[0]))
         own.otherwise("max_train_samples", DRAWN, "limit")
     else:
-        asked.unsaid("max_train_samples", "the first rows of the whole mixture; here every set has its amount")  # fmt: skip
+        asked.unsaid("max_train_samples", "the first rows of the whole mixture; here every set has its amount")

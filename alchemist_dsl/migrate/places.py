@@ -1,4 +1,6 @@
-"""Where a tool's rows come from -> the place of a source: hub, files, or missing with the reason; and slices of splits."""
+"""Where a tool's rows come from -> the place of a source: hub, files, or missing with the reason; and slices of
+splits.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ ENDINGS: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".ar
 DRAWN: Final = "as many rows, drawn by hash instead of by their number"
 _HUB: Final = re.compile(r"[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)?")
 _SLICE: Final = re.compile(r"([\w.\-]+)\[(-?\d+%?)?:(-?\d+%?)?\]")
-_FORMATS: Final = {"json": None, "jsonl": "jsonl", "csv": "csv", "parquet": "parquet", "arrow": "arrow"}  # fmt: skip
+_FORMATS: Final = {"json": None, "jsonl": "jsonl", "csv": "csv", "parquet": "parquet", "arrow": "arrow"}
 
 
 Kind = Literal["file", "folder", "pattern"]
@@ -72,7 +74,7 @@ class At:
     format: str = ""
 
 
-def place(asked: Asked, source: Source, at: At, files: Files, *, path: str | None = None) -> frozenset[str] | None:  # fmt: skip
+def place(asked: Asked, source: Source, at: At, files: Files, *, path: str | None = None) -> frozenset[str] | None:
     """Fill in where a source's rows are; the columns of its records where they are at hand."""
     where = path if path is not None else asked.text(at.path)
     for key in (at.config, at.split, at.revision, at.format):
@@ -111,10 +113,12 @@ def _text(asked: Asked, key: str) -> str | None:
 
 def _on_disk(where: str, files: Files) -> bool:
     plain = where.lower().removesuffix(".gz").removesuffix(".zst")
-    return files.kind(where) is not None or where.startswith(("./", "../", "/", "~")) or plain.endswith(ENDINGS)  # fmt: skip
+    return files.kind(where) is not None or where.startswith(("./", "../", "/", "~")) or plain.endswith(ENDINGS)
 
 
-def _local(asked: Asked, source: Source, key: str, paths: Collection[str], files: Files, format_: str | None) -> frozenset[str] | None:  # fmt: skip
+def _local(
+    asked: Asked, source: Source, key: str, paths: Collection[str], files: Files, format_: str | None
+) -> frozenset[str] | None:
     shown: list[str] = []
     columns: list[frozenset[str] | None] = []
     for path in paths:
@@ -122,7 +126,13 @@ def _local(asked: Asked, source: Source, key: str, paths: Collection[str], files
         there = inside or ([files.shown(path)] if files.kind(path) in ("file", "pattern") else [])
         if not there:
             name = _line(path)
-            _missing(asked, source, key, f"`{name}` is not there", f'; when it is, write `files = "{name}"` instead of `missing`')  # fmt: skip
+            _missing(
+                asked,
+                source,
+                key,
+                f"`{name}` is not there",
+                f'; when it is, write `files = "{name}"` instead of `missing`',
+            )
             return None
         shown += there
         columns.append(files.columns(path))
@@ -147,7 +157,7 @@ def _line(text: str) -> str:
 def _missing(asked: Asked, source: Source, key: str, why: str, way_out: str = "") -> None:
     """A source that is declared and not available."""
     source.attrs = {"missing": why.replace("`", "")}
-    asked.otherwise(key, f"{why}{way_out}", "missing", help="mend the path, or leave the source as `missing`")  # fmt: skip
+    asked.otherwise(key, f"{why}{way_out}", "missing", help="mend the path, or leave the source as `missing`")
 
 
 def split(asked: Asked, source: Source, key: str) -> None:

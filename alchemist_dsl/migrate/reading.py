@@ -87,5 +87,10 @@ def none_found(reading: Reading, draft: Draft, why: str) -> None:
     if not draft.sources:
         source = reading.source(draft, "data")
         source.attrs = {"missing": why}
-        reading.log.add("A953", f"the configuration names no data: {why}", reading.value.span,
-                        label="said with a difference", help="put a source in its place")  # fmt: skip
+        reading.log.add(
+            "A953",
+            f"the configuration names no data: {why}",
+            reading.value.span,
+            label="said with a difference",
+            help="put a source in its place",
+        )

@@ -1,4 +1,6 @@
-"""A configuration's text -> a recipe's text and what became of every key. Pure but for what `Files` tells of the disk."""
+"""A configuration's text -> a recipe's text and what became of every key. Pure but for what `Files` tells of the
+disk.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,14 @@ from alchemist_dsl.migrate.write import write
 from alchemist_dsl.source import SourceFile, Span
 
 #: Attributes without which a block is none: they are never taken back.
-_NEEDED: Final = frozenset({"data", "base", "batch", "max_length", "learning_rate", "epochs", "steps"})  # fmt: skip
+_NEEDED: Final = frozenset({"data", "base", "batch", "max_length", "learning_rate", "epochs", "steps"})
 
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """What came of a configuration. `recipe` is None where an error says why. `left`: keys that change no result -> why."""
+    """What came of a configuration. `recipe` is None where an error says why. `left`: keys that change no result ->
+    why.
+    """
 
     tool: str | None
     recipe: str | None
@@ -39,11 +43,7 @@ class Migrated:
 
 
 def migrate(
-    source: SourceFile,
-    *,
-    tool: str | None = None,
-    files: Files | None = None,
-    gpus: int | None = None,
+    source: SourceFile, *, tool: str | None = None, files: Files | None = None, gpus: int | None = None
 ) -> Migrated:
     """The recipe that says what a configuration says. `gpus`: devices that it was written for."""
     try:
@@ -61,13 +61,18 @@ def migrate(
     try:
         draft = TOOLS[found[0]].read(reading)
     except Refused as error:
-        return replace(_failed(source, "A951", error), tool=found[0], sources={source.path: source} | reading.others)  # fmt: skip
+        return replace(_failed(source, "A951", error), tool=found[0], sources={source.path: source} | reading.others)
     head = f"Taken over from {_last(source.path)} ({log.tool}) by `alchemist migrate`."
     text = _sound(draft, head, log)
     return Migrated(
-        found[0], text, sort_unique(log.problems, {source.path: source}), dict(sorted(log.left.items())),
-        frozenset(log.used), frozenset(log.reported), {source.path: source} | reading.others,
-    )  # fmt: skip
+        found[0],
+        text,
+        sort_unique(log.problems, {source.path: source}),
+        dict(sorted(log.left.items())),
+        frozenset(log.used),
+        frozenset(log.reported),
+        {source.path: source} | reading.others,
+    )
 
 
 def _value(source: SourceFile) -> tuple[Value, list[tuple[str, Span]]]:
@@ -89,9 +94,11 @@ def _failed(source: SourceFile, code: str, error: TreeError | Refused) -> Migrat
 def _undecided(source: SourceFile, value: Value, found: list[str]) -> Migrated:
     may = " or ".join(found) if found else "none of those that we know"
     problem = Diagnostic(
-        "A951", f"it is not clear which tool this is for: {may}", value.span,
+        "A951",
+        f"it is not clear which tool this is for: {may}",
+        value.span,
         help="say it: " + ", ".join(f"`--from {name}`" for name in found or TOOLS),
-    )  # fmt: skip
+    )
     return Migrated(None, None, (problem,), sources={source.path: source})
 
 
@@ -101,11 +108,13 @@ def _last(path: str) -> str:
 
 def _name(path: str) -> str:
     stem = PurePath(path).stem
-    return stem if path != "-" and stem.lower() not in ("config", "sft", "train", "default", "") else "model"  # fmt: skip
+    return stem if path != "-" and stem.lower() not in ("config", "sft", "train", "default", "") else "model"
 
 
 def _sound(draft: Draft, head: str, log: Log) -> str:
-    """The recipe's text. An attribute that the checker refuses, such as a broken template, is taken back with a warning."""
+    """The recipe's text. An attribute that the checker refuses, such as a broken template, is taken back with a
+    warning.
+    """
     while True:
         text = write(draft, head)
         refused = next(_refused(draft, text), None)
@@ -115,7 +124,7 @@ def _sound(draft: Draft, head: str, log: Log) -> str:
         holder.attrs.pop(attribute, None)
         holder.sets.pop(attribute, None)
         holder.remarks.append(Remark(f"{attribute} is left out: {headline}"))
-        log.add("A952", f"`{attribute}` is left out: {headline}", log.source.span(0, 0), label="kept as a comment")  # fmt: skip
+        log.add("A952", f"`{attribute}` is left out: {headline}", log.source.span(0, 0), label="kept as a comment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +139,7 @@ class _Holder:
 def _refused(draft: Draft, text: str) -> Iterator[tuple[_Holder, str, str]]:
     """(block, attribute, why) of what the checker calls an error."""
     holders = {s.name: _Holder(s.attrs, s.sets, s.remarks) for s in draft.sources}
-    holders[draft.train_name] = _Holder(
-        draft.train or {}, {}, draft.remarks.setdefault("train", [])
-    )
+    holders[draft.train_name] = _Holder(draft.train or {}, {}, draft.remarks.setdefault("train", []))
     file = SourceFile("-", text)
     _, problems = check(file, lambda path: None)
     for problem in problems:
@@ -147,11 +154,7 @@ def _refused(draft: Draft, text: str) -> Iterator[tuple[_Holder, str, str]]:
         block = _words(file, number)
         holder = holders.get(block[1]) if len(block) > 2 else None
         attribute = words[1] if words[:1] == ["set"] else words[0] if words else ""
-        if (
-            holder is not None
-            and attribute not in _NEEDED
-            and attribute in holder.attrs | holder.sets
-        ):
+        if holder is not None and attribute not in _NEEDED and attribute in holder.attrs | holder.sets:
             yield holder, attribute, problem.headline
 
 

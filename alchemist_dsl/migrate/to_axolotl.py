@@ -16,12 +16,24 @@ OPTIMIZERS: Final = {
     "lion": "lion_32bit",
 }
 _ON_LONG: Final = {"drop": "drop", "truncate": "truncate", "error": "raise"}
-_REPORT: Final = {"tensorboard": "use_tensorboard", "wandb": "use_wandb", "mlflow": "use_mlflow", "trackio": "use_trackio"}  # fmt: skip
+_REPORT: Final = {
+    "tensorboard": "use_tensorboard",
+    "wandb": "use_wandb",
+    "mlflow": "use_mlflow",
+    "trackio": "use_trackio",
+}
 #: Attribute -> the first key that it becomes, above which its comment stands.
 _PLACES: Final = {
-    "base": "base_model", "data": "datasets", "batch": "micro_batch_size", "micro_batch": "micro_batch_size", "packing": "sample_packing",
-    "schedule": "lr_scheduler", "chat_template": "chat_template", "parallel": "deepspeed", "method": "adapter",
-}  # fmt: skip
+    "base": "base_model",
+    "data": "datasets",
+    "batch": "micro_batch_size",
+    "micro_batch": "micro_batch_size",
+    "packing": "sample_packing",
+    "schedule": "lr_scheduler",
+    "chat_template": "chat_template",
+    "parallel": "deepspeed",
+    "method": "adapter",
+}
 
 
 def write(made: Trained) -> str:
@@ -37,7 +49,7 @@ def write(made: Trained) -> str:
     for key, value in keys.items():
         for attribute in [a for a in remarks if _PLACES.get(a) == key]:
             lines.append(f"# {attribute}: {remarks.pop(attribute)}")
-        lines.append(yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=10**6).rstrip("\n"))  # fmt: skip
+        lines.append(yaml.safe_dump({key: value}, sort_keys=False, allow_unicode=True, width=10**6).rstrip("\n"))
     lines += [f"# {attribute}: {why}" for attribute, why in remarks.items()]
     return "\n".join(lines) + "\n"
 
@@ -69,13 +81,17 @@ def _model(made: Trained) -> Keys:
             yield "chat_template_jinja", path
         case ("model", name):
             yield "chat_template", "tokenizer_default"
-            made.unsaid("chat_template", f"axolotl takes no template from another model; save that of {name} and name the file in chat_template_jinja")  # fmt: skip
+            made.unsaid(
+                "chat_template",
+                f"axolotl takes no template from another model; save that of {name} and name the file in"
+                " chat_template_jinja",
+            )
         case _:
             yield "chat_template", "tokenizer_default"
 
 
 def _data(made: Trained) -> Keys:
-    entry: dict[str, Any] = {"path": made.rows, "split": "train", "type": "chat_template", "field_messages": "messages"}  # fmt: skip
+    entry: dict[str, Any] = {"path": made.rows, "split": "train", "type": "chat_template", "field_messages": "messages"}
     loss = made.word("loss")
     if loss == "last":
         entry |= {"roles_to_train": [], "train_on_eos": None}
@@ -147,7 +163,14 @@ def _speed(made: Trained) -> Keys:
         yield "deepspeed", f"deepspeed_configs/{how}.json"
     elif how == "fsdp":
         yield "fsdp_version", 2
-        yield "fsdp_config", {"auto_wrap_policy": "TRANSFORMER_BASED_WRAP", "reshard_after_forward": True, "state_dict_type": "FULL_STATE_DICT"}  # fmt: skip
+        yield (
+            "fsdp_config",
+            {
+                "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+                "reshard_after_forward": True,
+                "state_dict_type": "FULL_STATE_DICT",
+            },
+        )
     elif file := made.text("parallel"):
         made.unsaid("parallel", f"axolotl has keys of its own for what {file} says")
     if every := made.save():

@@ -74,9 +74,13 @@ def write(made: Trained) -> str:
         layout=_LAST if made.word("loss") == "last" else _TURNS,
         split=_split(share, config["seed"]),
         config="\n".join(f"    {k}={_shown(v)}," for k, v in config.items()),
-        tokenizer=f"tokenizer = AutoTokenizer.from_pretrained(BASE{at})\ntokenizer.chat_template = CHAT_TEMPLATE\n" if own else "",
+        tokenizer=(
+            f"tokenizer = AutoTokenizer.from_pretrained(BASE{at})\ntokenizer.chat_template = CHAT_TEMPLATE\n"
+            if own
+            else ""
+        ),
         trainer="\n".join(f"    {k}={v}," for k, v in trainer.items()),
-    )  # fmt: skip
+    )
 
 
 def _line(text: str) -> str:
@@ -84,19 +88,25 @@ def _line(text: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    return value["code"] if isinstance(value, dict) and set(value) == {"code"} else pprint.pformat(value)  # fmt: skip
+    return value["code"] if isinstance(value, dict) and set(value) == {"code"} else pprint.pformat(value)
 
 
 def _split(share: int | float | None, seed: int) -> str:
     if share is None:
         return ""
-    return f"halves = rows.train_test_split(test_size={share!r}, seed={seed})\nrows, held_out = halves['train'], halves['test']\n"  # fmt: skip
+    return (
+        f"halves = rows.train_test_split(test_size={share!r}, seed={seed})\nrows, held_out = halves['train'],"
+        " halves['test']\n"
+    )
 
 
 def _lora(lora: dict[str, Any]) -> str:
     where = str(lora["targets"])
     modules = where if where == "all-linear" else [t.strip() for t in where.split(",")]
-    return f'LoraConfig(r={lora["r"]}, lora_alpha={lora["alpha"]}, lora_dropout={float(Fraction(str(lora["dropout"])))}, target_modules={modules!r}, task_type="CAUSAL_LM")'  # fmt: skip
+    return (
+        f"LoraConfig(r={lora['r']}, lora_alpha={lora['alpha']}, lora_dropout={float(Fraction(str(lora['dropout'])))},"
+        f' target_modules={modules!r}, task_type="CAUSAL_LM")'
+    )
 
 
 def _launch(made: Trained) -> str:
@@ -168,9 +178,14 @@ def _sequences(made: Trained) -> Iterator[tuple[str, Any]]:
     template = made.template()
     if loss == "assistant" and template is not None and template[0] == "jinja":
         if "generation" not in template[1]:
-            made.unsaid("loss", "TRL tells the assistant's turns by marks of the template, `{% generation %}`, and this one has none")  # fmt: skip
+            made.unsaid(
+                "loss",
+                "TRL tells the assistant's turns by marks of the template, `{% generation %}`, and this one has none",
+            )
     elif loss == "assistant":
-        made.remarks["loss"] = "TRL tells the assistant's turns by marks of the template; it knows those of the usual models"  # fmt: skip
+        made.remarks["loss"] = (
+            "TRL tells the assistant's turns by marks of the template; it knows those of the usual models"
+        )
     if made.word("average") == "rows":
         made.unsaid("average", "TRL averages over the tokens of a batch")
     if (long := made.word("on_long")) != "truncate":

@@ -6,14 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from alchemist_dsl.migrate import (
-    axolotl,
-    axolotl_keys,
-    llama_factory,
-    llama_factory_keys,
-    open_instruct,
-    trl,
-)
+from alchemist_dsl.migrate import axolotl, axolotl_keys, llama_factory, llama_factory_keys, open_instruct, trl
 from alchemist_dsl.migrate.draft import Draft
 from alchemist_dsl.migrate.reading import Reading
 from alchemist_dsl.migrate.tree import Value
@@ -29,30 +22,74 @@ class Tool:
     left: Mapping[str, str]
     unsaid: Mapping[str, str]
     signs: frozenset[str]
-    families: Mapping[str, str] = field(
-        default_factory=dict
-    )  # beginnings of keys that are left out
+    families: Mapping[str, str] = field(default_factory=dict)  # beginnings of keys that are left out
 
     @property
     def keys(self) -> frozenset[str]:
-        return frozenset(k for k in (*self.used, *self.left, *self.unsaid) if "[" not in k and ":" not in k)  # fmt: skip
+        return frozenset(k for k in (*self.used, *self.left, *self.unsaid) if "[" not in k and ":" not in k)
 
 
 TOOLS: Final[Mapping[str, Tool]] = {
-    "axolotl": Tool(axolotl_keys.TITLE, axolotl.read, axolotl_keys.USED, axolotl_keys.LEFT, axolotl_keys.UNSAID,
-                    frozenset({"base_model", "sequence_len", "micro_batch_size", "sample_packing", "pretraining_dataset"}),
-                    axolotl_keys.FAMILIES),
-    "llama-factory": Tool(llama_factory_keys.TITLE, llama_factory.read, llama_factory_keys.USED, llama_factory_keys.LEFT, llama_factory_keys.UNSAID,
-                          frozenset({"finetuning_type", "cutoff_len", "template", "stage", "dataset_dir", "dataset"}),
-                          llama_factory_keys.FAMILIES),
-    "trl": Tool(trl.TITLE, trl.read, trl.USED, trl.LEFT, trl.UNSAID,
-                frozenset({"dataset_mixture", "dataset_train_split", "assistant_only_loss", "completion_only_loss", "packing_strategy",
-                           "dataset_num_proc", "max_length", "use_peft", "test_split_size", "dataset_text_field"})),
-    "open-instruct": Tool(open_instruct.TITLE, open_instruct.read, open_instruct.USED, open_instruct.LEFT, open_instruct.UNSAID,
-                          frozenset({"dataset_mixer", "dataset_mixer_list", "dataset_mixer_list_splits", "max_train_steps",
-                                     "checkpointing_steps", "dataset_mix_dir", "with_tracking", "use_slow_tokenizer"}),
-                          open_instruct.FAMILIES),
-}  # fmt: skip
+    "axolotl": Tool(
+        axolotl_keys.TITLE,
+        axolotl.read,
+        axolotl_keys.USED,
+        axolotl_keys.LEFT,
+        axolotl_keys.UNSAID,
+        frozenset({"base_model", "sequence_len", "micro_batch_size", "sample_packing", "pretraining_dataset"}),
+        axolotl_keys.FAMILIES,
+    ),
+    "llama-factory": Tool(
+        llama_factory_keys.TITLE,
+        llama_factory.read,
+        llama_factory_keys.USED,
+        llama_factory_keys.LEFT,
+        llama_factory_keys.UNSAID,
+        frozenset({"finetuning_type", "cutoff_len", "template", "stage", "dataset_dir", "dataset"}),
+        llama_factory_keys.FAMILIES,
+    ),
+    "trl": Tool(
+        trl.TITLE,
+        trl.read,
+        trl.USED,
+        trl.LEFT,
+        trl.UNSAID,
+        frozenset(
+            {
+                "dataset_mixture",
+                "dataset_train_split",
+                "assistant_only_loss",
+                "completion_only_loss",
+                "packing_strategy",
+                "dataset_num_proc",
+                "max_length",
+                "use_peft",
+                "test_split_size",
+                "dataset_text_field",
+            }
+        ),
+    ),
+    "open-instruct": Tool(
+        open_instruct.TITLE,
+        open_instruct.read,
+        open_instruct.USED,
+        open_instruct.LEFT,
+        open_instruct.UNSAID,
+        frozenset(
+            {
+                "dataset_mixer",
+                "dataset_mixer_list",
+                "dataset_mixer_list_splits",
+                "max_train_steps",
+                "checkpointing_steps",
+                "dataset_mix_dir",
+                "with_tracking",
+                "use_slow_tokenizer",
+            }
+        ),
+        open_instruct.FAMILIES,
+    ),
+}
 
 
 def detect(value: Value) -> list[str]:

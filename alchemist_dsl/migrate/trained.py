@@ -37,9 +37,9 @@ class Trained:
         written = attr is not None and attr.origin != "default"
         span = attr.name_span if attr is not None and written else self.block.name_span
         headline = f"`{attribute}`: {why}"
-        self.problems.append(Diagnostic("A956", headline, span, label="kept as a comment", help=help))  # fmt: skip
+        self.problems.append(Diagnostic("A956", headline, span, label="kept as a comment", help=help))
 
-    # --- values ---------------------------------------------------------------------------------------------------------------
+    # --- values -------------------------------------------------------------------------------------------------------
 
     def number(self, name: str) -> int | float | None:
         value = self.block.get(name)
@@ -80,16 +80,14 @@ class Trained:
         """Sequences of a forward pass and steps of accumulation, on the devices that were named."""
         each = self.sequences // self.gpus
         if each * self.gpus != self.sequences:
-            self.unsaid("batch", f"{self.sequences} {self.unit} cannot be shared out among {self.gpus} devices")  # fmt: skip
+            self.unsaid("batch", f"{self.sequences} {self.unit} cannot be shared out among {self.gpus} devices")
         micro = self.number("micro_batch")
         if micro is None:
             most = max(1, _FORWARD // self.max_length)
             micro = max(m for m in range(1, min(most, max(each, 1)) + 1) if max(each, 1) % m == 0)
         times, rest = divmod(max(each, 1), int(micro))
         if rest or not times:
-            self.unsaid(
-                "micro_batch", f"{each} {self.unit} of a device are no multiple of {int(micro)}"
-            )
+            self.unsaid("micro_batch", f"{each} {self.unit} of a device are no multiple of {int(micro)}")
         return int(micro), max(1, times)
 
     def warmup(self) -> tuple[str, int | float] | None:
@@ -101,7 +99,9 @@ class Trained:
             case "percent":
                 return ("share", float(number)) if number else None
             case "rows":
-                self.remarks["schedule"] = f"{plain(number)} rows are {round(number / self.sequences)} steps of this batch"  # fmt: skip
+                self.remarks["schedule"] = (
+                    f"{plain(number)} rows are {round(number / self.sequences)} steps of this batch"
+                )
                 number /= self.sequences
         return ("steps", round(number)) if number else None
 
@@ -163,11 +163,11 @@ def find(program: ir.Program, name: str | None) -> ir.Block:
     if not blocks:
         raise NoTraining("the recipe has no `train` block")
     if len(blocks) > 1:
-        raise NoTraining(f"the recipe has several trainings; name one of {', '.join(f'`{b}`' for b in blocks)}")  # fmt: skip
+        raise NoTraining(f"the recipe has several trainings; name one of {', '.join(f'`{b}`' for b in blocks)}")
     return next(iter(blocks.values()))
 
 
-def trained(program: ir.Program, block: ir.Block, recipe: str, folder: str, gpus: int | None) -> Trained:  # fmt: skip
+def trained(program: ir.Program, block: ir.Block, recipe: str, folder: str, gpus: int | None) -> Trained:
     """The values of a block. `folder`: from where the configuration is used to that of the recipe ("" is the same)."""
     base = block.get("base")
     made = Trained(block, recipe, "", "", gpus or _devices(block), _seed(program, block), folder)
@@ -176,10 +176,13 @@ def trained(program: ir.Program, block: ir.Block, recipe: str, folder: str, gpus
             made.base = "/".join(p for p in (folder if base_folder(base) else "", name) if p)
         case ir.RefV(target=other):
             made.base = f".alchemist/outputs/{recipe.removesuffix('.recipe')}/{other}/model"
-            made.unsaid("base", f"it starts from the weights of `{other}`; run that first, and see that they lie here")  # fmt: skip
+            made.unsaid("base", f"it starts from the weights of `{other}`; run that first, and see that they lie here")
         case _:
-            raise NoTraining(f"`{block.name}` starts from new weights, which other tools do not make", block.name_span,
-                             "write `base = \"owner/model\"`")  # fmt: skip
+            raise NoTraining(
+                f"`{block.name}` starts from new weights, which other tools do not make",
+                block.name_span,
+                'write `base = "owner/model"`',
+            )
     _data(made, program, folder)
     if gpus is None and not isinstance(block.get("gpus"), ir.Qty):
         made.remarks["batch"] = (
@@ -215,9 +218,13 @@ def _data(made: Trained, program: ir.Program, folder: str) -> None:
             return
     name = wanted.target if isinstance(wanted, ir.RefV) else "sft"
     made.rows = "/".join(p for p in (folder, f"out/{name}") if p)
-    why = "its export is no file of chat messages" if same else "no `export` writes the rows that it reads"  # fmt: skip
-    made.unsaid("data", f"{why}; {made.rows} stands for them",
-                f'add `export {name}_rows {{ data = {name}, format = messages, path = "out/{name}" }}` on lines of its own and run it')  # fmt: skip
+    why = "its export is no file of chat messages" if same else "no `export` writes the rows that it reads"
+    made.unsaid(
+        "data",
+        f"{why}; {made.rows} stands for them",
+        f'add `export {name}_rows {{ data = {name}, format = messages, path = "out/{name}" }}` on lines of its own and'
+        " run it",
+    )
 
 
 def _same(one: ir.Value | None, other: ir.Value | None) -> bool:

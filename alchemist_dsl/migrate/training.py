@@ -16,11 +16,25 @@ from alchemist_dsl.migrate.places import Files
 
 #: Names of optimisers -> that of the language. What comes after the name in them is speed or memory.
 OPTIMIZERS: Final[Mapping[str, str]] = {
-    "adamw": "adamw", "adamw_torch": "adamw", "adamw_torch_fused": "adamw", "adamw_torch_xla": "adamw", "adamw_hf": "adamw",
-    "adamw_apex_fused": "adamw", "paged_adamw": "adamw", "paged_adamw_32bit": "adamw", "adamw_8bit": "adamw_8bit",
-    "adamw_bnb_8bit": "adamw_8bit", "adamw_torch_8bit": "adamw_8bit", "paged_adamw_8bit": "adamw_8bit", "adafactor": "adafactor", "sgd": "sgd", "lion": "lion",
-    "lion_32bit": "lion", "paged_lion": "lion", "paged_lion_32bit": "lion",
-}  # fmt: skip
+    "adamw": "adamw",
+    "adamw_torch": "adamw",
+    "adamw_torch_fused": "adamw",
+    "adamw_torch_xla": "adamw",
+    "adamw_hf": "adamw",
+    "adamw_apex_fused": "adamw",
+    "paged_adamw": "adamw",
+    "paged_adamw_32bit": "adamw",
+    "adamw_8bit": "adamw_8bit",
+    "adamw_bnb_8bit": "adamw_8bit",
+    "adamw_torch_8bit": "adamw_8bit",
+    "paged_adamw_8bit": "adamw_8bit",
+    "adafactor": "adafactor",
+    "sgd": "sgd",
+    "lion": "lion",
+    "lion_32bit": "lion",
+    "paged_lion": "lion",
+    "paged_lion_32bit": "lion",
+}
 REPORTS: Final = ("tensorboard", "wandb", "mlflow", "trackio")
 NO_MODEL: Final = "no model is named, so nothing is trained"
 ONE_DEVICE: Final = "`alchemist migrate --gpus N` says for how many devices it was written"
@@ -32,7 +46,9 @@ def text(value: str) -> dict[str, str]:
 
 
 def chat_template(asked: Asked, key: str, name: str, files: Files) -> dict[str, str] | str | None:
-    """A template that a configuration names: its text, its file, or the model to take it from. None, told, where it is not there."""
+    """A template that a configuration names: its text, its file, or the model to take it from. None, told, where it is
+    not there.
+    """
     there = files.kind(name)
     shown = files.shown(name)
     inside = not shown.startswith(("/", "../"))
@@ -46,12 +62,18 @@ def chat_template(asked: Asked, key: str, name: str, files: Files) -> dict[str, 
     if there is None and CHAT_MODEL.fullmatch(name) and not name.endswith(CHAT_FILES):
         return name
     why = "lies outside the project" if there else "is not there"
-    asked.unsaid(key, f"`{_short(name)}` {why}; the base's own template is taken", "chat_template",
-                 help='mend the path, or take it from a model: `chat_template = "owner/model"`')  # fmt: skip
+    asked.unsaid(
+        key,
+        f"`{_short(name)}` {why}; the base's own template is taken",
+        "chat_template",
+        help='mend the path, or take it from a model: `chat_template = "owner/model"`',
+    )
     return None
 
 
-def batch(asked: Asked, out: dict[str, Any], micro: str, accumulate: str, gpus: int | None, *, default: int, total: str = "") -> None:  # fmt: skip
+def batch(
+    asked: Asked, out: dict[str, Any], micro: str, accumulate: str, gpus: int | None, *, default: int, total: str = ""
+) -> None:
     """`batch` and `micro_batch`: rows per device, times steps of accumulation, times devices."""
     rows = asked.whole(micro, 1, 10**6) or default
     times = asked.whole(accumulate, 1, 10**6) or 1
@@ -70,8 +92,8 @@ def batch(asked: Asked, out: dict[str, Any], micro: str, accumulate: str, gpus: 
 
 
 def sequences(out: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of a training, with its batch in packs where rows are packed: these tools count sequences, whatever is in
-    them. `on_long`: where nothing else is said, they cut what is too long."""
+    """The attributes of a training, with its batch in packs where rows are packed: these tools count sequences,
+    whatever is in them. `on_long`: where nothing else is said, they cut what is too long."""
     if out.get("packing", "none") != "none":
         for name in ("batch", "micro_batch"):
             out[name] = re.sub(r"row(s?)$", r"pack\1", out[name])
@@ -90,12 +112,19 @@ def passes(asked: Asked, out: dict[str, Any], epochs: str, steps: str, *, defaul
     out["epochs"] = text(real(default if number is None else number))
 
 
-def schedule(asked: Asked, out: dict[str, Any], kind_key: str, warmup: str | None, floor: Fraction | None, *, default: str) -> None:  # fmt: skip
+def schedule(
+    asked: Asked, out: dict[str, Any], kind_key: str, warmup: str | None, floor: Fraction | None, *, default: str
+) -> None:
     """`schedule`: the nearest of constant, linear and cosine."""
     name = asked.text(kind_key) or default
     arguments = [f"warmup = {warmup}"] if warmup else []
-    same = {"linear": "linear", "cosine": "cosine", "constant": "constant", "constant_with_warmup": "constant",
-            "cosine_with_min_lr": "cosine"}  # fmt: skip
+    same = {
+        "linear": "linear",
+        "cosine": "cosine",
+        "constant": "constant",
+        "constant_with_warmup": "constant",
+        "cosine_with_min_lr": "cosine",
+    }
     kind = same.get(name)
     if kind is None:
         kind = "cosine" if "cosine" in name else "linear"
@@ -133,14 +162,14 @@ def optimizer(asked: Asked, out: dict[str, Any], key: str) -> None:
     known = OPTIMIZERS.get(name.lower())
     if known is None and name.lower().startswith(("lion", "paged_lion")):
         known = "lion"
-        asked.otherwise(key, f"`lion` keeps its state in 32 bits, `{_short(name)}` does not", "optimizer")  # fmt: skip
+        asked.otherwise(key, f"`lion` keeps its state in 32 bits, `{_short(name)}` does not", "optimizer")
     elif known is None:
         known = "adamw"
         asked.unsaid(key, f"`adamw` stands for `{_short(name)}`", "optimizer")
     out["optimizer"] = known
 
 
-def numbers(asked: Asked, out: dict[str, Any], names: Mapping[str, tuple[str, float, float]]) -> None:  # fmt: skip
+def numbers(asked: Asked, out: dict[str, Any], names: Mapping[str, tuple[str, float, float]]) -> None:
     """Attributes that are one number: key -> (attribute, lowest, highest)."""
     for key, (attribute, low, high) in names.items():
         if key in asked and (number := asked.real(key, low, high)) is not None:
@@ -152,7 +181,7 @@ def seed(asked: Asked, key: str, default: int) -> int:
     return default if number is None else number
 
 
-def save(asked: Asked, out: dict[str, Any], steps: str, strategy: str, epochs: float | None) -> None:  # fmt: skip
+def save(asked: Asked, out: dict[str, Any], steps: str, strategy: str, epochs: float | None) -> None:
     """`save_every`, from a number or share of steps, or from once an epoch."""
     how = asked.get(strategy)
     word = how.raw.lower() if how is not None else "steps"
@@ -192,7 +221,7 @@ def report(asked: Asked, out: dict[str, Any], key: str) -> None:
         out["report"] = known
 
 
-def lora(asked: Asked, out: dict[str, Any], *, r: int, alpha: int, dropout: float, targets: str) -> None:  # fmt: skip
+def lora(asked: Asked, out: dict[str, Any], *, r: int, alpha: int, dropout: float, targets: str) -> None:
     """`method = lora(…)`, with the tool's own defaults written out."""
     size = f"r = {r}, alpha = {alpha}" + (f", dropout = {real(dropout)}" if dropout else "")
     where = "" if targets == "all-linear" else f", targets = {_quoted(targets)}"
@@ -212,14 +241,16 @@ def targets(asked: Asked, key: str, default: str) -> str:
     return ", ".join(good) or default
 
 
-def parallel(asked: Asked, out: dict[str, Any], deepspeed: str = "deepspeed", fsdp: Sequence[str] = ("fsdp", "fsdp_config")) -> None:  # fmt: skip
+def parallel(
+    asked: Asked, out: dict[str, Any], deepspeed: str = "deepspeed", fsdp: Sequence[str] = ("fsdp", "fsdp_config")
+) -> None:
     """`parallel`. It changes the speed only, so the nearest shipped configuration is good enough."""
     value = asked.get(deepspeed)
     if value is not None:
         stage = _stage(value.data, value.shown)
         if stage in ("2", "3"):
             out["parallel"] = f"zero{stage}"
-        asked.leave(deepspeed, f"`parallel = {out.get('parallel', 'ddp')}` stands for it; it changes the speed only")  # fmt: skip
+        asked.leave(deepspeed, f"`parallel = {out.get('parallel', 'ddp')}` stands for it; it changes the speed only")
     there = [k for k in fsdp if k in asked]
     for key in there:
         asked.leave(key, "`parallel = fsdp` stands for it; it changes the speed only")

@@ -51,7 +51,7 @@ class Value:
     def names(self) -> Iterator[tuple[str, Span]]:
         """Every key in it with its place."""
         yield from self.keys.items()
-        inner = self.data.values() if isinstance(self.data, dict) else self.data if isinstance(self.data, tuple) else ()  # fmt: skip
+        inner = self.data.values() if isinstance(self.data, dict) else self.data if isinstance(self.data, tuple) else ()
         for value in inner:
             yield from value.names()
 
@@ -74,19 +74,14 @@ def read(source: SourceFile) -> tuple[Value, list[tuple[str, Span]]]:
 
     text = source.text.replace("\t", " ") if source.path.endswith(".json") else source.text
     if len(text) > LARGEST:
-        raise TreeError(
-            f"the file is larger than {LARGEST >> 10} KiB, which no configuration is",
-            source.span(0, 1),
-        )
+        raise TreeError(f"the file is larger than {LARGEST >> 10} KiB, which no configuration is", source.span(0, 1))
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
     except yaml.reader.ReaderError as error:
         at = min(int(error.position or 0), max(0, len(text) - 1))
-        character = (
-            f"U+{error.character:04X}" if isinstance(error.character, int) else "a character"
-        )
-        raise TreeError(f"the YAML holds {character}, which YAML does not allow", source.span(at, at + 1)) from None  # fmt: skip
+        character = f"U+{error.character:04X}" if isinstance(error.character, int) else "a character"
+        raise TreeError(f"the YAML holds {character}, which YAML does not allow", source.span(at, at + 1)) from None
     except yaml.MarkedYAMLError as error:
         raise _yaml_error(source, error) from None
     except RecursionError:
@@ -176,8 +171,7 @@ class _Reader:
         if id(node) not in self._merged:
             self._merged[id(node)] = 0  # of one that merges itself
             self._merged[id(node)] = sum(
-                self._pairs(value) if key.tag == "tag:yaml.org,2002:merge" else 1
-                for key, value in node.value
+                self._pairs(value) if key.tag == "tag:yaml.org,2002:merge" else 1 for key, value in node.value
             )
         return self._merged[id(node)]
 

@@ -1,4 +1,6 @@
-"""TRL: the YAML of `trl sft --config`, with one dataset, a `datasets` mixture, or a `dataset_mixture` of the alignment handbook."""
+"""TRL: the YAML of `trl sft --config`, with one dataset, a `datasets` mixture, or a `dataset_mixture` of the alignment
+handbook.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,10 @@ USED: Final[dict[str, str]] = {
     "datasets[].data_dir": "`files`",
     "datasets[].columns": "which layout the rows have: `messages`, prompt and completion, or text",
     "datasets[].fraction": "its share of the mixture, the largest that repeats nothing",
-    "dataset_mixture": "the handbook's mixture: `id`, `config`, `split`, `columns`, `weight` (a part of each set's own size), `seed`, "
-    "`test_split_size`",
+    "dataset_mixture": (
+        "the handbook's mixture: `id`, `config`, `split`, `columns`, `weight` (a part of each set's own size), `seed`, "
+        "`test_split_size`"
+    ),
     "dataset_name": "`hub`, or `files`",
     "dataset_config": "`config`",
     "dataset_train_split": "`split`",
@@ -64,7 +68,7 @@ LEFT: Final[dict[str, str]] = {
     "bnb_4bit_quant_storage": "goes with 4 bits",
     "bnb_4bit_compute_dtype": "goes with 4 bits",
     "gradient_checkpointing_use_reentrant": hf._MEMORY,
-}  # fmt: skip
+}
 UNSAID: Final[dict[str, str]] = {
     **hf.UNSAID,
     "eos_token": "a text that ends a turn; the chat template says it",
@@ -79,10 +83,18 @@ UNSAID: Final[dict[str, str]] = {
     "lora_modules_to_save": "modules that are trained in full beside LoRA",
     "lora_target_parameters": "LoRA on parameters that are no modules",
     "tokenizer_name_or_path": "a tokenizer that is not the base's",
-}  # fmt: skip
+}
 #: Keys of trainings that are no supervised tuning.
-_OTHER: Final = ("beta", "rewards", "num_generations", "max_prompt_length", "max_completion_length", "reward_model_path", "ref_model_init_kwargs")  # fmt: skip
-_ENTRY: Final = ("path", "name", "split", "data_files", "data_dir", "columns", "fraction", "id", "config", "weight")  # fmt: skip
+_OTHER: Final = (
+    "beta",
+    "rewards",
+    "num_generations",
+    "max_prompt_length",
+    "max_completion_length",
+    "reward_model_path",
+    "ref_model_init_kwargs",
+)
+_ENTRY: Final = ("path", "name", "split", "data_files", "data_dir", "columns", "fraction", "id", "config", "weight")
 _TEXT: Final = layouts.Pair("prompt", "completion")
 
 
@@ -91,8 +103,11 @@ def read(reading: Reading) -> Draft:
     asked, draft = reading.begin()
     for key in _OTHER:
         if key in asked:
-            raise Refused(f"`{key}` belongs to preference training or reinforcement learning, which a recipe does not say",
-                          asked.place(key), "only supervised tuning can be taken over")  # fmt: skip
+            raise Refused(
+                f"`{key}` belongs to preference training or reinforcement learning, which a recipe does not say",
+                asked.place(key),
+                "only supervised tuning can be taken over",
+            )
     out: dict[str, Any] = {}
     seed = training.seed(asked, "seed", 42)
     draft.seed = training.seed(asked, "data_seed", seed)
@@ -112,7 +127,7 @@ def read(reading: Reading) -> Draft:
     return draft
 
 
-# --- data -----------------------------------------------------------------------------------------------------------------------
+# --- data -------------------------------------------------------------------------------------------------------------
 
 
 def _data(reading: Reading, asked: Asked, draft: Draft, out: dict[str, Any]) -> set[str]:
@@ -128,12 +143,12 @@ def _data(reading: Reading, asked: Asked, draft: Draft, out: dict[str, Any]) -> 
             training.held_out(inner, out, "test_split_size")
             inner.rest({}, {}, ("datasets", "seed", "test_split_size"))
     elif which == "datasets":
-        kinds |= _entries(reading, asked, draft, At("path", "name", "split", files="data_files"), field)  # fmt: skip
+        kinds |= _entries(reading, asked, draft, At("path", "name", "split", files="data_files"), field)
         _fractions(asked, draft)
     elif which == "dataset_name":
         source = reading.source(draft, asked.text("dataset_name") or "data")
         own = Asked(asked.value, "", reading.log, of_source(source))
-        have = place(own, source, At("dataset_name", "dataset_config", "dataset_train_split"), reading.files)  # fmt: skip
+        have = place(own, source, At("dataset_name", "dataset_config", "dataset_train_split"), reading.files)
         kinds.add(_layout(own, source, None, have, field, "dataset_name"))
         asked.take_over(own)
     for key in ("dataset_config", "dataset_train_split"):
@@ -159,7 +174,11 @@ def _entries(reading: Reading, asked: Asked, draft: Draft, at: At, field: str | 
         reading.rename(draft, source, inside if where in ("json", "csv", "parquet") else where)
         if at.files and "data_dir" in entry:
             folder = entry.text("data_dir") or ""
-            have = place(entry, source, At("data_dir"), reading.files, path=f"{where}/{folder}") if reading.files.kind(where) else _below(entry, source, at, reading, folder)  # fmt: skip
+            have = (
+                place(entry, source, At("data_dir"), reading.files, path=f"{where}/{folder}")
+                if reading.files.kind(where)
+                else _below(entry, source, at, reading, folder)
+            )
         else:
             have = place(entry, source, at, reading.files)
         kinds.add(_layout(entry, source, entry.texts("columns"), have, field, "columns"))
@@ -176,7 +195,7 @@ def _below(entry: Asked, source: Source, at: At, reading: Reading, folder: str) 
     return have
 
 
-def _layout(asked: Asked, source: Source, columns: list[str] | None, have: Columns, field: str | None, key: str) -> str:  # fmt: skip
+def _layout(asked: Asked, source: Source, columns: list[str] | None, have: Columns, field: str | None, key: str) -> str:
     """Which columns are the conversation: as the YAML says, else as the records have it, else `messages`."""
     known = frozenset(columns) if columns else have
     if field and field != "text" and (known is None or field in known):
@@ -194,12 +213,12 @@ def _layout(asked: Asked, source: Source, columns: list[str] | None, have: Colum
         return "pair"
     if (field or "text") in known:
         layouts.text(source, field or "text")
-        asked.otherwise(key, "text without turns: it is the answer to an empty question, in the chat template")  # fmt: skip
+        asked.otherwise(key, "text without turns: it is the answer to an empty question, in the chat template")
         return "text"
     if {"instruction", "response"} <= known:
         return "pair"
     if columns:
-        asked.unsaid(key, "no layout that TRL trains on; say where `instruction` and `response` come from")  # fmt: skip
+        asked.unsaid(key, "no layout that TRL trains on; say where `instruction` and `response` come from")
     return "messages"
 
 
@@ -209,7 +228,7 @@ def _amount(entry: Asked, source: Source) -> None:
     if weight is not None and weight != 1:
         source.amount = times(weight)
         if weight > 1:
-            entry.otherwise("weight", "the handbook stops at a weight above 1; here rows repeat", "weight")  # fmt: skip
+            entry.otherwise("weight", "the handbook stops at a weight above 1; here rows repeat", "weight")
     fraction = entry.real("fraction", 0, 1e9)
     if fraction is not None:
         source.amount = f"={fraction!r}"
@@ -217,7 +236,7 @@ def _amount(entry: Asked, source: Source) -> None:
 
 def _fractions(asked: Asked, draft: Draft) -> None:
     """Shares of the final mixture, brought to a sum of one, which repeat nothing."""
-    given = {s.name: Fraction(s.amount[1:]) for s in draft.sources if (s.amount or "").startswith("=") and s.amount}  # fmt: skip
+    given = {s.name: Fraction(s.amount[1:]) for s in draft.sources if (s.amount or "").startswith("=") and s.amount}
     if not given:
         return
     total = sum(given.values())
@@ -230,10 +249,12 @@ def _fractions(asked: Asked, draft: Draft) -> None:
     if whole:
         draft.mixture["unit"] = "rows"
     else:
-        asked.unsaid("datasets", "TRL takes a `fraction` of all sets or of none, and not all of them zero; all rows are taken")  # fmt: skip
+        asked.unsaid(
+            "datasets", "TRL takes a `fraction` of all sets or of none, and not all of them zero; all rows are taken"
+        )
 
 
-# --- training --------------------------------------------------------------------------------------------------------------------
+# --- training ---------------------------------------------------------------------------------------------------------
 
 
 def _sequences(asked: Asked, out: dict[str, Any], files: Files) -> None:
@@ -243,7 +264,9 @@ def _sequences(asked: Asked, out: dict[str, Any], files: Files) -> None:
     packed = asked.flag("packing")
     strategy = asked.text("packing_strategy")
     if strategy in ("bfd_split", "bfd-requeue"):
-        asked.otherwise("packing_strategy", "the rest of a long row is cut off instead of packed as a row of its own", "packing")  # fmt: skip
+        asked.otherwise(
+            "packing_strategy", "the rest of a long row is cut off instead of packed as a row of its own", "packing"
+        )
     elif strategy not in (None, "bfd", "ffd", "wrapped"):
         asked.unsaid("packing_strategy", "`ffd` stands for it", "packing")
     out["packing"] = "none" if not packed else "wrapped" if strategy == "wrapped" else "ffd"
@@ -252,9 +275,7 @@ def _sequences(asked: Asked, out: dict[str, Any], files: Files) -> None:
     if written and "{" in written:
         out["chat_template"] = {"template": written.strip("\n")}
     elif (name := path or written) and (
-        found := training.chat_template(
-            asked, "chat_template_path" if path else "chat_template", name, files
-        )
+        found := training.chat_template(asked, "chat_template_path" if path else "chat_template", name, files)
     ):
         out["chat_template"] = found
 
@@ -264,7 +285,9 @@ def _weights(asked: Asked) -> None:
     for key in ("dtype", "torch_dtype"):
         word = (asked.text(key) or "") if key in asked else ""
         if word in ("bfloat16", "float16") and not ("use_peft" in asked and asked.flag("use_peft")):
-            asked.otherwise(key, "the weights themselves are kept in fp32, only the computation is in half precision", "precision")  # fmt: skip
+            asked.otherwise(
+                key, "the weights themselves are kept in fp32, only the computation is in half precision", "precision"
+            )
         elif key in asked:
             asked.leave(key, "memory and speed only")
 
@@ -277,7 +300,9 @@ def _loss(asked: Asked, kinds: set[str]) -> str:
         return "assistant"
     if "pair" in kinds and completion is not False:
         if len(kinds) > 1:
-            asked.remark("TRL counts the whole of a conversation and the answer of a pair; here it is the answer of both", "loss")  # fmt: skip
+            asked.remark(
+                "TRL counts the whole of a conversation and the answer of a pair; here it is the answer of both", "loss"
+            )
         return "last"
     return "all"
 
@@ -290,14 +315,17 @@ def _method(asked: Asked, out: dict[str, Any]) -> None:
                 asked.leave(key, "there is no `use_peft`")
         return
     if "lora_target_modules" not in asked:
-        asked.otherwise("lora_target_modules", "peft chooses the modules by the model; here they are all linear ones", "method")  # fmt: skip
+        asked.otherwise(
+            "lora_target_modules", "peft chooses the modules by the model; here they are all linear ones", "method"
+        )
     training.lora(
-        asked, out,
+        asked,
+        out,
         r=asked.whole("lora_r", 1, 65536) or 16,
         alpha=asked.whole("lora_alpha", 1, 65536) or 32,
         dropout=_or(asked.real("lora_dropout", 0, 1), 0.05),
         targets=training.targets(asked, "lora_target_modules", "all-linear"),
-    )  # fmt: skip
+    )
 
 
 def _or(value: float | None, default: float) -> float:

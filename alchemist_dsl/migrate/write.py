@@ -40,9 +40,12 @@ def _blocks(draft: Draft) -> Iterator[tuple[dict[str, Any], Iterable[Remark]]]:
     else:
         remarks = {**remarks, "train": [*remarks.get("mixture", ()), *remarks.get("train", ())]}
     if draft.train is None:
-        yield {"kind": "export", "name": EXPORT, "data": stream, "path": f"out/{draft.train_name}"}, remarks.get("train", ())  # fmt: skip
+        yield (
+            {"kind": "export", "name": EXPORT, "data": stream, "path": f"out/{draft.train_name}"},
+            remarks.get("train", ()),
+        )
     else:
-        yield {"kind": "train", "name": draft.train_name, "data": stream, **draft.train}, remarks.get("train", ())  # fmt: skip
+        yield {"kind": "train", "name": draft.train_name, "data": stream, **draft.train}, remarks.get("train", ())
 
 
 def _mixture(draft: Draft) -> dict[str, Any] | None:
@@ -59,7 +62,7 @@ def _block(block: Mapping[str, Any], remarks: Iterable[Remark]) -> str:
     lines = data.block(block).splitlines()
     for remark in remarks:
         start = (f"  {remark.at} = ", f"  {remark.at} {{", f"  set {remark.at} = ")
-        at = next((i for i, line in enumerate(lines) if remark.at and line.startswith(start)), len(lines) - 1)  # fmt: skip
+        at = next((i for i, line in enumerate(lines) if remark.at and line.startswith(start)), len(lines) - 1)
         lines[at:at] = _comment(remark.text, "  ")
     return "\n".join(lines) + "\n"
 
@@ -67,4 +70,4 @@ def _block(block: Mapping[str, Any], remarks: Iterable[Remark]) -> str:
 def _comment(text: str, indent: str) -> list[str]:
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     width = _WIDTH - len(indent)
-    return [f"{indent}# {part}" for part in textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)]  # fmt: skip
+    return [f"{indent}# {part}" for part in textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)]

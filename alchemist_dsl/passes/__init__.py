@@ -15,8 +15,9 @@ from alchemist_dsl.passes.salts import salts
 
 Pass = Callable[[Program, Options], tuple[Program, tuple[Diagnostic, ...]]]
 
-#: `salts`: every draw and every made id has a salt that survives renames · `demand`: teacher steps are asked for as many rows as a
-#: mixture takes · `needed`: only what the roots read stays · `order`: every block after the blocks that it reads, ties by name.
+#: `salts`: every draw and every made id has a salt that survives renames · `demand`: teacher steps are asked for as
+#: many rows as a mixture takes · `needed`: only what the roots read stays · `order`: every block after the blocks that
+#: it reads, ties by name.
 PASSES: Final[tuple[Pass, ...]] = (salts, demand, needed, order)
 
 __all__ = ["PASSES", "Options", "Pass"]

@@ -17,8 +17,8 @@ from alchemist_dsl.passes.reads import reads
 def demand(program: Program, options: Options) -> tuple[Program, tuple[Diagnostic, ...]]:
     """Fill in `accept` where it is not written: what one entry of one mixture takes, if nothing else reads the step.
 
-    Only an amount that is known before any row is: rows, or a share of a total in rows. Where a step stands between that may
-    leave rows out, nobody knows how many it needs."""
+    Only an amount that is known before any row is: rows, or a share of a total in rows. Where a step stands between
+    that may leave rows out, nobody knows how many it needs."""
     whole, _ = needed(program, Options())  # what `upto` leaves out reads all the same
     blocks = dict(program.blocks)
     for mixture in (b for b in whole.blocks.values() if b.kind == "mixture"):
@@ -47,7 +47,9 @@ def _amounts(mixture: Block) -> Iterator[tuple[EntryV, int]]:
 
 
 def _source_of(stream: RefV, program: Program, reader: Block) -> Block | None:
-    """The teacher step that an entry draws on, through steps that pass every row on; None where something else reads it too."""
+    """The teacher step that an entry draws on, through steps that pass every row on; None where something else reads it
+    too.
+    """
     if stream.port != "rows" or stream.origin is not None:
         return None
     block = program.blocks[stream.target]

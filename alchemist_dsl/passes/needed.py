@@ -13,16 +13,14 @@ from alchemist_dsl.source import Span
 
 
 def needed(program: Program, options: Options) -> tuple[Program, tuple[Diagnostic, ...]]:
-    """Drop nodes and resources that no root reads. With `upto` those blocks are the only roots, and checks that they decide stay."""
+    """Drop nodes and resources that no root reads. With `upto` those blocks are the only roots, and checks that they
+    decide stay.
+    """
     unknown = [name for name in options.upto if not _is_node(program.blocks.get(name))]
     if unknown:
         return program, tuple(_no_such_node(program, name) for name in unknown)
     kept = _closure(program, _roots(program, options))
-    blocks = {
-        name: block
-        for name, block in program.blocks.items()
-        if name in kept or _stays(block, program, kept)
-    }
+    blocks = {name: block for name, block in program.blocks.items() if name in kept or _stays(block, program, kept)}
     return replace(program, blocks=blocks), ()
 
 

@@ -11,7 +11,7 @@ from alchemist_dsl.kinds import KINDS
 #: Kinds that become nodes of a plan; the others are resources, declarations or promises.
 NODE_KINDS = frozenset(
     name for name, kind in KINDS.items() if kind.stream or name in ("export", "train", "evaluate", "measure")
-)  # fmt: skip
+)
 
 
 def references(value: Value) -> Iterator[RefV]:

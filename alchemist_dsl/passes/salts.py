@@ -14,9 +14,7 @@ def salts(program: Program, options: Options) -> tuple[Program, tuple[Diagnostic
     """Fill in `salt`: as written, else the oldest name that `moved` blocks lead back to, else the name."""
     before = _moves(program)
     blocks = {
-        name: _salted(block, _first_name(name, before))
-        if "salt" in KINDS[block.kind].attributes
-        else block
+        name: _salted(block, _first_name(name, before)) if "salt" in KINDS[block.kind].attributes else block
         for name, block in program.blocks.items()
     }
     return replace(program, blocks=blocks), ()

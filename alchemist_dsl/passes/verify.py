@@ -1,4 +1,6 @@
-"""A specification of legal programs and plans, checked between passes under test. A violation is our bug, never a user's."""
+"""A specification of legal programs and plans, checked between passes under test. A violation is our bug, never a
+user's.
+"""
 
 from __future__ import annotations
 
@@ -37,17 +39,11 @@ def verify_plan(plan: Plan) -> None:
         _rule(node.spec.kind == node.kind, f"`{node.id}`: spec of another kind")
         for edge in node.inputs:
             source = keys.get(edge.node)
-            _rule(
-                source is not None,
-                f"`{node.id}` reads `{edge.node}`, which does not stand before it",
-            )
+            _rule(source is not None, f"`{node.id}` reads `{edge.node}`, which does not stand before it")
             assert source is not None
             _rule(edge.key == source.key, f"`{node.id}` reads another `{edge.node}`")
             streams = edge.role not in ("model", "tokenizer")
-            _rule(
-                not streams or edge.port in KINDS[source.kind].ports,
-                f"`{node.id}` reads `{edge.node}.{edge.port}`",
-            )
+            _rule(not streams or edge.port in KINDS[source.kind].ports, f"`{node.id}` reads `{edge.node}.{edge.port}`")
         _spec(node, plan)
         keys[node.id] = node
     for named in _texts(plan.model_dump(include={"nodes"})):
@@ -61,9 +57,7 @@ def _spec(node: Node, plan: Plan) -> None:
         _rule(node.spec.teacher in plan.teachers, f"`{node.id}`: no teacher `{node.spec.teacher}`")
         _rule(node.spec.prompt in plan.prompts, f"`{node.id}`: no prompt `{node.spec.prompt}`")
     if node.spec.kind == "mixture":
-        _rule(
-            all(0 <= t.edge < len(node.inputs) for t in node.spec.take), f"`{node.id}`: lost edges"
-        )
+        _rule(all(0 <= t.edge < len(node.inputs) for t in node.spec.take), f"`{node.id}`: lost edges")
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -15,8 +15,8 @@ class BaseError(Exception):
 def base_commit(folder: Path, request: PullRequest) -> str:
     """The commit from which a pull request goes out, fetched where the checkout lacks it. Raises BaseError.
 
-    A workflow checks out the merge of both sides: then its first parent. Where it checks out the pull request's own commit, the
-    last one that both sides share, so that what came to the base since is not taken for a change.
+    A workflow checks out the merge of both sides: then its first parent. Where it checks out the pull request's own
+    commit, the last one that both sides share, so that what came to the base since is not taken for a change.
     """
     parents = _parents(folder)
     if len(parents) == 2 and parents[1] == request.head:
@@ -31,7 +31,8 @@ def base_commit(folder: Path, request: PullRequest) -> str:
     found = _git(folder, "merge-base", request.base, "HEAD")
     if found.returncode:
         raise BaseError(
-            "the checkout holds too little history to find where the pull request begins; give actions/checkout `fetch-depth: 0`"
+            "the checkout holds too little history to find where the pull request begins; give actions/checkout"
+            " `fetch-depth: 0`"
         )
     return found.stdout.strip()
 
@@ -55,15 +56,20 @@ def _fetched(folder: Path, commit: str) -> None:
         return
     done = _git(folder, "fetch", "--quiet", "--no-tags", "--depth=1", "origin", commit)
     if done.returncode:
-        raise BaseError(f"the commit {commit[:9]} cannot be fetched: {_first(done.stderr)}; give actions/checkout `fetch-depth: 0`")  # fmt: skip
+        raise BaseError(
+            f"the commit {commit[:9]} cannot be fetched: {_first(done.stderr)}; give actions/checkout `fetch-depth: 0`"
+        )
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             ["git", "-C", str(folder), *arguments],
-            capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+        )
     except OSError as error:
         raise BaseError(f"git cannot be started: {error.strerror}") from None
 

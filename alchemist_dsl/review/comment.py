@@ -1,4 +1,6 @@
-"""One comment that stays: found by a hidden mark, made, changed, or taken away; and a text cut to the length that fits."""
+"""One comment that stays: found by a hidden mark, made, changed, or taken away; and a text cut to the length that
+fits.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ def mark(name: str) -> str:
     return f"<!-- alchemist review: {name} -->"
 
 
-# --- length ---------------------------------------------------------------------------------------------------------------------
+# --- length -----------------------------------------------------------------------------------------------------------
 
 
 def size(text: str) -> int:
@@ -62,7 +64,7 @@ def _closing(fence: str, details: int) -> str:
     return (f"\n{fence}" if fence else "") + "\n\n</details>" * details
 
 
-# --- the comment ----------------------------------------------------------------------------------------------------------------
+# --- the comment ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -100,7 +102,9 @@ class Sticky:
         return "deleted" if mine else "none"
 
     def _create(self, text: str) -> Done:
-        """Make the comment. Where an answer is lost it may have been made all the same, so it is looked for before the next try."""
+        """Make the comment. Where an answer is lost it may have been made all the same, so it is looked for before the
+        next try.
+        """
         while True:
             try:
                 self.api.once("POST", self._comments(), {"body": text})
@@ -118,7 +122,9 @@ class Sticky:
                 raise
 
     def _mine(self) -> list[dict[str, Any]]:
-        """The comments that begin with the mark and that we wrote, oldest first. A person who copies the mark keeps the comment."""
+        """The comments that begin with the mark and that we wrote, oldest first. A person who copies the mark keeps the
+        comment.
+        """
         marked = [c for c in self.api.pages(self._comments()) if self._is_marked(c)]
         if not marked:
             return []

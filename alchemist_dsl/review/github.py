@@ -108,10 +108,10 @@ class Api:
             except Busy as busy:
                 self.patience.pause(busy)
 
-    def once(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> tuple[Any, Message]:
-        """Send one request: what it gave, and the headers. Raises Busy where it may be sent again, ApiError otherwise."""
+    def once(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[Any, Message]:
+        """Send one request: what it gave, and the headers. Raises Busy where it may be sent again, ApiError
+        otherwise.
+        """
         url = f"{self.url}{path}"
         for _ in range(4):
             try:
@@ -123,14 +123,10 @@ class Api:
                 url = self._moved(method, path, url, error)
             except (OSError, http.client.HTTPException) as error:
                 reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-                raise Busy(
-                    self._clean(f"{_called(method, path)} got no answer: {reason}")
-                ) from None
+                raise Busy(self._clean(f"{_called(method, path)} got no answer: {reason}")) from None
         raise ApiError(f"{_called(method, path)} is sent from address to address")
 
-    def _request(
-        self, method: str, url: str, body: Mapping[str, Any] | None
-    ) -> urllib.request.Request:
+    def _request(self, method: str, url: str, body: Mapping[str, Any] | None) -> urllib.request.Request:
         headers = {
             "Accept": "application/vnd.github+json",
             "Authorization": f"Bearer {self.token}",
@@ -147,7 +143,7 @@ class Api:
         """The new address of a repository that was renamed; only on the same host, for the token goes there."""
         to = urljoin(url, error.headers.get("location") or "")
         if urlsplit(to)[:2] != urlsplit(url)[:2]:
-            raise ApiError(f"{_called(method, path)} is sent to another host; not followed", error.code)  # fmt: skip
+            raise ApiError(f"{_called(method, path)} is sent to another host; not followed", error.code)
         return to
 
     def _refusal(self, method: str, path: str, error: urllib.error.HTTPError) -> ApiError:

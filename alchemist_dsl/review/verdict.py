@@ -24,7 +24,9 @@ class Increase:
     high: Fraction | None = None
 
     def above(self, most: Fraction) -> bool | None:
-        """Whether it is above a limit; None where it may be or not. What is spent counts at the high end of its range."""
+        """Whether it is above a limit; None where it may be or not. What is spent counts at the high end of its
+        range.
+        """
         if self.low is not None and self.low > most:
             return True
         if self.high is None:
@@ -63,8 +65,7 @@ def increase(comparison: Mapping[str, Any]) -> Increase:
         return Increase()
     try:
         low, value, high = (
-            None if delta.get(end) is None else Fraction(str(delta[end]))
-            for end in ("low", "value", "high")
+            None if delta.get(end) is None else Fraction(str(delta[end])) for end in ("low", "value", "high")
         )
     except (AttributeError, ValueError) as error:
         raise FormError(f"the cost of the comparison cannot be read: {error}") from None
@@ -85,7 +86,7 @@ def verdict(found: Increase, most: Fraction, allow_unknown: bool) -> Verdict:
                 if found.value is None
                 else f"The cost from scratch changes by {found.shown}, within the limit or not"
             )
-            end = "that is allowed (`allow-unknown`)" if allow_unknown else "the limit could not be evaluated"  # fmt: skip
+            end = "that is allowed (`allow-unknown`)" if allow_unknown else "the limit could not be evaluated"
             return Verdict("pass" if allow_unknown else "unknown", f"{why}: {end}; {limit}.")
 
 
@@ -101,6 +102,6 @@ def _dollars(amount: Fraction) -> str:
 
 def _decimal(amount: Fraction) -> str:
     """At most six places, without an exponent."""
-    number = (Decimal(amount.numerator) / Decimal(amount.denominator)).quantize(Decimal("0.000001"), ROUND_HALF_UP)  # fmt: skip
+    number = (Decimal(amount.numerator) / Decimal(amount.denominator)).quantize(Decimal("0.000001"), ROUND_HALF_UP)
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") or "0"

@@ -32,7 +32,9 @@ def annotate(kind: Literal["notice", "warning", "error"], text: str) -> None:
 
 
 def log_others(text: str) -> None:
-    """Put text that we did not write into the log. It may hold a recipe's own words, so no line of it is taken for a command."""
+    """Put text that we did not write into the log. It may hold a recipe's own words, so no line of it is taken for a
+    command.
+    """
     if not text.strip():
         return
     stop = secrets.token_hex(16)

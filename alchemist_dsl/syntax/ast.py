@@ -18,19 +18,36 @@ class Ident:
     quoted: bool = False
 
 
-# --- values and expressions (one grammar for both) -------------------------------------------------------------------------
+# --- values and expressions (one grammar for both) --------------------------------------------------------------------
 
 #: Unit kinds of a number. "int" and "real" have none. A price is written as money `per` a count (statement level).
 QuantityKind = Lit[
-    "int", "real", "percent", "multiplier", "parts", "money", "bytes", "duration", "rate",
-    "rows", "packs", "tokens", "chars", "words", "lines", "steps", "calls",
-]  # fmt: skip
+    "int",
+    "real",
+    "percent",
+    "multiplier",
+    "parts",
+    "money",
+    "bytes",
+    "duration",
+    "rate",
+    "rows",
+    "packs",
+    "tokens",
+    "chars",
+    "words",
+    "lines",
+    "steps",
+    "calls",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number with its unit. `value` is exact and in base units: 5% = 1/20, 2k = 2000, 15m = 900 (seconds), 1MiB = 1048576
-    (bytes), rates per second. `unit` of a rate is what is counted: "calls" (bare `500/min`) or "tokens". `text` as written."""
+    """A number with its unit. `value` is exact and in base units: 5% = 1/20, 2k = 2000, 15m = 900 (seconds), 1MiB =
+    1048576 (bytes), rates per second. `unit` of a rate is what is counted: "calls" (bare `500/min`) or "tokens". `text`
+    as written.
+    """
 
     span: Span
     kind: QuantityKind
@@ -46,8 +63,8 @@ class Text:
     span: Span
     value: str
     form: Lit["string", "block", "template"] = "string"
-    #: For blocks: offset in the file of the first character of every line of `value` (what the dedent left), so that a place
-    #: inside a template maps back exactly.
+    #: For blocks: offset in the file of the first character of every line of `value` (what the dedent left), so that a
+    #: place inside a template maps back exactly.
     line_offsets: tuple[int, ...] = ()
 
 
@@ -171,12 +188,14 @@ Expr = (
     | BadExpr
 )
 
-# --- types -------------------------------------------------------------------------------------------------------------------
+# --- types ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class TypeExpr:
-    """`text`, `int(0..10)`, `list<text>`, `text?`, `enum("a","b")`, a schema's name. `text` is the canonical spelling."""
+    """`text`, `int(0..10)`, `list<text>`, `text?`, `enum("a","b")`, a schema's name. `text` is the canonical
+    spelling.
+    """
 
     span: Span
     text: str
@@ -188,7 +207,7 @@ class TypeExpr:
     nullable: bool = False
 
 
-# --- statements ----------------------------------------------------------------------------------------------------------------
+# --- statements -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +262,7 @@ class BadStatement:
 
 Statement = Assign | FieldDecl | RuleStmt | Block | BadStatement
 
-# --- file ------------------------------------------------------------------------------------------------------------------------
+# --- file -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +289,9 @@ class ParamDecl:
 
 @dataclass(frozen=True, slots=True)
 class BadItem:
-    """A top-level item that did not parse at all; already reported. Names that it may have declared are not "unknown"."""
+    """A top-level item that did not parse at all; already reported. Names that it may have declared are not
+    "unknown".
+    """
 
     span: Span
     name: str | None = None

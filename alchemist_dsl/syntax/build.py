@@ -33,9 +33,7 @@ class Builder:
         self.ends = tokens.ends
         self.docs = tokens.docs
         self.report = report
-        self.depths: dict[
-            int, tuple[object, int]
-        ] = {}  # by id; holding the node keeps its id taken
+        self.depths: dict[int, tuple[object, int]] = {}  # by id; holding the node keeps its id taken
         self.too_deep = False
         self.words: set[int] = set()  # words without quotes that were reported
 
@@ -53,15 +51,21 @@ class Builder:
         if not self.too_deep:
             self.too_deep = True
             start = node.span.start
-            self.say("A002", f"this is nested more than {_DEEPEST} levels deep", start, start + 1, label="from here on",
-                     help="split it: several rules, a list with `in`, or a column set by a `map`")  # fmt: skip
+            self.say(
+                "A002",
+                f"this is nested more than {_DEEPEST} levels deep",
+                start,
+                start + 1,
+                label="from here on",
+                help="split it: several rules, a list with `in`, or a column set by a `map`",
+            )
         return False
 
     def deep(self, node: ast.Expr, *parts: object) -> ast.Expr:
         """The node, or a bad value where it is nested too deeply."""
         return node if self.fits(node, parts) else ast.BadExpr(node.span)
 
-    # --- places -----------------------------------------------------------------------------------------------------------
+    # --- places -------------------------------------------------------------------------------------------------------
 
     def span(self, first: int, last: int) -> Span:
         return Span(self.path, self.starts[first], self.ends[last])
@@ -76,13 +80,23 @@ class Builder:
     def doc(self, start: int) -> str | None:
         return self.docs.get(start)
 
-    def say(self, code: str, headline: str, start: int, end: int, *, help: str | None = None,
-            edit: str | None = None, label: str = "", labels: tuple[Label, ...] = ()) -> None:  # fmt: skip
+    def say(
+        self,
+        code: str,
+        headline: str,
+        start: int,
+        end: int,
+        *,
+        help: str | None = None,
+        edit: str | None = None,
+        label: str = "",
+        labels: tuple[Label, ...] = (),
+    ) -> None:
         span = Span(self.path, start, end)
         change = Edit(span, edit) if edit is not None else None
         self.report(Diagnostic(code, headline, span, label, labels, help=help, edit=change))
 
-    # --- lists ------------------------------------------------------------------------------------------------------------
+    # --- lists --------------------------------------------------------------------------------------------------------
 
     def first(self, item: T) -> list[T]:
         return [item]
@@ -112,24 +126,21 @@ class Builder:
         text = self.plain_text(token)
         return (ast.Ident(text.span, text.value, quoted=True),)
 
-    def more_idents(
-        self, path: tuple[ast.Ident, ...], _dot: int, name: int
-    ) -> tuple[ast.Ident, ...]:
+    def more_idents(self, path: tuple[ast.Ident, ...], _dot: int, name: int) -> tuple[ast.Ident, ...]:
         return (*path, self.ident(name))
 
-    # --- top level --------------------------------------------------------------------------------------------------------
+    # --- top level ----------------------------------------------------------------------------------------------------
 
     def edition(self, word: int, year: int) -> ast.Edition:
         text = self.text(year)
-        return ast.Edition(
-            self.span(word, year), int(text) if text.isdecimal() and len(text) < 10 else -1
-        )
+        return ast.Edition(self.span(word, year), int(text) if text.isdecimal() and len(text) < 10 else -1)
 
     def import_(self, word: int, path: int, _as: int, name: int) -> ast.Import:
         return ast.Import(self.span(word, name), self.plain_text(path), self.ident(name))
 
-    def param(self, word: int, name: int, _colon: int, type: ast.TypeExpr, _eq: int = -1,
-              default: ast.Expr | None = None) -> ast.ParamDecl:  # fmt: skip
+    def param(
+        self, word: int, name: int, _colon: int, type: ast.TypeExpr, _eq: int = -1, default: ast.Expr | None = None
+    ) -> ast.ParamDecl:
         start = self.starts[word]
         span = Span(self.path, start, (default or type).span.end)
         return ast.ParamDecl(span, self.ident(name), type, default, self.doc(start))
@@ -139,11 +150,9 @@ class Builder:
     def bad_item(self, item: ast.BadItem | int) -> ast.BadItem:
         return ast.BadItem(self.span(item, item)) if isinstance(item, int) else item
 
-    # --- blocks and statements --------------------------------------------------------------------------------------------
+    # --- blocks and statements ----------------------------------------------------------------------------------------
 
-    def block(
-        self, kind: int, _open: int, body: list[ast.Statement], close: int
-    ) -> ast.Block | ast.BadStatement:
+    def block(self, kind: int, _open: int, body: list[ast.Statement], close: int) -> ast.Block | ast.BadStatement:
         return self._block(kind, kind, None, body, close)
 
     def named_block(
@@ -156,39 +165,47 @@ class Builder:
     ) -> ast.Block | ast.BadStatement:
         return self._block(kind, name, self.plain_text(name), body, close)
 
-    def _block(self, kind: int, last: int, name: ast.Ident | ast.Text | None,
-               body: list[ast.Statement], close: int) -> ast.Block | ast.BadStatement:  # fmt: skip
+    def _block(
+        self, kind: int, last: int, name: ast.Ident | ast.Text | None, body: list[ast.Statement], close: int
+    ) -> ast.Block | ast.BadStatement:
         span, header = self.span(kind, close), self.span(kind, last)
         block = ast.Block(span, header, self.ident(kind), name, tuple(body), self.doc(span.start))
         return block if self.fits(block, body) else ast.BadStatement(span)
 
-    def assign(self, path: tuple[ast.Ident, ...], _eq: int, value: ast.Expr, _per: int = -1,
-               per: ast.Expr | None = None) -> ast.Assign:  # fmt: skip
+    def assign(
+        self, path: tuple[ast.Ident, ...], _eq: int, value: ast.Expr, _per: int = -1, per: ast.Expr | None = None
+    ) -> ast.Assign:
         start = path[0].span.start
         span = Span(self.path, start, (per or value).span.end)
         return ast.Assign(span, path, value, per, False, self.docs.get(start))
 
     assign_per = assign
 
-    def set_(self, word: int, path: tuple[ast.Ident, ...], _eq: int, value: ast.Expr, _per: int = -1,
-             per: ast.Expr | None = None) -> ast.Assign:  # fmt: skip
+    def set_(
+        self,
+        word: int,
+        path: tuple[ast.Ident, ...],
+        _eq: int,
+        value: ast.Expr,
+        _per: int = -1,
+        per: ast.Expr | None = None,
+    ) -> ast.Assign:
         start = self.starts[word]
         span = Span(self.path, start, (per or value).span.end)
         return ast.Assign(span, path, value, per, True, self.docs.get(start))
 
     set_per = set_
 
-    def field(self, name: int, _colon: int, type: ast.TypeExpr, _eq: int = -1,
-              default: ast.Expr | None = None) -> ast.FieldDecl:  # fmt: skip
+    def field(
+        self, name: int, _colon: int, type: ast.TypeExpr, _eq: int = -1, default: ast.Expr | None = None
+    ) -> ast.FieldDecl:
         start = self.starts[name]
         span = Span(self.path, start, (default or type).span.end)
         return ast.FieldDecl(span, self.ident(name), type, default, self.doc(start))
 
     field_default = field
 
-    def rule(
-        self, verb: int, condition: ast.Expr, _as: int = -1, name: int | None = None
-    ) -> ast.RuleStmt:
+    def rule(self, verb: int, condition: ast.Expr, _as: int = -1, name: int | None = None) -> ast.RuleStmt:
         start = self.starts[verb]
         end = condition.span.end if name is None else self.ends[name]
         word = cast(Literal["keep", "drop", "expect"], self.text(verb))
@@ -214,7 +231,7 @@ class Builder:
             at += len(name) + 1
         return tuple(out)
 
-    # --- types ------------------------------------------------------------------------------------------------------------
+    # --- types --------------------------------------------------------------------------------------------------------
 
     def plain_type(self, path: tuple[ast.Ident, ...]) -> ast.TypeExpr:
         text = ".".join(i.name for i in path)
@@ -226,39 +243,53 @@ class Builder:
         self.fits(whole, (type,))
         return whole
 
-    def bounded_type(self, name: int, _open: int, bounds: tuple[ast.Expr | None, ast.Expr | None],
-                     close: int) -> ast.TypeExpr:  # fmt: skip
+    def bounded_type(
+        self, name: int, _open: int, bounds: tuple[ast.Expr | None, ast.Expr | None], close: int
+    ) -> ast.TypeExpr:
         base = self.text(name)
         low, high = (b.value if isinstance(b, ast.Quantity) else None for b in bounds)
         shown = "..".join(b.text if isinstance(b, ast.Quantity) else "" for b in bounds)
         if low is not None and high is not None and low > high:
             a, b = bounds
             assert a is not None and b is not None
-            self.say("A209", "this interval is empty; its start is above its end", a.span.start, b.span.end,
-                     help=f"write `{_text(b)}..{_text(a)}`", edit=f"{_text(b)}..{_text(a)}")  # fmt: skip
+            self.say(
+                "A209",
+                "this interval is empty; its start is above its end",
+                a.span.start,
+                b.span.end,
+                help=f"write `{_text(b)}..{_text(a)}`",
+                edit=f"{_text(b)}..{_text(a)}",
+            )
         return ast.TypeExpr(self.span(name, close), f"{base}({shown})", base, low=low, high=high)
 
-    def choice_type(
-        self, name: int, _open: int, values: list[ast.Text], close: int, last: int = -1
-    ) -> ast.TypeExpr:
+    def choice_type(self, name: int, _open: int, values: list[ast.Text], close: int, last: int = -1) -> ast.TypeExpr:
         span = self.span(name, close if last < 0 else last)
         if self.text(name) != "enum":
-            self.say("A002", f"`{self.text(name)}` does not list texts; `enum` does",
-                     self.starts[name], self.ends[name], help="write `enum`", edit="enum")  # fmt: skip
+            self.say(
+                "A002",
+                f"`{self.text(name)}` does not list texts; `enum` does",
+                self.starts[name],
+                self.ends[name],
+                help="write `enum`",
+                edit="enum",
+            )
         spelled = ",".join(f'"{v.value}"' for v in values)
         return ast.TypeExpr(span, f"enum({spelled})", "enum", values=tuple(v.value for v in values))
 
     def list_type(self, name: int, _less: int, type: ast.TypeExpr, more: int) -> ast.TypeExpr:
         if self.text(name) != "list":
-            self.say("A002", f"there is no type `{self.text(name)}<…>`", self.starts[name], self.ends[name],
-                     help=f"a list of these is written `list<{type.text}>`")  # fmt: skip
+            self.say(
+                "A002",
+                f"there is no type `{self.text(name)}<…>`",
+                self.starts[name],
+                self.ends[name],
+                help=f"a list of these is written `list<{type.text}>`",
+            )
         span = self.span(name, more)
         whole = ast.TypeExpr(span, f"list<{type.text}>", "list", args=(type,))
         return whole if self.fits(whole, (type,)) else ast.TypeExpr(span, "text", "text")
 
-    def bounds(
-        self, low: ast.Expr, _dots: int, high: ast.Expr
-    ) -> tuple[ast.Expr | None, ast.Expr | None]:
+    def bounds(self, low: ast.Expr, _dots: int, high: ast.Expr) -> tuple[ast.Expr | None, ast.Expr | None]:
         return low, high
 
     def bounds_low(self, low: ast.Expr, _dots: int) -> tuple[ast.Expr | None, ast.Expr | None]:
@@ -271,9 +302,7 @@ class Builder:
         number = self.number(token)
         if not isinstance(number, ast.Quantity):
             return number
-        return replace(
-            number, span=self.span(minus, token), value=-number.value, text="-" + number.text
-        )
+        return replace(number, span=self.span(minus, token), value=-number.value, text="-" + number.text)
 
     def first_text(self, token: int) -> list[ast.Text]:
         return [self.plain_text(token)]
@@ -282,7 +311,7 @@ class Builder:
         texts.append(self.plain_text(token))
         return texts
 
-    # --- single values ----------------------------------------------------------------------------------------------------
+    # --- single values ------------------------------------------------------------------------------------------------
 
     def number(self, token: int) -> ast.Expr:
         start, end = self.starts[token], self.ends[token]
@@ -296,8 +325,14 @@ class Builder:
                     return ast.BadExpr(span)
                 self.words.add(at)
                 shown = self.source[at:to]
-                self.say("A002", f"`{shown}` is text and needs quotes", at, to, help="put it into double quotes",
-                         edit=f'"{shown}"')  # fmt: skip
+                self.say(
+                    "A002",
+                    f"`{shown}` is text and needs quotes",
+                    at,
+                    to,
+                    help="put it into double quotes",
+                    edit=f'"{shown}"',
+                )
                 return ast.BadExpr(span)
             self.say(read.code, read.headline, start, end, help=read.help, edit=read.better)
             return ast.BadExpr(span)
@@ -318,11 +353,22 @@ class Builder:
             at, to = start + bad.start, start + bad.end
             shown = self.source[at:to]
             if bad.surrogate:
-                self.say("A010", f"`{shown}` is one half of a character and stands alone", at, to,
-                         help="a character beyond U+FFFF is two such halves, or the character itself")  # fmt: skip
+                self.say(
+                    "A010",
+                    f"`{shown}` is one half of a character and stands alone",
+                    at,
+                    to,
+                    help="a character beyond U+FFFF is two such halves, or the character itself",
+                )
             else:
-                self.say("A010", f"`{shown}` is not an escape", at, to, edit="\\" + shown,
-                         help=f"for a backslash write `\\{shown}`; the escapes are \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX")  # fmt: skip
+                self.say(
+                    "A010",
+                    f"`{shown}` is not an escape",
+                    at,
+                    to,
+                    edit="\\" + shown,
+                    help=f'for a backslash write `\\{shown}`; the escapes are \\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX',
+                )
         return ast.Text(Span(self.path, start, end), value)
 
     string = plain_text
@@ -338,18 +384,20 @@ class Builder:
             closing = Span(self.path, end - quotes, end)
             self.say(
                 "A008",
-                "tabs and spaces are mixed in the indentation of this text block"
-                if bad.tabs
-                else "this line is indented less than the closing quotes",
+                (
+                    "tabs and spaces are mixed in the indentation of this text block"
+                    if bad.tabs
+                    else "this line is indented less than the closing quotes"
+                ),
                 start + bad.start,
                 start + bad.end,
-                label=""
-                if bad.lines == 1
-                else f"and {bad.lines - 1} more line{'s' * (bad.lines > 2)}",
+                label="" if bad.lines == 1 else f"and {bad.lines - 1} more line{'s' * (bad.lines > 2)}",
                 labels=(Label(closing, "the indentation of these quotes is taken off every line"),),
-                help="indent it like the closing quotes"
-                if bad.tabs
-                else "indent the line more, or the closing quotes less",
+                help=(
+                    "indent it like the closing quotes"
+                    if bad.tabs
+                    else "indent the line more, or the closing quotes less"
+                ),
             )
         form: Literal["block", "template"] = "template" if template else "block"
         offsets = tuple(start + o for o in block.offsets)
@@ -371,21 +419,17 @@ class Builder:
     def bad_value(self, token: int) -> ast.Expr:
         return ast.BadExpr(self.span(token, token))
 
-    # --- composed values --------------------------------------------------------------------------------------------------
+    # --- composed values ----------------------------------------------------------------------------------------------
 
     def member(self, base: ast.Expr, _dot: int, name: int) -> ast.Expr:
         ident = self.ident(name)
-        return self.deep(
-            ast.Member(Span(self.path, base.span.start, ident.span.end), base, ident), base
-        )
+        return self.deep(ast.Member(Span(self.path, base.span.start, ident.span.end), base, ident), base)
 
     def index(self, base: ast.Expr, _open: int, index: ast.Expr, close: int) -> ast.Expr:
         span = Span(self.path, base.span.start, self.ends[close])
         return self.deep(ast.Index(span, base, index), base, index)
 
-    def call(
-        self, name: int, _open: int, args: list[ast.Argument], close: int, last: int = -1
-    ) -> ast.Expr:
+    def call(self, name: int, _open: int, args: list[ast.Argument], close: int, last: int = -1) -> ast.Expr:
         span = self.span(name, close if last < 0 else last)
         return self.deep(ast.Call(span, self.ident(name), tuple(args)), *(a.value for a in args))
 
@@ -427,11 +471,9 @@ class Builder:
         return None
 
     def interval(self, low: ast.Expr, _dots: int, high: ast.Expr) -> ast.Expr:
-        return self.deep(
-            ast.Interval(Span(self.path, low.span.start, high.span.end), low, high), low, high
-        )
+        return self.deep(ast.Interval(Span(self.path, low.span.start, high.span.end), low, high), low, high)
 
-    # --- operators --------------------------------------------------------------------------------------------------------
+    # --- operators ----------------------------------------------------------------------------------------------------
 
     def unary(self, op: int, operand: ast.Expr) -> ast.Expr:
         span = Span(self.path, self.starts[op], operand.span.end)

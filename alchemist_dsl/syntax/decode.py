@@ -26,15 +26,9 @@ def decode(path: str, data: bytes) -> tuple[SourceFile | None, tuple[Diagnostic,
     except UnicodeDecodeError as error:
         offset = error.start + (3 if data.startswith(b"\xef\xbb\xbf") else 0)
         line = data.count(b"\n", 0, offset) + 1
-        headline = (
-            f"the file is not UTF-8: byte 0x{data[offset]:02x} at offset {offset}, on line {line}"
-        )
+        headline = f"the file is not UTF-8: byte 0x{data[offset]:02x} at offset {offset}, on line {line}"
         return None, (
-            _not_utf8(
-                path,
-                headline,
-                "save it as UTF-8; an editor shows the present encoding in its status line",
-            ),
+            _not_utf8(path, headline, "save it as UTF-8; an editor shows the present encoding in its status line"),
         )
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")

@@ -31,7 +31,9 @@ _LEFT_ALONE: Final = frozenset({"A013", "A015", "A019"})
 
 
 def format_text(source: SourceFile) -> tuple[str, tuple[Diagnostic, ...]]:
-    """The text of a recipe in its layout, and its syntax problems. Never raises; formatting twice changes nothing more."""
+    """The text of a recipe in its layout, and its syntax problems. Never raises; formatting twice changes nothing
+    more.
+    """
     file, problems = parse(source)
     if any(p.code in _LEFT_ALONE for p in problems):
         return source.text, problems
@@ -50,7 +52,8 @@ def format_text(source: SourceFile) -> tuple[str, tuple[Diagnostic, ...]]:
 
 
 def canonical(source: SourceFile) -> str:
-    """The text of a recipe in the layout that diffs compare: as `format_text`, but nothing about layout is left to the writer.
+    """The text of a recipe in the layout that diffs compare: as `format_text`, but nothing about layout is left to the
+    writer.
 
     Texts that differ in layout alone are equal here. One with mistakes of form is that of `format_text`.
     """
@@ -61,19 +64,16 @@ def canonical(source: SourceFile) -> str:
 
 
 def one_line(text: str) -> str:
-    """A value on one line, without its comments: the same for every layout of it, but for text blocks and what is broken."""
+    """A value on one line, without its comments: the same for every layout of it, but for text blocks and what is
+    broken.
+    """
     tokens = scan(SourceFile("", text), load())
     told = [i for i, kind in enumerate(tokens.kinds) if kind != "NEWLINE"]
     told = [
-        i
-        for i, after in pairwise([*told, -1])
-        if tokens.kinds[i] != "COMMA" or tokens.kinds[after] not in _CLOSERS
+        i for i, after in pairwise([*told, -1]) if tokens.kinds[i] != "COMMA" or tokens.kinds[after] not in _CLOSERS
     ]
     bare = Tokens(
-        tokens.source,
-        [tokens.kinds[i] for i in told],
-        [tokens.starts[i] for i in told],
-        [tokens.ends[i] for i in told],
+        tokens.source, [tokens.kinds[i] for i in told], [tokens.starts[i] for i in told], [tokens.ends[i] for i in told]
     )
     parts = [p for row in read(bare) for p in row.parts] if _balanced(bare.kinds) else []
     return flat(parts) or " ".join(text.split())
@@ -192,7 +192,7 @@ class _Writer:
         self.line = '"' * quotes
 
 
-# --- files with mistakes -----------------------------------------------------------------------------------------------------
+# --- files with mistakes ----------------------------------------------------------------------------------------------
 
 
 def _around(source: SourceFile, file: ast.File, problems: Iterable[Diagnostic]) -> str:
@@ -232,9 +232,7 @@ def _laid_out(path: str, lines: list[str]) -> list[str]:
     return _clean(part).removesuffix("\n").split("\n")
 
 
-def _bad_lines(
-    source: SourceFile, file: ast.File, problems: Iterable[Diagnostic]
-) -> list[tuple[int, int]]:
+def _bad_lines(source: SourceFile, file: ast.File, problems: Iterable[Diagnostic]) -> list[tuple[int, int]]:
     """First and last line (from 0) of every run of lines that holds something that does not parse."""
     items = [(*_lines(source, i.span), _is_bad(i)) for i in file.items]
     marks = [(*_lines(source, p.span), True) for p in problems if p.code not in PARSES]

@@ -55,9 +55,7 @@ def from_json(text: str) -> Tables:
     if data["format"] != FORMAT:
         raise ValueError(f"parse tables of format {data['format']}, expected {FORMAT}")
     symbols = data["symbols"]
-    rows = [
-        {symbols[s]: to for s, to in zip(row[::2], row[1::2], strict=True)} for row in data["rows"]
-    ]
+    rows = [{symbols[s]: to for s, to in zip(row[::2], row[1::2], strict=True)} for row in data["rows"]]
     return Tables(
         patterns=data["patterns"],
         words=data["words"],
@@ -70,7 +68,7 @@ def from_json(text: str) -> Tables:
     )
 
 
-# --- making them (development only: needs lark) ----------------------------------------------------------------------------
+# --- making them (development only: needs lark) -----------------------------------------------------------------------
 
 
 class PostLexer:
@@ -86,9 +84,7 @@ class PostLexer:
                 open_brackets.append(token.type)
             elif token.type in _CLOSERS and open_brackets:
                 open_brackets.pop()
-            elif token.type == "NEWLINE" and (
-                last == "NEWLINE" or (open_brackets and open_brackets[-1] != "LBRACE")
-            ):
+            elif token.type == "NEWLINE" and (last == "NEWLINE" or (open_brackets and open_brackets[-1] != "LBRACE")):
                 continue
             last = token.type
             yield token
@@ -131,9 +127,7 @@ def to_json(parser: Lark) -> str:
                     flat += [i, number[arg] if shift else -rule_number[arg] - 1]
             where.append(rows.setdefault(tuple(flat), len(rows)))
     words = {
-        t.pattern.value: t.name
-        for t in parser.terminals
-        if t.pattern.type == "str" and t.pattern.value.isidentifier()
+        t.pattern.value: t.name for t in parser.terminals if t.pattern.type == "str" and t.pattern.value.isidentifier()
     }
     data = {
         "format": FORMAT,
@@ -152,9 +146,7 @@ def to_json(parser: Lark) -> str:
         "starts": {s: number[table.start_states[s]] for s in STARTS},
         "ends": {s: number[table.end_states[s]] for s in STARTS},
     }
-    body = ",\n".join(
-        f"{json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in data.items()
-    )
+    body = ",\n".join(f"{json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in data.items())
     return "{\n" + body + "\n}\n"
 
 

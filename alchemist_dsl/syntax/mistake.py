@@ -11,40 +11,13 @@ from alchemist_dsl.syntax.recover import Place
 from alchemist_dsl.syntax.tokens import END
 
 RESERVED: Final = frozenset(
-    {
-        "SET",
-        "KEEP",
-        "DROP",
-        "EXPECT",
-        "AS",
-        "PER",
-        "AND",
-        "OR",
-        "NOT",
-        "IN",
-        "TRUE",
-        "FALSE",
-        "NULL",
-    }
+    {"SET", "KEEP", "DROP", "EXPECT", "AS", "PER", "AND", "OR", "NOT", "IN", "TRUE", "FALSE", "NULL"}
 )
-LITERALS: Final = frozenset(
-    {"NUMBER", "STRING", "TEXT_BLOCK", "TRUE", "FALSE", "NULL", "BAD_VALUE"}
-)
+LITERALS: Final = frozenset({"NUMBER", "STRING", "TEXT_BLOCK", "TRUE", "FALSE", "NULL", "BAD_VALUE"})
 VALUES: Final = LITERALS | {"NAME", "LSQB", "LPAR", "MINUS", "NOT", "LBRACE"}
 ENDS: Final = frozenset({"NEWLINE", END, "RBRACE", "COMMA", ""})
 COMPARE: Final = frozenset({"EQUAL", "UNEQUAL", "LESS", "LESSEQ", "MORE", "MOREEQ"})
-OPERATORS: Final = COMPARE | {
-    "PLUS",
-    "MINUS",
-    "STAR",
-    "SLASH",
-    "AND",
-    "OR",
-    "NOT",
-    "IN",
-    "DOTS",
-    "DOT",
-}
+OPERATORS: Final = COMPARE | {"PLUS", "MINUS", "STAR", "SLASH", "AND", "OR", "NOT", "IN", "DOTS", "DOT"}
 
 
 class Mistake:
@@ -79,9 +52,7 @@ class Mistake:
 
     def span(self, first: int, last: int | None = None) -> Span:
         tokens = self.where.tokens
-        return tokens.source.span(
-            tokens.starts[first], tokens.ends[first if last is None else last]
-        )
+        return tokens.source.span(tokens.starts[first], tokens.ends[first if last is None else last])
 
     def after(self, i: int) -> Span:
         """The empty place right after a token."""

@@ -16,24 +16,69 @@ _SHAPE: Final = re.compile(
 )
 _SCALES: Final = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9}
 _BYTES: Final = {
-    "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
-    "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40,
-}  # fmt: skip
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
 _DURATIONS: Final = {
-    "ms": Fraction(1, 1000), "s": Fraction(1), "m": Fraction(60), "h": Fraction(3600), "d": Fraction(86400),
-}  # fmt: skip
+    "ms": Fraction(1, 1000),
+    "s": Fraction(1),
+    "m": Fraction(60),
+    "h": Fraction(3600),
+    "d": Fraction(86400),
+}
 _TIMES: Final = {"s": 1, "min": 60, "h": 3600}
 _COUNTS: Final[dict[str, QuantityKind]] = {
-    "rows": "rows", "packs": "packs", "tokens": "tokens", "chars": "chars", "words": "words",
-    "lines": "lines", "steps": "steps", "calls": "calls",
-}  # fmt: skip
+    "rows": "rows",
+    "packs": "packs",
+    "tokens": "tokens",
+    "chars": "chars",
+    "words": "words",
+    "lines": "lines",
+    "steps": "steps",
+    "calls": "calls",
+}
 #: What people write for a unit, and how the language writes it.
 _SPELLINGS: Final = {
-    "K": "k", "m": "M", "b": "B", "g": "B", "G": "B", "mil": "M", "mio": "M", "bn": "B", "T": "000B",
-    "sec": "s", "secs": "s", "second": "s", "seconds": "s", "min": "m", "mins": "m", "minute": "m", "minutes": "m",
-    "hr": "h", "hrs": "h", "hour": "h", "hours": "h", "day": "d", "days": "d", "msec": "ms",
-    "kb": "KB", "mb": "MB", "gb": "GB", "tb": "TB", "kB": "KB", "kib": "KiB", "mib": "MiB", "gib": "GiB", "X": "x",
-}  # fmt: skip
+    "K": "k",
+    "m": "M",
+    "b": "B",
+    "g": "B",
+    "G": "B",
+    "mil": "M",
+    "mio": "M",
+    "bn": "B",
+    "T": "000B",
+    "sec": "s",
+    "secs": "s",
+    "second": "s",
+    "seconds": "s",
+    "min": "m",
+    "mins": "m",
+    "minute": "m",
+    "minutes": "m",
+    "hr": "h",
+    "hrs": "h",
+    "hour": "h",
+    "hours": "h",
+    "day": "d",
+    "days": "d",
+    "msec": "ms",
+    "kb": "KB",
+    "mb": "MB",
+    "gb": "GB",
+    "tb": "TB",
+    "kB": "KB",
+    "kib": "KiB",
+    "mib": "MiB",
+    "gib": "GiB",
+    "X": "x",
+}
 _LONGEST: Final = 60
 
 
@@ -71,50 +116,34 @@ def read_number(text: str) -> Amount | BadNumber:
         return _bad_suffix(text, m)
     if m["money"]:
         if unit or time or exponent:
-            return BadNumber(
-                f"`{text}` is not an amount of money", help="write for example `$1.2k`"
-            )
+            return BadNumber(f"`{text}` is not an amount of money", help="write for example `$1.2k`")
         return Amount("money", value * _SCALES[suffix])
     if exponent and (suffix or unit or time):
-        return BadNumber(
-            f"`{text}` is not a number",
-            help="an exponent stands alone; write for example `50k rows`",
-        )
+        return BadNumber(f"`{text}` is not a number", help="an exponent stands alone; write for example `50k rows`")
     if unit and unit.startswith("part"):
         if time or suffix:
-            return BadNumber(
-                f"`{text}` is not a number of parts", help="write for example `14.3 parts`"
-            )
+            return BadNumber(f"`{text}` is not a number of parts", help="write for example `14.3 parts`")
         return Amount("parts", value)
     if suffix in _SCALES:
-        return _count(
-            text, value * _SCALES[suffix], unit, time, bool(exponent or (fractional and not suffix))
-        )
+        return _count(text, value * _SCALES[suffix], unit, time, bool(exponent or (fractional and not suffix)))
     if suffix == "%":
         return Amount("percent", value / 100)
     if suffix == "x":
         return Amount("multiplier", value)
     if suffix in _BYTES:
         amount = value * _BYTES[suffix]
-        return (
-            Amount("bytes", amount)
-            if amount.denominator == 1
-            else _not_whole(text, "bytes", amount)
-        )
+        return Amount("bytes", amount) if amount.denominator == 1 else _not_whole(text, "bytes", amount)
     if suffix in _DURATIONS:
         return Amount("duration", value * _DURATIONS[suffix])
     return _bad_suffix(text, m)
 
 
-def _count(
-    text: str, value: Fraction, unit: str | None, time: str | None, real: bool
-) -> Amount | BadNumber:
+def _count(text: str, value: Fraction, unit: str | None, time: str | None, real: bool) -> Amount | BadNumber:
     kind = _COUNTS.get(unit if unit is None or unit.endswith("s") else unit + "s") if unit else None
     if time:
         if kind not in (None, "tokens", "calls"):
             return BadNumber(
-                f"`{text}` is not a rate",
-                help="a rate counts calls, `500/min`, or tokens, `2M tokens/min`",
+                f"`{text}` is not a rate", help="a rate counts calls, `500/min`, or tokens, `2M tokens/min`"
             )
         return Amount("rate", value / _TIMES[time], kind or "calls")
     if kind is None:
@@ -126,37 +155,30 @@ def _count(
 
 def _not_whole(text: str, what: str, value: Fraction) -> BadNumber:
     exact = "" if text.startswith(f"{float(value):g}") else f", it is {float(value):.12g}"
-    return BadNumber(
-        f"`{text}` is not a whole number{' of ' + what if what else ''}{exact}", code="A206"
-    )
+    return BadNumber(f"`{text}` is not a whole number{' of ' + what if what else ''}{exact}", code="A206")
 
 
 def _bad_suffix(text: str, m: re.Match[str]) -> BadNumber:
     suffix, digits = m["suffix"], (m["money"] or "") + m["digits"] + (m["exp"] or "")
     rest = text[m.end("suffix") :]
-    glued = re.fullmatch(
-        r"([kMB]?)(rows?|packs?|tokens?|chars?|words?|lines?|steps?|calls?|parts?)", suffix
-    )
+    glued = re.fullmatch(r"([kMB]?)(rows?|packs?|tokens?|chars?|words?|lines?|steps?|calls?|parts?)", suffix)
     if glued and not m["unit"]:
         better = f"{digits}{glued[1]} {glued[2]}{rest}"
-        return BadNumber(
-            f"`{text}` is not a number",
-            better=better,
-            help=f"put a space before the unit: `{better}`",
-        )
+        return BadNumber(f"`{text}` is not a number", better=better, help=f"put a space before the unit: `{better}`")
     known = _SPELLINGS.get(suffix)
     if known and not isinstance(read_number(digits + known + rest), BadNumber):
         better = digits + known + rest
         return BadNumber(f"`{text}` is not a number", better=better, help=f"write `{better}`")
     if m["unit"] and suffix:
         return BadNumber(
-            f"`{text}` mixes two units",
-            help=f"a count is written without `{suffix}`, for example `50k rows`",
+            f"`{text}` mixes two units", help=f"a count is written without `{suffix}`, for example `50k rows`"
         )
     return BadNumber(
         f"`{text}` is not a number",
-        help=f"`{suffix}` is not a unit; numbers are scaled by `k`, `M`, `B`, units are for example `%`, `x`, `s`, "
-        "`m`, `h`, `MiB`, ` rows`, ` tokens`",
+        help=(
+            f"`{suffix}` is not a unit; numbers are scaled by `k`, `M`, `B`, units are for example `%`, `x`, `s`, "
+            "`m`, `h`, `MiB`, ` rows`, ` tokens`"
+        ),
     )
 
 
@@ -169,23 +191,14 @@ def _no_shape(text: str) -> BadNumber:
         better = re.sub(r"_+", "_", head).strip("_") + tail
         if _SHAPE.fullmatch(better) and not isinstance(read_number(better), BadNumber):
             return BadNumber(
-                f"`{text}` is not a number",
-                better=better,
-                help=f"`_` stands between two digits: `{better}`",
+                f"`{text}` is not a number", better=better, help=f"`_` stands between two digits: `{better}`"
             )
     if head.count(".") > 1:
-        return BadNumber(
-            f"`{text}` is not a number",
-            help="a version or a name like this is text: put it into quotes",
-        )
-    return BadNumber(
-        f"`{text}` is not a number", help="text is put into quotes; a name starts with a letter"
-    )
+        return BadNumber(f"`{text}` is not a number", help="a version or a name like this is text: put it into quotes")
+    return BadNumber(f"`{text}` is not a number", help="text is put into quotes; a name starts with a letter")
 
 
 #: What may follow a count, a number at once, and a slash: for editors and docs.
-UNITS: Final = tuple(
-    word for plural in (*_COUNTS, "parts") for word in (plural.removesuffix("s"), plural)
-)
+UNITS: Final = tuple(word for plural in (*_COUNTS, "parts") for word in (plural.removesuffix("s"), plural))
 SUFFIXES: Final = (*filter(None, _SCALES), "%", "x", *_BYTES, *_DURATIONS)
 TIMES: Final = tuple(_TIMES)

@@ -13,9 +13,7 @@ EDITIONS: Final = (2026,)
 
 
 def check(
-    source: SourceFile,
-    items: Sequence[ast.Item | ast.Edition],
-    report: Callable[[Diagnostic], None],
+    source: SourceFile, items: Sequence[ast.Item | ast.Edition], report: Callable[[Diagnostic], None]
 ) -> ast.Edition | None:
     """The edition of a file; reports where the line is missing, misplaced, repeated or unknown."""
     found = [i for i in items if isinstance(i, ast.Edition)]
@@ -39,11 +37,7 @@ def check(
     edition = found[0]
     for other in found[1:]:
         label = Label(edition.span, "first")
-        report(
-            Diagnostic(
-                "A012", "the edition is given twice", other.span, "again", (label,), help="keep one"
-            )
-        )
+        report(Diagnostic("A012", "the edition is given twice", other.span, "again", (label,), help="keep one"))
     if items[0] is not edition and not isinstance(items[0], ast.Edition):
         report(
             Diagnostic(
@@ -59,9 +53,7 @@ def check(
     return edition
 
 
-def _unknown(
-    edition: ast.Edition, newest: int, source: SourceFile, report: Callable[[Diagnostic], None]
-) -> None:
+def _unknown(edition: ast.Edition, newest: int, source: SourceFile, report: Callable[[Diagnostic], None]) -> None:
     written = source.text[edition.span.start : edition.span.end].removeprefix("edition").strip()
     later = edition.year > newest
     report(
@@ -70,9 +62,7 @@ def _unknown(
             f"this version does not know the edition `{written}`",
             edition.span,
             note=f"known: {', '.join(map(str, EDITIONS))}",
-            help="a newer version of alchemist may know it"
-            if later
-            else f"write `edition {newest}`",
+            help="a newer version of alchemist may know it" if later else f"write `edition {newest}`",
             edit=None if later else Edit(edition.span, f"edition {newest}", safe=False),
         )
     )

@@ -1,8 +1,8 @@
 """Recipe text -> syntax tree and every mistake of form in it. Never raises for any text.
 
-The parser runs lark's tables. Where a token does not fit, it reports, goes back to the innermost block or record, skips to
-the end of the statement there and puts a bad statement in its place; brackets are paired before (`brackets.py`), so that
-the end of the statement is known.
+The parser runs lark's tables. Where a token does not fit, it reports, goes back to the innermost block or record, skips
+to the end of the statement there and puts a bad statement in its place; brackets are paired before (`brackets.py`), so
+that the end of the statement is known.
 """
 
 from __future__ import annotations
@@ -135,25 +135,15 @@ class _Run:
             if clean:
                 self.report(phrase.same_line(where))
             return "NEWLINE", i - 1  # as if there were one
-        if (
-            kind == "NEWLINE"
-            and tokens.kinds[i + 1] == "LBRACE"
-            and accepts(tables, states, "LBRACE")
-        ):
+        if kind == "NEWLINE" and tokens.kinds[i + 1] == "LBRACE" and accepts(tables, states, "LBRACE"):
             if clean:
                 self.report(phrase.brace_on_next_line(where))
             return "LBRACE", i + 1  # as if the newline were not there
         if clean:
             row = tables.actions[states[-1]]
             self.report(phrase.unexpected(where, {k for k in row if accepts(tables, states, k)}))
-        if (
-            i > where.first
-            and tokens.kinds[i - 1] == "RBRACE"
-            and accepts(tables, states, "NEWLINE")
-        ):
-            self._feed(
-                states, values, "NEWLINE", i - 1
-            )  # what is complete before the mistake stays
+        if i > where.first and tokens.kinds[i - 1] == "RBRACE" and accepts(tables, states, "NEWLINE"):
+            self._feed(states, values, "NEWLINE", i - 1)  # what is complete before the mistake stays
             where = replace(where, first=i)
         keep = self._inside(values, where.opener)
         del states[keep + 1 :], values[keep:]

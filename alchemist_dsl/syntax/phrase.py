@@ -18,11 +18,29 @@ from alchemist_dsl.syntax.recover import Place
 from alchemist_dsl.syntax.tokens import END
 
 _PLAIN: Final = {
-    "NAME": "a name", "NUMBER": "a number", "STRING": 'a text in quotes', "EQ": "`=`", "COLON": "`:`", "LBRACE": "`{`",
-    "RBRACE": "`}`", "RSQB": "`]`", "RPAR": "`)`", "LPAR": "`(`", "LSQB": "`[`", "COMMA": "`,`", "AS": "`as`",
-    "PER": "`per`", "NEWLINE": "the end of the line", END: "the end of the file", "DOT": "`.`", "DOTS": "`..`",
-    "IN": "`in`", "LESS": "`<`", "MORE": "`>`", "QUESTION": "`?`",
-}  # fmt: skip
+    "NAME": "a name",
+    "NUMBER": "a number",
+    "STRING": "a text in quotes",
+    "EQ": "`=`",
+    "COLON": "`:`",
+    "LBRACE": "`{`",
+    "RBRACE": "`}`",
+    "RSQB": "`]`",
+    "RPAR": "`)`",
+    "LPAR": "`(`",
+    "LSQB": "`[`",
+    "COMMA": "`,`",
+    "AS": "`as`",
+    "PER": "`per`",
+    "NEWLINE": "the end of the line",
+    END: "the end of the file",
+    "DOT": "`.`",
+    "DOTS": "`..`",
+    "IN": "`in`",
+    "LESS": "`<`",
+    "MORE": "`>`",
+    "QUESTION": "`?`",
+}
 
 Case = Callable[[Mistake], Diagnostic | None]
 CASES: Final[tuple[Case, ...]] = (
@@ -101,7 +119,7 @@ def brace_on_next_line(where: Place) -> Diagnostic:
     )
 
 
-# --- the plain sentence -----------------------------------------------------------------------------------------------------------
+# --- the plain sentence -----------------------------------------------------------------------------------------------
 
 
 def _plain(m: Mistake) -> Diagnostic:

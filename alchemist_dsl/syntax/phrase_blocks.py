@@ -6,9 +6,7 @@ import re
 from pathlib import PurePosixPath
 
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit
-from alchemist_dsl.syntax.mistake import (
-    Mistake,
-)
+from alchemist_dsl.syntax.mistake import Mistake
 from alchemist_dsl.syntax.recover import VERBS
 from alchemist_dsl.syntax.tokens import END
 
@@ -57,11 +55,7 @@ def param(m: Mistake) -> Diagnostic | None:
     name = m.text(m.first + 1)
     value = m.text(m.i + 1) if m.here == "EQ" and m.kind(m.i + 1) else ""
     kind = m.kind(m.i + 1) if value else ""
-    type = (
-        "percent"
-        if value.endswith("%")
-        else {"STRING": "text", "TRUE": "bool", "FALSE": "bool"}.get(kind, "int")
-    )
+    type = "percent" if value.endswith("%") else {"STRING": "text", "TRUE": "bool", "FALSE": "bool"}.get(kind, "int")
     return Diagnostic(
         "A002",
         f"the parameter `{name}` needs a type",
@@ -88,8 +82,10 @@ def top_level(m: Mistake) -> Diagnostic | None:
             "A002",
             f"`{m.shown(m.first, end - 1)}` is set outside of any block",
             m.span(m.first, end - 1),
-            help="attributes stand inside a block; a value for several blocks is a parameter, "
-            f"`param {m.text(m.first)}: TYPE = VALUE`",
+            help=(
+                "attributes stand inside a block; a value for several blocks is a parameter, "
+                f"`param {m.text(m.first)}: TYPE = VALUE`"
+            ),
         )
     if m.here == "COLON" and m.i == m.first + 1 and m.kinds[m.first] == "NAME":
         return Diagnostic(
@@ -98,19 +94,13 @@ def top_level(m: Mistake) -> Diagnostic | None:
             m.span(m.first),
             help=f"a parameter is written `param {m.shown(m.first, m.value_end())}`",
             edit=Edit(
-                m.span(m.first).__class__(
-                    m.span(m.first).file, m.span(m.first).start, m.span(m.first).start
-                ),
-                "param ",
+                m.span(m.first).__class__(m.span(m.first).file, m.span(m.first).start, m.span(m.first).start), "param "
             ),
         )
     if m.here in ("NEWLINE", END) and m.kinds[m.first] == "NAME" and 1 <= m.i - m.first <= 2:
         header = m.shown(m.first, m.i - 1)
         return Diagnostic(
-            "A002",
-            f"`{header}` has no block",
-            m.span(m.first, m.i - 1),
-            help=f"write `{header} {{ … }}`",
+            "A002", f"`{header}` has no block", m.span(m.first, m.i - 1), help=f"write `{header} {{ … }}`"
         )
     return None
 
@@ -136,11 +126,7 @@ def header(m: Mistake) -> Diagnostic | None:
             help=f"write `{m.text(m.first)} {m.shown(m.i + 1, brace - 1)} {{`",
             edit=Edit(m.span(m.i), ""),
         )
-    if (
-        m.kind(m.first + 1) == "NAME"
-        and m.text(m.first) == m.text(m.first + 1)
-        and brace > m.first + 2
-    ):
+    if m.kind(m.first + 1) == "NAME" and m.text(m.first) == m.text(m.first + 1) and brace > m.first + 2:
         return Diagnostic(
             "A002",
             f"`{m.text(m.first)}` stands twice",
@@ -149,11 +135,7 @@ def header(m: Mistake) -> Diagnostic | None:
             help=f"write `{m.text(m.first)} {m.shown(m.first + 2, brace - 1)} {{`",
             edit=Edit(m.span(m.first, m.first + 1), m.text(m.first)),
         )
-    if (
-        m.kind(brace - 1) == "NAME"
-        and m.text(brace - 1) == m.text(brace - 2)
-        and brace == m.first + 3
-    ):
+    if m.kind(brace - 1) == "NAME" and m.text(brace - 1) == m.text(brace - 2) and brace == m.first + 3:
         return Diagnostic(
             "A002",
             f"`{m.text(brace - 1)}` stands twice",

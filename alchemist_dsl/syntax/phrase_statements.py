@@ -6,20 +6,12 @@ from typing import Final
 
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit
 from alchemist_dsl.diagnostics.suggest import near
-from alchemist_dsl.syntax.mistake import (
-    ENDS,
-    OPERATORS,
-    RESERVED,
-    VALUES,
-    Mistake,
-)
+from alchemist_dsl.syntax.mistake import ENDS, OPERATORS, RESERVED, VALUES, Mistake
 from alchemist_dsl.syntax.phrase_blocks import name_form
 from alchemist_dsl.syntax.recover import VERBS
 
 #: What other languages write where a column is set.
-_ASSIGNS: Final = frozenset(
-    {"let", "var", "const", "def", "column", "col", "add", "update", "assign", "with"}
-)
+_ASSIGNS: Final = frozenset({"let", "var", "const", "def", "column", "col", "add", "update", "assign", "with"})
 _BEFORE_VALUES: Final = OPERATORS - {"DOT"} | VERBS | {"EQ", "LPAR", "COMMA", "LSQB", "PER"}
 
 
@@ -48,9 +40,7 @@ def double_equals(m: Mistake) -> Diagnostic | None:
 def arrow(m: Mistake) -> Diagnostic | None:
     if m.here == "MORE" and m.before in ("EQ", "MINUS") and m.i - 1 >= m.path_end():
         span = m.span(m.i - 1, m.i)
-        return Diagnostic(
-            "A002", "a value is set with `=`", span, help="write `=`", edit=Edit(span, "=")
-        )
+        return Diagnostic("A002", "a value is set with `=`", span, help="write `=`", edit=Edit(span, "="))
     return None
 
 
@@ -93,9 +83,12 @@ def _list_without_brackets(m: Mistake) -> Diagnostic | None:
     shown, name = m.source(first + 2, last), m.text(first)
     span = m.span(first + 2, last)
     return Diagnostic(
-        "A002", f"several values of `{name}` go into a list", span, help=f"write `{name} = [{shown}]`",
+        "A002",
+        f"several values of `{name}` go into a list",
+        span,
+        help=f"write `{name} = [{shown}]`",
         edit=Edit(span, f"[{shown}]"),
-    )  # fmt: skip
+    )
 
 
 def _several(m: Mistake, first: int) -> str | None:
@@ -113,9 +106,7 @@ def missing_name(m: Mistake) -> Diagnostic | None:
     if m.here != "EQ" or m.i != m.first or m.top:
         return None
     value = m.shown(m.i + 1, m.value_end()) if m.kind(m.i + 1) else "…"
-    return Diagnostic(
-        "A002", "the name before this `=` is missing", m.span(m.i), help=f"write `NAME = {value}`"
-    )
+    return Diagnostic("A002", "the name before this `=` is missing", m.span(m.i), help=f"write `NAME = {value}`")
 
 
 def missing_type(m: Mistake) -> Diagnostic | None:
@@ -124,9 +115,11 @@ def missing_type(m: Mistake) -> Diagnostic | None:
         return None
     name = m.text(m.first)
     return Diagnostic(
-        "A016", f"`{name}` has no type", m.span(m.i - 1),
+        "A016",
+        f"`{name}` has no type",
+        m.span(m.i - 1),
         help=f"write `{name}: text` for a field, `{name} = …` for an attribute",
-    )  # fmt: skip
+    )
 
 
 def _two_names(m: Mistake, second: int) -> Diagnostic:
@@ -135,18 +128,22 @@ def _two_names(m: Mistake, second: int) -> Diagnostic:
     whole = m.span(m.first, second)
     if one == two:
         return Diagnostic(
-            "A002", f"`{one}` stands twice", m.span(second), "again", help=f"write `{one} = …`",
-            edit=Edit(whole, one),
-        )  # fmt: skip
+            "A002", f"`{one}` stands twice", m.span(second), "again", help=f"write `{one} = …`", edit=Edit(whole, one)
+        )
     if one.lower() in _ASSIGNS or near(one, ("set",), 1):
         return Diagnostic(
-            "A002", f"a column is set with `set`, not with `{one}`", m.span(m.first),
-            help=f"write `set {two} = …`", edit=Edit(m.span(m.first), "set"),
-        )  # fmt: skip
+            "A002",
+            f"a column is set with `set`, not with `{one}`",
+            m.span(m.first),
+            help=f"write `set {two} = …`",
+            edit=Edit(m.span(m.first), "set"),
+        )
     return Diagnostic(
-        "A002", f"two names stand before the `=`: `{one}` and `{two}`", whole,
+        "A002",
+        f"two names stand before the `=`: `{one}` and `{two}`",
+        whole,
         help=f"write `{one} = …` or `{two} = …`, each on a line of its own",
-    )  # fmt: skip
+    )
 
 
 def colon(m: Mistake) -> Diagnostic | None:
@@ -157,11 +154,7 @@ def colon(m: Mistake) -> Diagnostic | None:
     if m.here == "EQ" and m.before == "COLON":
         span = m.span(m.i - 1, m.i)
         return Diagnostic(
-            "A009",
-            "attributes are set with `=`, not with `:=`",
-            span,
-            help="write `=`",
-            edit=Edit(span, "="),
+            "A009", "attributes are set with `=`, not with `:=`", span, help="write `=`", edit=Edit(span, "=")
         )
     if m.kind(colon - 1) != "NAME" or m.i < colon:
         return None
@@ -194,26 +187,18 @@ def missing_value(m: Mistake) -> Diagnostic | None:
     if m.before == "EQ":
         name = m.text(m.i - 2) if m.i - 2 >= m.first else ""
         return Diagnostic(
-            "A016",
-            f"`{name}` has no value",
-            m.span(m.i - 1),
-            help="write a value after the `=`, or delete the line",
+            "A016", f"`{name}` has no value", m.span(m.i - 1), help="write a value after the `=`, or delete the line"
         )
     if m.before in VERBS or m.before == "SET":
         word = m.text(m.i - 1)
         what = "a column and its value" if word == "set" else "a condition"
         example = "set lang = lang(response)" if word == "set" else f"{word} chars(response) < 80"
-        return Diagnostic(
-            "A016", f"`{word}` needs {what}", m.span(m.i - 1), help=f"for example `{example}`"
-        )
+        return Diagnostic("A016", f"`{word}` needs {what}", m.span(m.i - 1), help=f"for example `{example}`")
     if m.before in ("AS", "PER"):
         word = m.text(m.i - 1)
         what = "a name" if m.before == "AS" else "a column or a count"
         return Diagnostic(
-            "A016",
-            f"`{word}` needs {what} after it",
-            m.span(m.i - 1),
-            help=f"write it, or delete `{word}`",
+            "A016", f"`{word}` needs {what} after it", m.span(m.i - 1), help=f"write it, or delete `{word}`"
         )
     end = m.path_end()
     if (listed := _list_without_brackets(m)) is not None:
@@ -221,15 +206,12 @@ def missing_value(m: Mistake) -> Diagnostic | None:
     if m.i == end and end > m.first and not m.top and m.here != "LPAR":
         path = m.shown(m.first, end - 1)
         return Diagnostic(
-            "A016",
-            f"`{path}` has no value",
-            m.span(m.first, end - 1),
-            help=f"write `{path} = …`, or delete the line",
+            "A016", f"`{path}` has no value", m.span(m.first, end - 1), help=f"write `{path} = …`, or delete the line"
         )
     return None
 
 
-# --- what names get wrong -------------------------------------------------------------------------------------------------------
+# --- what names get wrong ---------------------------------------------------------------------------------------------
 
 
 def reserved(m: Mistake) -> Diagnostic | None:
@@ -247,9 +229,7 @@ def reserved(m: Mistake) -> Diagnostic | None:
             help += f', a choice of this name is written in quotes: `"{word}"`'
     else:
         help = f"choose another name, for example `{word}_`"
-    return Diagnostic(
-        "A017", f"`{word}` is a reserved word and cannot be a name", m.span(at), help=help
-    )
+    return Diagnostic("A017", f"`{word}` is a reserved word and cannot be a name", m.span(at), help=help)
 
 
 def _reserved_token(m: Mistake) -> int | None:

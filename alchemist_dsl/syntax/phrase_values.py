@@ -7,23 +7,26 @@ from typing import Final
 
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit
 from alchemist_dsl.diagnostics.suggest import near
-from alchemist_dsl.syntax.mistake import (
-    COMPARE,
-    ENDS,
-    OPERATORS,
-    VALUES,
-    Mistake,
-    missing_comma_before,
-)
+from alchemist_dsl.syntax.mistake import COMPARE, ENDS, OPERATORS, VALUES, Mistake, missing_comma_before
 from alchemist_dsl.syntax.numbers import BadNumber, read_number
 from alchemist_dsl.syntax.recover import VERBS
 from alchemist_dsl.syntax.tokens import END
 
 _UNITS: Final = ("rows", "packs", "tokens", "chars", "words", "lines", "steps", "calls", "parts")
 _SYNONYMS: Final = {
-    "row": "rows", "sample": "rows", "samples": "rows", "examples": "rows", "example": "rows", "items": "rows",
-    "records": "rows", "sequences": "packs", "characters": "chars", "char": "chars", "toks": "tokens", "requests": "calls",
-}  # fmt: skip
+    "row": "rows",
+    "sample": "rows",
+    "samples": "rows",
+    "examples": "rows",
+    "example": "rows",
+    "items": "rows",
+    "records": "rows",
+    "sequences": "packs",
+    "characters": "chars",
+    "char": "chars",
+    "toks": "tokens",
+    "requests": "calls",
+}
 
 
 def single_equals(m: Mistake) -> Diagnostic | None:
@@ -36,18 +39,12 @@ def single_equals(m: Mistake) -> Diagnostic | None:
         if m.before == "EQ":
             return Diagnostic(
                 "A002", "`=` stands twice", m.span(m.i), "again", help="delete one", edit=Edit(m.span(m.i), "")
-            )  # fmt: skip
+            )
         if m.kind(m.i + 1) == "MORE":
             span = m.span(m.i, m.i + 1)
-            return Diagnostic(
-                "A002", "`=>` is written `>=`", span, help="write `>=`", edit=Edit(span, ">=")
-            )
+            return Diagnostic("A002", "`=>` is written `>=`", span, help="write `>=`", edit=Edit(span, ">="))
         return Diagnostic(
-            "A002",
-            "`=` sets a value; `==` compares",
-            m.span(m.i),
-            help="write `==`",
-            edit=Edit(m.span(m.i), "=="),
+            "A002", "`=` sets a value; `==` compares", m.span(m.i), help="write `==`", edit=Edit(m.span(m.i), "==")
         )
     return None
 
@@ -61,25 +58,7 @@ def unit(m: Mistake) -> Diagnostic | None:
     if isinstance(read, BadNumber) or read.kind not in ("int", "real"):
         return None
     whole = m.span(m.i - 1, m.i)
-    if word in (
-        "s",
-        "m",
-        "h",
-        "d",
-        "ms",
-        "k",
-        "M",
-        "B",
-        "x",
-        "KB",
-        "MB",
-        "GB",
-        "TB",
-        "KiB",
-        "MiB",
-        "GiB",
-        "TiB",
-    ):
+    if word in ("s", "m", "h", "d", "ms", "k", "M", "B", "x", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB"):
         return Diagnostic(
             "A011",
             f"`{number} {word}` is not a number",
@@ -113,18 +92,16 @@ def word_operator(m: Mistake) -> Diagnostic | None:
         sign = "!=" if negative else "=="
         last = m.i + negative
         return Diagnostic(
-            "A002", f"there is no `is`; `{sign}` compares", m.span(m.i, last), help=f"write `{sign}`",
+            "A002",
+            f"there is no `is`; `{sign}` compares",
+            m.span(m.i, last),
+            help=f"write `{sign}`",
             edit=Edit(m.span(m.i, last), sign),
-        )  # fmt: skip
+        )
     if word in ("contains", "matches", "startswith", "like"):
         right = m.text(m.i + 1) if m.kind(m.i + 1) else "…"
         name = word if word in ("contains", "matches") else "matches"
-        return Diagnostic(
-            "A002",
-            f"`{word}` is not an operator",
-            m.span(m.i),
-            help=f"write `{name}({left}, {right})`",
-        )
+        return Diagnostic("A002", f"`{word}` is not an operator", m.span(m.i), help=f"write `{name}({left}, {right})`")
     if word in ("if", "when", "unless", "where"):
         return Diagnostic(
             "A002",
@@ -134,19 +111,22 @@ def word_operator(m: Mistake) -> Diagnostic | None:
         )
     if word == "between":
         low, high = m.text(m.i + 1), m.text(m.i + 3) if m.kind(m.i + 2) == "AND" else "…"
-        return Diagnostic(
-            "A002", "there is no `between`", m.span(m.i), help=f"write `{left} in {low}..{high}`"
-        )  # fmt: skip
+        return Diagnostic("A002", "there is no `between`", m.span(m.i), help=f"write `{left} in {low}..{high}`")
     if word == "for":
         return Diagnostic(
-            "A002", "there is no `for`: a recipe has no loops", m.span(m.i),
+            "A002",
+            "there is no `for`: a recipe has no loops",
+            m.span(m.i),
             help="rules and `set` go over the rows by themselves; `alchemist docs` lists the functions over lists",
-        )  # fmt: skip
+        )
     if word in ("AND", "OR", "NOT", "IN"):
         return Diagnostic(
-            "A002", f"`{word}` is written in small letters", m.span(m.i), help=f"write `{word.lower()}`",
+            "A002",
+            f"`{word}` is written in small letters",
+            m.span(m.i),
+            help=f"write `{word.lower()}`",
             edit=Edit(m.span(m.i), word.lower()),
-        )  # fmt: skip
+        )
     return None
 
 
@@ -162,11 +142,7 @@ def chained(m: Mistake) -> Diagnostic | None:
 
 
 def missing_comma(m: Mistake) -> Diagnostic | None:
-    if (
-        "COMMA" not in m.expected
-        or m.here not in VALUES
-        or m.around() not in ("LSQB", "LPAR", "LBRACE")
-    ):
+    if "COMMA" not in m.expected or m.here not in VALUES or m.around() not in ("LSQB", "LPAR", "LBRACE"):
         return None
     if m.here == "LPAR":
         return None
@@ -212,10 +188,7 @@ def method_call(m: Mistake) -> Diagnostic | None:
         subject = m.text(m.i - 3) if m.kind(m.i - 3) == "NAME" and m.kind(m.i - 4) != "DOT" else "x"
         more = "" if m.kind(m.i + 1) == "RPAR" else ", …"
         return Diagnostic(
-            "A002",
-            "functions are called by their bare name",
-            m.span(m.i - 1),
-            help=f"write `{name}({subject}{more})`",
+            "A002", "functions are called by their bare name", m.span(m.i - 1), help=f"write `{name}({subject}{more})`"
         )
     return None
 
@@ -244,11 +217,7 @@ def half_number(m: Mistake) -> Diagnostic | None:
         number = m.text(m.i + 1)
         span = m.span(m.i, m.i + 1)
         return Diagnostic(
-            "A011",
-            f"`.{number}` is not a number",
-            span,
-            help=f"write `0.{number}`",
-            edit=Edit(span, f"0.{number}"),
+            "A011", f"`.{number}` is not a number", span, help=f"write `0.{number}`", edit=Edit(span, f"0.{number}")
         )
     return None
 
@@ -258,17 +227,25 @@ def twice(m: Mistake) -> Diagnostic | None:
     if m.here != m.before or m.here not in VALUES or m.text(m.i) != m.text(m.i - 1):
         return None
     return Diagnostic(
-        "A002", f"`{m.shown(m.i, m.i)}` stands twice", m.span(m.i), "again", help="delete one",
+        "A002",
+        f"`{m.shown(m.i, m.i)}` stands twice",
+        m.span(m.i),
+        "again",
+        help="delete one",
         edit=Edit(m.span(m.i - 1, m.i), m.text(m.i)),
-    )  # fmt: skip
+    )
 
 
 def _missing_as(m: Mistake) -> Diagnostic:
     at = m.after(m.i - 1)
     return Diagnostic(
-        "A002", f"`as` is missing before `{m.text(m.i)}`", m.span(m.i), "the name of the rule?",
-        help=f"write `as {m.text(m.i)}`", edit=Edit(at, " as"),
-    )  # fmt: skip
+        "A002",
+        f"`as` is missing before `{m.text(m.i)}`",
+        m.span(m.i),
+        "the name of the rule?",
+        help=f"write `as {m.text(m.i)}`",
+        edit=Edit(at, " as"),
+    )
 
 
 _BARE: Final = re.compile(r"[~./]*[A-Za-z][\w.\-/:@+*~]*")
@@ -282,20 +259,19 @@ def bare_text(m: Mistake) -> Diagnostic | None:
     tokens = m.where.tokens
     start = tokens.starts[equals + 1]
     found = _BARE.match(tokens.source.text, start)
-    if (
-        found is None
-        or not re.search(r"[/@:~\-]|\.\w", found[0])
-        or tokens.starts[m.i] > found.end()
-    ):
+    if found is None or not re.search(r"[/@:~\-]|\.\w", found[0]) or tokens.starts[m.i] > found.end():
         return None
     rest = tokens.source.text[found.end() :].split("\n", 1)[0].strip()
     if rest and not rest.startswith(("#", "}", ",")):
         return None
     span = tokens.source.span(start, found.end())
     return Diagnostic(
-        "A002", f"`{found[0]}` is text and needs quotes", span, help="put it into double quotes",
+        "A002",
+        f"`{found[0]}` is text and needs quotes",
+        span,
+        help="put it into double quotes",
         edit=Edit(span, f'"{found[0]}"'),
-    )  # fmt: skip
+    )
 
 
 def decimal_comma(m: Mistake) -> Diagnostic | None:
@@ -308,9 +284,12 @@ def decimal_comma(m: Mistake) -> Diagnostic | None:
     better = f"{tokens.text(i - 2)}.{tokens.text(i)}"
     span = m.span(i - 2, i)
     return Diagnostic(
-        "A011", f"`{tokens.text(i - 2)},{tokens.text(i)}` is not a number", span,
-        help=f"decimals follow a point, thousands go by `_`: `{better}`", edit=Edit(span, better, safe=False),
-    )  # fmt: skip
+        "A011",
+        f"`{tokens.text(i - 2)},{tokens.text(i)}` is not a number",
+        span,
+        help=f"decimals follow a point, thousands go by `_`: `{better}`",
+        edit=Edit(span, better, safe=False),
+    )
 
 
 def prefixed_text(m: Mistake) -> Diagnostic | None:
@@ -323,13 +302,19 @@ def prefixed_text(m: Mistake) -> Diagnostic | None:
     span = m.span(m.i - 1, m.i)
     if "f" in prefix.lower():
         return Diagnostic(
-            "A002", "a text with values in it is a template, not an f-string", span,
+            "A002",
+            "a text with values in it is a template, not an f-string",
+            span,
             help='write `jinja"""`, the text with `{{ name }}` on lines of its own, `"""`; or join texts by `+`',
-        )  # fmt: skip
+        )
     return Diagnostic(
-        "A002", f"a text has no `{prefix}` before its quotes", m.span(m.i - 1), help="delete it",
-        edit=Edit(m.span(m.i - 1), ""), note='''a raw text stands between lines of `"""`''',
-    )  # fmt: skip
+        "A002",
+        f"a text has no `{prefix}` before its quotes",
+        m.span(m.i - 1),
+        help="delete it",
+        edit=Edit(m.span(m.i - 1), ""),
+        note='''a raw text stands between lines of `"""`''',
+    )
 
 
 def missing_operator(m: Mistake) -> Diagnostic | None:
@@ -342,10 +327,11 @@ def missing_operator(m: Mistake) -> Diagnostic | None:
         return _missing_as(m)
     left, right = m.shown(m.i - 1, m.i - 1), m.shown(m.i, m.i)
     return Diagnostic(
-        "A002", f"an operator is missing before `{right}`", m.span(m.i),
-        help="write how the two go together: `==`, `<`, `>=`, `in`, `and` …"
-        if left != right else None,
-    )  # fmt: skip
+        "A002",
+        f"an operator is missing before `{right}`",
+        m.span(m.i),
+        help="write how the two go together: `==`, `<`, `>=`, `in`, `and` …" if left != right else None,
+    )
 
 
 def after_block(m: Mistake) -> Diagnostic | None:

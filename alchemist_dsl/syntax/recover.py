@@ -15,7 +15,9 @@ _AFTER_NAME: Final = frozenset({"EQ", "COLON", "LBRACE"})
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Token numbers: the statement runs from `first` to before `stop`; `error` does not fit; `opener` is the `{` around."""
+    """Token numbers: the statement runs from `first` to before `stop`; `error` does not fit; `opener` is the `{`
+    around.
+    """
 
     tokens: Tokens
     nest: Pairs

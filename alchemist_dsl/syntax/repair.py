@@ -1,4 +1,6 @@
-"""Balances brackets that do not pair: reports each cause once and puts closers where the writer most likely meant them."""
+"""Balances brackets that do not pair: reports each cause once and puts closers where the writer most likely meant
+them.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,32 @@ from alchemist_dsl.syntax.brackets import CLOSERS, OPENERS
 from alchemist_dsl.syntax.recover import VERBS
 from alchemist_dsl.syntax.tokens import END, Tokens
 
-_SPELLED: Final = {
-    "LBRACE": "{", "RBRACE": "}", "LSQB": "[", "RSQB": "]", "LPAR": "(", "RPAR": ")",
-}  # fmt: skip
+_SPELLED: Final = {"LBRACE": "{", "RBRACE": "}", "LSQB": "[", "RSQB": "]", "LPAR": "(", "RPAR": ")"}
 _CONTINUES: Final = frozenset(
     {
-        "COMMA", "LSQB", "LPAR", "EQ", "PLUS", "MINUS", "STAR", "SLASH", "AND", "OR", "NOT", "IN", "DOT", "DOTS",
-        "EQUAL", "UNEQUAL", "LESS", "LESSEQ", "MORE", "MOREEQ",
+        "COMMA",
+        "LSQB",
+        "LPAR",
+        "EQ",
+        "PLUS",
+        "MINUS",
+        "STAR",
+        "SLASH",
+        "AND",
+        "OR",
+        "NOT",
+        "IN",
+        "DOT",
+        "DOTS",
+        "EQUAL",
+        "UNEQUAL",
+        "LESS",
+        "LESSEQ",
+        "MORE",
+        "MOREEQ",
     }
-)  # fmt: skip
-_LOOK_BACK: Final = (
-    500  # tokens; bounds the search, so that a file of stray brackets takes linear time
 )
+_LOOK_BACK: Final = 500  # tokens; bounds the search, so that a file of stray brackets takes linear time
 _WORDS: Final = frozenset({"NAME", "PARAM", "IMPORT", "EDITION"})
 
 
@@ -80,7 +96,7 @@ class _Repair:
         self.braces -= opened.closer == "RBRACE"
         return opened
 
-    # --- places -----------------------------------------------------------------------------------------------------------
+    # --- places -------------------------------------------------------------------------------------------------------
 
     def _copy(self, i: int) -> None:
         self.out.add(self.raw.kinds[i], self.raw.starts[i], self.raw.ends[i])
@@ -98,7 +114,7 @@ class _Repair:
     def _first_on_line(self, i: int) -> bool:
         return i == 0 or self.raw.kinds[i - 1] == "NEWLINE"
 
-    # --- closers ----------------------------------------------------------------------------------------------------------
+    # --- closers ------------------------------------------------------------------------------------------------------
 
     def _closer(self, i: int, kind: str) -> None:
         stack = self.stack
@@ -127,7 +143,9 @@ class _Repair:
             self._stray(i, kind)
 
     def _in_the_way(self, i: int, kind: str) -> bool:
-        """A closer of another kind than what is open, without which the rest of its line pairs; or one right after `=`."""
+        """A closer of another kind than what is open, without which the rest of its line pairs; or one right after
+        `=`.
+        """
         raw, stack = self.raw, self.stack
         before, following = raw.kinds[i - 1] if i else "", raw.kinds[i + 1]
         if self._first_on_line(i):
@@ -160,8 +178,12 @@ class _Repair:
         while kinds[at] == "NEWLINE":
             at += 1
         return kinds[at] in ("STRING", "NUMBER", "NAME", "LBRACE") and kinds[at + 1] in (
-            "COMMA", "NEWLINE", "RSQB", "DOT", "NAME",
-        )  # fmt: skip
+            "COMMA",
+            "NEWLINE",
+            "RSQB",
+            "DOT",
+            "NAME",
+        )
 
     def _list_opened_by_brace(self, opened: _Open) -> None:
         raw = self.raw
@@ -169,10 +191,14 @@ class _Repair:
         self.out.kinds[self.out.starts.index(span.start)] = "LSQB"
         raw.problems.append(
             Diagnostic(
-                "A005", "`{` is closed by `]`", span, "what follows are the elements of a list",
-                help="write `[`", edit=Edit(span, "["),
+                "A005",
+                "`{` is closed by `]`",
+                span,
+                "what follows are the elements of a list",
+                help="write `[`",
+                edit=Edit(span, "["),
             )
-        )  # fmt: skip
+        )
 
     def _opened_twice(self, i: int) -> bool:
         """A `{` right behind another one, in which no name of a field follows: reported and left out."""
@@ -183,10 +209,14 @@ class _Repair:
         first = raw.source.span(raw.starts[i - 1], raw.ends[i - 1])
         raw.problems.append(
             Diagnostic(
-                "A004", "this `{` is one too many", span, labels=(Label(first, "opened here already"),),
-                help="delete it", edit=Edit(span, ""),
+                "A004",
+                "this `{` is one too many",
+                span,
+                labels=(Label(first, "opened here already"),),
+                help="delete it",
+                edit=Edit(span, ""),
             )
-        )  # fmt: skip
+        )
         return True
 
     def _opened_here(self, kind: str) -> bool:
@@ -199,7 +229,9 @@ class _Repair:
         return False
 
     def _record_without_brace(self, i: int) -> int | None:
-        """Where a `{` is missing for a `}` behind fields on one line: `= a = 1 }`, or `a = 1 },` as element of a list."""
+        """Where a `{` is missing for a `}` behind fields on one line: `= a = 1 }`, or `a = 1 },` as element of a
+        list.
+        """
         if self._first_on_line(i) or (self.stack and self._same_line(self.stack[-1].token, i)):
             return None
         kinds = self.out.kinds
@@ -238,11 +270,14 @@ class _Repair:
         here = raw.source.span(offset, offset)
         raw.problems.append(
             Diagnostic(
-                "A005", "this `}` closes nothing", raw.source.span(raw.starts[i], raw.ends[i]),
-                labels=(Label(here, "did the record start here?"),), help="write `{` before the first field",
+                "A005",
+                "this `}` closes nothing",
+                raw.source.span(raw.starts[i], raw.ends[i]),
+                labels=(Label(here, "did the record start here?"),),
+                help="write `{` before the first field",
                 edit=Edit(here, "{ "),
             )
-        )  # fmt: skip
+        )
 
     def _close_inner_by_indent(self, i: int) -> None:
         """A `}` that stands under an outer block's first letter closes that one: the inner ones lack theirs."""
@@ -268,10 +303,15 @@ class _Repair:
         start = raw.source.span(raw.starts[opened.token], raw.ends[opened.token])
         raw.problems.append(
             Diagnostic(
-                "A005", f"`{shown}` is closed by `{have}`", span, f"`{want}` is expected",
-                (Label(start, "opened here"),), help=f"write `{want}`", edit=Edit(span, want),
+                "A005",
+                f"`{shown}` is closed by `{have}`",
+                span,
+                f"`{want}` is expected",
+                (Label(start, "opened here"),),
+                help=f"write `{want}`",
+                edit=Edit(span, want),
             )
-        )  # fmt: skip
+        )
         self.out.add(opened.closer, raw.starts[i], raw.ends[i])
 
     def _stray(self, i: int, kind: str) -> None:
@@ -294,15 +334,7 @@ class _Repair:
             line = raw.source.position(raw.starts[closer])[0]
             label = f"the block `{name}` was already closed on line {line}"
         raw.problems.append(
-            Diagnostic(
-                "A005",
-                f"this `{shown}` closes nothing",
-                span,
-                label,
-                tuple(labels),
-                help=help,
-                edit=edit,
-            )
+            Diagnostic("A005", f"this `{shown}` closes nothing", span, label, tuple(labels), help=help, edit=edit)
         )
 
     def _orphans(self, i: int, kind: str) -> int | None:
@@ -338,16 +370,16 @@ class _Repair:
         start, end = out.starts[first], raw.ends[i]
         closer = raw.source.span(raw.starts[i], end)
         block = raw.kinds[i] == "RBRACE"
-        label = (
-            f"the {'block' if block else 'list'} that this `{raw.text(i)}` closes was never opened"
-        )
+        label = f"the {'block' if block else 'list'} that this `{raw.text(i)}` closes was never opened"
         raw.problems.append(
             Diagnostic(
-                "A005", f"these lines stand in no {'block' if block else 'list'}",
-                raw.source.span(start, self.text.find("\n", start)), labels=(Label(closer, label),),
+                "A005",
+                f"these lines stand in no {'block' if block else 'list'}",
+                raw.source.span(start, self.text.find("\n", start)),
+                labels=(Label(closer, label),),
                 help=f"write its first line above them: `{'KIND NAME {' if block else 'NAME = ['}`",
             )
-        )  # fmt: skip
+        )
         del out.kinds[first:], out.starts[first:], out.ends[first:]
         out.add("BAD_LINE", start, end)
 
@@ -378,7 +410,7 @@ class _Repair:
     def _open_list_at(self, offset: int) -> None:
         self.out.insert(self.out.ends.index(offset) + 1, "LSQB", offset)
 
-    # --- openers that stay open -------------------------------------------------------------------------------------------
+    # --- openers that stay open ---------------------------------------------------------------------------------------
 
     def _unclosed(self, i: int, label: Label | None = None) -> None:
         """Close the innermost bracket before token `i`, at the end of the last line that has anything."""
@@ -394,11 +426,7 @@ class _Repair:
         span = raw.source.span(raw.starts[opened.token], raw.ends[opened.token])
         line, own = raw.source.position(offset)[0], raw.source.position(span.start)[0]
         same = self._same_line(opened.token, i) if raw.kinds[i] != END else False
-        where = (
-            f"before the `{raw.text(i)}`"
-            if same and raw.kinds[i] in CLOSERS
-            else f"at the end of line {line}"
-        )
+        where = f"before the `{raw.text(i)}`" if same and raw.kinds[i] in CLOSERS else f"at the end of line {line}"
         what = self._called(opened)
         if opened.header:
             what += f" `{opened.header}`"
@@ -406,15 +434,19 @@ class _Repair:
         else:
             what = "this" + what.removeprefix("the")
         edit = Edit(
-            raw.source.span(offset, offset),
-            closer if not where.startswith("on") else f"\n{' ' * opened.indent}}}",
+            raw.source.span(offset, offset), closer if not where.startswith("on") else f"\n{' ' * opened.indent}}}"
         )
         raw.problems.append(
             Diagnostic(
-                "A004" if kind == "LBRACE" else "A003", f"{what} is never closed", span, "opened here",
-                (label,) if label else (), help=f"add `{closer}` {where}", edit=edit,
+                "A004" if kind == "LBRACE" else "A003",
+                f"{what} is never closed",
+                span,
+                "opened here",
+                (label,) if label else (),
+                help=f"add `{closer}` {where}",
+                edit=edit,
             )
-        )  # fmt: skip
+        )
 
     def _line_end(self, i: int) -> None:
         """At a newline: close what is open if the next line shows that the writer had moved on."""
@@ -429,11 +461,7 @@ class _Repair:
     def _record_in_list(self, following: int) -> bool:
         """Whether the fields of a record follow in a list, whose `{` is missing: a `}` comes before the list's end."""
         raw = self.raw
-        if (
-            not self.stack
-            or self.stack[-1].closer != "RSQB"
-            or self.out.kinds[-1] not in ("LSQB", "COMMA")
-        ):
+        if not self.stack or self.stack[-1].closer != "RSQB" or self.out.kinds[-1] not in ("LSQB", "COMMA"):
             return False
         if raw.kinds[following : following + 2] != ["NAME", "EQ"]:
             return False
@@ -458,10 +486,14 @@ class _Repair:
         self._push(_Open(following, "RBRACE", self.stack[-1].indent))
         raw.problems.append(
             Diagnostic(
-                "A004", "this record is not opened", span, "a field of it", help="write `{` before its first field",
+                "A004",
+                "this record is not opened",
+                span,
+                "a field of it",
+                help="write `{` before its first field",
                 edit=Edit(at, "{ "),
             )
-        )  # fmt: skip
+        )
 
     def _moved_label(self, following: int) -> Label:
         raw = self.raw
@@ -473,9 +505,7 @@ class _Repair:
         opened = self.stack[-1]
         closed = self._called(opened)
         if raw.kinds[following] in CLOSERS:
-            return Label(
-                span, f"`{shown}` ends what is around {closed}, so that was ended before it"
-            )
+            return Label(span, f"`{shown}` ends what is around {closed}, so that was ended before it")
         what = "block" if opened.header and self._block_header(following) else "statement"
         return Label(span, f"`{shown}` looks like the next {what}, so {closed} was ended before it")
 
@@ -559,7 +589,7 @@ class _Repair:
             at += 1
         return kinds[at] == "LBRACE"
 
-    # --- a header without its brace ---------------------------------------------------------------------------------------
+    # --- a header without its brace -----------------------------------------------------------------------------------
 
     def _header_without_brace(self, i: int) -> None:
         """After a line `KIND [NAME]` alone whose next line is indented deeper: a `{` is missing at its end."""
@@ -588,10 +618,13 @@ class _Repair:
         span = raw.source.span(out.starts[first], offset)
         raw.problems.append(
             Diagnostic(
-                "A004", f"the block `{name}` is not opened", span, help="write `{` at the end of the line",
+                "A004",
+                f"the block `{name}` is not opened",
+                span,
+                help="write `{` at the end of the line",
                 edit=Edit(raw.source.span(offset, offset), " {"),
             )
-        )  # fmt: skip
+        )
         out.insert(end, "LBRACE", offset)
         self._push(_Open(i - 1, "RBRACE", own, name))
 
@@ -609,9 +642,13 @@ class _Repair:
         span = raw.source.span(out.starts[end - 1], out.ends[end - 1])
         raw.problems.append(
             Diagnostic(
-                "A004", f"the block `{name}` is not opened", span, "`{` is expected",
-                help=f"write `{name} {{`", edit=Edit(span, "{"),
+                "A004",
+                f"the block `{name}` is not opened",
+                span,
+                "`{` is expected",
+                help=f"write `{name} {{`",
+                edit=Edit(span, "{"),
             )
-        )  # fmt: skip
+        )
         out.kinds[end - 1] = "LBRACE"
         self._push(_Open(i - 1, "RBRACE", own, name))

@@ -25,7 +25,8 @@ _OPERATORS: Final = {
     "|": ("or", "OR"),
 }
 _STATEMENT: Final = re.compile(
-    r"(?:[A-Za-z_][\w.]*[ \t]*=|[A-Za-z_]\w*[ \t]*[:{]|[A-Za-z_]\w*[ \t]+[A-Za-z_\"][^\n]*\{|\}|(?:set|keep|drop|expect)\b)"
+    r"(?:[A-Za-z_][\w.]*[ \t]*=|[A-Za-z_]\w*[ \t]*[:{]|[A-Za-z_]\w*["
+    r" \t]+[A-Za-z_\"][^\n]*\{|\}|(?:set|keep|drop|expect)\b)"
 )
 
 
@@ -46,11 +47,7 @@ def report(
     if out.problems and "\n" not in source.text[out.problems[-1].span.start : start]:
         return
     change = Edit(source.span(edit[0], edit[1]), edit[2]) if edit else None
-    out.problems.append(
-        Diagnostic(
-            code, headline, source.span(start, end), label, note=note, help=help, edit=change
-        )
-    )
+    out.problems.append(Diagnostic(code, headline, source.span(start, end), label, note=note, help=help, edit=change))
 
 
 def odd(out: Tokens, start: int) -> int:
@@ -68,8 +65,15 @@ def odd(out: Tokens, start: int) -> int:
     if spelled in _OPERATORS:
         word, kind = _OPERATORS[spelled]
         end = start + len(spelled)
-        report(out, "A002", f"`{spelled}` is written `{word}` here", start, end,
-               help=f"write `{word}`", edit=(start, end, f"{word} " if word == "not" else word))  # fmt: skip
+        report(
+            out,
+            "A002",
+            f"`{spelled}` is written `{word}` here",
+            start,
+            end,
+            help=f"write `{word}`",
+            edit=(start, end, f"{word} " if word == "not" else word),
+        )
         out.add(kind, start, end)
         return end
     if char == ";":
@@ -86,24 +90,44 @@ def _unclosed_string(out: Tokens, start: int) -> int:
     end = _before_closers(text, start, m.end())
     if end == start + 1:
         word = re.search(r"[^\s=,(\[{]+$", text[text.rfind("\n", 0, start) + 1 : start])
-        if (
-            word and text[start - len(word[0]) - 1] == '"'
-        ):  # `["a, "b"]`: they pair wrongly from the first on
-            report(out, "A007", "the quotes on this line do not pair", start, end, "the last one is alone",
-                   help='look where a text lacks its `"`')  # fmt: skip
+        if word and text[start - len(word[0]) - 1] == '"':  # `["a, "b"]`: they pair wrongly from the first on
+            report(
+                out,
+                "A007",
+                "the quotes on this line do not pair",
+                start,
+                end,
+                "the last one is alone",
+                help='look where a text lacks its `"`',
+            )
             out.add("BAD_VALUE", start, end)
             return end
         if word:  # `hub = owner/name"`: the quote that is there is the second one
             at = start - len(word[0])
-            report(out, "A007", "this quote closes nothing; the text before it has no opening quote", start, end,
-                   help='put `"` before the text', edit=(at, at, '"'))  # fmt: skip
+            report(
+                out,
+                "A007",
+                "this quote closes nothing; the text before it has no opening quote",
+                start,
+                end,
+                help='put `"` before the text',
+                edit=(at, at, '"'),
+            )
             out.add("BAD_VALUE", start, end)
             return end
     rest = text[end : text.find("\n", end) % (len(text) + 1)].strip()
     where = f"before the `{rest[0]}`" if rest else "at the end of the line"
-    report(out, "A007", "this string does not end on its line", start, start + 1, label="opened here",
-           note='for text over several lines use a block that starts with `"""`',
-           help=f'add `"` {where}', edit=(end, end, '"'))  # fmt: skip
+    report(
+        out,
+        "A007",
+        "this string does not end on its line",
+        start,
+        start + 1,
+        label="opened here",
+        note='for text over several lines use a block that starts with `"""`',
+        help=f'add `"` {where}',
+        edit=(end, end, '"'),
+    )
     # The name of a block still names it.
     out.add("STRING" if rest == "{" else "BAD_VALUE", start, end)
     return end
@@ -139,8 +163,15 @@ def _foreign_quotes(out: Tokens, start: int) -> int:
         end = start + 1
     inner = m[1] if '"' not in m[1] else m[1].replace('"', '\\"')
     edit = (start, end, f'"{inner}"') if m[2] else None
-    report(out, "A002", 'text is written in straight double quotes, `"…"`', start, end,
-           help=f'write `"{inner}"`' if m[2] and len(inner) <= 40 else 'write `"` on both sides', edit=edit)  # fmt: skip
+    report(
+        out,
+        "A002",
+        'text is written in straight double quotes, `"…"`',
+        start,
+        end,
+        help=f'write `"{inner}"`' if m[2] and len(inner) <= 40 else 'write `"` on both sides',
+        edit=edit,
+    )
     out.add("BAD_VALUE", start, end)
     return end
 
@@ -155,11 +186,17 @@ def _slashes(out: Tokens, start: int) -> int:
         at = start - len(address[0])
         m = re.compile(r"[^\s,\])}]*").match(text, start)
         assert m is not None
-        report(out, "A002", "an address is text and needs quotes", at, m.end(),
-               help="put it into double quotes", edit=(at, m.end(), f'"{text[at : m.end()]}"'))  # fmt: skip
+        report(
+            out,
+            "A002",
+            "an address is text and needs quotes",
+            at,
+            m.end(),
+            help="put it into double quotes",
+            edit=(at, m.end(), f'"{text[at : m.end()]}"'),
+        )
     else:
-        report(out, "A002", "comments start with `#`", start, start + 2,
-               help="write `#`", edit=(start, start + 2, "#"))  # fmt: skip
+        report(out, "A002", "comments start with `#`", start, start + 2, help="write `#`", edit=(start, start + 2, "#"))
     return m.end()
 
 
@@ -167,9 +204,15 @@ def _semicolon(out: Tokens, start: int) -> int:
     text = out.source.text
     m = _LINE_END.match(text, start + 1)
     last = m is None or not m[0].split("#")[0].strip()
-    report(out, "A002", "a line ends a statement; `;` is not used", start, start + 1,
-           help="delete it" if last else "start a new line instead",
-           edit=(start, start + 1, "") if last else None)  # fmt: skip
+    report(
+        out,
+        "A002",
+        "a line ends a statement; `;` is not used",
+        start,
+        start + 1,
+        help="delete it" if last else "start a new line instead",
+        edit=(start, start + 1, "") if last else None,
+    )
     return start + 1
 
 
@@ -178,15 +221,7 @@ def _odd_space(out: Tokens, start: int) -> int:
     if char not in "\r\f\v":
         name = unicodedata.name(char, f"U+{ord(char):04X}").lower()
         shown = f"here is an invisible character ({name}, U+{ord(char):04X})"
-        report(
-            out,
-            "A002",
-            shown,
-            start,
-            start + 1,
-            help="replace it by a plain space",
-            edit=(start, start + 1, " "),
-        )
+        report(out, "A002", shown, start, start + 1, help="replace it by a plain space", edit=(start, start + 1, " "))
     return start + 1
 
 
@@ -200,13 +235,15 @@ def _unknown(out: Tokens, start: int) -> int:
             out.ends.pop()
             start = out.starts.pop()
         word = text[start : m.end()]
-        plain = (
-            unicodedata.normalize("NFKD", word.replace("ß", "ss"))
-            .encode("ascii", "ignore")
-            .decode()
+        plain = unicodedata.normalize("NFKD", word.replace("ß", "ss")).encode("ascii", "ignore").decode()
+        report(
+            out,
+            "A002",
+            "names are made of the letters a to z, digits and `_`",
+            start,
+            m.end(),
+            help=f"for example `{plain}`" if plain.isidentifier() else 'text is written in quotes, `"…"`',
         )
-        report(out, "A002", "names are made of the letters a to z, digits and `_`", start, m.end(),
-               help=f"for example `{plain}`" if plain.isidentifier() else 'text is written in quotes, `"…"`')  # fmt: skip
         out.add("NAME", start, m.end())
         return m.end()
     end = start + 1
@@ -224,7 +261,7 @@ def _unknown(out: Tokens, start: int) -> int:
     return end
 
 
-# --- text blocks ------------------------------------------------------------------------------------------------------------
+# --- text blocks ------------------------------------------------------------------------------------------------------
 
 
 def broken_text(out: Tokens, start: int, opened: int, quotes: int) -> int:
@@ -238,29 +275,64 @@ def broken_text(out: Tokens, start: int, opened: int, quotes: int) -> int:
     if here >= 0:
         end = here + quotes
         template = text.startswith("jinja", start)  # a plain string would keep its `{{ … }}`
-        report(out, "A018", "the content of a text block starts on the next line", start, end,
-               help=f"put the template and the closing `{run}` on lines of their own" if template
-               else 'write a text of one line as `"…"`')  # fmt: skip
+        report(
+            out,
+            "A018",
+            "the content of a text block starts on the next line",
+            start,
+            end,
+            help=(
+                f"put the template and the closing `{run}` on lines of their own"
+                if template
+                else 'write a text of one line as `"…"`'
+            ),
+        )
     elif (late := _late_closer(text, line_end, run)) is not None:
         end = late + quotes
         if first and not first.startswith("#"):
-            report(out, "A018", "the content of a text block starts on the next line", opened, line_end,
-                   help=f"put what follows `{run}` on a line of its own")  # fmt: skip
+            report(
+                out,
+                "A018",
+                "the content of a text block starts on the next line",
+                opened,
+                line_end,
+                help=f"put what follows `{run}` on a line of its own",
+            )
         else:
-            report(out, "A018", "the closing quotes of a text block stand on a line of their own", late, end,
-                   help=f"put `{run}` on the next line")  # fmt: skip
+            report(
+                out,
+                "A018",
+                "the closing quotes of a text block stand on a line of their own",
+                late,
+                end,
+                help=f"put `{run}` on the next line",
+            )
     else:
         end = _guess_end(text, start, line_end)
-        report(out, "A006", "this text block is never closed", start, opened, label="opened here",
-               help=f"add a line with `{run}` after its last line")  # fmt: skip
+        report(
+            out,
+            "A006",
+            "this text block is never closed",
+            start,
+            opened,
+            label="opened here",
+            help=f"add a line with `{run}` after its last line",
+        )
     out.add("BAD_VALUE", start, end)
     return end
 
 
 def two_quotes(out: Tokens, start: int, end: int) -> int:
     """Report `""` where a text block opens; `end` is behind its closing quotes."""
-    report(out, "A018", "a text block opens with three quotes", start, start + 2,
-           help='write `"""`', edit=(start, start, '"'))  # fmt: skip
+    report(
+        out,
+        "A018",
+        "a text block opens with three quotes",
+        start,
+        start + 2,
+        help='write `"""`',
+        edit=(start, start, '"'),
+    )
     if out.kinds and out.ends[-1] == start and out.text(-1) == "jinja":
         out.kinds.pop()
         out.ends.pop()

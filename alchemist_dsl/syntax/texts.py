@@ -9,16 +9,7 @@ from typing import Final
 _ESCAPE: Final = re.compile(r'\\(u[0-9a-fA-F]{4}|["\\/bfnrt]|.)')
 _PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _HALF: Final = re.compile("[\ud800-\udfff]")
-_SIMPLE: Final = {
-    '"': '"',
-    "\\": "\\",
-    "/": "/",
-    "b": "\b",
-    "f": "\f",
-    "n": "\n",
-    "r": "\r",
-    "t": "\t",
-}
+_SIMPLE: Final = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +34,7 @@ class BadIndent:
 @dataclass(frozen=True, slots=True)
 class Block:
     value: str
-    offsets: tuple[
-        int, ...
-    ]  # offset in the literal of the first character of every line of `value`
+    offsets: tuple[int, ...]  # offset in the literal of the first character of every line of `value`
     problem: BadIndent | None = None
 
 

@@ -1,4 +1,6 @@
-"""Text -> tokens: one regular expression made from the grammar's terminals, comments aside, mistakes of spelling reported."""
+"""Text -> tokens: one regular expression made from the grammar's terminals, comments aside, mistakes of spelling
+reported.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,7 @@ END: Final = "$END"
 _OPEN_TEXT: Final = r'(?:jinja)?"{3,}'
 #: After the end of a line: what shows that a statement is over.
 _READS_ON: Final = re.compile(
-    r"\n+[ \t]*(?:\}|\]|#|$|(?:set|keep|drop|expect)\b|[A-Za-z_][\w.]*[ \t]*=|\w+[ \t]*\{[ \t]*$)",
-    re.MULTILINE,
+    r"\n+[ \t]*(?:\}|\]|#|$|(?:set|keep|drop|expect)\b|[A-Za-z_][\w.]*[ \t]*=|\w+[ \t]*\{[ \t]*$)", re.MULTILINE
 )
 _NEAR: Final = 4000  # characters; bounds what is read ahead
 _CLOSERS: Final[dict[int, re.Pattern[str]]] = {}
@@ -34,9 +35,7 @@ class Tokens:
     comments: list[Comment] = field(default_factory=list)
     docs: dict[int, str] = field(default_factory=dict)
     problems: list[Diagnostic] = field(default_factory=list)
-    unclosed: set[int] = field(
-        default_factory=set
-    )  # lengths of quotes that close nowhere further on
+    unclosed: set[int] = field(default_factory=set)  # lengths of quotes that close nowhere further on
 
     def text(self, i: int) -> str:
         return self.source.text[self.starts[i] : self.ends[i]]
@@ -58,9 +57,7 @@ def _scanner(patterns: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], tu
     """One alternative a terminal, longest spelling first; what begins no terminal is `odd`."""
     by_name = dict(patterns)
     ahead = ["NEWLINE", "COMMENT", "NAME", "STRING", "NUMBER"]
-    marks = sorted(
-        by_name.keys() - {*ahead, "SPACE", "TEXT_BLOCK"}, key=lambda n: (-len(by_name[n]), n)
-    )
+    marks = sorted(by_name.keys() - {*ahead, "SPACE", "TEXT_BLOCK"}, key=lambda n: (-len(by_name[n]), n))
     parts = [("text", _OPEN_TEXT), ("odd", "//"), *((n, by_name[n]) for n in (*ahead, *marks))]
     parts += [("odd", r"(?s:.)"), (END, r"\Z")]
     expression = "|".join(f"({regex})" for _, regex in parts)

@@ -1,7 +1,7 @@
 """Tokens -> rows as they were written: statements and elements with their comments, blank lines and brackets.
 
-Nothing is left out but what has no meaning: newlines inside brackets, commas between statements. The formatter prints it.
-What it leaves to the writer (blank lines, what stands on one line) is settled here for the form that diffs compare.
+Nothing is left out but what has no meaning: newlines inside brackets, commas between statements. The formatter prints
+it. What it leaves to the writer (blank lines, what stands on one line) is settled here for the form that diffs compare.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from typing import Final, Literal
 from alchemist_dsl.syntax.tokens import END, Tokens
 
 NAMES: Final = frozenset({"NAME", "EDITION", "IMPORT", "PARAM"})
-_OPERANDS: Final = NAMES | {
-    "NUMBER", "STRING", "TEXT_BLOCK", "TRUE", "FALSE", "NULL", "RPAR", "RSQB", "RBRACE",
-}  # fmt: skip
+_OPERANDS: Final = NAMES | {"NUMBER", "STRING", "TEXT_BLOCK", "TRUE", "FALSE", "NULL", "RPAR", "RSQB", "RBRACE"}
 _TIGHT_BEFORE: Final = frozenset({"COMMA", "DOT", "DOTS", "COLON", "QUESTION"})
 _TIGHT_AFTER: Final = frozenset({"", "DOT", "DOTS", "SIGN"})
 _ENDS: Final = frozenset({"NEWLINE", "COMMA", "COMMENT", "RBRACE", END})
@@ -75,7 +73,8 @@ class Row:
 def read(tokens: Tokens, *, settled: bool = False) -> list[Row]:
     """The rows of a file that parses, from the tokens of `scan`.
 
-    `settled`: every statement, entry and element on its own line, calls and expressions on one, whatever the writer chose.
+    `settled`: every statement, entry and element on its own line, calls and expressions on one, whatever the writer
+    chose.
     """
     return _Reader(tokens, settled).rows(END)[0]
 
@@ -121,7 +120,7 @@ class _Reader:
     def comment(self) -> str:
         return self.take().rstrip(" \t")
 
-    # --- statements and entries -------------------------------------------------------------------------------------------
+    # --- statements and entries ---------------------------------------------------------------------------------------
 
     def rows(self, closer: str) -> tuple[list[Row], str | None, bool, bool]:
         """Rows up to a closing brace; the comment behind the opening one; whether there were newlines; a last comma."""
@@ -166,7 +165,7 @@ class _Reader:
         """Whether a blank line stays before what follows these rows."""
         return newlines > 1 and bool(rows) and not self.settled
 
-    # --- brackets ---------------------------------------------------------------------------------------------------------
+    # --- brackets -----------------------------------------------------------------------------------------------------
 
     def part(self, parts: list[Part], typed: bool = False, header: bool = False) -> Part:
         """The next token, or all of the bracket that it opens, behind `parts`."""
@@ -303,11 +302,7 @@ def _last(parts: list[Part]) -> str:
 def _is_header(parts: list[Part]) -> bool:
     """Whether parts are the start of a block: its kind and perhaps its name."""
     kinds = [p.kind if isinstance(p, Piece) else "" for p in parts]
-    return (
-        0 < len(kinds) <= 2
-        and kinds[0] in NAMES
-        and (len(kinds) == 1 or kinds[1] in NAMES or kinds[1] == "STRING")
-    )
+    return 0 < len(kinds) <= 2 and kinds[0] in NAMES and (len(kinds) == 1 or kinds[1] in NAMES or kinds[1] == "STRING")
 
 
 def _is_references(before: Part, part: Part) -> bool:

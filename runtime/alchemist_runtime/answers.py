@@ -1,7 +1,7 @@
 """A teacher's answer: the JSON schema that it is asked for, and the typed fields that are read from it.
 
-One `text` output is the whole reply; everything else is one JSON object, which may stand among other text. Its values are not
-mended: what does not fit the model of the declared fields is refused with the reason (rule `unreadable`).
+One `text` output is the whole reply; everything else is one JSON object, which may stand among other text. Its values
+are not mended: what does not fit the model of the declared fields is refused with the reason (rule `unreadable`).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from alchemist_runtime.rows import nullable, required
 from alchemist_runtime.teacher import ending
 
 _BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
-#: Thinking before an answer; its opening tag may have been part of the question, and then the closing one has a line of its own.
+#: Thinking before an answer; its opening tag may have been part of the question, and then the closing one has a line of
+#: its own.
 _THOUGHT = re.compile(
-    r"\A\s*<think>(.*?)(?:</think>|\Z)|\A((?:(?!<think>).)*?)^[ \t]*</think>[ \t]*$",
-    re.DOTALL | re.MULTILINE,
+    r"\A\s*<think>(.*?)(?:</think>|\Z)|\A((?:(?!<think>).)*?)^[ \t]*</think>[ \t]*$", re.DOTALL | re.MULTILINE
 )
 _INT64 = range(-(2**63), 2**63)
 _CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
@@ -86,9 +86,7 @@ def type_of(text: str) -> Type:
     if call[1] == "enum":
         return Type("enum", optional, options=tuple(loads(f"[{call[2]}]")))
     low, _, high = call[2].replace("_", "").partition("..")
-    return Type(
-        _plain(call[1], False).name, optional, float(low) if low else None, float(high) if high else None
-    )  # fmt: skip
+    return Type(_plain(call[1], False).name, optional, float(low) if low else None, float(high) if high else None)
 
 
 def _plain(name: str, optional: bool) -> Type:
@@ -127,7 +125,7 @@ def is_probability(outputs: Mapping[str, str]) -> bool:
     return len(outputs) == 1 and required(next(iter(outputs.values()))) == "prob"
 
 
-# --- asking -------------------------------------------------------------------------------------------------------------------
+# --- asking -----------------------------------------------------------------------------------------------------------
 
 
 def schema(outputs: Mapping[str, str]) -> dict[str, Any]:
@@ -169,9 +167,7 @@ def _record(fields: tuple[tuple[str, Type], ...]) -> Any:
 
     make: Any = TypedDict  # called with fields that no type checker knows
     made = make("Answer", {n: _model(t) for n, t in fields})
-    return Annotated[
-        with_config(ConfigDict(strict=True, extra="forbid"))(made), BeforeValidator(declared)
-    ]
+    return Annotated[with_config(ConfigDict(strict=True, extra="forbid"))(made), BeforeValidator(declared)]
 
 
 def _model(type_: Type) -> Any:
@@ -276,12 +272,10 @@ def _words(type_: Type) -> str:
     return f"{text}, or null" if type_.optional else text
 
 
-# --- reading ------------------------------------------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def read(
-    text: str, outputs: Mapping[str, str], finish_reason: str = "stop", *, bare: bool = False
-) -> dict[str, Any]:
+def read(text: str, outputs: Mapping[str, str], finish_reason: str = "stop", *, bare: bool = False) -> dict[str, Any]:
     """The fields of an answer, each of its type. Unreadable where it does not fit or is not whole.
 
     A plain answer is what was sent, without thinking before it; `bare` leaves out the white space around it.
@@ -290,22 +284,16 @@ def read(
         case "cut":
             raise Unreadable(f"it was cut off at `max_tokens`{_word(finish_reason, 'length')}")
         case "filtered" if finish_reason == "refusal":
-            raise Unreadable(
-                f"the model refuses: {_excerpt(text)}" if text else "the model refuses"
-            )
+            raise Unreadable(f"the model refuses: {_excerpt(text)}" if text else "the model refuses")
         case "filtered":
-            raise Unreadable(
-                f"the provider's content filter stopped it{_word(finish_reason, 'content_filter')}"
-            )
+            raise Unreadable(f"the provider's content filter stopped it{_word(finish_reason, 'content_filter')}")
         case "broken":
             raise Unreadable(broken(text, finish_reason))
     reasoning, text = thought(text)
     if is_plain(outputs):
         if not text.strip():
             raise Unreadable(
-                "it is empty"
-                if reasoning is None
-                else f"it holds nothing but reasoning: {_excerpt(reasoning)}"
+                "it is empty" if reasoning is None else f"it holds nothing but reasoning: {_excerpt(reasoning)}"
             )
         return {next(iter(outputs)): _bare(text) if bare else text}
     if is_probability(outputs):
@@ -348,9 +336,7 @@ def _checked(value: Any, outputs: Mapping[str, str]) -> dict[str, Any]:
             raise Unreadable(f"`{place}` is null") from None
         short = type_.name in ("int", "real", "enum")
         wanted = _words(type_) if short else _words(type_).partition(",")[0]
-        raise Unreadable(
-            f"`{place}` is {_short(given) if short else _kind(given)}, not {wanted}"
-        ) from None
+        raise Unreadable(f"`{place}` is {_short(given) if short else _kind(given)}, not {wanted}") from None
 
 
 def _place(loc: Sequence[int | str], outputs: Mapping[str, str]) -> tuple[str, Type]:
@@ -384,7 +370,9 @@ def broken(text: str, finish_reason: str) -> str:
 
 
 def told(why: str, text: str) -> str:
-    """Why an answer was refused, with the answer itself; one of more than 2,000 characters is whole in the call cache alone."""
+    """Why an answer was refused, with the answer itself; one of more than 2,000 characters is whole in the call cache
+    alone.
+    """
     held = (text, thought(text)[0] or text)
     if not text.strip() or any(_excerpt(t)[:40] in why for t in held):
         return why
@@ -454,7 +442,14 @@ def _end(text: str, start: int) -> int | None:
 
 
 def _kind(value: Any) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}  # fmt: skip
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a text",
+        list: "a list",
+        dict: "an object",
+    }
     return names.get(type(value), "null")
 
 

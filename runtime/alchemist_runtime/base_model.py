@@ -1,4 +1,6 @@
-"""What a training starts from: a tokenizer with its chat template, and weights made here, of a folder, or of the hub."""
+"""What a training starts from: a tokenizer with its chat template, and weights made here, of a folder, or of the
+hub.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,7 @@ if TYPE_CHECKING:
 
 #: Special tokens of the byte tokenizer, in order, after the 256 bytes.
 END: Final = "<|end|>"
-_SPECIAL: Final = (
-    "<|pad|>",
-    END,
-    "<|system|>",
-    "<|user|>",
-    "<|assistant|>",
-    "<|tool|>",
-    "<|tools|>",
-    "<|reserved|>",
-)
+_SPECIAL: Final = ("<|pad|>", END, "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>", "<|tools|>", "<|reserved|>")
 BYTE_VOCABULARY: Final = 256 + len(_SPECIAL)
 
 #: The ending of files that hold quantised weights; transformers reads them as a model that is asked.
@@ -51,7 +44,9 @@ BYTE_TEMPLATE: Final = """\
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where tokenizer and weights of a training come from. `model` is None where weights are made from `tokenizer`'s folder."""
+    """Where tokenizer and weights of a training come from. `model` is None where weights are made from `tokenizer`'s
+    folder.
+    """
 
     tokenizer: Path  # a folder with the tokenizer and the template that is used; with scratch also config.json
     model: str | None  # a folder or a hub id
@@ -64,16 +59,11 @@ def needs(libraries: Mapping[str, str], what: str) -> None:
         if importlib.util.find_spec(library) is None:
             installed = f"'alchemist-dsl[{extra}]'" if extra else library
             raise RunError(
-                Problem(
-                    "A910",
-                    "missing-extra",
-                    f"{what} needs the library {library}",
-                    help=f"pip install {installed}",
-                )
+                Problem("A910", "missing-extra", f"{what} needs the library {library}", help=f"pip install {installed}")
             )
 
 
-# --- from scratch -------------------------------------------------------------------------------------------------------------
+# --- from scratch -----------------------------------------------------------------------------------------------------
 
 
 def byte_characters() -> list[str]:
@@ -84,7 +74,9 @@ def byte_characters() -> list[str]:
 
 
 def write_byte_tokenizer(folder: Path, context: int) -> None:
-    """A tokenizer whose token numbers are the bytes of the text, then the special tokens; the same bytes on every machine."""
+    """A tokenizer whose token numbers are the bytes of the text, then the special tokens; the same bytes on every
+    machine.
+    """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     vocabulary = {c: n for n, c in enumerate(byte_characters())}
@@ -107,14 +99,13 @@ def write_byte_tokenizer(folder: Path, context: int) -> None:
 
 
 def scratch_sizes(args: Mapping[str, Any], max_length: int = 0) -> tuple[int, int, int]:
-    """Hidden size, heads and context of a model made here; RunError A808 where they do not fit together, or `max_length` not
-    into the context."""
+    """Hidden size, heads and context of a model made here; RunError A808 where they do not fit together, or
+    `max_length` not into the context."""
     hidden, heads = int(args.get("hidden", 128)), int(args.get("heads", 4))
     context = int(args.get("context", 2048))
     if heads < 1 or hidden % heads or (hidden // heads) % 2:
         raise _scratch(
-            f"a model of hidden = {hidden} cannot have {heads} heads",
-            "hidden / heads must be a whole, even number",
+            f"a model of hidden = {hidden} cannot have {heads} heads", "hidden / heads must be a whole, even number"
         )
     if max_length > context:
         raise _scratch(
@@ -129,7 +120,9 @@ def _scratch(headline: str, way_out: str) -> RunError:
 
 
 def write_scratch_config(folder: Path, args: Mapping[str, Any], dropout: float = 0.0) -> None:
-    """The configuration of a small Llama-style model over the byte tokenizer; RunError A808 where the sizes do not fit."""
+    """The configuration of a small Llama-style model over the byte tokenizer; RunError A808 where the sizes do not
+    fit.
+    """
     hidden, heads, context = scratch_sizes(args)
     config = {
         "architectures": ["LlamaForCausalLM"],
@@ -172,11 +165,13 @@ def scratch_model(folder: Path, args: Mapping[str, Any], seed: int) -> Path:
     return folder
 
 
-# --- tokenizers and templates -------------------------------------------------------------------------------------------------
+# --- tokenizers and templates -----------------------------------------------------------------------------------------
 
 
 def load_tokenizer(source: str, revision: str | None = None, **options: Any) -> Any:
-    """The fast tokenizer of a folder or hub id; RunError A808 where there is none. `options` are those of `from_pretrained`."""
+    """The fast tokenizer of a folder or hub id; RunError A808 where there is none. `options` are those of
+    `from_pretrained`.
+    """
     folder = Path(source)
     try:
         if _plain_fast(folder):  # spares the import of torch
@@ -185,23 +180,16 @@ def load_tokenizer(source: str, revision: str | None = None, **options: Any) -> 
             return PreTrainedTokenizerFast.from_pretrained(folder)
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(
-            source, revision=None if folder.is_dir() else revision, **options
-        )
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=None if folder.is_dir() else revision, **options)
     except (OSError, ValueError, ImportError) as error:
         raise no_model(source, revision, error) from error
     if not tokenizer.is_fast:
-        raise no_model(
-            source, revision, ValueError("its tokenizer has no fast (tokenizer.json) form")
-        )
+        raise no_model(source, revision, ValueError("its tokenizer has no fast (tokenizer.json) form"))
     return tokenizer
 
 
 def _plain_fast(folder: Path) -> bool:
-    if (
-        not (folder / "tokenizer.json").is_file()
-        or not (folder / "tokenizer_config.json").is_file()
-    ):
+    if not (folder / "tokenizer.json").is_file() or not (folder / "tokenizer_config.json").is_file():
         return False
     config = json.loads((folder / "tokenizer_config.json").read_text())
     return config.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
@@ -252,14 +240,11 @@ def _template(spec: TrainSpec, texts: Mapping[str, str], project: Path, base: An
 
 
 def prepare_start(
-    spec: TrainSpec,
-    folder: Path,
-    *,
-    base_dir: Path | None,
-    project: Path,
-    texts: Mapping[str, str],
+    spec: TrainSpec, folder: Path, *, base_dir: Path | None, project: Path, texts: Mapping[str, str]
 ) -> tuple[Start, Any]:
-    """Write tokenizer, template and (with scratch) configuration to `folder`; returns where things are, and the tokenizer."""
+    """Write tokenizer, template and (with scratch) configuration to `folder`; returns where things are, and the
+    tokenizer.
+    """
     model: str | None = None
     if spec.init.name == "scratch":
         write_byte_tokenizer(folder, int(spec.init.args.get("context", 2048)))
@@ -285,7 +270,9 @@ def prepare_start(
 
 
 def located(name: str | None, project: Path) -> str:
-    """The path of a model that lies in the project, else the id of one of the hub. RunError A808 for a path where nothing is."""
+    """The path of a model that lies in the project, else the id of one of the hub. RunError A808 for a path where
+    nothing is.
+    """
     if not name:
         raise RunError(
             Problem(

@@ -1,4 +1,6 @@
-"""How one optimiser step is cut: a batch into sequences, those into processes and forward passes. Light: the checker asks too."""
+"""How one optimiser step is cut: a batch into sequences, those into processes and forward passes. Light: the checker
+asks too.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,9 @@ from alchemist_runtime.errors import Problem, RunError
 
 
 def sequences(unit: str, value: int, max_length: int) -> int:
-    """Sequences of one optimiser step; a batch in tokens counts full ones. RunError A809 where it is no whole number."""
+    """Sequences of one optimiser step; a batch in tokens counts full ones. RunError A809 where it is no whole
+    number.
+    """
     if unit != "tokens":
         return value
     if value % max_length or not value:
@@ -20,8 +24,8 @@ def sequences(unit: str, value: int, max_length: int) -> int:
 def each(total: int, processes: int, micro_batch: int | None, what: str) -> int:
     """Sequences of one process out of `total`; RunError A809 where they cannot be shared out, with the nearest sizes.
 
-    `what` names a sequence: rows, or packs. What holds for some processes holds for one, so a checker that does not know
-    how many there will be asks with the fewest.
+    `what` names a sequence: rows, or packs. What holds for some processes holds for one, so a checker that does not
+    know how many there will be asks with the fewest.
     """
     if not total or total % processes:
         raise _uneven(

@@ -1,8 +1,8 @@
 """The call cache: every answer that was paid for, by call key, in `.alchemist/calls.sqlite`.
 
-A writer thread commits when 64 answers wait or 50 ms have passed; an answer that is not committed counts as in flight. Any
-number of processes may read and write one file; a question that one of them asks is leased to it (`leases.py`). Every answer has a checksum: one whose bytes changed on the disk is taken for
-one that is not there.
+A writer thread commits when 64 answers wait or 50 ms have passed; an answer that is not committed counts as in flight.
+Any number of processes may read and write one file; a question that one of them asks is leased to it (`leases.py`).
+Every answer has a checksum: one whose bytes changed on the disk is taken for one that is not there.
 """
 
 from __future__ import annotations
@@ -73,14 +73,16 @@ def _sum(*row: Any) -> bytes:
 
 
 def _whole(row: Sequence[Any]) -> bool:
-    """Whether a row of key, answer, checksum and reasoning is as it was written; an earlier version wrote no checksum."""
+    """Whether a row of key, answer, checksum and reasoning is as it was written; an earlier version wrote no
+    checksum.
+    """
     return row[5] is None or row[5] == _sum(*row[:5], row[6])
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who first asked a question, and at what price. `identity`: that of the teacher, as JSON, without what is secret; prices in
-    exact dollars a token, "" where nobody knows them."""
+    """Who first asked a question, and at what price. `identity`: that of the teacher, as JSON, without what is secret;
+    prices in exact dollars a token, "" where nobody knows them."""
 
     recipe: str
     step: str
@@ -93,9 +95,7 @@ class Origin:
     def of(cls, teacher: plan.Teacher, step: str, recipe: str) -> Origin:
         """The origin of what a step asks a teacher."""
         price = teacher.charged
-        usd = (
-            ("", "") if price is None else ("0", "0") if price.free else (price.input, price.output)
-        )
+        usd = ("", "") if price is None else ("0", "0") if price.free else (price.input, price.output)
         return cls(recipe, step, teacher.name, identity(teacher.identity_of), *usd)
 
 
@@ -105,10 +105,11 @@ def identity(of: Mapping[str, Any]) -> str:
 
 
 class CallCache:
-    """Answers by call key. `put` never waits for the disk; `flush` does. RunError A907 for a damaged file, A905 for a full disk.
+    """Answers by call key. `put` never waits for the disk; `flush` does. RunError A907 for a damaged file, A905 for a
+    full disk.
 
-    `damaged`: keys whose answers were found with other bytes than were written; a new answer replaces such a one, and one that
-    broke off, which counts as not there."""
+    `damaged`: keys whose answers were found with other bytes than were written; a new answer replaces such a one, and
+    one that broke off, which counts as not there."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
@@ -128,16 +129,12 @@ class CallCache:
         self._failed: RunError | None = None
         self._writer: threading.Thread | None = None
 
-    # --- reading ---------------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------------------
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Reply]:
         """The answers that are there, by key."""
         with self._changed:
-            found = {
-                k: r
-                for k in keys
-                if (r := self._waiting.get(k) or self._committing.get(k)) is not None
-            }
+            found = {k: r for k in keys if (r := self._waiting.get(k) or self._committing.get(k)) is not None}
         rest = [k for k in keys if k not in found]
         for row in self._select(None, rest):
             if _whole(row):
@@ -151,7 +148,9 @@ class CallCache:
         return found
 
     def verify(self) -> tuple[int, list[bytes]]:
-        """How many answers there are, and the keys of those that are damaged. RunError A907 where the file itself is."""
+        """How many answers there are, and the keys of those that are damaged. RunError A907 where the file itself
+        is.
+        """
         reader = self._open_reader()
         if reader is None:
             return 0, []
@@ -174,12 +173,12 @@ class CallCache:
 
     def known(self, keys: Sequence[bytes]) -> set[bytes]:
         """Those of the keys that have an answer."""
-        return {
-            key for key, finish in self._select("key, finish", keys) if ending(finish) != "broken"
-        }
+        return {key for key, finish in self._select("key, finish", keys) if ending(finish) != "broken"}
 
     def identities(self) -> list[str]:
-        """The identities of teachers whose answers are here, those that came first first; none of what is older than origins."""
+        """The identities of teachers whose answers are here, those that came first first; none of what is older than
+        origins.
+        """
         reader = self._open_reader()
         with _errors(self.path):
             if reader is None or _version(reader, self.path) < 4:
@@ -194,8 +193,8 @@ class CallCache:
             if reader is None or _version(reader, self.path) < 4:
                 return 0, 0, 0
             query = (
-                "SELECT count(*), coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0) FROM answers WHERE origin IN "
-                "(SELECT id FROM origins WHERE recipe = ? AND step = ? AND identity = ?)"
+                "SELECT count(*), coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0) FROM answers WHERE origin"
+                " IN (SELECT id FROM origins WHERE recipe = ? AND step = ? AND identity = ?)"
             )
             asked = (recipe, step, identity(teacher.identity_of))
             n, tokens_in, tokens_out = reader.execute(query, asked).fetchone()
@@ -233,7 +232,7 @@ class CallCache:
                     self._reader.execute("PRAGMA synchronous = NORMAL")
         return self._reader
 
-    # --- writing ---------------------------------------------------------------------------------------------------------
+    # --- writing ------------------------------------------------------------------------------------------------------
 
     def put(self, key: bytes, reply: Reply, origin: Origin | None = None) -> None:
         """Hand an answer over to be committed. The first answer of a key stays; its lease ends."""
@@ -246,8 +245,9 @@ class CallCache:
                 self._changed.notify_all()
 
     def lease(self, keys: Sequence[bytes], *, anyway: bool = False) -> tuple[set[bytes], bool]:
-        """Those of the keys whose questions are to be asked here; another run that lives asks the others. Whatever another run
-        answered before is in the cache now. `anyway`: whoever asks them. And whether there was no other run of late."""
+        """Those of the keys whose questions are to be asked here; another run that lives asks the others. Whatever
+        another run answered before is in the cache now. `anyway`: whoever asks them. And whether there was no other run
+        of late."""
         with self._changed:
             self._writing()
         reader = self._open_reader()
@@ -319,9 +319,7 @@ class CallCache:
         with _errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = _open_to_write(self.path)
-        self._writer = threading.Thread(
-            target=self._write, args=(connection,), name="calls", daemon=True
-        )
+        self._writer = threading.Thread(target=self._write, args=(connection,), name="calls", daemon=True)
         self._writer.start()
 
     def _write(self, connection: sqlite3.Connection) -> None:
@@ -372,8 +370,8 @@ class CallCache:
         return {key: self._origins[origin] for key, origin in asked.items()}
 
     def _tell(self, connection: sqlite3.Connection) -> None:
-        """End the leases that were given back, and say that the others hold. Those of written answers may stand for a while:
-        whoever waits looks for the answer first."""
+        """End the leases that were given back, and say that the others hold. Those of written answers may stand for a
+        while: whoever waits looks for the answer first."""
         with self._telling:
             with self._changed:
                 ended = self._given_back - self._waiting.keys()
@@ -386,16 +384,10 @@ class CallCache:
 
 
 def _commit(
-    connection: sqlite3.Connection,
-    answers: Mapping[bytes, Reply],
-    replaced: Set[bytes],
-    origins: Mapping[bytes, int],
+    connection: sqlite3.Connection, answers: Mapping[bytes, Reply], replaced: Set[bytes], origins: Mapping[bytes, int]
 ) -> None:
     faults.point("calls", "write")
-    rows = [
-        (k, r.text, r.tokens_in, r.tokens_out, r.finish_reason, r.reasoning)
-        for k, r in answers.items()
-    ]
+    rows = [(k, r.text, r.tokens_in, r.tokens_out, r.finish_reason, r.reasoning) for k, r in answers.items()]
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         worn = [(k,) for k in answers if k in replaced]
@@ -415,9 +407,7 @@ def _number(connection: sqlite3.Connection, origin: Origin) -> int:
 
 
 def _connect(name: str, *, uri: bool = False) -> sqlite3.Connection:
-    return sqlite3.connect(
-        name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri
-    )
+    return sqlite3.connect(name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=uri)
 
 
 def _open_to_read(path: Path, *, alone: bool) -> sqlite3.Connection | None:
@@ -532,8 +522,10 @@ def _problem(path: Path, error: sqlite3.Error | OSError) -> Problem:
         "the call cache cannot be read or written",
         place=place,
         note=str(error),
-        help=f"repair it with `sqlite3 {path.name} .recover`, or move it away: the next run starts an empty one "
-        "and pays for its calls again",
+        help=(
+            f"repair it with `sqlite3 {path.name} .recover`, or move it away: the next run starts an empty one "
+            "and pays for its calls again"
+        ),
     )
 
 

@@ -1,4 +1,6 @@
-"""The call cache as a file: what it holds by whom, a part of it as a file of its own, two of them merged, answers removed."""
+"""The call cache as a file: what it holds by whom, a part of it as a file of its own, two of them merged, answers
+removed.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ _AT_ONCE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one answer comes to. `ended`: whole, cut, filtered, broken, or `unread` where no answer was found in what was paid;
-    `damaged` where its bytes are not those that were written. `origin`: None where an earlier version wrote it."""
+    """What one answer comes to. `ended`: whole, cut, filtered, broken, or `unread` where no answer was found in what
+    was paid; `damaged` where its bytes are not those that were written. `origin`: None where an earlier version wrote
+    it."""
 
     key: bytes
     size: int  # bytes of its texts
@@ -36,8 +39,8 @@ class Entry:
 
 @dataclass
 class Merged:
-    """What became of the answers of another file. `other`: the same question has another answer here, which stays; `left`: damaged
-    or broken off."""
+    """What became of the answers of another file. `other`: the same question has another answer here, which stays;
+    `left`: damaged or broken off."""
 
     new: int = 0
     same: int = 0
@@ -59,14 +62,14 @@ def entries(path: Path) -> Iterator[Entry]:
     with _reading(path) as connection:
         for row, origin in _rows(connection, path):
             ended = "unread" if row[4] == UNREAD else ending(str(row[4]))
-            size = sum(
-                len(t.encode("utf-8", "replace")) for t in (row[1], row[6]) if isinstance(t, str)
-            )
+            size = sum(len(t.encode("utf-8", "replace")) for t in (row[1], row[6]) if isinstance(t, str))
             yield Entry(row[0], size, row[2], row[3], ended if _sound(row) else "damaged", origin)
 
 
 def export(path: Path, target: Path, keys: Collection[bytes] | None = None) -> Copied:
-    """Write the answers of these keys, or all, into a new file that `run --replay` takes. FileExistsError where there is one."""
+    """Write the answers of these keys, or all, into a new file that `run --replay` takes. FileExistsError where there
+    is one.
+    """
     if target.exists():
         raise FileExistsError(target)
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
@@ -87,7 +90,9 @@ def export(path: Path, target: Path, keys: Collection[bytes] | None = None) -> C
 
 
 def merge(path: Path, source: Path) -> Merged:
-    """Take over the answers of another file. Of two answers to one question the one that is here stays, if it is whole."""
+    """Take over the answers of another file. Of two answers to one question the one that is here stays, if it is
+    whole.
+    """
     done = Merged()
     with _reading(source) as other, _writing(path) as own:
         for lot in _lots(_rows(other, source)):
@@ -126,9 +131,7 @@ def in_use(path: Path) -> bool:
     from alchemist_runtime.leases import Leases
 
     with _reading(path) as connection:
-        tables = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table'"
-        ).fetchall()
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         return ("leases",) in tables and Leases().anybody(connection)
 
 
@@ -137,7 +140,7 @@ def _lots(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
         yield lot
 
 
-# --- rows -------------------------------------------------------------------------------------------------------------------------
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
 def _rows(connection: sqlite3.Connection, path: Path) -> Iterator[_Row]:

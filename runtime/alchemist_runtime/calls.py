@@ -1,7 +1,8 @@
 """Many questions to one teacher: answers from the cache first, the rest asked within rate, concurrency and budget.
 
-Retries are ours. Every question ends in an outcome, answered or failed with a reason. Where the run must stop (budget, key,
-too many failures, Ctrl-C) no new call is sent, those in flight are waited for and committed, and then the reason is raised.
+Retries are ours. Every question ends in an outcome, answered or failed with a reason. Where the run must stop (budget,
+key, too many failures, Ctrl-C) no new call is sent, those in flight are waited for and committed, and then the reason
+is raised.
 """
 
 from __future__ import annotations
@@ -24,17 +25,7 @@ from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.leases import LEASE_SECONDS
 from alchemist_runtime.ledger import Account, Ledger, dollars
 from alchemist_runtime.limits import Limits, pause_seconds
-from alchemist_runtime.teacher import (
-    CallFailed,
-    Client,
-    Lease,
-    Reply,
-    Request,
-    Service,
-    Used,
-    Want,
-    scrub,
-)
+from alchemist_runtime.teacher import CallFailed, Client, Lease, Reply, Request, Service, Used, Want, scrub
 from alchemist_runtime.teachers._failures import HOPELESS, WAITING
 from alchemist_runtime.teachers.replay import Recorded
 
@@ -42,13 +33,16 @@ from alchemist_runtime.teachers.replay import Recorded
 LOOKUP = 512
 #: So many questions are leased at once for each place: what waits for a place here may be asked by another run instead.
 LEASED = 2
-#: How often another run's answers are looked for, and how long one may go without any before its questions are asked here.
+#: How often another run's answers are looked for, and how long one may go without any before its questions are asked
+#: here.
 LOOK_SECONDS, STANDSTILL_SECONDS = 0.2, 600.0
-#: Answers that are looked at before the first judgement on them, and so many times as many as one in `max_failed` after it.
+#: Answers that are looked at before the first judgement on them, and so many times as many as one in `max_failed` after
+#: it.
 FIRST_ANSWERS = 20
 #: How many times `max_failed` of so few answers must be no data, once the first ones were judged.
 MANY = 5
-#: How long a call is made again that the server tells to wait, by the class of its refusals: a minute of a rate, and a start.
+#: How long a call is made again that the server tells to wait, by the class of its refusals: a minute of a rate, and a
+#: start.
 PATIENCE_SECONDS = {"busy": 75.0, "loading": 600.0}
 #: How often at least, where `retries` is less.
 WAITS = 6
@@ -177,10 +171,7 @@ class Inquiry:
         self._waiting: dict[bytes, list[int]] = {}  # equal ones that wait for its answer
         self._elsewhere: list[int] = []  # what another run asks
         self._answered = 0
-        self._same_failure = (
-            "",
-            0,
-        )  # the class of the last failures, and how many since the last answer
+        self._same_failure = ("", 0)  # the class of the last failures, and how many since the last answer
         self._spare = 0  # further workers that may be started
         self._more: Callable[[], Coroutine[Any, Any, None]]
 
@@ -189,7 +180,9 @@ class Inquiry:
         self.planned, self._may_fail = planned, math.floor(self._max_failed * planned)
 
     async def answer(self, requests: Sequence[Request]) -> list[Outcome]:
-        """The outcome of every request, in order. RunError where the step must stop; what is answered by then is kept."""
+        """The outcome of every request, in order. RunError where the step must stop; what is answered by then is
+        kept.
+        """
         outcomes: list[Outcome | None] = [None] * len(requests)
         self._first, self._waiting, self._elsewhere = {}, {}, []
         todo = self._misses(requests, outcomes)
@@ -197,9 +190,7 @@ class Inquiry:
         try:
             while True:
                 work = partial(self._work, requests, outcomes, todo)
-                self._tasks = {
-                    asyncio.create_task(work()) for _ in range(min(len(requests), places))
-                }
+                self._tasks = {asyncio.create_task(work()) for _ in range(min(len(requests), places))}
                 self._more, self._spare = work, places
                 await self._all_done()
                 if self._halted is not None or not self._elsewhere:
@@ -228,16 +219,16 @@ class Inquiry:
         while running := [t for t in self._tasks if not t.done()]:
             await asyncio.wait(running)
 
-    # --- the cache --------------------------------------------------------------------------------------------------------
+    # --- the cache ----------------------------------------------------------------------------------------------------
 
     def _misses(self, requests: Sequence[Request], outcomes: list[Outcome | None]) -> Iterator[int]:
-        """Numbers of the requests that must be asked; cached ones get their outcome here, equal ones wait for the first."""
+        """Numbers of the requests that must be asked; cached ones get their outcome here, equal ones wait for the
+        first.
+        """
         lot = min(LOOKUP, LEASED * self.desk.spec.concurrency)
         for start in range(0, len(requests), LOOKUP):
             looked = time.monotonic()
-            lacking = self._lacking(
-                requests, outcomes, range(start, min(start + LOOKUP, len(requests)))
-            )
+            lacking = self._lacking(requests, outcomes, range(start, min(start + LOOKUP, len(requests))))
             asked = []
             for i in lacking:
                 key = requests[i].call_key
@@ -277,21 +268,25 @@ class Inquiry:
             return False
         return self._unusable(reply) is not None
 
-    def _settle(
-        self, requests: Sequence[Request], outcomes: list[Outcome | None], i: int, outcome: Outcome
-    ) -> None:
+    def _settle(self, requests: Sequence[Request], outcomes: list[Outcome | None], i: int, outcome: Outcome) -> None:
         """The outcome of a request, and of the equal ones that wait for it."""
         outcomes[i] = self._count(outcome)
         for other in self._waiting.pop(requests[i].call_key, ()):
             outcomes[other] = self._count(_same(outcome))
 
-    # --- what another run asks ----------------------------------------------------------------------------------------------
+    # --- what another run asks ----------------------------------------------------------------------------------------
 
     def _ours(
-        self, requests: Sequence[Request], outcomes: list[Outcome | None], numbers: Sequence[int], looked: float, *, anyway: bool = False
-    ) -> list[int]:  # fmt: skip
-        """Those of the requests that are asked here. What another run asks is waited for, what it has answered since they were
-        looked up is taken."""
+        self,
+        requests: Sequence[Request],
+        outcomes: list[Outcome | None],
+        numbers: Sequence[int],
+        looked: float,
+        *,
+        anyway: bool = False,
+    ) -> list[int]:
+        """Those of the requests that are asked here. What another run asks is waited for, what it has answered since
+        they were looked up is taken."""
         cache = self.desk.cache
         if not self.desk.leases or not numbers:
             return list(numbers)
@@ -305,16 +300,12 @@ class Inquiry:
             cache.give_back({requests[i].call_key for i in set(mine) - set(asked)})
         return asked
 
-    async def _left_over(
-        self, requests: Sequence[Request], outcomes: list[Outcome | None]
-    ) -> list[int]:
-        """Wait for the answers of another run; what is asked here after all, because it failed there, or the other run ended or
-        stands still."""
+    async def _left_over(self, requests: Sequence[Request], outcomes: list[Outcome | None]) -> list[int]:
+        """Wait for the answers of another run; what is asked here after all, because it failed there, or the other run
+        ended or stands still."""
         moved = time.monotonic()
         while self._elsewhere:
-            late = (
-                time.monotonic() > moved + STANDSTILL_SECONDS + 2 * self.desk.spec.timeout_seconds
-            )
+            late = time.monotonic() > moved + STANDSTILL_SECONDS + 2 * self.desk.spec.timeout_seconds
             head, tail = self._elsewhere[:LOOKUP], self._elsewhere[LOOKUP:]
             keys = [requests[i].call_key for i in head]
             asked = set() if late else self.desk.cache.leased_elsewhere(keys)
@@ -352,11 +343,9 @@ class Inquiry:
                 self._told = moment
                 self._tell(self.tally)
 
-    # --- asking -----------------------------------------------------------------------------------------------------------
+    # --- asking -------------------------------------------------------------------------------------------------------
 
-    async def _work(
-        self, requests: Sequence[Request], outcomes: list[Outcome | None], misses: Iterator[int]
-    ) -> None:
+    async def _work(self, requests: Sequence[Request], outcomes: list[Outcome | None], misses: Iterator[int]) -> None:
         try:
             for i in misses:
                 outcome = await self._one(requests[i])
@@ -377,9 +366,7 @@ class Inquiry:
             reply = await self._insist(request)
         except CallFailed as failed:
             return self._fail(failed)
-        if (
-            reply.ending == "broken"
-        ):  # it was charged, so no second one is bought behind the user's back
+        if reply.ending == "broken":  # it was charged, so no second one is bought behind the user's back
             why = answers.broken(reply.text, reply.finish_reason)
             told = self._fail(CallFailed(why, kind="broken"))
             return replace(told, reply=reply)
@@ -464,7 +451,7 @@ class Inquiry:
         finally:
             self._sending.discard(me)
 
-    # --- failing and stopping -----------------------------------------------------------------------------------------------
+    # --- failing and stopping -----------------------------------------------------------------------------------------
 
     def _fail(self, failed: CallFailed) -> Outcome:
         if failed.stop:
@@ -572,8 +559,10 @@ def _hopeless(spec: plan.Teacher, failed: CallFailed) -> tuple[str, str]:
         variable = spec.api_key_env or next(iter(spec.headers_env.values()), "OPENAI_API_KEY")
         return (
             f"{server} refuses the key in `{variable}`",
-            f"see to the key (`{'api_key_env' if spec.api_key_env or not spec.headers_env else 'headers_env'}` names its variable) "
-            "and to what it may use",
+            (
+                f"see to the key (`{'api_key_env' if spec.api_key_env or not spec.headers_env else 'headers_env'}`"
+                " names its variable) and to what it may use"
+            ),
         )
     return f"{server} wants a key, and the recipe names none", "name its variable in `api_key_env`"
 
@@ -583,7 +572,8 @@ def _too_many(inquiry: Inquiry, failed: CallFailed) -> Problem:
     return Problem(
         "A705",
         "teacher-failed",
-        f"more than {_share(inquiry)} of the {inquiry.planned:,} calls of `{inquiry.node}` to `{spec.name}` failed for good",
+        f"more than {_share(inquiry)} of the {inquiry.planned:,} calls of `{inquiry.node}` to `{spec.name}` failed for"
+        " good",
         node=inquiry.node,
         note=f"the last one: {failed.reason}",
         help=f"run again to try them once more, or raise `max_failed`; {_kept(inquiry)}",
@@ -604,8 +594,10 @@ def _useless(inquiry: Inquiry, left: int, judged: Sequence[bool]) -> Problem:
         f"{_share(inquiry)} that `max_failed` allows",
         node=inquiry.node,
         note=inquiry._example,
-        help=f"{left:,} more answers were to come{cost}: mend the prompt, its output, `max_tokens` or the teacher, or raise "
-        f"`max_failed`, then run again; {_kept(inquiry)}",
+        help=(
+            f"{left:,} more answers were to come{cost}: mend the prompt, its output, `max_tokens` or the teacher, or"
+            f" raise `max_failed`, then run again; {_kept(inquiry)}"
+        ),
     )
 
 
@@ -613,15 +605,13 @@ def _share(inquiry: Inquiry) -> str:
     return f"{float(inquiry._max_failed):.1%}".replace(".0%", "%")
 
 
-# --- all teachers of a run --------------------------------------------------------------------------------------------------------
+# --- all teachers of a run --------------------------------------------------------------------------------------------
 
 
 class Faculty:
     """The teachers of a run on one event loop, with one call cache and one budget."""
 
-    def __init__(
-        self, state: Path, *, budget: Decimal | None = None, replay: Path | None = None
-    ) -> None:
+    def __init__(self, state: Path, *, budget: Decimal | None = None, replay: Path | None = None) -> None:
         if replay is not None and not replay.exists():
             raise RunError(_no_recording(replay))
         self.cache = CallCache(replay or state / "calls.sqlite", read_only=replay is not None)

@@ -1,4 +1,6 @@
-"""Finds components: shipped ones by file name, imported when named; others through entry points, scanned only for unknown names."""
+"""Finds components: shipped ones by file name, imported when named; others through entry points, scanned only for
+unknown names.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +24,14 @@ GROUP = "alchemist.components"
 def names(family: Family) -> tuple[str, ...]:
     """Names of a family's shipped components, sorted; reads file names, imports nothing."""
     folder = Path(__file__).parent / _FOLDERS[family].replace(".", "/")
-    return tuple(
-        sorted(p.stem.rstrip("_") for p in folder.glob("*.py") if not p.stem.startswith("_"))
-    )
+    return tuple(sorted(p.stem.rstrip("_") for p in folder.glob("*.py") if not p.stem.startswith("_")))
 
 
 @cache
 def find(family: Family, name: str) -> Component | None:
     """The component of this name, None if nobody brings one."""
     if name in names(family):
-        module = importlib.import_module(
-            f"alchemist_runtime.{_FOLDERS[family]}.{_stem(family, name)}"
-        )
+        module = importlib.import_module(f"alchemist_runtime.{_FOLDERS[family]}.{_stem(family, name)}")
         for value in vars(module).values():
             made = getattr(value, "__alchemist__", None)
             if isinstance(made, Component) and made.family == family and made.name == name:

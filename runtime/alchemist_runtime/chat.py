@@ -1,5 +1,5 @@
-"""Conversations to tokens and labels: messages to text by the chat template, text to tokens with a mask of what counts. Which
-characters the model learns is read off the template; tokens follow from the characters.
+"""Conversations to tokens and labels: messages to text by the chat template, text to tokens with a mask of what counts.
+Which characters the model learns is read off the template; tokens follow from the characters.
 """
 
 from __future__ import annotations
@@ -46,13 +46,14 @@ Spans = list[tuple[int, int]]
 #: A larger batch is slower in the tokenizer and needs more memory.
 CHUNK = 1_000
 MASKED = -100
-#: Before a control token that the template wrote, and inside one that the row's own text holds, while both are told apart.
+#: Before a control token that the template wrote, and inside one that the row's own text holds, while both are told
+#: apart.
 MARK, HIDE = "\U000f0000", "\U000f0001"
 
 _GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 
 
-# --- text and spans -----------------------------------------------------------------------------------------------------------
+# --- text and spans ---------------------------------------------------------------------------------------------------
 
 
 def control_tokens(tokenizer: Any) -> tuple[str, ...]:
@@ -80,12 +81,12 @@ class Template:
         self.stop, self._parts, self.adds_stop = self._probed()
 
     def _probed(self) -> tuple[str | None, bool, bool]:
-        """The token that follows a reply, whether the template takes a content only as a list of parts, and whether its marks
-        stop before that token."""
+        """The token that follows a reply, whether the template takes a content only as a list of parts, and whether its
+        marks stop before that token."""
         said = "A3f9Q"  # stands in no template
         for content in (said, [{"type": "text", "text": said}]):
             asked = said.lower() if content is said else [{"type": "text", "text": said.lower()}]
-            talk = Talk([{"role": "user", CONTENT: asked}, {"role": "assistant", CONTENT: content}], None, {}, "")  # fmt: skip
+            talk = Talk([{"role": "user", CONTENT: asked}, {"role": "assistant", CONTENT: content}], None, {}, "")
             try:
                 (text,), spans = self._render([talk], False, self.marks)
             except Exception:  # a template that wants more than two turns says nothing here
@@ -98,15 +99,11 @@ class Template:
             return stop, content is not said, cut
         return None, False, False
 
-    def _render(
-        self, group: Sequence[Talk], prompt: bool, marks: bool
-    ) -> tuple[list[str], list[Spans]]:
+    def _render(self, group: Sequence[Talk], prompt: bool, marks: bool) -> tuple[list[str], list[Spans]]:
         from alchemist_runtime.sandbox import chat_renderer
 
         render = chat_renderer()
-        if (
-            self.dated
-        ):  # transformers keeps a compiled template, and with it what it asks for the day
+        if self.dated:  # transformers keeps a compiled template, and with it what it asks for the day
             from transformers.utils.chat_template_utils import _compile_jinja_template
 
             day = datetime.combine(self.date, time())
@@ -125,7 +122,9 @@ class Template:
     def render(
         self, group: Sequence[Talk], *, prompt: bool = False, marks: bool = False
     ) -> tuple[list[str], list[Spans]]:
-        """Texts, and with `marks` the spans between the template's generation marks; RunError A810 names the row at fault."""
+        """Texts, and with `marks` the spans between the template's generation marks; RunError A810 names the row at
+        fault.
+        """
         if not group:
             return [], []
         plain = all(t.tools is None and not t.args for t in group)
@@ -146,7 +145,9 @@ class Template:
         return texts, spans
 
     def fit(self, talk: Talk) -> Talk:
-        """The row in the form that this template takes: parts as text, null contents and tool arguments as it expects them."""
+        """The row in the form that this template takes: parts as text, null contents and tool arguments as it expects
+        them.
+        """
         if self._parts:
             talk = replace(talk, messages=[_as_parts(m) for m in talk.messages])
         if not odd(talk):
@@ -157,7 +158,9 @@ class Template:
         for form in forms(talk):
             try:
                 (text,), _ = self._render([form], False, False)
-            except Exception:  # the template expects another form, or refuses the row, which is told where it is rendered
+            except (
+                Exception
+            ):  # the template expects another form, or refuses the row, which is told where it is rendered
                 continue
             usual = usual or form
             if not self._prints_python(form, text):
@@ -177,7 +180,9 @@ class Template:
         return shows_python(talk, text)
 
     def spans(self, group: Sequence[Talk], loss: Loss) -> tuple[list[str], list[Spans]]:
-        """The texts of some rows, and for each the spans of characters that count. Replies of weight 0 count in none."""
+        """The texts of some rows, and for each the spans of characters that count. Replies of weight 0 count in
+        none.
+        """
         if loss == "all":
             texts, _ = self.render(group)
             spans: list[Spans] = [[(0, len(t))] for t in texts]
@@ -188,9 +193,7 @@ class Template:
             return texts, spans
         texts, spans = self._replies(group, loss)
         if loss == "last":
-            return texts, [
-                [] if weights(t)[-1:] == [0] else s[-1:] for t, s in zip(group, spans, strict=True)
-            ]
+            return texts, [[] if weights(t)[-1:] == [0] else s[-1:] for t, s in zip(group, spans, strict=True)]
         return texts, [_of_weight(t, s, 1) for t, s in zip(group, spans, strict=True)]
 
     def _replies(self, group: Sequence[Talk], loss: Loss) -> tuple[list[str], list[Spans]]:
@@ -198,9 +201,7 @@ class Template:
         if not self.marks:
             return self._by_prefix(group, loss)
         texts, spans = self.render(group, marks=True)
-        return texts, [
-            [(a, self._stopped(x, a, b)) for a, b in s] for x, s in zip(texts, spans, strict=True)
-        ]
+        return texts, [[(a, self._stopped(x, a, b)) for a, b in s] for x, s in zip(texts, spans, strict=True)]
 
     def _stopped(self, text: str, start: int, stop: int) -> int:
         if self.stop is None or text[start:stop].rstrip().endswith(self.control):
@@ -236,8 +237,8 @@ class Template:
         return frozenset(found)
 
     def _by_prefix(self, group: Sequence[Talk], loss: Loss) -> tuple[list[str], list[Spans]]:
-        """Spans without marks: where the layout of a known family has replies, else by difference: what the template writes
-        for a turn after its prompt, proven to be a prefix of the whole."""
+        """Spans without marks: where the layout of a known family has replies, else by difference: what the template
+        writes for a turn after its prompt, proven to be a prefix of the whole."""
         texts, _ = self.render(group)
         known = [self._by_layout(talk, text) for talk, text in zip(group, texts, strict=True)]
         spans: list[Spans] = [found or [] for found in known]
@@ -258,8 +259,8 @@ class Template:
         return texts, spans
 
     def _by_layout(self, talk: Talk, text: str) -> Spans | None:
-        """The replies of a row by the layout of the template's family. None unless there is one for each turn, with what the
-        turn says, and no control token comes from the row itself."""
+        """The replies of a row by the layout of the template's family. None unless there is one for each turn, with
+        what the turn says, and no control token comes from the row itself."""
         if self.layout is None or self.holds_control(talk):
             return None
         found = self.layout.replies(text)
@@ -328,8 +329,13 @@ def _unstable(talk: Talk, turn: int, loss: Loss) -> RunError:
             "A801",
             "no-template",
             f"the chat template does not show what the assistant wrote in turn {turn + 1} of row {talk.row}",
-            note="it has no {% generation %} marks, and the text up to that turn is no prefix of the whole conversation",
-            help=f"put {{% generation %}} and {{% endgeneration %}} around the reply in `chat_template`, or {other}; `chat_template = training(…)` has such templates for some families",
+            note=(
+                "it has no {% generation %} marks, and the text up to that turn is no prefix of the whole conversation"
+            ),
+            help=(
+                f"put {{% generation %}} and {{% endgeneration %}} around the reply in `chat_template`, or {other};"
+                " `chat_template = training(…)` has such templates for some families"
+            ),
         ),
         exit_code=1,
     )
@@ -348,7 +354,7 @@ def _unclear(talk: Talk, found: int) -> RunError:
     )
 
 
-# --- tokens -------------------------------------------------------------------------------------------------------------------
+# --- tokens -----------------------------------------------------------------------------------------------------------
 
 
 class Encoder:
@@ -374,15 +380,10 @@ class Encoder:
             places += found
         return tokens, places
 
-    def _fast(
-        self, texts: list[str], spans: list[Spans]
-    ) -> tuple[list[Tokens], list[Spans]] | None:
+    def _fast(self, texts: list[str], spans: list[Spans]) -> tuple[list[Tokens], list[Spans]] | None:
         """Without offsets, where every token is a known number of bytes; None if they do not add up to the text."""
         assert self._sizes is not None
-        ids = [
-            np.array(e.ids, dtype=np.int32)
-            for e in self.backend.encode_batch_fast(texts, add_special_tokens=False)
-        ]
+        ids = [np.array(e.ids, dtype=np.int32) for e in self.backend.encode_batch_fast(texts, add_special_tokens=False)]
         places = []
         for text, own, some in zip(texts, ids, spans, strict=True):
             ends = np.cumsum(self._sizes[own])
@@ -398,9 +399,7 @@ class Encoder:
             places.append([(a, b) for a, b, first, last in pairs if last > first])
         return ids, places
 
-    def _exact(
-        self, texts: list[str], spans: list[Spans], backend: Any = None
-    ) -> tuple[list[Tokens], list[Spans]]:
+    def _exact(self, texts: list[str], spans: list[Spans], backend: Any = None) -> tuple[list[Tokens], list[Spans]]:
         """With the tokenizer's own offsets: a span has all tokens that come from one of its characters."""
         encoded = (backend or self.backend).encode_batch(texts, add_special_tokens=False)
         places = []
@@ -408,7 +407,8 @@ class Encoder:
             begin, end = np.array(one.offsets, dtype=np.int64).reshape(-1, 2).T
             found = []
             for start, stop in some:
-                # white space that a normaliser drops belongs to no token, and a token from no character lies between others
+                # white space that a normaliser drops belongs to no token, and a token from no character lies between
+                # others
                 inside = np.flatnonzero((begin < stop) & (end > start) & (end > begin))
                 if len(inside):
                     found.append((int(inside[0]), int(inside[-1]) + 1))
@@ -432,7 +432,9 @@ class Encoder:
 
 
 def _renamed(backend: Any, control: Sequence[str]) -> Any:
-    """A tokenizer that knows its control tokens under other names, with the same numbers: the texts themselves are ordinary."""
+    """A tokenizer that knows its control tokens under other names, with the same numbers: the texts themselves are
+    ordinary.
+    """
     from tokenizers import Tokenizer
 
     names = {t: MARK + t for t in control}
@@ -449,7 +451,7 @@ def _renamed(backend: Any, control: Sequence[str]) -> Any:
         model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
     made = Tokenizer.from_str(orjson.dumps(state).decode())
     for token, name in names.items():
-        known, own = (b.encode(f"a{x}b", add_special_tokens=False).ids for b, x in ((backend, token), (made, name)))  # fmt: skip
+        known, own = (b.encode(f"a{x}b", add_special_tokens=False).ids for b, x in ((backend, token), (made, name)))
         number = backend.token_to_id(token)
         if known != own or number in made.encode(f"a{token}b", add_special_tokens=False).ids:
             raise _inseparable(f"this tokenizer reads `{token}` in one way only")
@@ -488,8 +490,8 @@ def _byte_sizes(backend: Any) -> np.ndarray[Any, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One row ready for training. `labels` is -100 where nothing is learnt, and always in the first place. `told`: what a
-    person should know of the row, by the names of `talks.TOLD`."""
+    """One row ready for training. `labels` is -100 where nothing is learnt, and always in the first place. `told`: what
+    a person should know of the row, by the names of `talks.TOLD`."""
 
     ids: Tokens
     labels: Tokens
@@ -504,14 +506,10 @@ class Document:
 
 
 def documents(
-    batch: pa.RecordBatch,
-    template: Template,
-    encoder: Encoder,
-    loss: Loss,
-    special: Special = "keep",
+    batch: pa.RecordBatch, template: Template, encoder: Encoder, loss: Loss, special: Special = "keep"
 ) -> list[Document]:
-    """Tokens and labels of every row of a batch, in its order. `special = "split"` reads control tokens in a row's own text
-    as ordinary text; RunError A816 where the tokenizer cannot."""
+    """Tokens and labels of every row of a batch, in its order. `special = "split"` reads control tokens in a row's own
+    text as ordinary text; RunError A816 where the tokenizer cannot."""
     out: list[Document] = []
     every = talks(batch)
     for at in range(0, len(every), CHUNK):
@@ -520,10 +518,7 @@ def documents(
         if special == "split":
             group = [template.hidden(t) if h else t for t, h in zip(group, held, strict=True)]
         texts, spans = template.spans(group, loss)
-        told = [
-            template.told(talk, text, own, h)
-            for talk, text, own, h in zip(group, texts, spans, held, strict=True)
-        ]
+        told = [template.told(talk, text, own, h) for talk, text, own, h in zip(group, texts, spans, held, strict=True)]
         coded = _encoded(encoder, texts, spans, held if special == "split" else None)
         for (ids, places), say in zip(coded, told, strict=True):
             labels = np.full(len(ids), MASKED, dtype=np.int32)
@@ -540,7 +535,10 @@ def _encoded(
 ) -> Iterable[tuple[Tokens, Spans]]:
     if apart is None or not any(apart):
         return zip(*encoder(texts, spans), strict=True)
-    return [encoder.literal(t, s) if a else next(zip(*encoder([t], [s]), strict=True)) for t, s, a in zip(texts, spans, apart, strict=True)]  # fmt: skip
+    return [
+        encoder.literal(t, s) if a else next(zip(*encoder([t], [s]), strict=True))
+        for t, s, a in zip(texts, spans, apart, strict=True)
+    ]
 
 
 def bounds(sizes: Sequence[int]) -> list[int]:

@@ -21,18 +21,12 @@ def visible_gpus() -> int:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         listed = [d.strip() for d in named.split(",")]
-        return len(
-            [d for d in listed[: listed.index("-1")] if d]
-            if "-1" in listed
-            else [d for d in listed if d]
-        )
+        return len([d for d in listed[: listed.index("-1")] if d] if "-1" in listed else [d for d in listed if d])
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return 0
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        answer = subprocess.run(
-            [tool, "-L"], capture_output=True, text=True, timeout=30, check=False
-        )
+        answer = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=30, check=False)
         return sum(line.startswith("GPU ") for line in answer.stdout.splitlines())
     return 0
 
@@ -78,18 +72,14 @@ def devices(spec: TrainSpec, processes: int | None = None) -> Devices:
 
 def threads(processes: int) -> int:
     """Threads of one process: its share of the cores that this machine lets us use."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(16, cores // max(1, processes)))
 
 
 def environment(spec: TrainSpec, on: Devices) -> dict[str, str]:
     """The environment of the training processes."""
     env = dict(os.environ)
-    env["PYTHONPATH"] = os.pathsep.join(
-        p for p in (str(Path(__file__).parents[1]), env.get("PYTHONPATH", "")) if p
-    )
+    env["PYTHONPATH"] = os.pathsep.join(p for p in (str(Path(__file__).parents[1]), env.get("PYTHONPATH", "")) if p)
     env["HF_HUB_DISABLE_TELEMETRY"] = env["DO_NOT_TRACK"] = "1"
     if "wandb" not in spec.report:
         env["WANDB_MODE"] = "disabled"

@@ -15,9 +15,7 @@ class Problem:
     code: str  # "A302"
     slug: str  # "no-files"
     headline: str
-    node: str | None = (
-        None  # the block it concerns; the caller adds file, line and column from the plan
-    )
+    node: str | None = None  # the block it concerns; the caller adds file, line and column from the plan
     place: str | None = None  # a place outside the recipe: "data/a.jsonl:17"
     note: str | None = None
     help: str | None = None
@@ -30,9 +28,7 @@ class RunError(Exception):
 
     `damaged`: the key of the stored result that turned out not to be whole; the engine makes it again."""
 
-    def __init__(
-        self, problem: Problem, *, exit_code: int = NOT_CARRIED_OUT, damaged: str | None = None
-    ) -> None:
+    def __init__(self, problem: Problem, *, exit_code: int = NOT_CARRIED_OUT, damaged: str | None = None) -> None:
         super().__init__(f"{problem.code} {problem.headline}")
         self.problem = problem
         self.exit_code = exit_code

@@ -26,8 +26,8 @@ def loads(data: bytes | str) -> Any:
 
 
 def twice(data: bytes, canonical: bytes) -> list[str]:
-    """The keys that an object of a JSON text has more than once. `canonical`: the text as it was read and written again, which
-    has fewer quotes then; only such texts are looked at."""
+    """The keys that an object of a JSON text has more than once. `canonical`: the text as it was read and written
+    again, which has fewer quotes then; only such texts are looked at."""
     # \u0022 is a quote too
     same = data.count(b'"') == canonical.count(b'"') and b"\\u00" not in data
     if same or _quotes(data) <= _quotes(canonical):
@@ -48,8 +48,8 @@ def _quotes(data: bytes) -> int:
 
 
 def dumps(value: Any, *, sort: bool = False) -> bytes:
-    """JSON without spaces, in UTF-8; `sort`: with the keys of every object in order, so that equal values are equal bytes.
-    Bytes are written in hex, other things of Python as text. ValueError for what is nested too deep."""
+    """JSON without spaces, in UTF-8; `sort`: with the keys of every object in order, so that equal values are equal
+    bytes. Bytes are written in hex, other things of Python as text. ValueError for what is nested too deep."""
     import orjson
 
     try:
@@ -57,8 +57,8 @@ def dumps(value: Any, *, sort: bool = False) -> bytes:
     except (TypeError, orjson.JSONEncodeError):  # whole numbers beyond 64 bits, deep nesting
         try:
             text = json.dumps(
-                value, sort_keys=sort, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain,
-            )  # fmt: skip
+                value, sort_keys=sort, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain
+            )
         except RecursionError as e:
             raise ValueError(TOO_DEEP) from e
         return text.encode("utf-8", "surrogatepass")

@@ -1,5 +1,6 @@
-"""Families of models whose own chat template does not show what the model wrote: templates for training them, and where replies
-stand in what their own templates write. Both are our own writing, after the layouts that the models are known by.
+"""Families of models whose own chat template does not show what the model wrote: templates for training them, and where
+replies stand in what their own templates write. Both are our own writing, after the layouts that the models are known
+by.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def template(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where replies stand: behind `open`, up to and with one of `close`. `signs`: what the family's own template holds."""
+    """Where replies stand: behind `open`, up to and with one of `close`. `signs`: what the family's own template
+    holds.
+    """
 
     name: str
     signs: tuple[str, ...]
@@ -29,7 +32,9 @@ class Layout:
     close: tuple[str, ...]
 
     def replies(self, text: str) -> list[tuple[int, int]] | None:
-        """The replies of a rendered conversation, in order; messages that follow each other are one. None where one has no end."""
+        """The replies of a rendered conversation, in order; messages that follow each other are one. None where one has
+        no end.
+        """
         found: list[tuple[int, int]] = []
         at = 0
         while (start := text.find(self.open, at)) >= 0:
@@ -49,12 +54,22 @@ _CHATML: Final = ("<|im_start|>assistant\n", ("<|im_end|>",))
 LAYOUTS: Final = (
     Layout("qwen3_5", ("<|im_start|>", "</think>", "<function="), *_CHATML),
     Layout("qwen3", ("<|im_start|>", "</think>"), *_CHATML),
-    Layout("gpt_oss", ("<|start|>", "<|channel|>", "<|message|>"), "<|start|>assistant", ("<|end|>", "<|return|>", "<|call|>")),
+    Layout(
+        "gpt_oss",
+        ("<|start|>", "<|channel|>", "<|message|>"),
+        "<|start|>assistant",
+        ("<|end|>", "<|return|>", "<|call|>"),
+    ),
     Layout("phi3", ("<|assistant|>", "<|end|>"), "<|assistant|>\n", ("<|end|>",)),
     Layout("deepseek", ("<｜Assistant｜>", "<｜User｜>"), "<｜Assistant｜>", ("<｜end▁of▁sentence｜>",)),
     Layout("nemotron_nano", ("<SPECIAL_11>", "<SPECIAL_12>"), "<SPECIAL_11>Assistant\n", ("<SPECIAL_12>",)),
-    Layout("llama3", ("<|start_header_id|>", "</think>"), "<|start_header_id|>assistant<|end_header_id|>\n\n", ("<|eot_id|>", "<|eom_id|>")),
-)  # fmt: skip
+    Layout(
+        "llama3",
+        ("<|start_header_id|>", "</think>"),
+        "<|start_header_id|>assistant<|end_header_id|>\n\n",
+        ("<|eot_id|>", "<|eom_id|>"),
+    ),
+)
 
 
 def layout(text: str) -> Layout | None:

@@ -11,8 +11,8 @@ _SEEN: Counter[str] = Counter()
 
 
 def point(step: str, place: str) -> None:
-    """Pass a place in a step. `ALCHEMIST_FAULT` holds `ACTION@STEP:PLACE:N`, N the count of passes from 1; ACTION is `kill`
-    (SIGKILL, as a power cut would), `full` (no space left) or `interrupt` (SIGINT, as Ctrl-C)."""
+    """Pass a place in a step. `ALCHEMIST_FAULT` holds `ACTION@STEP:PLACE:N`, N the count of passes from 1; ACTION is
+    `kill` (SIGKILL, as a power cut would), `full` (no space left) or `interrupt` (SIGINT, as Ctrl-C)."""
     fault = os.environ.get("ALCHEMIST_FAULT")
     if not fault:
         return

@@ -1,7 +1,7 @@
 """The functions of the expression language: one table that the checker, the engine and the documentation read.
 
-Signatures only; the engine holds the implementations (`engine/expressions.py`, `operators/code.py`) under the same names.
-Every function is pure and lifted: null in any argument gives null, unless `null_aware`.
+Signatures only; the engine holds the implementations (`engine/expressions.py`, `operators/code.py`) under the same
+names. Every function is pure and lifted: null in any argument gives null, unless `null_aware`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Final, Literal
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """`type` is a column type, `any`, `number`, `ordered` or the name of a type variable (`T`). `default` in plan form."""
+    """`type` is a column type, `any`, `number`, `ordered` or the name of a type variable (`T`). `default` in plan
+    form.
+    """
 
     name: str
     type: str
@@ -26,12 +28,8 @@ class Function:
     params: tuple[Param, ...]
     result: str  # a column type, or a type variable
     doc: str
-    unit: str | None = (
-        None  # the count kind of an int result: chars, words, lines, tokens; compares with that unit
-    )
-    shape: Literal["vector", "rows"] = (
-        "vector"  # rows: Python per distinct value, in worker processes, verdicts cached
-    )
+    unit: str | None = None  # the count kind of an int result: chars, words, lines, tokens; compares with that unit
+    shape: Literal["vector", "rows"] = "vector"  # rows: Python per distinct value, in worker processes, verdicts cached
     null_aware: bool = False
     runs: bool = True  # False: it checks and compiles, and this version does not carry it out
     only: Literal["best"] | None = None  # the attribute in which alone it stands
@@ -49,27 +47,14 @@ def _f(name: str, params: str, result: str, doc: str, **kw: object) -> Function:
             value = {"true": True, "false": False, "null": None}.get(text, text.strip("'"))
             if isinstance(value, str) and value.lstrip("-").isdigit():
                 value = int(value)
-        out.append(
-            Param(
-                pname.strip().lstrip("*"),
-                ptype.strip(),
-                value,
-                variadic=pname.strip().startswith("*"),
-            )
-        )
+        out.append(Param(pname.strip().lstrip("*"), ptype.strip(), value, variadic=pname.strip().startswith("*")))
     return Function(name, tuple(out), result, doc, **kw)  # type: ignore[arg-type]
 
 
 _ALL: Final = (
     # text
     _f("chars", "x: text", "int", "Length in code points.", unit="chars"),
-    _f(
-        "words",
-        "x: text",
-        "int",
-        "Number of words (runs of letters, digits and `_`).",
-        unit="words",
-    ),
+    _f("words", "x: text", "int", "Number of words (runs of letters, digits and `_`).", unit="words"),
     _f("lines", "x: text", "int", "Number of lines; an empty text has none.", unit="lines"),
     _f(
         "tokens",
@@ -82,50 +67,24 @@ _ALL: Final = (
     _f("strip", "x: text", "text", "Without white space at both ends."),
     _f("squeeze", "x: text", "text", "Every run of white space as one space, ends stripped."),
     _f("head", "x: text, n: int", "text", "The first n characters."),
-    _f(
-        "after",
-        "x: text, mark: text",
-        "text?",
-        "What follows the first `mark`; null if it is not there.",
-    ),
-    _f(
-        "before",
-        "x: text, mark: text",
-        "text?",
-        "What precedes the first `mark`; null if it is not there.",
-    ),
+    _f("after", "x: text, mark: text", "text?", "What follows the first `mark`; null if it is not there."),
+    _f("before", "x: text, mark: text", "text?", "What precedes the first `mark`; null if it is not there."),
     _f(
         "excerpt",
         "x: text, lines: int = 15, least: int? = null",
         "text",
-        "A run of whole lines, its start drawn per row: as many as `lines`, or a number drawn from `least` on; all where there are fewer.",
+        "A run of whole lines, its start drawn per row: as many as `lines`, or a number drawn from `least` on; all"
+        " where there are fewer.",
         shape="rows",
         null_aware=True,
     ),
     _f("replace", "x: text, old: text, new: text", "text", "Every `old` replaced by `new`."),
-    _f(
-        "contains", "x: text, *any: text", "bool", "Whether one of the texts occurs (case matters)."
-    ),
+    _f("contains", "x: text, *any: text", "bool", "Whether one of the texts occurs (case matters)."),
     _f("starts_with", "x: text, *any: text", "bool", "Whether it begins with one of the texts."),
     _f("ends_with", "x: text, *any: text", "bool", "Whether it ends with one of the texts."),
-    _f(
-        "matches",
-        "x: text, pattern: text",
-        "bool",
-        "Whether the regular expression (RE2) matches somewhere.",
-    ),
-    _f(
-        "count",
-        "x: text, pattern: text",
-        "int",
-        "How often the regular expression (RE2) matches, from left to right.",
-    ),
-    _f(
-        "join",
-        "x: list<text>, separator: text",
-        "text",
-        "The elements with a separator between them.",
-    ),
+    _f("matches", "x: text, pattern: text", "bool", "Whether the regular expression (RE2) matches somewhere."),
+    _f("count", "x: text, pattern: text", "int", "How often the regular expression (RE2) matches, from left to right."),
+    _f("join", "x: list<text>, separator: text", "text", "The elements with a separator between them."),
     _f(
         "repeats",
         "x: text, unit: text = 'lines'",
@@ -139,7 +98,9 @@ _ALL: Final = (
         "lang",
         "x: text",
         "text?",
-        "Language of the code in a text, from its fence or its syntax: python, javascript, typescript, java, c, cpp, go, rust, bash, sql, html, json and some more; a fence tag that we do not know as it stands; null if there is no code.",
+        "Language of the code in a text, from its fence or its syntax: python, javascript, typescript, java, c, cpp,"
+        " go, rust, bash, sql, html, json and some more; a fence tag that we do not know as it stands; null if there is"
+        " no code.",
         shape="rows",
         version=2,
     ),
@@ -147,7 +108,8 @@ _ALL: Final = (
         "code",
         "x: text",
         "text?",
-        "The fenced blocks of the text's language joined, or the whole text if it parses as a known language, else null.",
+        "The fenced blocks of the text's language joined, or the whole text if it parses as a known language, else"
+        " null.",
         shape="rows",
         version=2,
     ),
@@ -156,7 +118,8 @@ _ALL: Final = (
         "parses",
         "x: text, lang: text? = null",
         "bool",
-        "Whether the code parses in that language (of `lang(x)` where it is null), Python up to 3.14 on every interpreter; true for a language without a parser here, for prose, and for code too long to judge.",
+        "Whether the code parses in that language (of `lang(x)` where it is null), Python up to 3.14 on every"
+        " interpreter; true for a language without a parser here, for prose, and for code too long to judge.",
         shape="rows",
         version=2,
         null_aware=True,
@@ -225,7 +188,8 @@ _ALL: Final = (
         "coverage",
         "x: text, model: text",
         "real",
-        "Chooses rows that cover all the others best (k-centre greedy over the model's embeddings). The choice is not monotone.",
+        "Chooses rows that cover all the others best (k-centre greedy over the model's embeddings). The choice is not"
+        " monotone.",
         runs=False,
         only="best",
     ),

@@ -17,10 +17,7 @@ Batches = Callable[[], Iterator[pa.RecordBatch]]
 def draws(roots: Iterable[bytes], seed: int) -> list[int]:
     """A 64-bit draw for each source row: the same for all rows that came from it."""
     key = seed.to_bytes(8, "big")
-    return [
-        int.from_bytes(hashlib.blake2b(r, digest_size=8, key=key, person=b"alc eval").digest())
-        for r in roots
-    ]
+    return [int.from_bytes(hashlib.blake2b(r, digest_size=8, key=key, person=b"alc eval").digest()) for r in roots]
 
 
 def roots_of(batch: pa.RecordBatch) -> list[bytes]:
@@ -32,9 +29,7 @@ def roots_of(batch: pa.RecordBatch) -> list[bytes]:
     return [r if r is not None else i for r, i in zip(own, ids, strict=True)]
 
 
-def held_out(
-    batches: Batches, share: Fraction, count: int | None, seed: int
-) -> Callable[[list[bytes]], list[bool]]:
+def held_out(batches: Batches, share: Fraction, count: int | None, seed: int) -> Callable[[list[bytes]], list[bool]]:
     """Which rows are held out, as a function of their roots."""
     if count:
         chosen = _by_count(batches, count, seed)

@@ -45,9 +45,7 @@ class Job:
         return Job(spec=spec, folder=path.resolve().parent, **data)
 
     def write(self, path: Path) -> None:
-        data = {
-            k: getattr(self, k) for k in self.__dataclass_fields__ if k not in ("spec", "folder")
-        }
+        data = {k: getattr(self, k) for k in self.__dataclass_fields__ if k not in ("spec", "folder")}
         data["spec"] = self.spec.model_dump(mode="json")
         write_atomic(path, json.dumps(data, indent=1, sort_keys=True).encode())
 

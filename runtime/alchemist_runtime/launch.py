@@ -36,7 +36,7 @@ _STOP_SECONDS: Final = 600.0
 OnProgress = Callable[[dict[str, Any]], None]
 
 
-# --- the line -----------------------------------------------------------------------------------------------------------------
+# --- the line ---------------------------------------------------------------------------------------------------------
 
 
 def command(
@@ -48,7 +48,9 @@ def command(
     mixed: str | None = None,
     machine: tuple[str, str, str] = ("{machine_rank}", "{main_ip}", "{main_port}"),
 ) -> list[str]:
-    """The command that trains: with braces as it stands in the plan, or filled in. `processes` is the total of all machines."""
+    """The command that trains: with braces as it stands in the plan, or filled in. `processes` is the total of all
+    machines.
+    """
     shipped = f"{{accelerate}}/{spec.parallel}.yaml" if spec.parallel in SHIPPED else spec.parallel
     line = ["accelerate", "launch", "--config_file", config or shipped]
     line += ["--num_processes", processes, "--num_machines", str(spec.nodes)]
@@ -66,21 +68,19 @@ def config_folder() -> Path:
 
 
 def own_config(path: Path) -> Path:
-    """Check a user's accelerate configuration; RunError A805 where it is missing or has a key that accelerate does not know."""
+    """Check a user's accelerate configuration; RunError A805 where it is missing or has a key that accelerate does not
+    know.
+    """
     import yaml
 
     try:
         data = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
-        raise _config_error(
-            path, "there is no such file", "name ddp, fsdp, zero2, zero3 or a file"
-        ) from error
+        raise _config_error(path, "there is no such file", "name ddp, fsdp, zero2, zero3 or a file") from error
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise _config_error(path, " ".join(str(error).split())[:200], "mend the file") from error
     if not isinstance(data, dict) or "distributed_type" not in data:
-        raise _config_error(
-            path, "it does not say `distributed_type`", "make one with `accelerate config`"
-        )
+        raise _config_error(path, "it does not say `distributed_type`", "make one with `accelerate config`")
     if unknown := sorted(_unknown_keys(data)):
         names = ", ".join(f"`{k}`" for k in unknown)
         raise _config_error(path, f"accelerate does not know {names}", "correct or remove the key")
@@ -112,7 +112,7 @@ def _config_error(path: Path, why: str, way_out: str) -> RunError:
     return RunError(problem, exit_code=1)
 
 
-# --- running it -----------------------------------------------------------------------------------------------------------------
+# --- running it -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +128,7 @@ def _line(spec: TrainSpec, on: Devices, job: Path, project: Path) -> list[str]:
         config = config_folder() / f"{'ddp' if on.cpu else spec.parallel}.yaml"
     else:
         config = own_config(project / spec.parallel)
-    if (
-        not on.cpu
-        and spec.parallel.startswith("zero")
-        and importlib.util.find_spec("deepspeed") is None
-    ):
+    if not on.cpu and spec.parallel.startswith("zero") and importlib.util.find_spec("deepspeed") is None:
         raise RunError(
             Problem(
                 "A910",
@@ -170,14 +166,7 @@ def _machine(spec: TrainSpec, on: Devices, job: Path) -> tuple[str, str, str]:
 
 
 def launch(
-    spec: TrainSpec,
-    job: Path,
-    *,
-    on: Devices,
-    project: Path,
-    log: Path,
-    figures: Path,
-    on_progress: OnProgress,
+    spec: TrainSpec, job: Path, *, on: Devices, project: Path, log: Path, figures: Path, on_progress: OnProgress
 ) -> TrainResult:
     """Run a job file under `accelerate launch` and follow it.
 
@@ -270,7 +259,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-# --- what went wrong ------------------------------------------------------------------------------------------------------------
+# --- what went wrong --------------------------------------------------------------------------------------------------
 
 
 def _failure(folder: Path, log: Path, code: int) -> RunError:
@@ -286,11 +275,7 @@ def _failure(folder: Path, log: Path, code: int) -> RunError:
     lines = [line for line in text.splitlines() if line.strip()]
     tail = "\n".join(lines[-_TAIL_LINES:])
     headline, way_out = _reading("\n".join(lines[-400:]), code)
-    return RunError(
-        Problem(
-            "A803", "training-failed", headline, place=str(log), note=tail or None, help=way_out
-        )
-    )
+    return RunError(Problem("A803", "training-failed", headline, place=str(log), note=tail or None, help=way_out))
 
 
 def _reading(text: str, code: int) -> tuple[str, str]:
@@ -301,17 +286,9 @@ def _reading(text: str, code: int) -> tuple[str, str]:
         )
     if "No space left on device" in text:
         return "the training found no space left on the disk", "make room, then run again"
-    if (
-        "out of memory" in text
-        or "OutOfMemoryError" in text
-        or "SIGKILL" in text
-        or code == -signal.SIGKILL
-    ):
+    if "out of memory" in text or "OutOfMemoryError" in text or "SIGKILL" in text or code == -signal.SIGKILL:
         return (
             "a training process was killed or found no memory left",
             "lower `micro_batch` or `max_length`, or take `parallel = fsdp`; the checkpoints are kept",
         )
-    return (
-        f"the training ended with exit code {code}",
-        "read the log; a further run goes on from the last checkpoint",
-    )
+    return (f"the training ended with exit code {code}", "read the log; a further run goes on from the last checkpoint")

@@ -1,8 +1,8 @@
 """Leases on questions: runs that share a call cache ask an equal question once.
 
-Each run that asks has one row: who it is, which questions it asks, and until when that holds; a heartbeat moves the end on. A lease
-is free for others once its owner is dead or has let it expire. It is taken before the cache is looked at for the last time and
-ends after its answer is written, so whoever gets one sees the answer that came meanwhile.
+Each run that asks has one row: who it is, which questions it asks, and until when that holds; a heartbeat moves the end
+on. A lease is free for others once its owner is dead or has let it expire. It is taken before the cache is looked at
+for the last time and ends after its answer is written, so whoever gets one sees the answer that came meanwhile.
 """
 
 from __future__ import annotations
@@ -47,16 +47,14 @@ class Leases:
 
     def take(
         self, connection: sqlite3.Connection, held: Collection[bytes], keys: Collection[bytes], *, anyway: bool = False
-    ) -> tuple[set[bytes], bool]:  # fmt: skip
-        """Those of the keys that are leased to this owner from now on, beside those that it holds; all of them with `anyway`,
-        whoever asks them. And whether there was nobody else in the last `LEASE_SECONDS`."""
+    ) -> tuple[set[bytes], bool]:
+        """Those of the keys that are leased to this owner from now on, beside those that it holds; all of them with
+        `anyway`, whoever asks them. And whether there was nobody else in the last `LEASE_SECONDS`."""
         with connection:
             connection.execute("BEGIN IMMEDIATE")
             old = time.time() - LEASE_SECONDS
             connection.execute("DELETE FROM leases WHERE until < ?", (old,))
-            others = connection.execute(
-                "SELECT count(*) FROM leases WHERE owner != ?", (self._owner,)
-            )
+            others = connection.execute("SELECT count(*) FROM leases WHERE owner != ?", (self._owner,))
             alone = others.fetchone()[0] == 0
             taken = set() if alone or anyway else self.elsewhere(connection, keys)
             ours = set(keys) - taken

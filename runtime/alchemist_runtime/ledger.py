@@ -1,7 +1,8 @@
 """Money: what calls cost, exactly, and the budgets that they may not pass.
 
-The worst case of a call is reserved before it is sent and settled when it is back. Where a budget has no room for the worst
-case while other calls are out, the call waits for what they give back; where nothing is out, the budget is reached.
+The worst case of a call is reserved before it is sent and settled when it is back. Where a budget has no room for the
+worst case while other calls are out, the call waits for what they give back; where nothing is out, the budget is
+reached.
 """
 
 from __future__ import annotations
@@ -138,7 +139,9 @@ class Account:
 
 
 def money(exact: str) -> Decimal:
-    """An exact number of dollars, "3/100000" or "20", as a decimal; what no decimal can say is rounded up far behind the point."""
+    """An exact number of dollars, "3/100000" or "20", as a decimal; what no decimal can say is rounded up far behind
+    the point.
+    """
     value = Fraction(exact)
     scaled = value * 10**DIGITS
     whole = Decimal(scaled.numerator) / Decimal(scaled.denominator)
@@ -161,9 +164,14 @@ def _reached(ledger: Ledger, amount: Decimal) -> Problem:
         f"{what} ({dollars(ledger.limit)}) is reached: {dollars(ledger.spent)} are spent, "
         f"and the next call may cost up to {dollars(amount)}",
         node=ledger.node,
-        note="no call was sent that could have passed it"
-        if ledger.spent <= ledger.limit
-        else f"an answer was larger than its `max_tokens` allows, so {dollars(ledger.spent - ledger.limit)} more were spent",
+        note=(
+            "no call was sent that could have passed it"
+            if ledger.spent <= ledger.limit
+            else (
+                f"an answer was larger than its `max_tokens` allows, so {dollars(ledger.spent - ledger.limit)} more"
+                " were spent"
+            )
+        ),
         help=f"raise `{ledger.name}` and run again: every answer so far is kept and not paid again",
     )
 
@@ -173,6 +181,8 @@ def _no_price(teacher: plan.Teacher) -> Problem:
         "A702",
         "no-price",
         f"the cost of `{teacher.name}` is unknown, so the budget cannot be kept",
-        help=f"add `price {{ … }}` with `input` and `output` to `teacher {teacher.name}`, "
-        "or `price = free` for a local model",
+        help=(
+            f"add `price {{ … }}` with `input` and `output` to `teacher {teacher.name}`, "
+            "or `price = free` for a local model"
+        ),
     )

@@ -1,14 +1,14 @@
 """Rate and concurrency of a teacher: what the recipe declares, and what the server turns out to bear.
 
-A bucket holds at most one second's worth, so that there is no burst beyond that. A call takes its part at once, even if the
-bucket goes below zero, and waits until the debt is paid: calls leave in the order in which they came.
+A bucket holds at most one second's worth, so that there is no burst beyond that. A call takes its part at once, even if
+the bucket goes below zero, and waits until the debt is paid: calls leave in the order in which they came.
 
-Refusals of a busy server (429, overloaded, loading) are judged by their share. As few as a service with many machines gives
-concern their calls alone. More of them set a pace, the calls a second that were not refused, which every answer raises a
-little and every refusal lowers: it settles where about one call in 13 is refused, and with it the calls at once. Where most
-are refused, or the server says for how long, the whole teacher pauses; then one call goes alone until the server has said
-something, and the others follow at the pace. Refusals that are as many at half the pace do not come from it: so many are
-usual for this server.
+Refusals of a busy server (429, overloaded, loading) are judged by their share. As few as a service with many machines
+gives concern their calls alone. More of them set a pace, the calls a second that were not refused, which every answer
+raises a little and every refusal lowers: it settles where about one call in 13 is refused, and with it the calls at
+once. Where most are refused, or the server says for how long, the whole teacher pauses; then one call goes alone until
+the server has said something, and the others follow at the pace. Refusals that are as many at half the pace do not come
+from it: so many are usual for this server.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ LOADING_PAUSE_SECONDS = 5.0
 BURST = 2
 #: How long a call that goes alone is waited for; refusals come sooner than answers.
 ALONE_SECONDS = 1.0
-#: Calls at once with which a teacher starts; there is one more with every answer, and twice as many after so many seconds without
-#: a refusal, which comes sooner than an answer.
+#: Calls at once with which a teacher starts; there is one more with every answer, and twice as many after so many
+#: seconds without a refusal, which comes sooner than an answer.
 FIRST_PLACES, GROW_SECONDS = 16, 1.0
-#: Shares of refusals that are borne, without a pace and with one; what is more by three standard deviations is too many.
+#: Shares of refusals that are borne, without a pace and with one; what is more by three standard deviations is too
+#: many.
 BORNE, BORNE_AT_A_PACE = 0.075, 0.25
 #: What an answer makes of a pace; refusals lower it so that it settles at the share that is borne.
 RAISED = 1.002
@@ -49,7 +50,8 @@ SLOWER, STEP = 0.95, 0.9
 CLEAN, FORGOTTEN = 20, 2.0
 #: As many answers without a refusal a new pace counts as having.
 QUICK = 60
-#: Responses from which on a share is judged, and those that count; seconds that a pace is measured over, and those of one count.
+#: Responses from which on a share is judged, and those that count; seconds that a pace is measured over, and those of
+#: one count.
 FEW, RESPONSES, MEASURED_SECONDS, COUNT_SECONDS = 6, 128, 5.0, 0.25
 
 
@@ -70,7 +72,9 @@ class Bucket:
         self._at = clock()
 
     def take(self, amount: float) -> float:
-        """Take an amount now; the seconds to wait before it may be used. More than the bucket holds waits for a full one."""
+        """Take an amount now; the seconds to wait before it may be used. More than the bucket holds waits for a full
+        one.
+        """
         now = self._clock()
         self._level = min(self.size, self._level + (now - self._at) * self.per_second)
         self._at = now
@@ -124,12 +128,14 @@ class Limits:
         self._concurrency = concurrency
         self._more = max(0, concurrency - FIRST_PLACES)  # places that are to come
         self._growing = False
-        #: calls a second that the server bears, None: as many as it can; where it is forgotten; when the next call leaves
+        #: calls a second that the server bears, None: as many as it can; where it is forgotten; when the next call
+        #: leaves
         self.pace: float | None = None
         self._forgotten, self._next, self._line = 0.0, 0.0, asyncio.Lock()
         #: how many calls left in each quarter of a second that were not refused, since the first
         self._began, self._left = clock(), deque[list[float]](maxlen=int(120 / COUNT_SECONDS))
-        #: the share of refusals that is usual here; responses since the last pause, refusals among them, answers since one
+        #: the share of refusals that is usual here; responses since the last pause, refusals among them, answers since
+        #: one
         self._usual = BORNE
         self._seen, self._seen_refused, self._clean = 0, 0, 0
         #: pace and share of refusals when the pace was set
@@ -149,7 +155,7 @@ class Limits:
         """Whether no call leaves now."""
         return self._until > self._clock()
 
-    # --- before a call ------------------------------------------------------------------------------------------------------
+    # --- before a call ------------------------------------------------------------------------------------------------
 
     async def reserve(self, want: Want) -> Slot:
         """Wait for a free place, then for the rate, then until the server bears the call."""
@@ -210,7 +216,7 @@ class Limits:
                 self._next = max(self._next, self._clock()) + 1 / (self.pace or pace)
             return era == self._era
 
-    # --- after a call -------------------------------------------------------------------------------------------------------
+    # --- after a call -------------------------------------------------------------------------------------------------
 
     def settled(self, slot: Slot, error: BaseException | None) -> None:
         """Give the place back and learn from what came of the call."""
@@ -259,9 +265,7 @@ class Limits:
         self._clean = 0
         if alone or error.retry_after or error.kind == "loading":
             self._pause(error, now)
-        elif self._too_many(
-            self._usual if self.pace is None else max(self._usual, BORNE_AT_A_PACE)
-        ):
+        elif self._too_many(self._usual if self.pace is None else max(self._usual, BORNE_AT_A_PACE)):
             if self._seen_refused > self._seen / 2 and self._usual < BORNE_AT_A_PACE:
                 self._pause(error, now)
             else:
@@ -287,9 +291,7 @@ class Limits:
     def _too_many(self, borne: float) -> bool:
         """Whether more were refused than such a share of all makes likely."""
         n = self._seen
-        return (
-            n >= FEW and self._seen_refused > borne * n + 3 * math.sqrt(borne * (1 - borne) * n) + 1
-        )
+        return n >= FEW and self._seen_refused > borne * n + 3 * math.sqrt(borne * (1 - borne) * n) + 1
 
     def _pause(self, error: CallFailed, now: float) -> None:
         self._era += 1

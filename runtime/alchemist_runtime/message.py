@@ -1,7 +1,7 @@
 """A turn as chat formats write it, and as a row holds it: its text in a column, its further keys beside.
 
-A content that is no text (null beside tool calls, the parts of a multimodal message) is one of the further keys. It stands as
-long as the text is the one that was read off it; a text that a step has written takes its place.
+A content that is no text (null beside tool calls, the parts of a multimodal message) is one of the further keys. It
+stands as long as the text is the one that was read off it; a text that a step has written takes its place.
 """
 
 from __future__ import annotations

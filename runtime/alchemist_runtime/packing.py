@@ -1,4 +1,6 @@
-"""Which documents share a sequence: lengths in, packs out. Deterministic: equal lengths give equal packs on every machine."""
+"""Which documents share a sequence: lengths in, packs out. Deterministic: equal lengths give equal packs on every
+machine.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,7 @@ def _runs(lengths: Ints) -> tuple[Ints, list[tuple[int, int, int]]]:
     """Documents by falling length (ties: by number), and (length, first, count) of each run of equal ones."""
     order = np.argsort(-lengths, kind="stable")
     values, starts, counts = np.unique(-lengths[order], return_index=True, return_counts=True)
-    return order, [
-        (-int(v), int(s), int(c)) for v, s, c in zip(values, starts, counts, strict=True)
-    ]
+    return order, [(-int(v), int(s), int(c)) for v, s, c in zip(values, starts, counts, strict=True)]
 
 
 def ffd(lengths: Ints, capacity: int) -> list[Ints]:
@@ -45,9 +45,7 @@ def ffd(lengths: Ints, capacity: int) -> list[Ints]:
             filled = np.minimum(np.cumsum(fits), count - done)
             take = np.diff(filled, prepend=0)
             used = np.flatnonzero(take)
-            placed[first + done : first + done + int(filled[-1])] = (
-                np.repeat(used, take[used]) + block
-            )
+            placed[first + done : first + done + int(filled[-1])] = np.repeat(used, take[used]) + block
             room[used + block] -= take[used] * length
             done += int(filled[-1])
         if done < count:
@@ -63,7 +61,9 @@ def ffd(lengths: Ints, capacity: int) -> list[Ints]:
 
 
 def wrapped(lengths: Ints, capacity: int) -> list[list[tuple[int, int, int]]]:
-    """One stream of documents cut every `capacity` tokens: packs of (document, start, stop); only the last is shorter."""
+    """One stream of documents cut every `capacity` tokens: packs of (document, start, stop); only the last is
+    shorter.
+    """
     packs: list[list[tuple[int, int, int]]] = []
     room = 0
     for number, length in enumerate(lengths.tolist()):

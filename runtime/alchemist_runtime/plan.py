@@ -1,4 +1,5 @@
-"""The plan: what a recipe lowers to and what the runtime carries out. Plain, versioned JSON; the border of the two packages.
+"""The plan: what a recipe lowers to and what the runtime carries out. Plain, versioned JSON; the border of the two
+packages.
 
 Two parts. The portable part (everything but `now`) follows from recipe, imports, params and lock, and is byte-identical
 everywhere; `digest` covers it. `now` says what a run on this machine would do.
@@ -26,25 +27,38 @@ PLAN_FORMAT = "1.0"
 CANON = "alc/1"
 
 #: A typed expression tree. A call's arguments are always by parameter name (a variadic parameter holds a ["list", …]).
-#:   ["lit", TYPE, VALUE]          VALUE as JSON; exact numbers as strings in lowest terms; ["lit", "null", null]
-#:   ["col", NAME]                 a column of the row as it came in (also _id, origin, rule, before, …)
-#:   ["out", NAME]                 a field of the teacher's answer
-#:   ["field", E, NAME]            a field of a record or of json        ["item", E, E]   an element, from 0, negative from the end
-#:   ["call", FUNCTION, {PARAM: E}]
-#:   ["not", E]   ["neg", E]   ["and", [E…]]   ["or", [E…]]
-#:   ["cmp", "==" "!=" "<" "<=" ">" ">=", A, B]    ["num", "+" "-" "*" "/", A, B]    ["cat", A, B] (text)
-#:   ["in", A, B]                  B a ["list", [E…]] or an ["interval", LO, HI] (closed)
-#:   ["list", [E…]]   ["record", {NAME: E}]
-#:   ["template", DIGEST, [NAMES]] the template `texts[DIGEST]` rendered over these columns of the row
-#: and in `expect` and `check` also
-#:   ["total", NAME]               "rows" or "tokens" of the step itself, "dropped.RULE"
-#:   ["ref", NODE, PORT, ORIGIN]   a stream, argument of rows(…), share(…)       ["plan", NAME]   "cost", "calls", …
+#: ["lit", TYPE, VALUE]          VALUE as JSON; exact numbers as strings in lowest terms; ["lit", "null", null] ["col",
+#: NAME]                 a column of the row as it came in (also _id, origin, rule, before, …) ["out", NAME]
+#: a field of the teacher's answer ["field", E, NAME]            a field of a record or of json        ["item", E, E]
+#: an element, from 0, negative from the end ["call", FUNCTION, {PARAM: E}] ["not", E]   ["neg", E]   ["and", [E…]]
+#: ["or", [E…]] ["cmp", "==" "!=" "<" "<=" ">" ">=", A, B]    ["num", "+" "-" "*" "/", A, B]    ["cat", A, B] (text)
+#: ["in", A, B]                  B a ["list", [E…]] or an ["interval", LO, HI] (closed) ["list", [E…]]   ["record",
+#: {NAME: E}] ["template", DIGEST, [NAMES]] the template `texts[DIGEST]` rendered over these columns of the row and in
+#: `expect` and `check` also ["total", NAME]               "rows" or "tokens" of the step itself, "dropped.RULE" ["ref",
+#: NODE, PORT, ORIGIN]   a stream, argument of rows(…), share(…)       ["plan", NAME]   "cost", "calls", …
 _PARTS: dict[str, tuple[type, ...]] = {
-    "lit": (str, object), "col": (str,), "out": (str,), "field": (list, str), "item": (list, list), "call": (str, dict),
-    "not": (list,), "neg": (list,), "and": (list,), "or": (list,), "cmp": (str, list, list), "num": (str, list, list),
-    "cat": (list, list), "in": (list, list), "list": (list,), "record": (dict,), "interval": (object, object),
-    "template": (str, list), "total": (str,), "plan": (str,), "ref": (str, str, object),
-}  # fmt: skip
+    "lit": (str, object),
+    "col": (str,),
+    "out": (str,),
+    "field": (list, str),
+    "item": (list, list),
+    "call": (str, dict),
+    "not": (list,),
+    "neg": (list,),
+    "and": (list,),
+    "or": (list,),
+    "cmp": (str, list, list),
+    "num": (str, list, list),
+    "cat": (list, list),
+    "in": (list, list),
+    "list": (list,),
+    "record": (dict,),
+    "interval": (object, object),
+    "template": (str, list),
+    "total": (str,),
+    "plan": (str,),
+    "ref": (str, str, object),
+}
 _SEVERAL = frozenset({"and", "or", "list"})
 
 
@@ -126,7 +140,7 @@ class Method(Model):
     args: dict[str, Any] = {}
 
 
-# --- resources that steps refer to -------------------------------------------------------------------------------------------
+# --- resources that steps refer to ------------------------------------------------------------------------------------
 
 
 class Price(Model):
@@ -182,7 +196,7 @@ class Prompt(Model):
     at: At | None = None
 
 
-# --- specs, one per kind ------------------------------------------------------------------------------------------------------
+# --- specs, one per kind ----------------------------------------------------------------------------------------------
 
 
 class SourceSpec(Model):
@@ -190,9 +204,7 @@ class SourceSpec(Model):
     name: str  # data: it becomes `origin`
     salt: str  # repo/config/split, or the source's name for files
     reader: Method  # component of the family `sources`: files | python | hub | missing
-    files: list[
-        dict[str, str]
-    ] = []  # [{"path": relative, "digest": "b2:…", "format": "jsonl"}], sorted, from the lock
+    files: list[dict[str, str]] = []  # [{"path": relative, "digest": "b2:…", "format": "jsonl"}], sorted, from the lock
     columns: dict[str, str] = {}  # known columns of the record as read ({}: unknown)
     sets: list[SetColumn] = []
     id_column: str | None = None
@@ -266,9 +278,7 @@ class TeacherStepSpec(Model):
     prompt: str  # in plan.prompts
     select: Select | None = None
     mode: Literal["only", "replace", "add"]
-    place: Literal["before", "after", "system"] | None = (
-        None  # relabel; already lowered into `sets`
-    )
+    place: Literal["before", "after", "system"] | None = None  # relabel; already lowered into `sets`
     sets: list[SetColumn]
     rules: list[Rule] = []
     samples: int = 1
@@ -288,9 +298,7 @@ class TaskSpec(Model):
     instruction: Expr  # ["template", …]
     response: Expr
     system: Expr | None = None
-    classes: list[
-        dict[str, Any]
-    ] = []  # [{"name": "short_response", "rules": ["too_short"], "text": "…"}]
+    classes: list[dict[str, Any]] = []  # [{"name": "short_response", "rules": ["too_short"], "text": "…"}]
     sound: str | None = None  # share of the task rows whose answer is "none of these"
     select: Select | None = None
     lang: Expr | None = None
@@ -311,9 +319,7 @@ class MixtureSpec(Model):
     unit: Literal["rows", "tokens"]
     total: int | None = None  # in `unit`
     take: list[Take]
-    weights: Method | None = (
-        None  # by_size(temperature): the parts of all entries, from their sizes
-    )
+    weights: Method | None = None  # by_size(temperature): the parts of all entries, from their sizes
     on_short: Literal["error", "repeat", "shrink"] = "error"
     repeat_max: str | None = None
     redraw: Literal["per_epoch"] | None = None  # None: the draw is made once
@@ -340,9 +346,7 @@ class ExportSpec(Model):
 
 class TrainSpec(Model):
     kind: Literal["train"] = "train"
-    base: str | None = (
-        None  # path, hub id, or the name of a train node (then an edge of role "model")
-    )
+    base: str | None = None  # path, hub id, or the name of a train node (then an edge of role "model")
     revision: str | None = None
     init: Method  # pretrained() | scratch(hidden = 128, layers = 2, …)
     method: Method  # full() | lora(r = 16, …)
@@ -352,9 +356,7 @@ class TrainSpec(Model):
     max_length: int
     packing: Literal["none", "ffd", "wrapped"] = "ffd"
     loss: Literal["assistant", "last", "all"] = "assistant"
-    average: Literal["rows"] | None = (
-        None  # what the loss is a mean over; None: the tokens of a batch
-    )
+    average: Literal["rows"] | None = None  # what the loss is a mean over; None: the tokens of a batch
     optimizer: str = "adamw"
     learning_rate: str
     schedule: Method
@@ -411,7 +413,7 @@ Spec = Annotated[
 ]
 
 
-# --- the plan -----------------------------------------------------------------------------------------------------------------
+# --- the plan ---------------------------------------------------------------------------------------------------------
 
 
 class Estimate(Model):
@@ -431,7 +433,9 @@ class Node(Model):
     spec: Spec
     key: str
     meta_key: str
-    own_key: str = ""  # the key's ingredients without the inputs' keys; with the inputs' content digests: the content key
+    own_key: str = (
+        ""  # the key's ingredients without the inputs' keys; with the inputs' content digests: the content key
+    )
     runnable: bool = True  # False: this version compiles the node but does not run it
     columns: dict[str, dict[str, str]] = {}  # port -> column -> type
     estimate: dict[str, Estimate] = {}  # rows, calls, tokens_in, tokens_out, usd
@@ -507,7 +511,9 @@ def variant_part(variant: str) -> str:
 
 
 def not_run(nodes: Iterable[Node], there: Callable[[Node], bool] | None = None) -> set[str]:
-    """Nodes that this version does not carry out, and those that need one of them; `there`: its result is at hand anyway."""
+    """Nodes that this version does not carry out, and those that need one of them; `there`: its result is at hand
+    anyway.
+    """
     out: set[str] = set()
     for node in nodes:
         if node.runnable and not any(e.node in out for e in node.inputs):
@@ -519,9 +525,7 @@ def not_run(nodes: Iterable[Node], there: Callable[[Node], bool] | None = None) 
 
 def canonical(value: Any) -> bytes:
     """Canonical JSON: sorted keys, no spaces, UTF-8. ValueError for NaN and infinities."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def digest(value: Any) -> str:
@@ -542,7 +546,9 @@ def card_digest(plan: Plan, node: Node) -> str:
 
 
 def works(plan: Plan) -> dict[str, str]:
-    """By node a digest of everything that the engine is told to do for it and for what it reads, whatever the keys say."""
+    """By node a digest of everything that the engine is told to do for it and for what it reads, whatever the keys
+    say.
+    """
     out: dict[str, str] = {}
     for node in plan.nodes:
         spec = node.spec
@@ -564,7 +570,7 @@ def dump(plan: Plan) -> str:
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-# --- plans from outside --------------------------------------------------------------------------------------------------------
+# --- plans from outside -----------------------------------------------------------------------------------------------
 
 
 class NotAPlan(ValueError):
@@ -578,8 +584,8 @@ _FORMATS = ("jsonl", "json", "csv", "parquet", "arrow")
 def load(data: bytes, shown: str) -> Plan:
     """The plan of a file that anybody may have written: nothing in it is taken on trust.
 
-    Raises NotAPlan, RunError A904 for one of a newer program, A917 where its digest or its keys do not fit what it says,
-    A909 where it names a place outside the project."""
+    Raises NotAPlan, RunError A904 for one of a newer program, A917 where its digest or its keys do not fit what it
+    says, A909 where it names a place outside the project."""
     try:
         found = read_json(data)
         version = str(found["plan_format"])
@@ -639,21 +645,13 @@ def _misfit(plan: Plan) -> str | None:
                 return f"`{node.id}` reads `{edge.node}` under a key that is not its own"
         known[node.id] = node.key
         spec = node.spec
-        if isinstance(spec, TeacherStepSpec) and not (
-            spec.teacher in plan.teachers and spec.prompt in plan.prompts
-        ):
+        if isinstance(spec, TeacherStepSpec) and not (spec.teacher in plan.teachers and spec.prompt in plan.prompts):
             return f"`{node.id}` names a teacher or prompt that the plan does not have"
-        if isinstance(spec, TeacherStepSpec) and (
-            trained := _trained(asked := plan.teachers[spec.teacher])
-        ):
+        if isinstance(spec, TeacherStepSpec) and (trained := _trained(asked := plan.teachers[spec.teacher])):
             read = [e.key for e in node.inputs if e.role == "model" and e.node == asked.model]
             if read != [trained]:
-                return (
-                    f"`{node.id}` asks `{asked.name}` and does not read the training that makes it"
-                )
-        if isinstance(spec, MixtureSpec) and any(
-            t.edge not in range(len(node.inputs)) for t in spec.take
-        ):
+                return f"`{node.id}` asks `{asked.name}` and does not read the training that makes it"
+        if isinstance(spec, MixtureSpec) and any(t.edge not in range(len(node.inputs)) for t in spec.take):
             return f"`{node.id}` takes from an input that it does not have"
         for file in getattr(spec, "files", ()):
             if not KEY.fullmatch(file.get("digest", "")) or file.get("format") not in _FORMATS:
@@ -663,7 +661,9 @@ def _misfit(plan: Plan) -> str | None:
 
 
 def _is(teacher: Teacher) -> bool:
-    """Whether a teacher is the one that its identity tells of: what it is asked for is what its answers are kept under."""
+    """Whether a teacher is the one that its identity tells of: what it is asked for is what its answers are kept
+    under.
+    """
     told = {name.removeprefix("teacher."): value for name, value in teacher.identity_of.items()}
     named = ("provider", "revision", "identity")
     model = told.get("model")

@@ -1,5 +1,6 @@
-"""From rows to the prepared set of a training: tokens, labels and packs as Parquet shards, with the id and the origin of
-every document in a pack. Works window by window (65,536 rows or 8M tokens), so memory is bounded and a crash costs a window.
+"""From rows to the prepared set of a training: tokens, labels and packs as Parquet shards, with the id and the origin
+of every document in a pack. Works window by window (65,536 rows or 8M tokens), so memory is bounded and a crash costs a
+window.
 """
 
 from __future__ import annotations
@@ -21,16 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alchemist_runtime import faults, rows
-from alchemist_runtime.chat import (
-    CHUNK,
-    Document,
-    Encoder,
-    Loss,
-    Special,
-    Template,
-    bounds,
-    documents,
-)
+from alchemist_runtime.chat import CHUNK, Document, Encoder, Loss, Special, Template, bounds, documents
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.held_out import Batches, held_out, roots_of
 from alchemist_runtime.packing import pieces
@@ -72,7 +64,7 @@ class Settings:
     date: str | None = None
 
 
-# --- one window -----------------------------------------------------------------------------------------------------------------
+# --- one window -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -87,9 +79,7 @@ class Window:
     read: int = 0  # rows of the input, also those that are left out
     left_out: list[dict[str, Any]] = field(default_factory=list)
     cut: list[dict[str, Any]] = field(default_factory=list)  # rows whose end is not trained
-    told: dict[str, Counter[str]] = field(
-        default_factory=dict
-    )  # of rows taken in: name of talks.TOLD -> origins
+    told: dict[str, Counter[str]] = field(default_factory=dict)  # of rows taken in: name of talks.TOLD -> origins
     first: dict[str, str] = field(default_factory=dict)  # name -> the first row of it
 
     @staticmethod
@@ -167,7 +157,7 @@ def _figures(table: pa.Table, documents_: int) -> dict[str, int]:
     return {"rows": documents_, "tokens": tokens, "loss_tokens": learnt, "packs": len(table)}
 
 
-# --- the whole set --------------------------------------------------------------------------------------------------------------
+# --- the whole set ----------------------------------------------------------------------------------------------------
 
 
 def slices(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
@@ -232,7 +222,9 @@ def _key(tokenizer: Any, settings: Settings, date: Date | None) -> str:
 
 
 def _day(folder: Path, settings: Settings) -> Date:
-    """The day that a template writes: the recipe's, else that of the first preparation, so that a later call goes on with it."""
+    """The day that a template writes: the recipe's, else that of the first preparation, so that a later call goes on
+    with it.
+    """
     if settings.date is not None:
         return Date.fromisoformat(settings.date)
     with contextlib.suppress(OSError, ValueError):
@@ -253,7 +245,8 @@ def prepare(
     """Write the prepared set of some rows to `folder` and return its summary.
 
     Shards that an earlier call finished are kept if rows and settings are the same. RunError A806 (rows too long,
-    `on_long = error`), A801 and A810 (the template), A816 (control tokens in texts), A811 (nothing to learn), A905 (disk full).
+    `on_long = error`), A801 and A810 (the template), A816 (control tokens in texts), A811 (nothing to learn), A905
+    (disk full).
     """
     done = folder / "summary.json"
     template, encoder = Template(tokenizer, _day(folder, settings)), Encoder(tokenizer)
@@ -277,8 +270,14 @@ def prepare(
                 # other rows than last time: what was prepared is of no use
                 shutil.rmtree(folder)
                 return prepare(
-                    batches, folder, tokenizer=tokenizer, settings=settings, step=step, total=total, on_progress=on_progress
-                )  # fmt: skip
+                    batches,
+                    folder,
+                    tokenizer=tokenizer,
+                    settings=settings,
+                    step=step,
+                    total=total,
+                    on_progress=on_progress,
+                )
             continue
         origins = _texts(batch, rows.ORIGIN)
         held = is_held(roots_of(batch))
@@ -330,9 +329,7 @@ def _summary(prepared: _Set, settings: Settings, date: Date | None) -> dict[str,
     origins: dict[str, dict[str, int]] = {}
     for name in ("train", "eval"):
         total[name] = dict(sum((Counter(n[name]) for n in prepared.notes), Counter()))
-        origins[name] = dict(
-            sum((Counter(n[f"{name}_origins"]) for n in prepared.notes), Counter())
-        )
+        origins[name] = dict(sum((Counter(n[f"{name}_origins"]) for n in prepared.notes), Counter()))
     if not total["train"].get("loss_tokens"):
         raise RunError(
             Problem(
@@ -361,8 +358,10 @@ def _summary(prepared: _Set, settings: Settings, date: Date | None) -> dict[str,
         "first": first,
         "date": None if date is None else date.isoformat(),
         "cut": dict(Counter(entry["origin"] for entry in cut)),
-        "shards": {name: sorted(p.name for p in prepared.folder.glob(f"{name}-*.parquet")) for name in ("train", "eval")},
-    }  # fmt: skip
+        "shards": {
+            name: sorted(p.name for p in prepared.folder.glob(f"{name}-*.parquet")) for name in ("train", "eval")
+        },
+    }
 
 
 def _special(by_origin: Counter[str], first: str) -> RunError:
@@ -373,7 +372,9 @@ def _special(by_origin: Counter[str], first: str) -> RunError:
             "special-tokens",
             f"{sum(by_origin.values()):,} rows hold control tokens in their own text",
             note=f"{counts}; the first is row {first}",
-            help="drop them with a filter, or write `special_tokens_in_text = split`, which reads them as ordinary text",
+            help=(
+                "drop them with a filter, or write `special_tokens_in_text = split`, which reads them as ordinary text"
+            ),
         ),
         exit_code=1,
     )
@@ -384,9 +385,7 @@ def _why(by_why: dict[str, Counter[str]]) -> str | None:
     return ", ".join(parts) or None
 
 
-def _too_long(
-    entries: list[dict[str, Any]], by_origin: Counter[str], settings: Settings
-) -> RunError:
+def _too_long(entries: list[dict[str, Any]], by_origin: Counter[str], settings: Settings) -> RunError:
     longest = max(entries, key=lambda e: e["tokens"])
     counts = ", ".join(f"{n:,} of `{o}`" for o, n in by_origin.most_common())
     return RunError(

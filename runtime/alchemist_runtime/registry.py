@@ -1,9 +1,9 @@
 """Components: a function plus what the language must know of it. Importing this module imports nothing heavy.
 
 A component is one file under `sources/`, `operators/dedup/`, `operators/decontaminate/`, `teachers/`, `exporters/` or
-`metrics/`; the file's name is the component's name in the language. Its keyword-only parameters are the parameters in the
-recipe: annotation, default and (by `Annotated[int, Range(1, 64)]`) range. The docstring's first line is the help text.
-Heavy libraries are imported inside the function, so that a signature can be read at once.
+`metrics/`; the file's name is the component's name in the language. Its keyword-only parameters are the parameters in
+the recipe: annotation, default and (by `Annotated[int, Range(1, 64)]`) range. The docstring's first paragraph is the
+help text. Heavy libraries are imported inside the function, so that a signature can be read at once.
 """
 
 from __future__ import annotations
@@ -16,14 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 Family = Literal["sources", "dedup", "decontaminate", "teachers", "exporters", "metrics"]
-FAMILIES: Final[tuple[Family, ...]] = (
-    "sources",
-    "dedup",
-    "decontaminate",
-    "teachers",
-    "exporters",
-    "metrics",
-)
+FAMILIES: Final[tuple[Family, ...]] = ("sources", "dedup", "decontaminate", "teachers", "exporters", "metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +80,8 @@ def component(
     """Mark a function as a component of a family; its name is the function's, without a trailing `_`."""
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        doc = (inspect.getdoc(function) or "").partition("\n")[0]
-        made = Component(
-            family,
-            function.__name__.rstrip("_"),
-            function,
-            _params(function),
-            doc,
-            version,
-            requires,
-        )
+        doc = " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())
+        made = Component(family, function.__name__.rstrip("_"), function, _params(function), doc, version, requires)
         function.__alchemist__ = made  # type: ignore[attr-defined]
         return function
 

@@ -1,7 +1,7 @@
 """Names and types of what a row carries: standard columns, identity columns, column types.
 
-A column type is a short text, the same in recipes, plans and messages: `text`, `int`, `real`, `bool`, `json`, `messages`,
-`prob`, `list<T>`, `enum("a","b")`, each with a trailing `?` where null is allowed.
+A column type is a short text, the same in recipes, plans and messages: `text`, `int`, `real`, `bool`, `json`,
+`messages`, `prob`, `list<T>`, `enum("a","b")`, each with a trailing `?` where null is allowed.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ RESPONSE: Final = "response"
 HISTORY: Final = "history"
 MESSAGES: Final = "messages"
 
-#: The columns of the schema `sft`. The turns are stored as these four; `messages` is computed from them and read into them.
+#: The columns of the schema `sft`. The turns are stored as these four; `messages` is computed from them and read into
+#: them.
 TURN_COLUMNS: Final = (SYSTEM, INSTRUCTION, RESPONSE, HISTORY)
-#: `history` holds the turns between the system turn and the last user turn; `_tail` those between that one and its final reply
-#: (tool calls and their results), so that a conversation of any shape survives the four columns without loss.
+#: `history` holds the turns between the system turn and the last user turn; `_tail` those between that one and its
+#: final reply (tool calls and their results), so that a conversation of any shape survives the four columns without
+#: loss.
 TAIL: Final = "_tail"
 #: Further keys of the system, instruction and response turns (tool calls, names), as JSON by turn column.
 EXTRA: Final = "_extra"

@@ -1,8 +1,8 @@
 """The jinja2 that templates run in: compiling evaluates nothing, and a text has limits of work and size.
 
-jinja2 folds constants while it compiles: to look at `{{ 9 ** 9 ** 9 }}` would be to compute it. Here every expression waits
-for a row. Over a row, loops and calls are counted, and what can grow a value is measured before it is done. Both are counts
-and not seconds, so that a template that passes on one machine passes on all.
+jinja2 folds constants while it compiles: to look at `{{ 9 ** 9 ** 9 }}` would be to compute it. Here every expression
+waits for a row. Over a row, loops and calls are counted, and what can grow a value is measured before it is done. Both
+are counts and not seconds, so that a template that passes on one machine passes on all.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Limited(SecurityError):
     """A template asks for more than a text may take."""
 
 
-# --- compiling ----------------------------------------------------------------------------------------------------------------
+# --- compiling --------------------------------------------------------------------------------------------------------
 
 
 class _Unfolded(CodeGenerator):
@@ -88,9 +88,7 @@ def too_deep(tree: nodes.Template) -> nodes.Node | None:
     row: list[tuple[nodes.Node, int]] = [(tree, 0)]
     for level in range(10 * LEVELS):
         row = [
-            (child, blocks + isinstance(child, _BRANCHES))
-            for node, blocks in row
-            for child in node.iter_child_nodes()
+            (child, blocks + isinstance(child, _BRANCHES)) for node, blocks in row for child in node.iter_child_nodes()
         ]
         if not row:
             return None
@@ -100,7 +98,7 @@ def too_deep(tree: nodes.Template) -> nodes.Node | None:
     return None
 
 
-# --- rendering ----------------------------------------------------------------------------------------------------------------
+# --- rendering --------------------------------------------------------------------------------------------------------
 
 
 class _Counted(Context):
@@ -246,7 +244,7 @@ def _extent(value: Any) -> int:
     return found
 
 
-# --- what grows ---------------------------------------------------------------------------------------------------------------
+# --- what grows -------------------------------------------------------------------------------------------------------
 
 
 def _widest(*given: Any) -> int:

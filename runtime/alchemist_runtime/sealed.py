@@ -19,7 +19,9 @@ SETTLED_NS: Final = 2_000_000_000
 
 
 def read_json(data: bytes | str) -> Any:
-    """A JSON value. ValueError where it is none, and where it is nested deeper than anything that reads it could follow."""
+    """A JSON value. ValueError where it is none, and where it is nested deeper than anything that reads it could
+    follow.
+    """
     try:
         found = json.loads(data)
     except RecursionError as e:
@@ -58,7 +60,9 @@ def seal(data: Mapping[str, Any]) -> bytes:
 
 
 def unseal(data: bytes) -> tuple[Any, bool]:
-    """A sealed object, and whether it has a seal: what an earlier version wrote has none. ValueError where it does not fit."""
+    """A sealed object, and whether it has a seal: what an earlier version wrote has none. ValueError where it does not
+    fit.
+    """
     head = _CHECK.match(data)
     if head is None:
         return read_json(data), False

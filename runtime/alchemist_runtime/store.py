@@ -3,8 +3,8 @@
 A step is written in `store/KEY.tmp/` (kept after a crash: its committed shards are taken up again) and renamed when its
 manifest is on disk. Two processes never build one key at a time: `store/KEY.lock`.
 
-What is read back is what was written: a manifest carries its own checksum and the digest of every file, Parquet pages and
-arrays carry theirs. A folder is removed only where the store has marked it as its own.
+What is read back is what was written: a manifest carries its own checksum and the digest of every file, Parquet pages
+and arrays carry theirs. A folder is removed only where the store has marked it as its own.
 """
 
 from __future__ import annotations
@@ -20,15 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from alchemist_runtime import faults
 from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.sealed import (
-    KEY,
-    file_digest,
-    footer_digest,
-    read_array,
-    seal,
-    sealed_array,
-    unseal,
-)
+from alchemist_runtime.sealed import KEY, file_digest, footer_digest, read_array, seal, sealed_array, unseal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,9 +73,7 @@ class Manifest:
                 if path.stat().st_size != wanted["size"]:
                     raise ValueError(f"it has {path.stat().st_size:,} bytes of {wanted['size']:,}")
                 if file_digest(path) != wanted["digest"]:
-                    raise ValueError(
-                        "its bytes are not those that were written: the digest differs"
-                    )
+                    raise ValueError("its bytes are not those that were written: the digest differs")
             except (OSError, ValueError) as e:
                 raise damaged(self.path, name, e) from e
 
@@ -95,9 +85,9 @@ def outdated(
     refused: bool = False,
     fresh: Collection[str] = (),
 ) -> dict[str, int]:
-    """The nodes whose result is there and is made again all the same, with how many of its rows are asked again: calls of it
-    failed for a reason that passes (or, with `refused`, their answers were refused), or it was made of rows that are other ones
-    now. `fresh`: nodes that were just made."""
+    """The nodes whose result is there and is made again all the same, with how many of its rows are asked again: calls
+    of it failed for a reason that passes (or, with `refused`, their answers were refused), or it was made of rows that
+    are other ones now. `fresh`: nodes that were just made."""
     found: dict[str, int] = {}
     asking: dict[str, Manifest | None] = {}  # teacher steps, and what reads them
     for node in nodes:
@@ -130,14 +120,11 @@ def looked_at(manifest: Manifest) -> set[int]:
 
 
 def left_out(figures: Mapping[str, Any]) -> dict[str, int]:
-    """Rows that a step did not pass on, by reason: its rules, what a selection or a limit did not choose, what no class holds,
-    what a mixture had over. Rows in = rows out + these - `added`."""
+    """Rows that a step did not pass on, by reason: its rules, what a selection or a limit did not choose, what no class
+    holds, what a mixture had over. Rows in = rows out + these - `added`."""
     stay = figures.get("unchanged", {})
     out = {rule: n - stay.get(rule, 0) for rule, n in figures.get("dropped", {}).items()}
-    more = {
-        n.replace("_", " "): figures.get(n) or 0
-        for n in ("not_chosen", "not_asked", "in_no_class", "not_taken")
-    }
+    more = {n.replace("_", " "): figures.get(n) or 0 for n in ("not_chosen", "not_asked", "in_no_class", "not_taken")}
     return {reason: n for reason, n in {**out, **more}.items() if n}
 
 
@@ -148,9 +135,7 @@ def closing(figures: Mapping[str, Any]) -> str:
         ", ".join(f"{reason} {n:,}" for reason, n in left_out(figures).items()) + found_by(figures),
         ", ".join(f"+ {n:,} {what}" for what, n in figures.get("added", {}).items() if n),
         f"as they were: {', '.join(f'{rule} {n:,}' for rule, n in stay.items())}" if stay else "",
-        f"answers that came and were not needed: {figures['beyond']:,}"
-        if figures.get("beyond")
-        else "",
+        f"answers that came and were not needed: {figures['beyond']:,}" if figures.get("beyond") else "",
     ]
     return "; ".join(w for w in words if w)
 
@@ -322,8 +307,8 @@ class Output:
     def finish(self, **data: Any) -> Manifest:
         """Write the manifest last and move the folder to its final place.
 
-        Manifest: format, key, node, kind, content_key, ports {name: {rows, columns, parts, per_origin, digest}}, figures,
-        files {name: {size, digest, footer of a Parquet file}}."""
+        Manifest: format, key, node, kind, content_key, ports {name: {rows, columns, parts, per_origin, digest}},
+        figures, files {name: {size, digest, footer of a Parquet file}}."""
         data = {
             "format": MANIFEST_FORMAT,
             "key": self.key,
@@ -378,9 +363,7 @@ def _shaped(data: Any, sealed: bool) -> None:
         raise ValueError("it names no ports or no figures")
     for port in ports.values():
         kinds = {"rows": int, "columns": dict, "parts": list, "digest": str}
-        if not isinstance(port, dict) or not all(
-            isinstance(port.get(name), kind) for name, kind in kinds.items()
-        ):
+        if not isinstance(port, dict) or not all(isinstance(port.get(name), kind) for name, kind in kinds.items()):
             raise ValueError("a port of it is described by something else")
         if not all(isinstance(part, dict) for part in port["parts"]):
             raise ValueError("a port of it is described by something else")
@@ -406,26 +389,29 @@ def remove_result(path: Path) -> None:
     )
 
 
-#: Errors that tell of the file itself. All others (no rights, too many open files, no memory) tell of the moment; what finds
-#: the bytes wrong, pyarrow too, has no number.
+#: Errors that tell of the file itself. All others (no rights, too many open files, no memory) tell of the moment; what
+#: finds the bytes wrong, pyarrow too, has no number.
 _OF_THE_FILE = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)
 
 
 def damaged(folder: Path, name: str, error: Exception) -> RunError:
-    """A907 for a file of a finished result that cannot be read. Where the file is why, the error knows the result's key, so that
-    a run can make it again."""
+    """A907 for a file of a finished result that cannot be read. Where the file is why, the error knows the result's
+    key, so that a run can make it again."""
     why = "it is gone" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
     lost = not isinstance(error, MemoryError) and getattr(error, "errno", None) in _OF_THE_FILE
     return RunError(
         Problem(
             "A907",
             "damaged-store",
-            f"the stored result {folder.name[:12]}… {'is damaged: its' if lost else 'is out of reach: its'} `{name}` cannot be read",
+            f"the stored result {folder.name[:12]}… {'is damaged: its' if lost else 'is out of reach: its'} `{name}`"
+            " cannot be read",
             place=str(folder / name),
             note=why,
-            help="run again: this result is made again, and nothing else"
-            if lost
-            else "see to what is said above, then run again: the result is kept",
+            help=(
+                "run again: this result is made again, and nothing else"
+                if lost
+                else "see to what is said above, then run again: the result is kept"
+            ),
         ),
         damaged=f"b2:{folder.name}" if lost else None,
     )

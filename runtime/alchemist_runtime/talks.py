@@ -1,4 +1,6 @@
-"""Conversations as chat templates see them: rows to messages, the forms that templates expect, and what a rendering leaves out."""
+"""Conversations as chat templates see them: rows to messages, the forms that templates expect, and what a rendering
+leaves out.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def _column(batch: pa.RecordBatch, name: str) -> list[Any]:
 
 
 def _message(turn: Mapping[str, Any]) -> Message:
-    """A turn as templates expect it: further keys beside role and content, none of them null; a content that was null stays so."""
+    """A turn as templates expect it: further keys beside role and content, none of them null; a content that was null
+    stays so.
+    """
     more = loads(turn["extra"]) if turn["extra"] else {}
     made = message(turn["role"], turn["content"], more)
     return {k: v for k, v in made.items() if v is not None or k == CONTENT}
@@ -79,32 +83,25 @@ def messages(batch: pa.RecordBatch) -> list[list[Message]]:
 def talks(batch: pa.RecordBatch) -> list[Talk]:
     """The rows of a batch with what their columns `tools` and `template_args` hold."""
     ids = [i.hex() if i is not None else "?" for i in _column(batch, rows.ID)]
-    columns = zip(
-        messages(batch), _column(batch, "tools"), _column(batch, "template_args"), ids, strict=True
-    )
+    columns = zip(messages(batch), _column(batch, "tools"), _column(batch, "template_args"), ids, strict=True)
     return [
-        Talk(
-            talk,
-            loads(tools) if tools else None,
-            (loads(args) if args else None) or {},
-            id_,
-        )
+        Talk(talk, loads(tools) if tools else None, (loads(args) if args else None) or {}, id_)
         for talk, tools, args, id_ in columns
     ]
 
 
-# --- the forms that templates expect ------------------------------------------------------------------------------------------
+# --- the forms that templates expect ----------------------------------------------------------------------------------
 
 
 def only_text(content: Any) -> bool:
     """Whether a content is a list of parts that are all text."""
-    return isinstance(content, list) and all(
-        isinstance(p, dict) and isinstance(p.get("text"), str) for p in content
-    )
+    return isinstance(content, list) and all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in content)
 
 
 def odd(talk: Talk) -> bool:
-    """Whether a row holds something that templates expect in different forms: tool calls, or a content that is no text."""
+    """Whether a row holds something that templates expect in different forms: tool calls, or a content that is no
+    text.
+    """
     return any("tool_calls" in m or not isinstance(m[CONTENT], str) for m in talk.messages)
 
 
@@ -114,9 +111,7 @@ def forms(talk: Talk) -> Iterator[Talk]:
     for calls in (_parsed, _written):
         for blank in (None, ""):
             made = [_with_calls(m, calls) for m in talk.messages]
-            yield replace(
-                talk, messages=[{**m, CONTENT: blank} if m[CONTENT] is None else m for m in made]
-            )
+            yield replace(talk, messages=[{**m, CONTENT: blank} if m[CONTENT] is None else m for m in made])
 
 
 def _with_calls(m: Message, form: Callable[[Any], Any]) -> Message:
@@ -152,7 +147,7 @@ def _written(arguments: Any) -> Any:
 def functions(m: Message) -> list[dict[str, Any]]:
     """The functions that a turn calls, with their names and arguments."""
     calls = m.get("tool_calls")
-    own = [c.get("function", c) for c in calls if isinstance(c, dict)] if isinstance(calls, list) else []  # fmt: skip
+    own = [c.get("function", c) for c in calls if isinstance(c, dict)] if isinstance(calls, list) else []
     return [f for f in own if isinstance(f, dict)]
 
 
@@ -163,7 +158,7 @@ def shows_python(talk: Talk, text: str) -> bool:
     return any(isinstance(v, (dict, list)) and v and str(v) in text for v in made)
 
 
-# --- texts ------------------------------------------------------------------------------------------------------------------------
+# --- texts ------------------------------------------------------------------------------------------------------------
 
 
 def every_text(value: Any) -> Iterator[str]:
@@ -192,7 +187,7 @@ def changed(value: Any, change: Callable[[str], str]) -> Any:
             return value
 
 
-# --- what a rendering leaves out ----------------------------------------------------------------------------------------------
+# --- what a rendering leaves out --------------------------------------------------------------------------------------
 
 
 def left_out(talk: Talk, text: str) -> set[str]:
@@ -268,9 +263,7 @@ def _shown(leaf: Any, text: str) -> bool:
         return True
     if not isinstance(leaf, str):
         return json.dumps(leaf) in text
-    return leaf in text or any(
-        json.dumps(leaf, ensure_ascii=a)[1:-1] in text for a in (False, True)
-    )
+    return leaf in text or any(json.dumps(leaf, ensure_ascii=a)[1:-1] in text for a in (False, True))
 
 
 def _tool_name(tool: Any) -> str | None:

@@ -1,7 +1,8 @@
-"""Teachers: what every teacher's client takes and gives, so that a served model, a rule set and a recording are one thing.
+"""Teachers: what every teacher's client takes and gives, so that a served model, a rule set and a recording are one
+thing.
 
-A component of the family `teachers` is a function `(spec: plan.Teacher) -> Client`. A client answers one request with one
-reply; caching, limits, budget, retries and parsing of the reply are done around it, the same for all (`calls.py`).
+A component of the family `teachers` is a function `(spec: plan.Teacher) -> Client`. A client answers one request with
+one reply; caching, limits, budget, retries and parsing of the reply are done around it, the same for all (`calls.py`).
 """
 
 from __future__ import annotations
@@ -22,12 +23,8 @@ class Request:
     """One question to a teacher, in both forms: rendered turns for a model, typed inputs for rules."""
 
     call_key: bytes
-    messages: tuple[
-        Mapping[str, str], ...
-    ]  # {"role": "system" | "user" | "assistant", "content": text}
-    inputs: Mapping[
-        str, Any
-    ]  # prompt input -> value of its type (text, int, list, …), None for null
+    messages: tuple[Mapping[str, str], ...]  # {"role": "system" | "user" | "assistant", "content": text}
+    inputs: Mapping[str, Any]  # prompt input -> value of its type (text, int, list, …), None for null
     outputs: Mapping[str, str]  # field of the answer -> column type
     rules: str | None = None  # describe | evolve | review: what the rules teacher does
     sample: int = 0  # which of several answers to the same question
@@ -59,13 +56,24 @@ Ending = Literal["whole", "cut", "filtered", "broken"]
 _ENDINGS: Final[Mapping[str, Ending]] = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete", "unread"), "whole"),
     **dict.fromkeys(
-        ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"), "cut",
+        ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"), "cut"
     ),
     **dict.fromkeys(
-        ("content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content", "spii", "sensitive",
-         "guardrail_intervened", "error_toxic"), "filtered",
+        (
+            "content_filter",
+            "refusal",
+            "safety",
+            "recitation",
+            "blocklist",
+            "prohibited_content",
+            "spii",
+            "sensitive",
+            "guardrail_intervened",
+            "error_toxic",
+        ),
+        "filtered",
     ),
-}  # fmt: skip
+}
 #: The finish reason of a reply whose text is the whole body of a response, because no answer was found in it.
 UNREAD: Final = "unread"
 
@@ -128,7 +136,7 @@ class Client(Protocol):
         ...
 
 
-# --- what stands between a request and its client ------------------------------------------------------------------------------
+# --- what stands between a request and its client ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +174,7 @@ class Service(Protocol):
         ...
 
 
-# --- keys and secrets -----------------------------------------------------------------------------------------------------------
+# --- keys and secrets -------------------------------------------------------------------------------------------------
 
 
 def call_key(
@@ -179,7 +187,8 @@ def call_key(
     rules: str | None = None,
     continues: bool = False,
 ) -> bytes:
-    """`H(teacher identity, rendered messages, answer's fields, sample)`; for a rules teacher, which reads them, also the inputs.
+    """`H(teacher identity, rendered messages, answer's fields, sample)`; for a rules teacher, which reads them, also
+    the inputs.
 
     To go on with a last turn is another question than to answer it."""
     import orjson

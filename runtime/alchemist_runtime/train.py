@@ -1,6 +1,7 @@
 """The program that trains, in every process: `accelerate launch … --module alchemist_runtime.train --job JOB.json`.
 
-Reads a prepared set, trains with transformers' Trainer, leaves `model/`, `train.jsonl` and, last of all, `metrics.json`.
+Reads a prepared set, trains with transformers' Trainer, leaves `model/`, `train.jsonl` and, last of all,
+`metrics.json`.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ PEAK_FLOPS: Final = {
 }
 
 
-# --- the process ---------------------------------------------------------------------------------------------------------------
+# --- the process ------------------------------------------------------------------------------------------------------
 
 
 def _settle(job: Job) -> None:
@@ -168,13 +169,12 @@ def _no_memory(job: Job) -> Problem:
     return Problem(
         "A803",
         "training-failed",
-        f"the device has no memory left at micro_batch = {job.micro_batch}, "
-        f"max_length = {job.spec.max_length}",
+        f"the device has no memory left at micro_batch = {job.micro_batch}, max_length = {job.spec.max_length}",
         help="lower `micro_batch` or `max_length`, take `method = lora(…)` or `parallel = fsdp`",
     )
 
 
-# --- the training ----------------------------------------------------------------------------------------------------------------
+# --- the training -----------------------------------------------------------------------------------------------------
 
 
 def last_complete(folder: Path) -> Path | None:
@@ -238,14 +238,18 @@ def _check_world(job: Job, found: int) -> None:
             "world-size",
             f"training started in {found} process{'' if found == 1 else 'es'} instead of {job.processes}",
             note="each would train alone on the same data and write over the others",
-            help="launch with `--num_processes` and a configuration that joins the processes; on the CPU "
-            "ACCELERATE_USE_CPU=true must be set",
+            help=(
+                "launch with `--num_processes` and a configuration that joins the processes; on the CPU "
+                "ACCELERATE_USE_CPU=true must be set"
+            ),
         )
     )
 
 
 def _model(job: Job, flash: bool) -> Any:
-    """The model in the format that it trains in: weights in fp32, a frozen base under LoRA in the precision asked for."""
+    """The model in the format that it trains in: weights in fp32, a frozen base under LoRA in the precision asked
+    for.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -279,14 +283,7 @@ def _config(auto: Any, job: Job) -> Any:
     """The model's configuration with the dropout asked for, where it has such a thing."""
     config = auto.from_pretrained(job.model, revision=job.base_revision)
     if job.spec.dropout is not None:
-        names = (
-            "attention_dropout",
-            "hidden_dropout",
-            "resid_pdrop",
-            "embd_pdrop",
-            "attn_pdrop",
-            "dropout",
-        )
+        names = ("attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "dropout")
         for name in (n for n in names if hasattr(config, n)):
             setattr(config, name, float(Fraction(job.spec.dropout)))
     return config
@@ -302,9 +299,7 @@ def _with_lora(model: Any, job: Job) -> Any:
         r=int(args.get("r", 16)),
         lora_alpha=int(args.get("alpha", 32)),
         lora_dropout=float(Fraction(str(args.get("dropout", 0)))),
-        target_modules=targets
-        if targets == "all-linear"
-        else [t.strip() for t in targets.split(",")],
+        target_modules=targets if targets == "all-linear" else [t.strip() for t in targets.split(",")],
     )
     return get_peft_model(model, config)
 
@@ -348,9 +343,7 @@ def _trainer(job: Job, transformers: Any, model: Any, arguments: Any) -> tuple[A
 
     spec = job.spec
     with arguments.main_process_first(desc="packs"):
-        packs = mapped(
-            job.at("prepared"), "train", job.at("work"), first=arguments.local_process_index == 0
-        )
+        packs = mapped(job.at("prepared"), "train", job.at("work"), first=arguments.local_process_index == 0)
     epochs = Fraction(spec.epochs) if spec.epochs is not None else None
     places = order(len(packs), job.per_step, epochs=epochs, steps=spec.steps, seed=job.seed)
     assert len(places) == job.steps * job.per_step
@@ -378,10 +371,7 @@ def _trainer(job: Job, transformers: Any, model: Any, arguments: Any) -> tuple[A
             return self.lr_scheduler
 
     trainer = OwnTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=Ordered(packs, places, collator.pad),
-        data_collator=collator,
+        model=model, args=arguments, train_dataset=Ordered(packs, places, collator.pad), data_collator=collator
     )
     log = TrainLog(job, trainer, per_step, cost(model, packs))
     for kind in (transformers.PrinterCallback, transformers.ProgressCallback):
@@ -403,7 +393,9 @@ def _proof(base: Any, job: Job, trainer: Any) -> Any:
 
 
 def prove(job: Job, trainer: Any) -> None:
-    """RunError A814 where a row of a pack sees the rows before it. Asks the model as it trains: wrapped, in every process."""
+    """RunError A814 where a row of a pack sees the rows before it. Asks the model as it trains: wrapped, in every
+    process.
+    """
     from alchemist_runtime.train_data import isolation
 
     model, collate = trainer.model_wrapped, trainer.data_collator
@@ -425,9 +417,12 @@ def prove(job: Job, trainer: Any) -> None:
         Problem(
             "A814",
             "packs-leak",
-            f"a model of type `{config.model_type}` does not keep the rows of a pack apart: each would be trained behind others",
-            note=f"the logits of a row move by {found.seen:.1g} of their spread with another row before it in the pack, by "
-            f"{found.rounding:.1g} with one behind it",
+            f"a model of type `{config.model_type}` does not keep the rows of a pack apart: each would be trained"
+            " behind others",
+            note=(
+                f"the logits of a row move by {found.seen:.1g} of their spread with another row before it in the pack,"
+                f" by {found.rounding:.1g} with one behind it"
+            ),
             help=f"write `packing = none`, and for as much in each step `batch = {rows} rows`",
         ),
         exit_code=1,

@@ -41,7 +41,9 @@ def shuffled(n: int, seed: int, epoch: int) -> Ints:
 
 
 def steps_of(n: int, per_step: int, epochs: Fraction | None, steps: int | None) -> int:
-    """Optimiser steps of a training over n sequences: those asked for, or all that the passes need (the last may be short)."""
+    """Optimiser steps of a training over n sequences: those asked for, or all that the passes need (the last may be
+    short).
+    """
     return steps if steps is not None else max(1, math.ceil((epochs or Fraction(1)) * n / per_step))
 
 
@@ -85,17 +87,19 @@ class Packs:
 
     def tokens(self) -> Ints:
         """Tokens of each pack."""
-        return np.concatenate([np.zeros(0, np.int64), *(np.diff(b.column(0).offsets.to_numpy()) for b in self._chunks)]).astype(np.int64)  # fmt: skip
+        return np.concatenate(
+            [np.zeros(0, np.int64), *(np.diff(b.column(0).offsets.to_numpy()) for b in self._chunks)]
+        ).astype(np.int64)
 
     def squares(self) -> float:
         """Sum over documents of length squared, which the cost of attention follows."""
-        return float(
-            sum((b.column(2).values.to_numpy().astype(np.float64) ** 2).sum() for b in self._chunks)
-        )
+        return float(sum((b.column(2).values.to_numpy().astype(np.float64) ** 2).sum() for b in self._chunks))
 
 
 def mapped(prepared: Path, name: str, work: Path, *, first: bool) -> Packs:
-    """The packs of one split; the process that comes `first` on a machine writes them down in a form that all can map."""
+    """The packs of one split; the process that comes `first` on a machine writes them down in a form that all can
+    map.
+    """
     path = work / f"{name}.arrow"
     if first and not path.exists():
         work.mkdir(parents=True, exist_ok=True)
@@ -150,8 +154,9 @@ class Collator:
     """Sequences to tensors.
 
     Packed: no attention mask, position ids that restart with each document; from those most models keep documents apart
-    (an all-ones mask or a cache would let them see one another; `isolation` tells which do not). Padding counts as one more document. With `flat`
-    (FlashAttention) the batch is one long sequence. Unpacked: padding on the right and an attention mask.
+    (an all-ones mask or a cache would let them see one another; `isolation` tells which do not). Padding counts as one
+    more document. With `flat` (FlashAttention) the batch is one long sequence. Unpacked: padding on the right and an
+    attention mask.
     """
 
     pad: int
@@ -160,9 +165,7 @@ class Collator:
 
     def __call__(self, batch: Sequence[Sequence_]) -> Mapping[str, torch.Tensor]:
         if self.flat and self.packed:
-            batch = [
-                Sequence_(*(np.concatenate([getattr(s, f) for s in batch]) for f in ("ids", "labels", "lengths")))
-            ]  # fmt: skip
+            batch = [Sequence_(*(np.concatenate([getattr(s, f) for s in batch]) for f in ("ids", "labels", "lengths")))]
         width = max(len(s.ids) for s in batch)
         ids = np.full((len(batch), width), self.pad, dtype=np.int64)
         labels = np.full((len(batch), width), MASKED, dtype=np.int64)
@@ -177,7 +180,7 @@ class Collator:
         return {**out, "attention_mask": torch.from_numpy(seen.astype(np.int64))}
 
 
-# --- isolation ----------------------------------------------------------------------------------------------------------------
+# --- isolation --------------------------------------------------------------------------------------------------------
 
 #: Tokens of each of the two documents of a proof.
 _SHORT: Final = 32
@@ -187,8 +190,8 @@ _ROUNDING: Final = {False: 3e-5, True: 1e-2}
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """How far the logits of a document move, in parts of their spread: with another before it in its pack (`seen`), and with
-    that behind it (`rounding`), where no causal model can see it."""
+    """How far the logits of a document move, in parts of their spread: with another before it in its pack (`seen`), and
+    with that behind it (`rounding`), where no causal model can see it."""
 
     seen: float
     rounding: float

@@ -37,9 +37,7 @@ def eval_loss(job: Job, trainer: Any) -> float | None:
         return None
     args, world = trainer.args, job.processes
     with args.main_process_first(desc="held-out packs"):
-        packs = mapped(
-            job.at("prepared"), "eval", job.at("work"), first=args.local_process_index == 0
-        )
+        packs = mapped(job.at("prepared"), "eval", job.at("work"), first=args.local_process_index == 0)
     each = job.micro_batch
     places = np.full(-(-len(packs) // (each * world)) * each * world, NOTHING, dtype=np.int64)
     places[: len(packs)] = np.arange(len(packs))
@@ -48,9 +46,7 @@ def eval_loss(job: Job, trainer: Any) -> float | None:
     model.eval()
     total = torch.zeros(2, dtype=torch.float64, device=args.device)
     for at in range(args.process_index * each, len(data), each * world):
-        batch = trainer._prepare_inputs(
-            trainer.data_collator([data[i] for i in range(at, at + each)])
-        )
+        batch = trainer._prepare_inputs(trainer.data_collator([data[i] for i in range(at, at + each)]))
         learnt = (batch["labels"][:, 1:] >= 0).sum()
         with torch.no_grad(), trainer.accelerator.autocast():
             loss = model(**batch).loss
@@ -61,7 +57,9 @@ def eval_loss(job: Job, trainer: Any) -> float | None:
 
 
 def save(job: Job, trainer: Any) -> None:
-    """The final model as a folder that `from_pretrained` loads, tokenizer and template with it; LoRA merged, adapter beside."""
+    """The final model as a folder that `from_pretrained` loads, tokenizer and template with it; LoRA merged, adapter
+    beside.
+    """
     lora = job.spec.method.name == "lora"
     final, temporary = job.at("model"), job.at("model.part")
     if rank() == 0:
@@ -106,9 +104,7 @@ def merge(job: Job, folder: Path) -> None:
         base = new_weights(job.at(job.tokenizer), job.seed)
     else:
         base = AutoModelForCausalLM.from_pretrained(
-            job.model,
-            revision=job.base_revision,
-            dtype=torch.float32 if job.cpu else "auto",
+            job.model, revision=job.base_revision, dtype=torch.float32 if job.cpu else "auto"
         )
     merged = PeftModel.from_pretrained(base, str(job.at("adapter"))).merge_and_unload()
     merged.save_pretrained(folder)

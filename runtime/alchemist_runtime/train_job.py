@@ -1,4 +1,6 @@
-"""One `train` step from rows to a model: prepare, launch, collect. What is finished is kept, so a second call goes on."""
+"""One `train` step from rows to a model: prepare, launch, collect. What is finished is kept, so a second call goes
+on.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +44,7 @@ def shape(spec: TrainSpec, processes: int, cpu: bool) -> Shape:
     """Cut a batch among processes and forward passes; RunError A809 with the nearest sizes where it does not divide."""
     value = int(Fraction(str(spec.batch["value"])))
     total = batch.sequences(spec.batch["unit"], value, spec.max_length)
-    own = batch.each(
-        total, processes, spec.micro_batch, "rows" if spec.packing == "none" else "packs"
-    )
+    own = batch.each(total, processes, spec.micro_batch, "rows" if spec.packing == "none" else "packs")
     micro = spec.micro_batch
     if micro is None:
         most = max(1, _FORWARD_TOKENS[cpu] // spec.max_length)
@@ -54,9 +54,7 @@ def shape(spec: TrainSpec, processes: int, cpu: bool) -> Shape:
 
 def amount(value: Any, steps: int, rows_per_step: float) -> int:
     """Steps that a percentage ("3/100"), a number of steps, or a number of rows stands for."""
-    unit, number = (
-        ("percent", value) if not isinstance(value, dict) else (value["unit"], value["value"])
-    )
+    unit, number = ("percent", value) if not isinstance(value, dict) else (value["unit"], value["value"])
     if isinstance(value, int):
         unit = "steps"
     exact = Fraction(str(number))
@@ -82,16 +80,7 @@ def _extras(spec: TrainSpec) -> None:
 
 def _fresh(spec: TrainSpec, folder: Path, seed: int, base: Path | None) -> None:
     """Drop what an earlier call for another training left in the folder."""
-    speed = {
-        "parallel",
-        "gpus",
-        "nodes",
-        "processes",
-        "micro_batch",
-        "save_every",
-        "report",
-        "command",
-    }
+    speed = {"parallel", "gpus", "nodes", "processes", "micro_batch", "save_every", "report", "command"}
     key = digest([spec.model_dump(mode="json", exclude=speed), seed, str(base) if base else None])
     mark = folder / "train.key"
     if mark.exists() and mark.read_text() == key:
@@ -118,11 +107,11 @@ def run_train(
 ) -> dict[str, Any]:
     """Train a model on some rows and return its figures.
 
-    `out_dir` gets prepared/, start/ (tokenizer and template), train.jsonl, train.log, model/ (adapter/ too with LoRA) and
-    metrics.json, written last. `base_dir` is the model folder of another training; `processes` overrides the spec's;
-    `texts` resolves a template that the spec names by digest. Progress: {"stage", "done", "total", "unit"} before, then
-    the lines of train.jsonl. RunError A801, A802, A803, A805, A806, A808 to A811, A814, A910; KeyboardInterrupt after the
-    checkpoint that Ctrl-C asks for.
+    `out_dir` gets prepared/, start/ (tokenizer and template), train.jsonl, train.log, model/ (adapter/ too with LoRA)
+    and metrics.json, written last. `base_dir` is the model folder of another training; `processes` overrides the
+    spec's; `texts` resolves a template that the spec names by digest. Progress: {"stage", "done", "total", "unit"}
+    before, then the lines of train.jsonl. RunError A801, A802, A803, A805, A806, A808 to A811, A814, A910;
+    KeyboardInterrupt after the checkpoint that Ctrl-C asks for.
     """
     _extras(spec)
     out_dir, project = out_dir.resolve(), project_root.resolve()
@@ -135,9 +124,7 @@ def run_train(
             (out_dir / "metrics.json").unlink()
     on = devices(spec, processes)
     cut = shape(spec, on.processes, on.cpu)
-    start, summary = _prepared(
-        spec, batches, out_dir, base_dir, project, texts or {}, seed, on_progress
-    )
+    start, summary = _prepared(spec, batches, out_dir, base_dir, project, texts or {}, seed, on_progress)
     on_progress({"stage": "prepared", "prepared": summary})
     job = _job(spec, on, cut, start, summary, seed, out_dir)
     on_progress({"stage": f"starting {on.processes} processes", "step": 0, "steps": job.steps})
@@ -179,9 +166,7 @@ def _prepared(
 
     if spec.init.name == "scratch":
         scratch_sizes(spec.init.args, spec.max_length)
-    start, tokenizer = prepare_start(
-        spec, out_dir / "start", base_dir=base_dir, project=project, texts=texts
-    )
+    start, tokenizer = prepare_start(spec, out_dir / "start", base_dir=base_dir, project=project, texts=texts)
     settings = Settings(
         max_length=spec.max_length,
         packing=spec.packing,
@@ -193,24 +178,12 @@ def _prepared(
         special_tokens_in_text=spec.special_tokens_in_text,
         date=spec.date,
     )
-    summary = prepare(
-        batches,
-        out_dir / "prepared",
-        tokenizer=tokenizer,
-        settings=settings,
-        on_progress=on_progress,
-    )
+    summary = prepare(batches, out_dir / "prepared", tokenizer=tokenizer, settings=settings, on_progress=on_progress)
     return start, summary
 
 
 def _job(
-    spec: TrainSpec,
-    on: Devices,
-    cut: Shape,
-    start: Start,
-    summary: Mapping[str, Any],
-    seed: int,
-    out_dir: Path,
+    spec: TrainSpec, on: Devices, cut: Shape, start: Start, summary: Mapping[str, Any], seed: int, out_dir: Path
 ) -> Job:
     """Write the job file of a training."""
     packs, rows = summary["packs"], summary["rows"]
@@ -221,9 +194,7 @@ def _job(
     every = amount(save, steps, rows_per_step) if save else max(_LEAST_SAVE_STEPS, -(-steps // 10))
     notes = [on.note] if on.note else []
     if on.cpu and spec.precision != "fp32":
-        notes.append(
-            f"`precision = {spec.precision}` is for GPUs: on the CPU everything is computed in fp32"
-        )
+        notes.append(f"`precision = {spec.precision}` is for GPUs: on the CPU everything is computed in fp32")
     job = Job(
         spec=spec,
         folder=out_dir,

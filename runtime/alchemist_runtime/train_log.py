@@ -1,4 +1,6 @@
-"""What a training tells while it runs and at its end: one JSON line per step, marks on finished checkpoints, the figures."""
+"""What a training tells while it runs and at its end: one JSON line per step, marks on finished checkpoints, the
+figures.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,7 @@ class TrainLog:
         steady = lines[1:] or lines  # the first step pays for warming up
         speed = sum(self.tokens[x["step"] - 1] for x in steady) / max(
             1e-9, sum(self.tokens[x["step"] - 1] / x["tokens_per_second"] for x in steady if x["tokens_per_second"])
-        )  # fmt: skip
+        )
         metrics = {
             "first_loss": lines[0]["loss"],
             "last_loss": lines[-1]["loss"],
@@ -116,9 +118,7 @@ class TrainLog:
             def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
                 log.begun = time.monotonic()
 
-            def on_log(
-                self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any
-            ) -> None:
+            def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
                 if log.main and logs and "loss" in logs:
                     log.add(state.global_step, logs)
 

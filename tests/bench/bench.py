@@ -1,8 +1,8 @@
-"""What users wait for: start-up times beside the goals, an editor's keystrokes and checks of long recipes, and a pipeline of
-20,000 rows beside the same work with `datasets`.
+"""What users wait for: start-up times beside the goals, an editor's keystrokes and checks of long recipes, and a
+pipeline of 20,000 rows beside the same work with `datasets`.
 
-`python bench.py [ROWS] [--runs N] [--only start-up|editor|pipeline]`. It prints figures and asserts nothing about time: only ratios
-within one run travel between machines. A peer that is not installed is printed as missing.
+`python bench.py [ROWS] [--runs N] [--only start-up|editor|pipeline]`. It prints figures and asserts nothing about time:
+only ratios within one run travel between machines. A peer that is not installed is printed as missing.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def alchemist(*arguments: str | Path) -> list[str | Path]:
     return [sys.executable, "-c", "from alchemist_dsl.cli.main import main; main()", *arguments]
 
 
-# --- start-up ---------------------------------------------------------------------------------------------------------------
+# --- start-up ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,20 @@ GOALS = (
     Goal("--help", ("--help",), 0.10, "distilabel 0.2, Data Designer 0.7, Snakemake 0.9, dbt 2.0, axolotl 3.5"),
     Goal("check", ("check", QUICKSTART), 0.30, "Snakemake -n 1.3, Data Designer validate 2.3"),
     Goal("textconv", ("textconv", QUICKSTART), 0.20, "git starts it twice for every file of a diff"),
-    Goal("diff, two revisions", ("diff", f"HEAD~1:{QUICKSTART}", f"HEAD:{QUICKSTART}"), 0.50, "no other tool says what a change costs"),
+    Goal(
+        "diff, two revisions",
+        ("diff", f"HEAD~1:{QUICKSTART}", f"HEAD:{QUICKSTART}"),
+        0.50,
+        "no other tool says what a change costs",
+    ),
     Goal("compile", ("compile", QUICKSTART), 0.55, "SQLMesh plan 4.8 / 3.7, dbt compile 5.2 / 4.0"),
-    Goal("run, nothing to do", ("run", QUICKSTART), 0.8, "distilabel dry run 5.5, Data-Juicer 10 rows 5.5, axolotl 10 rows 25"),
-)  # fmt: skip
+    Goal(
+        "run, nothing to do",
+        ("run", QUICKSTART),
+        0.8,
+        "distilabel dry run 5.5, Data-Juicer 10 rows 5.5, axolotl 10 rows 25",
+    ),
+)
 
 
 def start_up(runs: int) -> None:
@@ -78,10 +88,7 @@ def start_up(runs: int) -> None:
         shutil.copytree(REPO / "recipes", project / "recipes")
         two_revisions(project)
         for goal in GOALS:
-            print(
-                f"  {goal.name:20} {_start_up_figures(goal, project, runs)}   {goal.peers}",
-                flush=True,
-            )
+            print(f"  {goal.name:20} {_start_up_figures(goal, project, runs)}   {goal.peers}", flush=True)
 
 
 def two_revisions(project: Path) -> None:
@@ -116,14 +123,12 @@ def _last_line(usage: Usage) -> str:
     return next((line for line in reversed(usage.output.splitlines()) if line.strip()), "no output")
 
 
-# --- the pipeline -----------------------------------------------------------------------------------------------------------
+# --- the pipeline -----------------------------------------------------------------------------------------------------
 
 
 def pipeline_recipe() -> str:
     """The pipeline of the bench, in the language."""
-    sources = "".join(
-        f'source {name} {{\n  files = "{name}.jsonl"\n  set record = id\n}}\n' for name in SOURCES
-    )
+    sources = "".join(f'source {name} {{\n  files = "{name}.jsonl"\n  set record = id\n}}\n' for name in SOURCES)
     takes = "".join(f"    templated.{name} = {share}\n" for name, share in SOURCES.items())
     return f'''edition 2026
 
@@ -195,9 +200,7 @@ def pipeline(rows: int, runs: int) -> None:
     print(
         f"\nPipeline of {rows:,} rows, median of {runs}, in turns; recall of planted pairs at Jaccard >= {THRESHOLD + 0.05:.2f}"
     )
-    print(
-        f"  {'':22} {'wall s':>7} {'CPU s':>7} {'rows/s':>7} {'peak MiB':>9} {'rows out':>9} {'recall':>7}"
-    )
+    print(f"  {'':22} {'wall s':>7} {'CPU s':>7} {'rows/s':>7} {'peak MiB':>9} {'rows out':>9} {'recall':>7}")
     results: dict[str, Made] = {c.name: [] for c in (OURS, *installed)}
     for _ in range(runs):
         for contender in (OURS, *installed):
@@ -222,8 +225,7 @@ def _all_well(made: Made | None) -> bool:
 def _ratios(ours: Made, peer: Made) -> tuple[float, float]:
     """How much longer the peer takes, wall and CPU seconds; of the medians."""
     (a, b), (c, d) = (
-        (median([u.wall for u, _, _ in made]), median([u.cpu for u, _, _ in made]))
-        for made in (ours, peer)
+        (median([u.wall for u, _, _ in made]), median([u.cpu for u, _, _ in made])) for made in (ours, peer)
     )
     return c / a, d / b
 
@@ -239,9 +241,7 @@ def _print_row(contender: Contender, made: Made | None, rows: int) -> None:
     wall, cpu = median([u.wall for u, _, _ in made]), median([u.cpu for u, _, _ in made])
     peak = max(u.peak_mib for u, _, _ in made)
     _, out, recall = made[0]
-    print(
-        f"  {contender.name:22} {wall:7.1f} {cpu:7.1f} {rows / wall:7,.0f} {peak:9,.0f} {out:9,} {recall:7.2%}"
-    )
+    print(f"  {contender.name:22} {wall:7.1f} {cpu:7.1f} {rows / wall:7,.0f} {peak:9,.0f} {out:9,} {recall:7.2%}")
 
 
 def _installed(package: str) -> bool:
@@ -275,16 +275,8 @@ def _one(contender: Contender, data: Path) -> tuple[Usage, int, float]:
             usage = measure(alchemist("run", "bench.recipe"), folder)
             column, files = "record", list(folder.glob("done/**/*.parquet"))
         else:
-            command = [
-                sys.executable,
-                HERE / "peer_datasets.py",
-                data,
-                folder,
-                str(contender.needs),
-            ]
-            usage = measure(
-                command, folder, env={"HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1"}
-            )
+            command = [sys.executable, HERE / "peer_datasets.py", data, folder, str(contender.needs)]
+            usage = measure(command, folder, env={"HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "1"})
             column, files = "id", [folder / "train.parquet"]
         if usage.code:
             return usage, 0, 0.0
@@ -311,11 +303,7 @@ def _recall(kept: set[int], data: Path) -> float:
     A row may also be missing because the mixture left it out, for a few in a hundred, in every contender alike.
     """
     planted = [json.loads(line) for line in (data / "truth.jsonl").open(encoding="utf-8")]
-    pairs = [
-        (p["id"], p["of"])
-        for p in planted
-        if p["kind"] == "near" and p["jaccard"] >= THRESHOLD + 0.05
-    ]
+    pairs = [(p["id"], p["of"]) for p in planted if p["kind"] == "near" and p["jaccard"] >= THRESHOLD + 0.05]
     both = sum(a in kept and b in kept for a, b in pairs)
     return 1 - both / len(pairs) if pairs else float("nan")
 

@@ -93,19 +93,14 @@ def _cpu(pid: int) -> float:
 
 def _checks(alchemist: Callable[..., list[str | Path]], runs: int) -> None:
     print(f"\nCheck of long recipes: seconds of the whole process, median of {runs}")
-    print(
-        f"  {'lines':>8} {'CPU s':>7} {'goal':>6} {'wall s':>7} {'peak MiB':>9} {'µs a line':>10}"
-    )
+    print(f"  {'lines':>8} {'CPU s':>7} {'goal':>6} {'wall s':>7} {'peak MiB':>9} {'µs a line':>10}")
     with tempfile.TemporaryDirectory(prefix="alchemist-bench-") as folder:
         root = Path(folder)
         (root / ".git").mkdir()
         for lines, goal in LENGTHS:
             text = recipe(lines)
             (root / "bench.recipe").write_text(text, encoding="utf-8")
-            used = [
-                measure(alchemist("check", "bench.recipe", "--format", "concise"), root)
-                for _ in range(runs)
-            ]
+            used = [measure(alchemist("check", "bench.recipe", "--format", "concise"), root) for _ in range(runs)]
             cpu, wall = median([u.cpu for u in used]), median([u.wall for u in used])
             count = text.count("\n")
             shown = "" if goal is None else f"{goal:.1f}"

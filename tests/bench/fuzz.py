@@ -1,7 +1,7 @@
 """Commands over projects with something odd in them: none may end in exit 4, take more than 5 s of CPU or 1 GiB.
 
-`fuzz.py --minutes 20` prints its figures and what went wrong, with the number of the case; `--seed S --case N` does one case again
-and prints what the command said.
+`fuzz.py --minutes 20` prints its figures and what went wrong, with the number of the case; `--seed S --case N` does one
+case again and prints what the command said.
 """
 
 from __future__ import annotations
@@ -145,9 +145,7 @@ def _many(seed: int, minutes: float, whole: Path, folder: Path) -> int:
             found.setdefault(wrong, (number, f"{changed}; alchemist {' '.join(args)}"))
         number += 1
     ends = ", ".join(f"{n} with {code}" for code, n in sorted(codes.items()))
-    print(
-        f"seed {seed}: {number} cases, exits {ends}; at most {most:.1f} s of CPU and {largest:.0f} MiB"
-    )
+    print(f"seed {seed}: {number} cases, exits {ends}; at most {most:.1f} s of CPU and {largest:.0f} MiB")
     for wrong, (first, what) in sorted(found.items(), key=lambda f: -times[f[0]]):
         print(f"  {times[wrong]} x {wrong}\n      first --case {first}: {what}")
     return int(bool(found))

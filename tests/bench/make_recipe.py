@@ -1,4 +1,6 @@
-"""A recipe of a wanted length for the bench: sources, filters, prompts and teacher steps, again and again, and a mixture of all."""
+"""A recipe of a wanted length for the bench: sources, filters, prompts and teacher steps, again and again, and a
+mixture of all.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """Seeded generator of a code workload: `python make_workload.py ROWS FOLDER`.
 
 Writes alpha, beta, gamma and delta.jsonl (id, instruction, response, source, lang), bench.jsonl (up to 664 benchmark
-problems) and truth.jsonl (what was planted; it is not in the rows). The text is real code of this machine: Python functions
-of the standard library and of installed packages, JavaScript functions of npm, Java methods of a JDK's src.zip, the latter
-two where they exist. Planted: 5% exact duplicates, 10% near duplicates (with their true word-5-gram Jaccard similarity),
-0.5% rows that hold a benchmark problem, 4% broken Python blocks, 3% short responses. The same machine gives the same files;
-figures compare only within one run.
+problems) and truth.jsonl (what was planted; it is not in the rows). The text is real code of this machine: Python
+functions of the standard library and of installed packages, JavaScript functions of npm, Java methods of a JDK's
+src.zip, the latter two where they exist. Planted: 5% exact duplicates, 10% near duplicates (with their true word-5-gram
+Jaccard similarity), 0.5% rows that hold a benchmark problem, 4% broken Python blocks, 3% short responses. The same
+machine gives the same files; figures compare only within one run.
 """
 
 from __future__ import annotations
@@ -28,33 +28,9 @@ from typing import NamedTuple
 
 SOURCES = {"alpha": 0.4, "beta": 0.3, "gamma": 0.2, "delta": 0.1}
 LANGUAGES = {"python": ("Python", 0.6), "javascript": ("JavaScript", 0.18), "java": ("Java", 0.22)}
-VERBS = (
-    "Write",
-    "Implement",
-    "Create",
-    "Refactor",
-    "Explain and fix",
-    "Add tests for",
-    "Optimize",
-    "Document",
-)
+VERBS = ("Write", "Implement", "Create", "Refactor", "Explain and fix", "Add tests for", "Optimize", "Document")
 OPENINGS = ("Please ", "Hello! ", "Task: ", "As an expert engineer: ")
-SUFFIXES = [
-    "item",
-    "node",
-    "value",
-    "entry",
-    "key",
-    "ctx",
-    "buf",
-    "acc",
-    "left",
-    "right",
-    "head",
-    "tmp2",
-    "src",
-    "dst",
-]
+SUFFIXES = ["item", "node", "value", "entry", "key", "ctx", "buf", "acc", "left", "right", "head", "tmp2", "src", "dst"]
 BREAKS = (" ((", "\n  ]]", " = = ", "\n    :::")
 KEYWORDS = """function return const this public static final void private switch case while else throw throws null true
 false boolean char long byte super protected typeof async await catch finally default break continue extends instanceof
@@ -64,8 +40,7 @@ SHORTEST, LONGEST = 150, 1600  # characters of a function
 PROBLEMS = 664
 
 _JAVASCRIPT = re.compile(
-    r"^[ \t]*(?:export |async |static )*(?:function\s+)?([A-Za-z_$][\w$]{3,})\s*\([^)\n]{0,80}\)\s*\{",
-    re.M,
+    r"^[ \t]*(?:export |async |static )*(?:function\s+)?([A-Za-z_$][\w$]{3,})\s*\([^)\n]{0,80}\)\s*\{", re.M
 )
 _JAVA = re.compile(
     r"^    (?:public|protected|private|static|final|synchronized|abstract|\s)+[\w<>\[\], ?]+\s([a-z]\w{2,})"
@@ -89,7 +64,7 @@ class Row:
     lang: str
 
 
-# --- real code --------------------------------------------------------------------------------------------------------------
+# --- real code --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +77,10 @@ class Pool:
     @staticmethod
     def collect(most: int) -> Pool:
         """At most so many functions of each language."""
-        library = [
-            p for p in _files(sysconfig.get_path("stdlib"), "py") if "site-packages" not in p.parts
-        ]
+        library = [p for p in _files(sysconfig.get_path("stdlib"), "py") if "site-packages" not in p.parts]
         random.Random(1).shuffle(library)
         library.sort(key=lambda p: "test" in p.parts)
-        packages = [
-            p for p in _files(sysconfig.get_path("purelib"), "py") if "botocore" not in p.parts
-        ]
+        packages = [p for p in _files(sysconfig.get_path("purelib"), "py") if "botocore" not in p.parts]
         random.Random(2).shuffle(packages)
         problems = [f for f in _python(library[:330]) if len(f.doc.split()) >= 14][:PROBLEMS]
         functions = {
@@ -192,7 +163,7 @@ def _braced(text: str, head: re.Pattern[str]) -> Iterator[Function]:
                 break
 
 
-# --- rows -------------------------------------------------------------------------------------------------------------------
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -237,9 +208,7 @@ class Writer:
     def _function(self, lang: str) -> Function:
         """Each function once before any comes again: few natural repeats."""
         if not self.decks.get(lang):
-            self.decks[lang] = self.draw.sample(
-                self.pool.functions[lang], len(self.pool.functions[lang])
-            )
+            self.decks[lang] = self.draw.sample(self.pool.functions[lang], len(self.pool.functions[lang]))
         return self.decks[lang].pop()
 
     def _sentence(self, low: int, high: int) -> str:
@@ -249,8 +218,7 @@ class Writer:
     def _prose(self, sentences: int) -> str:
         draw = self.draw
         return " ".join(
-            draw.choice(self.docs) if draw.random() < 0.5 else self._sentence(8, 18)
-            for _ in range(sentences)
+            draw.choice(self.docs) if draw.random() < 0.5 else self._sentence(8, 18) for _ in range(sentences)
         )
 
     def renamed(self, code: str, count: int) -> str:
@@ -267,16 +235,12 @@ class Writer:
         rate = draw.uniform(0.002, 0.03)
 
         def edited(text: str) -> str:
-            return _WORD.sub(
-                lambda m: draw.choice(self.words) if draw.random() < rate * 1.6 else m[0], text
-            )
+            return _WORD.sub(lambda m: draw.choice(self.words) if draw.random() < rate * 1.6 else m[0], text)
 
         before, *rest = row.response.split("```")
         response = edited(before)
         if len(rest) == 2:
-            block = (
-                self.renamed(rest[0], max(1, int(rate * 60))) if draw.random() < 0.7 else rest[0]
-            )
+            block = self.renamed(rest[0], max(1, int(rate * 60))) if draw.random() < 0.7 else rest[0]
             response = f"{response}```{block}```{edited(rest[1])}"
         else:
             response = edited(row.response)
@@ -303,9 +267,7 @@ def _problems(pool: Pool) -> list[dict[str, str]]:
         head = code.split('"""')[0].split("'''")[0].rstrip()
         prompt = f'{head}\n    """{doc}"""\n' if k < 164 else doc.replace("\n", " ")
         set_name = "HE" if k < 164 else "MB"
-        out.append(
-            {"task_id": f"{set_name}/{k}", "prompt": prompt, "solution": code, "entry_point": name}
-        )
+        out.append({"task_id": f"{set_name}/{k}", "prompt": prompt, "solution": code, "entry_point": name})
     return out
 
 

@@ -1,4 +1,6 @@
-"""Runs a command and says what it took: wall and CPU seconds of it and its children, and the most memory they held together."""
+"""Runs a command and says what it took: wall and CPU seconds of it and its children, and the most memory they held
+together.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,11 @@ class Usage:
 
 
 def measure(
-    command: Sequence[str | Path],
-    cwd: Path,
-    *,
-    env: Mapping[str, str] | None = None,
-    memory: bool = True,
+    command: Sequence[str | Path], cwd: Path, *, env: Mapping[str, str] | None = None, memory: bool = True
 ) -> Usage:
-    """Run to the end. CPU seconds are those of the process and of all its descendants, also of those that it left behind."""
+    """Run to the end. CPU seconds are those of the process and of all its descendants, also of those that it left
+    behind.
+    """
     _adopt_orphans()
     own = _children()
     log = cwd / ".bench-output"
@@ -63,7 +63,9 @@ def measure(
 
 
 def _adopt_orphans() -> None:
-    """Let this process inherit what a child leaves behind (a fork server with its workers), so that their time counts."""
+    """Let this process inherit what a child leaves behind (a fork server with its workers), so that their time
+    counts.
+    """
     if hasattr(os, "fork") and Path("/proc/self").exists():
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 

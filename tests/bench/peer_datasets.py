@@ -1,7 +1,8 @@
-"""The bench's pipeline as one writes it with `datasets`: map and filter in two processes, near duplicates by rensa or datasketch.
+"""The bench's pipeline as one writes it with `datasets`: map and filter in two processes, near duplicates by rensa or
+datasketch.
 
-`python peer_datasets.py WORKLOAD OUTPUT rensa|datasketch` does the same work as `pipeline_recipe` in bench.py: the same rules,
-the same word 5-grams, bands and threshold, every pair verified. It prints one line of JSON when it is done.
+`python peer_datasets.py WORKLOAD OUTPUT rensa|datasketch` does the same work as `pipeline_recipe` in bench.py: the same
+rules, the same word 5-grams, bands and threshold, every pair verified. It prints one line of JSON when it is done.
 """
 
 from __future__ import annotations
@@ -44,12 +45,10 @@ def text_of(row: Row) -> str:
 
 def grams(text: str, n: int) -> set[str]:
     found = words(text)
-    return (
-        {" ".join(found[i : i + n]) for i in range(max(1, len(found) - n + 1))} if found else set()
-    )
+    return {" ".join(found[i : i + n]) for i in range(max(1, len(found) - n + 1))} if found else set()
 
 
-# --- row by row, in worker processes ----------------------------------------------------------------------------------------
+# --- row by row, in worker processes ----------------------------------------------------------------------------------
 
 
 def sound(row: Row) -> bool:
@@ -96,7 +95,7 @@ def datasketch_signature(row: Row) -> Row:
     return {"signature": made.hashvalues.tolist()}
 
 
-# --- over all rows ----------------------------------------------------------------------------------------------------------
+# --- over all rows ----------------------------------------------------------------------------------------------------
 
 
 def without_equal_rows(data: Dataset) -> Dataset:
@@ -146,9 +145,7 @@ def mixed(data: Dataset) -> Dataset:
     for k, name in enumerate(data["source"]):
         rows[name].append(k)
     total = min(len(rows[name]) / share for name, share in SOURCES.items())
-    chosen = [
-        k for name, share in SOURCES.items() for k in draw.sample(rows[name], int(share * total))
-    ]
+    chosen = [k for name, share in SOURCES.items() for k in draw.sample(rows[name], int(share * total))]
     return data.select(chosen).shuffle(seed=7)
 
 
@@ -157,9 +154,7 @@ def main(folder: Path, output: Path, near: str) -> None:
     cache = str(output / "cache")
     data = concatenate_datasets(
         [
-            load_dataset(
-                "json", data_files=str(folder / f"{name}.jsonl"), split="train", cache_dir=cache
-            )
+            load_dataset("json", data_files=str(folder / f"{name}.jsonl"), split="train", cache_dir=cache)
             for name in SOURCES
         ]
     )

@@ -1,7 +1,8 @@
-"""Questions to a local server as one asks them with distilabel or Curator: rows in, rows with answers out, a process of its own.
+"""Questions to a local server as one asks them with distilabel or Curator: rows in, rows with answers out, a process of
+its own.
 
-`python peer_teachers.py distilabel|curator URL ROWS CONCURRENCY` prints one line of JSON when it is done. It runs in an environment
-that holds these packages and none of ours; `make bench-peers` makes it.
+`python peer_teachers.py distilabel|curator URL ROWS CONCURRENCY` prints one line of JSON when it is done. It runs in an
+environment that holds these packages and none of ours; `make bench-peers` makes it.
 """
 
 from __future__ import annotations
@@ -29,9 +30,7 @@ def distilabel(url: str, rows: int, concurrency: int) -> int:
     from distilabel.steps.tasks import TextGeneration
 
     with Pipeline(name="bench", cache_dir=tempfile.mkdtemp()) as pipeline:
-        load = LoadDataFromDicts(
-            data=[{"instruction": q} for q in questions(rows)], batch_size=concurrency
-        )
+        load = LoadDataFromDicts(data=[{"instruction": q} for q in questions(rows)], batch_size=concurrency)
         options = {"temperature": 0.5, "max_new_tokens": 200}
         model = OpenAILLM(model="m", base_url=url, api_key="x", generation_kwargs=options)
         ask = TextGeneration(llm=model, input_batch_size=concurrency)
@@ -41,9 +40,7 @@ def distilabel(url: str, rows: int, concurrency: int) -> int:
 
 
 def curator(url: str, rows: int, concurrency: int) -> int:
-    package = find_spec(
-        "litellm"
-    )  # it carries the vocabulary that Curator would fetch to count tokens before it asks
+    package = find_spec("litellm")  # it carries the vocabulary that Curator would fetch to count tokens before it asks
     assert package is not None and package.origin is not None
     counted = Path(package.origin).parent / "litellm_core_utils/tokenizers"
     os.environ |= {
@@ -83,9 +80,7 @@ def curator(url: str, rows: int, concurrency: int) -> int:
 def main() -> None:
     name, url, rows, concurrency = sys.argv[1:]
     begun = time.perf_counter()
-    answered = {"distilabel": distilabel, "curator": curator}[name](
-        url, int(rows), int(concurrency)
-    )
+    answered = {"distilabel": distilabel, "curator": curator}[name](url, int(rows), int(concurrency))
     print(json.dumps({"answered": answered, "seconds": time.perf_counter() - begun}))
 
 

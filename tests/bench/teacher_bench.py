@@ -1,10 +1,12 @@
-"""Teacher calls against a local server of fixed latency: ours, with everything on, beside bare aiohttp and the openai package.
+"""Teacher calls against a local server of fixed latency: ours, with everything on, beside bare aiohttp and the openai
+package.
 
     python tests/bench/teacher_bench.py [--calls 5000] [--latency 0.2] [--faults] [--rounds 2]
 
-Prints calls/s and CPU ms a call, in turns with bare aiohttp, and ours as a share of it; asserts nothing. With `--faults` the server
-refuses 5% with 429 and 2% with 500, and bare aiohttp makes such calls again at once. With `--peers PYTHON` whole processes are timed
-instead, from rows to rows with answers: `alchemist run` in turns with distilabel and Curator, which that Python holds.
+Prints calls/s and CPU ms a call, in turns with bare aiohttp, and ours as a share of it; asserts nothing. With
+`--faults` the server refuses 5% with 429 and 2% with 500, and bare aiohttp makes such calls again at once. With
+`--peers PYTHON` whole processes are timed instead, from rows to rows with answers: `alchemist run` in turns with
+distilabel and Curator, which that Python holds.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ REPLY = {
 }
 
 
-# --- the server: as little of its own as can be, so that the client is what is measured --------------------------------------------
+# --- the server: as little of its own as can be, so that the client is what is measured -------------------------------
 
 
 class Server(asyncio.Protocol):
@@ -57,9 +59,7 @@ class Server(asyncio.Protocol):
 
     latency, faults = 0.2, False
     body = json.dumps(REPLY).encode()
-    ok = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(
-        body
-    )
+    ok = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
     refusal = b'{"error": {"message": "no"}}'
 
     def connection_made(self, transport: Any) -> None:
@@ -95,9 +95,7 @@ async def serve(port: int) -> None:
 @contextmanager
 def served(latency: float, faults: bool = False) -> Iterator[str]:
     command = [sys.executable, __file__, "--serve", "--latency", str(latency)]
-    process = subprocess.Popen(
-        [*command, *(["--faults"] if faults else [])], stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([*command, *(["--faults"] if faults else [])], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
@@ -106,7 +104,7 @@ def served(latency: float, faults: bool = False) -> Iterator[str]:
         process.wait()
 
 
-# --- the clients ----------------------------------------------------------------------------------------------------------------
+# --- the clients ------------------------------------------------------------------------------------------------------
 
 Call = Callable[[], Awaitable[Any]]
 
@@ -204,7 +202,7 @@ def ours(base: str, calls: int, concurrency: int) -> tuple[float, float, Any]:
     return calls / seconds, spent, (cached, inquiry.tally)
 
 
-# --- whole processes --------------------------------------------------------------------------------------------------------------
+# --- whole processes --------------------------------------------------------------------------------------------------
 
 RECIPE = """edition 2026
 
@@ -257,9 +255,7 @@ def cached(rows: int, rounds: int) -> list[float]:
     found = []
     with served(0.02) as url, tempfile.TemporaryDirectory() as folder:
         project(folder, url, rows, 64)
-        for _ in range(
-            rounds + 2
-        ):  # the first asks, the second writes what Python keeps of its modules
+        for _ in range(rounds + 2):  # the first asks, the second writes what Python keeps of its modules
             for made in (".alchemist/store", "out"):
                 shutil.rmtree(Path(folder) / made, ignore_errors=True)
             begun = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -304,16 +300,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--calls", type=int, default=5_000)
     parser.add_argument("--latency", type=float, default=0.2)
-    parser.add_argument(
-        "--peers", metavar="PYTHON", help="whole processes beside distilabel and Curator"
-    )
+    parser.add_argument("--peers", metavar="PYTHON", help="whole processes beside distilabel and Curator")
     args = parser.parse_args()
     if args.serve:
         Server.latency, Server.faults = args.latency, args.faults
         asyncio.run(serve(0))
         return
     if args.peers:
-        beside_peers(args.peers, args.calls, args.rounds, args.latency)
+        beside_peers(str(Path(args.peers).absolute()), args.calls, args.rounds, args.latency)
         return
     for concurrency in (64, 256, 512):
         ideal = concurrency / args.latency
@@ -332,12 +326,9 @@ def main() -> None:
                 rows["package, aiohttp"] = [asyncio.run(made)]
         for name, each in rows.items():
             rates = ", ".join(f"{rate:.0f}/s" for rate, _ in each)
-            print(
-                f"  {name:18} {rates}; CPU {', '.join(f'{cpu:.2f}' for _, cpu in each)} ms a call"
-            )
+            print(f"  {name:18} {rates}; CPU {', '.join(f'{cpu:.2f}' for _, cpu in each)} ms a call")
         (alone, alone_cpu), (mine, mine_cpu) = (
-            tuple(sum(x) / len(x) for x in zip(*rows[n], strict=True))
-            for n in ("bare aiohttp", "ours")
+            tuple(sum(x) / len(x) for x in zip(*rows[n], strict=True)) for n in ("bare aiohttp", "ours")
         )
         print(
             f"  ours: {mine / alone:.0%} of bare aiohttp, {mine_cpu / alone_cpu:.2f} x its CPU; cached {known:,.0f}/s"

@@ -112,7 +112,4 @@ def test_a_command_is_measured(tmp_path):
     assert used.output == "done\n"
     assert 0.3 <= used.cpu <= used.wall + 0.1
     assert used.peak_mib > 5
-    assert (
-        bench.measure([sys.executable, "-c", "raise SystemExit(3)"], tmp_path, memory=False).code
-        == 3
-    )
+    assert bench.measure([sys.executable, "-c", "raise SystemExit(3)"], tmp_path, memory=False).code == 3

@@ -1,7 +1,8 @@
-"""Tokens a second of our training and of TRL's SFTTrainer on the same prepared tokens, on one GPU. Prints, asserts nothing.
+"""Tokens a second of our training and of TRL's SFTTrainer on the same prepared tokens, on one GPU. Prints, asserts
+nothing.
 
-python tests/bench/train_gpu.py [--layers 12 --hidden 1024 --max-length 2048 --steps 40 --batch 16 --micro 4] [--base PATH]
-Needs a CUDA device; TRL is compared with where it is installed (`pip install trl`).
+python tests/bench/train_gpu.py [--layers 12 --hidden 1024 --max-length 2048 --steps 40 --batch 16 --micro 4] [--base
+PATH] Needs a CUDA device; TRL is compared with where it is installed (`pip install trl`).
 """
 
 from __future__ import annotations
@@ -48,11 +49,8 @@ def rows(n: int) -> Iterator[Any]:
         texts = [
             [" ".join(draw.choices(WORDS, k=min(2_000, int(draw.lognormvariate(m, 0.7))))) for m in (3.2, 4.6)]
             for _ in range(min(1000, n - at))
-        ]  # fmt: skip
-        ids = [
-            hashlib.blake2b(f"{at + i}".encode(), digest_size=16).digest()
-            for i in range(len(texts))
         ]
+        ids = [hashlib.blake2b(f"{at + i}".encode(), digest_size=16).digest() for i in range(len(texts))]
         yield pa.record_batch(
             {
                 "instruction": [t[0] for t in texts],
@@ -143,14 +141,7 @@ print(json.dumps({"tokens_per_second": mean * batch * (steps - 1) / seconds, "se
 def theirs(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """TRL in a process of its own, on the same packs."""
     values = [args.steps, args.micro, args.batch, args.max_length]
-    line = [
-        sys.executable,
-        "-c",
-        textwrap.dedent(TRL),
-        str(folder),
-        args.base or "",
-        *map(str, values),
-    ]
+    line = [sys.executable, "-c", textwrap.dedent(TRL), str(folder), args.base or "", *map(str, values)]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     run = subprocess.run(line, capture_output=True, text=True, check=False, env=env)
     if run.returncode:
@@ -161,14 +152,18 @@ def theirs(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base")
-    parser.add_argument(
-        "--anyway", action="store_true", help="also without a GPU, to try the script"
-    )
-    for name, default in (("layers", 12), ("hidden", 1024), ("max-length", 2048), ("steps", 40), ("batch", 16), ("micro", 4), ("rows", 8000)):  # fmt: skip
+    parser.add_argument("--anyway", action="store_true", help="also without a GPU, to try the script")
+    for name, default in (
+        ("layers", 12),
+        ("hidden", 1024),
+        ("max-length", 2048),
+        ("steps", 40),
+        ("batch", 16),
+        ("micro", 4),
+        ("rows", 8000),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
     from alchemist_runtime.devices import visible_gpus
@@ -186,9 +181,7 @@ def main() -> None:
             return
         other = theirs(args, folder)
         ratio = own["tokens_per_second"] / other["tokens_per_second"]
-        print(
-            f"TRL         {other['tokens_per_second']:>12,.0f} tokens/s   ratio {ratio:.3f} (goal: at least 0.98)"
-        )
+        print(f"TRL         {other['tokens_per_second']:>12,.0f} tokens/s   ratio {ratio:.3f} (goal: at least 0.98)")
 
 
 if __name__ == "__main__":

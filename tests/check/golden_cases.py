@@ -13,9 +13,7 @@ from alchemist_dsl.diagnostics.codes import CODES
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.source import SourceFile, Span
 
-LIBRARY = (
-    Path(__file__).parent / "std"
-)  # a library of the tests' own, so that cases do not move with the shipped one
+LIBRARY = Path(__file__).parent / "std"  # a library of the tests' own, so that cases do not move with the shipped one
 _FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```\n", re.M | re.S)
 
 
@@ -159,9 +157,7 @@ def _values(program: ir.Program) -> str:
         lines += [f"  {r.verb} {r.name}: {r.expr.tree}" for r in block.rules]
         lines += [f"  field {f.name}: {f.type}" for f in block.fields]
         lines += [f"  asks {n} = {e.tree}" for n, e in block.prompt_inputs.items()]
-        lines += [
-            f"  take {e.name} {e.amount} {e.value}{' missing' * e.missing}" for e in block.entries
-        ]
+        lines += [f"  take {e.name} {e.amount} {e.value}{' missing' * e.missing}" for e in block.entries]
         lines += [f"  class {c.name} = {', '.join(c.rules)}" for c in block.classes]
         if block.standard_task:
             lines.append(f"  standard task {block.standard_task}")
@@ -225,9 +221,7 @@ def rewrite(path: Path) -> None:
         for kind, body in made.items():
             fence = f"```{kind}\n{body}```\n"
             if kind in case.expected:
-                section = re.sub(
-                    rf"^```{kind}\n.*?^```\n", lambda _, f=fence: f, section, flags=re.M | re.S
-                )
+                section = re.sub(rf"^```{kind}\n.*?^```\n", lambda _, f=fence: f, section, flags=re.M | re.S)
             elif kind == "says":
                 section = section.rstrip("\n") + "\n\n" + fence + "\n"
         out.append(section)

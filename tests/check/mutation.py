@@ -1,4 +1,6 @@
-"""Bundled recipe -> what the checker makes of it with one token deleted, doubled or replaced, and what is wrong with that."""
+"""Bundled recipe -> what the checker makes of it with one token deleted, doubled or replaced, and what is wrong with
+that.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +56,7 @@ class Outcome:
     recipe: str
     mutants: int = 0
     messages: Counter[int] = field(default_factory=Counter)
-    faults: list[str] = field(
-        default_factory=list
-    )  # crashes, places that are none: with the mutant
+    faults: list[str] = field(default_factory=list)  # crashes, places that are none: with the mutant
     many: list[str] = field(default_factory=list)  # more than a few messages
 
     @property
@@ -99,7 +99,7 @@ def chosen(every: bool) -> dict[str, list[int] | None]:
     return out
 
 
-# --- one recipe ---------------------------------------------------------------------------------------------------------------
+# --- one recipe -------------------------------------------------------------------------------------------------------
 
 
 def outcome(recipe: str, numbers: list[int] | None) -> Outcome:
@@ -143,15 +143,13 @@ class _Desk:
             return self.trees[file.path]
 
         return examine(
-            SourceFile(recipe, text), self.read, listing=self.folder.listing, parse=parsed,
-            columns=self.facts.columns,
-        )  # fmt: skip
+            SourceFile(recipe, text), self.read, listing=self.folder.listing, parse=parsed, columns=self.facts.columns
+        )
 
     def compile(self, recipe: str, text: str) -> None:
         compile_text(
-            SourceFile(recipe, text), self.read, listing=self.folder.listing, find=catalog.find,
-            facts=self.facts,
-        )  # fmt: skip
+            SourceFile(recipe, text), self.read, listing=self.folder.listing, find=catalog.find, facts=self.facts
+        )
 
 
 @cache
@@ -183,8 +181,8 @@ def _look(desk: _Desk, mutant: Mutant, known: Counter[tuple[str, str]], out: Out
 
 
 def _said(problem: Diagnostic, files: Mapping[str, SourceFile]) -> tuple[str, str]:
-    """What makes a message one that the whole recipe gives too. That a writer's rows reach a sink unchecked (A507) is told at the
-    first sink, so where that one is broken the same warning about the same writer stands at the next."""
+    """What makes a message one that the whole recipe gives too. That a writer's rows reach a sink unchecked (A507) is
+    told at the first sink, so where that one is broken the same warning about the same writer stands at the next."""
     if problem.code == "A507":
         writer = problem.labels[0].span
         return problem.code, files[writer.file].text[writer.start : writer.end]
@@ -204,7 +202,7 @@ def _shown(mutant: Mutant) -> str:
     return f"{mutant.recipe}:{line}:{column} {mutant.way}: {' | '.join(lines)}"
 
 
-# --- all recipes, on all cores ------------------------------------------------------------------------------------------------
+# --- all recipes, on all cores ----------------------------------------------------------------------------------------
 
 
 def outcomes(every: bool) -> dict[str, Outcome]:
@@ -214,7 +212,5 @@ def outcomes(every: bool) -> dict[str, Outcome]:
 
     work = sorted(chosen(every).items(), key=lambda w: -(ROOT / w[0]).stat().st_size)
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        done: Sequence[Outcome] = list(
-            pool.map(outcome, [r for r, _ in work], [n for _, n in work])
-        )
+        done: Sequence[Outcome] = list(pool.map(outcome, [r for r, _ in work], [n for _, n in work]))
     return {o.recipe: o for o in done}

@@ -16,9 +16,29 @@ EXAMPLE = (Path(__file__).parent / "alchemistcoder_example.recipe").read_text()
 LINES = EXAMPLE.splitlines(keepends=True)
 WORDS = sorted({w for w in EXAMPLE.replace("\n", " ").split(" ") if w})
 PIECES = [
-    "{", "}", "[", "]", "(", ")", '"', '"""', "=", ".", ",", "null", "any(1%, 2%)", "param.relabel_share",
-    "extends = clean", "set messages = turns(x)", "rest", "out.prompt", "-5", "1..0", "row[\"keep\"]", "$3 per 1M tokens",
-]  # fmt: skip
+    "{",
+    "}",
+    "[",
+    "]",
+    "(",
+    ")",
+    '"',
+    '"""',
+    "=",
+    ".",
+    ",",
+    "null",
+    "any(1%, 2%)",
+    "param.relabel_share",
+    "extends = clean",
+    "set messages = turns(x)",
+    "rest",
+    "out.prompt",
+    "-5",
+    "1..0",
+    'row["keep"]',
+    "$3 per 1M tokens",
+]
 
 
 def checked(text: str, **kw: object) -> tuple[ir.Program, list[str]]:
@@ -34,14 +54,10 @@ def test_the_example_checks_clean() -> None:
     assert program.variants == ("directly_mix",)
     relabeled = program.blocks["harmonized"].sets[0]
     assert relabeled.column == "instruction"
-    assert relabeled.expr.tree == [
-        "cat", ["cat", ["out", "prompt"], ["lit", "text", "\n"]], ["col", "instruction"],
-    ]  # fmt: skip
+    assert relabeled.expr.tree == ["cat", ["cat", ["out", "prompt"], ["lit", "text", "\n"]], ["col", "instruction"]]
     tasks = {n: program.blocks[n].standard_task for n in ("evolution", "filtering", "review")}
     assert tasks == {n: n for n in tasks}
-    roles = dict(
-        zip(program.blocks["filtering"].roles, program.blocks["filtering"].inputs, strict=True)
-    )
+    roles = dict(zip(program.blocks["filtering"].roles, program.blocks["filtering"].inputs, strict=True))
     assert roles["sound"].target == "clean" and roles["learn"].port == "dropped"
 
 
@@ -93,10 +109,7 @@ def _mutants() -> st.SearchStrategy[str]:
     max_examples=200,
     deadline=None,
     derandomize=True,
-    phases=(
-        Phase.explicit,
-        Phase.generate,
-    ),  # shrinking takes minutes and the text is small as it is
+    phases=(Phase.explicit, Phase.generate),  # shrinking takes minutes and the text is small as it is
     suppress_health_check=list(HealthCheck),
 )
 @given(_mutants())

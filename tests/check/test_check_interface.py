@@ -78,9 +78,7 @@ def test_columns_are_asked_with_the_attributes_of_the_source() -> None:
 
     program, _ = check(SourceFile("r.recipe", RECIPE), lambda path: MORE.encode(), columns=columns)
     assert program is not None
-    assert set(seen) == {"evol", "more.other"} and all(
-        isinstance(v, ir.ListV) for v in seen.values()
-    )
+    assert set(seen) == {"evol", "more.other"} and all(isinstance(v, ir.ListV) for v in seen.values())
     assert program.schemas["m", "rows"].columns["score"] == "int"
     assert not program.schemas["m", "rows"].open
 
@@ -100,10 +98,33 @@ def test_a_file_that_is_not_utf8_is_said_and_the_rest_is_checked() -> None:
 
 def test_every_attribute_type_of_the_kind_table_is_understood() -> None:
     known = {
-        "text", "bool", "int", "real", "percent", "rows", "packs", "tokens", "steps", "multiplier", "money", "price", "bytes",
-        "duration", "rate", "choice", "template", "expr", "condition", "select", "ref", "stream", "method", "list",
-        "record", "name",
-    }  # fmt: skip
+        "text",
+        "bool",
+        "int",
+        "real",
+        "percent",
+        "rows",
+        "packs",
+        "tokens",
+        "steps",
+        "multiplier",
+        "money",
+        "price",
+        "bytes",
+        "duration",
+        "rate",
+        "choice",
+        "template",
+        "expr",
+        "condition",
+        "select",
+        "ref",
+        "stream",
+        "method",
+        "list",
+        "record",
+        "name",
+    }
     for kind in KINDS.values():
         for attribute in kind.attributes.values():
             for one in attr_type(attribute.type).alternatives:
@@ -139,17 +160,7 @@ def test_reading_types() -> None:
     assert fits("int", "number") and not fits("real", "int") and fits("null", "text")
 
 
-HEAVY = (
-    "torch",
-    "transformers",
-    "datasets",
-    "openai",
-    "polars",
-    "pyarrow",
-    "numpy",
-    "huggingface_hub",
-    "pydantic",
-)
+HEAVY = ("torch", "transformers", "datasets", "openai", "polars", "pyarrow", "numpy", "huggingface_hub", "pydantic")
 
 
 def _loaded(text: str) -> set[str]:
@@ -164,11 +175,7 @@ def _loaded(text: str) -> set[str]:
     )
     path = f"{root}:{root / 'runtime'}"
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PYTHONPATH": path},
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": path}
     )
     return set(done.stdout.split())
 

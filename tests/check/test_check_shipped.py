@@ -14,9 +14,7 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 def read(path: str) -> bytes | None:
-    file = (
-        RECIPES / "std" / f"{path[4:]}.recipe" if path.startswith("std:") else RECIPES.parent / path
-    )
+    file = RECIPES / "std" / f"{path[4:]}.recipe" if path.startswith("std:") else RECIPES.parent / path
     return file.read_bytes() if file.is_file() else None
 
 

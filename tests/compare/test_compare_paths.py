@@ -44,9 +44,7 @@ FILE = st.dictionaries(st.sampled_from(["one", "two", "three", "7"]), VALUES, mi
 
 
 @given(FILE, FILE)
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_json_lines_of_any_values(tmp_path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     a = lines(tmp_path / "a.jsonl", [{"_id": k, "v": v} for k, v in old.items()])
     b = lines(tmp_path / "b.jsonl", [{"_id": k, "v": v} for k, v in new.items()])
@@ -62,9 +60,7 @@ def test_json_lines_of_any_values(tmp_path: Path, old: dict[str, Any], new: dict
 
 def test_a_number_and_the_same_digits_as_text_differ(tmp_path: Path) -> None:
     a = lines(tmp_path / "a.jsonl", [{"_id": 1, "v": 5}, {"_id": 2, "v": "x"}, {"_id": 3, "v": 7}])
-    b = lines(
-        tmp_path / "b.jsonl", [{"_id": 3, "v": 7}, {"_id": 2, "v": "x"}, {"_id": 1, "v": "5"}]
-    )
+    b = lines(tmp_path / "b.jsonl", [{"_id": 3, "v": 7}, {"_id": 2, "v": "x"}, {"_id": 1, "v": "5"}])
     diff = rows_of(a, b)
     assert (diff.changed, diff.added, diff.removed, diff.reordered) == (1, 0, 0, True)
     assert diff.samples["changed"][0].id == "1"
@@ -125,9 +121,7 @@ def test_an_empty_file_has_no_rows(tmp_path: Path) -> None:
         ("nowhere.jsonl", None, "A312", "no such file"),
     ],
 )
-def test_what_cannot_be_compared_is_said(
-    tmp_path: Path, name: str, content: str | None, code: str, says: str
-) -> None:
+def test_what_cannot_be_compared_is_said(tmp_path: Path, name: str, content: str | None, code: str, says: str) -> None:
     a = lines(tmp_path / "a.jsonl", [{"_id": 1, "text": "x"}])
     if content is not None:
         (tmp_path / name).write_text(content)
@@ -140,9 +134,7 @@ def test_what_cannot_be_compared_is_said(
 
 def test_a_broken_parquet_file_is_its_owners_matter(tmp_path: Path) -> None:
     """Nobody may be told to delete the folder that their own file lies in."""
-    pq.write_table(
-        pa.table({"_id": ["a"] * 9_000, "t": ["x" * 50] * 9_000}), tmp_path / "a.parquet"
-    )
+    pq.write_table(pa.table({"_id": ["a"] * 9_000, "t": ["x" * 50] * 9_000}), tmp_path / "a.parquet")
     data = bytearray((tmp_path / "a.parquet").read_bytes())
     data[4:60] = b"\0" * 56
     (tmp_path / "b.parquet").write_bytes(data)

@@ -1,4 +1,6 @@
-"""Two versions of a recipe, both carried out, and what their results differ in: step by step, origins, rules, moves, what is missing."""
+"""Two versions of a recipe, both carried out, and what their results differ in: step by step, origins, rules, moves,
+what is missing.
+"""
 
 from __future__ import annotations
 
@@ -89,10 +91,7 @@ def test_a_stricter_rule_moves_rows_to_the_dropped_ones(trial: Trial) -> None:
     assert (rows.before, rows.after, rows.added, rows.removed) == (30, 24, 0, 6)
     assert rows.changed == 0 and not rows.columns and not rows.reordered
     assert [(c.name, c.changed) for c in dropped.columns] == [("reason", 24)]  # it quotes the rule
-    assert [(o.name, o.before, o.after, o.removed) for o in rows.origins] == [
-        ("book", 10, 8, 2),
-        ("web", 20, 16, 4),
-    ]
+    assert [(o.name, o.before, o.after, o.removed) for o in rows.origins] == [("book", 10, 8, 2), ("web", 20, 16, 4)]
     counts = {r.name: (r.before, r.after, r.added) for r in dropped.rules}
     assert counts == {"too_long": (6, 6, 0), "too_short": (24, 30, 6)}
     [move] = step(diff, "tidy").moves
@@ -155,10 +154,7 @@ def test_copies_of_a_mixture_are_told_apart(trial: Trial) -> None:
 
 def test_splits_of_an_export_are_compared_one_by_one(trial: Trial) -> None:
     split = '  path = "made"\n  split {\n    train = 80%\n    eval = 20%\n  }\n'
-    whole, parts = (
-        trial.run(RECIPE),
-        trial.run(RECIPE.replace('  path = "made"\n', split)),
-    )
+    whole, parts = (trial.run(RECIPE), trial.run(RECIPE.replace('  path = "made"\n', split)))
     diff = trial.compared(whole, parts, "made")
     train, held = port(diff, "made", "train"), port(diff, "made", "eval")
     assert train.removed == held.added == held.after and held.before is None
@@ -241,7 +237,7 @@ train model {
 
 
 def test_a_training_is_compared_by_the_rows_that_it_reads(trial: Trial) -> None:
-    before, after = trial.run(RECIPE + TRAIN, "sft"), trial.run(RECIPE.replace("2x", "3x") + TRAIN, "sft")  # fmt: skip
+    before, after = trial.run(RECIPE + TRAIN, "sft"), trial.run(RECIPE.replace("2x", "3x") + TRAIN, "sft")
     model = step(trial.compared(before, after), "model")
     assert model.state == "changed" and model.ports[0].port == "data" and model.ports[0].added
     assert model.note and "model" in model.note
@@ -289,11 +285,7 @@ def test_counts_agree_with_the_rows_that_the_ports_hold(trial: Trial) -> None:
             tables.append(stream.table(list(stream.types)).to_pylist())
         found, columns = port(diff, name), set(tables[0][0]) - {"_id", "_copy"}
         want = compared(*tables, sorted(columns))
-        assert (found.added, found.removed, found.changed) == (
-            want["added"],
-            want["removed"],
-            want["changed"],
-        ), name
+        assert (found.added, found.removed, found.changed) == (want["added"], want["removed"], want["changed"]), name
         assert {c.name: c.changed for c in found.columns} == want["columns"], name
         assert found.reordered == want["reordered"], name
 
@@ -322,9 +314,7 @@ def test_no_room_for_temporary_files_is_said_and_no_change_is_claimed(
     assert tidy.state == "unknown" and tidy.problem is not None and tidy.problem.code == "A905"
 
 
-def test_what_one_step_has_read_is_not_read_again_behind_it(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_one_step_has_read_is_not_read_again_behind_it(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     from alchemist_runtime.engine.compare import rows
 
     before = trial.run(RECIPE, "sft")
@@ -347,9 +337,7 @@ def test_what_one_step_has_read_is_not_read_again_behind_it(
     assert sum(n for _, n in read) > 0 and alone.steps[0] == diff.steps[3]
 
 
-def test_two_stores_are_compared_by_content_even_where_keys_are_equal(
-    trial: Trial, tmp_path: Path
-) -> None:
+def test_two_stores_are_compared_by_content_even_where_keys_are_equal(trial: Trial, tmp_path: Path) -> None:
     """A key says what was asked of a teacher, not what it answered: only one store holds one result for it."""
     from alchemist_runtime.engine.compare import compare_plans
     from alchemist_runtime.sealed import seal, unseal

@@ -1,4 +1,6 @@
-"""Two streams compared: counts equal those of a naive comparison, whatever the rows lie in; samples are stable and true."""
+"""Two streams compared: counts equal those of a naive comparison, whatever the rows lie in; samples are stable and
+true.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ TYPES = {
 }
 TURN = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "tool"]), "content": st.none() | st.text("ab", max_size=2), "extra": st.none()}
-)  # fmt: skip
+)
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
@@ -81,19 +83,13 @@ def figures(diff: PortDiff) -> dict[str, Any]:
         "changed": diff.changed,
         "columns": {c.name: c.changed for c in diff.columns if c.before and c.after},
         "reordered": diff.reordered,
-        "origins": {
-            o.name: (o.before, o.after, o.added, o.removed, o.changed) for o in diff.origins
-        },
+        "origins": {o.name: (o.before, o.after, o.added, o.removed, o.changed) for o in diff.origins},
     }
 
 
 @given(st.data(), st.booleans())
-@settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-def test_counts_equal_those_of_a_naive_comparison(
-    tmp_path: Path, data: st.DataObject, copies: bool
-) -> None:
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_counts_equal_those_of_a_naive_comparison(tmp_path: Path, data: st.DataObject, copies: bool) -> None:
     (old, before), (new, after) = data.draw(streams(copies)), data.draw(streams(copies))
     diff = Comparison(2, tmp_path).port("rows", before, after).diff
     columns = [c for c in before.types if c not in ("_id", "_copy")]
@@ -108,9 +104,7 @@ def test_counts_equal_those_of_a_naive_comparison(
 
 
 @given(st.data())
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_result_is_the_same_as_itself(tmp_path: Path, data: st.DataObject) -> None:
     rows, stream = data.draw(streams(False))
     diff = Comparison(2, tmp_path).port("rows", stream, held(rows, TYPES)).diff
@@ -202,20 +196,18 @@ def test_a_far_order_is_read_by_way_of_files(tmp_path: Path) -> None:
         changed[i] += "!"
     take = pa.array(mixed)
     after = Stream.of(
-        {"_id": array.take(take), "response": pa.array(changed).take(take)},
-        {"_id": "id", "response": "text"},
+        {"_id": array.take(take), "response": pa.array(changed).take(take)}, {"_id": "id", "response": "text"}
     )
     diff = diff_of(tmp_path, before, after)
     assert (diff.added, diff.removed, diff.changed, diff.reordered) == (0, 0, 3, True)
-    assert {s.after["response"] for s in diff.samples["changed"]} == {"3!", "70000!", f"{n - 1}!"}  # type: ignore[index]
+    assert {s.after["response"] for s in diff.samples["changed"]} == {"3!", "70000!", f"{n - 1}!"}
     assert not list(tmp_path.iterdir())
 
 
 LEAVES = st.none() | st.integers(0, 2)
 NESTED = pa.list_(pa.struct([("a", pa.int64()), ("b", pa.list_(pa.int64()))]))
 RECORDS = st.none() | st.lists(
-    st.none() | st.fixed_dictionaries({"a": LEAVES, "b": st.none() | st.lists(LEAVES, max_size=2)}),
-    max_size=2,
+    st.none() | st.fixed_dictionaries({"a": LEAVES, "b": st.none() | st.lists(LEAVES, max_size=2)}), max_size=2
 )
 
 

@@ -1,4 +1,6 @@
-"""What a comparison prints: golden text and Markdown, every line in its width, nothing of the data that steers a terminal or a page."""
+"""What a comparison prints: golden text and Markdown, every line in its width, nothing of the data that steers a
+terminal or a page.
+"""
 
 from __future__ import annotations
 
@@ -62,27 +64,49 @@ FULL = DataDiff(
                     ),
                     origins=(GroupDiff("book", 200, 200), GroupDiff("web", 1000, 950, 1, 51, 2)),
                     samples={
-                        "changed": (
-                            changed({"response": "A quick fox."}, {"response": "A slow fox."}),
-                        ),
+                        "changed": (changed({"response": "A quick fox."}, {"response": "A slow fox."}),),
                         "added": (Sample("7", 1, None, None, {"response": "new\nrow"}),),
                     },
                 ),
                 PortDiff("dropped", 0, 50, added=50, rules=(GroupDiff("too_short", 0, 50, 50),)),
             ),
             moves=(
-                Move("too_short", "dropped", 50, (changed({"response": "x"}, {"response": "x", "rule": "too_short"}, "ab" * 16),)),
+                Move(
+                    "too_short",
+                    "dropped",
+                    50,
+                    (changed({"response": "x"}, {"response": "x", "rule": "too_short"}, "ab" * 16),),
+                ),
             ),
         ),
         StepDiff("gone", None, "map", "removed", (PortDiff("rows", 3, None, removed=3, read=False),)),
-        StepDiff("pool", "pool", "dedup", "unknown", missing=(Missing("after", "pool", "pool"), Missing("before", "pool", "web"))),
+        StepDiff(
+            "pool",
+            "pool",
+            "dedup",
+            "unknown",
+            missing=(Missing("after", "pool", "pool"), Missing("before", "pool", "web")),
+        ),
         StepDiff("sft", "sft", "mixture", "unknown", missing=(Missing("after", "sft", "sft"),)),
-        StepDiff("bad", "bad", "map", "unknown", problem=Problem("A907", "damaged-store", "the shard `a` is damaged", place="store/a", help="delete it")),
-        StepDiff("coder", "coder", "train", "rowless", (PortDiff("data", 9, 9, read=False),), note="the model of a training has no rows that could be compared"),
+        StepDiff(
+            "bad",
+            "bad",
+            "map",
+            "unknown",
+            problem=Problem("A907", "damaged-store", "the shard `a` is damaged", place="store/a", help="delete it"),
+        ),
+        StepDiff(
+            "coder",
+            "coder",
+            "train",
+            "rowless",
+            (PortDiff("data", 9, 9, read=False),),
+            note="the model of a training has no rows that could be compared",
+        ),
     ),
     Made("a.recipe", None),
     Made("a.recipe", "small"),
-)  # fmt: skip
+)
 
 GOLDEN = """\
 data: 3 steps could not be compared, the data of 2 steps differs, that of 2 steps is the
@@ -153,7 +177,7 @@ def test_steps_that_came_or_went_stand_in_the_table_alone() -> None:
     steps = (
         StepDiff(None, "new", "map", "added", (PortDiff("rows", None, 3, added=3), PortDiff("dropped", None, 0))),
         StepDiff("coder", None, "train", "removed", note="a model has no rows"),
-    )  # fmt: skip
+    )
     lines = data_lines(DataDiff(steps))
     assert lines[0] == "data: the data of 2 steps differs" and len(lines) == 7
     assert lines[4].startswith("+ new ") and lines[6].endswith("a model has no rows")
@@ -163,7 +187,9 @@ def test_steps_that_came_or_went_stand_in_the_table_alone() -> None:
 
 def test_a_row_is_shown_once_however_many_steps_pass_it_on() -> None:
     sample = changed({"response": "a"}, {"response": "b"})
-    port = PortDiff("rows", 1, 1, changed=1, columns=(ColumnDiff("response", "text", "text", 1),), samples={"changed": (sample,)})  # fmt: skip
+    port = PortDiff(
+        "rows", 1, 1, changed=1, columns=(ColumnDiff("response", "text", "text", 1),), samples={"changed": (sample,)}
+    )
     steps = tuple(StepDiff(n, n, "map", "changed", (port,)) for n in ("one", "two"))
     for lines in (data_lines(DataDiff(steps)), data_markdown(DataDiff(steps))):
         assert "\n".join(lines).count("4f3a9c12") == 1
@@ -235,7 +261,9 @@ def test_colours_only_where_they_are_asked_for() -> None:
 
 def test_data_is_plain_json_with_whole_values() -> None:
     long = "word " * 500
-    port = PortDiff("rows", 1, 1, changed=1, samples={"changed": (changed({"r": long, "x": float("nan")}, {"r": "", "x": [1]}),)})  # fmt: skip
+    port = PortDiff(
+        "rows", 1, 1, changed=1, samples={"changed": (changed({"r": long, "x": float("nan")}, {"r": "", "x": [1]}),)}
+    )
     found = json.loads(json.dumps(data_json(one(port)), allow_nan=False))
     [sample] = found["steps"][0]["ports"][0]["samples"]["changed"]
     assert sample["id"] == ID and sample["before"] == {"r": long, "x": None}

@@ -1,4 +1,6 @@
-"""`alchemist diff --data` as a user runs it: a recipe run twice with an edit between, exported folders, what is missing, exit codes."""
+"""`alchemist diff --data` as a user runs it: a recipe run twice with an edit between, exported folders, what is
+missing, exit codes.
+"""
 
 from __future__ import annotations
 
@@ -95,10 +97,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (root / "sums.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     (root / "recipe.lock").write_text("")
-    for name, text in (
-        ("a", RECIPE),
-        ("b", RECIPE.replace("< 60", "< 80").replace("50%", "60%")),
-    ):
+    for name, text in (("a", RECIPE), ("b", RECIPE.replace("< 60", "< 80").replace("50%", "60%"))):
         (root / f"{name}.recipe").write_text(text)
         done = alchemist("run", f"{name}.recipe", cwd=root)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -148,9 +147,7 @@ def test_a_version_that_was_not_run_is_no_equal_one(project: Path) -> None:
     assert done.returncode == 3
     assert "not materialised after the change: clean" in done.stdout
     assert "`alchemist run c.recipe`" in done.stdout and "makes them" in done.stdout
-    found = json.loads(
-        alchemist("diff", "a.recipe", "c.recipe", "--data", "--format", "json", cwd=project).stdout
-    )
+    found = json.loads(alchemist("diff", "a.recipe", "c.recipe", "--data", "--format", "json", cwd=project).stdout)
     assert found["data"][0]["outcome"] == "incomplete"
 
 
@@ -178,9 +175,7 @@ def test_a_damaged_shard_ends_with_its_name(project: Path, tmp_path: Path) -> No
         (("--data", ".alchemist", "done-a"), 3, "no `export` wrote"),
     ],
 )
-def test_what_cannot_be_asked_is_said(
-    project: Path, args: tuple[str, ...], code: int, says: str
-) -> None:
+def test_what_cannot_be_asked_is_said(project: Path, args: tuple[str, ...], code: int, says: str) -> None:
     done = alchemist("diff", *args, cwd=project)
     assert (done.returncode, says in done.stderr) == (code, True), done.stdout + done.stderr
     assert "Traceback" not in done.stderr

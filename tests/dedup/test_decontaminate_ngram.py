@@ -25,9 +25,7 @@ def run(rows, items, **args):
 
 
 def words(text: str | None) -> list[str]:
-    return re.findall(
-        r"\w+", unicodedata.normalize("NFKC", (text or "").replace("\u00ad", "")).lower()
-    )
+    return re.findall(r"\w+", unicodedata.normalize("NFKC", (text or "").replace("\u00ad", "")).lower())
 
 
 def item_grams(texts, n: int) -> set[tuple[str, ...]]:
@@ -82,23 +80,16 @@ TEXT = st.one_of(
         lambda w: st.sampled_from([" ", ", ", "\n", " — "]).map(lambda sep: sep.join(w))
     ),
 )
-TABLE = st.integers(1, 2).flatmap(
-    lambda k: st.lists(st.tuples(*[TEXT] * k), min_size=1, max_size=5)
-)
+TABLE = st.integers(1, 2).flatmap(lambda k: st.lists(st.tuples(*[TEXT] * k), min_size=1, max_size=5))
 
 
 @given(
-    TABLE,
-    st.lists(st.lists(TEXT, max_size=3), max_size=4),
-    st.integers(1, 8),
-    st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+    TABLE, st.lists(st.lists(TEXT, max_size=3), max_size=4), st.integers(1, 8), st.sampled_from([0.0, 0.3, 0.5, 1.0])
 )
 @settings(max_examples=400, deadline=None)
 def test_rows_and_items_are_those_of_plain_python(rows, items, n, share):
     made = run(rows, items, n=n, share=share)
-    assert list(zip(made.row.tolist(), made.item.tolist(), strict=True)) == oracle(
-        rows, items, n, share
-    )
+    assert list(zip(made.row.tolist(), made.item.tolist(), strict=True)) == oracle(rows, items, n, share)
     assert made.unsearchable == tuple(k for k, t in enumerate(items) if not item_grams(t, n))
     for r, k, match in zip(made.row.tolist(), made.item.tolist(), made.match, strict=True):
         assert match == longest(rows[r], item_grams(items[k], n))
@@ -123,7 +114,9 @@ def longest(texts, grams) -> str:
 
 
 def spelled(text: str, a: int, b: int) -> tuple[str, int]:
-    """The part of the text that holds the words a to b - 1, and its bytes after folding. No word of WORDS changes its number of words."""
+    """The part of the text that holds the words a to b - 1, and its bytes after folding. No word of WORDS changes its
+    number of words.
+    """
     spots = [m.span() for m in re.finditer(r"[\w\u00ad\u0301]+", text)]
     part = text[spots[a][0] : spots[b - 1][1]]
     return part, len(unicodedata.normalize("NFKC", part.replace("\u00ad", "")).lower().encode())
@@ -151,11 +144,7 @@ def test_share_is_of_the_items_n_grams():
 
 def test_short_items_are_looked_for_whole_from_five_words_on():
     items = [["one two three four five"], ["one two three four"], ["two three four five six seven"]]
-    rows = [
-        ["zero one two three four five"],
-        ["TWO-three-four-five-six-SEVEN!"],
-        ["one two three four"],
-    ]
+    rows = [["zero one two three four five"], ["TWO-three-four-five-six-SEVEN!"], ["one two three four"]]
     made = run(rows, items, n=10)
     assert made.row.tolist() == [0, 1]
     assert made.item.tolist() == [0, 2]
@@ -205,13 +194,9 @@ def test_equal_hashes_are_no_hit(monkeypatch):
     monkeypatch.setattr(_words, "runs", poor)
     monkeypatch.setattr(_words, "shingles", fair)
     rows = [[" ".join(f"w{k + j}" for j in range(30))] for k in range(0, 90, 3)]
-    items = [[" ".join(f"w{k + j}" for j in range(12))] for k in (0, 41, 200)] + [
-        ["w7 w8 w9 w10 w11"]
-    ]
+    items = [[" ".join(f"w{k + j}" for j in range(12))] for k in (0, 41, 200)] + [["w7 w8 w9 w10 w11"]]
     made = run(rows, items, n=8)
-    assert list(zip(made.row.tolist(), made.item.tolist(), strict=True)) == oracle(
-        rows, items, 8, 0
-    )
+    assert list(zip(made.row.tolist(), made.item.tolist(), strict=True)) == oracle(rows, items, 8, 0)
 
 
 def test_words_that_differ_late_are_not_the_same():
@@ -227,17 +212,11 @@ def test_many_blocks_give_the_same(monkeypatch):
     want = run(rows, items, n=10)
     monkeypatch.setattr(_words, "blocks", lambda t, _blocks=_words.blocks: _blocks(t, 100))
     got = run(rows, items, n=10)
-    assert (got.row.tolist(), got.item.tolist(), got.match) == (
-        want.row.tolist(),
-        want.item.tolist(),
-        want.match,
-    )
+    assert (got.row.tolist(), got.item.tolist(), got.match) == (want.row.tolist(), want.item.tolist(), want.match)
     assert len(want.row) > 5
 
 
-@given(
-    st.text(st.sampled_from("ab _.é\u0301İßΣﬁ½²Ⅷ漢\u00ad𝐀\n"), min_size=1, max_size=30), st.data()
-)
+@given(st.text(st.sampled_from("ab _.é\u0301İßΣﬁ½²Ⅷ漢\u00ad𝐀\n"), min_size=1, max_size=30), st.data())
 @settings(max_examples=300, deadline=None)
 def test_text_between_finds_the_words(text, data):
     found = _words.words_of(text, _words.compatible)
@@ -248,8 +227,7 @@ def test_text_between_finds_the_words(text, data):
     part = text_between(text, a, b)
     assert part in text
     want, got = (
-        [w.replace("σ", "ς") for w in ws]
-        for ws in (found[a : b + 1], _words.words_of(part, _words.compatible))
+        [w.replace("σ", "ς") for w in ws] for ws in (found[a : b + 1], _words.words_of(part, _words.compatible))
     )
     # a sign that folds to two words stands in the text whole
     assert any(got[k : k + len(want)] == want for k in range(len(got)))
@@ -284,7 +262,7 @@ ITEMS = {
 def test_items_in_scripts_without_spaces(script):
     item = ITEMS[script]
     half = item[: len(item) // 2 + 4]
-    rows = [[f"x {item}。"], [f"1. {half}"], [item[:8]], [unicodedata.normalize("NFD", item)], ["\u200b".join(item)]]  # fmt: skip
+    rows = [[f"x {item}。"], [f"1. {half}"], [item[:8]], [unicodedata.normalize("NFD", item)], ["\u200b".join(item)]]
     made = run(rows, [[item], ["another text of five words"]], n=10)
     assert made.unsearchable == ()
     assert made.row.tolist() == [0, 1, 3, 4]

@@ -67,9 +67,7 @@ for family, name in (("dedup", "exact"), ("dedup", "minhash"), ("decontaminate",
     print(name, [(p.name, p.type, p.default, p.range.low, p.range.high) for p in found.params])
 print(sorted({"numpy", "pyarrow", "rensa"} & set(sys.modules)))
 """
-    made = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
+    made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert made.stdout.splitlines() == [
         "exact []",
         "minhash [('ngram', 'int', 5, 1, 32), ('permutations', 'int', 128, 16, 1024), ('threshold', 'real', 0.8, 0.1, 1)]",

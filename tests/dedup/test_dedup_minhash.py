@@ -66,9 +66,9 @@ def connected(rows: frozenset[int], near: set[tuple[int, int]]) -> bool:
 
 WORDS = ["alpha", "Beta", "größe", "Σας", "x", "漢字", "a_b", "delta", "internationalisation"]
 TEXTS = st.lists(
-    st.tuples(
-        st.sampled_from([" - ", " + ", ", ", "\n"]), st.lists(st.sampled_from(WORDS), max_size=14)
-    ).map(lambda drawn: drawn[0].join(drawn[1])),
+    st.tuples(st.sampled_from([" - ", " + ", ", ", "\n"]), st.lists(st.sampled_from(WORDS), max_size=14)).map(
+        lambda drawn: drawn[0].join(drawn[1])
+    ),
     min_size=1,
     max_size=12,
 )
@@ -207,19 +207,35 @@ def test_rows_without_words_are_no_duplicates():
 
 
 def test_rows_of_the_same_signs_are_duplicates():
-    assert run(["+++", "---", " +++\n", "😀😀", "😂", "", "   "]).labels.tolist() == [0, 1, 0, 3, 4, 5, 6]  # fmt: skip
+    assert run(["+++", "---", " +++\n", "😀😀", "😂", "", "   "]).labels.tolist() == [0, 1, 0, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(
     "text, other, far",
     [
-        ("请写一个函数读取文件中的每一行并统计每个单词出现的次数然后输出前十个结果", "请写一个函数读取文件中的每一行并统计每个单词出现的次数然后输出前二十结果", "如何在春天种植番茄才能让果实又大又甜"),
-        ("ファイルの各行を読み込み単語の出現回数を数えて上位十件を表示する関数を書いてください", "ファイルの各行を読み込み単語の出現回数を数えて上位五件を表示する関数を書いてください", "春にトマトを植えて大きく甘い実を収穫する"),
-        ("เขียนฟังก์ชันอ่านไฟล์ทีละบรรทัดแล้วนับจำนวนคำและแสดงสิบอันดับแรก", "เขียนฟังก์ชันอ่านไฟล์ทีละบรรทัดแล้วนับจำนวนคำและแสดงห้าอันดับแรก", "ปลูกมะเขือเทศอย่างไรให้ลูกใหญ่"),
+        (
+            "请写一个函数读取文件中的每一行并统计每个单词出现的次数然后输出前十个结果",
+            "请写一个函数读取文件中的每一行并统计每个单词出现的次数然后输出前二十结果",
+            "如何在春天种植番茄才能让果实又大又甜",
+        ),
+        (
+            "ファイルの各行を読み込み単語の出現回数を数えて上位十件を表示する関数を書いてください",
+            "ファイルの各行を読み込み単語の出現回数を数えて上位五件を表示する関数を書いてください",
+            "春にトマトを植えて大きく甘い実を収穫する",
+        ),
+        (
+            "เขียนฟังก์ชันอ่านไฟล์ทีละบรรทัดแล้วนับจำนวนคำและแสดงสิบอันดับแรก",
+            "เขียนฟังก์ชันอ่านไฟล์ทีละบรรทัดแล้วนับจำนวนคำและแสดงห้าอันดับแรก",
+            "ปลูกมะเขือเทศอย่างไรให้ลูกใหญ่",
+        ),
         ("สร้างa(b)คืนค่าผลรวมของตัวเลขทั้งหมด", "สร้างa(b)คืนค่าผลรวมของตัวเลขทั้งหมด\u200b", "คืนค่า"),
-        ("Ecrire la méthode qui trie un tableau d'entiers décroissant", "Ecrire la me\u0301thode qui trie un ta\u00adbleau d'entiers de\u0301croissant", "Écrire"),
+        (
+            "Ecrire la méthode qui trie un tableau d'entiers décroissant",
+            "Ecrire la me\u0301thode qui trie un ta\u00adbleau d'entiers de\u0301croissant",
+            "Écrire",
+        ),
     ],
-)  # fmt: skip
+)
 def test_near_duplicates_in_other_scripts(text, other, far):
     assert run([text, far, other], ngram=5, threshold=0.7).labels.tolist() == [0, 1, 0]
     made = run([text, far, other], ngram=5, threshold=0.7)
@@ -278,7 +294,7 @@ def test_a_long_chain_in_any_order_keeps_every_row_that_goes_near_one_that_stays
 def test_rows_of_one_large_bucket_that_differ_all_stay():
     """Each row resembles a hub, no two of the others each other."""
     hub = [f"w{k}" for k in range(60)]
-    texts = [" ".join(hub[:40]), *(" ".join([*hub[:40], *(f"x{k}_{j}" for j in range(6))]) for k in range(50))]  # fmt: skip
+    texts = [" ".join(hub[:40]), *(" ".join([*hub[:40], *(f"x{k}_{j}" for j in range(6))]) for k in range(50))]
     made = run(texts, ngram=1, threshold=0.8)
     assert set(made.labels.tolist()) == {0}
     assert set(made.stars(np.arange(51)).tolist()) == {0}
@@ -302,8 +318,5 @@ def test_golden_signatures():
     assert hex(int(module._key(made)[0])) == GOLDEN_KEY
 
 
-GOLDEN = [
-    [282508442, 1069315592, 1567701660, 494881510],
-    [2487346386, 3378845389, 3195848984, 3088775102],
-]
+GOLDEN = [[282508442, 1069315592, 1567701660, 494881510], [2487346386, 3378845389, 3195848984, 3088775102]]
 GOLDEN_KEY = "0x2466287969f93668"

@@ -23,8 +23,12 @@ def spans(marks: List[int]) -> int:
 '''
 ITEMS = [
     {"id": "gaps", "prompt": PROMPT, "solution": "    return sum(g > mean for g in gaps)\n"},
-    {"id": "zh", "prompt": "请写一个函数接收一组温度并返回最高和最低温度之间的差值如果列表为空则返回零", "solution": ""},
-]  # fmt: skip
+    {
+        "id": "zh",
+        "prompt": "请写一个函数接收一组温度并返回最高和最低温度之间的差值如果列表为空则返回零",
+        "solution": "",
+    },
+]
 RECIPE = """edition 2026
 source chat {
   files = "rows.jsonl"
@@ -68,9 +72,7 @@ export data {
 def said(tmp_path: Path, step: str, given: list[str], expect: str) -> list[str]:
     (tmp_path / "items.jsonl").write_text("".join(json.dumps(i) + "\n" for i in ITEMS))
     (tmp_path / "rows.jsonl").write_text('{"instruction": "a", "response": "b"}\n')
-    rows = ", ".join(
-        f'{{ instruction = {json.dumps(t, ensure_ascii=False)}, response = "x" }}' for t in given
-    )
+    rows = ", ".join(f'{{ instruction = {json.dumps(t, ensure_ascii=False)}, response = "x" }}' for t in given)
     path = tmp_path / "r.recipe"
     path.write_text(f'{RECIPE}test "it" {{\n  step = {step}\n  given = [{rows}]\n{expect}\n}}\n')
     tested = run_tests(path)
@@ -87,22 +89,30 @@ def test_of_a_chain_every_row_stays_that_resembles_no_kept_one(tmp_path, step, r
 @pytest.mark.parametrize(
     "step, text, leaks",
     [
-        ("whole", "Task: count the gaps between neighbouring marks that are wider than the mean gap.\n>>> spans([1, 2, 9])\n1", 1),
+        (
+            "whole",
+            "Task: count the gaps between neighbouring marks that are wider than the mean gap.\n>>> spans([1, 2, 9])\n1",
+            1,
+        ),
         ("safe", "Count the gaps between neighbouring marks that are wider than the mean gap.", 1),
         ("safe", "题目：请写一个函数接收一组温度并返回最高和最低温度之间的差值", 1),
         ("whole", "Count the gaps between marks.", 0),
     ],
-)  # fmt: skip
+)
 def test_the_part_of_an_item_that_a_suite_names_is_searched_for(tmp_path, step, text, leaks):
     assert said(tmp_path, step, [text], f"  expect dropped == {leaks}") == ["passed"]
 
 
 def test_leaks_are_counted_by_method_and_by_item(tmp_path, monkeypatch, capsys):
-    texts = [ITEMS[1]["prompt"], "x " + ITEMS[1]["prompt"], "Sum a list.", "Count the gaps between neighbouring marks that are wider than the mean gap.\n>>> spans([1, 2, 9])\n1", "return sum(g > mean for g in gaps)"]  # fmt: skip
+    texts = [
+        ITEMS[1]["prompt"],
+        "x " + ITEMS[1]["prompt"],
+        "Sum a list.",
+        "Count the gaps between neighbouring marks that are wider than the mean gap.\n>>> spans([1, 2, 9])\n1",
+        "return sum(g > mean for g in gaps)",
+    ]
     (tmp_path / "items.jsonl").write_text("".join(json.dumps(i) + "\n" for i in ITEMS))
-    (tmp_path / "rows.jsonl").write_text(
-        "".join(json.dumps({"instruction": t, "response": "x"}) + "\n" for t in texts)
-    )
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps({"instruction": t, "response": "x"}) + "\n" for t in texts))
     (tmp_path / "r.recipe").write_text(RECIPE)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as left:

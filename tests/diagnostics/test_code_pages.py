@@ -60,18 +60,11 @@ def _constants(path: Path) -> set[str]:
     """Codes that a module gives to something: string constants, without those that it only compares with."""
     tree = ast.parse(path.read_text())
     compared = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Compare | ast.Set)
-        for inner in ast.walk(node)
+        id(inner) for node in ast.walk(tree) if isinstance(node, ast.Compare | ast.Set) for inner in ast.walk(node)
     }
     found = set()
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and id(node) not in compared
-        ):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in compared:
             found |= set(re.findall(r"^(A\d{3})$|^error\[(A\d{3}) ", node.value))
     return {code for pair in found for code in pair if code}
 

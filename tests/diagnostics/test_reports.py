@@ -51,7 +51,7 @@ def check(*args: str) -> Result:
     return CliRunner().invoke(group, ["check", *args])
 
 
-# --- the structure of SARIF, as far as results of a checker use it ---------------------------------------------------------------
+# --- the structure of SARIF, as far as results of a checker use it ----------------------------------------------------
 
 
 def whole(value: object) -> bool:
@@ -181,17 +181,13 @@ def test_sarif_of_a_right_recipe_is_a_run_without_results(folder: Path) -> None:
 def test_odd_paths(folder: Path) -> None:
     path = "my, recipes: 100%/a b.recipe"
     (folder / path).write_text(WRONG, "utf-8")
-    (folder / "my, recipes: 100%" / "rows.jsonl").write_text(
-        '{"instruction": "a", "response": "b"}\n'
-    )
+    (folder / "my, recipes: 100%" / "rows.jsonl").write_text('{"instruction": "a", "response": "b"}\n')
     log = json.loads(check("--format", "sarif", path).output)
     rules_of(log)
     place = log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
     assert unquote(place["artifactLocation"]["uri"]) == path
     line = check("--format", "github", path).stdout.splitlines()[0]
-    assert line.startswith(
-        "::error file=my%2C recipes%3A 100%25/a b.recipe,line=5,col=37,title=A503 "
-    )
+    assert line.startswith("::error file=my%2C recipes%3A 100%25/a b.recipe,line=5,col=37,title=A503 ")
 
 
 def test_every_code_has_a_rule() -> None:
@@ -204,10 +200,16 @@ def test_every_code_has_a_rule() -> None:
 def test_labels_places_elsewhere_and_files_that_are_not_at_hand() -> None:
     source = SourceFile("a.recipe", "edition 2026\nsource x {\n}\n")
     one = Diagnostic(
-        "A103", "head", Span("a.recipe", 13, 25), label="here",
+        "A103",
+        "head",
+        Span("a.recipe", 13, 25),
+        label="here",
         labels=(Label(Span("std:alchemy", 3, 4), "there"), Label(Span("/abs/b.recipe", 0, 0), "and there")),
-        note="a note", help="a help", edit=Edit(Span("a.recipe", 13, 19), "task", safe=False), severity=Severity.WARNING,
-    )  # fmt: skip
+        note="a note",
+        help="a help",
+        edit=Edit(Span("a.recipe", 13, 19), "task", safe=False),
+        severity=Severity.WARNING,
+    )
     log = json.loads(reports.sarif([one], {"a.recipe": source}))
     rules_of(log)
     (result,) = log["runs"][0]["results"]
@@ -218,7 +220,7 @@ def test_labels_places_elsewhere_and_files_that_are_not_at_hand() -> None:
     assert at == {"startLine": 2, "startColumn": 1, "endLine": 3, "endColumn": 2}
 
 
-# --- GitHub ---------------------------------------------------------------------------------------------------------------------
+# --- GitHub -----------------------------------------------------------------------------------------------------------
 
 
 def test_github_lines(folder: Path) -> None:

@@ -1,4 +1,6 @@
-"""The bank of edits: Markdown with a change of a small project, what `alchemist diff` says of it, and the means to carry both out."""
+"""The bank of edits: Markdown with a change of a small project, what `alchemist diff` says of it, and the means to
+carry both out.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +108,7 @@ def edited(text: str, hunks: str) -> str:
     return text
 
 
-# --- projects -------------------------------------------------------------------------------------------------------------------------------
+# --- projects ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -158,15 +160,13 @@ class Bench:
     def compare(self, case: Case) -> Made:
         """The comparison of both folders, or of a recipe with its variant."""
         with chdir(self.folder):
-            sides = [
-                f"{x}/{self.recipe}" for x in (["after"] if case.variant else ["before", "after"])
-            ]
+            sides = [f"{x}/{self.recipe}" for x in (["after"] if case.variant else ["before", "after"])]
             found = comparison(sides, Settings(case.sets, None, case.variant))
             return Made(found, compared(found))
 
     def run(self, side: str, *options: str) -> dict[str, dict[str, Any]]:
         """Carry a side out; what became of each step."""
-        done = CliRunner().invoke(run_command, [str(self.folder / side / RECIPE), "--format", "json", *options])  # fmt: skip
+        done = CliRunner().invoke(run_command, [str(self.folder / side / RECIPE), "--format", "json", *options])
         assert done.exit_code == 0, done.output
         return {n["node"]: n for n in json.loads(done.stdout)["nodes"]}
 
@@ -182,9 +182,7 @@ class Bench:
         by_new = {n.id: n.before_id for n in made.recipe.nodes if n.before_id}
         before, after = ([n.id for n in p.nodes] for p in (old, new))
         pairs = [(by_new.get(n, n) if by_new.get(n, n) in before else None, n) for n in after]
-        return compare_plans(
-            Store(self.folder / "after" / ".alchemist"), old, new, pairs, samples=0
-        )
+        return compare_plans(Store(self.folder / "after" / ".alchemist"), old, new, pairs, samples=0)
 
 
 @dataclass(frozen=True)
@@ -256,7 +254,7 @@ def _sides(change: Any) -> str:
     if change.words:
         return f"a text, {change.tokens[0]} -> {change.tokens[1]} tokens"
     if change.path.startswith("file."):
-        return "other content" if change.before and change.after else "came" if change.after else "went"  # fmt: skip
+        return "other content" if change.before and change.after else "came" if change.after else "went"
     return f"{change.before or 'none'} -> {change.after or 'none'}"
 
 
@@ -272,9 +270,7 @@ def rewrite(path: Path, made: Sequence[Mapping[str, str]]) -> None:
         for kind, body in blocks.items():
             fence = f"```{kind}\n{body}```\n"
             if f"```{kind}\n" in section:
-                section = re.sub(
-                    rf"^```{kind}\n.*?^```\n", lambda _, f=fence: f, section, flags=re.M | re.S
-                )
+                section = re.sub(rf"^```{kind}\n.*?^```\n", lambda _, f=fence: f, section, flags=re.M | re.S)
             else:
                 section = section.rstrip("\n") + "\n\n" + fence + "\n"
         out.append(section)

@@ -1,4 +1,6 @@
-"""The rows of the bank's projects: programs of our own, some short, some twice, some with a benchmark's problem in them."""
+"""The rows of the bank's projects: programs of our own, some short, some twice, some with a benchmark's problem in
+them.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +42,7 @@ def _row(name: str, i: int) -> dict[str, Any]:
         case 5:
             instruction = f"My homework {i}: {verb} two lists."
         case 7 if i > 12:
-            instruction, response = (
-                f"Please {verb}.",
-                f"def twice(x):\n    return [x, x]\n# {verb} " + "x" * 60,
-            )
+            instruction, response = (f"Please {verb}.", f"def twice(x):\n    return [x, x]\n# {verb} " + "x" * 60)
         case 9:
             instruction = f"{PROBLEM}. Number {i}."
         case 11:
@@ -53,13 +52,13 @@ def _row(name: str, i: int) -> dict[str, Any]:
 
 def problems() -> Iterator[dict[str, Any]]:
     """Items of a benchmark."""
+    yield {"id": "p0", "prompt": PROBLEM, "solution": "litres held = low side less the wall", "entry": "litres"}
     yield {
-        "id": "p0",
-        "prompt": PROBLEM,
-        "solution": "litres held = low side less the wall",
-        "entry": "litres",
+        "id": "p1",
+        "prompt": "Say in which week of the year the harvest of an orchard begins",
+        "solution": "week = day // 7 of the first ripe apple",
+        "entry": "harvest",
     }
-    yield {"id": "p1", "prompt": "Say in which week of the year the harvest of an orchard begins", "solution": "week = day // 7 of the first ripe apple", "entry": "harvest"}  # fmt: skip
 
 
 def _lines(path: Path, found: Iterator[Mapping[str, Any]]) -> None:

@@ -20,9 +20,7 @@ from alchemist_dsl.diff.markdown import markdown
 from alchemist_dsl.diff.model import Diff
 from alchemist_dsl.diff.text import lines
 
-SCHEMA = Draft202012Validator(
-    json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "diff.json").read_text())
-)
+SCHEMA = Draft202012Validator(json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "diff.json").read_text()))
 FILES = sorted(CASES.glob("*.md"))
 GOLDEN = os.environ.get("GOLDEN") == "write" or os.environ.get("UPDATE_GOLDEN") == "1"
 #: Kinds that leave no rows of their own in the store.
@@ -81,16 +79,14 @@ def test_what_an_edit_is_said_to_mean(case: Case, bench: Callable[[str], Bench])
 
 
 @pytest.mark.parametrize("case", _all()[::3])
-def test_the_other_way_round_an_edit_means_the_opposite(
-    case: Case, bench: Callable[[str], Bench]
-) -> None:
+def test_the_other_way_round_an_edit_means_the_opposite(case: Case, bench: Callable[[str], Bench]) -> None:
     place = bench(case.project)
     place.edit(case)
     before, after = place.compare(case).found.pairs[0]
     assert before is not None and after is not None
     assert compare(before, before).status == compare(after, after).status == "same"
     there, back = compare(before, after), compare(after, before)
-    opposite = {"added": "removed", "removed": "added", "extending": "narrowing", "narrowing": "extending"}  # fmt: skip
+    opposite = {"added": "removed", "removed": "added", "extending": "narrowing", "narrowing": "extending"}
     turned = {n.before_id or n.id: n for n in back.nodes}
     assert {n.id for n in there.nodes} == {n.before_id or n.id for n in back.nodes}
     for node in there.nodes:
@@ -113,7 +109,7 @@ def test_every_form_can_be_written(case: Case, bench: Callable[[str], Bench]) ->
     assert "\n".join(markdown(made)) and lines(made, 60, color=True, everything=True)
 
 
-# --- what really happens ----------------------------------------------------------------------------------------------------------------------
+# --- what really happens ----------------------------------------------------------------------------------------------
 
 
 class Truth:
@@ -162,9 +158,7 @@ class Truth:
                 assert done in ("built", "equal"), (name, done)
             case "skip":
                 assert done == "not run", (name, done)
-        if (
-            node.category in ("cosmetic", "metadata") and node.kind != "export"
-        ):  # which is put elsewhere
+        if node.category in ("cosmetic", "metadata") and node.kind != "export":  # which is put elsewhere
             assert done in ("reused", "equal"), (name, node.category, done)
 
     def counts(self, name: str, node: Any) -> None:
@@ -225,11 +219,13 @@ class Truth:
                 continue
             for cause in (self.nodes[b] for b in node.because):
                 if cause.direct and not cause.because and not self.answers_anew(cause):
-                    assert cause.may_stop or cause.action == "reuse", (cause.id, "stopped unannounced", name)  # fmt: skip
+                    assert cause.may_stop or cause.action == "reuse", (cause.id, "stopped unannounced", name)
 
     @staticmethod
     def answers_anew(node: Any) -> bool:
-        """Whether a teacher answers new questions: that the answers are the old ones is chance, or the rules teacher's way."""
+        """Whether a teacher answers new questions: that the answers are the old ones is chance, or the rules teacher's
+        way.
+        """
         return node.calls_new is not None and node.calls_new.value != "0"
 
     def totals(self) -> None:

@@ -1,4 +1,6 @@
-"""An estimate never says the opposite of what is proved: a stricter rule lets no more rows through, a looser one no fewer."""
+"""An estimate never says the opposite of what is proved: a stricter rule lets no more rows through, a looser one no
+fewer.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ EDITS = {
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project whose base has been run: its figures are measured, those of an edit are not."""
     folder = tmp_path_factory.mktemp("direction")
-    rows = ({"instruction": f"Say {i // 2}", "response": "word " * (i % 40) + str(i)} for i in range(800))  # fmt: skip
+    rows = ({"instruction": f"Say {i // 2}", "response": "word " * (i % 40) + str(i)} for i in range(800))
     (folder / "t.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     (folder / "recipe.lock").write_text("version = 1\n")
     with chdir(folder):
@@ -66,10 +68,7 @@ def built(recipe: Path, *, lock: bool = False) -> dict[str, int]:
     made = compile_recipe(recipe, pin=True)
     assert made.plan is not None, [d.headline for d in made.diagnostics]
     project = made.project
-    result = run(
-        Context(made.plan, project.root, project.state, project.store, options=Options()),
-        ["single"],
-    )
+    result = run(Context(made.plan, project.root, project.state, project.store, options=Options()), ["single"])
     if lock:
         made.after_run(result)
     found = {n.id: project.store.manifest(n.key) for n in made.plan.nodes}

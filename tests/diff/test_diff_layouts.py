@@ -20,7 +20,7 @@ from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax.format import canonical
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-NAMES = sorted(p.relative_to(RECIPES).as_posix() for p in RECIPES.rglob("*.recipe") if p.parent.name != "std")  # fmt: skip
+NAMES = sorted(p.relative_to(RECIPES).as_posix() for p in RECIPES.rglob("*.recipe") if p.parent.name != "std")
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +50,16 @@ def permuted(text: str, draw: random.Random) -> str:
 def _block(text: str, draw: random.Random) -> str:
     lines = text.split("\n")
     start = next(i for i, line in enumerate(lines) if line.endswith("{"))
-    if lines[-1] != "}" or lines[start].startswith(
-        ("test", "variant")
-    ):  # what no run reads is compared as it stands
+    if lines[-1] != "}" or lines[start].startswith(("test", "variant")):  # what no run reads is compared as it stands
         return text
     found = list(_statements(lines[start + 1 : -1]))
-    places = [i for i, s in enumerate(found) if re.match(r"  \w+ = ", s[-1] if len(s) == 1 else s[0])]  # fmt: skip
+    places = [i for i, s in enumerate(found) if re.match(r"  \w+ = ", s[-1] if len(s) == 1 else s[0])]
     taken = [found[i] for i in places]
     draw.shuffle(taken)
     for i, statement in zip(places, taken, strict=True):
         found[i] = statement
     body = [line for s in found for line in (*s, *([""] if draw.random() < 0.2 else []))]
-    return "\n".join(
-        [*lines[: start + 1], *(["  # as it comes"] if draw.random() < 0.3 else []), *body, "}"]
-    )
+    return "\n".join([*lines[: start + 1], *(["  # as it comes"] if draw.random() < 0.3 else []), *body, "}"])
 
 
 def _statements(lines: list[str]) -> Iterator[list[str]]:
@@ -89,18 +85,14 @@ def between(folder: Path, name: str, text: str) -> RecipeDiff | None:
 
 @given(name=st.sampled_from(NAMES), draw=st.randoms(use_true_random=False))
 @settings(max_examples=25, deadline=None)
-def test_order_and_comments_are_at_most_cosmetic(
-    folder: Path, name: str, draw: random.Random
-) -> None:
+def test_order_and_comments_are_at_most_cosmetic(folder: Path, name: str, draw: random.Random) -> None:
     text = permuted((folder / name).read_text(), draw)
     made = between(folder, name, text)
     if made is not None:
-        moved = [
-            d for d in made.declarations if d.category == "metadata"
-        ]  # no run reads them: in order
+        moved = [d for d in made.declarations if d.category == "metadata"]  # no run reads them: in order
         assert made.category in ("same", "cosmetic") or moved, (made.nodes, made.messages)
         for d in moved:
-            assert sorted(x[1:] for x in d.lines if x[0] == "+") == sorted(x[1:] for x in d.lines if x[0] == "-")  # fmt: skip
+            assert sorted(x[1:] for x in d.lines if x[0] == "+") == sorted(x[1:] for x in d.lines if x[0] == "-")
         assert not made.resources and not made.params and not made.recipe
         assert all(n.category == "cosmetic" and not n.changes for n in made.nodes)
 
@@ -109,9 +101,7 @@ def test_order_and_comments_are_at_most_cosmetic(
 def test_a_recipe_laid_out_otherwise(folder: Path, name: str) -> None:
     text = (folder / name).read_text()
     assert between(folder, name, text) is None
-    loose = re.sub(r"^(  \w+) = (?=[^\"\n]*$)", r"\1   =  ", text, flags=re.M).replace(
-        "\n}\n", "\n\n}\n\n"
-    )
+    loose = re.sub(r"^(  \w+) = (?=[^\"\n]*$)", r"\1   =  ", text, flags=re.M).replace("\n}\n", "\n\n}\n\n")
     made = between(folder, name, loose)
     assert made is not None and made.category == "cosmetic", made and made.messages
     assert not made.resources and not made.params and not made.recipe

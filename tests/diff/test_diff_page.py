@@ -64,10 +64,7 @@ def page(name: str, place: Path) -> str:
 @pytest.mark.parametrize("name", EDITS)
 def test_nothing_is_wider_than_the_page(name: str, tmp_path: Path) -> None:
     (tmp_path / "comment.html").write_text(page(name, tmp_path), "utf-8")
-    frames = "".join(
-        f'<iframe src="comment.html" width={w} height=900 frameborder=0></iframe>'
-        for w in (390, 1280)
-    )
+    frames = "".join(f'<iframe src="comment.html" width={w} height=900 frameborder=0></iframe>' for w in (390, 1280))
     script = """
       addEventListener("load", () => document.getElementById("answer").textContent = JSON.stringify(
         [...document.querySelectorAll("iframe")].map(frame => {
@@ -78,16 +75,25 @@ def test_nothing_is_wider_than_the_page(name: str, tmp_path: Path) -> None:
     """
     asking = tmp_path / "asking.html"
     asking.write_text(
-        f"<!doctype html><body style=margin:0>{frames}<pre id=answer></pre><script>{script}</script>",
-        "utf-8",
+        f"<!doctype html><body style=margin:0>{frames}<pre id=answer></pre><script>{script}</script>", "utf-8"
     )
     done = subprocess.run(
         [
-            "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
-            f"--user-data-dir={tmp_path}/profile", "--virtual-time-budget=20000", "--dump-dom", asking.as_uri(),
+            "chromium",
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--allow-file-access-from-files",
+            f"--user-data-dir={tmp_path}/profile",
+            "--virtual-time-budget=20000",
+            "--dump-dom",
+            asking.as_uri(),
         ],
-        capture_output=True, text=True, timeout=240, check=True,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    )
     found = re.search(r'<pre id="answer">(.*?)</pre>', done.stdout, re.S)
     assert found is not None
     seen: list[dict[str, Any]] = json.loads(unescape(found[1]))

@@ -1,4 +1,6 @@
-"""`alchemist diff` of git revisions, in real repositories: which recipes are compared, with which files, lock and data."""
+"""`alchemist diff` of git revisions, in real repositories: which recipes are compared, with which files, lock and
+data.
+"""
 
 from __future__ import annotations
 
@@ -99,9 +101,7 @@ def edit(repo: Repo, name: str, old: str, new: str) -> None:
 
 def diff(repo: Repo, *arguments: str, code: int = 0) -> dict[str, Any]:
     """The comparison as data."""
-    found: dict[str, Any] = json.loads(
-        repo.alchemist("diff", "--format", "json", *arguments, code=code)
-    )
+    found: dict[str, Any] = json.loads(repo.alchemist("diff", "--format", "json", *arguments, code=code))
     return found
 
 
@@ -117,11 +117,7 @@ def steps(found: dict[str, Any], path: str = "r.recipe") -> dict[str, tuple[str,
 
 def test_without_operands_the_last_commit_is_compared_with_what_lies_here(repo: Repo) -> None:
     found = diff(repo)
-    assert (found["changed"], found["recipes"], found["same"]) == (
-        False,
-        [],
-        3,
-    )  # what is imported is a recipe too
+    assert (found["changed"], found["recipes"], found["same"]) == (False, [], 3)  # what is imported is a recipe too
     edit(repo, "r.recipe", "select = 20%", "select = 30%")
     found = diff(repo)
     assert said(found) == {"r.recipe": ("changed", "breaking")}  # the rows that it changes in place
@@ -184,12 +180,15 @@ def test_two_revisions(repo: Repo) -> None:
     assert said(dots) == {"r.recipe": ("changed", "narrowing")}
     assert steps(dots)["clean"] == ("narrowing", True)
     assert dots == diff(repo, "HEAD~2", "HEAD~1")
-    assert said(diff(repo, "HEAD~1..HEAD")) == {"other.recipe": ("removed", "breaking"), "r.recipe": ("changed", "narrowing")}  # fmt: skip
+    assert said(diff(repo, "HEAD~1..HEAD")) == {
+        "other.recipe": ("removed", "breaking"),
+        "r.recipe": ("changed", "narrowing"),
+    }
     back = diff(repo, "HEAD~1..HEAD~2")
     assert steps(back)["clean"] == ("extending", True)
     one = diff(repo, "HEAD~2:r.recipe", "HEAD:r.recipe")["recipes"][0]
     change = one["nodes"][0]["changes"][0]
-    assert (change["before"], change["after"]) == ("drop chars(response) < 40", "drop chars(response) < 80")  # fmt: skip
+    assert (change["before"], change["after"]) == ("drop chars(response) < 40", "drop chars(response) < 80")
 
 
 def test_a_recipe_that_is_new_gone_or_renamed(repo: Repo) -> None:
@@ -208,7 +207,7 @@ def test_a_recipe_that_is_new_gone_or_renamed(repo: Repo) -> None:
     }
     renamed = next(r for r in found["recipes"] if r["path"] == "main.recipe")
     assert renamed["before_path"] == "r.recipe"
-    assert "there is no `new.recipe` at `HEAD`" in repo.alchemist("diff", "HEAD", "new.recipe", code=2)  # fmt: skip
+    assert "there is no `new.recipe` at `HEAD`" in repo.alchemist("diff", "HEAD", "new.recipe", code=2)
 
 
 def test_the_lock_of_the_revision_says_what_the_data_was(repo: Repo) -> None:
@@ -253,10 +252,7 @@ def test_a_project_in_a_folder_of_the_repository(tmp_path: Path) -> None:
     edit(repo, "sub/lib/asks.recipe", "What does it do?", "What is it for?")
     edit(repo, "sub/other.recipe", 'path = "books"', 'path = "made"')
     top = said(diff(repo))
-    assert {p.removeprefix("sub/"): c for p, c in top.items()}["r.recipe"] == (
-        "changed",
-        "breaking",
-    )
+    assert {p.removeprefix("sub/"): c for p, c in top.items()}["r.recipe"] == ("changed", "breaking")
     inside = Repo.__new__(Repo)
     inside.folder = repo.folder / "sub"
     assert len(said(diff(inside))) == len(top)
@@ -294,6 +290,6 @@ def test_plan_files(repo: Repo) -> None:
         assert steps(found)["labelled"] == ("extending", True)
     assert not diff(repo, "before.json", "before.json")["changed"]
     assert not diff(repo, "after.json", "r.recipe")["changed"]
-    assert "name the plan or recipe to compare it with" in repo.alchemist("diff", "before.json", code=2)  # fmt: skip
+    assert "name the plan or recipe to compare it with" in repo.alchemist("diff", "before.json", code=2)
     repo.write("before.json", '{"plan_format": "9.0"}')
     assert "9.0" in repo.alchemist("diff", "before.json", "r.recipe", code=3)

@@ -1,4 +1,6 @@
-"""Tokens of a changed step's calls: as many a call as were measured, whatever the alphabet; nothing of a teacher that counts none."""
+"""Tokens of a changed step's calls: as many a call as were measured, whatever the alphabet; nothing of a teacher that
+counts none.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,7 @@ from alchemist_dsl.diff.scaled import _tokens
 from alchemist_dsl.estimate import Figures
 from alchemist_dsl.ranges import between
 
-MADE = Figures(
-    calls=between(20, 30, 40, "scaled"), tokens_in=between(1, 2, 3), tokens_out=between(4, 5, 6)
-)
+MADE = Figures(calls=between(20, 30, 40, "scaled"), tokens_in=between(1, 2, 3), tokens_out=between(4, 5, 6))
 MODEL = Teacher(name="m", provider="openai", sampling={"max_tokens": 300}, price=Price(free=True))
 
 
@@ -23,7 +23,7 @@ def test_a_call_has_what_it_had(calls: int, sent: int, got: int) -> None:
     fact = {"calls": calls, "tokens_in": sent, "tokens_out": got}
     for made, each, most in zip(
         _tokens(fact, MADE, MODEL), (Fraction(sent, calls), Fraction(got, calls)), (None, 300), strict=True
-    ):  # fmt: skip
+    ):
         value = each if most is None else min(each, most)
         assert made.value == 30 * value and made.basis == "scaled"
         assert made.low is not None and made.high is not None

@@ -66,7 +66,7 @@ def _variant(i: int) -> str:
         entries.append(f"    {SOURCES[3 + i % 3]} = {1 + i % 7}%")
     rate = f"\ntrain model {{\n  learning_rate = {1 + i % 5}e-4\n}}\n" if i % 2 else ""
     taken = "\n".join(entries)
-    return f'edition 2026\n\nrecipe {{\n  extends = "base.recipe"\n  title = "run {i}"\n}}\n\nmixture sft {{\n  take {{\n{taken}\n  }}\n}}\n{rate}'  # fmt: skip
+    return f'edition 2026\n\nrecipe {{\n  extends = "base.recipe"\n  title = "run {i}"\n}}\n\nmixture sft {{\n  take {{\n{taken}\n  }}\n}}\n{rate}'
 
 
 def between(folder: Path, one: str, two: str) -> RecipeDiff:
@@ -92,7 +92,7 @@ def test_any_two_are_a_table_of_one_to_ten_lines(series: Path, one: str, two: st
     assert 1 <= len(rows) <= 10
     printed = list(mixture(table, 100))
     assert 1 <= len(printed) - 3 <= 10, printed  # a title, the head and its line
-    direct = [n for n in made.nodes if n.direct and n.status == "changed" and n.category != "cosmetic"]  # fmt: skip
+    direct = [n for n in made.nodes if n.direct and n.status == "changed" and n.category != "cosmetic"]
     assert {n.id for n in direct} <= {"sft", "model"}
     assert sum(len(n.changes) for n in direct) <= 10
     changed = {row.name for row in rows}

@@ -78,7 +78,5 @@ words = st.lists(st.sampled_from(["a", "b", "the", "row", ".", " ", "  ", "\n", 
 
 @given(words, words)
 @settings(deadline=None)
-def test_both_texts_can_be_put_together_again_from_words_that_repeat(
-    before: list[str], after: list[str]
-) -> None:
+def test_both_texts_can_be_put_together_again_from_words_that_repeat(before: list[str], after: list[str]) -> None:
     holds("".join(before), "".join(after))

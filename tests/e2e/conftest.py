@@ -31,18 +31,8 @@ def tiny_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from alchemist_runtime.base_model import scratch_model
 
     folder = tmp_path_factory.mktemp("tiny") / "model"
-    scratch_model(
-        folder, {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 64, "context": 4096}, 1
-    )
+    scratch_model(folder, {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 64, "context": 4096}, 1)
     port = free_port()
-    command = [
-        program("transformers"),
-        "serve",
-        str(folder),
-        "--port",
-        str(port),
-        "--device",
-        "cpu",
-    ]
+    command = [program("transformers"), "serve", str(folder), "--port", str(port), "--device", "cpu"]
     with server(command, f"http://127.0.0.1:{port}/health", Path(folder.parent / "log")):
         yield f"http://127.0.0.1:{port}/v1 {folder}"

@@ -27,11 +27,9 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 def alchemist(
     *args: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout: float | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `alchemist …` off a terminal: in this process, which saves seconds, and in one of its own where it gets a time, or a
-    variable that ends it or is read when modules are imported."""
-    if timeout is None and not any(
-        n.startswith(("ALCHEMIST_", "HF_", "PYTHON")) for n in env or ()
-    ):
+    """Run `alchemist …` off a terminal: in this process, which saves seconds, and in one of its own where it gets a
+    time, or a variable that ends it or is read when modules are imported."""
+    if timeout is None and not any(n.startswith(("ALCHEMIST_", "HF_", "PYTHON")) for n in env or ()):
         return _inside(*args, cwd=cwd, env=env)
     return subprocess.run(
         [*ALCHEMIST, *map(str, args)],
@@ -43,9 +41,7 @@ def alchemist(
     )
 
 
-def _inside(
-    *args: str | Path, cwd: Path, env: Mapping[str, str] | None
-) -> subprocess.CompletedProcess[str]:
+def _inside(*args: str | Path, cwd: Path, env: Mapping[str, str] | None) -> subprocess.CompletedProcess[str]:
     from alchemist_dsl.cli.main import main
 
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
@@ -81,9 +77,7 @@ def call(*args: str | Path) -> Said:
     return Said(done.returncode, done.stdout + done.stderr)
 
 
-def start(
-    *args: str | Path, cwd: Path, env: Mapping[str, str] | None = None
-) -> subprocess.Popen[str]:
+def start(*args: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Start `alchemist …` and go on; a signal reaches it alone."""
     return subprocess.Popen(
         [*ALCHEMIST, *map(str, args)],
@@ -105,9 +99,7 @@ def wait_for(process: subprocess.Popen[str], what: Callable[[], bool], seconds: 
         time.sleep(0.005)
 
 
-def run(
-    recipe: str, cwd: Path, *more: str, env: Mapping[str, str] | None = None
-) -> dict[str, dict[str, Any]]:
+def run(recipe: str, cwd: Path, *more: str, env: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
     """A run that must succeed; what became of each node."""
     done = alchemist("run", recipe, "--format", "json", *more, cwd=cwd, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -123,7 +115,7 @@ def calls(nodes: Mapping[str, Mapping[str, Any]]) -> int:
     return sum(n["figures"].get("calls_new", 0) for n in nodes.values() if n["action"] == "built")
 
 
-# --- projects ---------------------------------------------------------------------------------------------------------------------
+# --- projects ---------------------------------------------------------------------------------------------------------
 
 
 def jsonl(path: Path, rows: Iterable[Mapping[str, Any] | str]) -> None:
@@ -134,9 +126,7 @@ def jsonl(path: Path, rows: Iterable[Mapping[str, Any] | str]) -> None:
 
 def squares(n: int) -> list[dict[str, str]]:
     """Small rows."""
-    return [
-        {"instruction": f"Square {i}.", "response": f"The square is {i * i}."} for i in range(n)
-    ]
+    return [{"instruction": f"Square {i}.", "response": f"The square is {i * i}."} for i in range(n)]
 
 
 def edit(project: Path, old: str, new: str) -> str:
@@ -161,9 +151,7 @@ def place(recipe: str, text: str, name: str | None = None) -> str:
     return f"r.recipe:{line}:{at + 1}"
 
 
-def refused(
-    done: subprocess.CompletedProcess[str], exit_code: int, code: str, *says: str, at: str | None
-) -> None:
+def refused(done: subprocess.CompletedProcess[str], exit_code: int, code: str, *says: str, at: str | None) -> None:
     """A command ended with a message for people: its code, its place in the recipe, a way out, and all of `says`."""
     said = done.stdout + done.stderr
     assert done.returncode == exit_code, said

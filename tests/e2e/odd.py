@@ -100,10 +100,54 @@ num_epochs: 3
 """
 #: What stands in the place of something, or beside it.
 ODD = (
-    "", "\0", "\n", "\ufeff", "\u202e", "\ud800", "é中😀", "{{", "}}", "{%", '"', '"""', "'", "[" * 300, "{" * 300, "(" * 300, "]", "}", "#",
-    "any(", "param.", "std:", "../", "/dev/zero", "/", "*", "**/*", "9" * 400, "-1", "0", "1e999", "900_000_000_000", "NaN", "null", "true",
-    "100%", "0%", "1B tokens", "{{ 'x' * 99999999999 }}", "{{ 9 ** (9 ** 9) }}", "x" * 3_000, "import", "extends", "from", "=", "..", "\\u0000",
-)  # fmt: skip
+    "",
+    "\0",
+    "\n",
+    "\ufeff",
+    "\u202e",
+    "\ud800",
+    "é中😀",
+    "{{",
+    "}}",
+    "{%",
+    '"',
+    '"""',
+    "'",
+    "[" * 300,
+    "{" * 300,
+    "(" * 300,
+    "]",
+    "}",
+    "#",
+    "any(",
+    "param.",
+    "std:",
+    "../",
+    "/dev/zero",
+    "/",
+    "*",
+    "**/*",
+    "9" * 400,
+    "-1",
+    "0",
+    "1e999",
+    "900_000_000_000",
+    "NaN",
+    "null",
+    "true",
+    "100%",
+    "0%",
+    "1B tokens",
+    "{{ 'x' * 99999999999 }}",
+    "{{ 9 ** (9 ** 9) }}",
+    "x" * 3_000,
+    "import",
+    "extends",
+    "from",
+    "=",
+    "..",
+    "\\u0000",
+)
 VALUES: tuple[Any, ...] = (
     None,
     True,
@@ -128,10 +172,7 @@ def build(folder: Path) -> None:
     (folder / ".git").mkdir()
     (folder / "r.recipe").write_text(RECIPE)
     (folder / "lib.recipe").write_text(LIBRARY)
-    rows = [
-        {"instruction": f"Add {i}", "response": f"The sum of it is {i}.", "lang": "en"}
-        for i in range(8)
-    ]
+    rows = [{"instruction": f"Add {i}", "response": f"The sum of it is {i}.", "lang": "en"} for i in range(8)]
     (folder / "data/a.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     lines = [f"Ask {i},Here is number {i} of all" for i in range(4)]
     (folder / "data/b.csv").write_text("\n".join(["instruction,response", *lines]) + "\n")
@@ -140,14 +181,40 @@ def build(folder: Path) -> None:
 
 
 COMMANDS: tuple[tuple[str, ...], ...] = (
-    ("check", "r.recipe"), ("check", "r.recipe", "--format", "json"), ("check", "."), ("fmt", "--check", "r.recipe"), ("fmt", "--diff", "."),
-    ("textconv", "r.recipe"), ("compile", "r.recipe"), ("compile", "r.recipe", "--params", "params.json"), ("compile", "r.recipe", "--locked"),
-    ("compile", "r.recipe", "--variant", "grid[1]"), ("run", "r.recipe"), ("run", "r.recipe", "--upto", "clean"), ("run", "plan.json"),
-    ("show", "plan.json"), ("show", "r.recipe", "clean"), ("graph", "r.recipe"), ("graph", "plan.json"), ("diff", "plan.json", "r.recipe"),
-    ("why", "r.recipe"), ("why", "r.recipe", "clean"), ("test", "r.recipe"), ("lock",), ("lock", "--check"), ("migrate", "train.yaml"),
-    ("merge-lock", "recipe.lock", "recipe.lock", "recipe.lock"), ("export", "r.recipe"), ("docs", "filter"), ("explain", "A101"),
-    ("cost", "r.recipe"), ("cache", "stats"), ("cache", "verify"), ("cache", "gc", "--yes"), ("cache", "export", "e.sqlite"),
-)  # fmt: skip
+    ("check", "r.recipe"),
+    ("check", "r.recipe", "--format", "json"),
+    ("check", "."),
+    ("fmt", "--check", "r.recipe"),
+    ("fmt", "--diff", "."),
+    ("textconv", "r.recipe"),
+    ("compile", "r.recipe"),
+    ("compile", "r.recipe", "--params", "params.json"),
+    ("compile", "r.recipe", "--locked"),
+    ("compile", "r.recipe", "--variant", "grid[1]"),
+    ("run", "r.recipe"),
+    ("run", "r.recipe", "--upto", "clean"),
+    ("run", "plan.json"),
+    ("show", "plan.json"),
+    ("show", "r.recipe", "clean"),
+    ("graph", "r.recipe"),
+    ("graph", "plan.json"),
+    ("diff", "plan.json", "r.recipe"),
+    ("why", "r.recipe"),
+    ("why", "r.recipe", "clean"),
+    ("test", "r.recipe"),
+    ("lock",),
+    ("lock", "--check"),
+    ("migrate", "train.yaml"),
+    ("merge-lock", "recipe.lock", "recipe.lock", "recipe.lock"),
+    ("export", "r.recipe"),
+    ("docs", "filter"),
+    ("explain", "A101"),
+    ("cost", "r.recipe"),
+    ("cache", "stats"),
+    ("cache", "verify"),
+    ("cache", "gc", "--yes"),
+    ("cache", "export", "e.sqlite"),
+)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -221,13 +288,7 @@ def _json(path: Path, draw: Random) -> None:
     row = [value]
     while row:
         one = row.pop()
-        inner = (
-            list(one.items())
-            if isinstance(one, dict)
-            else list(enumerate(one))
-            if isinstance(one, list)
-            else []
-        )
+        inner = list(one.items()) if isinstance(one, dict) else list(enumerate(one)) if isinstance(one, list) else []
         places += [(one, key) for key, _ in inner]
         row += [v for _, v in inner]
     holder, key = draw.choice(places)

@@ -1,4 +1,6 @@
-"""Bad input, as a user meets it: each time the message, its place, the way out, and that after it the run goes through."""
+"""Bad input, as a user meets it: each time the message, its place, the way out, and that after it the run goes
+through.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +16,7 @@ from typing import Any
 
 import pytest
 from alchemist_runtime.plan import digest
-from e2e_cli import (
-    ALCHEMIST,
-    alchemist,
-    built,
-    edit,
-    environment,
-    exported,
-    jsonl,
-    place,
-    refused,
-    run,
-    squares,
-)
+from e2e_cli import ALCHEMIST, alchemist, built, edit, environment, exported, jsonl, place, refused, run, squares
 from fault_server import FaultServer, error
 from servers import free_port
 
@@ -67,14 +57,11 @@ def stored(project: Path, kind: str) -> Path:
 def nothing_taken(project: Path) -> None:
     """After a failure: no export, and no finished result of the source."""
     assert not (project / "out").exists()
-    kinds = [
-        json.loads(m.read_bytes())["kind"]
-        for m in (project / ".alchemist/store").glob("*/manifest.json")
-    ]
+    kinds = [json.loads(m.read_bytes())["kind"] for m in (project / ".alchemist/store").glob("*/manifest.json")]
     assert "source" not in kinds and "export" not in kinds
 
 
-# --- records ----------------------------------------------------------------------------------------------------------------------
+# --- records ----------------------------------------------------------------------------------------------------------
 
 BAD_RECORDS = {
     "cut-off": ('{"instruction": "Add", "resp', "not JSON"),
@@ -88,9 +75,7 @@ BAD_RECORDS = {
 @pytest.mark.parametrize("case", BAD_RECORDS)
 def test_a_bad_record(case: str, project: Path) -> None:
     line, why = BAD_RECORDS[case]
-    text = (
-        "".join(json.dumps(r) + "\n" for r in squares(3)) + line + "\n" + json.dumps(squares(1)[0])
-    )
+    text = "".join(json.dumps(r) + "\n" for r in squares(3)) + line + "\n" + json.dumps(squares(1)[0])
     (project / "data/a.jsonl").write_bytes(text.encode("utf-8", "surrogateescape"))
     done = alchemist("run", "r.recipe", cwd=project)
     refused(done, 3, "A305", "data/a.jsonl:4", why, "skip(max = 1)", at=SOURCE)
@@ -113,9 +98,7 @@ def test_a_late_value_of_another_type(project: Path) -> None:
     run("r.recipe", project)
     (file,) = (project / "out/data").iterdir()
     lines = file.read_text().splitlines()
-    assert sorted(json.loads(x)["response"] for x in lines) == sorted(
-        r["response"] for r in squares(150)
-    )
+    assert sorted(json.loads(x)["response"] for x in lines) == sorted(r["response"] for r in squares(150))
 
 
 def test_a_column_that_no_record_has(project: Path) -> None:
@@ -140,7 +123,7 @@ def test_ragged_rows_of_a_table(project: Path) -> None:
     assert run("r.recipe", project)["a"]["rows"] == 4
 
 
-# --- files ------------------------------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_missing_file(project: Path) -> None:
@@ -189,7 +172,7 @@ def test_a_download_that_broke_off(project: Path) -> None:
     assert run("r.recipe", project)["a"]["rows"] == 3_000
 
 
-# --- mixtures ---------------------------------------------------------------------------------------------------------------------
+# --- mixtures ---------------------------------------------------------------------------------------------------------
 
 MIXTURE = """mixture sft {
   total = 100 rows
@@ -226,7 +209,7 @@ def test_a_mixture_that_cannot_be_filled(project: Path) -> None:
     assert nodes["sft"]["rows"] == 100 and "clean" not in built(nodes)
 
 
-# --- exports ----------------------------------------------------------------------------------------------------------------------
+# --- exports ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("what", ["folder", "file"])
@@ -244,7 +227,7 @@ def test_something_in_the_way_of_an_export(what: str, project: Path) -> None:
     assert sorted(p.name for p in project.glob(".out*")) == []
 
 
-# --- plans ------------------------------------------------------------------------------------------------------------------------
+# --- plans ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_that_changes_after_the_plan(project: Path) -> None:
@@ -273,7 +256,7 @@ def test_a_plan_of_a_later_program(project: Path) -> None:
     assert alchemist("run", "plan.json", cwd=project).returncode == 0
 
 
-# --- what alchemist keeps ---------------------------------------------------------------------------------------------------------
+# --- what alchemist keeps ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "rows-00000.parquet"])
@@ -285,10 +268,7 @@ def test_a_damaged_result_is_named_and_made_again_alone(file: str, project: Path
     shutil.rmtree(project / "out")
     done = alchemist("run", "r.recipe", "--format", "json", cwd=project)
     assert done.returncode == 0, done.stderr
-    assert (
-        f"warning[A907 damaged-store]: the stored result of `a` was damaged (`{file}`:"
-        in done.stderr
-    )
+    assert f"warning[A907 damaged-store]: the stored result of `a` was damaged (`{file}`:" in done.stderr
     nodes = {n["node"]: n["action"] for n in json.loads(done.stdout)["nodes"]}
     assert nodes == {"a": "built", "clean": "reused", "dataset": "built"}
     assert exported(project) == whole
@@ -320,7 +300,7 @@ def test_a_damaged_lock_and_a_torn_record(project: Path) -> None:
     assert json.loads(last)["nodes"]["clean"]["action"] == "built"
 
 
-# --- the command line -------------------------------------------------------------------------------------------------------------
+# --- the command line -------------------------------------------------------------------------------------------------
 
 
 def test_a_value_of_the_wrong_type(project: Path) -> None:
@@ -341,7 +321,7 @@ def test_a_recipe_that_is_not_there(project: Path) -> None:
     assert done.returncode == 2 and "did you mean `r.recipe`" in done.stderr
 
 
-# --- disks ------------------------------------------------------------------------------------------------------------------------
+# --- disks ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -408,9 +388,7 @@ def test_a_disk_that_fills_up_on_the_way(where: str, project: Path) -> None:
 
 
 @pytest.mark.needs("mount")
-def test_a_project_that_may_not_be_written(
-    tmp_path: Path, small: Callable[[Path, str], None]
-) -> None:
+def test_a_project_that_may_not_be_written(tmp_path: Path, small: Callable[[Path, str], None]) -> None:
     project = tmp_path / "project"
     small(project, "size=10m")
     (project / "r.recipe").write_text(RECIPE)
@@ -425,7 +403,7 @@ def test_a_project_that_may_not_be_written(
     assert built(run("r.recipe", project)) == set()  # what is there is there
 
 
-# --- teachers ---------------------------------------------------------------------------------------------------------------------
+# --- teachers ---------------------------------------------------------------------------------------------------------
 
 TEACHER = '''edition 2026
 
@@ -520,12 +498,9 @@ def test_a_server_that_is_down(project: Path, served: Callable[..., FaultServer]
 
 
 @pytest.mark.parametrize(
-    "written",
-    ['api_key_env = "SECRET"', 'api_key = "SECRET"', 'base_url = "http://me:SECRET@127.0.0.1/v1"'],
+    "written", ['api_key_env = "SECRET"', 'api_key = "SECRET"', 'base_url = "http://me:SECRET@127.0.0.1/v1"']
 )
-def test_a_key_in_the_recipe(
-    written: str, project: Path, served: Callable[..., FaultServer]
-) -> None:
+def test_a_key_in_the_recipe(written: str, project: Path, served: Callable[..., FaultServer]) -> None:
     server = served(lambda n, body: "Say it.")
     name, secret = written.split(" = ")[0], "sk-proj-0123456789abcdefghij"
     lines = TEACHER.replace("URL", server.base_url).split("\n")
@@ -570,9 +545,7 @@ def test_a_full_disk_for_answers(project: Path, served: Callable[..., FaultServe
     assert server.asked < before + 20
 
 
-def test_nobody_waits_for_a_server_that_says_nothing(
-    project: Path, served: Callable[..., FaultServer]
-) -> None:
+def test_nobody_waits_for_a_server_that_says_nothing(project: Path, served: Callable[..., FaultServer]) -> None:
     """A request without an answer ends at `timeout`; the run ends resumable."""
     server = served(lambda n, body: ("stall", 30))
     taught(project, server.base_url)

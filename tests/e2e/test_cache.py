@@ -1,4 +1,6 @@
-"""`alchemist cache`: what the call cache holds and costs, files of answers, and that nothing is removed that a recipe may need."""
+"""`alchemist cache`: what the call cache holds and costs, files of answers, and that nothing is removed that a recipe
+may need.
+"""
 
 from __future__ import annotations
 
@@ -144,12 +146,10 @@ def test_a_project_that_asked_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / ".alchemist/calls.sqlite").exists()
 
 
-# --- files --------------------------------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_recipes_answers_replay_elsewhere(
-    project: Path, server: FaultServer, tmp_path: Path
-) -> None:
+def test_a_recipes_answers_replay_elsewhere(project: Path, server: FaultServer, tmp_path: Path) -> None:
     assert cache(project, "export", "one.sqlite", "r.recipe")["answers"] == 20
     assert cache(project, "export", "step.sqlite", "r.recipe", "--step", "g")["answers"] == 20
     assert cache(project, "export", "t.sqlite", "--teacher", "t")["answers"] == 40
@@ -220,7 +220,7 @@ def test_a_file_that_is_no_cache_is_not_taken_over(project: Path) -> None:
     assert alchemist("cache", "import", "gone.sqlite", cwd=project).returncode == 2
     assert alchemist("cache", "import", ".alchemist/calls.sqlite", cwd=project).returncode == 2
     with sqlite3.connect(project / "made.sqlite") as db:  # by another program
-        db.execute("CREATE TABLE answers (key, text, tokens_in, tokens_out, finish, sum, reasoning, origin)")  # fmt: skip
+        db.execute("CREATE TABLE answers (key, text, tokens_in, tokens_out, finish, sum, reasoning, origin)")
         db.execute("CREATE TABLE origins (id, recipe, step, teacher, identity, usd_in, usd_out)")
         db.execute("INSERT INTO answers VALUES ('short', 7, 'x', NULL, 'stop', NULL, NULL, NULL)")
         db.execute("PRAGMA user_version = 4")
@@ -228,12 +228,10 @@ def test_a_file_that_is_no_cache_is_not_taken_over(project: Path) -> None:
     assert cache(project, "verify")["answers"] == 40
 
 
-# --- removing -----------------------------------------------------------------------------------------------------------------------
+# --- removing ---------------------------------------------------------------------------------------------------------
 
 
-def test_only_what_no_recipe_needs_is_removed_and_only_with_a_yes(
-    project: Path, server: FaultServer
-) -> None:
+def test_only_what_no_recipe_needs_is_removed_and_only_with_a_yes(project: Path, server: FaultServer) -> None:
     edit(project, "Say", "Please say")
     before = keys(file_of(project))
     done = alchemist("cache", "gc", cwd=project)
@@ -294,9 +292,7 @@ def test_nothing_is_removed_under_a_run(project: Path) -> None:
     assert cache(project, "gc", "--yes")["removed"] == 20
 
 
-def test_two_recipes_at_once_pay_an_equal_question_once(
-    made: Path, server: FaultServer, tmp_path: Path
-) -> None:
+def test_two_recipes_at_once_pay_an_equal_question_once(made: Path, server: FaultServer, tmp_path: Path) -> None:
     """Their steps differ in what they make of the answer, so that neither is the other's result."""
     jsonl(tmp_path / "rows.jsonl", squares(60))
     (tmp_path / "recipe.lock").touch()
@@ -312,7 +308,7 @@ def test_two_recipes_at_once_pay_an_equal_question_once(
         return answer(number, body)
 
     server.answer = slowly
-    runs = [start("run", name, "--format", "json", cwd=tmp_path) for name in ("a.recipe", "b.recipe")]  # fmt: skip
+    runs = [start("run", name, "--format", "json", cwd=tmp_path) for name in ("a.recipe", "b.recipe")]
     said = [run.communicate(timeout=120) for run in runs]
     server.answer = answer
     assert [run.returncode for run in runs] == [0, 0], said

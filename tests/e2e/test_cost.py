@@ -1,4 +1,6 @@
-"""`alchemist cost`: what is paid, what the next run would pay, what all costs; the last run beside what was expected."""
+"""`alchemist cost`: what is paid, what the next run would pay, what all costs; the last run beside what was
+expected.
+"""
 
 from __future__ import annotations
 
@@ -102,15 +104,10 @@ def test_a_trial_of_200_rows_says_what_all_cost_within_a_tenth(tmp_path: Path) -
 
     server, draw = FaultServer(answer), random.Random(4)
     try:
-        words = [
-            {"instruction": f"{i} " + "w " * draw.randrange(5, 300), "response": f"{i}"}
-            for i in range(900)
-        ]
+        words = [{"instruction": f"{i} " + "w " * draw.randrange(5, 300), "response": f"{i}"} for i in range(900)]
         jsonl(tmp_path / "rows.jsonl", words)
         (tmp_path / "recipe.lock").touch()
-        recipe = RECIPE.format(url=server.base_url, word="Say").replace(
-            "budget = $1", "budget = $50"
-        )
+        recipe = RECIPE.format(url=server.base_url, word="Say").replace("budget = $1", "budget = $50")
         (tmp_path / "r.recipe").write_text(recipe)
         run("r.recipe", tmp_path, "--limit", "200")
         (step,) = cost(tmp_path)["steps"]
@@ -126,7 +123,7 @@ def test_a_trial_of_200_rows_says_what_all_cost_within_a_tenth(tmp_path: Path) -
 
 def test_an_answer_that_two_steps_use_is_paid_once(project: Path) -> None:
     """And a teacher without a price costs nobody knows what."""
-    recipe = edit(project, "export d {", "export e {\n  data = h\n  path = \"e\"\n  format = jsonl\n}\n\nexport d {")  # fmt: skip
+    recipe = edit(project, "export d {", 'export e {\n  data = h\n  path = "e"\n  format = jsonl\n}\n\nexport d {')
     step = recipe[recipe.index("generate g") : recipe.index("export e")]
     edit(project, "export e {", step.replace("generate g", "generate h") + "export e {")
     run("r.recipe", project)

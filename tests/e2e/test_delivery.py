@@ -41,7 +41,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-# --- exports -----------------------------------------------------------------------------------------------------------------------
+# --- exports ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_export_of_equal_size_and_other_bytes_is_written_again(project: Path) -> None:
@@ -143,9 +143,7 @@ def test_an_export_overwrites_no_file_of_somebody_else(project: Path) -> None:
     assert (project / "out/data" / name).read_text() == "mine"
 
 
-def test_a_folder_where_something_is_mounted_is_filled(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_where_something_is_mounted_is_filled(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mount point cannot be renamed."""
     (project / "out").mkdir()
     rename, is_mount = Path.rename, Path.is_mount
@@ -162,11 +160,7 @@ def test_a_folder_where_something_is_mounted_is_filled(
     before = exported(project)
     edit(project, 'path = "out"', 'path = "out"\n  format = jsonl')
     assert call("run", "r.recipe")[0] == 0
-    files = {
-        p.relative_to(project / "out").as_posix()
-        for p in (project / "out").rglob("*")
-        if p.is_file()
-    }
+    files = {p.relative_to(project / "out").as_posix() for p in (project / "out").rglob("*") if p.is_file()}
     (rows,) = (project / "out/data").glob("*")
     assert rows.suffix == ".jsonl"
     assert files - {f"data/{rows.name}"} == {"README.md", "mine.txt", ".alchemist-export.json"}
@@ -182,17 +176,13 @@ def test_an_export_into_a_real_mount(project: Path) -> None:
         "mount -t tmpfs tmpfs out && python -m alchemist_dsl run r.recipe && ls out/data"
         " && sed -i 's/< 5/< 16/' r.recipe && python -m alchemist_dsl run r.recipe && ls out"
     ).replace("python", os.sys.executable)  # type: ignore[attr-defined]
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", command], cwd=project, capture_output=True, text=True
-    )
+    done = subprocess.run(["unshare", "-m", "sh", "-c", command], cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert ".parquet" in done.stdout
 
 
 def test_two_recipes_with_one_folder(project: Path) -> None:
-    (project / "s.recipe").write_text(
-        RECIPE.replace("export dataset", "export other").replace("< 5", "< 6")
-    )
+    (project / "s.recipe").write_text(RECIPE.replace("export dataset", "export other").replace("< 5", "< 6"))
     assert call("run", "r.recipe")[0] == 0
     whole = exported(project)
     code, said = call("run", "s.recipe")
@@ -211,7 +201,7 @@ def test_where_an_export_goes_is_looked_at_before_anything_is_built(project: Pat
     assert not (project / ".alchemist/store").exists()
 
 
-# --- how a run ends ----------------------------------------------------------------------------------------------------------------
+# --- how a run ends ---------------------------------------------------------------------------------------------------
 
 MEASURE = """
 measure looked {
@@ -243,11 +233,7 @@ export second {
 
 
 def test_keep_going_builds_what_does_not_need_the_failed_step(project: Path) -> None:
-    edit(
-        project,
-        "drop chars(response) < 5 as short",
-        "drop chars(response) < 5 as short\n  expect rows >= 100",
-    )
+    edit(project, "drop chars(response) < 5 as short", "drop chars(response) < 5 as short\n  expect rows >= 100")
     jsonl(project / "data/b.jsonl", [{"instruction": "Do.", "response": "Done."}])
     with (project / "r.recipe").open("a") as file:
         file.write(TWO)
@@ -266,9 +252,7 @@ def test_keep_going_builds_what_does_not_need_the_failed_step(project: Path) -> 
 
 
 @pytest.mark.parametrize("interrupt", [signal.default_int_handler, signal.SIG_IGN])
-def test_terminate_is_interrupt(
-    interrupt: Any, project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_terminate_is_interrupt(interrupt: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of what a shell script starts with `&`: there SIGINT is ignored."""
     before = signal.signal(signal.SIGINT, interrupt)
     point = faults.point

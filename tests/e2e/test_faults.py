@@ -122,9 +122,7 @@ def write_project(folder: Path, url: str, price: str | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     recipe = RECIPE.replace("URL", url)
     (folder / "r.recipe").write_text(recipe.replace("price = free", price or "price = free"))
-    rows = (
-        {"instruction": f"Square {i}.", "response": f"The square is {i * i}."} for i in range(ROWS)
-    )
+    rows = ({"instruction": f"Square {i}.", "response": f"The square is {i * i}."} for i in range(ROWS))
     jsonl(folder / "data/a.jsonl", rows)
     return folder
 
@@ -149,17 +147,9 @@ def paid(server: FaultServer) -> Counter[str]:
     return Counter(question(b) for b in server.bodies)
 
 
-# --- a faulty server --------------------------------------------------------------------------------------------------------------
+# --- a faulty server --------------------------------------------------------------------------------------------------
 
-FAULTS = (
-    error(429, "slow down", retry_after="0.1"),
-    error(500),
-    error(503),
-    "cut",
-    "garbage",
-    "half",
-    ("stall", 1.5),
-)
+FAULTS = (error(429, "slow down", retry_after="0.1"), error(500), error(503), "cut", "garbage", "half", ("stall", 1.5))
 
 
 def test_a_faulty_server(project: Path, server: FaultServer, undisturbed: dict[str, str]) -> None:
@@ -231,12 +221,12 @@ def test_what_a_server_refused_is_asked_again_when_a_person_says_so(
 
 
 def test_calls_that_fail_for_good_are_recorded(project: Path, server: FaultServer) -> None:
-    """Rows that the server never answers keep their text and stand in `.dropped`; the run says how many, and goes on."""
+    """Rows that the server never answers keep their text and stand in `.dropped`; the run says how many, and goes
+    on.
+    """
 
     def picky(n: int, body: dict[str, Any]) -> Any:
-        return (
-            error(400, "I do not like this one") if "Square 3" in question(body) else good(n, body)
-        )
+        return error(400, "I do not like this one") if "Square 3" in question(body) else good(n, body)
 
     server.answer = picky
     refusals = sum(f"{i}".startswith("3") for i in range(ROWS))  # 3, 30 to 39
@@ -264,12 +254,10 @@ def test_too_many_failures_stop_the_run(project: Path, server: FaultServer) -> N
     assert nodes["asked"]["figures"]["calls_new"] == ROWS - 60
 
 
-# --- kills and races ----------------------------------------------------------------------------------------------------------------
+# --- kills and races --------------------------------------------------------------------------------------------------
 
 
-def test_killed_while_a_teacher_answers(
-    project: Path, server: FaultServer, undisturbed: dict[str, str]
-) -> None:
+def test_killed_while_a_teacher_answers(project: Path, server: FaultServer, undisturbed: dict[str, str]) -> None:
     """Two kills on the way: what was paid again is at most what was in flight or not yet on disk at each of them."""
     for at in (50, 110):
         process = start("run", "r.recipe", cwd=project)
@@ -320,24 +308,18 @@ def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
     body = "def f{0}_{1}(a, b):\n    total = a + b * {1}\n    return total + {0}\n\n\n"
     jsonl(
         tmp_path / "data/a.jsonl",
-        (
-            {"instruction": f"{i}", "response": "".join(body.format(i, j) for j in range(15))}
-            for i in range(4_000)
-        ),
+        ({"instruction": f"{i}", "response": "".join(body.format(i, j) for j in range(15))} for i in range(4_000)),
     )
     process = start("run", "r.recipe", cwd=tmp_path)
     clean = tmp_path / ".alchemist/store"
-    wait_for(
-        process,
-        lambda: len(list(clean.glob("*.tmp"))) == 1 and bool(list(clean.glob("*/manifest.json"))),
-    )
+    wait_for(process, lambda: len(list(clean.glob("*.tmp"))) == 1 and bool(list(clean.glob("*/manifest.json"))))
     time.sleep(1)
     assert process.poll() is None, "the filter was done before it was killed"
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=15)
 
 
-# --- money --------------------------------------------------------------------------------------------------------------------------
+# --- money ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_budget_holds_and_can_be_raised(tmp_path: Path, server: FaultServer) -> None:
@@ -404,7 +386,7 @@ def on_a_terminal(project: Path, reply: str) -> tuple[int, str]:
     return code, shown
 
 
-# --- secrets ------------------------------------------------------------------------------------------------------------------------
+# --- secrets ----------------------------------------------------------------------------------------------------------
 
 
 def holding(project: Path, secret: str) -> list[str]:
@@ -433,12 +415,10 @@ def test_a_key_stays_in_the_environment(project: Path, server: FaultServer) -> N
     assert holding(project, SECRET) == []
 
 
-# --- Ctrl-C -------------------------------------------------------------------------------------------------------------------------
+# --- Ctrl-C -----------------------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_while_a_teacher_answers(
-    project: Path, server: FaultServer, undisturbed: dict[str, str]
-) -> None:
+def test_ctrl_c_while_a_teacher_answers(project: Path, server: FaultServer, undisturbed: dict[str, str]) -> None:
 
     def slow_for_a_while(n: int, body: dict[str, Any]) -> Any:
         time.sleep(0.3 if 60 <= n < 70 else 0.01)
@@ -486,15 +466,12 @@ train tiny {
 def test_ctrl_c_while_a_model_trains(tmp_path: Path) -> None:
     (tmp_path / "r.recipe").write_text(TRAINING)
     jsonl(
-        tmp_path / "data/a.jsonl",
-        ({"instruction": f"Square {i}.", "response": f"It is {i * i}."} for i in range(40)),
+        tmp_path / "data/a.jsonl", ({"instruction": f"Square {i}.", "response": f"It is {i * i}."} for i in range(40))
     )
 
     def steps() -> list[int]:
         files = (tmp_path / ".alchemist/store").glob("*/train.jsonl")
-        lines = [
-            json.loads(x) for f in files for x in f.read_text().splitlines(True) if x[-1:] == "\n"
-        ]
+        lines = [json.loads(x) for f in files for x in f.read_text().splitlines(True) if x[-1:] == "\n"]
         return [x["step"] for x in lines if "step" in x]
 
     process = start("run", "r.recipe", cwd=tmp_path)

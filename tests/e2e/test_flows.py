@@ -1,4 +1,6 @@
-"""What flows where: every port, `NAME.SOURCE`, several streams, `extends` in blocks and files, `= null`, seen in the rows that come out."""
+"""What flows where: every port, `NAME.SOURCE`, several streams, `extends` in blocks and files, `= null`, seen in the
+rows that come out.
+"""
 
 from __future__ import annotations
 
@@ -139,11 +141,7 @@ map told {
 }
 """
 
-ADD = {
-    "instruction": "Add two numbers.",
-    "response": "def add(a, b):\n    return a + b",
-    "topic": "sums",
-}
+ADD = {"instruction": "Add two numbers.", "response": "def add(a, b):\n    return a + b", "topic": "sums"}
 LEAK = "Which animal sleeps standing up in the wide green meadow near our house today?"
 BROKEN = '{"instruction": "broken'
 
@@ -198,15 +196,10 @@ def test_a_file_that_extends_another_changes_one_filter(
     assert "dataset" in nodes and "hinted" not in nodes, "what nobody reads is not built"
 
 
-def test_rules_keep_their_place_and_new_ones_come_after(
-    child: dict[str, list[dict[str, Any]]],
-) -> None:
+def test_rules_keep_their_place_and_new_ones_come_after(child: dict[str, list[dict[str, Any]]]) -> None:
     told = [(row["instruction"], row["rule"]) for row in child["refused"]]
     assert told == [("Say hello.", "short"), ("Reverse a list.", "others"), ("Nothing.", "short")]
-    assert {row["reason"] for row in child["refused"]} == {
-        "drop chars(response) < 4",
-        'drop topic == "other"',
-    }
+    assert {row["reason"] for row in child["refused"]} == {"drop chars(response) < 4", 'drop topic == "other"'}
 
 
 def test_a_source_s_part_of_a_step(child: dict[str, list[dict[str, Any]]]) -> None:
@@ -215,29 +208,19 @@ def test_a_source_s_part_of_a_step(child: dict[str, list[dict[str, Any]]]) -> No
     assert asked(child["refused_of_second"]) == ["Reverse a list.", "Nothing."]
 
 
-def test_dropped_of_a_dedup_names_the_row_that_stays(
-    child: dict[str, list[dict[str, Any]]],
-) -> None:
+def test_dropped_of_a_dedup_names_the_row_that_stays(child: dict[str, list[dict[str, Any]]]) -> None:
     (row,) = child["twice"]
-    assert (row["instruction"], row["rule"], row["similarity"]) == (
-        "Add two numbers.",
-        "duplicate",
-        1.0,
-    )
+    assert (row["instruction"], row["rule"], row["similarity"]) == ("Add two numbers.", "duplicate", 1.0)
     assert row["kept"] == child["dataset"][0]["_id"] != row["_id"]
 
 
-def test_dropped_of_a_decontamination_names_item_and_method(
-    child: dict[str, list[dict[str, Any]]],
-) -> None:
+def test_dropped_of_a_decontamination_names_item_and_method(child: dict[str, list[dict[str, Any]]]) -> None:
     (row,) = child["leaks"]
     assert row["instruction"] == LEAK and row["match"] in LEAK
     assert (row["suite"], row["item"], row["method"]) == ("bench", "item 0", "ngram")
 
 
-def test_dropped_of_a_source_is_the_record_as_it_stands(
-    child: dict[str, list[dict[str, Any]]],
-) -> None:
+def test_dropped_of_a_source_is_the_record_as_it_stands(child: dict[str, list[dict[str, Any]]]) -> None:
     (row,) = child["unread"]
     assert (row["instruction"], row["response"]) == (BROKEN, "first.jsonl:5")
     assert row["rule"] == "bad_row" and "not JSON" in row["reason"]
@@ -250,7 +233,4 @@ def test_a_trace_tells_before_answer_and_after(child: dict[str, list[dict[str, A
         assert row["after"]["instruction"] == f"{hint}\n{kept['instruction']}"
         assert row["before"]["response"] == row["after"]["response"] == kept["response"]
         assert (row["teacher"], row["sample"], row["_id"]) == ("offline", 0, kept["_id"])
-        assert (row["instruction"], row["response"]) == (
-            kept["instruction"],
-            f"{hint}\n{kept['instruction']}",
-        )
+        assert (row["instruction"], row["response"]) == (kept["instruction"], f"{hint}\n{kept['instruction']}")

@@ -1,4 +1,6 @@
-"""Damaged bytes: whatever is flipped, cut or deleted in what a project keeps, a run that says 0 wrote the right data."""
+"""Damaged bytes: whatever is flipped, cut or deleted in what a project keeps, a run that says 0 wrote the right
+data.
+"""
 
 from __future__ import annotations
 
@@ -160,9 +162,7 @@ def damage(file: Path, how: str, dice: random.Random) -> None:
 
 
 @pytest.mark.parametrize("trial", range(TRIALS))
-def test_flips_and_deletions(
-    trial: int, kept: Path, right: dict[str, dict[str, str]], tmp_path: Path
-) -> None:
+def test_flips_and_deletions(trial: int, kept: Path, right: dict[str, dict[str, str]], tmp_path: Path) -> None:
     dice = random.Random(f"damage {trial}")
     project = tmp_path / "project"
     shutil.copytree(kept, project, symlinks=True)
@@ -203,7 +203,7 @@ def test_a_result_that_was_deleted(
     assert lost == (kind == "suite" and edit != "filter")
 
 
-# --- alchemist verify --------------------------------------------------------------------------------------------------------------
+# --- alchemist verify -------------------------------------------------------------------------------------------------
 
 
 def verify(project: Path, *more: str) -> tuple[int, str]:
@@ -227,10 +227,7 @@ def test_verify_finds_every_flip(project: Path) -> None:
     """Of files that no run would read, too. A lock is made by hand and has no checksum; it is only read."""
     dice = random.Random(4)
     for file in victims(project):
-        if (
-            file.name in (".alchemist-result", "recipe.lock", "lock")
-            or file.parent.name == "by-content"
-        ):
+        if file.name in (".alchemist-result", "recipe.lock", "lock") or file.parent.name == "by-content":
             continue
         if file == project / ".alchemist/files" or file.suffix == ".sqlite":
             continue
@@ -271,9 +268,7 @@ def test_verify_names_damaged_answers(project: Path) -> None:
     assert verify(project)[0] == 0
 
 
-def test_damaged_answers_are_asked_for_again(
-    project: Path, right: dict[str, dict[str, str]]
-) -> None:
+def test_damaged_answers_are_asked_for_again(project: Path, right: dict[str, dict[str, str]]) -> None:
     import sqlite3
 
     with sqlite3.connect(project / ".alchemist/calls.sqlite") as db:
@@ -284,17 +279,29 @@ def test_damaged_answers_are_asked_for_again(
     assert data(project) == right["filter"]
 
 
-# --- what is shaped wrongly ---------------------------------------------------------------------------------------------------------
+# --- what is shaped wrongly -------------------------------------------------------------------------------------------
 
-ODD = ["{}", "[]", "7", "null", '{"format": 1}', '{"format": 1, "ports": 3, "figures": {}}', "[" * 100_000,
-       '{"format": 1, "ports": {"rows": {}}, "figures": {}}', '{"same_as": "b2:../../x"}', '{"same_as": 7}', "\xff\xfe",
-       '{"format": "1"}', '{"nodes": ' + "[" * 500 + "]" * 500 + "}", '{"nodes": {"a": 1}}', '{"nodes": {"a": {"key": []}}}']  # fmt: skip
+ODD = [
+    "{}",
+    "[]",
+    "7",
+    "null",
+    '{"format": 1}',
+    '{"format": 1, "ports": 3, "figures": {}}',
+    "[" * 100_000,
+    '{"format": 1, "ports": {"rows": {}}, "figures": {}}',
+    '{"same_as": "b2:../../x"}',
+    '{"same_as": 7}',
+    "\xff\xfe",
+    '{"format": "1"}',
+    '{"nodes": ' + "[" * 500 + "]" * 500 + "}",
+    '{"nodes": {"a": 1}}',
+    '{"nodes": {"a": {"key": []}}}',
+]
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_odd_manifests_records_and_caches(
-    text: str, project: Path, right: dict[str, dict[str, str]]
-) -> None:
+def test_odd_manifests_records_and_caches(text: str, project: Path, right: dict[str, dict[str, str]]) -> None:
     """Each file is one of somebody else: the commands go on, and the data is right."""
     odd = text.encode("latin-1")
     (result(project, "map") / "manifest.json").write_bytes(odd)
@@ -334,7 +341,7 @@ def test_a_folder_of_somebody_else_in_the_store_is_not_removed(project: Path) ->
     assert (folder / "mine.txt").read_text() == "mine"
 
 
-# --- stores of earlier versions ------------------------------------------------------------------------------------------------------
+# --- stores of earlier versions ---------------------------------------------------------------------------------------
 
 
 def as_before(project: Path) -> None:
@@ -358,9 +365,7 @@ def as_before(project: Path) -> None:
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_a_store_without_checksums_is_still_good(
-    edit: str, project: Path, right: dict[str, dict[str, str]]
-) -> None:
+def test_a_store_without_checksums_is_still_good(edit: str, project: Path, right: dict[str, dict[str, str]]) -> None:
     as_before(project)
     assert "note     9 of the results were made by an earlier version" in verify(project)[1]
     code, said = run(edited(project, edit))

@@ -94,9 +94,13 @@ def row(name: str, words: str, body: str) -> dict[str, str]:
 def own() -> list[dict[str, str]]:
     """Rows that are no items."""
     takes = (
-        row(f"take_{n}", f"the {n} numbers in front of place {n}", f"    total = {n}\n    for one in given:\n        total += one * {n}\n    return total\n")
+        row(
+            f"take_{n}",
+            f"the {n} numbers in front of place {n}",
+            f"    total = {n}\n    for one in given:\n        total += one * {n}\n    return total\n",
+        )
         for n in range(60)
-    )  # fmt: skip
+    )
     return [*takes, {"instruction": "Add.", "output": "a + b"}]
 
 
@@ -104,10 +108,7 @@ def public(data: Path) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
     """40 items of HumanEval, spread over it, and the conversations of the quickstart."""
     with gzip.open(data / "humaneval.jsonl.gz", "rt", encoding="utf-8") as lines:
         problems = [json.loads(line) for line in lines][::4][:40]
-    items = [
-        {"name": p["task_id"], "prompt": p["prompt"], "solution": p["canonical_solution"]}
-        for p in problems
-    ]
+    items = [{"name": p["task_id"], "prompt": p["prompt"], "solution": p["canonical_solution"]} for p in problems]
     with (RECIPES / "quickstart/chat.jsonl").open(encoding="utf-8") as lines:
         talks = [json.loads(line)["messages"] for line in lines]
     asked = [[m["content"] for m in talk if m["role"] != "system"][:2] for talk in talks]
@@ -115,20 +116,14 @@ def public(data: Path) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
 
 
 @pytest.fixture(params=["own", pytest.param("humaneval", marks=pytest.mark.needs("data"))])
-def items(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> list[dict[str, str]]:
+def items(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     """40 items, of which the first 32 are planted with their prompt in the answer; the folder is that of the recipe."""
-    items, others = (
-        (ITEMS, own()) if request.param == "own" else public(request.getfixturevalue("data"))
-    )
+    items, others = (ITEMS, own()) if request.param == "own" else public(request.getfixturevalue("data"))
     (tmp_path / "recipe.lock").touch()
     shutil.copy(RECIPES / "alchemistcoder.recipe", tmp_path)
     (tmp_path / "r.recipe").write_text(MINE)
     jsonl(tmp_path / "bench.jsonl", items)
-    whole = [
-        {"instruction": i["prompt"], "output": i["prompt"] + i["solution"]} for i in items[:32]
-    ]
+    whole = [{"instruction": i["prompt"], "output": i["prompt"] + i["solution"]} for i in items[:32]]
     short = [{"instruction": i["prompt"], "output": i["solution"]} for i in items[32:]]
     jsonl(tmp_path / "evol.jsonl", [*whole, *short])
     jsonl(tmp_path / "codealpaca.jsonl", others)
@@ -143,14 +138,10 @@ def words(text: str) -> str:
 def leaked(items: list[dict[str, str]]) -> set[str]:
     """The items of which the description, up to its examples, or the solution stands somewhere in the export."""
     lines = next(Path("out/data").glob("train-*.jsonl")).read_text().splitlines()
-    rows = [
-        words("\n".join(v for v in json.loads(x).values() if isinstance(v, str))) for x in lines
-    ]
+    rows = [words("\n".join(v for v in json.loads(x).values() if isinstance(v, str))) for x in lines]
     found = set()
     for i in items:
-        told = re.split(r">>>|\"\"\"|\'\'\'", i["prompt"].replace("'''", '"""').split('"""', 1)[1])[
-            0
-        ]
+        told = re.split(r">>>|\"\"\"|\'\'\'", i["prompt"].replace("'''", '"""').split('"""', 1)[1])[0]
         parts = [p for p in (words(told), words(i["solution"])) if len(p) >= 30]
         assert parts, i
         if any(p in text for p in parts for text in rows):
@@ -170,9 +161,7 @@ def test_no_item_reaches_the_export(items: list[dict[str, str]]) -> None:
     assert leaked(items) == set()
 
 
-def test_without_the_second_search_they_do_and_check_says_by_which_way(
-    items: list[dict[str, str]],
-) -> None:
+def test_without_the_second_search_they_do_and_check_says_by_which_way(items: list[dict[str, str]]) -> None:
     text = MINE
     for task in ("evolution", "filtering", "review"):
         text = text.replace(f"    {task}_clean = 20%", f"    {task}_clean = null\n    {task} = 20%")

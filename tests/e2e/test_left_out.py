@@ -1,4 +1,6 @@
-"""What this version does not run is named, nothing pretends that it was, and what else the recipe says is carried out."""
+"""What this version does not run is named, nothing pretends that it was, and what else the recipe says is carried
+out.
+"""
 
 from __future__ import annotations
 
@@ -90,14 +92,7 @@ def test_a_run_makes_the_rest_and_asks_no_hub_for_what_nobody_reads(project: Pat
 
 def test_an_unknown_promise_is_neither_yes_nor_no(project: Path) -> None:
     (project / "r.recipe").write_text(RECIPE.replace("  severity = warn\n", ""))
-    done = alchemist(
-        "run",
-        "r.recipe",
-        "--format",
-        "json",
-        cwd=project,
-        env={"HF_ENDPOINT": "http://127.0.0.1:9"},
-    )
+    done = alchemist("run", "r.recipe", "--format", "json", cwd=project, env={"HF_ENDPOINT": "http://127.0.0.1:9"})
     assert done.returncode == 3, done.stderr
     made = json.loads(done.stdout)
     assert {c["id"]: c["verdict"] for c in made["checks"]} == {"sizes": "pass", "later": "unknown"}

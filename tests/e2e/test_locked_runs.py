@@ -1,4 +1,6 @@
-"""A rebuild from `recipe.lock` in another folder gives the same bytes, and `--locked` refuses a world that has drifted."""
+"""A rebuild from `recipe.lock` in another folder gives the same bytes, and `--locked` refuses a world that has
+drifted.
+"""
 
 from __future__ import annotations
 
@@ -113,9 +115,7 @@ def copied(project: Path, name: str) -> Path:
 
 
 def plan(project: Path, *more: str) -> tuple[str, dict[str, Any]]:
-    done = alchemist(
-        "compile", "r.recipe", "--portable", "--format", "json", "--locked", *more, cwd=project
-    )
+    done = alchemist("compile", "r.recipe", "--portable", "--format", "json", "--locked", *more, cwd=project)
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(done.stdout)
 
@@ -149,9 +149,7 @@ def test_drift_is_refused_before_anything_is_built(project: Path) -> None:
     file = project / "data/part1.jsonl"
     stat = file.stat()
     file.write_text(file.read_text().replace("add_101(a", "add_999(a", 1))
-    os.utime(
-        file, ns=(stat.st_atime_ns, stat.st_mtime_ns)
-    )  # same size, same time: only the bytes tell
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # same size, same time: only the bytes tell
     done = alchemist("run", "r.recipe", "--locked", cwd=project)
     refused(
         done,

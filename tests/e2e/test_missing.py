@@ -1,4 +1,6 @@
-"""A mixture of which a part is declared missing: the rest grows in proportion, and everything says how much is covered."""
+"""A mixture of which a part is declared missing: the rest grows in proportion, and everything says how much is
+covered.
+"""
 
 from __future__ import annotations
 

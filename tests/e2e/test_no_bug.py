@@ -20,17 +20,29 @@ from hypothesis import strategies as st
 ALL = os.environ.get("ALCHEMIST_TEST_ALL") == "1"
 TEXTS = st.lists(st.sampled_from(odd.ODD) | st.text(max_size=20), max_size=12).map("".join)
 BYTES = TEXTS.map(lambda t: t.encode("utf-8", "surrogatepass")) | st.binary(max_size=80)
-JSON = st.recursive(st.none() | st.integers() | st.text(), st.lists).map(
-    lambda v: json.dumps(v).encode()
-)
+JSON = st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda v: json.dumps(v).encode())
 ENDINGS = ("jsonl", "json", "csv", "tsv", "parquet", "arrow", "jsonl.gz", "jsonl.zst")
-ON_RECIPES = (("check",), ("check", "--format", "sarif"), ("fmt", "--diff"), ("textconv",), ("compile",), ("graph",), ("test",))  # fmt: skip
+ON_RECIPES = (
+    ("check",),
+    ("check", "--format", "sarif"),
+    ("fmt", "--diff"),
+    ("textconv",),
+    ("compile",),
+    ("graph",),
+    ("test",),
+)
 #: A file that is ours to write, and a command that reads it.
 OURS = (
-    ("plan.json", "show", "plan.json"), ("plan.json", "run", "plan.json"), ("plan.json", "diff", "plan.json", "r.recipe"),
-    ("recipe.lock", "compile", "r.recipe"), ("recipe.lock", "lock"), ("params.json", "compile", "r.recipe", "--params", "params.json"),
-    ("train.yaml", "migrate", "train.yaml"), (".alchemist/runs.jsonl", "why", "r.recipe"), (".alchemist/files", "compile", "r.recipe"),
-)  # fmt: skip
+    ("plan.json", "show", "plan.json"),
+    ("plan.json", "run", "plan.json"),
+    ("plan.json", "diff", "plan.json", "r.recipe"),
+    ("recipe.lock", "compile", "r.recipe"),
+    ("recipe.lock", "lock"),
+    ("params.json", "compile", "r.recipe", "--params", "params.json"),
+    ("train.yaml", "migrate", "train.yaml"),
+    (".alchemist/runs.jsonl", "why", "r.recipe"),
+    (".alchemist/files", "compile", "r.recipe"),
+)
 
 
 def examples(few: int) -> settings:
@@ -48,12 +60,7 @@ def ends(folder: Path, *args: str) -> int:
 
     said = io.BytesIO()
     out = io.TextIOWrapper(said, encoding="utf-8", write_through=True)
-    with (
-        chdir(folder),
-        redirect_stdout(out),
-        redirect_stderr(out),
-        pytest.raises(SystemExit) as left,
-    ):
+    with chdir(folder), redirect_stdout(out), redirect_stderr(out), pytest.raises(SystemExit) as left:
         main(list(args))
     assert left.value.code != 4, said.getvalue().decode()
     return int(left.value.code or 0)
@@ -84,9 +91,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @examples(12)
 @given(draw=st.randoms(use_true_random=False), args=st.sampled_from(odd.COMMANDS))
-def test_a_project_with_something_odd_in_it(
-    draw: Random, args: tuple[str, ...], whole: Path
-) -> None:
+def test_a_project_with_something_odd_in_it(draw: Random, args: tuple[str, ...], whole: Path) -> None:
     with copied(whole) as folder:
         odd.disturb(folder, draw)
         ends(folder, *args)
@@ -102,9 +107,7 @@ def test_any_text_as_a_recipe(data: bytes, args: tuple[str, ...], whole: Path) -
 
 @examples(12)
 @given(data=BYTES, ending=st.sampled_from(ENDINGS), verb=st.sampled_from(("check", "run")))
-def test_any_bytes_as_data(
-    data: bytes, ending: str, verb: str, tmp_path: Path, whole: Path
-) -> None:
+def test_any_bytes_as_data(data: bytes, ending: str, verb: str, tmp_path: Path, whole: Path) -> None:
     (tmp_path / f"x.{ending}").write_bytes(data)
     text = f'edition 2026\nsource a {{\n  files = "x.{ending}"\n}}\nexport d {{\n  data = a\n  path = "out"\n}}\n'
     (tmp_path / "r.recipe").write_text(text)

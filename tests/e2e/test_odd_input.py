@@ -50,7 +50,7 @@ def says(done: Said, code: object, *words: str) -> None:
         assert word in done.said, done.said
 
 
-# --- texts ------------------------------------------------------------------------------------------------------------------------
+# --- texts ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("depth", [201, 900, 5_000])
@@ -72,9 +72,7 @@ def test_a_record_of_200_levels_is_read(project: Path, command: Command) -> None
 
 
 @pytest.mark.parametrize(
-    "line",
-    ['import "m{}.recipe" as m', 'recipe {{ extends = "m{}.recipe" }}'],
-    ids=["import", "extends"],
+    "line", ['import "m{}.recipe" as m', 'recipe {{ extends = "m{}.recipe" }}'], ids=["import", "extends"]
 )
 def test_a_chain_of_a_thousand_files(line: str, project: Path, command: Command) -> None:
     for i in range(1_000):
@@ -86,46 +84,33 @@ def test_a_chain_of_a_thousand_files(line: str, project: Path, command: Command)
 
 @pytest.mark.parametrize(
     "inner",
-    [
-        "(" * 5_000 + "1" + ")" * 5_000,
-        "1" + " + 1" * 3_000,
-        "instruction" + " | upper" * 3_000,
-        "not " * 3_000 + "1",
-    ],
+    ["(" * 5_000 + "1" + ")" * 5_000, "1" + " + 1" * 3_000, "instruction" + " | upper" * 3_000, "not " * 3_000 + "1"],
     ids=["brackets", "sums", "filters", "nots"],
 )
 def test_a_template_that_is_nested_too_deeply(inner: str, project: Path, command: Command) -> None:
-    step = (
-        f'map b {{\n  from = a\n  set system = jinja"""\n    {{{{ {inner} }}}}\n    """\n}}\nexport'
-    )
-    (project / "r.recipe").write_text(
-        RECIPE.replace("export", step).replace("data = a", "data = b")
-    )
+    step = f'map b {{\n  from = a\n  set system = jinja"""\n    {{{{ {inner} }}}}\n    """\n}}\nexport'
+    (project / "r.recipe").write_text(RECIPE.replace("export", step).replace("data = a", "data = b"))
     says(command("check", "r.recipe"), 1, "error[A401", "nested too deeply", "{% set part")
 
 
-def test_checking_evaluates_no_template(
-    project: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_checking_evaluates_no_template(project: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     from alchemist_dsl.check.templates import _environment
 
     def noticed(*_: object) -> str:
         raise AssertionError("evaluated while it was checked")
 
     monkeypatch.setitem(_environment().filters, "upper", noticed)
-    text = "{{ 'a' | upper }}{% if 'b' | upper %}{% for c in 'd' | upper %}{{ c ~ ('e' | upper) }}{% endfor %}{% endif %}"
-    step = f'map b {{\n  from = a\n  set system = jinja"""\n    {text}\n    """\n}}\nexport'
-    (project / "r.recipe").write_text(
-        RECIPE.replace("export", step).replace("data = a", "data = b")
+    text = (
+        "{{ 'a' | upper }}{% if 'b' | upper %}{% for c in 'd' | upper %}{{ c ~ ('e' | upper) }}{% endfor %}{% endif %}"
     )
+    step = f'map b {{\n  from = a\n  set system = jinja"""\n    {text}\n    """\n}}\nexport'
+    (project / "r.recipe").write_text(RECIPE.replace("export", step).replace("data = a", "data = b"))
     says(command("check", "r.recipe"), 0)
 
 
 @pytest.mark.parametrize("form", ["json", "toml"])
 @pytest.mark.parametrize("depth", [600, 9_000])
-def test_parameters_that_are_nested_too_deeply(
-    form: str, depth: int, project: Path, command: Command
-) -> None:
+def test_parameters_that_are_nested_too_deeply(form: str, depth: int, project: Path, command: Command) -> None:
     value = "[" * depth + "]" * depth
     (project / f"p.{form}").write_text(f"n = {value}" if form == "toml" else f'{{"n": {value}}}')
     done = command("compile", "r.recipe", "--params", f"p.{form}")
@@ -134,21 +119,13 @@ def test_parameters_that_are_nested_too_deeply(
 
 def test_a_lock_that_is_nested_too_deeply(project: Path, command: Command) -> None:
     (project / "recipe.lock").write_text("version = 1\nx = " + "[" * 5_000)
-    says(
-        command("compile", "r.recipe"),
-        1,
-        "A908",
-        "`recipe.lock` cannot be read",
-        "nested too deeply",
-    )
+    says(command("compile", "r.recipe"), 1, "A908", "`recipe.lock` cannot be read", "nested too deeply")
     says(command("check", "r.recipe"), 0)
 
 
 def test_a_mixture_of_more_rows_than_there_are(project: Path, command: Command) -> None:
     mixture = "mixture m {\n  total = 900_000_000_000 rows\n  take { a = 100% }\n}\nexport"
-    (project / "r.recipe").write_text(
-        RECIPE.replace("export", mixture).replace("data = a", "data = m")
-    )
+    (project / "r.recipe").write_text(RECIPE.replace("export", mixture).replace("data = a", "data = m"))
     says(command("run", "r.recipe"), 1, "A602", "`a` should give 900,000,000,000 rows but has 1")
 
 
@@ -159,15 +136,10 @@ def test_a_hub_source_without_revision_offline(upto: str, project: Path, command
     (project / "r.recipe").write_text(text.replace("export", step).replace("data = a", "data = f"))
     says(command("run", "r.recipe", "--upto", upto), 3, "error[A309 hub-unreachable]", "offline")
     command("compile", "r.recipe", "-o", "plan.json")
-    says(
-        command("run", "plan.json"),
-        3,
-        "the plan does not say which commit of `owner/name`",
-        "alchemist lock",
-    )
+    says(command("run", "plan.json"), 3, "the plan does not say which commit of `owner/name`", "alchemist lock")
 
 
-# --- sizes ------------------------------------------------------------------------------------------------------------------------
+# --- sizes ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_recipe_that_is_too_large(project: Path, command: Command) -> None:
@@ -181,13 +153,7 @@ def test_a_recipe_that_is_too_large(project: Path, command: Command) -> None:
 
 def test_a_line_that_is_too_long(project: Path, command: Command) -> None:
     (project / "r.recipe").write_text(RECIPE + "#" + "x" * 100_000 + "\n")
-    says(
-        command("check", "r.recipe"),
-        1,
-        "error[A019",
-        "line 10 has 100,001 characters",
-        "--> r.recipe:10:1",
-    )
+    says(command("check", "r.recipe"), 1, "error[A019", "line 10 has 100,001 characters", "--> r.recipe:10:1")
     before = (project / "r.recipe").read_text()
     says(command("fmt", "r.recipe"), 1, "error[A019")
     assert (project / "r.recipe").read_text() == before
@@ -199,17 +165,13 @@ def test_controls_of_writing_direction_are_told(project: Path, command: Command)
     text = RECIPE.replace("source a", "# keep\u202e all \u2066of\u2069\nsource a")
     (project / "r.recipe").write_text(text)
     done = command("check", "r.recipe")
-    says(
-        done, 0, "warning[A021", "U+202E (right-to-left override)", "--> r.recipe:3:7", "3 warnings"
-    )
+    says(done, 0, "warning[A021", "U+202E (right-to-left override)", "--> r.recipe:3:7", "3 warnings")
     assert "\u202e" not in done.said
-    (project / "r.recipe").write_text(
-        RECIPE.replace("source a", "# \u05d0\u200f\u0628\u200e ok\nsource a")
-    )
+    (project / "r.recipe").write_text(RECIPE.replace("source a", "# \u05d0\u200f\u0628\u200e ok\nsource a"))
     assert "A021" not in command("check", "r.recipe").said
 
 
-# --- files ------------------------------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def test_pipes_are_not_waited_for(project: Path, command: Command) -> None:
@@ -218,12 +180,7 @@ def test_pipes_are_not_waited_for(project: Path, command: Command) -> None:
     for name in ("check", "compile", "run", "graph", "test", "fmt", "textconv"):
         done = command(name, "pipe.recipe")
         assert done.code != 0 and "named pipe" in done.said, (name, done)
-    says(
-        command("check", "i.recipe"),
-        1,
-        "error[A113",
-        "`pipe.recipe` may not be read: it is a named pipe",
-    )
+    says(command("check", "i.recipe"), 1, "error[A113", "`pipe.recipe` may not be read: it is a named pipe")
     os.mkfifo(project / "b.jsonl")
     (project / "r.recipe").write_text(RECIPE.replace("a.jsonl", "b.jsonl"))
     says(command("check", "r.recipe"), 1, "A302")
@@ -255,9 +212,7 @@ def test_links_that_lead_out_of_the_project(
     (project / "m.recipe").unlink()
     (project / "recipe.lock").unlink()
     (project / "sub").mkdir()
-    (project / "sub/m.recipe").write_text(
-        "edition 2026\nfilter f {\n  keep chars(response) > 1\n}\n"
-    )
+    (project / "sub/m.recipe").write_text("edition 2026\nfilter f {\n  keep chars(response) > 1\n}\n")
     (project / "m.recipe").symlink_to("sub/m.recipe")  # inside, all is well
     (project / "r.recipe").write_text(RECIPE.replace("param", 'import "m.recipe" as m\nparam'))
     assert "A113" not in command("check", "r.recipe").said
@@ -269,11 +224,7 @@ def test_files_outside_the_project_are_told(project: Path, command: Command) -> 
     for name in ("../a.jsonl", str(project / "a.jsonl")):
         (inner / "r.recipe").write_text(RECIPE.replace("a.jsonl", name))
         for verb in ("check", "compile", "run"):
-            says(
-                command(verb, "inner/r.recipe"),
-                0,
-                f"warning[A320 outside-files]: `{name}` lies outside the project",
-            )
+            says(command(verb, "inner/r.recipe"), 0, f"warning[A320 outside-files]: `{name}` lies outside the project")
         only = {"ALCHEMIST_ONLY_PROJECT": "1"}
         refused(alchemist("check", "inner/r.recipe", cwd=project, env=only), 1, "A320", at=None)
     (inner / "r.recipe").write_text(RECIPE)
@@ -292,17 +243,13 @@ def test_review_reads_no_file_outside_the_project(monkeypatch: pytest.MonkeyPatc
 
     given = []
     monkeypatch.setattr(
-        subprocess,
-        "run",
-        lambda *_, **kw: given.append(kw["env"]) or subprocess.CompletedProcess([], 0, "", ""),
+        subprocess, "run", lambda *_, **kw: given.append(kw["env"]) or subprocess.CompletedProcess([], 0, "", "")
     )
     review._alchemist("diff")
     assert given[0]["ALCHEMIST_ONLY_PROJECT"] == "1"
 
 
-def test_more_columns_than_a_source_may_have(
-    project: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_columns_than_a_source_may_have(project: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     from alchemist_runtime.engine import sources
 
     if not EVERY:
@@ -312,12 +259,7 @@ def test_more_columns_than_a_source_may_have(
     says(command("run", "r.recipe"), 0)
     jsonl(project / "a.jsonl", [ROW, wide | {"one_more": 1}])
     says(command("check", "r.recipe"), 0)
-    says(
-        command("run", "r.recipe"),
-        3,
-        "error[A322",
-        f"`a` have more than {sources.COLUMNS:,} columns",
-    )
+    says(command("run", "r.recipe"), 3, "error[A322", f"`a` have more than {sources.COLUMNS:,} columns")
 
 
 @pytest.mark.parametrize("packing", ["gz", "zst"])
@@ -341,9 +283,7 @@ def test_a_file_that_unpacks_without_end(
     says(done, 3, "error[A312", "decompressed, it is more than 20 times as large")
 
 
-def test_a_line_without_end(
-    project: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_without_end(project: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     from alchemist_runtime.sources import _formats
 
     monkeypatch.setattr(_formats, "LINE", 1 << 20)
@@ -351,7 +291,7 @@ def test_a_line_without_end(
     says(command("run", "r.recipe"), 3, "error[A312", "line 2 is longer than 1 MiB")
 
 
-# --- variants ---------------------------------------------------------------------------------------------------------------------
+# --- variants ---------------------------------------------------------------------------------------------------------
 
 
 def test_lock_looks_at_every_value_of_a_large_variant_once(project: Path, command: Command) -> None:
@@ -359,14 +299,11 @@ def test_lock_looks_at_every_value_of_a_large_variant_once(project: Path, comman
     names = [f"a{i}" for i in range(6)]
     sources = "".join(f'source {n} {{\n  files = "0.jsonl"\n  limit = 1 rows\n}}\n' for n in names)
     sets = "".join(
-        f"  set {n}.files = any({', '.join(f'{chr(34)}{j}.jsonl{chr(34)}' for j in range(6))})\n"
-        for n in names
+        f"  set {n}.files = any({', '.join(f'{chr(34)}{j}.jsonl{chr(34)}' for j in range(6))})\n" for n in names
     )
     mixture = "mixture m {\n  take {\n" + "".join(f"    {n} = all\n" for n in names) + "  }\n}\n"
     export = 'export data {\n  data = m\n  path = "out"\n}\n'
-    (project / "r.recipe").write_text(
-        f"edition 2026\n{sources}{mixture}{export}variant v {{\n{sets}}}\n"
-    )
+    (project / "r.recipe").write_text(f"edition 2026\n{sources}{mixture}{export}variant v {{\n{sets}}}\n")
     for j in range(6):
         jsonl(project / f"{j}.jsonl", [ROW])
     says(command("lock"), 0)
@@ -378,7 +315,7 @@ def test_lock_looks_at_every_value_of_a_large_variant_once(project: Path, comman
     says(command("compile", "r.recipe", "--variant", "v[9.jsonl]"), 1, "no variant `v[9.jsonl]`")
 
 
-# --- keys -------------------------------------------------------------------------------------------------------------------------
+# --- keys -------------------------------------------------------------------------------------------------------------
 
 TEACHER = '''teacher served {
   provider = openai
@@ -411,13 +348,9 @@ export'''
 
 
 @pytest.fixture
-def asked(
-    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def asked(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recipe that names a variable of ours and a server of somebody's; the folder of the user's configuration."""
-    (project / "r.recipe").write_text(
-        RECIPE.replace("export", TEACHER).replace("data = a", "data = b")
-    )
+    (project / "r.recipe").write_text(RECIPE.replace("export", TEACHER).replace("data = a", "data = b"))
     home = tmp_path_factory.mktemp("config")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
     monkeypatch.setenv("MY_SECRET", "sk-recognisable-0123456789")
@@ -425,11 +358,7 @@ def asked(
 
 
 def test_a_key_goes_nowhere_unasked(asked: Path, project: Path, command: Command) -> None:
-    says(
-        command("compile", "r.recipe"),
-        0,
-        "key      `MY_SECRET` goes to teacher.invalid:8443 (served)",
-    )
+    says(command("compile", "r.recipe"), 0, "key      `MY_SECRET` goes to teacher.invalid:8443 (served)")
     done = command("run", "r.recipe")
     says(
         done,
@@ -473,9 +402,7 @@ def test_a_host_is_allowed_once_for_a_project(asked: Path, project: Path, comman
         ("http://127.0.0.1.example.com/v1", "K", ("127.0.0.1.example.com", "K")),
     ],
 )
-def test_where_a_key_goes(
-    base_url: str | None, variable: str | None, at: tuple[str, str] | None
-) -> None:
+def test_where_a_key_goes(base_url: str | None, variable: str | None, at: tuple[str, str] | None) -> None:
     from alchemist_runtime.plan import Teacher
 
     from alchemist_dsl.cli.hosts import destinations
@@ -488,17 +415,14 @@ def test_where_a_key_goes(
     assert [v for _, v in destinations(more)] == ([] if local else [*own, "H"])
 
 
-# --- streams ----------------------------------------------------------------------------------------------------------------------
+# --- streams ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("encoding", "more"),
-    [("ascii", []), ("latin-1", ["--set", "n=中"]), ("cp1252", []), ("utf-16", ["--set", "n=中"])],
+    ("encoding", "more"), [("ascii", []), ("latin-1", ["--set", "n=中"]), ("cp1252", []), ("utf-16", ["--set", "n=中"])]
 )
 def test_encodings_that_lack_a_character(encoding: str, more: list[str], project: Path) -> None:
-    (project / "r.recipe").write_text(
-        RECIPE.replace("edition", "# 中\nedition").replace("data = a", "data = ä中")
-    )
+    (project / "r.recipe").write_text(RECIPE.replace("edition", "# 中\nedition").replace("data = a", "data = ä中"))
     env = environment({"PYTHONIOENCODING": encoding})
     command = [*ALCHEMIST, "compile", "r.recipe", *more]
     done = subprocess.run(command, cwd=project, env=env, capture_output=True)
@@ -507,12 +431,8 @@ def test_encodings_that_lack_a_character(encoding: str, more: list[str], project
 
 def test_what_an_encoding_lacks_is_escaped(project: Path) -> None:
     env = environment({"PYTHONIOENCODING": "latin-1"})
-    (project / "r.recipe").write_text(
-        RECIPE.replace("source a", 'recipe {\n  title = "ä中😀"\n}\nsource a')
-    )
-    done = subprocess.run(
-        [*ALCHEMIST, "compile", "r.recipe"], cwd=project, env=env, capture_output=True
-    )
+    (project / "r.recipe").write_text(RECIPE.replace("source a", 'recipe {\n  title = "ä中😀"\n}\nsource a'))
+    done = subprocess.run([*ALCHEMIST, "compile", "r.recipe"], cwd=project, env=env, capture_output=True)
     said = done.stdout.decode("latin-1")
     assert done.returncode == 0 and said.startswith("ä\\u4e2d\\ud83d\\ude00\n"), said
     assert "\n----  ------  ----" in said
@@ -529,8 +449,6 @@ def test_a_session_of_an_editor_ends(orderly: bool, project: Path) -> None:
     asked = {"capabilities": {}, "processId": None, "rootUri": None}
     session = _message(id=1, method="initialize", params=asked)
     session += _message(id=2, method="shutdown") * orderly + _message(method="exit")
-    done = subprocess.run(
-        [*ALCHEMIST, "lsp"], input=session, cwd=project, env=environment(), capture_output=True
-    )
+    done = subprocess.run([*ALCHEMIST, "lsp"], input=session, cwd=project, env=environment(), capture_output=True)
     assert done.returncode == (0 if orderly else 1), done.stderr
     assert done.stderr == b""

@@ -54,9 +54,7 @@ def node(plan: Data, name: str) -> Data:
     return next(n for n in plan["nodes"] if n["id"] == name)
 
 
-def forge(
-    project: Path, change: Callable[[Data], object], *, honest: bool = True
-) -> tuple[int, str]:
+def forge(project: Path, change: Callable[[Data], object], *, honest: bool = True) -> tuple[int, str]:
     """Run a plan that somebody changed; `honest`: with the digest of what it says now."""
     plan = json.loads((project / "plan.json").read_bytes())
     change(plan)
@@ -89,18 +87,12 @@ FORGED: dict[str, tuple[Callable[[Data], object], str]] = {
     "a key that leads away": (lambda p: key_of(p, "clean", "b2:../../../precious"), "A917"),
     "a key that is a path": (lambda p: key_of(p, "clean", "/precious"), "A917"),
     "an own key that leads away": (lambda p: node(p, "clean").update(own_key="b2:../x"), "A917"),
-    "another step's key": (
-        lambda p: node(p, "asked")["inputs"][0].update(key="b2:" + "0" * 64),
-        "A917",
-    ),
+    "another step's key": (lambda p: node(p, "asked")["inputs"][0].update(key="b2:" + "0" * 64), "A917"),
     "a text that leads away": (lambda p: p["texts"].update({"b2:../../../escaped": "x"}), "A917"),
     "another text": (lambda p: p["texts"].update(dict.fromkeys(p["texts"], "Do evil.")), "A917"),
     "no text": (lambda p: p.update(texts={}), "A917"),
     "an export above": (lambda p: node(p, "dataset")["spec"].update(path="../precious"), "A909"),
-    "an export inside and above": (
-        lambda p: node(p, "dataset")["spec"].update(path="a/../../precious"),
-        "A909",
-    ),
+    "an export inside and above": (lambda p: node(p, "dataset")["spec"].update(path="a/../../precious"), "A909"),
     "an absolute export": (lambda p: node(p, "dataset")["spec"].update(path="/never/here"), "A909"),
     "a recipe above": (lambda p: p["recipe"].update(path="../../precious/r.recipe"), "A909"),
     "a step that is called like a path": (lambda p: node(p, "dataset").update(id="../x"), "A917"),
@@ -155,14 +147,7 @@ def test_what_an_honest_plan_built_is_reused(project: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "[" * 100_000,
-        '{"plan_format": ' + "[" * 500 + "]" * 500 + "}",
-        '{"plan_format": "1.0"}',
-        "[]",
-        "7",
-        "\\xff",
-    ],
+    ["[" * 100_000, '{"plan_format": ' + "[" * 500 + "]" * 500 + "}", '{"plan_format": "1.0"}', "[]", "7", "\\xff"],
 )
 @pytest.mark.parametrize("command", ["run", "show", "graph"])
 def test_what_is_no_plan(command: str, text: str, project: Path) -> None:

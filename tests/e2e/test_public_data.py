@@ -1,4 +1,6 @@
-"""Public data from end to end: three sources, a benchmark kept out, a served teacher, tasks, mixture, export, two processes."""
+"""Public data from end to end: three sources, a benchmark kept out, a served teacher, tasks, mixture, export, two
+processes.
+"""
 
 from __future__ import annotations
 
@@ -192,12 +194,7 @@ def plant(folder: Path) -> dict[str, set[str]]:
 
 @pytest.fixture
 def project(tmp_path: Path, data: Path) -> Path:
-    for name in (
-        "gpteacher_codegen.json",
-        "codealpaca_2k.json",
-        "gsm8k_train.jsonl",
-        "humaneval.jsonl.gz",
-    ):
+    for name in ("gpteacher_codegen.json", "codealpaca_2k.json", "gsm8k_train.jsonl", "humaneval.jsonl.gz"):
         shutil.copy(data / name, tmp_path / name)
     return tmp_path
 
@@ -261,11 +258,10 @@ def test_three_sets_to_a_model(project: Path, llmock: Callable[..., str]) -> Non
 
 @pytest.mark.slow
 def test_a_real_model_answers(tmp_path: Path, tiny_server: str) -> None:
-    """Rows relabelled by a tiny model that `transformers serve` runs: nonsense, but real tokens through the real interface."""
-    rows = [
-        {"instruction": f"Count to {i}.", "response": " ".join(map(str, range(i)))}
-        for i in range(2, 10)
-    ]
+    """Rows relabelled by a tiny model that `transformers serve` runs: nonsense, but real tokens through the real
+    interface.
+    """
+    rows = [{"instruction": f"Count to {i}.", "response": " ".join(map(str, range(i)))} for i in range(2, 10)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     base_url, _, model = tiny_server.partition(" ")
     recipe = f'''edition 2026

@@ -30,9 +30,7 @@ def test_from_sources_to_a_model(project: Path) -> None:
         for rule, k in d["figures"].get("dropped", {}).items()
         if d["kind"] != "task"
     }
-    assert all(dropped.values()), (
-        f"rules that never fired: {[r for r, k in dropped.items() if not k]}"
-    )
+    assert all(dropped.values()), f"rules that never fired: {[r for r, k in dropped.items() if not k]}"
     for rule in (
         "clean.too_short",
         "clean.broken_code",
@@ -46,9 +44,9 @@ def test_from_sources_to_a_model(project: Path) -> None:
     assert dropped["safe.leak of problems"] >= 10
     assert nodes["safe"]["figures"]["items_leaked"] == 10
     assert nodes["final"]["rows"] >= 3_000
-    assert {n: d["figures"]["chosen"] for n, d in nodes.items() if n == "harmonized"}[
-        "harmonized"
-    ] == pytest.approx(0.05 * nodes["final"]["rows"], rel=0.02)
+    assert {n: d["figures"]["chosen"] for n, d in nodes.items() if n == "harmonized"}["harmonized"] == pytest.approx(
+        0.05 * nodes["final"]["rows"], rel=0.02
+    )
 
     train = nodes["tiny"]["figures"]
     assert train["world_size"] == 2 and train["last_loss"] < 0.8 * train["first_loss"]
@@ -59,28 +57,15 @@ def test_from_sources_to_a_model(project: Path) -> None:
 
     found = datasets.load_dataset(str(project / "outputs/quickstart"))
     assert sum(found[s].num_rows for s in found) == nodes["sft"]["rows"]
-    assert {r for s in found for r in found[s].unique("origin")} == {
-        "chat",
-        "numeric",
-        "sessions",
-        "stdlib",
-    }
+    assert {r for s in found for r in found[s].unique("origin")} == {"chat", "numeric", "sessions", "stdlib"}
 
     again = run("recipes/quickstart.recipe", project)
     assert built(again) == set() and calls(again) == 0
 
 
 def test_the_variant_is_the_paper_s_baseline(project: Path) -> None:
-    done = alchemist(
-        "compile", "recipes/quickstart.recipe", "--variant", "directly_mix", cwd=project
-    )
+    done = alchemist("compile", "recipes/quickstart.recipe", "--variant", "directly_mix", cwd=project)
     assert done.returncode == 0, done.stderr
-    assert (
-        "evolution" not in done.stdout
-        and "review" not in done.stdout
-        and "harmonized" in done.stdout
-    )
-    paper = alchemist(
-        "compile", "recipes/alchemistcoder.recipe", "--variant", "directly_mix", cwd=project
-    )
+    assert "evolution" not in done.stdout and "review" not in done.stdout and "harmonized" in done.stdout
+    paper = alchemist("compile", "recipes/alchemistcoder.recipe", "--variant", "directly_mix", cwd=project)
     assert paper.returncode == 0, paper.stderr

@@ -104,12 +104,7 @@ def write_project(folder: Path) -> None:
     rows = []
     for i in range(400):
         body = f'def add_{i}(a, b):\n    """Add two numbers and {i}."""\n    total = a + b\n    return total + {i}\n'
-        rows.append(
-            {
-                "instruction": f"Add two numbers, and {i} to their sum.",
-                "response": body if i % 10 else "No.",
-            }
-        )
+        rows.append({"instruction": f"Add two numbers, and {i} to their sum.", "response": body if i % 10 else "No."})
     (folder / "sums.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     (folder / "r.recipe").write_text(RECIPE)
 
@@ -126,11 +121,7 @@ def test_the_second_run_does_nothing(project: Path) -> None:
 def test_comments_layout_and_order_run_nothing_again(project: Path) -> None:
     run("r.recipe", project)
     edit(project, "source sums {", "# where the sums come from\n## Sums.\nsource sums {")
-    edit(
-        project,
-        "  select = 5%\n  teacher = rules\n",
-        "  teacher   =   rules\n\n  select=5%   # the paper's best\n",
-    )
+    edit(project, "  select = 5%\n  teacher = rules\n", "  teacher   =   rules\n\n  select=5%   # the paper's best\n")
     assert built(run("r.recipe", project)) == set()
 
 
@@ -142,9 +133,7 @@ def test_comments_layout_and_order_run_nothing_again(project: Path) -> None:
         ('files = "sums.jsonl"', 'files = "sums.jsonl"\n  license = "CC0-1.0"', "CC0-1.0"),
     ],
 )
-def test_what_only_the_card_says_writes_the_dataset_again(
-    project: Path, old: str, new: str, said: str
-) -> None:
+def test_what_only_the_card_says_writes_the_dataset_again(project: Path, old: str, new: str, said: str) -> None:
     run("r.recipe", project)
     card = project / "out" / "README.md"
     assert said not in card.read_text()
@@ -169,10 +158,7 @@ def test_a_larger_share_keeps_the_rows_it_had(project: Path) -> None:
     first = run("r.recipe", project)["harmonized"]
     edit(project, "select = 5%", "select = 9%")
     second = run("r.recipe", project)["harmonized"]
-    before, after = (
-        first["figures"]["calls_new"],
-        second["figures"]["calls_new"] + second["figures"]["calls_cached"],
-    )
+    before, after = (first["figures"]["calls_new"], second["figures"]["calls_new"] + second["figures"]["calls_cached"])
     assert second["figures"]["calls_cached"] == before
     assert after > before
 
@@ -246,17 +232,13 @@ def test_killed_in_any_step_the_run_goes_on(tmp_path: Path) -> None:
     for fault in kills:
         nodes = run("r.recipe", folders[fault])
         assert exported(folders[fault]) == undisturbed, fault
-        if fault.startswith(
-            "kill@harmonized"
-        ):  # answers that were committed are not asked for again
+        if fault.startswith("kill@harmonized"):  # answers that were committed are not asked for again
             assert nodes["harmonized"]["figures"]["calls_new"] == 0
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(project: Path) -> None:
     env = {**os.environ, "ALCHEMIST_FAULT": "interrupt@sft:write:1"}
-    done = subprocess.run(
-        [*ALCHEMIST, "run", "r.recipe"], cwd=project, env=env, capture_output=True, text=True
-    )
+    done = subprocess.run([*ALCHEMIST, "run", "r.recipe"], cwd=project, env=env, capture_output=True, text=True)
     assert done.returncode == 130
     assert "goes on from here" in done.stderr and "harmonized" in done.stderr
     assert "sums" not in built(run("r.recipe", project))

@@ -60,14 +60,17 @@ def run(*more: str) -> dict[str, dict[str, Any]]:
 
 
 def ids(folder: str) -> list[str]:
-    return [i for p in sorted(Path(folder).glob("data/*.parquet")) for i in pq.read_table(p)["_id"].to_pylist()]  # fmt: skip
+    return [i for p in sorted(Path(folder).glob("data/*.parquet")) for i in pq.read_table(p)["_id"].to_pylist()]
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.lock").touch()
-    jsonl(tmp_path / "a.jsonl", [{"instruction": f"Set {i}.", "response": f"x = {i}" if i % 5 else "x"} for i in range(20)])  # fmt: skip
+    jsonl(
+        tmp_path / "a.jsonl",
+        [{"instruction": f"Set {i}.", "response": f"x = {i}" if i % 5 else "x"} for i in range(20)],
+    )
     return tmp_path
 
 
@@ -88,21 +91,39 @@ def test_what_is_chosen_and_the_rest_are_all_that_came_in(project: Path) -> None
 
 def test_rows_and_rest_are_no_rows_twice(project: Path) -> None:
     """A604 recommends what is so: with the rows of a step and what it refused, the rest is all of its input."""
-    entries = "mixture sft {{\n  from = [\n    {},\n    {},\n  ]\n}}\n" + EXPORT.format("dataset", "sft").replace("{", "{{").replace("}", "}}")  # fmt: skip
+    entries = "mixture sft {{\n  from = [\n    {},\n    {},\n  ]\n}}\n" + EXPORT.format("dataset", "sft").replace(
+        "{", "{{"
+    ).replace("}", "}}")
     said = {}
-    for pair in (("clean", "a"), ("marked", "clean"), ("told.rest", "told"), ("marked.rest", "marked"), ("clean.rest", "clean")):  # fmt: skip
+    for pair in (
+        ("clean", "a"),
+        ("marked", "clean"),
+        ("told.rest", "told"),
+        ("marked.rest", "marked"),
+        ("clean.rest", "clean"),
+    ):
         (project / "r.recipe").write_text(RECIPE + entries.format(*pair))
         done = CliRunner().invoke(group, ["check", "r.recipe", "--format", "json"])
         found = [d for d in json.loads(done.stdout) if d["code"] == "A604"]
         said[pair[0]] = [(d["headline"], d["help"]) for d in found]
     twice = "so they would be trained on twice"
     assert said == {
-        "clean": [(f"rows of `clean` are also in `a`, {twice}", "drop one of them, or take what only one has: `clean.dropped` and `clean.rest`")],
-        "marked": [(f"rows of `marked` are also in `clean`, {twice}", "drop one of them, or take what only one has: `marked.rest`")],
+        "clean": [
+            (
+                f"rows of `clean` are also in `a`, {twice}",
+                "drop one of them, or take what only one has: `clean.dropped` and `clean.rest`",
+            )
+        ],
+        "marked": [
+            (
+                f"rows of `marked` are also in `clean`, {twice}",
+                "drop one of them, or take what only one has: `marked.rest`",
+            )
+        ],
         "told.rest": [(f"rows of `told.rest` are also in `told`, {twice}", "drop one of them from the mixture")],
         "marked.rest": [],
         "clean.rest": [],
-    }  # fmt: skip
+    }
 
 
 def test_a_step_without_select_has_no_rest(project: Path) -> None:
@@ -122,11 +143,8 @@ def test_a_result_of_an_earlier_version_is_made_again_where_its_rest_is_read(pro
         manifest.write_bytes(seal(data))
     nodes = run()
     assert {n["action"] for n in nodes.values()} == {"reused"}, "nothing reads it"
-    (project / "r.recipe").write_text(RECIPE + EXPORT.format("dataset", "told") + EXPORT.format("untold", "told.rest"))  # fmt: skip
+    (project / "r.recipe").write_text(RECIPE + EXPORT.format("dataset", "told") + EXPORT.format("untold", "told.rest"))
     nodes = run()
     assert {n for n, made in nodes.items() if made["action"] == "built"} == {"told", "untold"}
     assert nodes["told"]["key"] == keys["told"]
-    assert (
-        nodes["told"]["figures"]["calls_new"] == 0
-        and len(ids("untold")) == 12 - nodes["told"]["figures"]["chosen"]
-    )
+    assert nodes["told"]["figures"]["calls_new"] == 0 and len(ids("untold")) == 12 - nodes["told"]["figures"]["chosen"]

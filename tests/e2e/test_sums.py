@@ -1,4 +1,6 @@
-"""Every step's line closes: rows in = rows out + what was left out by name - what was made beside, over all kinds of steps."""
+"""Every step's line closes: rows in = rows out + what was left out by name - what was made beside, over all kinds of
+steps.
+"""
 
 from __future__ import annotations
 
@@ -139,7 +141,7 @@ def rows(name: str, n: int) -> list[dict[str, str]]:
             "response": "x" if k % 9 == 0 else code.format(name, k % 40, k % 40, k, " + 0" * (k % 5)),
         }
         for k in range(n)
-    ]  # fmt: skip
+    ]
 
 
 def planned() -> dict[str, int]:
@@ -150,10 +152,7 @@ def planned() -> dict[str, int]:
     for node in json.loads(done.stdout)["nodes"]:
         told = {n: int(e["value"]) for n, e in node["estimate"].items() if e["basis"] == "last_run"}
         if "rows_in" in told:
-            gone, made = (
-                sum(x for n, x in told.items() if n.startswith(part))
-                for part in ("left_out.", "added.")
-            )
+            gone, made = (sum(x for n, x in told.items() if n.startswith(part)) for part in ("left_out.", "added."))
             sums[node["id"]] = told["rows_in"] - gone + made - told["rows"]
     return sums
 

@@ -85,9 +85,7 @@ def test_a_recipe_trains_a_model_and_asks_it(tmp_path: Path) -> None:
     table = pq.read_table(written)
     assert table.column("response").to_pylist() == ["ok"] * 16  # what it was taught
 
-    longer = RECIPE.replace(
-        "keep response", "keep chars(instruction) > 1 as blank\n  keep response"
-    )
+    longer = RECIPE.replace("keep response", "keep chars(instruction) > 1 as blank\n  keep response")
     (tmp_path / "r.recipe").write_text(longer)
     again = alchemist("run", "r.recipe", cwd=tmp_path)
     assert again.returncode == 0 and "coder:" not in again.stdout, again.stdout + again.stderr

@@ -71,13 +71,9 @@ def test_every_run_of_a_grid_has_its_own_rows_and_folder(project: Path) -> None:
     assert exported(project) == plain, "a variant leaves the recipe's own export alone"
 
     outputs = project / ".alchemist" / "outputs"
-    assert (outputs / "r-grid-100%-add" / "marked").resolve() != (
-        outputs / "r" / "marked"
-    ).resolve()
+    assert (outputs / "r-grid-100%-add" / "marked").resolve() != (outputs / "r" / "marked").resolve()
     assert built(run("r.recipe", project)) == set()
-    assert built(run("r.recipe", project, "--variant", "grid[100%, add]")) == set(), (
-        "a space is none"
-    )
+    assert built(run("r.recipe", project, "--variant", "grid[100%, add]")) == set(), "a space is none"
 
 
 def test_a_variant_that_names_a_folder_gets_it(project: Path) -> None:
@@ -88,9 +84,7 @@ def test_a_variant_that_names_a_folder_gets_it(project: Path) -> None:
 
 def test_the_plan_names_the_run(project: Path) -> None:
     for spelled in ("grid[10%,add]", "grid[10%, add]"):
-        done = alchemist(
-            "compile", "r.recipe", "--variant", spelled, "--format", "json", cwd=project
-        )
+        done = alchemist("compile", "r.recipe", "--variant", spelled, "--format", "json", cwd=project)
         plan = json.loads(done.stdout)
         assert plan["variant"] == "grid[10%,add]"
         (share,) = plan["params"]
@@ -111,9 +105,7 @@ def test_the_plan_names_the_run(project: Path) -> None:
         ("elswhere", "A103", "`elsewhere`"),
     ],
 )
-def test_a_run_that_is_not_there(
-    project: Path, command: str, name: str, code: str, says: str
-) -> None:
+def test_a_run_that_is_not_there(project: Path, command: str, name: str, code: str, says: str) -> None:
     done = alchemist(command, "r.recipe", "--variant", name, cwd=project)
     refused(done, 1, code, says, at=None)
     assert not (project / "out").exists()

@@ -1,4 +1,6 @@
-"""`alchemist why` over real runs: what it says would run is what a run then builds, and old texts are shown in words."""
+"""`alchemist why` over real runs: what it says would run is what a run then builds, and old texts are shown in
+words.
+"""
 
 from __future__ import annotations
 
@@ -109,9 +111,7 @@ def test_what_is_said_to_run_again_is_what_runs(project: Path) -> None:
     assert rerun(project)["rerun"] == []
     edit(project, "select = 10%", "select = 20%")
     told = rerun(project)
-    assert [(c["root"], c["words"]) for c in told["causes"]] == [
-        ("harmonized", "of `harmonized`: `select` 10% -> 20%")
-    ]
+    assert [(c["root"], c["words"]) for c in told["causes"]] == [("harmonized", "of `harmonized`: `select` 10% -> 20%")]
     assert worked_on(run("r.recipe", project)) == set(told["rerun"])
 
 
@@ -134,7 +134,7 @@ def test_results_that_somebody_took_out_of_the_store(
         edit(project, *change)
     told = rerun(project)
     words = {s["node"]: c["words"] for c in told["causes"] for s in c["steps"]}
-    lost = {n for n, said in words.items() if "no longer stored" in said or "is gone" in said or "are gone" in said}  # fmt: skip
+    lost = {n for n, said in words.items() if "no longer stored" in said or "is gone" in said or "are gone" in said}
     assert lost == reads
     assert worked_on(run("r.recipe", project)) == set(told["rerun"])
 
@@ -144,8 +144,8 @@ def test_an_old_prompt_and_an_old_file_are_still_known(project: Path) -> None:
     (project / "data/b.jsonl").unlink()
     said = alchemist("why", "harmonized", cwd=project).stdout
     assert "~ `user` of prompt `ask`: 1 word went, 2 words came" in said
-    assert "It {+should answer+}[-answers-]: {{ instruction }}" in said or "It [-answers-]{+should answer+}:" in said  # fmt: skip
-    assert "because of `sums`: file `data/b.jsonl` is gone (sums → clean → pool → harmonized)" in said  # fmt: skip
+    assert "It {+should answer+}[-answers-]: {{ instruction }}" in said or "It [-answers-]{+should answer+}:" in said
+    assert "because of `sums`: file `data/b.jsonl` is gone (sums → clean → pool → harmonized)" in said
     data = json.loads(alchemist("why", "sums", "--format", "json", cwd=project).stdout)
     assert sorted(data["before"]["files"]) == ["data/a.jsonl", "data/b.jsonl"]
 

@@ -18,15 +18,7 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> Language:
     """The committed parser, as an editor would build it; what asks for it carries `needs("compiler")`."""
     library = tmp_path_factory.mktemp("tree-sitter") / "recipe.so"
     source = TREE_SITTER / "src"
-    command = [
-        "cc",
-        "-shared",
-        "-fPIC",
-        "-Wall",
-        "-Werror=implicit-function-declaration",
-        "-I",
-        source,
-    ]
+    command = ["cc", "-shared", "-fPIC", "-Wall", "-Werror=implicit-function-declaration", "-I", source]
     files = [source / "parser.c", source / "scanner.c"]
     subprocess.run([*command, *files, "-o", library], check=True)
     made = ctypes.CDLL(str(library)).tree_sitter_recipe

@@ -52,9 +52,7 @@ def test_amounts() -> None:
 @pytest.mark.parametrize("quotes", ['"' * 3, '"' * 5, '"' * 7])
 def test_a_template_ends_where_its_own_quotes_close(quotes: str) -> None:
     inner = '  ""\n' if len(quotes) == 3 else '  """\n'
-    found = lexed(
-        f"user = jinja{quotes}\n  {{{{ x }}}} and {{% if }}\n{inner}  {quotes}\nlast = y\n"
-    )
+    found = lexed(f"user = jinja{quotes}\n  {{{{ x }}}} and {{% if }}\n{inner}  {quotes}\nlast = y\n")
     assert found[-3:] == [(Name, "last"), (found[-2][0], "="), (Name, "y")]
     assert sum(part.strip() == quotes for _, part in found) == (2 if len(quotes) < 6 else 0)
 

@@ -103,11 +103,7 @@ def test_a_stale_grammar_is_named_and_written(tmp_path: Path) -> None:
         copy = tmp_path / path.relative_to(GRAMMARS)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(text.replace("relabel", "relable"))
-    assert {p.name for p in editors.stale(tmp_path)} == {
-        "recipe.tmLanguage.json",
-        "highlights.scm",
-        "words.json",
-    }
+    assert {p.name for p in editors.stale(tmp_path)} == {"recipe.tmLanguage.json", "highlights.scm", "words.json"}
     for path, text in editors.files(tmp_path).items():
         path.write_text(text)
     assert editors.stale(tmp_path) == []

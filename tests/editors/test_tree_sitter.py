@@ -28,9 +28,7 @@ CASES = [
     pytest.param(text, tree, id=title)
     for page in sorted((GRAMMAR / "test" / "corpus").glob("*.txt"))
     for title, text, tree in re.findall(
-        r"^=+\n([^\n]+)\n=+\n\n(.*?)\n\n---\n\n(.*?)(?=\n\n=+\n|\s*\Z)",
-        page.read_text(),
-        re.M | re.S,
+        r"^=+\n([^\n]+)\n=+\n\n(.*?)\n\n---\n\n(.*?)(?=\n\n=+\n|\s*\Z)", page.read_text(), re.M | re.S
     )
 ]
 
@@ -47,9 +45,7 @@ def faults(node: Node) -> list[tuple[str, int]]:
 
 def captures(language: Language, query: str, text: str) -> dict[str, list[str]]:
     tree = Parser(language).parse(text.encode())
-    found = QueryCursor(Query(language, (GRAMMAR / "queries" / query).read_text())).captures(
-        tree.root_node
-    )
+    found = QueryCursor(Query(language, (GRAMMAR / "queries" / query).read_text())).captures(tree.root_node)
     return {name: [n.text.decode() for n in nodes if n.text] for name, nodes in found.items()}
 
 
@@ -65,21 +61,12 @@ def test_corpus(language: Language, text: str, tree: str) -> None:
 
 
 def test_the_corpus_is_read_whole() -> None:
-    titles = sum(
-        p.read_text().count("\n---\n") for p in (GRAMMAR / "test" / "corpus").glob("*.txt")
-    )
+    titles = sum(p.read_text().count("\n---\n") for p in (GRAMMAR / "test" / "corpus").glob("*.txt"))
     assert len(CASES) == titles >= 6
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "map a {\n  b = 1 c = 2\n}\n",
-        "map a {\n  b =\n",
-        "map {{\n}\n",
-        'map a {\n  b = "x\n}\n',
-        "keep x\n",
-    ],
+    "text", ["map a {\n  b = 1 c = 2\n}\n", "map a {\n  b =\n", "map {{\n}\n", 'map a {\n  b = "x\n}\n', "keep x\n"]
 )
 def test_what_is_wrong_is_an_error(language: Language, text: str) -> None:
     assert faults(Parser(language).parse(text.encode()).root_node)
@@ -100,16 +87,12 @@ def test_noise_and_cuts_never_crash_the_scanner(language: Language) -> None:
     parser = Parser(language)
     for _ in range(100):
         a, b = sorted(draw.randrange(len(text)) for _ in range(2))
-        tree = parser.parse(
-            text[:a] + bytes(draw.choices(b'{}[]()"\n#=/j"\x00\xff 5', k=6)) + text[b:]
-        )
+        tree = parser.parse(text[:a] + bytes(draw.choices(b'{}[]()"\n#=/j"\x00\xff 5', k=6)) + text[b:])
         assert tree.root_node.end_byte <= len(text) + 6
 
 
 def test_templates_are_injected_as_jinja_and_raw_text_is_not(language: Language) -> None:
-    text = (
-        'prompt p {\n  system = """\n    raw\n    """\n  user = jinja"""\n    {{ x }}\n    """\n}\n'
-    )
+    text = 'prompt p {\n  system = """\n    raw\n    """\n  user = jinja"""\n    {{ x }}\n    """\n}\n'
     assert captures(language, "injections.scm", text) == {"injection.content": ["    {{ x }}\n"]}
 
 
@@ -129,7 +112,7 @@ def test_the_parser_knows_the_units_of_the_tables() -> None:
     )
 
 
-# --- grammar.js, grammar.json and parser.c are one grammar ---------------------------------------------------------------------------
+# --- grammar.js, grammar.json and parser.c are one grammar ------------------------------------------------------------
 
 
 def test_the_parser_knows_every_rule_of_its_grammar(language: Language) -> None:

@@ -38,9 +38,7 @@ def test_json_files_are_json_and_the_lock_names_no_registry() -> None:
 
 
 def done(command: list[str], place: Path) -> str:
-    made = subprocess.run(
-        command, cwd=place, capture_output=True, text=True, timeout=300, check=False
-    )
+    made = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300, check=False)
     assert made.returncode == 0, made.stdout + made.stderr
     return made.stdout
 
@@ -50,9 +48,7 @@ def extension(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the extension with the packages of its lock; the tree stays as it was."""
     top = tmp_path_factory.mktemp("extension")
     copy = top / "grammar" / "vscode"
-    shutil.copytree(
-        VSCODE, copy, ignore=shutil.ignore_patterns("node_modules", "dist", "syntaxes", "*.vsix")
-    )
+    shutil.copytree(VSCODE, copy, ignore=shutil.ignore_patterns("node_modules", "dist", "syntaxes", "*.vsix"))
     shutil.copy(GRAMMARS / "recipe.tmLanguage.json", copy.parent)
     shutil.copy(ROOT / "LICENSE", top)
     done(["npm", "ci", "--no-audit", "--no-fund"], copy)
@@ -107,10 +103,7 @@ def coloured(extension: Path, *files: Path) -> list[Lines]:
     grammar = str(GRAMMARS / "recipe.tmLanguage.json")
     modules = str(extension / "node_modules")
     said = done(["node", program, modules, grammar, *map(str, files)], extension)
-    return [
-        [[(text, scopes) for text, scopes in line] for line in json.loads(row)]
-        for row in said.splitlines()
-    ]
+    return [[[(text, scopes) for text, scopes in line] for line in json.loads(row)] for row in said.splitlines()]
 
 
 def coloured_text(extension: Path, folder: Path, text: str) -> Lines:
@@ -145,9 +138,7 @@ source z {
 
 @pytest.mark.slow
 @pytest.mark.needs("npm")
-def test_jinja_is_coloured_inside_templates_and_nowhere_else(
-    extension: Path, tmp_path: Path
-) -> None:
+def test_jinja_is_coloured_inside_templates_and_nowhere_else(extension: Path, tmp_path: Path) -> None:
     lines = coloured_text(extension, tmp_path, TEMPLATE)
     assert "variable.other.jinja" in scopes_of(lines, "instruction")
     assert "support.function.jinja" in scopes_of(lines, "trim")
@@ -163,9 +154,7 @@ def test_jinja_is_coloured_inside_templates_and_nowhere_else(
 @pytest.mark.slow
 @pytest.mark.needs("npm")
 @pytest.mark.parametrize("opened", ["{{ instruction", "{% if instruction", "{# instruction"])
-def test_what_is_left_open_in_a_template_ends_with_it(
-    extension: Path, tmp_path: Path, opened: str
-) -> None:
+def test_what_is_left_open_in_a_template_ends_with_it(extension: Path, tmp_path: Path, opened: str) -> None:
     text = f'prompt ask {{\n  user = jinja"""\n    {opened}\n    """\n  shots = 8\n}}\n'
     lines = coloured_text(extension, tmp_path, text)
     assert scopes_of(lines, "shots") == ["support.type.property-name.recipe"]
@@ -182,10 +171,5 @@ def test_every_recipe_is_coloured_to_its_end(extension: Path) -> None:
                 words = text.replace(".", " ").split()
                 assert scopes or all(w.isidentifier() for w in words), (path.name, line)
         opened = re.findall(r"^(\w+)(?: \w+| \"[^\"]*\")? \{", path.read_text(), re.M)
-        marked = {
-            text.strip()
-            for line in lines
-            for text, scopes in line
-            if "keyword.declaration.recipe" in scopes
-        }
+        marked = {text.strip() for line in lines for text, scopes in line if "keyword.declaration.recipe" in scopes}
         assert set(opened) <= marked, path

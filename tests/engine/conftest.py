@@ -17,8 +17,6 @@ from alchemist_runtime.store import Store
 def context(tmp_path: Path) -> Callable[..., Context]:
     def make(plan: p.Plan, root: Path | None = None, **more: Any) -> Context:
         root = root or tmp_path
-        return Context(
-            plan, root, root / ".alchemist", Store(root / ".alchemist"), Silent(), **more
-        )
+        return Context(plan, root, root / ".alchemist", Store(root / ".alchemist"), Silent(), **more)
 
     return make

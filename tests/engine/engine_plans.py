@@ -37,16 +37,7 @@ def make_plan(nodes: Sequence[tuple[str, Sequence[p.Edge], Any]], **more: Any) -
         key = p.digest([own, [[keys[e.node], e.port, e.origin, e.role] for e in inputs]])
         keys[name] = key
         out.append(
-            p.Node(
-                id=name,
-                kind=spec.kind,
-                at=AT,
-                inputs=list(inputs),
-                spec=spec,
-                key=key,
-                meta_key="",
-                own_key=own,
-            )
+            p.Node(id=name, kind=spec.kind, at=AT, inputs=list(inputs), spec=spec, key=key, meta_key="", own_key=own)
         )
     return p.Plan(edition=2026, recipe={"path": "r.recipe"}, nodes=out, **more)
 
@@ -58,9 +49,5 @@ def jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def source(name: str, path: str, format_: str = "jsonl", **more: Any) -> p.SourceSpec:
     return p.SourceSpec(
-        name=name,
-        salt=name,
-        reader=p.Method(name="files"),
-        files=[{"path": path, "format": format_}],
-        **more,
+        name=name, salt=name, reader=p.Method(name="files"), files=[{"path": path, "format": format_}], **more
     )

@@ -46,11 +46,14 @@ def run(project: Path, recipe: str) -> dict[str, tuple[str, int | None]]:
 
 def test_other_texts_of_a_benchmark_are_searched_for_anew(tmp_path: Path) -> None:
     """The rows of the suite are the same; which of its columns must not be in the data is not."""
-    rows = [{"instruction": f"row {i}", "response": text} for i, text in enumerate(["anything else", "the question itself", "the solution of it"])]  # fmt: skip
+    rows = [
+        {"instruction": f"row {i}", "response": text}
+        for i, text in enumerate(["anything else", "the question itself", "the solution of it"])
+    ]
     (tmp_path / "web.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     item = {"prompt": "the question itself", "solution": "the solution of it"}
     (tmp_path / "items.jsonl").write_text(json.dumps(item) + "\n")
     assert run(tmp_path, RECIPE)["safe"] == ("built", 2)
     both = RECIPE.replace('text = "prompt"', 'text = ["prompt", "solution"]')
     assert run(tmp_path, both)["safe"] == ("built", 1)
-    assert run(tmp_path, both.replace("web {\n", "web {\n  limit = 5 rows\n"))["safe"] == ("equal", 1)  # fmt: skip
+    assert run(tmp_path, both.replace("web {\n", "web {\n  limit = 5 rows\n"))["safe"] == ("equal", 1)

@@ -53,15 +53,18 @@ def exported(tmp_path: Path, first: str, second: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("first", "second", "one", "two"),
     [
-        ("{ enable_thinking = false }", "{ enable_thinking = true, low = 2 }", {"enable_thinking": False}, {"enable_thinking": True, "low": 2}),
+        (
+            "{ enable_thinking = false }",
+            "{ enable_thinking = true, low = 2 }",
+            {"enable_thinking": False},
+            {"enable_thinking": True, "low": 2},
+        ),
         ("kw", "{ inner = kw, of = instruction }", {"z": 1, "a": None}, {"inner": None, "of": "two"}),
         ("{ kw = kw, list = [n, 2] }", "kw", {"kw": {"z": 1, "a": None}, "list": [1, 2]}, None),
         ("[{ a = n }]", "n + 0.5", [{"a": 1}], 2.5),
         ("null", "{ a = { b = { c = n == 2 } } }", None, {"a": {"b": {"c": True}}}),
-        ("json(\"{\\\"a\\\": 1}\")", "pick(n == 2, { a = 1 }, { a = 2 })", {"a": 1}, {"a": 1}),
+        ('json("{\\"a\\": 1}")', "pick(n == 2, { a = 1 }, { a = 2 })", {"a": 1}, {"a": 1}),
     ],
-)  # fmt: skip
-def test_what_is_set_is_what_is_exported(
-    tmp_path: Path, first: str, second: str, one: Any, two: Any
-) -> None:
+)
+def test_what_is_set_is_what_is_exported(tmp_path: Path, first: str, second: str, one: Any, two: Any) -> None:
     assert exported(tmp_path, first, second) == {"one": one, "two": two}

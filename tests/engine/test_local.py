@@ -38,11 +38,7 @@ def go():
 
 def rows(n: int, tag: str = "a") -> list[dict[str, Any]]:
     return [
-        {
-            "instruction": f"Say the number {i} of {tag}",
-            "response": f"{tag} {i} " + "word " * (i % 7),
-            "n": i,
-        }
+        {"instruction": f"Say the number {i} of {tag}", "response": f"{tag} {i} " + "word " * (i % 7), "n": i}
         for i in range(n)
     ]
 
@@ -55,24 +51,38 @@ def small_plan(**export: Any) -> p.Plan:
         expr=["cmp", "<", call("chars", x=col("response")), lit(12)],
     )
     seven = p.Rule(verb="keep", name="low", text="n < 50", expr=["cmp", "<", col("n"), lit(50)])
-    shout = p.SetColumn(
-        column="instruction", type="text", expr=["cat", col("instruction"), ["lit", "text", "!"]]
-    )
+    shout = p.SetColumn(column="instruction", type="text", expr=["cat", col("instruction"), ["lit", "text", "!"]])
     return make_plan(
         [
             ("a", [], source("a", "a.jsonl")),
             ("b", [], source("b", "b.jsonl")),
             ("clean", [edge("a"), edge("b")], p.FilterSpec(rules=[short, seven])),
-            ("loud", [edge("clean")], p.MapSpec(sets=[shout], select=p.Select(fraction="1/2", salt="loud"), mode="add", salt="loud")),
-            ("pool", [edge("loud")], p.DedupSpec(on=[col("response"), col("instruction")], method=p.Method(name="exact"))),
+            (
+                "loud",
+                [edge("clean")],
+                p.MapSpec(sets=[shout], select=p.Select(fraction="1/2", salt="loud"), mode="add", salt="loud"),
+            ),
+            (
+                "pool",
+                [edge("loud")],
+                p.DedupSpec(on=[col("response"), col("instruction")], method=p.Method(name="exact")),
+            ),
             (
                 "sft",
                 [edge("pool", role="take.pool"), edge("clean", port="dropped", role="take.dropped")],
-                p.MixtureSpec(unit="rows", take=[p.Take(name="pool", edge=0, amount="all"), p.Take(name="dropped", edge=1, amount="share", value="1/10")], salt="sft", on_short="shrink"),
+                p.MixtureSpec(
+                    unit="rows",
+                    take=[
+                        p.Take(name="pool", edge=0, amount="all"),
+                        p.Take(name="dropped", edge=1, amount="share", value="1/10"),
+                    ],
+                    salt="sft",
+                    on_short="shrink",
+                ),
             ),
             ("out", [edge("sft", role="data")], p.ExportSpec(path="made/set", **export)),
         ]
-    )  # fmt: skip
+    )
 
 
 def write_sources(root: Path, n: int = 60) -> None:
@@ -97,18 +107,8 @@ def test_a_second_run_does_nothing(tmp_path: Path, context: Make) -> None:
     second = run(context(plan))
     assert {d.action for d in second.done} == {"reused"}
     assert digests(tmp_path / "made") == before
-    records = [
-        json.loads(line) for line in (tmp_path / ".alchemist/runs.jsonl").read_text().splitlines()
-    ]
-    assert len(records) == 2 and set(records[0]["nodes"]) == {
-        "a",
-        "b",
-        "clean",
-        "loud",
-        "pool",
-        "sft",
-        "out",
-    }
+    records = [json.loads(line) for line in (tmp_path / ".alchemist/runs.jsonl").read_text().splitlines()]
+    assert len(records) == 2 and set(records[0]["nodes"]) == {"a", "b", "clean", "loud", "pool", "sft", "out"}
 
 
 def test_every_row_is_accounted_for(tmp_path: Path, context: Make) -> None:
@@ -120,17 +120,11 @@ def test_every_row_is_accounted_for(tmp_path: Path, context: Make) -> None:
     assert clean.figures["rows_in"] == 120
     assert clean.rows is not None
     assert clean.rows + sum(clean.figures["dropped"].values()) == 120
-    dropped = (
-        ctx.open("clean", "dropped").table(["_id", "rule", "reason", "response", "n"]).to_pylist()
-    )
+    dropped = ctx.open("clean", "dropped").table(["_id", "rule", "reason", "response", "n"]).to_pylist()
     assert len(dropped) == sum(clean.figures["dropped"].values())
     assert all(len(r["response"]) < 12 for r in dropped if r["rule"] == "short")
     assert all(r["n"] >= 50 for r in dropped if r["rule"] == "low")
-    loud = (
-        ctx.open("loud")
-        .table(["_id", "_parent", "_root", "made_by", "instruction", "origin"])
-        .to_pylist()
-    )
+    loud = ctx.open("loud").table(["_id", "_parent", "_root", "made_by", "instruction", "origin"]).to_pylist()
     made = [r for r in loud if r["made_by"] == "loud"]
     known = {r["_id"]: r for r in loud if r["made_by"] != "loud"}
     assert made and len({r["_id"] for r in loud}) == len(loud)
@@ -145,11 +139,7 @@ def test_lineage_of_an_export_leads_to_the_source(tmp_path: Path, context: Make)
     ctx = context(small_plan())
     run(ctx)
     table = pq.read_table(tmp_path / "made/set/data").to_pylist()
-    sources = {
-        r["_id"].hex(): r
-        for n in "ab"
-        for r in ctx.open(n).table(["_id", "response", "origin"]).to_pylist()
-    }
+    sources = {r["_id"].hex(): r for n in "ab" for r in ctx.open(n).table(["_id", "response", "origin"]).to_pylist()}
     assert table
     for row in table:
         root = sources[row["_root"]]
@@ -166,14 +156,18 @@ def test_two_folders_make_the_same_bytes(tmp_path: Path, context: Make) -> None:
     assert found[0] == found[1]
 
 
-KILLS = [f"kill@{step}:{place}:{n}" for step, places in {
-    "a": ["start:1", "write:1", "write:2", "manifest:1", "rename:1", "renamed:1"],
-    "clean": ["write:1", "write:2", "write:4", "manifest:1"],
-    "loud": ["write:1", "write:3", "rename:1"],
-    "pool": ["write:1", "write:2", "renamed:1"],
-    "sft": ["write:1", "manifest:1"],
-    "out": ["write:1", "swap:1", "manifest:1", "renamed:1"],
-}.items() for place, n in (x.split(":") for x in places)]  # fmt: skip
+KILLS = [
+    f"kill@{step}:{place}:{n}"
+    for step, places in {
+        "a": ["start:1", "write:1", "write:2", "manifest:1", "rename:1", "renamed:1"],
+        "clean": ["write:1", "write:2", "write:4", "manifest:1"],
+        "loud": ["write:1", "write:3", "rename:1"],
+        "pool": ["write:1", "write:2", "renamed:1"],
+        "sft": ["write:1", "manifest:1"],
+        "out": ["write:1", "swap:1", "manifest:1", "renamed:1"],
+    }.items()
+    for place, n in (x.split(":") for x in places)
+]
 
 
 def test_killed_anywhere_a_run_goes_on_to_the_same_bytes(tmp_path: Path, context: Make) -> None:
@@ -213,25 +207,18 @@ def failing(context: Make, spec: p.SourceSpec) -> RunError:
 
 
 def test_an_unreadable_record_is_named_with_its_line(tmp_path: Path, context: Make) -> None:
-    (tmp_path / "a.jsonl").write_text(
-        '{"instruction": "x", "response": "y"}\n{"instruction": "x", \n[1]\n'
-    )
+    (tmp_path / "a.jsonl").write_text('{"instruction": "x", "response": "y"}\n{"instruction": "x", \n[1]\n')
     error = failing(context, source("s", "a.jsonl"))
     assert error.problem.code == "A305" and error.problem.place == "a.jsonl:2"
     assert "on_bad_row = skip(max = 2)" in (error.problem.help or "")
 
 
 def test_skipped_records_are_kept_with_their_reason(tmp_path: Path, context: Make) -> None:
-    (tmp_path / "a.jsonl").write_text(
-        '{"instruction": "x", "response": "y"}\nno json\n{"instruction": "z"}\n'
-    )
+    (tmp_path / "a.jsonl").write_text('{"instruction": "x", "response": "y"}\nno json\n{"instruction": "z"}\n')
     ctx = context(make_plan([("s", [], source("s", "a.jsonl", on_bad_row="skip", max_bad=2))]))
     run(ctx)
     dropped = ctx.open("s", "dropped").table(["record", "place", "reason", "rule"]).to_pylist()
-    assert [(r["place"], r["rule"]) for r in dropped] == [
-        ("a.jsonl:2", "bad_row"),
-        ("a.jsonl:3", "bad_row"),
-    ]
+    assert [(r["place"], r["rule"]) for r in dropped] == [("a.jsonl:2", "bad_row"), ("a.jsonl:3", "bad_row")]
     assert dropped[0]["record"] == "no json" and "`response` is null" in dropped[1]["reason"]
     assert ctx.manifest("s").figures["rows_in"] == 3
 
@@ -242,14 +229,15 @@ def test_a_missing_column_says_which_there_are(tmp_path: Path, context: Make) ->
     assert error.problem.code == "A304" and "question" in (error.problem.note or "")
 
 
-@pytest.mark.parametrize(("name", "content", "code"), [
-    ("a.jsonl", b"", "A308"),
-    ("a.jsonl.gz", b"\x1f\x8b\x08broken", "A312"),
-    ("a.parquet", b"PAR1 not really", "A312"),
-])  # fmt: skip
-def test_empty_and_damaged_files(
-    name: str, content: bytes, code: str, tmp_path: Path, context: Make
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("a.jsonl", b"", "A308"),
+        ("a.jsonl.gz", b"\x1f\x8b\x08broken", "A312"),
+        ("a.parquet", b"PAR1 not really", "A312"),
+    ],
+)
+def test_empty_and_damaged_files(name: str, content: bytes, code: str, tmp_path: Path, context: Make) -> None:
     (tmp_path / name).write_bytes(content)
     format_ = "parquet" if "parquet" in name else "jsonl"
     assert failing(context, source("s", name, format_)).problem.code == code
@@ -302,9 +290,7 @@ def test_equal_content_is_not_built_twice(tmp_path: Path, context: Make) -> None
     )
     nodes = [(n.id, n.inputs, n.spec) for n in plan.nodes]
     rules = [other, plan.node("clean").spec.rules[1]]  # type: ignore[union-attr]
-    changed = make_plan(
-        [(i, e, p.FilterSpec(rules=rules) if i == "clean" else s) for i, e, s in nodes]
-    )
+    changed = make_plan([(i, e, p.FilterSpec(rules=rules) if i == "clean" else s) for i, e, s in nodes])
     result = run(context(changed))
     actions = {d.node: d.action for d in result.done}
     assert actions["clean"] == "built" and actions["loud"] == "equal" and actions["pool"] == "equal"
@@ -313,12 +299,7 @@ def test_equal_content_is_not_built_twice(tmp_path: Path, context: Make) -> None
 
 def test_expectations_stop_the_run(tmp_path: Path, context: Make) -> None:
     write_sources(tmp_path)
-    rule = p.Rule(
-        verb="expect",
-        name="many",
-        text="rows >= 1000",
-        expr=["cmp", ">=", ["total", "rows"], lit(1000)],
-    )
+    rule = p.Rule(verb="expect", name="many", text="rows >= 1000", expr=["cmp", ">=", ["total", "rows"], lit(1000)])
     plan = make_plan([("a", [], source("a", "a.jsonl", rules=[rule]))])
     for _ in range(2):  # also when the step is taken over from the run before
         with pytest.raises(RunError) as caught:
@@ -326,9 +307,7 @@ def test_expectations_stop_the_run(tmp_path: Path, context: Make) -> None:
         assert caught.value.problem.code == "A911" and caught.value.exit_code == 1
 
 
-@pytest.mark.parametrize(
-    ("temperature", "share"), [("1", 0.75), ("2", 3**0.5 / (1 + 3**0.5)), ("1000", 0.5)]
-)
+@pytest.mark.parametrize(("temperature", "share"), [("1", 0.75), ("2", 3**0.5 / (1 + 3**0.5)), ("1000", 0.5)])
 def test_weights_by_size(temperature: str, share: float, tmp_path: Path, context: Make) -> None:
     jsonl(tmp_path / "a.jsonl", rows(300))
     jsonl(tmp_path / "b.jsonl", rows(100, "b"))
@@ -345,9 +324,7 @@ def test_weights_by_size(temperature: str, share: float, tmp_path: Path, context
     assert found[0]["rows"] == round(100 * share) and found[0]["rows"] + found[1]["rows"] == 100
 
 
-def test_what_this_version_does_not_run_is_said_and_so_is_what_needs_it(
-    tmp_path: Path, context: Make
-) -> None:
+def test_what_this_version_does_not_run_is_said_and_so_is_what_needs_it(tmp_path: Path, context: Make) -> None:
     write_sources(tmp_path)
     plan = small_plan()
     nodes = [n.model_copy(update={"runnable": n.id != "pool"}) for n in plan.nodes]
@@ -357,14 +334,16 @@ def test_what_this_version_does_not_run_is_said_and_so_is_what_needs_it(
     assert set(actions) == {"pool", "sft", "out"}, "what feeds nothing else is not built"
 
 
-def test_a_damaged_model_is_named_and_not_trained_again_unasked(
-    tmp_path: Path, context: Any
-) -> None:
+def test_a_damaged_model_is_named_and_not_trained_again_unasked(tmp_path: Path, context: Any) -> None:
     """Other results are made again at once; a training takes hours that nobody counted on."""
     spec = p.TrainSpec(
-        init=p.Method(name="scratch"), method=p.Method(name="full"), batch={"unit": "rows", "value": 1},
-        max_length=8, learning_rate="1", schedule=p.Method(name="constant"),
-    )  # fmt: skip
+        init=p.Method(name="scratch"),
+        method=p.Method(name="full"),
+        batch={"unit": "rows", "value": 1},
+        max_length=8,
+        learning_rate="1",
+        schedule=p.Method(name="constant"),
+    )
     plan = make_plan([("model", [], spec)])
     ctx = context(plan)
     key = plan.node("model").key
@@ -389,10 +368,10 @@ BUSY = OSError(24, "Too many open files")
 @pytest.mark.parametrize(
     ("owner", "name", "error"),
     [(Path, "read_bytes", BUSY), (pq, "ParquetFile", BUSY), (pq, "ParquetFile", pa.ArrowMemoryError("malloc"))],
-)  # fmt: skip
+)
 def test_a_result_that_is_out_of_reach_for_now_is_neither_lost_nor_made_again(
     owner: Any, name: str, error: Exception, tmp_path: Path, context: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+) -> None:
     """What the machine does not give now says nothing about the bytes: a result that was paid for stays."""
     write_sources(tmp_path)
     plan = small_plan()

@@ -48,10 +48,12 @@ def test_spooled_rows_are_the_same_rows(shuffled, tmp_path, size):
 
 def test_a_choice_among_shuffled_rows_and_columns_that_came_later(shuffled, tmp_path):
     later = pa.array([f"new {i}" for i in range(shuffled.n)])
-    stream = shuffled.with_columns({"number": pa.array(range(shuffled.n)), "late": later}, {"late": "text"})  # fmt: skip
+    stream = shuffled.with_columns({"number": pa.array(range(shuffled.n)), "late": later}, {"late": "text"})
     patch = np.full(shuffled.n, -1)
     patch[5:9] = range(4)
-    stream = stream.patched(patch, {"late": Stream.of({"late": pa.array(list("abcd"))}, {}).segments[0].columns["late"]}, {})  # fmt: skip
+    stream = stream.patched(
+        patch, {"late": Stream.of({"late": pa.array(list("abcd"))}, {}).segments[0].columns["late"]}, {}
+    )
     some = stream.select(np.arange(0, shuffled.n, 3))
     plain, spooled = both(some, ["late", "text", "number"], 4_000, tmp_path)
     assert plain == spooled
@@ -61,9 +63,7 @@ def test_a_choice_among_shuffled_rows_and_columns_that_came_later(shuffled, tmp_
 
 def test_rows_in_stored_order_need_no_file(tmp_path):
     stream = stored(tmp_path, "a", 100)
-    assert list(stream.spooled(["text"], 30, tmp_path / "absent")) == list(
-        stream.batches(["text"], 30)
-    )
+    assert list(stream.spooled(["text"], 30, tmp_path / "absent")) == list(stream.batches(["text"], 30))
 
 
 def test_an_early_end_leaves_no_file(shuffled, tmp_path):

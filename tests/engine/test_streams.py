@@ -35,22 +35,14 @@ def test_select_is_what_a_list_does(parts: list[list[str | None]], data: st.Data
 
 @given(st.lists(values, min_size=1, max_size=20), st.data())
 @settings(max_examples=100, deadline=None)
-def test_patches_replace_exactly_what_they_name(
-    plain: list[str | None], data: st.DataObject
-) -> None:
+def test_patches_replace_exactly_what_they_name(plain: list[str | None], data: st.DataObject) -> None:
     new = data.draw(st.lists(values, min_size=1, max_size=6))
-    at = data.draw(
-        st.lists(st.integers(-1, len(new) - 1), min_size=len(plain), max_size=len(plain))
-    )
-    column = Patched(
-        Held(pa.array(plain, pa.string())), np.array(at), Held(pa.array(new, pa.string()))
-    )
+    at = data.draw(st.lists(st.integers(-1, len(new) - 1), min_size=len(plain), max_size=len(plain)))
+    column = Patched(Held(pa.array(plain, pa.string())), np.array(at), Held(pa.array(new, pa.string())))
     wanted = [p if a < 0 else new[a] for p, a in zip(plain, at, strict=True)]
     assert column.read(0, len(plain)).to_pylist() == wanted
     index = data.draw(st.lists(st.integers(0, len(plain) - 1), max_size=10))
-    assert column.select(np.array(index, dtype=np.int64)).read(0, len(index)).to_pylist() == [
-        wanted[i] for i in index
-    ]
+    assert column.select(np.array(index, dtype=np.int64)).read(0, len(index)).to_pylist() == [wanted[i] for i in index]
 
 
 def test_stored_columns_read_across_row_groups_and_shards(tmp_path: Path) -> None:

@@ -66,47 +66,17 @@ def test_comparisons_over_null_are_null_and_equals_null_asks() -> None:
 
 
 def test_and_or_not_are_three_valued() -> None:
-    three = {
-        "a": [True, True, True, False, False, False, None, None, None],
-        "b": [True, False, None] * 3,
-    }
-    assert values(["and", [c("a"), c("b")]], **three) == [
-        True,
-        False,
-        None,
-        False,
-        False,
-        False,
-        None,
-        False,
-        None,
-    ]
-    assert values(["or", [c("a"), c("b")]], **three) == [
-        True,
-        True,
-        True,
-        True,
-        False,
-        None,
-        True,
-        None,
-        None,
-    ]
+    three = {"a": [True, True, True, False, False, False, None, None, None], "b": [True, False, None] * 3}
+    assert values(["and", [c("a"), c("b")]], **three) == [True, False, None, False, False, False, None, False, None]
+    assert values(["or", [c("a"), c("b")]], **three) == [True, True, True, True, False, None, True, None, None]
     assert values(["not", c("b")], **three)[:3] == [False, True, None]
-    guard = [
-        "or",
-        [["cmp", "==", c("x"), NULL], ["cmp", "<", ["call", "chars", {"x": c("x")}], i(3)]],
-    ]
+    guard = ["or", [["cmp", "==", c("x"), NULL], ["cmp", "<", ["call", "chars", {"x": c("x")}], i(3)]]]
     assert values(guard, x=[None, "ab", "abc"]) == [True, True, False]
     assert values(["and", [TRUE, NULL]], x=[1]) == [None]
 
 
 def test_numbers_of_several_types_compare_and_add() -> None:
-    assert values(["cmp", "<=", c("x"), ["lit", "percent", "1/20"]], x=[0.05, 0.0500001, 0.04]) == [
-        True,
-        False,
-        True,
-    ]
+    assert values(["cmp", "<=", c("x"), ["lit", "percent", "1/20"]], x=[0.05, 0.0500001, 0.04]) == [True, False, True]
     assert values(["cmp", "==", c("x"), ["lit", "real", "3"]], x=[3, 4]) == [True, False]
     assert values(["cmp", ">", c("x"), ["lit", "real", "7/2"]], x=[3, 4]) == [False, True]
     assert values(["num", "+", c("x"), ["lit", "real", "1/2"]], x=[1, None]) == [1.5, None]
@@ -119,12 +89,7 @@ def test_numbers_of_several_types_compare_and_add() -> None:
 
 
 def test_division_is_real_and_by_zero_null() -> None:
-    assert values(["num", "/", c("x"), c("y")], x=[7, 7, 0, None], y=[2, 0, 0, 1]) == [
-        3.5,
-        None,
-        None,
-        None,
-    ]
+    assert values(["num", "/", c("x"), c("y")], x=[7, 7, 0, None], y=[2, 0, 0, 1]) == [3.5, None, None, None]
     assert values(["num", "/", i(1), ["lit", "real", "0"]], x=[1]) == [None]
 
 
@@ -140,15 +105,8 @@ def test_membership() -> None:
     assert values(["in", c("x"), ["list", []]], x=["a", None]) == [False, None]
     closed = ["in", c("x"), ["interval", i(2), ["lit", "real", "9/2"]]]
     assert values(closed, x=[1, 2, 4, 5, None]) == [False, True, True, False, None]
-    assert values(["in", c("x"), c("xs")], x=["a", "b", None], xs=[["a"], ["a"], []]) == [
-        True,
-        False,
-        None,
-    ]
-    assert values(["in", c("x"), ["list", [c("y"), t("z")]]], x=["a", "z"], y=["a", None]) == [
-        True,
-        True,
-    ]
+    assert values(["in", c("x"), c("xs")], x=["a", "b", None], xs=[["a"], ["a"], []]) == [True, False, None]
+    assert values(["in", c("x"), ["list", [c("y"), t("z")]]], x=["a", "z"], y=["a", None]) == [True, True]
     assert values(["not", one_of], x=["a", "c", None]) == [False, True, None]
 
 
@@ -173,11 +131,7 @@ def test_lists_and_records_and_their_elements() -> None:
     record = ["record", {"a": c("x"), "b": t("t"), "n": NULL}]
     assert values(record, x=[1]) == [{"a": 1, "b": "t", "n": None}]
     assert values(["field", record, "b"], x=[1]) == ["t"]
-    assert values(["field", c("r"), "a"], r=pa.array([{"a": 1}, None, {"a": None}])) == [
-        1,
-        None,
-        None,
-    ]
+    assert values(["field", c("r"), "a"], r=pa.array([{"a": 1}, None, {"a": None}])) == [1, None, None]
     missing = problem(["field", c("r"), "z"], r=pa.array([{"a": 1}]))
     assert "no field `z`; its fields: a" in missing.headline
     assert values(["list", []], x=[1]) == [[]]
@@ -186,9 +140,7 @@ def test_lists_and_records_and_their_elements() -> None:
 
 
 def test_turns_have_fields_and_further_keys() -> None:
-    chat = pa.array(
-        [[{"role": "user", "content": "q", "extra": '{"name": "bob"}'}], None], pa.list_(TURN)
-    )
+    chat = pa.array([[{"role": "user", "content": "q", "extra": '{"name": "bob"}'}], None], pa.list_(TURN))
     first = ["item", c("m"), i(0)]
     assert values(["field", first, "content"], m=chat) == ["q", None]
     assert values(["call", "text", {"x": ["field", first, "name"]}], m=chat) == ["bob", None]
@@ -206,13 +158,7 @@ def test_json_is_read_by_path_and_cast() -> None:
     assert values(["call", "len", {"x": path}], **data)[0] == 3
     assert values(["item", path, c("k")], **data, k=[-1, 0, 0, 0, 0])[0] == '"x"'
     assert values(["cmp", ">", ["item", path, i(1)], i(20)], **data)[0] is True
-    assert values(["cmp", "==", ["item", path, i(2)], t("x")], **data) == [
-        True,
-        None,
-        None,
-        None,
-        None,
-    ]
+    assert values(["cmp", "==", ["item", path, i(2)], t("x")], **data) == [True, None, None, None, None]
     assert values(["not", ["field", ["field", c("j"), "a"], "ok"]], **data)[0] is False
     inside = ["field", ["field", c("r"), "meta"], "k"]
     assert values(["call", "text", {"x": inside}], r=pa.array([{"meta": '{"k": "v"}'}])) == ["v"]
@@ -241,17 +187,11 @@ def test_nested_values_compare_by_content() -> None:
     xs = pa.array([["a"], [], None])
     assert values(["cmp", "==", c("xs"), ["list", []]], xs=xs) == [False, True, None]
     assert problem(["cmp", "<", c("xs"), c("xs")], xs=xs).code == "A504"
-    assert values(["call", "coalesce", {"x": ["list", [c("xs"), ["list", [t("z")]]]]}], xs=xs) == [
-        ["a"],
-        [],
-        ["z"],
-    ]
+    assert values(["call", "coalesce", {"x": ["list", [c("xs"), ["list", [t("z")]]]]}], xs=xs) == [["a"], [], ["z"]]
 
 
 def test_columns_of_other_arrow_types_are_read() -> None:
-    assert values(
-        ["call", "chars", {"x": c("x")}], x=pa.array(["ab", "c"]).dictionary_encode()
-    ) == [2, 1]
+    assert values(["call", "chars", {"x": c("x")}], x=pa.array(["ab", "c"]).dictionary_encode()) == [2, 1]
     assert values(["call", "chars", {"x": c("x")}], x=pa.array(["ab"], pa.large_string())) == [2]
     assert values(["cmp", "==", c("x"), i(3)], x=pa.array([3], pa.int8())) == [True]
     assert values(["num", "+", c("x"), i(1)], x=pa.array([0.5], pa.float32())) == [1.5]
@@ -262,10 +202,7 @@ def test_the_answer_of_a_teacher() -> None:
     batch = pa.RecordBatch.from_pydict({"instruction": ["Sort.", "Add."]})
     joined = ["cat", ["cat", ["out", "prompt"], t("\n")], c("instruction")]
     assert evaluate(joined, batch, out=out).to_pylist() == ["Use recursion.\nSort.", None]
-    assert evaluate(["cmp", ">=", ["out", "score"], i(7)], batch, out=out).to_pylist() == [
-        True,
-        None,
-    ]
+    assert evaluate(["cmp", ">=", ["out", "score"], i(7)], batch, out=out).to_pylist() == [True, None]
     with pytest.raises(ValueError, match="only where a teacher answers"):
         evaluate(["out", "prompt"], batch)
 
@@ -274,13 +211,8 @@ def test_messages_name_the_place() -> None:
     unknown = problem(["call", "chars", {"x": c("reponse")}], response=["a"])
     assert (unknown.code, unknown.headline) == ("A503", "the rows have no column `reponse`")
     assert unknown.note == "columns read: response"
-    assert (
-        problem(["cmp", "<", c("x"), t("a")], x=[1]).headline
-        == "`<` takes values of one type, not int and text"
-    )
-    assert (
-        problem(["call", "chars", {"x": c("x")}], x=[1]).headline == "`chars` takes a text, not int"
-    )
+    assert problem(["cmp", "<", c("x"), t("a")], x=[1]).headline == "`<` takes values of one type, not int and text"
+    assert problem(["call", "chars", {"x": c("x")}], x=[1]).headline == "`chars` takes a text, not int"
     assert problem(["and", [c("x"), TRUE]], x=["a"]).headline == "`x` is no condition: it is text"
     assert problem(["num", "+", c("x"), i(1)], x=["a"]).headline == "`x` is text, not a number"
     assert problem(["call", "lang", {"x": c("x")}], x=[1]).headline == "`lang` takes text, not int"
@@ -300,29 +232,16 @@ def test_show_is_about_what_was_written() -> None:
         ],
     ]
     assert show(tree) == "not chars(a) < 80 and m.x[0] in 1..2"
-    assert (
-        show(["call", "contains", {"x": c("a"), "any": ["list", [t('"'), NULL]]}])
-        == 'contains(a, "\\"", null)'
-    )
+    assert show(["call", "contains", {"x": c("a"), "any": ["list", [t('"'), NULL]]}]) == 'contains(a, "\\"", null)'
 
 
 def test_columns_read_finds_all_and_nothing_else() -> None:
     tree = [
         "and",
         [
-            [
-                "cmp",
-                "==",
-                ["call", "contains", {"x": c("a"), "any": ["list", [c("b"), t("col")]]}],
-                TRUE,
-            ],
+            ["cmp", "==", ["call", "contains", {"x": c("a"), "any": ["list", [c("b"), t("col")]]}], TRUE],
             ["in", ["field", c("d"), "e"], ["list", [c("f"), ["out", "g"]]]],
-            [
-                "cmp",
-                "==",
-                ["template", "b2:x", ["h", "out"]],
-                ["cat", c("i"), ["item", c("k"), ["neg", c("l")]]],
-            ],
+            ["cmp", "==", ["template", "b2:x", ["h", "out"]], ["cat", c("i"), ["item", c("k"), ["neg", c("l")]]]],
             ["cmp", "==", ["record", {"m": c("n")}], ["lit", "list<text>", ["col", "zz"]]],
             ["in", c("o"), ["interval", c("p"), i(1)]],
         ],
@@ -331,31 +250,22 @@ def test_columns_read_finds_all_and_nothing_else() -> None:
     assert columns_read(t("col")) == frozenset()
 
 
-# --- templates in expressions ---------------------------------------------------------------------------------------------------
+# --- templates in expressions -----------------------------------------------------------------------------------------
 
 
 def test_templates_see_typed_values() -> None:
     text = "{{ meta.k }}|{% for t in history %}{{ t.role }}:{{ t.content }}{{ t.name }};{% endfor %}|{{ note }}|{{ before.x }}|{{ out.score }}"
-    history = pa.array(
-        [[{"role": "user", "content": "{{ note }}", "extra": '{"name": "bob"}'}]], pa.list_(TURN)
-    )
+    history = pa.array([[{"role": "user", "content": "{{ note }}", "extra": '{"name": "bob"}'}]], pa.list_(TURN))
     batch = pa.RecordBatch.from_pydict(
-        {
-            "meta": ['{"k": [1]}'],
-            "history": history,
-            "note": pa.nulls(1, pa.string()),
-            "before": pa.array([{"x": 2}]),
-        }
+        {"meta": ['{"k": [1]}'], "history": history, "note": pa.nulls(1, pa.string()), "before": pa.array([{"x": 2}])}
     )
     digest = text_digest(text)
     expr = ["template", digest, ["meta", "history", "note", "before", "out"]]
-    got = evaluate(
-        expr, batch, texts={digest: text}, types={"meta": "json"}, out=pa.array([{"score": 3}])
-    )
+    got = evaluate(expr, batch, texts={digest: text}, types={"meta": "json"}, out=pa.array([{"score": 3}]))
     assert got.to_pylist() == ["[1]|user:{{ note }}bob;||2|3"]
 
 
-# --- sharing and worker processes -----------------------------------------------------------------------------------------------
+# --- sharing and worker processes -------------------------------------------------------------------------------------
 
 CODE = ["call", "code", {"x": c("x")}]
 PROGRAMS = [
@@ -388,19 +298,14 @@ def test_what_several_rules_share_is_computed_once() -> None:
 def test_worker_processes_give_what_one_process_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_functions, "POOL_FROM", 10)
     monkeypatch.setattr(row_functions, "POOL_BATCH", 7)
-    texts = [
-        f"def f{n}(x):\n    return x + {n}\n" if n % 3 else f"no code at all, number {n}."
-        for n in range(60)
-    ]
+    texts = [f"def f{n}(x):\n    return x + {n}\n" if n % 3 else f"no code at all, number {n}." for n in range(60)]
     fenced = [f"So:\n```python\n{x}```\n" if n % 2 else x for n, x in enumerate(texts)]
     batch = pa.RecordBatch.from_pydict({"x": [*fenced, None, fenced[0]]})
     alone, pooled = Session(Workers(1)), Session(Workers(2))
     try:
         for name in sorted(row_functions.CODE):
             expr = ["call", name, {"x": c("x")}]
-            assert evaluate(expr, batch, session=pooled).equals(
-                evaluate(expr, batch, session=alone)
-            ), name
+            assert evaluate(expr, batch, session=pooled).equals(evaluate(expr, batch, session=alone)), name
         assert pooled.workers._pool is not None
         assert alone.workers._pool is None
     finally:
@@ -442,14 +347,7 @@ def test_arithmetic_and_order_agree_with_python(a: list[int | None], b: list[int
     for op, function in operations.items():
         want = [None if p is None or q is None else function(p, q) for p, q in pairs]
         assert values(["num", op, c("x"), c("y")], x=x, y=y) == want
-    orders = {
-        "<": int.__lt__,
-        "<=": int.__le__,
-        ">": int.__gt__,
-        ">=": int.__ge__,
-        "==": int.__eq__,
-        "!=": int.__ne__,
-    }
+    orders = {"<": int.__lt__, "<=": int.__le__, ">": int.__gt__, ">=": int.__ge__, "==": int.__eq__, "!=": int.__ne__}
     for op, function in orders.items():
         want = [None if p is None or q is None else function(p, q) for p, q in pairs]
         assert values(["cmp", op, c("x"), c("y")], x=x, y=y) == want

@@ -23,12 +23,43 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 TEXTS = [
-    None, "", " ", "a", "hello world", "Ünïcödé 日本語\n", "one\ntwo\n", "\n", "\n\n", "no end\nof line", "tab\there\u00a0and\u2003wide",
-    "x" * 50, "a=b=c", "=", "==", "İSTANBUL ΣΑΣ", "e\u0301 combining", "😀 astral 😀", "line of twenty chars!\n" * 3 + "other", "\x00nul",
-    "Sentence one is here for you. Sentence one is here for you. And three.", "12", " -7 ", "3.5", "1e3", "nan", "12345678901234567890", "١٢",
-    "true", "null", '{"a": [1, {"b": "ü"}]}', "[]", '"text"', "{bad", "def f(x):\n    return x\n",
+    None,
+    "",
+    " ",
+    "a",
+    "hello world",
+    "Ünïcödé 日本語\n",
+    "one\ntwo\n",
+    "\n",
+    "\n\n",
+    "no end\nof line",
+    "tab\there\u00a0and\u2003wide",
+    "x" * 50,
+    "a=b=c",
+    "=",
+    "==",
+    "İSTANBUL ΣΑΣ",
+    "e\u0301 combining",
+    "😀 astral 😀",
+    "line of twenty chars!\n" * 3 + "other",
+    "\x00nul",
+    "Sentence one is here for you. Sentence one is here for you. And three.",
+    "12",
+    " -7 ",
+    "3.5",
+    "1e3",
+    "nan",
+    "12345678901234567890",
+    "١٢",
+    "true",
+    "null",
+    '{"a": [1, {"b": "ü"}]}',
+    "[]",
+    '"text"',
+    "{bad",
+    "def f(x):\n    return x\n",
     "Say:\n```python\nprint(1)\n```\nand\n```\nx\n```\n",
-]  # fmt: skip
+]
 NUMBERS: list[int | None] = [None, 0, 1, -3, 2**53 + 1, 7]
 REALS: list[float | None] = [None, 0.0, 0.5, 1.5, 2.5, -0.5, -1.5, 1e18, 3.25]
 RealOrNone = float | None
@@ -95,17 +126,13 @@ def excerpt(x: str, n: int = 15, least: int | None = None) -> str:
         n = most - int.from_bytes(drawn, "big") % (most - min(least, most) + 1)
     if len(whole_lines) <= n:
         return x
-    start = int.from_bytes(hashlib.blake2b(x.encode(), digest_size=8).digest(), "big") % (
-        len(whole_lines) - n + 1
-    )
+    start = int.from_bytes(hashlib.blake2b(x.encode(), digest_size=8).digest(), "big") % (len(whole_lines) - n + 1)
     return "\n".join(whole_lines[start : start + n])
 
 
 def conversation(x: str) -> list[dict[str, Any]] | None:
     data = read(x)
-    if not isinstance(data, list) or not all(
-        isinstance(t, dict) and {"role", "content"} <= set(t) for t in data
-    ):
+    if not isinstance(data, list) or not all(isinstance(t, dict) and {"role", "content"} <= set(t) for t in data):
         return None
     return [{"role": t["role"], "content": t["content"], "extra": None} for t in data]
 
@@ -152,13 +179,23 @@ CASES: dict[str, list[Case]] = {
     "head": [(TEXTS, lambda x, n: x[: max(n, 0)], (n,)) for n in (0, 1, 3, 99, -2)],
     "after": [(TEXTS, lambda x, m: x.partition(m)[2] if m in x else None, (m,)) for m in ("=", "ö", "world", "\n")],
     "before": [(TEXTS, lambda x, m: x.partition(m)[0] if m in x else None, (m,)) for m in ("=", "ö", "world", "\n")],
-    "excerpt": [(TEXTS, excerpt, ()), (TEXTS, excerpt, (1,)), (TEXTS, excerpt, (2,)), (TEXTS, excerpt, (3, 1)), (TEXTS, excerpt, (2, 5))],
+    "excerpt": [
+        (TEXTS, excerpt, ()),
+        (TEXTS, excerpt, (1,)),
+        (TEXTS, excerpt, (2,)),
+        (TEXTS, excerpt, (3, 1)),
+        (TEXTS, excerpt, (2, 5)),
+    ],
     "replace": [(TEXTS, lambda x, a, b: x.replace(a, b), (a, b)) for a, b in (("o", "00"), ("日本", ""), ("==", "="))],
     "contains": [(TEXTS, lambda x, *m: any(p in x for p in m), m) for m in ((), ("o",), ("日", "zzz"), ("",))],
     "starts_with": [(TEXTS, lambda x, *m: x.startswith(m), m) for m in (("a",), ("Ü", "hello"), ("",))],
     "ends_with": [(TEXTS, lambda x, *m: x.endswith(m), m) for m in (("\n",), ("語", "d"), ("",))],
-    "matches": [(TEXTS, lambda x, p: re.search(p, x) is not None, (p,)) for p in (r"^[a-z]+$", "ö", "(?i)HELLO", r"\.\s")],
-    "count": [(TEXTS, lambda x, p: len(re.findall(p, x)), (p,)) for p in ("[a-z]+", "ö", "(?i)L", "\\n", "日|本", "o{2}")],
+    "matches": [
+        (TEXTS, lambda x, p: re.search(p, x) is not None, (p,)) for p in (r"^[a-z]+$", "ö", "(?i)HELLO", r"\.\s")
+    ],
+    "count": [
+        (TEXTS, lambda x, p: len(re.findall(p, x)), (p,)) for p in ("[a-z]+", "ö", "(?i)L", "\\n", "日|本", "o{2}")
+    ],
     "join": [(LISTS, lambda x, s: s.join(x), (s,)) for s in ("", ", ", "ü")],
     "repeats": [(TEXTS, repeats, ()), *((TEXTS, repeats, (u,)) for u in ("lines", "sentences", "paragraphs"))],
     "ascii_share": [(TEXTS, lambda x: sum(c < "\x80" for c in x) / len(x) if x else 1.0, ())],
@@ -170,7 +207,12 @@ CASES: dict[str, list[Case]] = {
     "clarity": [(TEXTS, code_functions.clarity, ()), (TEXTS, code_functions.clarity, ("python",))],
     "organised": [(TEXTS, code_functions.organised, ()), (TEXTS, code_functions.organised, ("python",))],
     "json": [(TEXTS, lambda x: None if read(x) is None else orjson.dumps(read(x)).decode(), ())],
-    "text": [(TEXTS, to_text, ()), (NUMBERS, to_text, ()), (REALS[:-2], to_text, ()), ([True, False, None], to_text, ())],
+    "text": [
+        (TEXTS, to_text, ()),
+        (NUMBERS, to_text, ()),
+        (REALS[:-2], to_text, ()),
+        ([True, False, None], to_text, ()),
+    ],
     "int": [(TEXTS, whole, ()), (NUMBERS, int, ()), (REALS, lambda x: int(x) if x == int(x) else None, ())],
     "real": [(TEXTS, real, ()), (NUMBERS, float, ()), (REALS, float, ())],
     "len": [(TEXTS, len, ()), (LISTS, len, ())],
@@ -182,8 +224,14 @@ CASES: dict[str, list[Case]] = {
     "round": [(NUMBERS, round, ()), (REALS, round, ())],
     "hash": [(TEXTS, draw, ()), (TEXTS, draw, (7,)), (NUMBERS, draw, ()), (LISTS, draw, ())],
     "turns": [([*TEXTS, '[{"role": "user", "content": "hi"}]'], conversation, ())],
-    "roles": [([None, [], [{"role": "user", "content": "a", "extra": None}, {"role": "x", "content": "", "extra": None}]], lambda m: [t["role"] for t in m], ())],
-}  # fmt: skip
+    "roles": [
+        (
+            [None, [], [{"role": "user", "content": "a", "extra": None}, {"role": "x", "content": "", "extra": None}]],
+            lambda m: [t["role"] for t in m],
+            (),
+        )
+    ],
+}
 
 
 #: What this version carries out; the others only check and compile.
@@ -201,11 +249,7 @@ def column(values: Sequence[Any]) -> pa.Array:
 
 
 def lit(value: Any) -> list[Any]:
-    return [
-        "lit",
-        "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "text",
-        value,
-    ]
+    return ["lit", "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "text", value]
 
 
 def call(name: str, *others: Any, first: Any = None) -> list[Any]:
@@ -263,9 +307,7 @@ def test_no_rows_all_null_and_slices(name: str) -> None:
         array = column(values)
         empty = evaluate(call(name, *others), pa.RecordBatch.from_pydict({"x": array[:0]}))
         assert len(empty) == 0
-        nulls = evaluate(
-            call(name, *others), pa.RecordBatch.from_pydict({"x": pa.nulls(3, array.type)})
-        )
+        nulls = evaluate(call(name, *others), pa.RecordBatch.from_pydict({"x": pa.nulls(3, array.type)}))
         assert nulls.to_pylist() == [expected(name, oracle, None, others)] * 3
         part = evaluate(call(name, *others), pa.RecordBatch.from_pydict({"x": array[1:]}))
         assert part.to_pylist() == value_of(name, values, *others)[1:]
@@ -284,9 +326,7 @@ def test_a_null_in_any_argument_gives_null(name: str) -> None:
             filled[i - 1] = None
             made = call(name, *filled)
             part = made[2][params[i].name]
-            made[2][params[i].name] = (
-                ["list", [["lit", "null", None]]] if params[i].variadic else ["lit", "null", None]
-            )
+            made[2][params[i].name] = ["list", [["lit", "null", None]]] if params[i].variadic else ["lit", "null", None]
             assert part is not None
             got = evaluate(made, pa.RecordBatch.from_pydict({"x": column(values)}))
             assert got.null_count == len(got), params[i].name
@@ -320,17 +360,11 @@ ORACLES = [
 def test_text_functions_on_any_text(values: list[str | None]) -> None:
     for name in ORACLES:
         _, oracle, others = CASES[name][0]
-        assert value_of(name, values, *others) == [
-            expected(name, oracle, v, others) for v in values
-        ], name
+        assert value_of(name, values, *others) == [expected(name, oracle, v, others) for v in values], name
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    st.lists(texts(), min_size=1, max_size=6),
-    st.text("a=é日\n", min_size=1, max_size=2),
-    st.text("ab", max_size=2),
-)
+@given(st.lists(texts(), min_size=1, max_size=6), st.text("a=é日\n", min_size=1, max_size=2), st.text("ab", max_size=2))
 def test_text_functions_with_a_mark(values: list[str], mark: str, new: str) -> None:
     for name in ("after", "before", "contains", "starts_with", "ends_with"):
         oracle = CASES[name][0][1]
@@ -383,10 +417,7 @@ def test_tokens_are_counted_by_the_tokenizer_once_per_text() -> None:
     assert evaluate(call("tokens"), batch, tokenizer=by_words).to_pylist() == [2, 2, None, 1]
     assert sorted(asked) == ["a b", "c"]
     turns = [
-        [
-            {"role": "user", "content": "a b", "extra": None},
-            {"role": "assistant", "content": "c", "extra": None},
-        ],
+        [{"role": "user", "content": "a b", "extra": None}, {"role": "assistant", "content": "c", "extra": None}],
         None,
         [],
     ]

@@ -1,4 +1,6 @@
-"""The arithmetic of a mixture: sums are exact, nothing gives more than it has, a larger mixture keeps the rows of a smaller one."""
+"""The arithmetic of a mixture: sums are exact, nothing gives more than it has, a larger mixture keeps the rows of a
+smaller one.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,7 @@ from hypothesis import strategies as st
 
 
 def ids(n: int, salt: str = "") -> np.ndarray:
-    raw = b"".join(
-        hashlib.blake2b(f"{salt}{i}".encode(), digest_size=16).digest() for i in range(n)
-    )
+    raw = b"".join(hashlib.blake2b(f"{salt}{i}".encode(), digest_size=16).digest() for i in range(n))
     return np.frombuffer(raw, ">u8").reshape(-1, 2).astype(np.uint64)
 
 
@@ -37,10 +37,7 @@ def take(name: str, text: str, *, missing: bool = False) -> Take:
 
 
 def spec(unit: str = "rows", total: int | None = None, **entries: str) -> MixtureSpec:
-    takes = [
-        take(k, v.removesuffix(" missing"), missing=v.endswith(" missing"))
-        for k, v in entries.items()
-    ]
+    takes = [take(k, v.removesuffix(" missing"), missing=v.endswith(" missing")) for k, v in entries.items()]
     return MixtureSpec(unit=unit, total=total, take=takes)  # type: ignore[arg-type]
 
 
@@ -83,8 +80,7 @@ def test_parts_are_relative_to_what_the_others_leave() -> None:
 
 def test_without_total_the_other_entries_fix_it() -> None:
     counts = plan_counts(
-        spec(final="all", evolution="5%", filtering="5%", review="all"),
-        [size(800), size(99), size(99), size(100)],
+        spec(final="all", evolution="5%", filtering="5%", review="all"), [size(800), size(99), size(99), size(100)]
     )
     assert rows(counts) == [800, 50, 50, 100]
     assert counts.shares() == (Fraction(8, 10), Fraction(1, 20), Fraction(1, 20), Fraction(1, 10))
@@ -96,30 +92,20 @@ def test_all_shares_without_total_repeat_nothing() -> None:
 
 
 def test_only_whole_entries() -> None:
-    assert rows(plan_counts(spec(a="all", b="3x", c="0.5x"), [size(5), size(4), size(3)])) == [
-        5,
-        12,
-        2,
-    ]
+    assert rows(plan_counts(spec(a="all", b="3x", c="0.5x"), [size(5), size(4), size(3)])) == [5, 12, 2]
 
 
 def test_tokens_to_within_one_row() -> None:
     lengths = np.array([10, 30, 20, 40, 25, 5])
     counts = plan_counts(
-        spec("tokens", total=100, a="70%", b="30%"),
-        [EntrySize.counted(lengths), EntrySize.counted(lengths)],
+        spec("tokens", total=100, a="70%", b="30%"), [EntrySize.counted(lengths), EntrySize.counted(lengths)]
     )
-    assert rows(counts) == [
-        3,
-        2,
-    ]  # 60 is nearer to 70 than 100, 40 nearer to 30 than 10
+    assert rows(counts) == [3, 2]  # 60 is nearer to 70 than 100, 40 nearer to 30 than 10
     assert [e.gives for e in counts.entries] == [60, 40]
 
 
 def test_tokens_of_estimated_entries_go_by_the_average() -> None:
-    counts = plan_counts(
-        spec("tokens", total=1000, a="60%", b="rest"), [size(100, 1000), size(50, 2000)]
-    )
+    counts = plan_counts(spec("tokens", total=1000, a="60%", b="rest"), [size(100, 1000), size(50, 2000)])
     assert rows(counts) == [60, 10]
 
 
@@ -132,14 +118,9 @@ def test_rows_in_a_mixture_of_tokens_and_tokens_in_one_of_rows() -> None:
 
 
 def test_too_little_is_an_error_that_says_how_to_go_on() -> None:
-    code, headline, help_ = problem(
-        spec(total=200_000, review="6%", rest="94%"), size(3_100), size(400_000)
-    )
+    code, headline, help_ = problem(spec(total=200_000, review="6%", rest="94%"), size(3_100), size(400_000))
     assert (code, headline) == ("A602", "`review` should give 12,000 rows but has 3,100")
-    assert (
-        help_
-        == "lower it to 1.5%, lower `total`, `on_short = repeat(max = 4x)` or `on_short = shrink`"
-    )
+    assert help_ == "lower it to 1.5%, lower `total`, `on_short = repeat(max = 4x)` or `on_short = shrink`"
     code, headline, help_ = problem(spec(a="500 rows"), size(3))
     assert headline == "`a` should give 500 rows but has 3"
     assert "lower it to 3 rows, or write `all`" in help_
@@ -148,18 +129,14 @@ def test_too_little_is_an_error_that_says_how_to_go_on() -> None:
 def test_following_the_advice_helps() -> None:
     short = spec(total=200_000, review="1.5%", rest="98.5%")
     assert rows(plan_counts(short, [size(3_100), size(400_000)])) == [3_000, 197_000]
-    repeat = spec(total=200_000, review="6%", rest="94%").model_copy(
-        update={"on_short": "repeat", "repeat_max": "4"}
-    )
+    repeat = spec(total=200_000, review="6%", rest="94%").model_copy(update={"on_short": "repeat", "repeat_max": "4"})
     counts = plan_counts(repeat, [size(3_100), size(400_000)])
     assert rows(counts) == [12_000, 188_000]
     assert (counts.entries[0].copies, counts.entries[0].remainder) == (3, 2_700)
 
 
 def test_repeat_has_an_end() -> None:
-    repeat = spec(total=100, a="50%", b="50%").model_copy(
-        update={"on_short": "repeat", "repeat_max": "2"}
-    )
+    repeat = spec(total=100, a="50%", b="50%").model_copy(update={"on_short": "repeat", "repeat_max": "2"})
     _, headline, help_ = problem(repeat, size(10), size(99))
     assert headline == "`a` should give 50 rows but has 10, 2x of it 20"
     assert help_.startswith("lower it to 20%, "), "with the repeats that are allowed, not without"
@@ -177,14 +154,8 @@ def test_shrink_lowers_the_total_and_keeps_the_shares() -> None:
 
 
 def test_shares_that_do_not_add_up() -> None:
-    assert problem(spec(total=100, a="60%", b="24%"), size(99), size(99))[:2] == (
-        "A601",
-        "the shares add up to 84%",
-    )
-    assert (
-        problem(spec(total=100, a="60%", b="64%"), size(99), size(99))[1]
-        == "the shares add up to 124%"
-    )
+    assert problem(spec(total=100, a="60%", b="24%"), size(99), size(99))[:2] == ("A601", "the shares add up to 84%")
+    assert problem(spec(total=100, a="60%", b="64%"), size(99), size(99))[1] == "the shares add up to 124%"
     assert (
         problem(spec(total=100, a="all", b="rest"), size(200), size(9))[1]
         == "the entries add up to 200 rows, `total` is 100"
@@ -197,9 +168,7 @@ def test_missing_entries_are_left_out_and_the_others_grow() -> None:
     counts = plan_counts(spec(total=100, a="50%", b="30%", c="20% missing"), [size(999)] * 3)
     assert rows(counts) == [63, 37, 0]  # 62.5 and 37.5: the earlier of equal remainders
     assert counts.covered == Fraction(4, 5)
-    counts = plan_counts(
-        spec(total=100, a="20 rows", b="20%", c="rest", d="40 rows missing"), [size(999)] * 4
-    )
+    counts = plan_counts(spec(total=100, a="20 rows", b="20%", c="rest", d="40 rows missing"), [size(999)] * 4)
     assert rows(counts) == [20, 40, 40, 0]
     assert counts.covered == Fraction(3, 5)
     counts = plan_counts(spec(final="all", a="10%", b="50% missing"), [size(80), size(99), size(0)])
@@ -229,9 +198,7 @@ def mixtures(draw_: st.DrawFn) -> tuple[MixtureSpec, list[EntrySize]]:
 
 
 @given(mixtures())
-def test_sums_are_exact_and_nothing_gives_more_than_it_may(
-    case: tuple[MixtureSpec, list[EntrySize]],
-) -> None:
+def test_sums_are_exact_and_nothing_gives_more_than_it_may(case: tuple[MixtureSpec, list[EntrySize]]) -> None:
     mixture, sizes = case
     try:
         counts = plan_counts(mixture, sizes)
@@ -244,9 +211,7 @@ def test_sums_are_exact_and_nothing_gives_more_than_it_may(
         assert not (t.missing and entry.rows)
         assert entry.short or t.missing or abs(entry.rows - entry.wanted) < 1
     if mixture.total is not None and not any(e.short for e in counts.entries):
-        present = [
-            t for t in mixture.take if not t.missing and (t.amount == "rest" or t.value != "0")
-        ]
+        present = [t for t in mixture.take if not t.missing and (t.amount == "rest" or t.value != "0")]
         if any(e.wanted for e in counts.entries):
             assert counts.rows == mixture.total, present
     assert 0 <= counts.covered <= 1
@@ -260,18 +225,11 @@ def test_apportion_adds_up_and_stays_within_one(targets: list[Fraction]) -> None
     assert all(abs(g - t) < 1 for g, t in zip(got, targets, strict=True))
 
 
-def drawn_ids(
-    mixture: MixtureSpec, pools: list[np.ndarray], seed: int = 7
-) -> list[tuple[int, int, int]]:
+def drawn_ids(mixture: MixtureSpec, pools: list[np.ndarray], seed: int = 7) -> list[tuple[int, int, int]]:
     counts = plan_counts(mixture, [EntrySize(len(p)) for p in pools])
     d = draw(counts, pools, seed, "sft")
-    assert [int((d.entry == i).sum()) for i in range(len(pools))] == [
-        e.rows for e in counts.entries
-    ]
-    return [
-        (int(e), int(pools[e][p][1]), int(c))
-        for e, p, c in zip(d.entry, d.position, d.copy, strict=True)
-    ]
+    assert [int((d.entry == i).sum()) for i in range(len(pools))] == [e.rows for e in counts.entries]
+    return [(int(e), int(pools[e][p][1]), int(c)) for e, p, c in zip(d.entry, d.position, d.copy, strict=True)]
 
 
 def test_a_larger_mixture_keeps_the_rows_of_a_smaller_one() -> None:

@@ -37,9 +37,7 @@ GOLDEN = {  # id number -> u for seed 42, salt "harmonized"; these numbers must 
 
 
 def ids(n: int, start: int = 0) -> np.ndarray:
-    raw = b"".join(
-        hashlib.blake2b(str(i).encode(), digest_size=16).digest() for i in range(start, start + n)
-    )
+    raw = b"".join(hashlib.blake2b(str(i).encode(), digest_size=16).digest() for i in range(start, start + n))
     return np.frombuffer(raw, ">u8").reshape(-1, 2).astype(np.uint64)
 
 
@@ -72,11 +70,7 @@ def test_ids_go_there_and_back() -> None:
     assert np.array_equal(s.ids_to_u64(array[2:5]), rows[2:5])
 
 
-@given(
-    st.fractions(0, 1, max_denominator=1000),
-    st.fractions(0, 1, max_denominator=1000),
-    st.integers(0, 99),
-)
+@given(st.fractions(0, 1, max_denominator=1000), st.fractions(0, 1, max_denominator=1000), st.integers(0, 99))
 def test_a_larger_share_keeps_the_smaller(a: Fraction, b: Fraction, seed: int) -> None:
     rows = ids(300)
     low, high = sorted((a, b))
@@ -89,22 +83,13 @@ def test_a_larger_share_keeps_the_smaller(a: Fraction, b: Fraction, seed: int) -
     assert set(small) <= set(large)
 
 
-@given(
-    st.permutations(range(60)),
-    st.sampled_from(["1/20", "1/3", "9/10"]),
-    st.booleans(),
-    st.booleans(),
-)
-def test_the_order_of_rows_does_not_matter(
-    order: list[int], p: str, grouped: bool, scored: bool
-) -> None:
+@given(st.permutations(range(60)), st.sampled_from(["1/20", "1/3", "9/10"]), st.booleans(), st.booleans())
+def test_the_order_of_rows_does_not_matter(order: list[int], p: str, grouped: bool, scored: bool) -> None:
     rows, groups, scores = ids(60), np.arange(60) % 4, (np.arange(60) % 5).astype(float)
     how = Select(fraction=p, salt="t")
     a = s.choose(how, rows, groups if grouped else None, [scores] if scored else None, seed=3)
     at = np.array(order)
-    b = s.choose(
-        how, rows[at], groups[at] if grouped else None, [scores[at]] if scored else None, seed=3
-    )
+    b = s.choose(how, rows[at], groups[at] if grouped else None, [scores[at]] if scored else None, seed=3)
     assert sorted(at[b]) == sorted(a)
     assert list(b) == sorted(b)
 
@@ -121,11 +106,7 @@ def test_a_share_per_group_takes_the_rounded_number_of_each() -> None:
     groups = np.repeat([3, 1, 9], [10, 30, 1])
     rows = ids(41)
     chosen = s.choose(Select(fraction="1/20", per=["g"]), rows, groups, seed=1)
-    assert [int((groups[chosen] == g).sum()) for g in (3, 1, 9)] == [
-        1,
-        2,
-        0,
-    ]  # 0.5, 1.5, 0.05 rounded, halves up
+    assert [int((groups[chosen] == g).sum()) for g in (3, 1, 9)] == [1, 2, 0]  # 0.5, 1.5, 0.05 rounded, halves up
     u = s.hashes(rows, 1, "")
     assert chosen[groups[chosen] == 3][0] == min(range(10), key=lambda i: u[i])
 
@@ -155,9 +136,7 @@ def test_best_takes_the_highest_and_breaks_ties_by_the_later_score_then_by_hash(
 def test_where_comes_first() -> None:
     rows = ids(30)
     where = np.arange(30) % 2 == 0
-    assert list(s.choose(Select(where=["lit", "bool", True]), rows, where=where)) == list(
-        range(0, 30, 2)
-    )
+    assert list(s.choose(Select(where=["lit", "bool", True]), rows, where=where)) == list(range(0, 30, 2))
     assert set(s.choose(Select(count=4), rows, where=where)) <= set(range(0, 30, 2))
 
 

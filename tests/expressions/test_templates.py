@@ -19,9 +19,7 @@ def test_nothing_prints_nothing_and_may_be_asked() -> None:
 
 def test_lines_of_block_tags_leave_no_blank_lines() -> None:
     text = "A\n{% for t in turns %}\n  - {{ t.role }}\n{% endfor %}\nZ\n"
-    assert render(text, {"turns": [[{"role": "user"}, {"role": "assistant"}]]}, 1) == [
-        "A\n  - user\n  - assistant\nZ"
-    ]
+    assert render(text, {"turns": [[{"role": "user"}, {"role": "assistant"}]]}, 1) == ["A\n  - user\n  - assistant\nZ"]
 
 
 def test_json_is_not_escaped_for_a_page() -> None:
@@ -35,13 +33,7 @@ def test_a_template_without_columns() -> None:
 
 def failed(text: str, **columns: list[object]) -> RunError:
     with pytest.raises(RunError) as caught:
-        render(
-            text,
-            columns,
-            len(next(iter(columns.values()))),
-            node="step",
-            place=lambda i: f"row {i:02}",
-        )
+        render(text, columns, len(next(iter(columns.values()))), node="step", place=lambda i: f"row {i:02}")
     return caught.value
 
 

@@ -1,4 +1,6 @@
-"""`git diff` of recipes with the settings that `alchemist new` makes: layout is no difference, and every hunk names its block."""
+"""`git diff` of recipes with the settings that `alchemist new` makes: layout is no difference, and every hunk names its
+block.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from git_repo import ROOT, Repo
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax.format import canonical
 
-RECIPES = ["recipes/quickstart.recipe", "recipes/alchemistcoder.recipe", "recipes/published/olmo3_think.recipe"]  # fmt: skip
+RECIPES = ["recipes/quickstart.recipe", "recipes/alchemistcoder.recipe", "recipes/published/olmo3_think.recipe"]
 
 
 @pytest.fixture
@@ -41,12 +43,14 @@ def test_a_change_deep_in_a_block_is_headed_by_that_block(project: Repo) -> None
     assert heads == ["mixture sft {", "train tiny {", 'test "each defect has its rule" {']
     # the change of `check` is so near that it is part of the second hunk, with the block's own line
     heads = [head for head, _ in hunks(project.git("diff", "--unified=0"))]
-    assert heads == ["mixture sft {", "train tiny {", "check promises {", 'test "each defect has its rule" {']  # fmt: skip
+    assert heads == ["mixture sft {", "train tiny {", "check promises {", 'test "each defect has its rule" {']
 
 
 @pytest.mark.parametrize("path", RECIPES)
 def test_every_hunk_of_every_line_names_its_block_and_no_other(path: str, project: Repo) -> None:
-    """Each line inside a block changed alone, as git shows it without context: the head is the block that encloses it."""
+    """Each line inside a block changed alone, as git shows it without context: the head is the block that encloses
+    it.
+    """
     text = canonical(SourceFile("r.recipe", (ROOT / path).read_text()))
     project.write("r.recipe", text)
     project.git("config", "--unset", "diff.recipe.textconv")  # the text is canonical already
@@ -61,7 +65,9 @@ def test_every_hunk_of_every_line_names_its_block_and_no_other(path: str, projec
         elif line.strip() and number % 2:  # every other one, so that each is a hunk of its own
             expected.append(block)
             changed.append(number)
-    project.write("r.recipe", "".join(f"{line}{'  # changed' if n in set(changed) else ''}\n" for n, line in enumerate(lines)))  # fmt: skip
+    project.write(
+        "r.recipe", "".join(f"{line}{'  # changed' if n in set(changed) else ''}\n" for n, line in enumerate(lines))
+    )
     found = hunks(project.git("diff", "--unified=0"))
     assert [head for head, _ in found] == expected
     assert len(expected) > 50 and len(set(expected)) > 10
@@ -77,13 +83,13 @@ def test_reformatting_vanishes_and_comments_stay(project: Repo) -> None:
     assert [line for _, lines in hunks(project.git("diff")) for line in lines if line[0] in "+-"] == [
         "-  from = a",
         "+  from = a  # why",
-    ]  # fmt: skip
+    ]
 
 
 def test_one_fact_is_one_line(project: Repo) -> None:
     project.write("a.recipe", 'edition 2026\n\nmap a { set x = pick(lang in ["a", "b"], 1, 2) }\n')
     project.commit()
-    project.write("a.recipe", 'edition 2026\n\nmap a { set x = pick(lang in ["a", "c", "b"], 1, 2) }\n')  # fmt: skip
+    project.write("a.recipe", 'edition 2026\n\nmap a { set x = pick(lang in ["a", "c", "b"], 1, 2) }\n')
     changed = [line for _, lines in hunks(project.git("diff")) for line in lines if line[0] in "+-"]
     assert changed == ['+      "c",']
 

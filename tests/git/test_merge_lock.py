@@ -64,7 +64,9 @@ def test_a_fact_changed_differently_is_a_conflict_around_that_fact_alone(branche
 def test_a_fact_dropped_here_and_changed_there(branches: Repo) -> None:
     both(branches, lock(a="1"), lock(a="1", m="3"))
     branches.git("merge", "--no-edit", "side", code=1)
-    assert '"a" = { digest = "1" }\n<<<<<<< ours\n=======\n"m" = { digest = "3" }\n>>>>>>> theirs\n' in branches.read("recipe.lock")  # fmt: skip
+    assert '"a" = { digest = "1" }\n<<<<<<< ours\n=======\n"m" = { digest = "3" }\n>>>>>>> theirs\n' in branches.read(
+        "recipe.lock"
+    )
 
 
 def test_both_branches_make_the_lock(branches: Repo) -> None:

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 from git_repo import Repo
 
-ATTRIBUTES = (
-    "*.recipe diff=recipe linguist-language=HCL\nrecipe.lock merge=recipe-lock linguist-generated\n"
-)
+ATTRIBUTES = "*.recipe diff=recipe linguist-language=HCL\nrecipe.lock merge=recipe-lock linguist-generated\n"
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -22,9 +20,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 def test_the_starter_checks_is_formatted_and_runs(repo: Repo) -> None:
     said = repo.alchemist("new")
-    assert said.startswith(
-        "wrote  first.recipe\nwrote  data/samples.jsonl\nwrote  .gitattributes\nwrote  .gitignore\n"
-    )
+    assert said.startswith("wrote  first.recipe\nwrote  data/samples.jsonl\nwrote  .gitattributes\nwrote  .gitignore\n")
     assert "Next: `alchemist run first.recipe --upto clean`" in said
     assert "no problems" in repo.alchemist("check", "first.recipe")
     repo.alchemist("fmt", "--check", ".")
@@ -36,7 +32,7 @@ def test_the_starter_checks_is_formatted_and_runs(repo: Repo) -> None:
     assert (repo.folder / "out").is_dir()
     status = repo.git("status", "--porcelain", "--untracked-files=all")
     written = {line.split()[1] for line in status.splitlines()}
-    assert written == {"first.recipe", "data/samples.jsonl", ".gitattributes", ".gitignore", "recipe.lock"}  # fmt: skip
+    assert written == {"first.recipe", "data/samples.jsonl", ".gitattributes", ".gitignore", "recipe.lock"}
 
 
 def test_a_second_time_everything_is_kept(repo: Repo) -> None:
@@ -75,9 +71,13 @@ def test_below_a_repository_the_project_is_the_repository(repo: Repo) -> None:
     said = repo.alchemist("new", "some where/data", "--git", "--github", "--pre-commit")
     assert "cd 'some where/data' && alchemist run" in said
     assert sorted(tree(repo.folder)) == [
-        ".gitattributes", ".github/workflows/recipe-diff.yml", ".gitignore", ".pre-commit-config.yaml",
-        "some where/data/data/samples.jsonl", "some where/data/first.recipe",
-    ]  # fmt: skip
+        ".gitattributes",
+        ".github/workflows/recipe-diff.yml",
+        ".gitignore",
+        ".pre-commit-config.yaml",
+        "some where/data/data/samples.jsonl",
+        "some where/data/first.recipe",
+    ]
     repo.alchemist("run", "some where/data/first.recipe")
     status = repo.git("status", "--porcelain", "--untracked-files=all")
     assert "out" not in status and ".alchemist" not in status
@@ -108,7 +108,7 @@ def test_the_commands_that_are_printed_are_those_that_are_run(tmp_path: Path, re
 def test_a_setting_that_somebody_chose_stays(repo: Repo) -> None:
     repo.git("config", "diff.recipe.textconv", "cat")
     said = repo.alchemist("new", "--git")
-    assert "kept     diff.recipe.textconv = cat (set before; `git config --unset` takes it away)" in said  # fmt: skip
+    assert "kept     diff.recipe.textconv = cat (set before; `git config --unset` takes it away)" in said
     assert repo.git("config", "diff.recipe.textconv") == "cat\n"
     assert repo.git("config", "merge.recipe-lock.driver").startswith("alchemist merge-lock")
 

@@ -93,7 +93,7 @@ def test_installed_it_stops_a_commit(project: Repo) -> None:
 def test_the_hooks_of_the_manifest(project: Repo, tmp_path: Path) -> None:
     """`try-repo` of a copy of the manifest whose commands come from this environment instead of a new one."""
     hooked = Repo(tmp_path / "hooked")
-    hooked.write(".pre-commit-hooks.yaml", MANIFEST.read_text().replace("language: python", "language: system"))  # fmt: skip
+    hooked.write(".pre-commit-hooks.yaml", MANIFEST.read_text().replace("language: python", "language: system"))
     hooked.commit()
     said = hooks(project, "try-repo", str(hooked.folder), "--all-files")
     assert said.count("Passed") == 3

@@ -33,9 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PLAIN = st.from_regex(r"[a-z][a-z0-9_]{0,9}(\.[a-z][a-z0-9_]{0,9})?", fullmatch=True)
 #: Names that no recipe holds; a plan file may be written by anything.
 ODD = st.text(
-    st.characters(blacklist_categories=("Cs", "Cc", "Zs", "Zl", "Zp", "Mn", "Me", "Cf")),
-    min_size=1,
-    max_size=8,
+    st.characters(blacklist_categories=("Cs", "Cc", "Zs", "Zl", "Zp", "Mn", "Me", "Cf")), min_size=1, max_size=8
 ).filter(lambda t: not t.isspace() and "," not in t and ";" not in t and "." not in t)
 
 
@@ -44,9 +42,7 @@ def spec_of(kind: str, inputs: list[Edge]) -> Spec:
         case "source":
             return SourceSpec(name="s", salt="s", reader=Method(name="files"))
         case "mixture":
-            take = [
-                Take(name=f"t{i}", edge=i, amount="share", value="1/8") for i in range(len(inputs))
-            ]
+            take = [Take(name=f"t{i}", edge=i, amount="share", value="1/8") for i in range(len(inputs))]
             return MixtureSpec(unit="rows", take=take)
         case "evaluate":
             return EvaluateSpec(suites=[])
@@ -80,23 +76,29 @@ def plans(draw: st.DrawFn, names: st.SearchStrategy[str] = PLAIN, most: int = 14
         inputs = draw(edges([n.id for n in nodes if n.kind != "evaluate"], kind))
         high = str(draw(st.integers(0, 10**9)))
         basis = draw(st.sampled_from(["exact", "declared", "unknown"]))
-        rows = (
-            Estimate()
-            if basis == "unknown"
-            else Estimate(low="0", value=high, high=high, basis=basis)
-        )  # type: ignore[arg-type]
+        rows = Estimate() if basis == "unknown" else Estimate(low="0", value=high, high=high, basis=basis)
         nodes.append(
             Node(
-                id=name, kind=kind, at=At(file="r.recipe", line=1, column=1), inputs=inputs, spec=spec_of(kind, inputs),
-                key="b2:0", meta_key="b2:0", runnable=kind != "evaluate", estimate={"rows": rows},
+                id=name,
+                kind=kind,
+                at=At(file="r.recipe", line=1, column=1),
+                inputs=inputs,
+                spec=spec_of(kind, inputs),
+                key="b2:0",
+                meta_key="b2:0",
+                runnable=kind != "evaluate",
+                estimate={"rows": rows},
             )
-        )  # fmt: skip
+        )
     actions = st.sampled_from(["reuse", "build", "extend", "skip"])
     now = [NowNode(id=n.id, action=draw(actions), reasons=[Reason(code="forced")]) for n in nodes]
     return Plan(
-        edition=2026, recipe={"path": "r.recipe"}, nodes=nodes, digest="b2:" + "0" * 64,
+        edition=2026,
+        recipe={"path": "r.recipe"},
+        nodes=nodes,
+        digest="b2:" + "0" * 64,
         now=draw(st.sampled_from([None, Now(nodes=now)])),
-    )  # fmt: skip
+    )
 
 
 def streams(plan: Plan) -> Counter[tuple[str, str, str, str | None]]:

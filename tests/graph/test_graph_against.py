@@ -50,9 +50,7 @@ def test_steps_are_marked_by_what_became_of_them(project: Path, side: str) -> No
 def test_a_plan_file_is_a_side(project: Path) -> None:
     made = CliRunner().invoke(group, ["compile", "recipes/quickstart.recipe", "-o", "plan.json"])
     assert made.exit_code == 0
-    assert set(marks("recipes/quickstart.recipe", "--against", "plan.json").values()) == {
-        "unchanged"
-    }
+    assert set(marks("recipes/quickstart.recipe", "--against", "plan.json").values()) == {"unchanged"}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""The drawings in a real browser: texts within their cards, no page wider than a phone, steps that open, Mermaid's own parser."""
+"""The drawings in a real browser: texts within their cards, no page wider than a phone, steps that open, Mermaid's own
+parser.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,7 @@ from alchemist_dsl.graph.svg import image
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.slow]
 NAMES = ("quickstart", "alchemistcoder", "published/olmo3_instruct")
-PUBLISHED = sorted(
-    p.stem for p in (Path(__file__).parents[2] / "recipes/published").glob("*.recipe")
-)
+PUBLISHED = sorted(p.stem for p in (Path(__file__).parents[2] / "recipes/published").glob("*.recipe"))
 WIDTHS = (390, 1280)
 
 
@@ -35,11 +35,21 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def chromium(place: Path, *arguments: str) -> str:
     done = subprocess.run(
         [
-            "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-            f"--user-data-dir={place}/profile", "--virtual-time-budget=60000", "--allow-file-access-from-files", *arguments,
+            "chromium",
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--user-data-dir={place}/profile",
+            "--virtual-time-budget=60000",
+            "--allow-file-access-from-files",
+            *arguments,
         ],
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -52,9 +62,7 @@ def asked(place: Path, body: str, script: str) -> Any:
         f"const say = v => document.getElementById('answer').textContent = JSON.stringify(v);\n{script}</script>",
         "utf-8",
     )
-    found = re.search(
-        r'<pre id="answer">(.*?)</pre>', chromium(place, "--dump-dom", asking.as_uri()), re.S
-    )
+    found = re.search(r'<pre id="answer">(.*?)</pre>', chromium(place, "--dump-dom", asking.as_uri()), re.S)
     assert found is not None
     return json.loads(unescape(found[1]))
 
@@ -86,9 +94,7 @@ addEventListener("load", () => say([...document.querySelectorAll("iframe")].map(
 def test_a_page_fits_phone_and_desk_and_opens_steps(place: Path, name: str) -> None:
     graph = bundled(name, place)
     (place / "page.html").write_text(page(graph), "utf-8")
-    (place / "image.html").write_text(
-        f"<!doctype html><body style=margin:0>{image(graph)}", "utf-8"
-    )
+    (place / "image.html").write_text(f"<!doctype html><body style=margin:0>{image(graph)}", "utf-8")
     step = graph.steps[len(graph.steps) // 2].name
     frames = [
         f'<iframe src="{address}" width={width} height=844 style="border:0"></iframe>'
@@ -112,22 +118,16 @@ def test_a_picture_of_it_shows_something(place: Path, form: str, width: int, dar
     graph = bundled("quickstart", place)
     drawn = place / f"drawn.{form}"
     drawn.write_text(image(graph) if form == "svg" else page(graph), "utf-8")
-    shown = "<img src=drawn.svg style=width:100%>" if form == "svg" else (
-        f'<iframe src="drawn.html#safe" width={width} height=844 style="border:0;display:block"></iframe>'
-    )  # fmt: skip
+    shown = (
+        "<img src=drawn.svg style=width:100%>"
+        if form == "svg"
+        else (f'<iframe src="drawn.html#safe" width={width} height=844 style="border:0;display:block"></iframe>')
+    )
     (place / "frame.html").write_text(f"<!doctype html><body style=margin:0>{shown}", "utf-8")
     taken = place / f"{form}-{width}-{'dark' if dark else 'light'}.png"
-    scheme = (
-        ["--blink-settings=preferredColorScheme=0"]
-        if dark
-        else ["--blink-settings=preferredColorScheme=1"]
-    )
+    scheme = ["--blink-settings=preferredColorScheme=0"] if dark else ["--blink-settings=preferredColorScheme=1"]
     chromium(
-        place,
-        *scheme,
-        f"--window-size={max(width, 500)},844",
-        f"--screenshot={taken}",
-        (place / "frame.html").as_uri(),
+        place, *scheme, f"--window-size={max(width, 500)},844", f"--screenshot={taken}", (place / "frame.html").as_uri()
     )
     colors = Picture(taken)
     page_color = (0x12, 0x15, 0x1A) if dark else (0xFF, 0xFF, 0xFF)
@@ -202,27 +202,23 @@ _RENDER = """
 @pytest.mark.needs("npm")
 def test_mermaids_own_parser_draws_every_recipe(place: Path) -> None:
     packed = subprocess.run(
-        ["npm", "pack", "--silent", "mermaid@11.12.0"], cwd=place, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+        ["npm", "pack", "--silent", "mermaid@11.12.0"],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert packed.returncode == 0, packed.stderr
     with tarfile.open(place / packed.stdout.strip()) as archive:
         source = archive.extractfile("package/dist/mermaid.min.js")
         assert source is not None
         (place / "mermaid.min.js").write_bytes(source.read())
-    graphs = {
-        n: bundled(n, place)
-        for n in ("quickstart", "alchemistcoder", *(f"published/{p}" for p in PUBLISHED))
-    }
+    graphs = {n: bundled(n, place) for n in ("quickstart", "alchemistcoder", *(f"published/{p}" for p in PUBLISHED))}
     odd = odd_graph()
-    charts = json.dumps(
-        {"odd": flowchart(odd), **{n: flowchart(g) for n, g in graphs.items()}}
-    ).replace("</", "<\\/")
+    charts = json.dumps({"odd": flowchart(odd), **{n: flowchart(g) for n, g in graphs.items()}}).replace("</", "<\\/")
     load = '<script src="mermaid.min.js"></script>'
-    found = asked(
-        place,
-        load,
-        f"const charts = {charts};\nmermaid.initialize({{ startOnLoad: false }});\n{_RENDER}",
-    )
+    found = asked(place, load, f"const charts = {charts};\nmermaid.initialize({{ startOnLoad: false }});\n{_RENDER}")
     for name, graph in {"odd": odd, **graphs}.items():
         assert "error" not in found[name], (name, found[name])
         assert set(found[name]["nodes"]) ^ {s.name for s in graph.steps} == set(), name
@@ -237,21 +233,29 @@ def odd_graph() -> Any:
     from alchemist_dsl.graph.model import graph_of
 
     names = [
-        "end", "1. list", "- item", "`code`", '"quoted"', "a & b", "<b>bold</b>", "$$x$$", "%% note", "subgraph", "a[b](c)", "*em* _x_",
-        "#35;", "fa:fa-car", "click", "x|y", "é≤", "a;b", "{{{", "&lt;",
-    ]  # fmt: skip
+        "end",
+        "1. list",
+        "- item",
+        "`code`",
+        '"quoted"',
+        "a & b",
+        "<b>bold</b>",
+        "$$x$$",
+        "%% note",
+        "subgraph",
+        "a[b](c)",
+        "*em* _x_",
+        "#35;",
+        "fa:fa-car",
+        "click",
+        "x|y",
+        "é≤",
+        "a;b",
+        "{{{",
+        "&lt;",
+    ]
     at, nodes = At(file="r", line=1, column=1), []
     for i, name in enumerate(names):
         inputs = [Edge(node=names[i - 1], role=names[-i], key="")] if i else []
-        nodes.append(
-            Node(
-                id=name,
-                kind="filter",
-                at=at,
-                inputs=inputs,
-                spec=FilterSpec(rules=[]),
-                key="",
-                meta_key="",
-            )
-        )
+        nodes.append(Node(id=name, kind="filter", at=at, inputs=inputs, spec=FilterSpec(rules=[]), key="", meta_key=""))
     return graph_of(Plan(edition=2026, recipe={"path": "r"}, title="end; of <it>", nodes=nodes))

@@ -1,4 +1,6 @@
-"""`alchemist graph` as a user runs it: formats, files, states before and after a run, and what it says where it cannot draw."""
+"""`alchemist graph` as a user runs it: formats, files, states before and after a run, and what it says where it cannot
+draw.
+"""
 
 from __future__ import annotations
 
@@ -62,9 +64,14 @@ def project(tmp_path: Path) -> Path:
 def alchemist(*args: str, cwd: Path, given: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "alchemist_dsl", *args],
-        cwd=cwd, input=given, capture_output=True, text=True, timeout=120, check=False,
+        cwd=cwd,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
         env={k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"COLUMNS": "80"},
-    )  # fmt: skip
+    )
 
 
 def graph(*args: str, cwd: Path, code: int = 0, given: str = "") -> str:
@@ -82,8 +89,13 @@ def states(cwd: Path, *more: str) -> dict[str, str]:
 def test_states_follow_runs_and_changes(project: Path) -> None:
     fresh = states(project)
     assert fresh == {
-        "given": "build", "clean": "build", "dataset": "build", "small": "build", "items": "skip", "bench": "not_run",
-    }  # fmt: skip
+        "given": "build",
+        "clean": "build",
+        "dataset": "build",
+        "small": "build",
+        "items": "skip",
+        "bench": "not_run",
+    }
     assert alchemist("run", "r.recipe", "--upto", "dataset", cwd=project).returncode == 0
     kept = {"given": "reuse", "clean": "reuse", "dataset": "reuse"}
     assert states(project) == fresh | kept
@@ -100,10 +112,14 @@ def test_states_follow_runs_and_changes(project: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "starts"),
     [
-        ("g.txt", "r.recipe · plan "), ("g.mmd", "flowchart TD\n"), ("g.svg", "<svg "), ("g.HTML", "<!doctype html>"),
-        ("g.json", "{\n"), ("g", "r.recipe · plan "),
+        ("g.txt", "r.recipe · plan "),
+        ("g.mmd", "flowchart TD\n"),
+        ("g.svg", "<svg "),
+        ("g.HTML", "<!doctype html>"),
+        ("g.json", "{\n"),
+        ("g", "r.recipe · plan "),
     ],
-)  # fmt: skip
+)
 def test_the_end_of_a_files_name_chooses_the_format(project: Path, name: str, starts: str) -> None:
     assert graph("r.recipe", "-o", name, cwd=project) == ""
     written = (project / name).read_text("utf-8")
@@ -119,9 +135,7 @@ def test_a_plan_file_is_drawn_as_it_was_made(project: Path) -> None:
         assert of_plan == graph("r.recipe", "--format", form, cwd=project)
     part = json.loads(graph("plan.json", "--format", "json", "--upto", "clean", cwd=project))
     assert [n["id"] for n in part["nodes"]] == ["given", "clean"]
-    assert (
-        alchemist("compile", "r.recipe", "--portable", "-o", "p.json", cwd=project).returncode == 0
-    )
+    assert alchemist("compile", "r.recipe", "--portable", "-o", "p.json", cwd=project).returncode == 0
     portable = json.loads(graph("p.json", "--format", "json", cwd=project))
     assert {n["state"] for n in portable["nodes"]} == {"planned", "not_run"}
     assert graph("-", cwd=project, given=RECIPE).startswith("-")
@@ -139,9 +153,7 @@ def test_what_cannot_be_drawn_is_said(project: Path) -> None:
     assert "`given`" in graph("bad.recipe", cwd=project, code=1)
     alchemist("compile", "r.recipe", "-o", "plan.json", cwd=project)
     assert "did you mean `clean`?" in graph("plan.json", "--upto", "cleen", cwd=project, code=2)
-    assert "there is no plan `plam.json`; did you mean `plan.json`?" in graph(
-        "plam.json", cwd=project, code=2
-    )
+    assert "there is no plan `plam.json`; did you mean `plan.json`?" in graph("plam.json", cwd=project, code=2)
     (project / "x.json").write_text("{}")
     assert "does not say its `plan_format`" in graph("x.json", cwd=project, code=2)
     assert "belong to a recipe" in graph("plan.json", "--set", "least=3", cwd=project, code=2)
@@ -173,12 +185,10 @@ def test_a_recipe_that_asks_for_nothing_has_no_steps(project: Path) -> None:
 @pytest.mark.parametrize("no_color", [False, True])
 def test_colour_only_on_a_terminal(project: Path, no_color: bool) -> None:
     outer, inner = pty.openpty()
-    env = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | (
-        {"NO_COLOR": "1"} if no_color else {}
-    )
+    env = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | ({"NO_COLOR": "1"} if no_color else {})
     done = subprocess.Popen(
         [sys.executable, "-m", "alchemist_dsl", "graph", "r.recipe"], cwd=project, env=env, stdout=inner, stdin=inner
-    )  # fmt: skip
+    )
     os.close(inner)
     seen = b""
     try:

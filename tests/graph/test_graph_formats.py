@@ -1,4 +1,6 @@
-"""Mermaid, SVG, page and JSON of any graph: every step and link once, nothing that breaks out of its text, nothing loaded."""
+"""Mermaid, SVG, page and JSON of any graph: every step and link once, nothing that breaks out of its text, nothing
+loaded.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ ANY: Final = PLAIN | ODD
 SCHEMA: Final = jsonschema.Draft202012Validator(json.loads(all_schemas()["graph.json"]))
 
 
-# --- JSON -------------------------------------------------------------------------------------------------------------------------------------
+# --- JSON -------------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None)
@@ -49,7 +51,7 @@ def test_json_holds_every_step_and_input_once(plan: Plan) -> None:
     assert all(place[e["source"]] < place[e["target"]] for e in found["edges"])
 
 
-# --- Mermaid ----------------------------------------------------------------------------------------------------------------------------------
+# --- Mermaid ----------------------------------------------------------------------------------------------------------
 
 _TEXT = r'"((?:[^"&`#;\[\]{}|<>\\]|#\d+;|<b>|</b>|<br/>)+)"'
 _NODE = re.compile(rf"  (s\d+)(?:\[\({_TEXT}\)\]|\[{_TEXT}\]|\(\[{_TEXT}\]\)|\{{\{{{_TEXT}\}}\}})")
@@ -87,7 +89,7 @@ def decoded(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", shown.replace("\u2060", ""))
 
 
-# --- layout -----------------------------------------------------------------------------------------------------------------------------------
+# --- layout -----------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=150, deadline=None)
@@ -95,10 +97,7 @@ def decoded(text: str) -> str:
 def test_cards_do_not_touch_and_lines_lead_down_past_them(plan: Plan) -> None:
     graph = graph_of(plan)
     check_sheet(sheet(graph))
-    marks = {
-        n.id: ("added", "removed", "changed", "indirect", None)[i % 5]
-        for i, n in enumerate(plan.nodes)
-    }
+    marks = {n.id: ("added", "removed", "changed", "indirect", None)[i % 5] for i, n in enumerate(plan.nodes)}
     check_sheet(sheet(compared(graph, graph, {k: v for k, v in marks.items() if v})))  # type: ignore[misc]
 
 
@@ -112,7 +111,7 @@ def test_a_chain_is_upright_and_a_cross_is_undone() -> None:
     assert order in (["a", "b", "d", "c"], ["b", "a", "c", "d"])
 
 
-# --- SVG and page -----------------------------------------------------------------------------------------------------------------------------
+# --- SVG and page -----------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=80, deadline=None)
@@ -151,11 +150,7 @@ def test_the_page_says_every_step_once_and_loads_nothing(plan: Plan) -> None:
 
 def test_names_cannot_become_markup() -> None:
     name = '</style><script>alert("1")</script>&amp;\x1b[31m\x00'
-    graph = graph_of(
-        Plan(
-            edition=2026, recipe={"path": name}, title=name, nodes=[node(name, "filter", [], name)]
-        )
-    )
+    graph = graph_of(Plan(edition=2026, recipe={"path": name}, title=name, nodes=[node(name, "filter", [], name)]))
     for written in (image(graph), page(graph), flowchart(graph)):
         assert "<script" not in written and "\x1b" not in written and "\x00" not in written
     assert name[:20] in str(ET.fromstring(image(graph)).find(f"{SVG}title").text)  # type: ignore[union-attr]
@@ -187,7 +182,7 @@ def test_contrast_is_that_of_the_standard() -> None:
     assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)
 
 
-# --- parts and comparisons ----------------------------------------------------------------------------------------------------------------------
+# --- parts and comparisons --------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None)
@@ -222,18 +217,14 @@ def test_a_comparison_shows_both_sides_once(before: Plan, after: Plan) -> None:
     for mark in set(marks.values()):
         assert len(re.findall(rf"  [+-] {mark}\b", said)) == list(marks.values()).count(mark)
         drawn = [e for e in root.iter() if e.get("class") == f"step {mark}" and e.get("data-step")]
-        assert sorted(e.get("data-step", "") for e in drawn) == sorted(
-            n for n in marks if marks[n] == mark
-        )
+        assert sorted(e.get("data-step", "") for e in drawn) == sorted(n for n in marks if marks[n] == mark)
     check_sheet(sheet(both))
 
 
 def test_wires_of_a_stack_share_one_label() -> None:
     sources = [node(f"s{i}", "source", []) for i in range(4)]
     inputs = [Input(node=s.id, role="against", key="") for s in sources]
-    graph = graph_of(
-        Plan(edition=2026, recipe={"path": "r"}, nodes=[*sources, node("f", "filter", inputs)])
-    )
+    graph = graph_of(Plan(edition=2026, recipe={"path": "r"}, nodes=[*sources, node("f", "filter", inputs)]))
     drawn = sheet(graph)
     assert [f.caption for f in drawn.frames] == ["4 sources"]
     assert len({w.at for w in drawn.wires}) == 1
@@ -242,6 +233,4 @@ def test_wires_of_a_stack_share_one_label() -> None:
 
 def node(name: str, kind: str, inputs: list[Input], doc: str | None = None) -> Node:
     at, spec = At(file="r.recipe", line=1, column=1), spec_of(kind, inputs)
-    return Node(
-        id=name, kind=kind, at=at, inputs=inputs, spec=spec, key="b2:0", meta_key="b2:0", doc=doc
-    )
+    return Node(id=name, kind=kind, at=at, inputs=inputs, spec=spec, key="b2:0", meta_key="b2:0", doc=doc)

@@ -22,9 +22,7 @@ from alchemist_dsl.graph.text import CHANGES, MARKS, draw
 GOLDEN = Path(__file__).parent / "golden"
 TEXTS = ("quickstart", "alchemistcoder", "published/tulu3", "published/olmo3_instruct")
 CHARTS = ("quickstart", "published/xcoder")
-PUBLISHED = sorted(
-    p.stem for p in (Path(__file__).parents[2] / "recipes/published").glob("*.recipe")
-)
+PUBLISHED = sorted(p.stem for p in (Path(__file__).parents[2] / "recipes/published").glob("*.recipe"))
 
 
 @pytest.fixture(scope="module")
@@ -146,11 +144,7 @@ def test_text_names_every_step_and_input_once(plan: Plan) -> None:
 def test_a_narrow_terminal_cuts_nothing(plan: Plan) -> None:
     graph = graph_of(plan)
     wide, narrow = (
-        sorted(
-            w
-            for w in draw(graph, width).split()
-            if set(w) - set("│├┤┼┬╮─" + "".join(MARKS.values()))
-        )
+        sorted(w for w in draw(graph, width).split() if set(w) - set("│├┤┼┬╮─" + "".join(MARKS.values())))
         for width in (250, 60)
     )
     assert wide == narrow

@@ -17,18 +17,14 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCKS = [
     pytest.param(text, id=f"{page.relative_to(ROOT)}:{number}")
     for page in PAGES
-    for number, text in enumerate(
-        re.findall(r"^```recipe\n(.*?)^```$", page.read_text(), re.M | re.S), 1
-    )
+    for number, text in enumerate(re.findall(r"^```recipe\n(.*?)^```$", page.read_text(), re.M | re.S), 1)
 ]
-RECIPES = [*sorted((ROOT / "recipes").rglob("*.recipe")), ROOT / "alchemist_dsl/starter/first.recipe"]  # fmt: skip
+RECIPES = [*sorted((ROOT / "recipes").rglob("*.recipe")), ROOT / "alchemist_dsl/starter/first.recipe"]
 
 
 def errors(text: str, path: str, root: Path) -> list[str]:
     _, found = check(SourceFile(path, text), Project(root).read)
-    return [
-        f"{d.code} {d.headline}" for d in found if (d.severity or CODES[d.code].severity) == "error"
-    ]
+    return [f"{d.code} {d.headline}" for d in found if (d.severity or CODES[d.code].severity) == "error"]
 
 
 @pytest.mark.parametrize("text", BLOCKS)

@@ -22,17 +22,44 @@ DSL = [
     ("alchemist_dsl.diff",),
     ("alchemist_dsl.graph",),
     ("alchemist_dsl.migrate",),
-    ("alchemist_dsl.data", "alchemist_dsl.lower", "alchemist_dsl.lowering", "alchemist_dsl.keys", "alchemist_dsl.canon", "alchemist_dsl.written",
-     "alchemist_dsl.estimate", "alchemist_dsl.training", "alchemist_dsl.bases", "alchemist_dsl.ranges", "alchemist_dsl.verdicts", "alchemist_dsl.shortage", "alchemist_dsl.reasons", "alchemist_dsl.state",
-     "alchemist_dsl.explain", "alchemist_dsl.tables", "alchemist_dsl.resources", "alchemist_dsl.facts", "alchemist_dsl.lock",
-     "alchemist_dsl.drift", "alchemist_dsl.declared", "alchemist_dsl.rerun", "alchemist_dsl.folder"),
+    (
+        "alchemist_dsl.data",
+        "alchemist_dsl.lower",
+        "alchemist_dsl.lowering",
+        "alchemist_dsl.keys",
+        "alchemist_dsl.canon",
+        "alchemist_dsl.written",
+        "alchemist_dsl.estimate",
+        "alchemist_dsl.training",
+        "alchemist_dsl.bases",
+        "alchemist_dsl.ranges",
+        "alchemist_dsl.verdicts",
+        "alchemist_dsl.shortage",
+        "alchemist_dsl.reasons",
+        "alchemist_dsl.state",
+        "alchemist_dsl.explain",
+        "alchemist_dsl.tables",
+        "alchemist_dsl.resources",
+        "alchemist_dsl.facts",
+        "alchemist_dsl.lock",
+        "alchemist_dsl.drift",
+        "alchemist_dsl.declared",
+        "alchemist_dsl.rerun",
+        "alchemist_dsl.folder",
+    ),
     ("alchemist_dsl.passes",),
     ("alchemist_dsl.editors", "alchemist_dsl.pygments_lexer", "alchemist_dsl.vocabulary"),
     ("alchemist_dsl.check",),
     ("alchemist_dsl.syntax",),
-    ("alchemist_dsl.diagnostics", "alchemist_dsl.source", "alchemist_dsl.kinds", "alchemist_dsl.ir",
-     "alchemist_dsl.trees", "alchemist_dsl.unrun"),
-]  # fmt: skip
+    (
+        "alchemist_dsl.diagnostics",
+        "alchemist_dsl.source",
+        "alchemist_dsl.kinds",
+        "alchemist_dsl.ir",
+        "alchemist_dsl.trees",
+        "alchemist_dsl.unrun",
+    ),
+]
 BORDER = {"plan", "rows", "registry", "errors", "functions", "catalog"}
 #: What the compiler may import of the runtime besides the border; launch is the one line that starts a training.
 EXECUTION = {
@@ -75,9 +102,7 @@ def layer(module: str) -> int | None:
     best = None
     for number, names in enumerate(DSL):
         for name in names:
-            if (module == name or module.startswith(name + ".")) and (
-                best is None or len(name) > best[0]
-            ):
+            if (module == name or module.startswith(name + ".")) and (best is None or len(name) > best[0]):
                 best = (len(name), number)
     return None if best is None else best[1]
 
@@ -137,9 +162,7 @@ HEAVY = (
 )
 def test_compiler_and_catalog_import_nothing_heavy(code: str) -> None:
     check = f"import sys\n{code}\nprint([m for m in {HEAVY!r} if m in sys.modules])"
-    found = subprocess.run(
-        [sys.executable, "-c", check], capture_output=True, text=True, check=True
-    )
+    found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
 
@@ -149,20 +172,16 @@ def test_help_imports_click_alone() -> None:
         "assert CliRunner().invoke(main, ['--help']).exit_code == 0\n"
         "print([m for m in ('lark', 'pydantic', 'jinja2', 'rich', 'pyarrow', 'numpy') if m in sys.modules])"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", check], capture_output=True, text=True, check=True
-    )
+    found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
 
 def test_no_plan_or_artefact_holds_a_pickle() -> None:
     for package, folder in (("alchemist_dsl", "."), ("alchemist_runtime", "runtime")):
         for name, path in modules(folder, package):
-            assert not {
-                m
-                for m in imported(path)
-                if m.split(".")[0] in ("pickle", "dill", "cloudpickle", "joblib")
-            }, name
+            assert not {m for m in imported(path) if m.split(".")[0] in ("pickle", "dill", "cloudpickle", "joblib")}, (
+                name
+            )
 
 
 def test_files_of_tests_are_named_once() -> None:

@@ -27,8 +27,10 @@ print(pathlib.Path(alchemist_dsl.__file__).parent, pathlib.Path(alchemist_runtim
 def build(kind: str, to: Path) -> Path:
     subprocess.run(
         [sys.executable, "-m", "build", "--no-isolation", f"--{kind}", "--outdir", str(to), str(ROOT)],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return next(p for p in to.iterdir() if p.suffix == ".whl")
 
 
@@ -39,9 +41,7 @@ def fresh(folder: Path) -> Path:
     here = next(p for p in map(Path, sys.path) if p.name == "site-packages")
     target = next((folder / "lib").glob("python*/site-packages"))
     names = [
-        p
-        for p in here.iterdir()
-        if not p.name.lower().startswith(("alchemist", "_alchemist", "__editable__", "pip"))
+        p for p in here.iterdir() if not p.name.lower().startswith(("alchemist", "_alchemist", "__editable__", "pip"))
     ]
     for path in names:
         if not (target / path.name).exists():
@@ -54,10 +54,16 @@ def test_wheel_is_whole(tmp_path: Path) -> None:
     wheel = build("wheel", tmp_path / "dist")
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in (
-        "alchemist_dsl/py.typed", "alchemist_runtime/py.typed", "alchemist_dsl/_grammar/recipe.lark",
-        "alchemist_dsl/_grammar/recipe.tables.json", "alchemist_dsl/_recipes/std/alchemy.recipe",
-        "alchemist_dsl/diagnostics/pages/A103.md", "alchemist_dsl/starter/data/samples.jsonl", "alchemist_runtime/_accelerate/fsdp.yaml", "alchemist_runtime/operators/dedup/minhash.py",
-    ):  # fmt: skip
+        "alchemist_dsl/py.typed",
+        "alchemist_runtime/py.typed",
+        "alchemist_dsl/_grammar/recipe.lark",
+        "alchemist_dsl/_grammar/recipe.tables.json",
+        "alchemist_dsl/_recipes/std/alchemy.recipe",
+        "alchemist_dsl/diagnostics/pages/A103.md",
+        "alchemist_dsl/starter/data/samples.jsonl",
+        "alchemist_runtime/_accelerate/fsdp.yaml",
+        "alchemist_runtime/operators/dedup/minhash.py",
+    ):
         assert wanted in names, wanted
     assert not [n for n in names if n.startswith(("tests/", "runtime/"))]
     python = fresh(tmp_path / "env")
@@ -65,9 +71,7 @@ def test_wheel_is_whole(tmp_path: Path) -> None:
     seen = subprocess.run([python, "-c", SEE], cwd=tmp_path, capture_output=True, text=True)
     assert seen.returncode == 0, seen.stderr
     assert all(str(tmp_path / "env") in part for part in seen.stdout.split())
-    command = subprocess.run(
-        [tmp_path / "env" / "bin" / "alchemist", "--version"], capture_output=True, text=True
-    )
+    command = subprocess.run([tmp_path / "env" / "bin" / "alchemist", "--version"], capture_output=True, text=True)
     assert command.returncode == 0 and command.stdout.strip()
 
 
@@ -76,8 +80,10 @@ def test_editable_install_is_live(tmp_path: Path) -> None:
     python = fresh(tmp_path / "env")
     subprocess.run(
         [python, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--quiet", "-e", str(ROOT)],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     seen = subprocess.run([python, "-c", SEE], cwd=tmp_path, capture_output=True, text=True)
     assert seen.returncode == 0, seen.stderr
     assert all(part.startswith(str(ROOT)) for part in seen.stdout.split())

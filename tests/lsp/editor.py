@@ -25,8 +25,7 @@ def capabilities(*, asks: bool = True) -> lsp.ClientCapabilities:
     return lsp.ClientCapabilities(
         workspace=lsp.WorkspaceClientCapabilities(
             workspace_edit=lsp.WorkspaceEditClientCapabilities(
-                document_changes=True,
-                change_annotation_support=lsp.ChangeAnnotationsSupportOptions() if asks else None,
+                document_changes=True, change_annotation_support=lsp.ChangeAnnotationsSupportOptions() if asks else None
             )
         ),
         text_document=lsp.TextDocumentClientCapabilities(
@@ -54,16 +53,19 @@ class Editor:
         path = os.pathsep.join([str(REPO), str(REPO / "runtime")])
         self._do(
             self.client.start_io(
-                sys.executable, "-m", "alchemist_dsl", "lsp", "--stdio",
-                cwd=str(root), env={**os.environ, "PYTHONPATH": path},
+                sys.executable,
+                "-m",
+                "alchemist_dsl",
+                "lsp",
+                "--stdio",
+                cwd=str(root),
+                env={**os.environ, "PYTHONPATH": path},
             )
-        )  # fmt: skip
+        )
         made = self._do(
             self.client.initialize_async(
                 lsp.InitializeParams(
-                    capabilities=capabilities(asks=asks),
-                    root_uri=root.as_uri(),
-                    process_id=os.getpid(),
+                    capabilities=capabilities(asks=asks), root_uri=root.as_uri(), process_id=os.getpid()
                 )
             )
         )
@@ -83,7 +85,7 @@ class Editor:
             self._do(self.client.stop())
         self.loop.close()
 
-    # --- texts ---------------------------------------------------------------------------------------------------------------
+    # --- texts --------------------------------------------------------------------------------------------------------
 
     def uri(self, name: str) -> str:
         return (self.root / name).as_uri()
@@ -93,9 +95,7 @@ class Editor:
         text = text.replace(CURSOR, "")
         uri = self.uri(name)
         self.texts[name], self.versions[name] = text, 1
-        self.client.text_document_did_open(
-            lsp.DidOpenTextDocumentParams(lsp.TextDocumentItem(uri, "recipe", 1, text))
-        )
+        self.client.text_document_did_open(lsp.DidOpenTextDocumentParams(lsp.TextDocumentItem(uri, "recipe", 1, text)))
 
     def replace(self, name: str, old: str, new: str) -> None:
         """One incremental edit: the first `old` becomes `new`."""
@@ -134,7 +134,7 @@ class Editor:
             text = text[:start] + edit.new_text + text[end:]
         return text
 
-    # --- questions -----------------------------------------------------------------------------------------------------------
+    # --- questions ----------------------------------------------------------------------------------------------------
 
     def diagnostics(self, name: str) -> list[lsp.Diagnostic]:
         """The problems of the newest version of a document."""
@@ -161,10 +161,7 @@ class Editor:
         if isinstance(place, str):
             before = place.index(CURSOR)
             place = self.texts[name].index(place.replace(CURSOR, "")) + before
-        return {
-            "text_document": lsp.TextDocumentIdentifier(self.uri(name)),
-            "position": self.position(name, place),
-        }
+        return {"text_document": lsp.TextDocumentIdentifier(self.uri(name)), "position": self.position(name, place)}
 
     def complete(self, name: str, place: int | str) -> dict[str, lsp.CompletionItem]:
         found = self.ask(lsp.TEXT_DOCUMENT_COMPLETION, lsp.CompletionParams(**self.at(name, place)))
@@ -197,8 +194,6 @@ class Editor:
 
     def actions(self, name: str, diagnostic: lsp.Diagnostic) -> dict[str, lsp.CodeAction]:
         params = lsp.CodeActionParams(
-            lsp.TextDocumentIdentifier(self.uri(name)),
-            diagnostic.range,
-            lsp.CodeActionContext([diagnostic]),
+            lsp.TextDocumentIdentifier(self.uri(name)), diagnostic.range, lsp.CodeActionContext([diagnostic])
         )
         return {a.title: a for a in self.ask(lsp.TEXT_DOCUMENT_CODE_ACTION, params)}

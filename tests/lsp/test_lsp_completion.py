@@ -64,7 +64,11 @@ PLACES = {
     "attributes that are there": ("filter x {\n  from = first\n  ‸\n}\n", {"select"}, {"from"}),
     "sub-blocks": ("mixture x {\n  ‸\n}\n", {"take", "total", "unit"}, {"classes"}),
     "choices": ("map x {\n  mode = ‸\n}\n", {"only", "replace", "add"}, {"rows"}),
-    "streams": ("filter x {\n  from = ‸\n}\n", {"first", "clean", "judged", "alchemy.humaneval"}, {"judge", "ask", "x"}),
+    "streams": (
+        "filter x {\n  from = ‸\n}\n",
+        {"first", "clean", "judged", "alchemy.humaneval"},
+        {"judge", "ask", "x"},
+    ),
     "streams in a list": ("filter x {\n  from = [\n    first,\n    ‸\n  ]\n}\n", {"clean", "more"}, {"judge"}),
     "teachers": ("generate x {\n  teacher = ‸\n}\n", {"judge"}, {"rows", "ask"}),
     "prompts": ("generate x {\n  prompt = ‸\n}\n", {"ask", "alchemy.relabel"}, {"judge", "rows"}),
@@ -74,10 +78,16 @@ PLACES = {
     "columns": ("filter x {\n  from = clean\n  drop ‸\n}\n", {"response", "topic", "origin", "chars", "lang"}, {"out"}),
     "columns inside a call": ("filter x {\n  from = clean\n  drop chars(‸\n}\n", {"topic", "response"}, set()),
     "fields of the answer": (
-        "generate x {\n  from = clean\n  teacher = judge\n  prompt = ask\n  keep out.‸\n}\n", {"clarity", "refined"}, {"topic"},
+        "generate x {\n  from = clean\n  teacher = judge\n  prompt = ask\n  keep out.‸\n}\n",
+        {"clarity", "refined"},
+        {"topic"},
     ),
     "columns to set": ("map x {\n  from = clean\n  set ‸\n}\n", {"response", "topic", "lang"}, {"chars"}),
-    "columns on the right of set": ("map x {\n  from = clean\n  set a = ‸\n}\n", {"topic", "chars", "param.hinted"}, set()),
+    "columns on the right of set": (
+        "map x {\n  from = clean\n  set a = ‸\n}\n",
+        {"topic", "chars", "param.hinted"},
+        set(),
+    ),
     "columns after per": ("map x {\n  from = clean\n  select = 5% per ‸\n}\n", {"origin", "topic"}, {"chars"}),
     "columns in a list": ("dedup x {\n  from = clean\n  on = [instruction, ‸]\n}\n", {"topic", "response"}, {"rows"}),
     "units": ("filter x {\n  from = clean\n  select = 50 ‸\n}\n", {"rows", "per"}, {"tokens"}),
@@ -87,41 +97,69 @@ PLACES = {
     "amounts": ("mixture x {\n  take {\n    clean = ‸\n  }\n}\n", {"all", "rest", "param.hinted"}, {"clean"}),
     "parameters": ("filter x {\n  select = param.‸\n}\n", {"hinted"}, {"rows"}),
     "methods": ("dedup x {\n  method = ‸\n}\n", {"exact", "minhash"}, {"ngram"}),
-    "parameters of a method": ("dedup x {\n  method = minhash(ngram = 5, ‸)\n}\n", {"permutations", "threshold"}, {"ngram"}),
+    "parameters of a method": (
+        "dedup x {\n  method = minhash(ngram = 5, ‸)\n}\n",
+        {"permutations", "threshold"},
+        {"ngram"},
+    ),
     "methods in a list": ("decontaminate x {\n  method = [‸]\n}\n", {"ngram"}, {"minhash"}),
     "parts of a record": ("teacher x {\n  price {\n    ‸\n  }\n}\n", {"input", "output"}, {"model"}),
     "units of a price": ("teacher x {\n  price {\n    input = $5 per 1M ‸\n  }\n}\n", {"tokens"}, {"rows"}),
-    "rules of a class": ("task x {\n  learn = clean.dropped\n  classes {\n    bad = ‸\n  }\n}\n", {"short", "spam"}, {"clean"}),
+    "rules of a class": (
+        "task x {\n  learn = clean.dropped\n  classes {\n    bad = ‸\n  }\n}\n",
+        {"short", "spam"},
+        {"clean"},
+    ),
     "types of a field": ("schema x {\n  a: ‸\n}\n", {"text", "int", "messages", "list"}, {"rate", "clean"}),
     "types of a parameter": ("param x: ‸\n", {"percent", "tokens", "enum"}, {"messages"}),
     "bools": ("teacher x {\n  batch = ‸\n}\n", {"true", "false"}, {"rows"}),
     "figures of the plan": ("check x {\n  expect plan.‸\n}\n", {"cost", "calls"}, {"topic"}),
     "aggregates": ("check x {\n  expect ‸\n}\n", {"rows", "share", "plan.cost"}, {"topic"}),
     "streams in a promise": ("check x {\n  expect rows(‸\n}\n", {"clean", "judged"}, {"topic"}),
-    "totals of a step": ("filter x {\n  from = clean\n  drop topic == \"a\" as a_rule\n  expect ‸\n}\n", {"rows", "dropped.a_rule"}, {"topic"}),
+    "totals of a step": (
+        'filter x {\n  from = clean\n  drop topic == "a" as a_rule\n  expect ‸\n}\n',
+        {"rows", "dropped.a_rule"},
+        {"topic"},
+    ),
     "variants: blocks": ("variant x {\n  set ‸\n}\n", {"param", "clean", "judged"}, {"topic"}),
     "variants: attributes": ("variant x {\n  set judged.‸\n}\n", {"select", "teacher"}, {"hub"}),
     "variants: values": ("variant x {\n  set judged.mode = ‸\n}\n", {"only", "add"}, {"clean"}),
     "imports": ('import "‸', {"std:alchemy"}, {"clean"}),
     "variables of a prompt": (
-        'prompt x {\n  input { code: text }\n  output { a: text }\n  user = jinja"""\n    {{ ‸ }}\n    """\n}\n', {"code"}, {"topic"},
+        'prompt x {\n  input { code: text }\n  output { a: text }\n  user = jinja"""\n    {{ ‸ }}\n    """\n}\n',
+        {"code"},
+        {"topic"},
     ),
     "columns in a template over the row": (
-        'map x {\n  from = clean\n  set b = jinja"""\n    {{ ‸ }}\n    """\n}\n', {"topic", "response"}, {"code"},
+        'map x {\n  from = clean\n  set b = jinja"""\n    {{ ‸ }}\n    """\n}\n',
+        {"topic", "response"},
+        {"code"},
     ),
-    "filters": ('map x {\n  from = clean\n  set b = jinja"""\n    {{ topic | ‸ }}\n    """\n}\n', {"trim", "upper"}, {"topic"}),
+    "filters": (
+        'map x {\n  from = clean\n  set b = jinja"""\n    {{ topic | ‸ }}\n    """\n}\n',
+        {"trim", "upper"},
+        {"topic"},
+    ),
     "tags": ('map x {\n  from = clean\n  set b = jinja"""\n    {% ‸ %}\n    """\n}\n', {"if", "for"}, {"topic"}),
     "names of a template": (
-        'map x {\n  from = clean\n  set b = jinja"""\n    {% for word in topic %}{{ ‸ }}\n    """\n}\n', {"word", "loop"}, set(),
+        'map x {\n  from = clean\n  set b = jinja"""\n    {% for word in topic %}{{ ‸ }}\n    """\n}\n',
+        {"word", "loop"},
+        set(),
     ),
     "steps of a test": ('test "a" {\n  step = ‸\n}\n', {"clean", "judged"}, set()),
     "inputs of a prompt": (
-        "generate x {\n  from = clean\n  teacher = judge\n  prompt = ask\n  map {\n    ‸\n  }\n}\n", {"instruction", "response"}, {"topic"},
+        "generate x {\n  from = clean\n  teacher = judge\n  prompt = ask\n  map {\n    ‸\n  }\n}\n",
+        {"instruction", "response"},
+        {"topic"},
     ),
     "nothing in a comment": ("# a ‸\n", set(), {"filter"}),
     "nothing in a text": ('recipe {\n  title = "a ‸"\n}\n', set(), {"rows"}),
-    "nothing in the text of a template": ('map x {\n  from = clean\n  set b = jinja"""\n    a ‸\n    """\n}\n', set(), {"topic"}),
-}  # fmt: skip
+    "nothing in the text of a template": (
+        'map x {\n  from = clean\n  set b = jinja"""\n    a ‸\n    """\n}\n',
+        set(),
+        {"topic"},
+    ),
+}
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -152,9 +190,7 @@ BROKEN = [
 
 @pytest.mark.parametrize("line", BROKEN)
 def test_a_broken_line_never_takes_completion_away_elsewhere(editor: Editor, line: str) -> None:
-    head = HEAD.replace(
-        "filter clean {\n", f"map half {{\n  from = first\n{line}\n}}\n\nfilter clean {{\n"
-    )
+    head = HEAD.replace("filter clean {\n", f"map half {{\n  from = first\n{line}\n}}\n\nfilter clean {{\n")
     places = {
         "filter x {\n  from = ‸\n}\n": {"first", "clean", "judged"},
         "filter x {\n  from = clean\n  drop ‸\n}\n": {"response", "chars", "topic"},
@@ -189,9 +225,7 @@ def test_items_carry_type_doc_and_the_exact_place(editor: Editor) -> None:
     assert "Length in code points" in chars.documentation.value
     assert chars.insert_text_format == lsp.InsertTextFormat.Snippet
     attributes = editor.completed(HEAD + "\nteacher x {\n  ‸\n}\n")
-    assert (
-        attributes["provider"].sort_text < attributes["stop"].sort_text
-    )  # what is needed comes first
+    assert attributes["provider"].sort_text < attributes["stop"].sort_text  # what is needed comes first
     assert "Sampling temperature" in attributes["temperature"].documentation.value  # type: ignore[union-attr]
     assert "0" in (attributes["temperature"].detail or "")
 

@@ -110,9 +110,7 @@ def files(editor: Editor, project: Path) -> Iterator[Editor]:
     (project / "child.recipe").write_text(CHILD, "utf-8")
     editor.open("main.recipe", MAIN)
     editor.texts["lib.recipe"], editor.texts["child.recipe"] = LIB, CHILD
-    assert [
-        d for d in editor.diagnostics("main.recipe") if d.severity == lsp.DiagnosticSeverity.Error
-    ] == []
+    assert [d for d in editor.diagnostics("main.recipe") if d.severity == lsp.DiagnosticSeverity.Error] == []
     yield editor
 
 
@@ -157,11 +155,7 @@ def test_definition_in_the_library(files: Editor) -> None:
     files.open("std.recipe", MAIN.replace("prompt = lib.ask", "prompt = alchemy.relabel"))
     found = files.definition("std.recipe", "alchemy.rela‸bel")
     assert found is not None and found.uri.endswith("/std/alchemy.recipe")
-    line = (
-        Path(found.uri.removeprefix("file://"))
-        .read_text("utf-8")
-        .split("\n")[found.range.start.line]
-    )
+    line = Path(found.uri.removeprefix("file://")).read_text("utf-8").split("\n")[found.range.start.line]
     assert line.startswith("prompt relabel")
 
 
@@ -218,22 +212,15 @@ def test_rename_of_a_base_reaches_what_extends_it(files: Editor) -> None:
 def test_rename_of_a_drawing_step_keeps_its_draw(files: Editor) -> None:
     texts = changed(files, files.rename("main.recipe", "relabel to‸ld", "hinted_rows"))
     assert texts["main.recipe"].endswith("\nmoved {\n  from = told\n  to = hinted_rows\n}\n")
-    assert (
-        "rows(hinted_rows)" in texts["main.recipe"]
-        and "set hinted_rows.select" in texts["main.recipe"]
-    )
+    assert "rows(hinted_rows)" in texts["main.recipe"] and "set hinted_rows.select" in texts["main.recipe"]
     files.open("renamed.recipe", texts["main.recipe"])
-    errors = [
-        d for d in files.diagnostics("renamed.recipe") if d.severity == lsp.DiagnosticSeverity.Error
-    ]
+    errors = [d for d in files.diagnostics("renamed.recipe") if d.severity == lsp.DiagnosticSeverity.Error]
     assert errors == []
 
 
 def test_rename_of_alias_and_parameter(files: Editor) -> None:
     texts = changed(files, files.rename("main.recipe", "prompt = li‸b.ask", "ours"))
-    assert texts["main.recipe"] == MAIN.replace("lib.", "ours.").replace(
-        '"ours.recipe" as lib', '"lib.recipe" as ours'
-    )
+    assert texts["main.recipe"] == MAIN.replace("lib.", "ours.").replace('"ours.recipe" as lib', '"lib.recipe" as ours')
     texts = changed(files, files.rename("main.recipe", "param hin‸ted", "told_share"))
     assert texts["main.recipe"].count("told_share") == 3 and "hinted" not in texts["main.recipe"]
 
@@ -284,17 +271,9 @@ def test_without_a_way_to_ask_data_keeps_its_name(project: Path) -> None:
         ("chars(respo‸nse) < 3", ["`response: text`"]),
         (
             "from = cl‸ean",
-            [
-                "filter clean",
-                "| `topic` | `text",
-                "`clean.dropped` has also `rule`, `reason`",
-                "as `short`",
-            ],
+            ["filter clean", "| `topic` | `text", "`clean.dropped` has also `rule`, `reason`", "as `short`"],
         ),
-        (
-            "param.hin‸ted per",
-            ["param hinted: percent = 5%", "The share that gets a hint.", "Here `5%` (default)"],
-        ),
+        ("param.hin‸ted per", ["param hinted: percent = 5%", "The share that gets a hint.", "Here `5%` (default)"]),
         ("lib.as‸k", ["prompt ask", "gets back: `hint: text`"]),
         ("told = 6‸0%", ["`60%` = 3/5, a share"]),
         ("1_0‸00 rows", ["1,000 rows"]),
@@ -376,8 +355,7 @@ def shares(editor: Editor, name: str) -> dict[str, str]:
     """The hint of every line that has one."""
     whole = lsp.Range(lsp.Position(0, 0), lsp.Position(9999, 0))
     found = editor.ask(
-        lsp.TEXT_DOCUMENT_INLAY_HINT,
-        lsp.InlayHintParams(lsp.TextDocumentIdentifier(editor.uri(name)), whole),
+        lsp.TEXT_DOCUMENT_INLAY_HINT, lsp.InlayHintParams(lsp.TextDocumentIdentifier(editor.uri(name)), whole)
     )
     lines = editor.texts[name].split("\n")
     return {lines[h.position.line].strip(): str(h.label) for h in found}
@@ -397,12 +375,21 @@ def test_hints_tell_the_share_that_an_entry_gets(files: Editor) -> None:
         ("unit = rows\n  take {\n    clean = 75%\n    told = rest\n  }", {"told = rest": "= 25%"}),
         ("unit = rows\n  take {\n    clean = all\n    told = 5%\n  }", {"clean = all": "= 95%"}),
         ("unit = rows\n  take {\n    clean = all\n    more = all\n    told = 5%\n  }", {}),
-        ("unit = rows\n  take {\n    clean = 3 rows\n    more = 1 rows\n    told = 20%\n  }", {"clean = 3 rows": "= 60%", "more = 1 rows": "= 20%"}),
-        ("unit = rows\n  take {\n    clean = 1 parts\n    told = 2 parts\n  }", {"clean = 1 parts": "≈ 33.33%", "told = 2 parts": "≈ 66.67%"}),
+        (
+            "unit = rows\n  take {\n    clean = 3 rows\n    more = 1 rows\n    told = 20%\n  }",
+            {"clean = 3 rows": "= 60%", "more = 1 rows": "= 20%"},
+        ),
+        (
+            "unit = rows\n  take {\n    clean = 1 parts\n    told = 2 parts\n  }",
+            {"clean = 1 parts": "≈ 33.33%", "told = 2 parts": "≈ 66.67%"},
+        ),
         ("unit = rows\n  take {\n    clean = 100%\n    gone = rest\n  }", {}),
-        ("unit = rows\n  take {\n    clean = 20%\n    told = 20%\n    gone = 60%\n  }", {"clean = 20%": "= 50%", "told = 20%": "= 50%", "gone = 60%": "left out"}),
+        (
+            "unit = rows\n  take {\n    clean = 20%\n    told = 20%\n    gone = 60%\n  }",
+            {"clean = 20%": "= 50%", "told = 20%": "= 50%", "gone = 60%": "left out"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_hints_of_other_mixtures(files: Editor, body: str, wanted: dict[str, str]) -> None:
     gone = '\nsource gone {\n  missing = "not published"\n}\n'
     before, rest = MAIN.split("mixture all_rows {\n")

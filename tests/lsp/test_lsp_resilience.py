@@ -11,19 +11,7 @@ from test_lsp_completion import BROKEN, HEAD
 LINES = HEAD.split("\n")
 #: Lines inside blocks; the header of a block is what the others complete, so it stays.
 INNER = [n for n, line in enumerate(LINES) if line.startswith("  ")]
-MORE = [
-    *BROKEN,
-    "",
-    '  """',
-    '  x = jinja"""',
-    "  from",
-    "  from = from",
-    "  ]",
-    "  ) )",
-    '  "',
-    "\t",
-    "  \x00",
-]
+MORE = [*BROKEN, "", '  """', '  x = jinja"""', "  from", "  from = from", "  ]", "  ) )", '  "', "\t", "  \x00"]
 BLOCKS = {"first", "more", "clean", "judged"}
 
 

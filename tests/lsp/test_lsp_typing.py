@@ -48,25 +48,18 @@ def test_an_edit_brings_a_problem_and_another_takes_it_away(editor: Editor) -> N
 
 def test_positions_count_utf16(editor: Editor) -> None:
     name = "wide.recipe"
-    editor.open(
-        name,
-        SMALL.replace("< 3 as short", '< 3 and response != "𝒳😀é" and respons == "ж" as short'),
-    )
+    editor.open(name, SMALL.replace("< 3 as short", '< 3 and response != "𝒳😀é" and respons == "ж" as short'))
     (problem,) = editor.diagnostics(name)
     assert editor.slice(name, problem.range) == "respons"
     line = editor.texts[name].split("\n")[problem.range.start.line]
-    assert (
-        problem.range.start.character == line.index("respons ==") + 2
-    )  # two wide characters before it
+    assert problem.range.start.character == line.index("respons ==") + 2  # two wide characters before it
     editor.replace(name, "respons ==", "response ==")
     assert editor.diagnostics(name) == []
 
 
 def test_edits_behind_wide_characters_land_where_they_belong(editor: Editor) -> None:
     name = "wide2.recipe"
-    editor.open(
-        name, SMALL.replace("edition 2026", "# 😀😀 line one\u2028still line one\x0c\nedition 2026")
-    )
+    editor.open(name, SMALL.replace("edition 2026", "# 😀😀 line one\u2028still line one\x0c\nedition 2026"))
     editor.diagnostics(name)
     editor.replace(name, "still line one", "😀 still")
     editor.replace(name, "from = texts", "from = textz")
@@ -99,9 +92,19 @@ def test_broken_texts_never_silence_the_server(editor: Editor) -> None:
     name = "broken.recipe"
     editor.open(name, SMALL)
     for cut in (
-        'filter clean {\n  from = [', '"""', 'jinja"""\n{{ x', "}}}}", "\x00", "edition", "param x", "source", 'test "', "ü{", "a." * 300,
+        "filter clean {\n  from = [",
+        '"""',
+        'jinja"""\n{{ x',
+        "}}}}",
+        "\x00",
+        "edition",
+        "param x",
+        "source",
+        'test "',
+        "ü{",
+        "a." * 300,
         "{" * 200,
-    ):  # fmt: skip
+    ):
         text = f"{cut}\n{SMALL}{cut}"
         editor.texts[name] = text
         editor.change(name, lsp.TextDocumentContentChangeWholeDocument(text))
@@ -153,9 +156,7 @@ export done {
 
 
 def test_problems_of_a_closed_import_are_shown_at_their_file(editor: Editor) -> None:
-    (editor.root / "lost.recipe").write_text(
-        "edition 2026\n\nteacher t {\n  provider = rulez\n}\n", "utf-8"
-    )
+    (editor.root / "lost.recipe").write_text("edition 2026\n\nteacher t {\n  provider = rulez\n}\n", "utf-8")
     editor.open("opens.recipe", SMALL.replace("\n\n", '\nimport "lost.recipe" as lost\n\n', 1))
     found = editor.until("lost.recipe", lambda p: p.diagnostics).diagnostics
     assert codes(found) == ["A213"]
@@ -176,18 +177,13 @@ def test_ways_out(editor: Editor) -> None:
     assert "from = texts\n" in editor.apply(name, list(fix.edit.changes[editor.uri(name)]))
     explain = found["Explain A103"]
     assert "alchemist.explain" in str(explain.command)
-    page = editor.ask(
-        lsp.WORKSPACE_EXECUTE_COMMAND,
-        lsp.ExecuteCommandParams("alchemist.explain", arguments=["A103"]),
-    )
+    page = editor.ask(lsp.WORKSPACE_EXECUTE_COMMAND, lsp.ExecuteCommandParams("alchemist.explain", arguments=["A103"]))
     assert "A103" in page and "unknown-name" in page
 
 
 def test_all_safe_fixes_at_once(editor: Editor) -> None:
     name = "fixall.recipe"
-    editor.open(
-        name, SMALL.replace("from = texts", "from = textz").replace("data = clean", "data = cleen")
-    )
+    editor.open(name, SMALL.replace("from = texts", "from = textz").replace("data = clean", "data = cleen"))
     editor.diagnostics(name)
     whole = lsp.Range(lsp.Position(0, 0), lsp.Position(99, 0))
     context = lsp.CodeActionContext([], only=[lsp.CodeActionKind.SourceFixAll])
@@ -203,9 +199,7 @@ def test_formatting(editor: Editor) -> None:
     editor.open(name, SMALL.replace("  from = texts", "      from=texts"))
     edits = editor.ask(
         lsp.TEXT_DOCUMENT_FORMATTING,
-        lsp.DocumentFormattingParams(
-            lsp.TextDocumentIdentifier(editor.uri(name)), lsp.FormattingOptions(2, True)
-        ),
+        lsp.DocumentFormattingParams(lsp.TextDocumentIdentifier(editor.uri(name)), lsp.FormattingOptions(2, True)),
     )
     assert len(edits) == 1 and edits[0].range.start.line == edits[0].range.end.line - 1
     assert editor.apply(name, edits) == SMALL

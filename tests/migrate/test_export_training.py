@@ -27,12 +27,39 @@ from alchemist_dsl.source import SourceFile
 ROWS = {"kind": "source", "name": "talks", "hub": "acme/talks", "revision": "0" * 40}
 EXPORT = {"kind": "export", "name": "rows", "data": "talks", "format": "messages", "path": "out"}
 BASE: dict[str, Any] = {
-    "kind": "train", "name": "tuned", "data": "talks", "base": "acme/base", "revision": "1" * 40, "epochs": 2, "batch": "32 packs",
-    "micro_batch": "4 packs", "max_length": "2048 tokens", "learning_rate": 1e-4,
-}  # fmt: skip
+    "kind": "train",
+    "name": "tuned",
+    "data": "talks",
+    "base": "acme/base",
+    "revision": "1" * 40,
+    "epochs": 2,
+    "batch": "32 packs",
+    "micro_batch": "4 packs",
+    "max_length": "2048 tokens",
+    "learning_rate": 1e-4,
+}
 #: Attributes whose values both sides say: a training comes back with the same ones.
-COMPARED = ("base", "revision", "method", "epochs", "steps", "batch", "micro_batch", "max_length", "packing", "loss", "optimizer", "learning_rate",
-            "schedule", "weight_decay", "max_grad_norm", "precision", "eval_share", "seed", "save_every")  # fmt: skip
+COMPARED = (
+    "base",
+    "revision",
+    "method",
+    "epochs",
+    "steps",
+    "batch",
+    "micro_batch",
+    "max_length",
+    "packing",
+    "loss",
+    "optimizer",
+    "learning_rate",
+    "schedule",
+    "weight_decay",
+    "max_grad_norm",
+    "precision",
+    "eval_share",
+    "seed",
+    "save_every",
+)
 
 
 def program(train: dict[str, Any], seed: int = 42) -> ir.Program:
@@ -42,7 +69,7 @@ def program(train: dict[str, Any], seed: int = 42) -> ir.Program:
     text = data.recipe({"edition": 2026, "blocks": [recipe, ROWS, EXPORT, train]})
     made, problems = check(SourceFile("r.recipe", text), lambda _: None)
     assert made is not None
-    assert [p.headline for p in problems if "A9" not in p.code and p.code not in ("A307", "A804", "A807")] == []  # fmt: skip
+    assert [p.headline for p in problems if "A9" not in p.code and p.code not in ("A307", "A804", "A807")] == []
     return made
 
 
@@ -72,11 +99,13 @@ def values(block: ir.Block, seed: int) -> dict[str, Any]:
 
 
 SCHEDULES = st.builds(
-    lambda kind, warm, floor: f"{kind}(warmup = {warm}" + (f", floor = {floor}%)" if kind == "cosine" and floor else ")"),
+    lambda kind, warm, floor: (
+        f"{kind}(warmup = {warm}" + (f", floor = {floor}%)" if kind == "cosine" and floor else ")")
+    ),
     st.sampled_from(["constant", "linear", "cosine"]),
     st.sampled_from(["3%", "0%", "12.5%", "20 steps", "1 step"]),
     st.sampled_from([0, 10, 25]),
-)  # fmt: skip
+)
 TRAININGS = st.fixed_dictionaries(
     {},
     optional={
@@ -93,14 +122,18 @@ TRAININGS = st.fixed_dictionaries(
         "eval_share": st.sampled_from(["2%", "100 rows"]),
         "seed": st.integers(0, 2**31),
         "save_every": st.sampled_from(["500 steps", "25%"]),
-        "method": st.sampled_from(["lora(r = 8, alpha = 16)", "lora(r = 4, alpha = 4, dropout = 0.1, targets = \"q_proj, v_proj\")"]),
-        "chat_template": st.sampled_from(["acme/other", {"template": "{% for m in messages %}\n'{{ m.content }}'\n{% endfor %}"}]),
+        "method": st.sampled_from(
+            ["lora(r = 8, alpha = 16)", 'lora(r = 4, alpha = 4, dropout = 0.1, targets = "q_proj, v_proj")']
+        ),
+        "chat_template": st.sampled_from(
+            ["acme/other", {"template": "{% for m in messages %}\n'{{ m.content }}'\n{% endfor %}"}]
+        ),
         "on_long": st.sampled_from(["drop", "error", "truncate"]),
         "dropout": st.just(0.1),
         "report": st.sampled_from([["wandb"], ["tensorboard", "trackio"]]),
         "parallel": st.sampled_from(["ddp", "fsdp", "zero2", "zero3"]),
     },
-)  # fmt: skip
+)
 
 
 def back(text: str, tool: str) -> dict[str, Any]:
@@ -130,12 +163,17 @@ def test_trl_and_back(some: dict[str, Any]) -> None:
     seen = arguments(script)
     keys = {k: v for k, v in seen["config"].items() if k not in ("output_dir", "model_init_kwargs")}
     if lora := seen["trainer"].get("peft_config"):
-        keys |= {"use_peft": True, "lora_r": lora["r"], "lora_alpha": lora["lora_alpha"], "lora_dropout": lora["lora_dropout"],
-                 "lora_target_modules": lora["target_modules"]}  # fmt: skip
+        keys |= {
+            "use_peft": True,
+            "lora_r": lora["r"],
+            "lora_alpha": lora["lora_alpha"],
+            "lora_dropout": lora["lora_dropout"],
+            "lora_target_modules": lora["target_modules"],
+        }
     keys |= {"model_name_or_path": seen["trainer"]["model"], "model_revision": "1" * 40}
     if "test_size" in seen:
         keys["test_split_size"] = seen["test_size"]
-    pair = {"path": "acme/talks", "columns": ["prompt", "completion"] if made.word("loss") == "last" else ["messages"]}  # fmt: skip
+    pair = {"path": "acme/talks", "columns": ["prompt", "completion"] if made.word("loss") == "last" else ["messages"]}
     assert back(yaml.safe_dump(keys | {"datasets": [pair]}), "trl") == values(made.block, 42)
 
 
@@ -185,7 +223,7 @@ def arguments(script: str) -> dict[str, Any]:
         module.__dict__.update(members)
         sys.modules[name] = module
     try:
-        exec(compile(script, "script.py", "exec"), {"__file__": "script.py", "__name__": "__main__"})  # fmt: skip
+        exec(compile(script, "script.py", "exec"), {"__file__": "script.py", "__name__": "__main__"})
     finally:
         for name, old in before.items():
             if old is None:
@@ -220,13 +258,17 @@ def test_a_template_without_marks_is_told() -> None:
     made = exported(BASE | some | {"on_long": "truncate"})
     to_trl.write(made)
     assert [p.headline.split("`")[1] for p in made.problems] == ["loss"]
-    marked = {"chat_template": {"template": "{% for m in messages %}\n{% generation %}{{ m.content }}{% endgeneration %}\n{% endfor %}"}}  # fmt: skip
+    marked = {
+        "chat_template": {
+            "template": "{% for m in messages %}\n{% generation %}{{ m.content }}{% endgeneration %}\n{% endfor %}"
+        }
+    }
     made = exported(BASE | marked | {"on_long": "truncate"})
     to_trl.write(made)
     assert made.problems == []
 
 
-# --- the command -----------------------------------------------------------------------------------------------------------------------
+# --- the command ------------------------------------------------------------------------------------------------------
 
 
 def alchemist(*args: str) -> Result:
@@ -241,8 +283,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "two.recipe").write_text(text + data.block(BASE | {"name": "other"}))
     (tmp_path / "none.recipe").write_text(data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}))
     (tmp_path / "new.recipe").write_text(
-        data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT, {k: v for k, v in BASE.items() if k not in ("base", "revision")} | {"init": "scratch()"}]})
-    )  # fmt: skip
+        data.recipe(
+            {
+                "edition": 2026,
+                "blocks": [
+                    ROWS,
+                    EXPORT,
+                    {k: v for k, v in BASE.items() if k not in ("base", "revision")} | {"init": "scratch()"},
+                ],
+            }
+        )
+    )
     return tmp_path
 
 
@@ -257,18 +308,14 @@ def test_rows_are_those_of_the_export_from_where_the_file_lies(folder: Path) -> 
     assert again.exit_code == 2 and "is not written over" in again.stderr
 
 
-@pytest.mark.parametrize(("tool", "said"), [("axolotl", "chat_template_jinja: ../chat.jinja"), ("trl", "str(HERE / '../chat.jinja')")])  # fmt: skip
-def test_the_file_of_a_template_is_named_from_where_the_file_lies(
-    folder: Path, tool: str, said: str
-) -> None:
+@pytest.mark.parametrize(
+    ("tool", "said"), [("axolotl", "chat_template_jinja: ../chat.jinja"), ("trl", "str(HERE / '../chat.jinja')")]
+)
+def test_the_file_of_a_template_is_named_from_where_the_file_lies(folder: Path, tool: str, said: str) -> None:
     (folder / "deep").mkdir()
     (folder / "chat.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
-    block = data.block(
-        {k: v for k, v in BASE.items() if k != "chat_template"} | {"chat_template": "chat.jinja"}
-    )
-    (folder / "f.recipe").write_text(
-        data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}) + block
-    )
+    block = data.block({k: v for k, v in BASE.items() if k != "chat_template"} | {"chat_template": "chat.jinja"})
+    (folder / "f.recipe").write_text(data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}) + block)
     assert alchemist("export", "f.recipe", "--to", tool, "-o", "deep/x").exit_code == 0
     assert said in (folder / "deep" / "x").read_text()
 
@@ -315,26 +362,15 @@ def test_the_script_trains(folder: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    words = {
-        t: i
-        for i, t in enumerate(["<pad>", "<s>", "</s>", "<unk>", *"abcdefghijklmnopqrstuvwxyz ?."])
-    }
+    words = {t: i for i, t in enumerate(["<pad>", "<s>", "</s>", "<unk>", *"abcdefghijklmnopqrstuvwxyz ?."])}
     raw = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
+        tokenizer_object=raw, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     )
     tokenizer.save_pretrained(folder / "base")
     shape = LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
+        vocab_size=len(words), hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
     )
     LlamaForCausalLM(shape).save_pretrained(folder / "base")
     assert AutoTokenizer.from_pretrained(folder / "base").eos_token == "</s>"
@@ -343,12 +379,17 @@ def test_the_script_trains(folder: Path) -> None:
     (folder / "out" / "data" / "train.jsonl").write_text(f"{json.dumps({'messages': turns})}\n" * 8)
     template = "{% for m in messages %}{{ m.content + '</s>' }}{% endfor %}"
     train = {k: v for k, v in BASE.items() if k not in ("revision", "epochs")} | {
-        "base": str(folder / "base"), "steps": 2, "batch": "2 rows", "micro_batch": "2 rows", "max_length": "64 tokens", "packing": "none",
-        "loss": "last", "precision": "fp32", "chat_template": {"template": template},
-    }  # fmt: skip
-    (folder / "r.recipe").write_text(
-        data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT, train]})
-    )
+        "base": str(folder / "base"),
+        "steps": 2,
+        "batch": "2 rows",
+        "micro_batch": "2 rows",
+        "max_length": "64 tokens",
+        "packing": "none",
+        "loss": "last",
+        "precision": "fp32",
+        "chat_template": {"template": template},
+    }
+    (folder / "r.recipe").write_text(data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT, train]}))
     assert alchemist("export", "r.recipe", "--to", "trl", "-o", "go.py").exit_code == 0
     done = subprocess.run([sys.executable, "go.py"], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -20,26 +20,59 @@ from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax.format import format_text
 
 HUB = st.sampled_from(["acme/talks", "acme/Code-Alpaca_20k", "squad", "acme/1.5-set", "acme/drop"])
-PATH = st.one_of(
-    HUB, st.sampled_from(["./data/a.jsonl", "s3://bucket/x", "a b/c", "../up.parquet", ""])
+PATH = st.one_of(HUB, st.sampled_from(["./data/a.jsonl", "s3://bucket/x", "a b/c", "../up.parquet", ""]))
+SPLIT = st.sampled_from(
+    ["train", "test_sft", "train[:100]", "train[10%:]", "train[5:2]", "a+b", "train[-5:]", "x y", "train[:0%]"]
 )
-SPLIT = st.sampled_from(["train", "test_sft", "train[:100]", "train[10%:]", "train[5:2]", "a+b", "train[-5:]", "x y", "train[:0%]"])  # fmt: skip
 NUMBER = st.one_of(
     st.integers(-3, 5000),
     st.floats(0, 1),
     st.floats(allow_nan=True, allow_infinity=True),
     st.sampled_from(["2e-5", "1e400", "0.1", "x", "1_000"]),
 )
-WORDS = st.sampled_from([
-    "cosine", "linear", "constant", "polynomial", "adamw_torch", "adamw_8bit", "lion_8bit", "muon", "epoch", "no", "best", "lora",
-    "qlora", "full", "freeze", "chatml", "llama3", "alpaca", "chat_template", "completion", "sharegpt", "wrapped", "truncate", "concat",
-    "interleave_under", "zero3.json", "all", "q_proj, v_proj", "wandb", "{% if %}", "{{ messages }}", "main", "v1", "sft", "pt",
-])  # fmt: skip
+WORDS = st.sampled_from(
+    [
+        "cosine",
+        "linear",
+        "constant",
+        "polynomial",
+        "adamw_torch",
+        "adamw_8bit",
+        "lion_8bit",
+        "muon",
+        "epoch",
+        "no",
+        "best",
+        "lora",
+        "qlora",
+        "full",
+        "freeze",
+        "chatml",
+        "llama3",
+        "alpaca",
+        "chat_template",
+        "completion",
+        "sharegpt",
+        "wrapped",
+        "truncate",
+        "concat",
+        "interleave_under",
+        "zero3.json",
+        "all",
+        "q_proj, v_proj",
+        "wandb",
+        "{% if %}",
+        "{{ messages }}",
+        "main",
+        "v1",
+        "sft",
+        "pt",
+    ]
+)
 ANY: st.SearchStrategy[Any] = st.recursive(
     st.one_of(NUMBER, WORDS, SPLIT, PATH, st.booleans(), st.none(), st.text(max_size=12)),
     lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.dictionaries(st.text("abcdef_", min_size=1, max_size=6), inner, max_size=3),
+        st.lists(inner, max_size=3), st.dictionaries(st.text("abcdef_", min_size=1, max_size=6), inner, max_size=3)
     ),
     max_leaves=6,
 )
@@ -50,20 +83,31 @@ NEEDED: dict[str, dict[str, Any]] = {
     "open-instruct": {"model_name_or_path": "acme/base"},
 }
 ENTRIES = {
-    "axolotl": ["path", "name", "split", "type", "revision", "data_files", "ds_type", "field_messages", "roles_to_train", "roles", "shards",
-                "message_property_mappings", "field", "chat_template", "train_on_eos", "trust_remote_code"],
+    "axolotl": [
+        "path",
+        "name",
+        "split",
+        "type",
+        "revision",
+        "data_files",
+        "ds_type",
+        "field_messages",
+        "roles_to_train",
+        "roles",
+        "shards",
+        "message_property_mappings",
+        "field",
+        "chat_template",
+        "train_on_eos",
+        "trust_remote_code",
+    ],
     "trl": ["path", "name", "split", "data_files", "data_dir", "columns", "fraction"],
-}  # fmt: skip
-LISTS = {
-    "axolotl": ("datasets",),
-    "llama-factory": (),
-    "trl": ("datasets",),
-    "open-instruct": (),
 }
+LISTS = {"axolotl": ("datasets",), "llama-factory": (), "trl": ("datasets",), "open-instruct": ()}
 
 
 def entries(tool: str) -> st.SearchStrategy[list[Any]]:
-    fields = {key: st.one_of(PATH if key == "path" else SPLIT if key == "split" else ANY, ANY) for key in ENTRIES[tool]}  # fmt: skip
+    fields = {key: st.one_of(PATH if key == "path" else SPLIT if key == "split" else ANY, ANY) for key in ENTRIES[tool]}
     return st.lists(st.fixed_dictionaries({}, optional=fields), max_size=3)
 
 
@@ -77,7 +121,7 @@ def configurations(draw: st.DrawFn, tool: str) -> dict[str, Any]:
     for name in LISTS[tool]:
         made[name] = draw(entries(tool))
     if tool == "open-instruct":
-        made["dataset_mixer"] = draw(st.dictionaries(PATH, st.one_of(NUMBER, st.integers(0, 20)), max_size=4))  # fmt: skip
+        made["dataset_mixer"] = draw(st.dictionaries(PATH, st.one_of(NUMBER, st.integers(0, 20)), max_size=4))
     if tool == "llama-factory":
         made["dataset"] = ",".join(draw(st.lists(HUB, max_size=3)))
     return made
@@ -103,7 +147,7 @@ def test_any_configuration(tool: str, data: st.DataObject) -> None:
         assert {p.code for p in found.problems} <= {"A950", "A951"}
         return
     file = SourceFile("-", found.recipe)
-    assert [(d.code, d.headline) for d in check(file, lambda _: None)[1] if severity(d) == "error"] == []  # fmt: skip
+    assert [(d.code, d.headline) for d in check(file, lambda _: None)[1] if severity(d) == "error"] == []
     assert format_text(file)[0] == found.recipe
     accounted(found, configuration)
 
@@ -122,19 +166,28 @@ MIXER = "model_name_or_path: a/b\ndataset_mixer_list: [a/b, {}]\n"
 
 @pytest.mark.parametrize(
     ("written", "amount", "warned"),
-    [("1", "1 row", True), ("1.0", None, False), ("10", "10 rows", True), ("11", "11 rows", False), ("0.5", "0.5x", False),
-     ("3.0", "3x", False), ("9500", "9_500 rows", False), ("'1'", "1 row", True), ("'1.0'", None, False)],
-)  # fmt: skip
-def test_a_point_makes_a_factor_of_an_amount(
-    written: str, amount: str | None, warned: bool
-) -> None:
+    [
+        ("1", "1 row", True),
+        ("1.0", None, False),
+        ("10", "10 rows", True),
+        ("11", "11 rows", False),
+        ("0.5", "0.5x", False),
+        ("3.0", "3x", False),
+        ("9500", "9_500 rows", False),
+        ("'1'", "1 row", True),
+        ("'1.0'", None, False),
+    ],
+)
+def test_a_point_makes_a_factor_of_an_amount(written: str, amount: str | None, warned: bool) -> None:
     found = migrate(SourceFile("m.yaml", MIXER.format(written)), gpus=1)
     assert found.recipe is not None
     assert f"b = {amount}" in found.recipe if amount else "mixture" not in found.recipe
     assert ("rows, not a factor" in [p.label for p in found.problems]) is warned
 
 
-@pytest.mark.parametrize("key", ["hf_token", "hub_token", "wandb_api_key", "api_key", "MY_SECRET", "comet_api_key", "token"])  # fmt: skip
+@pytest.mark.parametrize(
+    "key", ["hf_token", "hub_token", "wandb_api_key", "api_key", "MY_SECRET", "comet_api_key", "token"]
+)
 @pytest.mark.parametrize("tool", sorted(TOOLS))
 def test_a_key_is_named_and_never_shown(tool: str, key: str) -> None:
     from alchemist_dsl.diagnostics.render import FORMATS, render
@@ -198,8 +251,7 @@ def test_a_small_file_that_stands_for_a_huge_one_is_refused() -> None:
 
 
 MANY = {
-    "merges": "a0: &a0 {x: 1}\n"
-    + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 60)),
+    "merges": "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 60)),
     "nested": "a: " + "{a: " * 5_000,
     "long": "a: 1\n" * 60_000,
 }
@@ -219,9 +271,7 @@ def test_merged_keys_count_and_keys_written_twice_are_named() -> None:
     assert found.recipe is not None
     assert "schedule = linear" in found.recipe
     assert "learning_rate = 2e-4" in found.recipe
-    assert "`learning_rate` is written twice; the last one counts" in {
-        p.headline for p in found.problems
-    }
+    assert "`learning_rate` is written twice; the last one counts" in {p.headline for p in found.problems}
 
 
 @pytest.mark.parametrize("tool", sorted(TOOLS))
@@ -237,6 +287,4 @@ def test_what_the_tables_say_of_a_key_is_so(tool: str) -> None:
         found = migrate(SourceFile("c.yaml", text), tool=tool)
         assert "is no key of" not in "".join(p.headline for p in found.problems)
         assert key in found.used | found.reported | set(found.left) or found.recipe is None, key
-        assert found.left.get(key) != NOTHING or key in {"dataset_config_name", "dataset_config"}, (
-            key
-        )
+        assert found.left.get(key) != NOTHING or key in {"dataset_config_name", "dataset_config"}, key

@@ -51,7 +51,7 @@ def test_a_second_run_writes_over_nothing(folder: Path) -> None:
     (folder / "a.recipe").write_text("mine")
     done = alchemist("migrate", "a.yaml")
     assert done.exit_code == 2
-    assert "`a.recipe` is there already and is not written over; name another file with `-o`" in done.stderr  # fmt: skip
+    assert "`a.recipe` is there already and is not written over; name another file with `-o`" in done.stderr
     assert (folder / "a.recipe").read_text() == "mine"
     assert alchemist("migrate", "a.yaml", "-o", "b.recipe").exit_code == 0
 
@@ -170,7 +170,11 @@ def test_devices_make_the_batch(folder: Path) -> None:
 def test_real_processes(folder: Path) -> None:
     """Taken over, checked, formatted: each by a process of its own."""
     for args in (["migrate", "a.yaml"], ["check", "a.recipe"], ["fmt", "--check", "a.recipe"]):
-        done = subprocess.run([sys.executable, "-m", "alchemist_dsl", *args], capture_output=True, text=True, cwd=folder)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "alchemist_dsl", *args], capture_output=True, text=True, cwd=folder
+        )
         assert done.returncode == 0, done.stderr
-    again = subprocess.run([sys.executable, "-m", "alchemist_dsl", "migrate", "a.yaml"], capture_output=True, text=True, cwd=folder)  # fmt: skip
+    again = subprocess.run(
+        [sys.executable, "-m", "alchemist_dsl", "migrate", "a.yaml"], capture_output=True, text=True, cwd=folder
+    )
     assert again.returncode == 2

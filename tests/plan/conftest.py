@@ -15,9 +15,7 @@ from alchemist_dsl import project
 from alchemist_dsl.passes.verify import verify_plan
 from alchemist_dsl.project import Compiled
 
-ROWS = [
-    {"instruction": f"Write function {i}", "response": f"def f{i}(): return {i}"} for i in range(40)
-]
+ROWS = [{"instruction": f"Write function {i}", "response": f"def f{i}(): return {i}"} for i in range(40)]
 
 FULL = """edition 2026
 import "std:alchemy" as alchemy
@@ -212,12 +210,9 @@ def fill(root: Path) -> Workplace:
     root.mkdir(parents=True, exist_ok=True)
     write_lines(root / "data/a.jsonl", ROWS)
     write_lines(
-        root / "data/b.jsonl",
-        [{"instruction": r["instruction"] + "!", "output": r["response"]} for r in ROWS[:20]],
+        root / "data/b.jsonl", [{"instruction": r["instruction"] + "!", "output": r["response"]} for r in ROWS[:20]]
     )
-    write_lines(
-        root / "data/items.jsonl", [{"id": str(i), "prompt": f"def g{i}(x):"} for i in range(3)]
-    )
+    write_lines(root / "data/items.jsonl", [{"id": str(i), "prompt": f"def g{i}(x):"} for i in range(3)])
     (root / "recipe.lock").write_text("version = 1\n")
     return Workplace(root)
 

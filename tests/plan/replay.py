@@ -17,23 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def keys(code: Path, recipe: Path) -> dict[str, str] | None:
     """Key of every node of a recipe, compiled by the code in a checkout; None where that code refuses it."""
-    command = [
-        sys.executable,
-        "-m",
-        "alchemist_dsl",
-        "compile",
-        str(recipe),
-        "--portable",
-        "--format",
-        "json",
-    ]
+    command = [sys.executable, "-m", "alchemist_dsl", "compile", str(recipe), "--portable", "--format", "json"]
     env = {**os.environ, "PYTHONPATH": f"{code}{os.pathsep}{code / 'runtime'}"}
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=code)
-    return (
-        {n["id"]: n["key"] for n in json.loads(done.stdout)["nodes"]}
-        if done.returncode == 0
-        else None
-    )
+    return {n["id"]: n["key"] for n in json.loads(done.stdout)["nodes"]} if done.returncode == 0 else None
 
 
 def main(revision: str = "main") -> int:
@@ -42,18 +29,7 @@ def main(revision: str = "main") -> int:
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder) / "code"
         subprocess.run(
-            [
-                "git",
-                "-C",
-                str(ROOT),
-                "worktree",
-                "add",
-                "--quiet",
-                "--detach",
-                str(other),
-                revision,
-            ],
-            check=True,
+            ["git", "-C", str(ROOT), "worktree", "add", "--quiet", "--detach", str(other), revision], check=True
         )
         try:
             for recipe in recipes:
@@ -70,14 +46,9 @@ def main(revision: str = "main") -> int:
                     continue
                 changed = [n for n in sorted(before.keys() & after.keys()) if before[n] != after[n]]
                 moved += len(changed)
-                print(
-                    f"{name}: {len(after)} keys"
-                    + (f", moved: {', '.join(changed)}" if changed else ", none moved")
-                )
+                print(f"{name}: {len(after)} keys" + (f", moved: {', '.join(changed)}" if changed else ", none moved"))
         finally:
-            subprocess.run(
-                ["git", "-C", str(ROOT), "worktree", "remove", "--force", str(other)], check=True
-            )
+            subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", str(other)], check=True)
     return 1 if moved else 0
 
 

@@ -1,4 +1,6 @@
-"""Messages that need files, prices or counts, whole as a person reads them: golden/messages.txt, rewritten by `make golden`."""
+"""Messages that need files, prices or counts, whole as a person reads them: golden/messages.txt, rewritten by `make
+golden`.
+"""
 
 from __future__ import annotations
 

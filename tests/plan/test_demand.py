@@ -84,8 +84,13 @@ def test_what_is_written_stands(work):
         [("answers = 12 rows", "answers = 2x")],
         [("answers = 12 rows", "answers.given = 12 rows")],  # of one origin
         [("answers = 12 rows", "answers.dropped = 12 rows")],
-        [("export dataset", "task told {\n  learn = answers.trace\n  instruction = \"What?\"\n  response = \"{{ before.instruction }}\"\n}\nexport also {\n  data = told\n  path = \"too\"\n}\nexport dataset")],
-        [("export dataset", "export also {\n  data = answers\n  path = \"too\"\n}\nexport dataset")],
+        [
+            (
+                "export dataset",
+                'task told {\n  learn = answers.trace\n  instruction = "What?"\n  response = "{{ before.instruction }}"\n}\nexport also {\n  data = told\n  path = "too"\n}\nexport dataset',
+            )
+        ],
+        [("export dataset", 'export also {\n  data = answers\n  path = "too"\n}\nexport dataset')],
         [("export dataset", "check many {\n  expect rows(answers) >= 20 rows\n}\nexport dataset")],
         [("  prompt = say\n", "  prompt = say\n  expect rows >= 20\n")],
         [("  prompt = say\n", "  prompt = say\n  mode = add\n")],
@@ -93,10 +98,13 @@ def test_what_is_written_stands(work):
         [SHARES],  # of a total that nobody knows
         [
             ("    answers = 12", "    long = 12"),
-            ("map tagged {\n  from = answers\n  set kind = \"taught\"\n}", "filter long {\n  from = answers\n  drop chars(response) < 9\n}"),
+            (
+                'map tagged {\n  from = answers\n  set kind = "taught"\n}',
+                "filter long {\n  from = answers\n  drop chars(response) < 9\n}",
+            ),
         ],
     ],
-)  # fmt: skip
+)
 def test_where_more_may_be_read_or_nobody_knows_how_many_everything_is_asked(work, changes):
     assert accept(work, *changes) is None
 

@@ -14,16 +14,10 @@ keys = st.sampled_from(["digest", "revision", "rows", "license", "later"])
 names = st.sampled_from(["x", "y", "z"])
 sections = st.sampled_from(["files", "hub", "sources"])
 locks = st.builds(
-    Lock,
-    st.dictionaries(
-        sections, st.dictionaries(names, st.dictionaries(keys, values, max_size=4), max_size=3)
-    ),
+    Lock, st.dictionaries(sections, st.dictionaries(names, st.dictionaries(keys, values, max_size=4), max_size=3))
 )
 worlds = st.dictionaries(
-    sections,
-    st.dictionaries(
-        names, st.dictionaries(keys, st.one_of(st.none(), values), max_size=4), max_size=3
-    ),
+    sections, st.dictionaries(names, st.dictionaries(keys, st.one_of(st.none(), values), max_size=4), max_size=3)
 )
 
 
@@ -76,11 +70,7 @@ def test_rows_of_other_bytes_go_where_they_cannot_be_counted():
     lock = Lock({"files": {"a": {"digest": "1", "rows": 3, "size": 9}}})
     (change,) = compare(lock, {"files": {"a": {"digest": "2", "rows": None, "size": 10}}})
     assert change.kind == "changed" and change.after == {"digest": "2", "size": 10}
-    assert parts(change) == [
-        "rows 3 (not known any more)",
-        "size 9 bytes → 10 bytes (+1)",
-        "content 1 → 2",
-    ]
+    assert parts(change) == ["rows 3 (not known any more)", "size 9 bytes → 10 bytes (+1)", "content 1 → 2"]
     # the same bytes: what was counted once holds
     assert compare(lock, {"files": {"a": {"digest": "1", "rows": None}}}) == ()
 
@@ -89,7 +79,13 @@ def test_rows_of_other_bytes_go_where_they_cannot_be_counted():
     "change, words",
     [
         (
-            Change("files", "a.jsonl", "changed", {"rows": 80_000, "columns": {"a": "text", "b": "int"}}, {"rows": 81_234, "columns": {"a": "text?", "c": "bool"}}),
+            Change(
+                "files",
+                "a.jsonl",
+                "changed",
+                {"rows": 80_000, "columns": {"a": "text", "b": "int"}},
+                {"rows": 81_234, "columns": {"a": "text?", "c": "bool"}},
+            ),
             "file `a.jsonl`: rows 80,000 → 81,234 (+1,234), column `a` text → text?, column `b: int` is gone, column `c: bool` is new",
         ),
         (
@@ -97,7 +93,9 @@ def test_rows_of_other_bytes_go_where_they_cannot_be_counted():
             "teacher `paid` of r.recipe@small: free of charge (not known before), input $2 per 1M tokens (not known any more)",
         ),
         (
-            Change("hub", "o/n", "changed", {"license": "mit", "revision": "a" * 40}, {"license": "", "revision": "b" * 40}),
+            Change(
+                "hub", "o/n", "changed", {"license": "mit", "revision": "a" * 40}, {"license": "", "revision": "b" * 40}
+            ),
             f"dataset `o/n`: licence mit → none stated, revision {'a' * 12} → {'b' * 12}",
         ),
         (
@@ -110,7 +108,7 @@ def test_rows_of_other_bytes_go_where_they_cannot_be_counted():
         ),
         (Change("unheard", "x", "new", None, {"y": [1, 2]}), "[unheard] `x`: y 1, 2"),
     ],
-)  # fmt: skip
+)
 def test_words(change, words):
     assert sentence(change) == words
 

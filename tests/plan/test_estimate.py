@@ -37,12 +37,8 @@ def test_nothing_is_known_of_a_sum_with_an_unknown_part():
     assert (made.low, made.value, made.high, made.basis) == (5, None, None, "unknown")
 
 
-def mix(
-    total_: int | None = None, unit: str = "rows", **takes: tuple[str, str | None]
-) -> MixtureSpec:
-    listed = [
-        Take(name=n, edge=i, amount=a, value=v) for i, (n, (a, v)) in enumerate(takes.items())
-    ]  # type: ignore[arg-type]
+def mix(total_: int | None = None, unit: str = "rows", **takes: tuple[str, str | None]) -> MixtureSpec:
+    listed = [Take(name=n, edge=i, amount=a, value=v) for i, (n, (a, v)) in enumerate(takes.items())]
     return MixtureSpec(unit=unit, total=total_, take=listed)  # type: ignore[arg-type]
 
 
@@ -78,7 +74,7 @@ def test_a_multiplier_counts_its_own_size():
     assert values(mix(a=("multiplier", "5/2")), sizes(a=100)) == {"a": 250}
 
 
-# --- from a recipe --------------------------------------------------------------------------------------------------------------------
+# --- from a recipe ----------------------------------------------------------------------------------------------------
 
 
 def estimates(plan: Plan, node: str) -> dict[str, tuple[str | None, str]]:
@@ -96,15 +92,8 @@ def test_a_paid_step_is_priced(work, full):
     plan = work.plan(full)
     evolved = plan.node("evolved").estimate
     assert evolved["calls"].value == "15"
-    assert (
-        Fraction(evolved["usd"].low)
-        <= Fraction(evolved["usd"].value)
-        <= Fraction(evolved["usd"].high)
-    )
-    most = (
-        Fraction(evolved["calls"].high) * 1024 / 100_000
-        + Fraction(evolved["tokens_in"].high) / 400_000
-    )
+    assert Fraction(evolved["usd"].low) <= Fraction(evolved["usd"].value) <= Fraction(evolved["usd"].high)
+    most = Fraction(evolved["calls"].high) * 1024 / 100_000 + Fraction(evolved["tokens_in"].high) / 400_000
     assert Fraction(evolved["usd"].high) <= most + Fraction(1, 10)
     assert plan.totals["usd"].high == evolved["usd"].high  # rules cost nothing
 
@@ -120,13 +109,8 @@ def test_the_batch_api_costs_half_and_moves_no_key(work, full):
 
 
 def test_retries_and_samples_count_as_calls(work, full):
-    text = full.replace(
-        "  teacher = paid\n", "  teacher = paid\n  samples = 3\n  retries_on_reject = 2\n"
-    )
-    one, more = (
-        work.node("evolved", full).estimate["calls"],
-        work.node("evolved", text).estimate["calls"],
-    )
+    text = full.replace("  teacher = paid\n", "  teacher = paid\n  samples = 3\n  retries_on_reject = 2\n")
+    one, more = (work.node("evolved", full).estimate["calls"], work.node("evolved", text).estimate["calls"])
     assert int(more.value) == 3 * int(one.value)
     assert int(more.high) == 9 * int(one.high)
 
@@ -134,10 +118,7 @@ def test_retries_and_samples_count_as_calls(work, full):
 def test_an_answer_that_is_sent_back_may_cost_another_call(work, full):
     one = work.node("evolved", full)
     none, two = (
-        work.node(
-            "evolved", full.replace("  teacher = paid\n", f"  teacher = paid\n  repair = {n}\n")
-        )
-        for n in (0, 2)
+        work.node("evolved", full.replace("  teacher = paid\n", f"  teacher = paid\n  repair = {n}\n")) for n in (0, 2)
     )
     assert two.estimate["calls"].value == one.estimate["calls"].value
     assert int(two.estimate["calls"].high) == 3 * int(one.estimate["calls"].high)
@@ -164,9 +145,7 @@ def test_a_check_that_fails_is_an_error_but_there_is_a_plan(work, full):
 
     made = work.compile(full.replace("plan.cost <= $5", "plan.cost <= $0.01"))
     (problem,) = [d for d in made.diagnostics if d.code == "A901"]
-    assert (
-        "plan.cost <= $0.01" in problem.headline and made.plan is not None and exit_code(made) == 1
-    )
+    assert "plan.cost <= $0.01" in problem.headline and made.plan is not None and exit_code(made) == 1
     assert problem.note is not None and problem.note.startswith("from scratch, at most: `")
     span = problem.span
     assert made.sources[span.file].text[span.start : span.end].startswith("expect plan.cost")
@@ -175,23 +154,18 @@ def test_a_check_that_fails_is_an_error_but_there_is_a_plan(work, full):
 def test_a_check_that_warns_does_not_fail(work, full):
     from alchemist_dsl.cli.compiling import exit_code
 
-    text = full.replace(
-        "  expect plan.cost <= $5", "  severity = warn\n  expect plan.cost <= $0.01"
-    )
+    text = full.replace("  expect plan.cost <= $5", "  severity = warn\n  expect plan.cost <= $0.01")
     made = work.compile(text)
     assert made.plan.checks[0].verdict == "fail" and exit_code(made) == 0
 
 
 def test_a_promise_on_rows_stays_open_before_the_first_run(work, full):
     made = work.compile(full)
-    assert [(c.id, c.verdict) for c in made.plan.checks] == [
-        ("promises", "pass"),
-        ("promises.2", "unknown"),
-    ]
+    assert [(c.id, c.verdict) for c in made.plan.checks] == [("promises", "pass"), ("promises.2", "unknown")]
     assert not [d for d in made.diagnostics if d.code in ("A901", "A902")]
 
 
-# --- verdicts --------------------------------------------------------------------------------------------------------------------------
+# --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
 def verdict(expr: list, **known: Figures) -> bool | None:
@@ -227,14 +201,8 @@ def known(low: int, value: int, high: int) -> Figures:
         (["and", [["cmp", ">=", rows("a"), lit(10)], ["cmp", ">=", rows("a"), lit(11)]]], None),
         (["or", [["cmp", ">=", rows("a"), lit(10)], ["cmp", ">=", rows("a"), lit(11)]]], True),
         (["cmp", ">=", ["num", "*", rows("a"), lit(2)], lit(20)], True),
-        (
-            ["cmp", "<=", ["call", "cost", {"x": ["ref", "a", "rows", None]}], lit("20", "money")],
-            True,
-        ),
-        (
-            ["cmp", "<=", ["call", "cost", {"x": ["ref", "a", "rows", None]}], lit("15", "money")],
-            False,
-        ),
+        (["cmp", "<=", ["call", "cost", {"x": ["ref", "a", "rows", None]}], lit("20", "money")], True),
+        (["cmp", "<=", ["call", "cost", {"x": ["ref", "a", "rows", None]}], lit("15", "money")], False),
         (["cmp", ">=", rows("nobody"), lit(1)], None),
     ],
 )
@@ -273,13 +241,7 @@ def test_a_check_keeps_its_text_and_value():
 
 @pytest.mark.parametrize(
     "value, text",
-    [
-        ("0", "0.00"),
-        ("1/3", "0.33"),
-        ("1234567/100", "12,345.67"),
-        ("3/10000", "0.0003"),
-        ("1/1000000", "0.000001"),
-    ],
+    [("0", "0.00"), ("1/3", "0.33"), ("1234567/100", "12,345.67"), ("3/10000", "0.0003"), ("1/1000000", "0.000001")],
 )
 def test_money_for_people(value, text):
     assert money(Fraction(value)) == text
@@ -321,9 +283,7 @@ export dataset {
 
 
 PIECES = st.lists(
-    st.tuples(st.sampled_from(["share", "parts", "rows"]), st.integers(1, 9), st.booleans()),
-    min_size=1,
-    max_size=6,
+    st.tuples(st.sampled_from(["share", "parts", "rows"]), st.integers(1, 9), st.booleans()), min_size=1, max_size=6
 )
 
 
@@ -337,13 +297,7 @@ def test_what_is_missing_is_made_up_for_as_the_run_does_it(pieces, total_):
     else:
         whole = Fraction(2 * shares or 1)
     takes = [
-        Take(
-            name=f"e{i}",
-            edge=i,
-            amount=kind,
-            value=str(n / whole if kind == "share" else Fraction(n)),
-            missing=gone,
-        )
+        Take(name=f"e{i}", edge=i, amount=kind, value=str(n / whole if kind == "share" else Fraction(n)), missing=gone)
         for i, (kind, n, gone) in enumerate(pieces)
     ]
     assume(any(t.amount != "rows" and not t.missing for t in takes))
@@ -362,9 +316,7 @@ def test_show_says_every_step_with_its_figures(work, full):
     assert made.plan is not None
     known = {n.id: node_lines(n, made.plan, made.project) for n in made.plan.nodes}
     lines = [x.split()[0] for x in known["tiny"] if x]
-    assert {"packs", "steps_per_epoch", "tokens_per_step", "steps", "tokens", "gpu_hours"} < {
-        *lines
-    }
+    assert {"packs", "steps_per_epoch", "tokens_per_step", "steps", "tokens", "gpu_hours"} < {*lines}
     assert "batch    4 packs" in known["tiny"]
 
 

@@ -22,13 +22,12 @@ def moved(before: dict[str, str], after: dict[str, str]) -> set[str]:
 
 
 def test_golden_keys_and_plan(work, monkeypatch):
-    """A key that moves makes every user's step run again. If that is meant, bump the version of what changed and `make golden`."""
+    """A key that moves makes every user's step run again. If that is meant, bump the version of what changed and `make
+    golden`.
+    """
     monkeypatch.setattr("alchemist_dsl.keys.PYTHON_MINOR", "3.11")
     plan = work.plan((HERE / "every_kind.recipe").read_text(), here=False)
-    made = {
-        "keys.json": json.dumps({n.id: n.key for n in plan.nodes}, indent=2) + "\n",
-        "plan.json": dump(plan),
-    }
+    made = {"keys.json": json.dumps({n.id: n.key for n in plan.nodes}, indent=2) + "\n", "plan.json": dump(plan)}
     if os.environ.get("UPDATE_GOLDEN"):
         for name, text in made.items():
             (HERE / name).write_text(text)
@@ -40,18 +39,12 @@ COSMETIC = {
     "comment": ("filter clean {", "# a remark\nfilter clean {"),
     "doc": ("filter clean {", "## What it is for.\nfilter clean {"),
     "spaces": ("drop chars(response) < 10", "drop   chars( response )  <  10"),
-    "order of attributes": (
-        "  select = param.part\n  teacher = paid\n",
-        "  teacher = paid\n  select = param.part\n",
-    ),
+    "order of attributes": ("  select = param.part\n  teacher = paid\n", "  teacher = paid\n  select = param.part\n"),
     "order of set": (
         "  set instruction = out.instruction\n  set response = out.response\n",
         "  set response = out.response\n  set instruction = out.instruction\n",
     ),
-    "order of entries": (
-        "    evolution = 10%\n    filtering = 5%\n",
-        "    filtering = 5%\n    evolution = 10%\n",
-    ),
+    "order of entries": ("    evolution = 10%\n    filtering = 5%\n", "    filtering = 5%\n    evolution = 10%\n"),
     "another spelling of a number": ("select = 10% per origin", "select = 10.0% per origin"),
     "a default written out": ("dedup pool {", "dedup pool {\n  method = exact()\n  on = [instruction, response]"),
     "a default of a method": ("against = items", "against = items\n  method = [ngram(n = 10)]"),
@@ -68,21 +61,26 @@ COSMETIC = {
     "headers": ("  provider = openai\n", '  provider = openai\n  headers_env {\n    "api-key" = "K"\n  }\n'),
     "nothing added": ("  provider = openai\n", "  provider = openai\n  extra {\n  }\n  query = {}\n"),
     "processes": ("  epochs = 1\n", "  epochs = 1\n  processes = 2\n  gpus = 0\n  save_every = 5 steps\n"),
-    "an expectation": ("drop chars(response) < 10 as too_short", "drop chars(response) < 10 as too_short\n  expect rows >= 1"),
+    "an expectation": (
+        "drop chars(response) < 10 as too_short",
+        "drop chars(response) < 10 as too_short\n  expect rows >= 1",
+    ),
     "a check": ("expect plan.cost <= $5", "expect plan.cost <= $6"),
-    "an unused block": ("check promises", "filter unread {\n  from = pool\n  drop chars(response) < 3\n}\ncheck promises"),
-    "a test": ("check promises", 'test "it drops" {\n  step = clean\n  given = [{ instruction = "a", response = "b" }]\n  expect rows == 0\n}\ncheck promises'),
-}  # fmt: skip
+    "an unused block": (
+        "check promises",
+        "filter unread {\n  from = pool\n  drop chars(response) < 3\n}\ncheck promises",
+    ),
+    "a test": (
+        "check promises",
+        'test "it drops" {\n  step = clean\n  given = [{ instruction = "a", response = "b" }]\n  expect rows == 0\n}\ncheck promises',
+    ),
+}
 
 
 @pytest.mark.parametrize("name", COSMETIC)
 def test_what_moves_no_key(work, full, name):
     old, new = COSMETIC[name]
-    base = (
-        full.replace("  teacher = paid\n", "  teacher = paid\n  samples = 1\n")
-        if name == "budget"
-        else full
-    )
+    base = full.replace("  teacher = paid\n", "  teacher = paid\n  samples = 1\n") if name == "budget" else full
     assert old in base
     assert moved(work.keys(base), work.keys(base.replace(old, new, 1))) == set()
 
@@ -103,11 +101,22 @@ def test_the_type_of_a_further_field_is_part_of_the_key(work, full):
 def after(*names: str) -> set[str]:
     """These steps and what reads them in the full recipe."""
     readers = {
-        "rows_a": {"tagged"}, "rows_b": {"tagged"}, "items": {"safe", "bench"}, "tagged": {"pool"}, "pool": {"clean"},
-        "clean": {"safe", "filtering"}, "safe": {"evolved", "harmonized", "reviewed"},
-        "evolved": {"harmonized", "evolution"}, "harmonized": {"sft"}, "reviewed": {"review"}, "evolution": {"sft"},
-        "filtering": {"sft"}, "review": {"sft"}, "sft": {"dataset", "tiny"}, "tiny": {"bench"},
-    }  # fmt: skip
+        "rows_a": {"tagged"},
+        "rows_b": {"tagged"},
+        "items": {"safe", "bench"},
+        "tagged": {"pool"},
+        "pool": {"clean"},
+        "clean": {"safe", "filtering"},
+        "safe": {"evolved", "harmonized", "reviewed"},
+        "evolved": {"harmonized", "evolution"},
+        "harmonized": {"sft"},
+        "reviewed": {"review"},
+        "evolution": {"sft"},
+        "filtering": {"sft"},
+        "review": {"sft"},
+        "sft": {"dataset", "tiny"},
+        "tiny": {"bench"},
+    }
     found = set(names)
     while more := {r for n in found for r in readers.get(n, set())} - found:
         found |= more
@@ -133,9 +142,21 @@ MEANT = {
     "another top_p": ("  provider = openai\n", "  provider = openai\n  top_p = 0.9\n", after("evolved")),
     "a seed of the sampling": ("  provider = openai\n", "  provider = openai\n  seed = 0\n", after("evolved")),
     "thinking": ("  provider = openai\n", "  provider = openai\n  reasoning_effort = none\n", after("evolved")),
-    "a further field": ("  provider = openai\n", "  provider = openai\n  extra {\n    top_k = 20\n  }\n", after("evolved")),
-    "a parameter of the address": ("  provider = openai\n", '  provider = openai\n  query {\n    "api-version" = "1"\n  }\n', after("evolved")),
-    "another server": ("  provider = openai\n", '  provider = openai\n  base_url = "http://localhost:8000/v1"\n', after("evolved")),
+    "a further field": (
+        "  provider = openai\n",
+        "  provider = openai\n  extra {\n    top_k = 20\n  }\n",
+        after("evolved"),
+    ),
+    "a parameter of the address": (
+        "  provider = openai\n",
+        '  provider = openai\n  query {\n    "api-version" = "1"\n  }\n',
+        after("evolved"),
+    ),
+    "another server": (
+        "  provider = openai\n",
+        '  provider = openai\n  base_url = "http://localhost:8000/v1"\n',
+        after("evolved"),
+    ),
     "samples": ("  teacher = paid\n", "  teacher = paid\n  samples = 2\n", after("evolved")),
     "place": ("  prompt = alchemy.relabel\n", "  prompt = alchemy.relabel\n  place = after\n", after("harmonized")),
     "classes": ("uncompilable_code = parses", "broken = parses", after("filtering")),
@@ -149,16 +170,14 @@ MEANT = {
     "the seed": ("seed = 7", "seed = 8", EVERYTHING_THAT_DRAWS | {"evolution", "review", "dataset", "tiny", "bench"}),
     "the name of a source": ("rows_a", "rows_c", None),
     "the schema": ('  title = "A small recipe"\n', "  schema = own\n", None),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", MEANT)
 def test_what_moves_keys_moves_those_and_no_others(work, full, name):
     old, new, expected = MEANT[name]
     assert old in full
-    text = (
-        full.replace(old, new) if name in ("the name of a source",) else full.replace(old, new, 1)
-    )
+    text = full.replace(old, new) if name in ("the name of a source",) else full.replace(old, new, 1)
     if name == "the name of a rule":
         text = text.replace("short_response = too_short", "short_response = brief")
         expected = after("clean")
@@ -184,13 +203,7 @@ def test_a_changed_template_moves_the_steps_that_ask_it(work, full):
     indented = own.replace("    Read {{", "        Read {{").replace('.\n    """', '.\n        """')
     changed = own.replace("Read {{", "See {{")
     assert indented != own and moved(work.keys(own), work.keys(indented)) == set()
-    assert moved(work.keys(own), work.keys(changed)) == {
-        "reviewed",
-        "sft",
-        "dataset",
-        "tiny",
-        "bench",
-    }
+    assert moved(work.keys(own), work.keys(changed)) == {"reviewed", "sft", "dataset", "tiny", "bench"}
 
 
 def test_a_renamed_file_moves_no_key_and_changed_bytes_do(work, full):
@@ -236,31 +249,23 @@ def test_limit_is_in_the_keys_of_sources(work, full):
 
 def test_identity_of_a_teacher_stands_for_its_address(work, full):
     here = full.replace(
-        "  provider = openai\n",
-        '  provider = openai\n  identity = "llama at home"\n  base_url = "http://a/v1"\n',
+        "  provider = openai\n", '  provider = openai\n  identity = "llama at home"\n  base_url = "http://a/v1"\n'
     )
     there = here.replace("http://a/v1", "http://b/v1")
     assert moved(work.keys(here), work.keys(there)) == set()
-    official = full.replace(
-        "  provider = openai\n", '  provider = openai\n  base_url = "https://api.openai.com/v1"\n'
-    )
+    official = full.replace("  provider = openai\n", '  provider = openai\n  base_url = "https://api.openai.com/v1"\n')
     assert moved(work.keys(full), work.keys(official)) == set()
 
 
 def test_metadata_moves_the_meta_key_alone(work, full):
-    before, now = (
-        work.node("evolved", full),
-        work.node("evolved", full.replace("500/min", "900/min")),
-    )
+    before, now = (work.node("evolved", full), work.node("evolved", full.replace("500/min", "900/min")))
     assert before.key == now.key and before.meta_key != now.meta_key
 
 
 def test_own_key_does_not_know_the_inputs_keys(work, full):
     before, now = (
         work.node("pool", full),
-        work.node(
-            "pool", full.replace("set lang = lang(response)", "set lang = lang(instruction)")
-        ),
+        work.node("pool", full.replace("set lang = lang(response)", "set lang = lang(instruction)")),
     )
     assert before.key != now.key and before.own_key == now.own_key
 
@@ -276,8 +281,7 @@ def test_the_key_is_the_digest_of_the_ingredients(work, full):
 
 
 @pytest.mark.parametrize(
-    "kind, name",
-    [(k, a) for k, spec in KINDS.items() for a, at in spec.attributes.items() if at.frozen_default],
+    "kind, name", [(k, a) for k, spec in KINDS.items() for a, at in spec.attributes.items() if at.frozen_default]
 )
 def test_every_default_has_a_canonical_form(kind, name):
     value = frozen_default(kind, name)
@@ -321,13 +325,8 @@ def test_numbers_of_the_same_value_are_equal():
     from alchemist_dsl.source import Span
 
     at = Span("x", 0, 0)
-    bare, counted = (
-        Qty(at, "int", Fraction(128), "128"),
-        Qty(at, "tokens", Fraction(128), "128 tokens"),
-    )
-    assert (
-        canon_value(bare, "tokens | int(1..)") == canon_value(counted, "tokens | int(1..)") == "128"
-    )
+    bare, counted = (Qty(at, "int", Fraction(128), "128"), Qty(at, "tokens", Fraction(128), "128 tokens"))
+    assert canon_value(bare, "tokens | int(1..)") == canon_value(counted, "tokens | int(1..)") == "128"
     share, rows = Qty(at, "percent", Fraction(1, 20), "5%"), Qty(at, "rows", Fraction(5), "5 rows")
     assert canon_value(share, "percent | rows") == "1/20 percent"
     assert canon_value(rows, "percent | rows") == "5 rows"
@@ -344,8 +343,7 @@ def test_decimals_are_exact(text):
 def test_a_rule_without_a_name_is_called_by_one_spelling(work, full):
     def with_rule(text: str) -> str:
         return full.replace(
-            "  drop chars(response) < 10 as too_short",
-            f"  drop chars(response) < 10 as too_short\n  {text}",
+            "  drop chars(response) < 10 as too_short", f"  drop chars(response) < 10 as too_short\n  {text}"
         )
 
     one, two = (
@@ -354,11 +352,7 @@ def test_a_rule_without_a_name_is_called_by_one_spelling(work, full):
     )
     assert work.keys(one) == work.keys(two)
     names = [r.name for r in work.node("clean", two).spec.rules]
-    assert names == [
-        "too_short",
-        'contains(response, "x", "y") and (not (1 < 2))',
-        "parses",
-    ]
+    assert names == ["too_short", 'contains(response, "x", "y") and (not (1 < 2))', "parses"]
 
 
 def test_other_weights_in_the_folder_of_a_local_base_move_the_key(work, full):

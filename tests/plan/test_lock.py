@@ -16,17 +16,10 @@ from alchemist_dsl.lock import Lock, LockError, dumps, loads
 from alchemist_dsl.project import add_facts, record_figures
 from alchemist_dsl.resources import FileCache, column_types, merged
 
-scalars = st.one_of(
-    st.booleans(),
-    st.integers(-(2**63), 2**63 - 1),
-    st.text(max_size=20),
-    st.floats(allow_nan=False),
-)
+scalars = st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.text(max_size=20), st.floats(allow_nan=False))
 values = st.recursive(
     scalars,
-    lambda v: st.one_of(
-        st.lists(v, max_size=3), st.dictionaries(st.text(max_size=8), v, max_size=3)
-    ),
+    lambda v: st.one_of(st.lists(v, max_size=3), st.dictionaries(st.text(max_size=8), v, max_size=3)),
     max_leaves=6,
 )
 facts = st.dictionaries(
@@ -37,11 +30,7 @@ facts = st.dictionaries(
 )
 
 
-@given(
-    st.dictionaries(
-        st.text(min_size=1, max_size=10).filter(lambda s: s != "version"), facts, max_size=4
-    )
-)
+@given(st.dictionaries(st.text(min_size=1, max_size=10).filter(lambda s: s != "version"), facts, max_size=4))
 def test_round_trip(sections):
     text = dumps(Lock(sections))
     found = loads(text)
@@ -64,9 +53,7 @@ def test_what_a_newer_program_wrote_survives():
     assert loads(dumps(lock)).extra == {"later": "x"}
 
 
-@pytest.mark.parametrize(
-    "text", ["version = 99\n", "<<<<<<< ours\nversion = 1\n", "[files\n", 'version = "one"\n']
-)
+@pytest.mark.parametrize("text", ["version = 99\n", "<<<<<<< ours\nversion = 1\n", "[files\n", 'version = "one"\n'])
 def test_what_cannot_be_read_is_refused(text):
     with pytest.raises(LockError):
         loads(text)
@@ -78,30 +65,22 @@ def test_a_broken_lock_is_an_error_of_the_recipe_not_a_traceback(work, slice_):
     assert made.plan is None and [d.code for d in made.diagnostics if d.code == "A908"] == ["A908"]
 
 
-# --- files --------------------------------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
 def test_compiling_adds_facts_and_never_changes_one(work, slice_):
     add_facts(work.compile(slice_))
     text = (work.root / "recipe.lock").read_text()
     fact = loads(text).fact("files", "data/a.jsonl")
-    assert (
-        fact is not None
-        and fact["rows"] == 40
-        and fact["columns"] == {"instruction": "text", "response": "text"}
-    )
+    assert fact is not None and fact["rows"] == 40 and fact["columns"] == {"instruction": "text", "response": "text"}
     with (work.root / "data/a.jsonl").open("a") as file:
         file.write('{"instruction": "x", "response": "y"}\n')
     made = work.compile()
     add_facts(made)
     assert (work.root / "recipe.lock").read_text() == text
-    assert [(c.section, c.resource, c.kind) for c in made.resources.changes] == [
-        ("files", "data/a.jsonl", "changed")
-    ]
+    assert [(c.section, c.resource, c.kind) for c in made.resources.changes] == [("files", "data/a.jsonl", "changed")]
     add_facts(made, changed=True)
-    assert (
-        loads((work.root / "recipe.lock").read_text()).fact("files", "data/a.jsonl")["rows"] == 41
-    )
+    assert loads((work.root / "recipe.lock").read_text()).fact("files", "data/a.jsonl")["rows"] == 41
 
 
 def test_locked_refuses_what_differs(work, slice_):
@@ -120,10 +99,7 @@ def test_locked_refuses_what_differs(work, slice_):
     assert file.headline == "file `data/a.jsonl` differs from recipe.lock: rows 40 → 41 (+1)"
     assert "column `response` text → text?" in (file.note or "")
     assert "content" in (file.note or "")
-    assert (
-        source.headline
-        == "source `given` of r.recipe differs from recipe.lock: column `instruction` text → text?"
-    )
+    assert source.headline == "source `given` of r.recipe differs from recipe.lock: column `instruction` text → text?"
 
 
 def test_without_the_files_the_lock_speaks_for_them(work, slice_):
@@ -152,9 +128,7 @@ def test_digests_are_cached_by_stamp_and_only_once_settled(tmp_path, monkeypatch
     os.utime(file, ns=(old, old))
     monkeypatch.setattr("alchemist_dsl.resources.SETTLED_NS", -(10**12))  # ctime cannot be set back
     assert (look(), look()) == (3, 3)
-    assert (
-        FileCache(tmp_path / "cache", again=True).get(file)["digest"] == "b2:0" and len(hashed) == 4
-    )
+    assert FileCache(tmp_path / "cache", again=True).get(file)["digest"] == "b2:0" and len(hashed) == 4
     file.write_text("{}\n{}\n")
     assert look() == 5
 
@@ -189,15 +163,19 @@ def test_columns_from_the_first_records():
         },
     ]
     assert column_types(records) == {
-        "a": "text", "b": "int", "c": "real", "d": "bool?", "e": "list<text>", "f": "messages", "g": "json", "n": "json?",
-    }  # fmt: skip
+        "a": "text",
+        "b": "int",
+        "c": "real",
+        "d": "bool?",
+        "e": "list<text>",
+        "f": "messages",
+        "g": "json",
+        "n": "json?",
+    }
 
 
 def test_columns_of_several_files_together():
-    assert merged([{"a": "text", "b": "int"}, {"a": "text", "b": "text"}]) == {
-        "a": "text",
-        "b": "json",
-    }
+    assert merged([{"a": "text", "b": "int"}, {"a": "text", "b": "text"}]) == {"a": "text", "b": "json"}
     assert merged([{"a": "text"}, {}]) == {"a": "text?"}
     assert merged([{"a": "text"}, None]) is None
 
@@ -217,10 +195,7 @@ def test_every_format_is_counted_and_its_columns_are_known(work, slice_, ending)
         case "json":
             path.write_text(json.dumps(rows))
         case "csv":
-            path.write_text(
-                "instruction,response\n"
-                + "".join(f"{r['instruction']},{r['response']}\n" for r in rows)
-            )
+            path.write_text("instruction,response\n" + "".join(f"{r['instruction']},{r['response']}\n" for r in rows))
         case _:
             import pyarrow as pa
             import pyarrow.parquet as pq
@@ -236,7 +211,7 @@ def test_a_missing_column_is_found_before_the_run(work, slice_):
     assert made.plan is None and [d.code for d in made.diagnostics] == ["A304"]
 
 
-# --- packages, hub ----------------------------------------------------------------------------------------------------------------
+# --- packages, hub ----------------------------------------------------------------------------------------------------
 
 
 def test_packages_count_by_their_files(work, slice_):
@@ -253,9 +228,7 @@ def test_a_package_that_is_not_installed(work, slice_):
 def test_the_lock_pins_a_hub_source(work, slice_):
     text = slice_.replace('files = "data/a.jsonl"', 'hub = "owner/name"')
     free = work.keys(text)
-    (work.root / "recipe.lock").write_text(
-        f'version = 1\n[hub]\n"owner/name" = {{ revision = "{"a" * 40}" }}\n'
-    )
+    (work.root / "recipe.lock").write_text(f'version = 1\n[hub]\n"owner/name" = {{ revision = "{"a" * 40}" }}\n')
     node = work.node("given")
     assert node.spec.reader.args["revision"] == "a" * 40 and node.key != free["given"]
 
@@ -273,7 +246,7 @@ def test_a_run_asks_the_hub_once_and_remembers(work, slice_, monkeypatch):
     assert work.compile(pin=True).plan == made.plan and asked == ["owner/name"]
 
 
-# --- models ---------------------------------------------------------------------------------------------------------------------------
+# --- models -----------------------------------------------------------------------------------------------------------
 
 TRAINED = """
 train tuned {
@@ -287,9 +260,7 @@ train tuned {
 """
 
 
-def test_a_run_pins_the_base_of_a_training_and_the_pin_is_part_of_its_key(
-    work, slice_, monkeypatch
-):
+def test_a_run_pins_the_base_of_a_training_and_the_pin_is_part_of_its_key(work, slice_, monkeypatch):
     asked: list[tuple[str, str | None]] = []
 
     def facts(name: str, ref: str | None, *, kind: str) -> dict[str, str]:
@@ -331,9 +302,7 @@ def test_without_the_hub_the_cache_tells_what_a_run_would_load(work, slice_, mon
     assert made.plan.node("tuned").spec.revision == cached
 
 
-def test_a_tokenizer_is_pinned_and_its_pin_is_part_of_the_keys_that_count(
-    work, slice_, monkeypatch
-):
+def test_a_tokenizer_is_pinned_and_its_pin_is_part_of_the_keys_that_count(work, slice_, monkeypatch):
     def facts(name: str, ref: str | None, *, kind: str) -> dict[str, str]:
         assert (name, ref, kind) == ("owner/words", None, "model")
         return {"revision": "9" * 40, "license": ""}
@@ -363,7 +332,7 @@ def test_a_base_in_the_project_is_a_file_of_the_lock(work, slice_):
     assert "file `owner/base` differs from recipe.lock: content" in made.diagnostics[0].headline
 
 
-# --- figures of a run ----------------------------------------------------------------------------------------------------------------
+# --- figures of a run -------------------------------------------------------------------------------------------------
 
 
 def finish(work, plan, name: str, *, rows: int, **figures: object) -> None:
@@ -373,17 +342,9 @@ def finish(work, plan, name: str, *, rows: int, **figures: object) -> None:
     key = plan.node(name).key.removeprefix("b2:")
     folder = work.root / ".alchemist/store" / key
     folder.mkdir(parents=True)
-    port = {
-        "rows": rows,
-        "per_origin": {"given": rows},
-        "columns": {},
-        "parts": [],
-        "digest": "b2:",
-    }
+    port = {"rows": rows, "per_origin": {"given": rows}, "columns": {}, "parts": [], "digest": "b2:"}
     ports = {"rows": port}
-    (folder / "manifest.json").write_bytes(
-        seal({"format": 1, "key": key, "ports": ports, "figures": figures})
-    )
+    (folder / "manifest.json").write_bytes(seal({"format": 1, "key": key, "ports": ports, "figures": figures}))
 
 
 def test_what_a_run_measured_is_what_the_next_plan_expects(work, slice_):

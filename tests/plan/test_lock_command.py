@@ -50,8 +50,11 @@ def test_every_recipe_is_locked_and_a_second_call_writes_nothing(here, full, sli
     known = loads(text(here))
     assert list(known.sections["files"]) == ["data/a.jsonl", "data/b.jsonl", "data/items.jsonl"]
     assert set(known.sections["sources"]) == {
-        "r.recipe#rows_a", "r.recipe#rows_b", "r.recipe#items", "sub/other.recipe#given",
-    }  # fmt: skip
+        "r.recipe#rows_a",
+        "r.recipe#rows_b",
+        "r.recipe#items",
+        "sub/other.recipe#given",
+    }
     assert known.fact("sources", "r.recipe#rows_a")["license"] == "MIT"
     assert known.fact("teachers", "r.recipe#paid") == {
         "provider": "openai",
@@ -101,7 +104,7 @@ def test_update_all_takes_over_everything(here, full):
 @pytest.mark.parametrize(
     "name, said",
     [("rows_c", "did you mean `rows_a`"), ("data/a.json", "did you mean `data/a.jsonl`"), ("zzzzzz", "name a source")],
-)  # fmt: skip
+)
 def test_a_name_that_nothing_has(here, full, name, said):
     here.write(full)
     before = text(here)
@@ -145,7 +148,7 @@ def test_a_file_that_is_not_here_is_no_yes(here, slice_):
     call()
     (here.root / "data/a.jsonl").unlink()
     made = call("--check")
-    assert made.exit_code == 3 and "not asked: file `data/a.jsonl` is not on this machine" in made.output  # fmt: skip
+    assert made.exit_code == 3 and "not asked: file `data/a.jsonl` is not on this machine" in made.output
     assert call().exit_code == 0  # nothing of it has to be known anew
 
 
@@ -160,9 +163,7 @@ def test_what_nothing_uses_is_told_and_goes_only_when_asked(here, full, slice_):
         "b2:4": {"node": "clean", "rows": 4},
     }
     later = {"a": {"b": 1}}
-    (here.root / "recipe.lock").write_text(
-        dumps(known.with_facts("measured", figures).with_facts("later", later))
-    )
+    (here.root / "recipe.lock").write_text(dumps(known.with_facts("measured", figures).with_facts("later", later)))
     here.write(full.replace("data/b.jsonl", "data/a.jsonl").replace("set response = output\n", ""))
     made = call()
     assert made.exit_code == 0 and "3 facts that no recipe here uses" in made.output
@@ -199,11 +200,7 @@ def test_a_variant_has_facts_of_its_own_only_where_it_differs(here, full):
     here.write(full + VARIANTS)
     assert call().exit_code == 0, call().output
     known = loads(text(here))
-    assert list(known.sections["teachers"]) == [
-        "r.recipe#paid",
-        "r.recipe#rules",
-        "r.recipe@cheaper#paid",
-    ]
+    assert list(known.sections["teachers"]) == ["r.recipe#paid", "r.recipe#rules", "r.recipe@cheaper#paid"]
     assert known.fact("teachers", "r.recipe@cheaper#paid")["input"] == "$1 per 1M tokens"
     assert "r.recipe@cheaper#rows_a" not in known.sections["sources"]
     assert here.compile(locked=True, variant="cheaper").plan is not None

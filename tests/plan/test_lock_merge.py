@@ -25,9 +25,7 @@ sides = st.builds(
 
 def facts(lock: Lock) -> dict[tuple[str, str], object]:
     out: dict[tuple[str, str], object] = {
-        (section, name): fact
-        for section, known in lock.sections.items()
-        for name, fact in known.items()
+        (section, name): fact for section, known in lock.sections.items() for name, fact in known.items()
     }
     return out | {("", name): value for name, value in lock.extra.items()}
 
@@ -47,14 +45,9 @@ def test_what_one_side_alone_changed_is_taken(base, changed):
 def test_sides_only_swap_in_what_they_say_differently(base, ours, theirs):
     merged, conflicts = merge(base, ours, theirs)
     other, swapped = merge(base, theirs, ours)
-    assert [(c.section, c.resource) for c in conflicts] == [
-        (c.section, c.resource) for c in swapped
-    ]
+    assert [(c.section, c.resource) for c in conflicts] == [(c.section, c.resource) for c in swapped]
     told = {(c.section, c.resource) for c in conflicts}
-    both = [
-        {k: v for k, v in facts(m).items() if k not in told and k[0] != MEASURED}
-        for m in (merged, other)
-    ]
+    both = [{k: v for k, v in facts(m).items() if k not in told and k[0] != MEASURED} for m in (merged, other)]
     assert dumps(Lock({"all": {repr(k): {"is": v} for k, v in both[0].items()}})) == dumps(
         Lock({"all": {repr(k): {"is": v} for k, v in both[1].items()}})
     )
@@ -82,9 +75,9 @@ def test_a_fact_in_conflict_stands_as_ours(base, ours, theirs):
     for c in conflicts:
         assert facts(merged).get((c.section, c.resource)) == c.ours
         assert facts(theirs).get((c.section, c.resource)) == c.theirs
-        assert dumps(Lock({"f": {"x": {"v": c.ours or {}}}})) != dumps(
-            Lock({"f": {"x": {"v": c.theirs or {}}}})
-        ) or (c.ours is None) != (c.theirs is None)
+        assert dumps(Lock({"f": {"x": {"v": c.ours or {}}}})) != dumps(Lock({"f": {"x": {"v": c.theirs or {}}}})) or (
+            c.ours is None
+        ) != (c.theirs is None)
 
 
 def test_both_sides_add_files():
@@ -96,9 +89,7 @@ def test_both_sides_add_files():
 def test_keys_of_one_fact_join_where_both_mean_the_same_bytes():
     base = one(a={"digest": "1", "rows": 3})
     merged, conflicts = merge(
-        base,
-        one(a={"digest": "1", "rows": 3, "license": "MIT"}),
-        one(a={"digest": "1", "rows": 3, "size": 9}),
+        base, one(a={"digest": "1", "rows": 3, "license": "MIT"}), one(a={"digest": "1", "rows": 3, "size": 9})
     )
     assert not conflicts
     assert merged.fact("files", "a") == {"digest": "1", "license": "MIT", "rows": 3, "size": 9}
@@ -108,9 +99,7 @@ def test_rows_of_one_version_never_stand_beside_the_digest_of_another():
     base, ours = one(a={"digest": "1"}), one(a={"digest": "2"})
     theirs = one(a={"digest": "1", "rows": 3})
     merged, conflicts = merge(base, ours, theirs)
-    assert conflicts == (
-        Conflict("files", "a", {"digest": "1"}, {"digest": "2"}, {"digest": "1", "rows": 3}),
-    )
+    assert conflicts == (Conflict("files", "a", {"digest": "1"}, {"digest": "2"}, {"digest": "1", "rows": 3}),)
     assert merged == ours
 
 
@@ -123,7 +112,7 @@ def test_a_fact_that_one_side_dropped_and_the_other_changed_wants_a_person():
 def test_figures_are_unions_and_ours_stand():
     base = one(MEASURED, k={"node": "n", "rows": 1}, old={"node": "n", "rows": 9})
     ours = one(MEASURED, k={"node": "n", "rows": 2}, a={"node": "m", "rows": 1})
-    theirs = one(MEASURED, k={"node": "n", "rows": 3}, b={"node": "o", "rows": 1}, old={"node": "n", "rows": 8})  # fmt: skip
+    theirs = one(MEASURED, k={"node": "n", "rows": 3}, b={"node": "o", "rows": 1}, old={"node": "n", "rows": 8})
     merged, conflicts = merge(base, ours, theirs)
     assert not conflicts
     assert merged.sections[MEASURED] == {

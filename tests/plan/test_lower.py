@@ -54,15 +54,8 @@ def test_teacher_steps_name_their_resources(work, full):
     plan = work.plan(full)
     spec = plan.node("harmonized").spec
     assert isinstance(spec, TeacherStepSpec)
-    assert (spec.teacher, spec.prompt, spec.mode, spec.place) == (
-        "rules",
-        "alchemy.relabel",
-        "replace",
-        "before",
-    )
-    assert (
-        spec.select is not None and spec.select.fraction == "1/10" and spec.select.per == ["origin"]
-    )
+    assert (spec.teacher, spec.prompt, spec.mode, spec.place) == ("rules", "alchemy.relabel", "replace", "before")
+    assert spec.select is not None and spec.select.fraction == "1/10" and spec.select.per == ["origin"]
     assert [s.column for s in spec.sets] == ["instruction"]
     prompt = plan.prompts["alchemy.relabel"]
     assert prompt.user in plan.texts and prompt.system in plan.texts
@@ -73,10 +66,7 @@ def test_prices_and_rates_are_exact(work, full):
     teacher = work.plan(full).teachers["paid"]
     assert teacher.price is not None
     assert (teacher.price.input, teacher.price.output) == ("1/400000", "1/100000")
-    assert teacher.rate == [
-        {"unit": "calls", "per_second": "25/3"},
-        {"unit": "tokens", "per_second": "100000/3"},
-    ]
+    assert teacher.rate == [{"unit": "calls", "per_second": "25/3"}, {"unit": "tokens", "per_second": "100000/3"}]
     assert teacher.api_key_env == "OPENAI_API_KEY"
 
 
@@ -123,11 +113,7 @@ def test_mixture_without_unit_counts_in_the_unit_of_its_entries(work, slice_):
 def test_files_are_listed_by_path_with_digest_and_columns(work, full):
     spec = work.node("rows_b", full).spec
     (file,) = spec.files
-    assert (
-        file["path"] == "data/b.jsonl"
-        and file["format"] == "jsonl"
-        and file["digest"].startswith("b2:")
-    )
+    assert file["path"] == "data/b.jsonl" and file["format"] == "jsonl" and file["digest"].startswith("b2:")
     assert spec.columns == {"instruction": "text", "output": "text"}
 
 
@@ -168,11 +154,7 @@ def test_limit_reaches_every_source(work, full):
 
 @pytest.mark.parametrize(
     "pattern, said",
-    [
-        ("data/c.jsonl", "did you mean"),
-        ("dat/a.jsonl", "nearest existing folder"),
-        ("data/*.txt", "files"),
-    ],
+    [("data/c.jsonl", "did you mean"), ("dat/a.jsonl", "nearest existing folder"), ("data/*.txt", "files")],
 )
 def test_a_pattern_without_files_is_an_error_with_a_way_out(work, slice_, pattern, said):
     made = work.compile(slice_.replace("data/a.jsonl", pattern))
@@ -187,22 +169,17 @@ def test_an_unknown_type_of_file_is_an_error(work, slice_):
 
 
 def test_the_tokenizer_of_a_mixture_is_that_of_the_model_that_reads_it(work, full):
-    text = full.replace("  unit = rows\n", "  unit = tokens\n").replace(
-        "    review = 3 rows\n", "    review = all\n"
-    )
+    text = full.replace("  unit = rows\n", "  unit = tokens\n").replace("    review = 3 rows\n", "    review = all\n")
     assert work.node("sft", text).spec.tokenizer == {"bytes": True}
     named = text.replace(
-        '  title = "A small recipe"\n',
-        '  tokenizer = "owner/model"\n  revision = "' + "c" * 40 + '"\n',
+        '  title = "A small recipe"\n', '  tokenizer = "owner/model"\n  revision = "' + "c" * 40 + '"\n'
     )
     assert work.node("sft", named).spec.tokenizer == {"name": "owner/model", "revision": "c" * 40}
     assert work.node("sft", named).key != work.node("sft", text).key
 
 
 def test_upto_moves_no_key(work, full):
-    text = full.replace("  unit = rows\n", "  unit = tokens\n").replace(
-        "    review = 3 rows\n", "    review = all\n"
-    )
+    text = full.replace("  unit = rows\n", "  unit = tokens\n").replace("    review = 3 rows\n", "    review = all\n")
     assert work.node("sft", text, upto=("sft",)).key == work.node("sft").key
 
 

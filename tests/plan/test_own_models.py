@@ -60,9 +60,7 @@ def weights(folder: Path, content: bytes = b"one") -> None:
 
 
 def lock(work: Any, commit: str) -> None:
-    (work.root / "recipe.lock").write_text(
-        f'version = 1\n\n[models]\n"owner/model" = {{ revision = "{commit}" }}\n'
-    )
+    (work.root / "recipe.lock").write_text(f'version = 1\n\n[models]\n"owner/model" = {{ revision = "{commit}" }}\n')
 
 
 def identity(plan: Plan) -> str:
@@ -90,9 +88,7 @@ def test_a_folder_is_known_by_what_it_holds_and_not_by_its_name(work: Any) -> No
 def test_a_gguf_file_is_a_model_and_a_folder_of_them_is_none(work: Any) -> None:
     (work.root / "models").mkdir()
     (work.root / "models/small.GGUF").write_bytes(b"GGUF")
-    assert (
-        work.plan(recipe('"./models/small.GGUF"')).teachers["here"].model == "./models/small.GGUF"
-    )
+    assert work.plan(recipe('"./models/small.GGUF"')).teachers["here"].model == "./models/small.GGUF"
     (problem,) = [d for d in work.compile(recipe('"./models"')).diagnostics if d.code == "A812"]
     assert problem.headline == "`./models` holds only GGUF files"
     assert problem.help == 'name the file: `model = "./models/small.GGUF"`'
@@ -123,10 +119,7 @@ def test_a_trained_model_is_known_by_its_training(work: Any) -> None:
     before = work.plan(recipe("coder"))
     names = [n.id for n in before.nodes]
     assert names.index("coder") < names.index("answered")
-    assert [(e.node, e.role) for e in before.node("answered").inputs] == [
-        ("rows_a", "from"),
-        ("coder", "model"),
-    ]
+    assert [(e.node, e.role) for e in before.node("answered").inputs] == [("rows_a", "from"), ("coder", "model")]
     faster = work.plan(recipe("coder").replace("steps = 4", "steps = 4\n  micro_batch = 2 packs"))
     assert (moved(before, faster), identity(faster)) == (set(), identity(before))
     longer = work.plan(recipe("coder").replace("steps = 4", "steps = 5"))
@@ -144,11 +137,11 @@ def test_a_teacher_here_costs_nothing_unless_a_price_is_written(work: Any) -> No
     assert made.plan is not None and made.plan.teachers["here"].price is not None
     assert made.plan.teachers["here"].price.free
     assert [d.code for d in made.diagnostics if d.code.startswith("A7")] == []
-    assert (made.plan.teachers["here"].concurrency, made.plan.teachers["here"].timeout_seconds) == (
-        16,
-        0,
+    assert (made.plan.teachers["here"].concurrency, made.plan.teachers["here"].timeout_seconds) == (16, 0)
+    own = text.replace(
+        "model = coder",
+        "model = coder\n  concurrency = 64\n  price {\n    input = $1 per 1M tokens\n    output = $1 per 1M tokens\n  }",
     )
-    own = text.replace("model = coder", "model = coder\n  concurrency = 64\n  price {\n    input = $1 per 1M tokens\n    output = $1 per 1M tokens\n  }")  # fmt: skip
     priced = work.plan(own).teachers["here"]
     assert priced.concurrency == 64 and priced.price is not None and not priced.price.free
 

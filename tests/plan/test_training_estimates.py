@@ -41,7 +41,13 @@ def values(made: Any) -> dict[str, int]:
 def test_rows_without_packing_are_sequences() -> None:
     plain = spec(packing="none", batch={"unit": "rows", "value": 16})
     made = course(plain, exactly(1_000), exactly(100))
-    assert values(made) == {"sequences": 1_000, "steps_per_epoch": 63, "tokens_per_step": 1_600, "steps": 125, "tokens": 200_000}  # fmt: skip
+    assert values(made) == {
+        "sequences": 1_000,
+        "steps_per_epoch": 63,
+        "tokens_per_step": 1_600,
+        "steps": 125,
+        "tokens": 200_000,
+    }
     assert made.learnt == exactly(200_000)
 
 
@@ -52,15 +58,21 @@ def test_no_row_is_longer_than_it_may_be() -> None:
 
 def test_steps_of_a_packed_training_see_packs_not_rows() -> None:
     made = course(spec(epochs=None, steps=5), exactly(1_000), exactly(100))
-    assert values(made) == {"packs": 106, "steps_per_epoch": 7, "tokens_per_step": 15_094, "steps": 5, "tokens": 75_471}  # fmt: skip
+    assert values(made) == {"packs": 106, "steps_per_epoch": 7, "tokens_per_step": 15_094, "steps": 5, "tokens": 75_471}
     assert made.learnt.high == 5 * 16 * 1_000
     few = course(spec(epochs=None, steps=5), exactly(1_000_000), exactly(100))
     assert abs(few.learnt.value - 5 * 16 * 950) < 100  # however many rows there are
 
 
 def test_a_batch_in_tokens_is_full_packs_and_a_stream_is_cut_into_full_ones() -> None:
-    made = course(spec(packing="wrapped", batch={"unit": "tokens", "value": 32_000}), exactly(1_000), exactly(100))  # fmt: skip
-    assert values(made) == {"packs": 100, "steps_per_epoch": 4, "tokens_per_step": 32_000, "steps": 7, "tokens": 200_000}  # fmt: skip
+    made = course(spec(packing="wrapped", batch={"unit": "tokens", "value": 32_000}), exactly(1_000), exactly(100))
+    assert values(made) == {
+        "packs": 100,
+        "steps_per_epoch": 4,
+        "tokens_per_step": 32_000,
+        "steps": 7,
+        "tokens": 200_000,
+    }
 
 
 def test_what_is_not_known_is_bounded() -> None:
@@ -79,7 +91,7 @@ def test_the_packs_that_come_lie_in_the_range(lengths: list[int], packing: str) 
     assert low is not None and high is not None and low <= found <= high
 
 
-# --- memory ------------------------------------------------------------------------------------------------------------------
+# --- memory -----------------------------------------------------------------------------------------------------------
 
 LARGE = {"base": "deepseek-ai/deepseek-coder-6.7b-base", "max_length": 4096}
 
@@ -139,9 +151,7 @@ def test_a_layout_that_is_too_large_is_a_warning(work, slice_) -> None:
     made = work.compile(text)
     (told,) = [d for d in made.diagnostics if d.code == "A815"]
     assert "`big` takes about 120 GB on each GPU under ddp" in told.headline
-    assert told.note is not None and told.note.startswith(
-        "107 GB for weights, gradients and optimiser"
-    )
+    assert told.note is not None and told.note.startswith("107 GB for weights, gradients and optimiser")
     assert told.help is not None and "`parallel = fsdp` on 8 GPUs" in told.help
     for line in ("  parallel = fsdp\n", "  gpus = 0\n", "  method = lora()\n"):
         again = work.compile(text.replace("  epochs = 1\n", f"  epochs = 1\n{line}"))
@@ -154,39 +164,47 @@ def test_the_plan_says_how_a_training_goes_and_what_its_last_run_left_out(work, 
     (at,) = (i for i, line in enumerate(lines) if line.startswith("training big: "))
     assert "packs of 4,096 tokens, " in lines[at] and "steps an epoch" in lines[at]
     assert "proved on the model that no row of a pack sees another" in lines[at + 1]
-    assert "about 120 GB on each GPU under ddp: weights 27 GB, gradients 27 GB, optimizer 54 GB, activations 13 GB" in lines[at + 2]  # fmt: skip
+    assert (
+        "about 120 GB on each GPU under ddp: weights 27 GB, gradients 27 GB, optimizer 54 GB, activations 13 GB"
+        in lines[at + 2]
+    )
     plan = made.plan
-    counts = {
-        "trained": 5_667,
-        "cut": 1_908,
-        "left_out.nothing_to_learn": 333,
-        "packs": 700,
-        "steps": 44,
-    }
+    counts = {"trained": 5_667, "cut": 1_908, "left_out.nothing_to_learn": 333, "packs": 700, "steps": 44}
     node = plan.node("big")
-    last = {
-        n: Estimate(low=str(v), value=str(v), high=str(v), basis="last_run")
-        for n, v in counts.items()
-    }
+    last = {n: Estimate(low=str(v), value=str(v), high=str(v), basis="last_run") for n, v in counts.items()}
     told = node.model_copy(update={"estimate": {**node.estimate, **last}})
     nodes: list[Node] = [told if n.id == "big" else n for n in plan.nodes]
     from alchemist_dsl.cli.compile import plan_lines
 
     text = "\n".join(plan_lines(plan.model_copy(update={"nodes": nodes}), 120))
-    assert (
-        "its last run trained 5,667 rows, cut 1,908 at 4,096 tokens, left out 333 (nothing_to_learn)"
-        in text
-    )
+    assert "its last run trained 5,667 rows, cut 1,908 at 4,096 tokens, left out 333 (nothing_to_learn)" in text
     assert "training big: 700 packs of 4,096 tokens" in text
 
 
 def test_show_writes_what_the_last_run_of_a_training_measured(work, slice_) -> None:
     plan = work.compile(slice_ + TRAINED.replace("rows_a", "sft")).plan
-    fact = {"rows": 8, "packs": 3, "steps": 2, "tokens": 471, "trained": 5, "left_out": {"too_long": 3}, "gpus": 1, "tokens_per_second": 0.7}  # fmt: skip
+    fact = {
+        "rows": 8,
+        "packs": 3,
+        "steps": 2,
+        "tokens": 471,
+        "trained": 5,
+        "left_out": {"too_long": 3},
+        "gpus": 1,
+        "tokens_per_second": 0.7,
+    }
     key = plan.node("big").key
     told = with_estimates(plan, figures(plan, lambda k: fact if k == key else None, {}))
     lines = [" ".join(x.split()) for x in node_lines(told.node("big"), told, Project(work.root))]
-    for line in ("packs 3", "steps_per_epoch 1", "tokens_per_step 236", "steps 2", "trained 5", "left_out.too_long 3", "tokens 471"):  # fmt: skip
+    for line in (
+        "packs 3",
+        "steps_per_epoch 1",
+        "tokens_per_step 236",
+        "steps 2",
+        "trained 5",
+        "left_out.too_long 3",
+        "tokens 471",
+    ):
         assert f"{line} (last_run)" in lines
     assert "gpu_hours 0.187 GPU h (last_run)" in lines
 
@@ -195,8 +213,15 @@ def test_a_model_has_a_card_that_says_what_was_left_out(work, slice_) -> None:
     from alchemist_runtime.report.card import model_card
 
     plan = work.compile(slice_ + TRAINED.replace("rows_a", "sft")).plan
-    prepared = {"read": 6_000, "rows": 5_667, "eval": None, "cut": {"a": 1_908}, "left_out": {"nothing_to_learn": {"a": 333}}, "max_length": 4_096}  # fmt: skip
-    figures = {"prepared": prepared, "steps": 44, "tokens": 9_000, "first_loss": 2.0, "last_loss": 1.5}  # fmt: skip
+    prepared = {
+        "read": 6_000,
+        "rows": 5_667,
+        "eval": None,
+        "cut": {"a": 1_908},
+        "left_out": {"nothing_to_learn": {"a": 333}},
+        "max_length": 4_096,
+    }
+    figures = {"prepared": prepared, "steps": 44, "tokens": 9_000, "first_loss": 2.0, "last_loss": 1.5}
     card = model_card(plan, plan.node("big"), figures)
-    assert "6,000 rows: 5,667 trained, 1,908 cut at 4,096 tokens, 333 left out (nothing_to_learn)." in card  # fmt: skip
+    assert "6,000 rows: 5,667 trained, 1,908 cut at 4,096 tokens, 333 left out (nothing_to_learn)." in card
     assert "base_model: owner/coder-6.7b\n" in card and "| on_long | drop |" in card

@@ -32,9 +32,7 @@ def build(work, *names: str) -> Plan:
         folder.mkdir(parents=True, exist_ok=True)
         port = {"rows": 10, "per_origin": {}, "columns": {}, "parts": [], "digest": node.key}
         ports = {"rows": port}
-        (folder / "manifest.json").write_text(
-            json.dumps({"format": 1, "key": node.key, "ports": ports, "figures": {}})
-        )
+        (folder / "manifest.json").write_text(json.dumps({"format": 1, "key": node.key, "ports": ports, "figures": {}}))
         if node.kind == "export":
             target = work.root / node.spec.path
             target.mkdir(exist_ok=True)
@@ -48,13 +46,7 @@ def build(work, *names: str) -> Plan:
     for digest, text in plan.texts.items():
         (work.root / ".alchemist/texts").mkdir(exist_ok=True)
         (work.root / ".alchemist/texts" / digest.removeprefix("b2:")).write_text(text)
-    record = {
-        "record": 1,
-        "run": "r-1",
-        "recipe": plan.recipe["path"],
-        "variant": None,
-        "nodes": nodes,
-    }
+    record = {"record": 1, "run": "r-1", "recipe": plan.recipe["path"], "variant": None, "nodes": nodes}
     with (work.root / ".alchemist/runs.jsonl").open("a") as file:
         file.write(json.dumps(record) + "\n")
     return plan
@@ -85,13 +77,22 @@ def test_a_second_run_does_nothing(work, full):
     "old, new, node, expected",
     [
         ("chars(response) < 10", "chars(response) < 11", "clean", [("attribute_changed", "rule.too_short")]),
-        ("dedup pool {", "dedup pool {\n  method = minhash()", "pool", [("attribute_changed", "method"), ("operator_changed", "version.dedup.exact"), ("operator_changed", "version.dedup.minhash")]),
+        (
+            "dedup pool {",
+            "dedup pool {\n  method = minhash()",
+            "pool",
+            [
+                ("attribute_changed", "method"),
+                ("operator_changed", "version.dedup.exact"),
+                ("operator_changed", "version.dedup.minhash"),
+            ],
+        ),
         ("seed = 7", "seed = 8", "reviewed", [("seed_changed", "seed")]),
         ('"gpt-4o-2024-08-06"', '"gpt-4o-2024-11-20"', "evolved", [("teacher_changed", "teacher.model")]),
         ("prompt = alchemy.review", "prompt = mine", "reviewed", None),
         ("set lang = lang(response)", "set lang = lang(instruction)", "pool", [("input_changed", "tagged")]),
     ],
-)  # fmt: skip
+)
 def test_every_change_has_its_reason(work, full, old, new, node, expected):
     mine = '\nprompt mine {\n  rules = review\n  input {\n    instruction: text\n    response: text\n  }\n  output {\n    correctness: int(0..10)\n    clarity: int(0..10)\n    suggestions: text\n    refined: text\n  }\n  user = jinja"""\n    {{ instruction }} {{ response }}\n    """\n}\n'
     work.write(full)
@@ -121,9 +122,7 @@ def test_a_larger_share_extends_and_calls_only_for_the_new_rows(work, full):
     build(work)
     plan = work.plan(full.replace("percent = 25%", "percent = 50%"))
     (node,) = [n for n in plan.now.nodes if n.id == "evolved"]
-    assert node.action == "extend" and [(r.before, r.after) for r in node.reasons] == [
-        ("1/4", "1/2")
-    ]
+    assert node.action == "extend" and [(r.before, r.after) for r in node.reasons] == [("1/4", "1/2")]
     assert node.calls_new == int(plan.node("evolved").estimate["calls"].value) // 2
     smaller = work.plan(full.replace("percent = 25%", "percent = 5%"))
     assert actions(smaller)["evolved"] == "build"
@@ -160,9 +159,7 @@ def test_files_that_come_and_go_are_told_by_their_paths(work, full):
     work.write(full.replace('files = "data/a.jsonl"', 'files = "data/many/*.jsonl"'))
     (work.root / "data/many").mkdir()
     for name in "bcd":
-        (work.root / f"data/many/{name}.jsonl").write_text(
-            f'{{"instruction": "{name}", "response": "r"}}\n'
-        )
+        (work.root / f"data/many/{name}.jsonl").write_text(f'{{"instruction": "{name}", "response": "r"}}\n')
     build(work)
     (work.root / "data/many/b.jsonl").rename(work.root / "data/many/a.jsonl")
     (work.root / "data/many/d.jsonl").write_text('{"instruction": "d", "response": "s"}\n')
@@ -181,9 +178,7 @@ def test_files_that_come_and_go_are_told_by_their_paths(work, full):
 
 def test_a_pin_that_moved_is_a_changed_revision(work, full):
     def pinned(commit: str) -> None:
-        (work.root / "recipe.lock").write_text(
-            f'version = 1\n[hub]\n"owner/set" = {{ revision = "{commit * 40}" }}\n'
-        )
+        (work.root / "recipe.lock").write_text(f'version = 1\n[hub]\n"owner/set" = {{ revision = "{commit * 40}" }}\n')
 
     work.write(full.replace('files = "data/a.jsonl"', 'hub = "owner/set"'))
     pinned("a")
@@ -207,7 +202,9 @@ def test_a_result_between_others_that_is_no_longer_stored(work, full):
 
 
 def test_a_result_that_only_shows_others_is_whole_with_these_alone(work, full):
-    """The rows of `pool` are those of `tagged`: where these are gone and something reads `pool` anew, they are made again."""
+    """The rows of `pool` are those of `tagged`: where these are gone and something reads `pool` anew, they are made
+    again.
+    """
     work.write(full)
     plan = build(work)
     store = work.root / ".alchemist/store"
@@ -285,19 +282,39 @@ def test_every_reason_of_the_language_occurs():
     from alchemist_dsl import explain
     from alchemist_dsl import reasons as made
 
-    known = {*made._CODES.values(), "template_changed", "attribute_changed", "never_built", "output_missing",
-             "output_incomplete", "cache_evicted", "forced", "unknown_history"}  # fmt: skip
+    known = {
+        *made._CODES.values(),
+        "template_changed",
+        "attribute_changed",
+        "never_built",
+        "output_missing",
+        "output_incomplete",
+        "cache_evicted",
+        "forced",
+        "unknown_history",
+    }
     assert known == {
-        "never_built", "attribute_changed", "input_changed", "template_changed", "source_revision_changed",
-        "file_changed", "teacher_changed", "operator_changed", "seed_changed", "output_missing",
-        "output_incomplete", "cache_evicted", "forced", "unknown_history",
-    }  # fmt: skip
+        "never_built",
+        "attribute_changed",
+        "input_changed",
+        "template_changed",
+        "source_revision_changed",
+        "file_changed",
+        "teacher_changed",
+        "operator_changed",
+        "seed_changed",
+        "output_missing",
+        "output_incomplete",
+        "cache_evicted",
+        "forced",
+        "unknown_history",
+    }
     for code in known:
-        said = explain.reason(Reason(code=code, path=None if code in explain._PLAIN else "x", before="1", after="2"))  # fmt: skip
+        said = explain.reason(Reason(code=code, path=None if code in explain._PLAIN else "x", before="1", after="2"))
         assert said and "{" not in said
 
 
-# --- commands ---------------------------------------------------------------------------------------------------------------------------
+# --- commands ---------------------------------------------------------------------------------------------------------
 
 
 def call(command: Any, *args: object) -> Result:
@@ -377,11 +394,7 @@ def test_why_says_what_changed_and_what_follows(work, full):
     assert "because rule `too_short` drop chars(response) < 10 -> drop chars(response) < 11" in text
     assert "~ rule `too_short`: drop chars(response) < 10 → drop chars(response) < 11" in text
     last = text.strip().splitlines()[-1]
-    assert (
-        last.startswith("and then, because they read it: ")
-        and "tiny" in last
-        and "pool" not in last
-    )
+    assert last.startswith("and then, because they read it: ") and "tiny" in last and "pool" not in last
 
 
 def test_why_nothing_happens(work, full):
@@ -478,9 +491,7 @@ def test_rerun_groups_by_cause(work, full):
     assert "because they were never built:" in call(why, "--rerun", work.recipe).output
     build(work)
     assert "nothing would run again" in call(why, "--rerun", work.recipe).output
-    work.write(
-        full.replace("select = 10% per origin", "select = 20% per origin").replace("< 10", "< 11")
-    )
+    work.write(full.replace("select = 10% per origin", "select = 20% per origin").replace("< 10", "< 11"))
     said = call(why, "--rerun", work.recipe).output.splitlines()
     assert said[0] == "11 of 17 steps would run"
     at = said.index("because of `harmonized`: `select` 10% -> 20%:")
@@ -498,13 +509,11 @@ def test_rerun_finds_a_cause_in_a_step_that_is_built_already(work, full):
     work.write(full.replace("< 10", "< 11"))
     build(work, "clean")
     plan = work.plan()
-    assert actions(plan)["clean"] == "reuse" and reasons(plan, "safe") == [
-        ("input_changed", "clean")
-    ]
+    assert actions(plan)["clean"] == "reuse" and reasons(plan, "safe") == [("input_changed", "clean")]
     data = json.loads(call(why, "--rerun", work.recipe, "--format", "json").output)
     (cause,) = data["causes"]
     assert cause["root"] == "clean" and cause["reasons"][0]["path"] == "rule.too_short"
-    assert cause["steps"][0] == {"node": "filtering", "action": "build", "chain": ["clean", "filtering"]}  # fmt: skip
+    assert cause["steps"][0] == {"node": "filtering", "action": "build", "chain": ["clean", "filtering"]}
     assert "clean" not in {s["node"] for s in cause["steps"]}
 
 
@@ -538,9 +547,7 @@ EDITS = [
 ]
 
 
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sets(st.integers(0, len(EDITS) - 1), min_size=1, max_size=4))
 def test_every_rerun_has_a_cause_that_somebody_made(work_at, full, chosen):
     name = "-".join(map(str, sorted(chosen)))

@@ -1,7 +1,8 @@
-"""Stand-ins for what the published recipes name: a hub with tiny datasets and a model of one layer, a teacher that answers anything.
+"""Stand-ins for what the published recipes name: a hub with tiny datasets and a model of one layer, a teacher that
+answers anything.
 
-`python standins.py PROJECT REPORT NAME …` runs recipes of a project to their last step, as `alchemist run --limit` does, and writes
-what came of each as JSON. The training runs in a fork of this process, so that torch is imported once.
+`python standins.py PROJECT REPORT NAME …` runs recipes of a project to their last step, as `alchemist run --limit`
+does, and writes what came of each as JSON. The training runs in a fork of this process, so that torch is imported once.
 """
 
 from __future__ import annotations
@@ -28,10 +29,27 @@ from hub_server import Hub, serve  # noqa: E402
 #: Rows of a stand-in, and rows that a run takes of each source.
 ROWS = 24
 LIMIT = 24
-WORDS = ["ledger", "harbour", "violet", "engine", "copper", "meadow", "signal", "lantern", "orchard", "quartz", "timber", "canyon", "ribbon", "glacier", "walnut", "compass"]  # fmt: skip
+WORDS = [
+    "ledger",
+    "harbour",
+    "violet",
+    "engine",
+    "copper",
+    "meadow",
+    "signal",
+    "lantern",
+    "orchard",
+    "quartz",
+    "timber",
+    "canyon",
+    "ribbon",
+    "glacier",
+    "walnut",
+    "compass",
+]
 
 
-# --- rows -----------------------------------------------------------------------------------------------------------------------
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
 def program(i: int) -> str:
@@ -76,10 +94,7 @@ COLUMNS: Mapping[str, Any] = {
     "messages": turns,
     "conversation": turns,
     "conversations": shares,
-    "chat_rounds": lambda i: [
-        {"role": "human", "content": request(i)},
-        {"role": "bot", "content": reply(i)},
-    ],
+    "chat_rounds": lambda i: [{"role": "human", "content": request(i)}, {"role": "bot", "content": reply(i)}],
     "content": program,
     "func_code_string": program,
     "new_contents": program,
@@ -89,14 +104,16 @@ COLUMNS: Mapping[str, Any] = {
     "answer": reply,
     "solution": reply,
     "chat_template_kwargs": lambda i: {"enable_thinking": i % 2 == 0},
-    "llm_judgement": lambda i: json.dumps({k: {"score": 5} for k in ("requirement_conformance", "logical_correctness", "edge_case_consideration")}),
+    "llm_judgement": lambda i: json.dumps(
+        {k: {"score": 5} for k in ("requirement_conformance", "logical_correctness", "edge_case_consideration")}
+    ),
     "average_test_score": lambda i: "1.0",
     "public_tests": lambda i: {"input": ["1"], "output": ["1"]},
     "test_cases": lambda i: [{"input": "1", "output": "1"}],
     "test_list": lambda i: [f"assert item_{i}(1) == {i}"],
     "entry_point": lambda i: f"item_{i}",
     "task_id": lambda i: f"item/{i}",
-}  # fmt: skip
+}
 
 
 def problem(i: int) -> str:
@@ -125,7 +142,7 @@ def lines(records: Iterable[Mapping[str, Any]], path: str) -> bytes:
     return sink.getvalue()
 
 
-# --- the hub ----------------------------------------------------------------------------------------------------------------------
+# --- the hub ----------------------------------------------------------------------------------------------------------
 
 
 def _read_by(node: Any) -> set[str]:
@@ -144,7 +161,9 @@ def _read_by(node: Any) -> set[str]:
 
 
 def datasets(plan: Any, more: Mapping[str, Iterable[str]]) -> dict[str, dict[str, Any]]:
-    """Repository -> its files (configurations with their splits under `README.md`), for every source and suite of a plan. `more`: further columns by the name of a node."""
+    """Repository -> its files (configurations with their splits under `README.md`), for every source and suite of a
+    plan. `more`: further columns by the name of a node.
+    """
     made: dict[str, dict[str, Any]] = {}
     for number, node in enumerate(plan.nodes):
         reader = getattr(node.spec, "reader", None)
@@ -173,12 +192,7 @@ def _card(configs: Mapping[str, Iterable[str]]) -> bytes:
     import yaml
 
     entries = [
-        {
-            "config_name": name,
-            "data_files": [
-                {"split": s, "path": f"data/{name}/{s}-0.jsonl"} for s in sorted(splits)
-            ],
-        }
+        {"config_name": name, "data_files": [{"split": s, "path": f"data/{name}/{s}-0.jsonl"} for s in sorted(splits)]}
         for name, splits in configs.items()
     ]
     return f"---\n{yaml.safe_dump({'license': 'mit', 'configs': entries})}---\n".encode()
@@ -199,11 +213,13 @@ def models(plan: Any) -> set[str]:
     return set(re.findall(r'"([\w.-]+/[\w.-]+)"', json.dumps([specs, plan.tokenizer])))
 
 
-# --- the teacher ------------------------------------------------------------------------------------------------------------------
+# --- the teacher ------------------------------------------------------------------------------------------------------
 
 
 def answer(number: int, body: dict[str, Any]) -> dict[str, Any]:
-    """An answer that fits what is asked for: a value for each field of a schema, else a text with a thought and code."""
+    """An answer that fits what is asked for: a value for each field of a schema, else a text with a thought and
+    code.
+    """
     schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
     said = json.dumps(value(schema, number)) if schema else reply(1000 + number)
     made = completion(said)
@@ -232,7 +248,7 @@ def value(schema: Mapping[str, Any], number: int, name: str = "") -> Any:
     return (request if name in ("instruction", "question", "task") else reply)(2000 + number)
 
 
-# --- running ----------------------------------------------------------------------------------------------------------------------
+# --- running ----------------------------------------------------------------------------------------------------------
 
 
 def trained_here(spec: Any, job: Path, **_: Any) -> Any:
@@ -266,7 +282,9 @@ def last_steps(plan: Any) -> list[str]:
 
 
 def carried_out(recipe: Path, last: list[str]) -> dict[str, Any]:
-    """`alchemist run --limit` of one recipe in this process up to its last steps: exit code, output, and those steps."""
+    """`alchemist run --limit` of one recipe in this process up to its last steps: exit code, output, and those
+    steps.
+    """
     from alchemist_dsl.cli.main import main
 
     said = io.StringIO()

@@ -1,4 +1,6 @@
-"""Every declaration of the shipped library: documented, used by a recipe that compiles, its prompts rendered over a row."""
+"""Every declaration of the shipped library: documented, used by a recipe that compiles, its prompts rendered over a
+row.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +44,7 @@ PROMPTS = [(n, k, b) for n, k, b in BLOCKS if b.kind == "prompt" and b.get("user
 
 def plan_of(tmp_path: Path, text: str) -> Plan:
     (tmp_path / "recipe.lock").touch()
-    (tmp_path / "rows.jsonl").write_text(
-        '{"instruction": "a", "response": "b", "snippet": "c", "match": "d"}\n'
-    )
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "a", "response": "b", "snippet": "c", "match": "d"}\n')
     (tmp_path / "r.recipe").write_text(text)
     made = compile_recipe(tmp_path / "r.recipe", here=False)
     assert [d.headline for d in made.diagnostics if severity(d) is Severity.ERROR] == []
@@ -85,12 +85,14 @@ def test_is_documented_and_used(tmp_path: Path, name: str, key: str, block: Bloc
                 "generate made {\n  from = given\n  teacher = served\n  prompt = ask\n  set response = out.refined\n"
                 "  drop out.clarity < 4 as unclear\n}\n"
                 f"task used {{\n  extends = it.{key}\n  learn = made.{'dropped' if 'filtering' in key else 'trace'}\n}}\n"
-            )  # fmt: skip
+            )
         case "prompt":
             sets = "".join(f"  set new_{f.name} = out.{f.name}\n" for f in block.output_fields)
             prompt = f"it.{key}"
             if block.get("user") is None:  # there to be extended
-                text += f'prompt own {{\n  extends = it.{key}\n  user = "{{{{ instruction }}}} {{{{ response }}}}"\n}}\n'
+                text += (
+                    f'prompt own {{\n  extends = it.{key}\n  user = "{{{{ instruction }}}} {{{{ response }}}}"\n}}\n'
+                )
                 prompt = "own"
             text += f"generate used {{\n  from = given\n  teacher = served\n  prompt = {prompt}\n{sets}}}\n"
     text += 'export dataset {\n  data = used\n  path = "out"\n}\n'

@@ -1,4 +1,6 @@
-"""The published recipes: they check, compile without a network, say their figures, and change by one line for one fact."""
+"""The published recipes: they check, compile without a network, say their figures, and change by one line for one
+fact.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,7 @@ def changed(before: Plan, after: Plan) -> set[str]:
     return {name for name in {*one, *two} if one.get(name) != two.get(name)}
 
 
-# --- all of them --------------------------------------------------------------------------------------------------------------
+# --- all of them ------------------------------------------------------------------------------------------------------
 
 
 def test_there_are_fourteen_publications() -> None:
@@ -99,9 +101,7 @@ def test_says_what_is_not_run(folder: Path, name: str) -> None:
     )
     for node in plan_of(made).nodes:
         if not node.runnable and "." not in node.id:
-            assert f"`{node.id}`" in told or node.id in told, (
-                f"nobody says that {node.id} is not run"
-            )
+            assert f"`{node.id}`" in told or node.id in told, f"nobody says that {node.id} is not run"
     assert bool(told) == any(not n.runnable for n in plan_of(made).nodes)
 
 
@@ -122,7 +122,9 @@ def test_says_what_is_ours_and_invents_no_revision(name: str) -> None:
     text = (RECIPES / f"{name}.recipe").read_text()
     assert not re.search(r"^\s*revision =", text, re.M)
     if name not in SERIES:
-        assert "ublication's" in text and ("ours" in text or "our " in text or "Our " in text or "Everything is" in text)  # fmt: skip
+        assert "ublication's" in text and (
+            "ours" in text or "our " in text or "Our " in text or "Everything is" in text
+        )
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in SERIES])
@@ -135,7 +137,7 @@ def test_says_which_names_nobody_has_verified(name: str) -> None:
         assert f'"{quoted}"' in text, f"{quoted} is not in the recipe"
 
 
-# --- figures --------------------------------------------------------------------------------------------------------------------
+# --- figures ----------------------------------------------------------------------------------------------------------
 
 
 def rows_of(program: Program, mixture: str = "sft") -> Fraction:
@@ -173,9 +175,7 @@ def test_amounts_add_up_to_the_published_total(folder: Path, name: str, total: i
 
 
 def test_second_stage_of_opencoder(folder: Path) -> None:
-    assert (
-        rows_of(program_of(compiled(folder, "opencoder")), "fine") == 367_000
-    )  # as far as there are rows
+    assert rows_of(program_of(compiled(folder, "opencoder")), "fine") == 367_000  # as far as there are rows
     assert rows_of(program_of(compiled(folder, "opencoder")), "broad") == 4_000_000
 
 
@@ -191,8 +191,12 @@ def test_twenty_five_splits_with_their_weights(folder: Path) -> None:
     assert len(take) == 25
     weighed = {n: v for n, v in take.items() if v != "all"}
     assert weighed == {
-        "magpie_ultra": "1/2", "openhermes": "1/2", "openthoughts": "2/5", "multilingual_think": "3/10", "openthoughts_think": "1/50",
-    }  # fmt: skip
+        "magpie_ultra": "1/2",
+        "openhermes": "1/2",
+        "openthoughts": "2/5",
+        "multilingual_think": "3/10",
+        "openthoughts_think": "1/50",
+    }
     splits = {tuple(plan.node(n).spec.reader.args["split"]) for n in take}
     assert len(splits) == 25
     assert {plan.node(n).spec.sets[0].column for n in take} == {"template_args"}
@@ -206,7 +210,7 @@ def test_what_is_missing_keeps_its_weight(folder: Path) -> None:
     assert sum(Fraction(t.value or 0) for t in take if not t.missing) == Fraction("58.3")
 
 
-# --- constructs ------------------------------------------------------------------------------------------------------------------
+# --- constructs -------------------------------------------------------------------------------------------------------
 
 
 def edges(plan: Plan, node: str, role: str) -> list[tuple[str, str]]:
@@ -259,7 +263,7 @@ def test_rows_say_how_the_template_takes_them(folder: Path) -> None:
     assert plan.node("second").spec.average == "rows"
 
 
-# --- one fact, one line ----------------------------------------------------------------------------------------------------------
+# --- one fact, one line -----------------------------------------------------------------------------------------------
 
 
 ONE_FACT = [
@@ -268,7 +272,12 @@ ONE_FACT = [
     ("tulu3", "method = ngram(n = 8, share = 50%)", "method = ngram(n = 13)", {"clean"}),
     ("starcoder2_instruct", "samples = 10", "samples = 20", {"answered"}),
     ("kodcode", "retries_on_reject = 9", "retries_on_reject = 4", {"solved"}),
-    ("opencodeinstruct_refined", "keep lowest >= param.lowest_mark as low_mark", "keep lowest == 5 as low_mark", {"refined"}),
+    (
+        "opencodeinstruct_refined",
+        "keep lowest >= param.lowest_mark as low_mark",
+        "keep lowest == 5 as low_mark",
+        {"refined"},
+    ),
     ("nemotron_super", "swe = 3.0 parts", "swe = 4.0 parts", {"blend"}),
     ("inversecoder", "  base = on_synthetic\n", "  base = on_synthetic\n  dropout = 0.1\n", {"inversecoder"}),
     ("olmo3_think", "select = 16 rows per instruction", "select = 8 rows per instruction", {"capped"}),
@@ -285,14 +294,17 @@ ONE_FACT = [
     ("nemotron_post_v2", "total = 1M rows", "total = 2M rows", {"sft"}),
     ("starchat2", "eval_share = 1_000 rows", "eval_share = 500 rows", {"starchat2"}),
     ("olympiccoder", "ngram(n = 8)", "ngram(n = 10)", {"clean"}),
-    ("evol_teacher", "select = hash(_id, 1) < 0.2", "select = hash(_id, 1) < 0.1", {"constraint_1", "constraint_2", "constraint_3"}),
-]  # fmt: skip
+    (
+        "evol_teacher",
+        "select = hash(_id, 1) < 0.2",
+        "select = hash(_id, 1) < 0.1",
+        {"constraint_1", "constraint_2", "constraint_3"},
+    ),
+]
 
 
 @pytest.mark.parametrize(("name", "old", "new", "moved"), ONE_FACT)
-def test_one_fact_is_one_line(
-    folder: Path, tmp_path: Path, name: str, old: str, new: str, moved: set[str]
-) -> None:
+def test_one_fact_is_one_line(folder: Path, tmp_path: Path, name: str, old: str, new: str, moved: set[str]) -> None:
     after = written(folder, tmp_path, name, old, new)
     assert changed(plan_of(compiled(folder, name)), plan_of(after)) == moved
 
@@ -301,7 +313,7 @@ def test_one_fact_of_every_publication_is_tried() -> None:
     assert {name for name, *_ in ONE_FACT} | set(SERIES) == set(NAMES)
 
 
-# --- the series --------------------------------------------------------------------------------------------------------------------
+# --- the series -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -313,7 +325,7 @@ def test_one_fact_of_every_publication_is_tried() -> None:
         ("tulu3_no_persona", {"sft", "persona_math", "persona_gsm", "persona_python", "persona_algebra", "persona_if"}),
         ("tulu3_no_math", {"sft", "persona_math", "persona_gsm", "persona_algebra", "openmath_gsm", "numina_tir"}),
     ],
-)  # fmt: skip
+)
 def test_a_series_differs_only_where_it_says(folder: Path, name: str, moved: set[str]) -> None:
     base, other = plan_of(compiled(folder, "tulu3")), plan_of(compiled(folder, name))
     assert changed(base, other) == moved
@@ -330,7 +342,8 @@ def test_the_table_of_the_docs_is_that_of_the_files() -> None:
     }
 
 
-#: The bundled recipes in which what a teacher wrote is trained on or exported unsearched, as published: the steps and who reads them.
+#: The bundled recipes in which what a teacher wrote is trained on or exported unsearched, as published: the steps and
+#: who reads them.
 UNSEARCHED = {
     "evol_teacher": {("constraint_1", "dataset")},
     "kodcode": {("solved", "v1"), ("reasoned", "sft_r1")},

@@ -33,7 +33,7 @@ def test_every_recipe_runs_to_its_last_step(tmp_path: Path) -> None:
         env={**clean, "PYTHONPATH": os.pathsep.join(sys.path), "XDG_CONFIG_HOME": str(project)},
         capture_output=True,
         text=True,
-    )  # fmt: skip
+    )
     assert report.exists(), done.stderr[-3000:]
     found: dict[str, Any] = json.loads(report.read_text())
     assert [*found] == NAMES

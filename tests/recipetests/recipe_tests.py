@@ -98,9 +98,9 @@ def says(test: str, folder: Path) -> list[str]:
         SourceFile("r.recipe", text),
         Project(folder).read,
         columns=lambda b: {"instruction": "text", "response": "text"} if b.name == "pairs" else None,
-    )  # fmt: skip
+    )
     lines = [SourceFile("r.recipe", text).position(d.span.start)[0] - first for d in found]
-    return [f"{d.code} {line}: {d.headline}" for d, line in zip(found, lines, strict=True) if line > 0]  # fmt: skip
+    return [f"{d.code} {line}: {d.headline}" for d, line in zip(found, lines, strict=True) if line > 0]
 
 
 def alchemist(*args: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:

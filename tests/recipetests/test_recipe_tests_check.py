@@ -82,10 +82,7 @@ CASES = {
         f'test "t" {{\n  step = clean\n{ROWS}  expect rows(pool) == 1\n}}\n',
         ["A111 6: this test carries out `clean` alone, so `pool` cannot be counted"],
     ),
-    "nothing expected": (
-        f'test "t" {{\n  step = clean\n{ROWS}}}\n',
-        ['A106 1: `test "t"` expects nothing'],
-    ),
+    "nothing expected": (f'test "t" {{\n  step = clean\n{ROWS}}}\n', ['A106 1: `test "t"` expects nothing']),
     "more rows than enter": (
         f'test "t" {{\n  step = clean\n{ROWS}  expect rows == 2\n}}\n',
         ["A215 6: this can never be true: `rows == 2`"],
@@ -104,9 +101,9 @@ CASES = {
     ),
     "no rows, and something of each": (
         f'test "t" {{\n  step = clean\n{ROWS}  expect rows == 0\n  expect response == "b"\n}}\n',
-        ["A215 7: this can never be true: `response == \"b\"`"],
+        ['A215 7: this can never be true: `response == "b"`'],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("tests", "code"),
     [("", 0), (PASSES, 0), (PASSES + FAILS, 1), (PASSES + TOO_FEW, 3), (FAILS + TOO_FEW, 1), ("\nmap x {\n", 1)],
-)  # fmt: skip
+)
 def test_exit_codes(tests: str, code: int, folder: Path) -> None:
     (folder / "r.recipe").write_text(BASE + tests)
     done = alchemist("test", "r.recipe", cwd=folder)
@@ -33,9 +33,7 @@ def test_exit_codes(tests: str, code: int, folder: Path) -> None:
 def test_a_recipe_without_tests_says_so(folder: Path) -> None:
     (folder / "r.recipe").write_text(BASE)
     done = alchemist("test", "r.recipe", cwd=folder)
-    assert (
-        timeless(done.stdout) == "r.recipe\n  no tests\n\n0 tests: nothing was carried out in N s\n"
-    )
+    assert timeless(done.stdout) == "r.recipe\n  no tests\n\n0 tests: nothing was carried out in N s\n"
 
 
 def test_chosen_by_name_and_by_step(folder: Path) -> None:
@@ -67,7 +65,9 @@ def test_what_cannot_be_opened(folder: Path) -> None:
 
 def test_tests_of_imports_are_not_run_and_those_of_a_base_are(folder: Path) -> None:
     (folder / "lib.recipe").write_text(BASE + FAILS)
-    (folder / "one.recipe").write_text('edition 2026\nimport "lib.recipe" as lib\nexport x {\n  data = lib.clean\n  path = "x"\n}\n')  # fmt: skip
+    (folder / "one.recipe").write_text(
+        'edition 2026\nimport "lib.recipe" as lib\nexport x {\n  data = lib.clean\n  path = "x"\n}\n'
+    )
     done = alchemist("test", "one.recipe", cwd=folder)
     assert done.returncode == 0 and "no tests" in done.stdout
     (folder / "base.recipe").write_text(BASE + PASSES)
@@ -91,7 +91,7 @@ def test_shipped_recipes_pass(tmp_path: Path) -> None:
 def test_tests_stand_in_no_key(folder: Path) -> None:
     keys = []
     for tests in ("", PASSES + TOO_FEW):
-        (folder / "r.recipe").write_text(BASE.replace("against = alchemy.humaneval", "against = pairs") + tests)  # fmt: skip
+        (folder / "r.recipe").write_text(BASE.replace("against = alchemy.humaneval", "against = pairs") + tests)
         done = alchemist("compile", "r.recipe", "--format", "json", cwd=folder)
         assert done.returncode == 0, done.stderr
         plan = json.loads(done.stdout)

@@ -31,7 +31,7 @@ def test_the_output_of_failing_tests(failing: Path) -> None:
 def test_junit_names_file_and_line_of_every_test(failing: Path) -> None:
     alchemist("test", failing.name, "--junit", "out.xml", cwd=failing.parent)
     root = ElementTree.parse(failing.parent / "out.xml").getroot()
-    assert (root.tag, root.get("tests"), root.get("failures"), root.get("errors")) == ("testsuites", "8", "5", "2")  # fmt: skip
+    assert (root.tag, root.get("tests"), root.get("failures"), root.get("errors")) == ("testsuites", "8", "5", "2")
     (suite,) = root
     assert suite.get("name") == "failing.recipe"
     lines = failing.read_text().splitlines()
@@ -44,7 +44,7 @@ def test_junit_names_file_and_line_of_every_test(failing: Path) -> None:
     failure = by_name["counts"].find("failure")
     assert failure is not None and failure.text is not None
     assert failure.get("message") == "expect rows == 2 (and 2 more)"
-    assert "failing.recipe:46:3\n  expect dropped.too_short < 1\n    expected  < 1\n    got       1" in failure.text  # fmt: skip
+    assert "failing.recipe:46:3\n  expect dropped.too_short < 1\n    expected  < 1\n    got       1" in failure.text
     error = by_name["an answer too few"].find("error")
     assert error is not None and error.get("type") == "A712"
     assert [c.tag for c in by_name["this one holds"]] == []
@@ -97,7 +97,7 @@ def test_an_error_of_a_row_is_not_a_failure(tmp_path: Path) -> None:
     assert (result.outcome, [p.code for _, p in result.problems]) == ("error", ["A503"])
 
 
-# --- expected and got -----------------------------------------------------------------------------------------------------------
+# --- expected and got -------------------------------------------------------------------------------------------------
 
 
 def test_long_texts_are_cut_around_the_difference() -> None:
@@ -110,23 +110,12 @@ def test_long_texts_are_cut_around_the_difference() -> None:
 
 def test_lines_stand_side_by_side() -> None:
     shown = compared("==", "one\ntwo\nthree", "one\n2\nthree\nfour")
-    assert shown == [
-        "expected │ got",
-        "one      │ one",
-        "two      ≠ 2",
-        "three    │ three",
-        "         > four",
-    ]
+    assert shown == ["expected │ got", "one      │ one", "two      ≠ 2", "three    │ three", "         > four"]
 
 
 def test_a_lacking_line_and_a_long_one() -> None:
     shown = compared("==", "a\nb", "a" * 50)
-    assert shown == [
-        "expected │ got",
-        "a        ≠ " + "a" * 44,
-        "         │ " + "a" * 6,
-        "b        <",
-    ]
+    assert shown == ["expected │ got", "a        ≠ " + "a" * 44, "         │ " + "a" * 6, "b        <"]
 
 
 @pytest.mark.parametrize(

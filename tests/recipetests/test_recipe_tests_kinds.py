@@ -55,4 +55,4 @@ def test_nothing_is_left_in_the_project(tmp_path: Path) -> None:
     path = copied("kinds.recipe", tmp_path)
     run_tests(path)
     found = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
-    assert found <= {"kinds.recipe", "recipe.lock", "data/a.jsonl", "data/items.jsonl", ".alchemist/files"}  # fmt: skip
+    assert found <= {"kinds.recipe", "recipe.lock", "data/a.jsonl", "data/items.jsonl", ".alchemist/files"}

@@ -34,9 +34,7 @@ def test_every_kind_is_told_whole(kind: str) -> None:
     for name, attribute in KINDS[kind].attributes.items():
         assert re.search(rf"^  {name}: ", text, re.M)
         assert attribute.doc.split(".")[0][:40] in " ".join(text.split())
-    assert (", required" in text.partition("\nof ")[0]) == any(
-        a.required for a in KINDS[kind].attributes.values()
-    )
+    assert (", required" in text.partition("\nof ")[0]) == any(a.required for a in KINDS[kind].attributes.values())
 
 
 @pytest.mark.parametrize("kind,attribute", ATTRIBUTES)
@@ -79,8 +77,7 @@ def test_the_list_holds_all_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "asked,offered",
-    [("fliter", "filter"), ("selct", "select"), ("filter.form", "filter.from"), ("cahrs", "chars")],
+    "asked,offered", [("fliter", "filter"), ("selct", "select"), ("filter.form", "filter.from"), ("cahrs", "chars")]
 )
 def test_near_names(asked: str, offered: str) -> None:
     code, text = docs(asked)
@@ -89,9 +86,7 @@ def test_near_names(asked: str, offered: str) -> None:
 
 def test_forms_of_a_kind() -> None:
     assert docs("filter", "--format", "markdown")[1].startswith("## filter\n")
-    assert json.loads(docs("filter", "--format", "json")[1])["properties"]["kind"] == {
-        "const": "filter"
-    }
+    assert json.loads(docs("filter", "--format", "json")[1])["properties"]["kind"] == {"const": "filter"}
     assert docs("chars", "--format", "json")[0] == 2
 
 
@@ -103,11 +98,7 @@ def test_defaults_of_the_reference_are_those_of_a_recipe() -> None:
             continue
         text = f"edition 2026\n{kind} x {{\n  {attribute} = {row.default}\n}}\n"
         _, found = check(SourceFile("r.recipe", text), lambda path: None)
-        wrong = [
-            d.headline
-            for d in found
-            if d.code in ("A201", "A202", "A204", "A213") or d.code[:2] == "A0"
-        ]
+        wrong = [d.headline for d in found if d.code in ("A201", "A202", "A204", "A213") or d.code[:2] == "A0"]
         assert wrong == [], f"{kind}.{attribute}"
 
 
@@ -131,10 +122,7 @@ def test_pages_hold_every_entry() -> None:
         section = kinds.split(f"\n## {kind}\n")[1].split("\n## ")[0]
         assert f"\n| `{attribute}` | " in section
     functions = reference.functions_page()
-    assert all(
-        f"| `{words.signature(f)}` |" in functions
-        for f in (*FUNCTIONS.values(), *AGGREGATES.values())
-    )
+    assert all(f"| `{words.signature(f)}` |" in functions for f in (*FUNCTIONS.values(), *AGGREGATES.values()))
     assert all(f"[{code}]" in reference.errors_page() for code in CODES)
 
 

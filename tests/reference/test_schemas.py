@@ -34,9 +34,7 @@ def test_schemas_are_schemas(name: str) -> None:
 
 def walk(value: Any) -> Any:
     yield value
-    children = (
-        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    )
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for child in children:
         yield from walk(child)
 
@@ -64,9 +62,7 @@ def test_a_lock_holds() -> None:
     digest = "b2:" + "0" * 64
     made = lock.Lock(
         {
-            lock.FILES: {
-                "a.jsonl": {"digest": digest, "size": 3, "rows": 1, "columns": {"a": "text"}}
-            },
+            lock.FILES: {"a.jsonl": {"digest": digest, "size": 3, "rows": 1, "columns": {"a": "text"}}},
             lock.HUB: {"a/b@main": {"revision": "0" * 40, "license": ""}},
             lock.MODELS: {"a/m": {"revision": "1" * 40, "license": "mit"}},
             lock.SOURCES: {"r.recipe#s": {"license": "MIT", "columns": {"a": "text?"}}},
@@ -87,14 +83,12 @@ def test_a_lock_holds() -> None:
     assert not against.is_valid({**read, "files": {"a.jsonl": {"digest": "md5:0"}}})
 
 
-@pytest.mark.skipif(
-    not (ROOT / "recipe.lock").exists(), reason="no recipe was run in this checkout"
-)
+@pytest.mark.skipif(not (ROOT / "recipe.lock").exists(), reason="no recipe was run in this checkout")
 def test_the_lock_of_this_checkout_holds() -> None:
     validator("lock.json").validate(tomllib.loads((ROOT / "recipe.lock").read_text()))
 
 
-# --- recipes as data ------------------------------------------------------------------------------------------------------------
+# --- recipes as data --------------------------------------------------------------------------------------------------
 
 RECIPE: dict[str, Any] = {
     "edition": 2026,
@@ -105,54 +99,201 @@ RECIPE: dict[str, Any] = {
     },
     "blocks": [
         {"kind": "recipe", "title": {"recipe": "param.title"}, "seed": 42, "schema": "rows"},
-        {"kind": "schema", "name": "rows", "fields": {"instruction": "text", "response": "text", "score": "int(0..10)?"}},
         {
-            "kind": "source", "name": "chat", "doc": "Questions and answers.\nOurs.", "files": ["a.jsonl", "b \"c\".jsonl"],
-            "limit": "50k rows", "license": "MIT", "on_bad_row": "skip(max = 3)", "set": {"score": "null"},
-        },
-        {"kind": "suite", "name": "ours", "files": "s.jsonl", "text": ["prompt", "solution"], "entry_point": "name", "decoding": {"temperature": 0, "sampler": "greedy"}},
-        {
-            "kind": "teacher", "name": "gpt", "provider": "openai", "model": "gpt-4o-2024-08-06", "temperature": 0.7, "max_tokens": "2k tokens",
-            "rate": ["500/min", "2M tokens/min"], "timeout": "90s", "price": {"input": "$2.50 per 1M tokens", "output": "$10 per 1M tokens"},
-            "batch": False, "stop": "\n\n\"", "top_p": "none", "seed": 7, "reasoning_effort": "low",
-            "extra": {"top_k": 20, "x-odd": "text", "chat_template_kwargs": {"enable_thinking": False, "langs": ["de", "fr"]}},
-            "query": {"api-version": "2024-10-21"}, "headers_env": {"api-key": "AZURE_KEY"},
+            "kind": "schema",
+            "name": "rows",
+            "fields": {"instruction": "text", "response": "text", "score": "int(0..10)?"},
         },
         {
-            "kind": "prompt", "name": "describe", "input": {"response": "text", "topic": "text"}, "output": {"prompt": "text"},
-            "system": "Be brief.", "user": 'Topic: {{ topic }}\n\n  """quoted"""\n{{ response }}\n', "turn": "assistant",
+            "kind": "source",
+            "name": "chat",
+            "doc": "Questions and answers.\nOurs.",
+            "files": ["a.jsonl", 'b "c".jsonl'],
+            "limit": "50k rows",
+            "license": "MIT",
+            "on_bad_row": "skip(max = 3)",
+            "set": {"score": "null"},
         },
-        {"kind": "map", "name": "marked", "from": "chat", "select": "param.share per origin", "best": ["chars(response)"], "mode": "add",
-         "set": {"lang": "lang(response)", "system": {"template": "About {{ instruction }}"}, "n": 3}},
-        {"kind": "filter", "name": "clean", "from": ["marked", "chat"], "rules": [
-            {"drop": "chars(response) < 80", "as": "short"}, {"keep": "lang == \"python\" or lang == null", "as": "other_language"}, {"expect": "rows >= 0"}]},
-        {"kind": "dedup", "name": "pool", "from": "clean", "on": ["instruction", "strip(response)"], "method": "minhash(threshold = 0.85)", "prefer": "chars(response)"},
-        {"kind": "relabel", "name": "told", "from": "pool", "teacher": "gpt", "prompt": "describe", "map": {"topic": "head(instruction, 20)"},
-         "budget": "$1.2k", "max_failed": "2.5%", "select": "10%"},
-        {"kind": "generate", "name": "asked", "extends": "base_step", "teacher": "gpt", "samples": 2, "budget": None, "set": {"instruction": "out.prompt"}},
-        {"kind": "generate", "name": "base_step", "from": "pool", "teacher": "gpt", "prompt": "describe", "map": {"topic": "instruction"}, "budget": "$5"},
-        {"kind": "decontaminate", "name": "safe", "from": ["told", "asked", "base_step"], "against": ["ours", "alchemy.humaneval"], "method": ["ngram(n = 13)", "entry_point()"]},
-        {"kind": "task", "name": "filtering", "learn": "clean.dropped", "sound": "20%", "classes": {"little": ["short"], "other": "other_language"}},
-        {"kind": "task", "name": "which", "learn": "clean", "instruction": "Which language?\n{{ response }}", "response": "{{ lang }}"},
-        {"kind": "mixture", "name": "sft", "total": "5k rows", "on_short": "repeat(max = 4x)",
-         "take": {"safe": "60%", "clean.chat": "2 parts", "filtering": "1 parts", "which": "50 rows"}},
+        {
+            "kind": "suite",
+            "name": "ours",
+            "files": "s.jsonl",
+            "text": ["prompt", "solution"],
+            "entry_point": "name",
+            "decoding": {"temperature": 0, "sampler": "greedy"},
+        },
+        {
+            "kind": "teacher",
+            "name": "gpt",
+            "provider": "openai",
+            "model": "gpt-4o-2024-08-06",
+            "temperature": 0.7,
+            "max_tokens": "2k tokens",
+            "rate": ["500/min", "2M tokens/min"],
+            "timeout": "90s",
+            "price": {"input": "$2.50 per 1M tokens", "output": "$10 per 1M tokens"},
+            "batch": False,
+            "stop": '\n\n"',
+            "top_p": "none",
+            "seed": 7,
+            "reasoning_effort": "low",
+            "extra": {
+                "top_k": 20,
+                "x-odd": "text",
+                "chat_template_kwargs": {"enable_thinking": False, "langs": ["de", "fr"]},
+            },
+            "query": {"api-version": "2024-10-21"},
+            "headers_env": {"api-key": "AZURE_KEY"},
+        },
+        {
+            "kind": "prompt",
+            "name": "describe",
+            "input": {"response": "text", "topic": "text"},
+            "output": {"prompt": "text"},
+            "system": "Be brief.",
+            "user": 'Topic: {{ topic }}\n\n  """quoted"""\n{{ response }}\n',
+            "turn": "assistant",
+        },
+        {
+            "kind": "map",
+            "name": "marked",
+            "from": "chat",
+            "select": "param.share per origin",
+            "best": ["chars(response)"],
+            "mode": "add",
+            "set": {"lang": "lang(response)", "system": {"template": "About {{ instruction }}"}, "n": 3},
+        },
+        {
+            "kind": "filter",
+            "name": "clean",
+            "from": ["marked", "chat"],
+            "rules": [
+                {"drop": "chars(response) < 80", "as": "short"},
+                {"keep": 'lang == "python" or lang == null', "as": "other_language"},
+                {"expect": "rows >= 0"},
+            ],
+        },
+        {
+            "kind": "dedup",
+            "name": "pool",
+            "from": "clean",
+            "on": ["instruction", "strip(response)"],
+            "method": "minhash(threshold = 0.85)",
+            "prefer": "chars(response)",
+        },
+        {
+            "kind": "relabel",
+            "name": "told",
+            "from": "pool",
+            "teacher": "gpt",
+            "prompt": "describe",
+            "map": {"topic": "head(instruction, 20)"},
+            "budget": "$1.2k",
+            "max_failed": "2.5%",
+            "select": "10%",
+        },
+        {
+            "kind": "generate",
+            "name": "asked",
+            "extends": "base_step",
+            "teacher": "gpt",
+            "samples": 2,
+            "budget": None,
+            "set": {"instruction": "out.prompt"},
+        },
+        {
+            "kind": "generate",
+            "name": "base_step",
+            "from": "pool",
+            "teacher": "gpt",
+            "prompt": "describe",
+            "map": {"topic": "instruction"},
+            "budget": "$5",
+        },
+        {
+            "kind": "decontaminate",
+            "name": "safe",
+            "from": ["told", "asked", "base_step"],
+            "against": ["ours", "alchemy.humaneval"],
+            "method": ["ngram(n = 13)", "entry_point()"],
+        },
+        {
+            "kind": "task",
+            "name": "filtering",
+            "learn": "clean.dropped",
+            "sound": "20%",
+            "classes": {"little": ["short"], "other": "other_language"},
+        },
+        {
+            "kind": "task",
+            "name": "which",
+            "learn": "clean",
+            "instruction": "Which language?\n{{ response }}",
+            "response": "{{ lang }}",
+        },
+        {
+            "kind": "mixture",
+            "name": "sft",
+            "total": "5k rows",
+            "on_short": "repeat(max = 4x)",
+            "take": {"safe": "60%", "clean.chat": "2 parts", "filtering": "1 parts", "which": "50 rows"},
+        },
         {"kind": "export", "name": "data", "data": "parts", "format": "jsonl", "path": "out"},
         {"kind": "decontaminate", "name": "searched", "extends": "safe", "from": "sft"},
         {"kind": "split", "name": "parts", "from": "searched", "eval": "5%"},
-        {"kind": "train", "name": "model", "data": "parts.train", "base": "./model", "epochs": 2, "batch": "64 packs", "max_length": "4096 tokens",
-         "learning_rate": 0.00001, "schedule": "cosine(warmup = 3%)", "method": "lora(r = 8)", "parallel": "fsdp", "gpus": 4, "save_every": "50 steps",
-         "report": ["tensorboard"], "eval_share": "1%"},
-        {"kind": "train", "name": "second", "data": "parts.train", "base": {"recipe": "model"}, "steps": 100, "batch": "64 packs", "max_length": 4096,
-         "learning_rate": 1e-5, "chat_template": {"template": "{{ messages[0].content }}"}},
-        {"kind": "evaluate", "name": "bench", "model": {"recipe": "model"}, "suites": ["ours", "alchemy.humaneval"], "limit": "100 rows"},
+        {
+            "kind": "train",
+            "name": "model",
+            "data": "parts.train",
+            "base": "./model",
+            "epochs": 2,
+            "batch": "64 packs",
+            "max_length": "4096 tokens",
+            "learning_rate": 0.00001,
+            "schedule": "cosine(warmup = 3%)",
+            "method": "lora(r = 8)",
+            "parallel": "fsdp",
+            "gpus": 4,
+            "save_every": "50 steps",
+            "report": ["tensorboard"],
+            "eval_share": "1%",
+        },
+        {
+            "kind": "train",
+            "name": "second",
+            "data": "parts.train",
+            "base": {"recipe": "model"},
+            "steps": 100,
+            "batch": "64 packs",
+            "max_length": 4096,
+            "learning_rate": 1e-5,
+            "chat_template": {"template": "{{ messages[0].content }}"},
+        },
+        {
+            "kind": "evaluate",
+            "name": "bench",
+            "model": {"recipe": "model"},
+            "suites": ["ours", "alchemy.humaneval"],
+            "limit": "100 rows",
+        },
         {"kind": "measure", "name": "style", "data": "sft", "metrics": ["style()", "overlap()"]},
-        {"kind": "check", "name": "size", "severity": "warn", "rules": [{"expect": "rows(sft) >= 0", "as": "any_rows"}]},
+        {
+            "kind": "check",
+            "name": "size",
+            "severity": "warn",
+            "rules": [{"expect": "rows(sft) >= 0", "as": "any_rows"}],
+        },
         {"kind": "variant", "name": "plain", "set": {"param.share": "0%", "sft.take.which": None}},
         {"kind": "moved", "from": "old_name", "to": "clean"},
-        {"kind": "test", "name": "short answers are dropped", "step": "clean", "given": [{"instruction": "a \"b\"\n", "response": "c", "lang": "c"}],
-         "rules": [{"expect": "dropped.short == 1"}]},
+        {
+            "kind": "test",
+            "name": "short answers are dropped",
+            "step": "clean",
+            "given": [{"instruction": 'a "b"\n', "response": "c", "lang": "c"}],
+            "rules": [{"expect": "dropped.short == 1"}],
+        },
     ],
-}  # fmt: skip
+}
 
 
 def problems(text: str) -> list[str]:
@@ -170,17 +311,12 @@ def test_a_recipe_as_data_is_a_recipe() -> None:
     found = problems(text)
     assert [p for p in found if p[:4] not in ("A807", "A604")] == [], text
     assert "## Questions and answers.\n## Ours.\nsource chat {\n" in text
-    assert (
-        'user = jinja""""\n    Topic: {{ topic }}\n\n      """quoted"""\n    {{ response }}\n\n    """"\n'
-        in text
-    )
+    assert 'user = jinja""""\n    Topic: {{ topic }}\n\n      """quoted"""\n    {{ response }}\n\n    """"\n' in text
     assert 'query = { "api-version" = "2024-10-21" }' in text
     assert "learning_rate = 1e-05" in text and "base = model" in text and "budget = null" in text
 
 
-@pytest.mark.parametrize(
-    "block", RECIPE["blocks"], ids=lambda b: f"{b['kind']} {b.get('name', '')}"
-)
+@pytest.mark.parametrize("block", RECIPE["blocks"], ids=lambda b: f"{b['kind']} {b.get('name', '')}")
 def test_the_schema_of_a_kind_holds_for_its_blocks(block: dict[str, Any]) -> None:
     against = validator(f"kind-{block['kind']}.json")
     against.validate(block)
@@ -189,10 +325,7 @@ def test_the_schema_of_a_kind_holds_for_its_blocks(block: dict[str, Any]) -> Non
     if "name" in block:
         assert not against.is_valid({k: v for k, v in block.items() if k != "name"})
     for name in block.keys() & KINDS[block["kind"]].attributes.keys():
-        if (
-            "extends" not in KINDS[block["kind"]].attributes
-            and KINDS[block["kind"]].attributes[name].required
-        ):
+        if "extends" not in KINDS[block["kind"]].attributes and KINDS[block["kind"]].attributes[name].required:
             assert not against.is_valid({k: v for k, v in block.items() if k != name})
 
 
@@ -230,14 +363,8 @@ def test_the_schema_refuses(kind: str, wrong: dict[str, Any]) -> None:
         ({"edition": 2026, "blocks": [{"kind": "filter"}]}, "has a name"),
         ({"edition": 2026, "blocks": [{"kind": "moved", "name": "x"}]}, "has no name"),
         ({"edition": 2026, "blocks": [{"kind": "filter", "name": "a b"}]}, "is no name"),
-        (
-            {"edition": 2026, "blocks": [{"kind": "filter", "name": "a", "form": "b"}]},
-            "has no `form`",
-        ),
-        (
-            {"edition": 2026, "blocks": [{"kind": "map", "name": "a", "set": {"b": [1]}}]},
-            "no expression",
-        ),
+        ({"edition": 2026, "blocks": [{"kind": "filter", "name": "a", "form": "b"}]}, "has no `form`"),
+        ({"edition": 2026, "blocks": [{"kind": "map", "name": "a", "set": {"b": [1]}}]}, "no expression"),
     ],
 )
 def test_data_of_another_form_is_refused(wrong: dict[str, Any], said: str) -> None:

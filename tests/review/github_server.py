@@ -1,4 +1,6 @@
-"""A stand-in for GitHub's API of comments: keeps them, gives them page by page, checks the token, and fails as a test says."""
+"""A stand-in for GitHub's API of comments: keeps them, gives them page by page, checks the token, and fails as a test
+says.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,8 @@ class Request:
 
 @dataclass
 class GitHub:
-    """The API of one repository. `faults`: what becomes of the next requests that fit (method, regular expression of the path):
-    a status with headers, "cut" (no answer), "lost" (done, but no answer), "garbage" (no JSON)."""
+    """The API of one repository. `faults`: what becomes of the next requests that fit (method, regular expression of
+    the path): a status with headers, "cut" (no answer), "lost" (done, but no answer), "garbage" (no JSON)."""
 
     comments: list[dict[str, Any]] = field(default_factory=list)
     faults: list[tuple[str, str, Any]] = field(default_factory=list)
@@ -83,7 +85,7 @@ class GitHub:
         """The methods that wrote."""
         return [r.method for r in self.asked if r.method != "GET"]
 
-    # --- serving ----------------------------------------------------------------------------------------------------------------
+    # --- serving ------------------------------------------------------------------------------------------------------
 
     def _serve(self, handler: BaseHTTPRequestHandler, body: Any) -> None:
         method, path = handler.command, handler.path
@@ -94,7 +96,7 @@ class GitHub:
             handler.connection.close()
             return
         if isinstance(fault, tuple):
-            self._answer(handler, fault[0], {"message": fault[2] if len(fault) > 2 else "no"}, fault[1])  # fmt: skip
+            self._answer(handler, fault[0], {"message": fault[2] if len(fault) > 2 else "no"}, fault[1])
             return
         status, data, headers = self._do(handler, method, path, body)
         if fault == "lost":
@@ -110,14 +112,10 @@ class GitHub:
                 return what
         return None
 
-    def _answer(
-        self, handler: BaseHTTPRequestHandler, status: int, data: Any, headers: dict[str, str]
-    ) -> None:
-        raw = (
-            data if isinstance(data, bytes) else b"" if data is None else json.dumps(data).encode()
-        )
+    def _answer(self, handler: BaseHTTPRequestHandler, status: int, data: Any, headers: dict[str, str]) -> None:
+        raw = data if isinstance(data, bytes) else b"" if data is None else json.dumps(data).encode()
         handler.send_response(status)
-        for name, value in {"content-type": "application/json", "content-length": str(len(raw)), **headers}.items():  # fmt: skip
+        for name, value in {"content-type": "application/json", "content-length": str(len(raw)), **headers}.items():
             handler.send_header(name, value)
         handler.end_headers()
         handler.wfile.write(raw)
@@ -132,7 +130,11 @@ class GitHub:
             return 307, {"message": "Moved"}, {"location": f"{self.moved_to}/repositories/7{path}"}
         where = at.path.removeprefix("/repositories/7")
         if where == "/user":
-            return (200, {"login": self.login}, {}) if self.login else (403, {"message": "Resource not accessible by integration"}, {})  # fmt: skip
+            return (
+                (200, {"login": self.login}, {})
+                if self.login
+                else (403, {"message": "Resource not accessible by integration"}, {})
+            )
         if not where.startswith(f"/repos/{self.repository}/issues/"):
             return 404, {"message": "Not Found"}, {}
         if method == "GET":

@@ -1,4 +1,6 @@
-"""A pull request as a workflow sees it: its repository, the checkout that Actions makes, the event, the environment of a step."""
+"""A pull request as a workflow sees it: its repository, the checkout that Actions makes, the event, the environment of
+a step.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ def pull(origin: Repo) -> Pull:
     return Pull(origin, base, head)
 
 
-def event(folder: Path, request: Pull, fork: bool = False, name: str = "pull_request") -> dict[str, str]:  # fmt: skip
+def event(folder: Path, request: Pull, fork: bool = False, name: str = "pull_request") -> dict[str, str]:
     """The environment of a step, with the event in a file of the folder."""
     folder.mkdir(exist_ok=True)
     come_from = "other/recipes" if fork else REPOSITORY
@@ -58,7 +60,7 @@ def event(folder: Path, request: Pull, fork: bool = False, name: str = "pull_req
             "base": {"ref": "main", "sha": request.base, "repo": {"full_name": REPOSITORY}},
         },
         "repository": {"full_name": REPOSITORY},
-    }  # fmt: skip
+    }
     (folder / "event.json").write_text(json.dumps(payload))
     return {
         "GITHUB_ACTIONS": "true",

@@ -63,9 +63,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     server = FaultServer(lambda n, body: completion("Say it plainly.", usage=usage))
     recipe = RECIPE.replace("BASE_URL", server.base_url)
     project.write("r.recipe", recipe)
-    project.run(
-        sys.executable, "-m", "alchemist_dsl", "run", "r.recipe", "--budget", "$9000", TEACHER_KEY="none"
-    )  # fmt: skip
+    project.run(sys.executable, "-m", "alchemist_dsl", "run", "r.recipe", "--budget", "$9000", TEACHER_KEY="none")
     assert server.asked > 5
     server.close()
     return recipe, project.read("recipe.lock")
@@ -107,8 +105,11 @@ class Workflow:
         own = environment() | with_api(event(self.step, request, fork), self.github) | env
         done = subprocess.run(
             [sys.executable, "-m", "alchemist_dsl", "review", *options],
-            cwd=clone.folder, env=own, capture_output=True, text=True,
-        )  # fmt: skip
+            cwd=clone.folder,
+            env=own,
+            capture_output=True,
+            text=True,
+        )
         log = done.stdout + done.stderr
         assert done.returncode == code, log
         assert "Traceback" not in log and "our bug" not in log
@@ -144,7 +145,7 @@ def _folder(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
 
 
-# --- the life of a comment --------------------------------------------------------------------------------------------------------
+# --- the life of a comment --------------------------------------------------------------------------------------------
 
 
 def test_a_pull_request_from_its_first_change_to_its_last(work: Workflow) -> None:
@@ -158,9 +159,7 @@ def test_a_pull_request_from_its_first_change_to_its_last(work: Workflow) -> Non
     assert body.startswith(f"{MARK}\n### What changes in the recipes\n\n")
     assert "harmonized" in body and "10% -&gt; 20%" in body and "figures from `recipe.lock`" in body
     assert "changed=true\n" in work.outputs and work.rise > 5
-    assert (
-        work.summary.startswith("### What changes in the recipes\n\n") and MARK not in work.summary
-    )
+    assert work.summary.startswith("### What changes in the recipes\n\n") and MARK not in work.summary
     assert "10% -&gt; 20%" in work.summary
 
     work.edit("select = 20%", "select = 30%")
@@ -196,7 +195,7 @@ def test_what_is_only_layout_is_no_change(work: Workflow) -> None:
     assert work.summary == "### What changes in the recipes\n\nNothing.\n"
 
 
-# --- the limit --------------------------------------------------------------------------------------------------------------------
+# --- the limit --------------------------------------------------------------------------------------------------------
 
 
 def test_over_and_within_the_limit(work: Workflow) -> None:
@@ -204,10 +203,7 @@ def test_over_and_within_the_limit(work: Workflow) -> None:
     log = work.review("--max-increase", "$2", code=1)
     assert "::error title=alchemist review::The cost from scratch rises by $" in log
     [body] = work.github.bodies()
-    assert (
-        "**Over the limit.** The cost from scratch rises by $" in body
-        and "`max-increase` is $2." in body
-    )
+    assert "**Over the limit.** The cost from scratch rises by $" in body and "`max-increase` is $2." in body
     work.review("--max-increase", "$1k")
     [body] = work.github.bodies()
     assert "**Within the limit.**" in body
@@ -216,9 +212,7 @@ def test_over_and_within_the_limit(work: Workflow) -> None:
     assert work.rise < 0
     work.edit("select = 5%", "select = 11%")
     log = work.review("--max-increase", "$5", code=3)  # a draw may take more than is expected
-    assert (
-        ", within the limit or not: the limit could not be evaluated; `max-increase` is $5." in log
-    )
+    assert ", within the limit or not: the limit could not be evaluated; `max-increase` is $5." in log
 
 
 def test_an_unknown_cost_is_no_pass_unless_that_is_allowed(work: Workflow) -> None:
@@ -231,7 +225,7 @@ def test_an_unknown_cost_is_no_pass_unless_that_is_allowed(work: Workflow) -> No
     work.review()
 
 
-# --- recipes that cannot be read, came, went, moved -------------------------------------------------------------------------------
+# --- recipes that cannot be read, came, went, moved -------------------------------------------------------------------
 
 
 def test_a_recipe_that_cannot_be_read_now_fails_and_says_why(work: Workflow) -> None:
@@ -255,14 +249,12 @@ def test_mending_a_recipe_that_could_not_be_read_before_passes(work: Workflow) -
 
 def test_recipes_that_came_went_and_moved(work: Workflow) -> None:
     work.origin.git("mv", "r.recipe", "moved.recipe")
-    work.origin.write("new.recipe", work.origin.read("moved.recipe").replace("10%", "50%").replace('"out"', '"out2"'))  # fmt: skip
+    work.origin.write("new.recipe", work.origin.read("moved.recipe").replace("10%", "50%").replace('"out"', '"out2"'))
     work.origin.commit("move")
     work.review()
     [body] = work.github.bodies()
     assert "### `new.recipe`: added" in body
-    assert (
-        "### `moved.recipe`" not in body and "### `r.recipe`" not in body
-    )  # a new name is no change
+    assert "### `moved.recipe`" not in body and "### `r.recipe`" not in body  # a new name is no change
     work.origin.git("checkout", "--quiet", "side")
     work.origin.git("rm", "--quiet", "moved.recipe", "new.recipe")
     work.origin.commit("gone")
@@ -270,7 +262,7 @@ def test_recipes_that_came_went_and_moved(work: Workflow) -> None:
     assert work.rise < 0 and "r.recipe" in work.github.bodies()[0]
 
 
-# --- GitHub in trouble --------------------------------------------------------------------------------------------------------------
+# --- GitHub in trouble ------------------------------------------------------------------------------------------------
 
 
 def test_a_fork_may_not_write_and_the_check_still_holds(work: Workflow) -> None:
@@ -295,9 +287,11 @@ def test_without_a_token_there_is_the_summary(work: Workflow) -> None:
 def test_a_busy_api_is_waited_for(work: Workflow) -> None:
     work.edit("select = 10%", "select = 20%")
     work.github.faults = [
-        ("GET", "comments", (429, {"retry-after": "0"})), ("GET", "comments", "cut"),
-        ("GET", "comments", "garbage"), ("POST", "comments", "lost"),
-    ]  # fmt: skip
+        ("GET", "comments", (429, {"retry-after": "0"})),
+        ("GET", "comments", "cut"),
+        ("GET", "comments", "garbage"),
+        ("POST", "comments", "lost"),
+    ]
     work.review()
     assert len(work.github.comments) == 1
 
@@ -306,9 +300,7 @@ def test_an_api_that_is_down_is_an_exit_3_and_the_summary_is_there(work: Workflo
     work.edit("select = 10%", "select = 20%")
     work.github.faults = [("GET", "comments", (503, {"retry-after": "0"}, "down"))] * 6
     log = work.review(code=3)
-    assert (
-        "::error title=alchemist review::The comment could not be written. GitHub's API (GET" in log
-    )
+    assert "::error title=alchemist review::The comment could not be written. GitHub's API (GET" in log
     assert "answered 503: down; given up after 6 tries" in log
     assert "10% -&gt; 20%" in work.summary and "could not be written" in work.summary
     work.github.faults = [("GET", "comments", (503, {"retry-after": "0"}, "down"))] * 6
@@ -317,18 +309,24 @@ def test_an_api_that_is_down_is_an_exit_3_and_the_summary_is_there(work: Workflo
 
 def test_a_long_comparison_is_cut_for_the_comment_alone(work: Workflow) -> None:
     text = work.origin.read("r.recipe").partition("export dataset")[0]
-    steps = "".join(f"map step_{n} {{\n  from = harmonized\n  set note = \"{'x' * 60}\"\n}}\nexport e{n} {{\n  data = step_{n}\n  path = \"out{n}\"\n}}\n" for n in range(800))  # fmt: skip
+    steps = "".join(
+        f'map step_{n} {{\n  from = harmonized\n  set note = "{"x" * 60}"\n}}\nexport e{n} {{\n  data = step_{n}\n  path = "out{n}"\n}}\n'
+        for n in range(800)
+    )
     work.origin.write("r.recipe", text + steps)
     work.origin.commit("long")
     work.review()
     [body] = work.github.bodies()
     assert 50_000 < len(body) <= 65_536
-    assert "*Cut here, for a comment holds no more; all of it is in [the job's summary](https://github.com/someone/recipes/actions/runs/123).*" in body  # fmt: skip
+    assert (
+        "*Cut here, for a comment holds no more; all of it is in [the job's summary](https://github.com/someone/recipes/actions/runs/123).*"
+        in body
+    )
     assert body.count("<details") == body.count("</details>")
     assert "step_799" in work.summary and "Cut here" not in work.summary
 
 
-# --- what a pull request may not do -------------------------------------------------------------------------------------------------
+# --- what a pull request may not do -----------------------------------------------------------------------------------
 
 
 def test_words_of_a_recipe_are_no_commands_of_the_workflow(work: Workflow) -> None:
@@ -354,7 +352,7 @@ def test_modules_of_the_checkout_are_not_run(work: Workflow) -> None:
     assert len(work.github.comments) == 1
 
 
-# --- usage --------------------------------------------------------------------------------------------------------------------------
+# --- usage ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -377,7 +375,7 @@ def test_outside_of_a_workflow(tmp_path: Path) -> None:
     assert "GITHUB_EVENT_NAME is not set" in lone.alchemist("review", code=2)
 
 
-# --- the Action ---------------------------------------------------------------------------------------------------------------------
+# --- the Action -------------------------------------------------------------------------------------------------------
 
 
 def action(work: Workflow, code: int = 0, **given: str) -> str:
@@ -390,7 +388,7 @@ def action(work: Workflow, code: int = 0, **given: str) -> str:
     step = ACTION["runs"]["steps"][-1]
     values = {name: about.get("default", "") for name, about in ACTION["inputs"].items()} | given
     values["github-token"] = TOKEN
-    own = {name: values[text.removeprefix("${{ inputs.").removesuffix(" }}")] for name, text in step["env"].items()}  # fmt: skip
+    own = {name: values[text.removeprefix("${{ inputs.").removesuffix(" }}")] for name, text in step["env"].items()}
     work.runs += 1
     work.step = work.folder / f"step{work.runs}"
     request: Pull = pull(work.origin)
@@ -398,9 +396,11 @@ def action(work: Workflow, code: int = 0, **given: str) -> str:
     env: dict[str, Any] = environment() | event(work.step, request) | own
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
-        cwd=clone.folder / values["working-directory"], capture_output=True, text=True,
+        cwd=clone.folder / values["working-directory"],
+        capture_output=True,
+        text=True,
         env=env | {"RUNNER_TEMP": str(home), "GITHUB_API_URL": work.github.url},
-    )  # fmt: skip
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -425,7 +425,7 @@ def test_the_action_is_whole() -> None:
     for step in ACTION["runs"]["steps"]:
         assert step.get("shell") == "bash" or "uses" in step
         assert "${{" not in step.get("run", ""), "inputs go through the environment"
-        texts = [*step.get("env", {}).values(), *step.get("with", {}).values(), step.get("working-directory", "")]  # fmt: skip
+        texts = [*step.get("env", {}).values(), *step.get("with", {}).values(), step.get("working-directory", "")]
         used |= {str(t).removeprefix("${{ inputs.").removesuffix(" }}") for t in texts}
     assert ACTION["inputs"].keys() <= used
     ids = {step["id"] for step in ACTION["runs"]["steps"]}
@@ -456,9 +456,7 @@ def test_a_checkout_without_history_is_an_exit_3(work: Workflow) -> None:
     env = environment() | with_api(event(work.folder / "step", request), work.github)
     done = subprocess.run(
         [sys.executable, "-m", "alchemist_dsl", "review"], cwd=clone.folder, env=env, capture_output=True, text=True
-    )  # fmt: skip
-    assert done.returncode == 3
-    assert done.stdout.startswith(
-        "::error title=alchemist review::the checkout holds too little history"
     )
+    assert done.returncode == 3
+    assert done.stdout.startswith("::error title=alchemist review::the checkout holds too little history")
     assert "fetch-depth: 0" in done.stdout and work.github.asked == []

@@ -35,14 +35,14 @@ def seen(folder: Path, request: Pull, **more: Any) -> PullRequest:
 
 
 @pytest.mark.parametrize("depth", [None, 1, 2])
-def test_of_a_merge_it_is_the_first_parent(depth: int | None, request_: Pull, tmp_path: Path) -> None:  # fmt: skip
+def test_of_a_merge_it_is_the_first_parent(depth: int | None, request_: Pull, tmp_path: Path) -> None:
     clone = request_.checkout(tmp_path / "clone", "merge", depth)
     found = base_commit(clone.folder, seen(tmp_path, request_))
     assert found == request_.base
     assert clone.git("diff", "--name-only", found) == "b\n"  # the commit is there
 
 
-def test_of_the_pull_requests_own_commit_it_is_where_it_left(request_: Pull, tmp_path: Path) -> None:  # fmt: skip
+def test_of_the_pull_requests_own_commit_it_is_where_it_left(request_: Pull, tmp_path: Path) -> None:
     clone = request_.checkout(tmp_path / "clone", "head")
     found = base_commit(clone.folder, seen(tmp_path, request_))
     assert clone.git("log", "-1", "--format=%s", found) == "fork point\n"
@@ -70,12 +70,12 @@ def test_a_base_that_cannot_be_fetched(request_: Pull, tmp_path: Path) -> None:
         base_commit(tmp_path, known)
 
 
-# --- the event --------------------------------------------------------------------------------------------------------------------
+# --- the event --------------------------------------------------------------------------------------------------------
 
 
 def test_what_the_event_says(request_: Pull, tmp_path: Path) -> None:
     found = seen(tmp_path, request_)
-    assert (found.number, found.base, found.head, found.fork) == (7, request_.base, request_.head, False)  # fmt: skip
+    assert (found.number, found.base, found.head, found.fork) == (7, request_.base, request_.head, False)
     assert found.api == "https://api.github.com"
     assert found.page == "https://github.com/someone/recipes/actions/runs/123"
     assert seen(tmp_path, request_, fork=True).fork
@@ -102,7 +102,7 @@ def test_a_fork_that_was_deleted_is_a_fork(request_: Pull, tmp_path: Path) -> No
         ({"GITHUB_API_URL": "file:///etc"}, "the token is sent over https only"),
     ],
 )
-def test_what_is_missing_is_named(change: dict[str, str], says: str, request_: Pull, tmp_path: Path) -> None:  # fmt: skip
+def test_what_is_missing_is_named(change: dict[str, str], says: str, request_: Pull, tmp_path: Path) -> None:
     with pytest.raises(EventError, match=says):
         pull_request(event(tmp_path, request_) | change)
 
@@ -113,9 +113,12 @@ def test_what_is_missing_is_named(change: dict[str, str], says: str, request_: P
         ("{", "is no JSON"),
         ("[]", "the event has no `pull_request`"),
         ('{"pull_request": {"number": true, "base": {}, "head": {}}}', "the event has no `number`"),
-        ('{"pull_request": {"number": 1, "base": {"sha": "--upload-pack=x"}, "head": {}}}', "names a commit `--upload-pack=x`"),
+        (
+            '{"pull_request": {"number": 1, "base": {"sha": "--upload-pack=x"}, "head": {}}}',
+            "names a commit `--upload-pack=x`",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_event_of_another_form(text: str, says: str, request_: Pull, tmp_path: Path) -> None:
     environment = event(tmp_path, request_)
     (tmp_path / "event.json").write_text(text)

@@ -42,13 +42,9 @@ def test_truth(found: Increase, truth: str) -> None:
 
 
 @given(money, money, money, money)
-def test_a_pass_is_never_more_than_the_limit(a: Fraction, b: Fraction, c: Fraction, most: Fraction) -> None:  # fmt: skip
+def test_a_pass_is_never_more_than_the_limit(a: Fraction, b: Fraction, c: Fraction, most: Fraction) -> None:
     low, value, high = sorted([a, b, c])
-    for found in (
-        Increase(low, value, high),
-        Increase(None, value, high),
-        Increase(low, value, None),
-    ):
+    for found in (Increase(low, value, high), Increase(None, value, high), Increase(low, value, None)):
         truth = verdict(found, most, allow_unknown=False).truth
         if truth == "pass":
             assert found.high is not None and found.high <= most

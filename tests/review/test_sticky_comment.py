@@ -1,4 +1,6 @@
-"""One comment, whatever the API does: found over pages, made once, changed, taken away; busy, lost, cut and garbled answers."""
+"""One comment, whatever the API does: found over pages, made once, changed, taken away; busy, lost, cut and garbled
+answers.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ def sticky(github: GitHub, waits: list[float]) -> Sticky:
     return Sticky(Api(github.url, TOKEN, Patience(sleep=waits.append)), REPOSITORY, 7, "recipes")
 
 
-# --- created, updated, deleted -------------------------------------------------------------------------------------------------
+# --- created, updated, deleted ----------------------------------------------------------------------------------------
 
 
 def test_it_is_made_changed_left_and_taken_away(github: GitHub, sticky: Sticky) -> None:
@@ -50,8 +52,10 @@ def test_it_is_found_on_the_third_page(github: GitHub, sticky: Sticky) -> None:
     assert sticky.keep("new") == "updated"
     assert len(github.comments) == 231 and github.bodies()[-1] == f"{MARK}\nnew"
     assert [r.path.partition("page=")[2] for r in github.asked if "per_page" in r.path] == [
-        "100&page=1", "100&page=2", "100&page=3",
-    ]  # fmt: skip
+        "100&page=1",
+        "100&page=2",
+        "100&page=3",
+    ]
 
 
 def test_a_full_last_page_is_the_last(github: GitHub, sticky: Sticky) -> None:
@@ -68,11 +72,7 @@ def test_of_two_one_stays(github: GitHub, sticky: Sticky) -> None:
 
 
 def test_comments_of_others_are_never_touched(github: GitHub, sticky: Sticky) -> None:
-    theirs = [
-        f"{MARK}\ncopied by a person",
-        f"> {MARK}\nquoted",
-        f"{mark('data')}\nof another name",
-    ]
+    theirs = [f"{MARK}\ncopied by a person", f"> {MARK}\nquoted", f"{mark('data')}\nof another name"]
     github.add(theirs[0], PERSON)
     github.add(theirs[1])
     github.add(theirs[2])
@@ -81,9 +81,7 @@ def test_comments_of_others_are_never_touched(github: GitHub, sticky: Sticky) ->
     assert github.bodies() == theirs
 
 
-def test_with_the_token_of_a_person_it_is_the_persons_comment(
-    github: GitHub, sticky: Sticky
-) -> None:
+def test_with_the_token_of_a_person_it_is_the_persons_comment(github: GitHub, sticky: Sticky) -> None:
     github.login = "someone"
     github.add(f"{MARK}\nof the bot")
     github.add(f"{MARK}\nours", PERSON)
@@ -91,15 +89,15 @@ def test_with_the_token_of_a_person_it_is_the_persons_comment(
     assert github.bodies() == [f"{MARK}\nof the bot", f"{MARK}\nnew"]
 
 
-# --- a server in trouble ------------------------------------------------------------------------------------------------------------
+# --- a server in trouble ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "fault",
     [(500, {}), (502, {}), (503, {}), (429, {"retry-after": "7"}), (403, {"retry-after": "7"}), "cut", "garbage"],
     ids=str,
-)  # fmt: skip
-def test_reading_is_tried_again(fault: object, github: GitHub, sticky: Sticky, waits: list[float]) -> None:  # fmt: skip
+)
+def test_reading_is_tried_again(fault: object, github: GitHub, sticky: Sticky, waits: list[float]) -> None:
     github.add(f"{MARK}\nold")
     github.faults = [("GET", "comments", fault), ("GET", "comments", fault)]
     assert sticky.keep("new") == "updated"
@@ -107,9 +105,9 @@ def test_reading_is_tried_again(fault: object, github: GitHub, sticky: Sticky, w
     assert waits == ([wanted] * 2 if wanted else [1.0, 2.0])
 
 
-@pytest.mark.parametrize("fault", [(503, {}), (429, {"retry-after": "3"}), "cut", "lost", "garbage"], ids=str)  # fmt: skip
+@pytest.mark.parametrize("fault", [(503, {}), (429, {"retry-after": "3"}), "cut", "lost", "garbage"], ids=str)
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
-def test_writing_is_done_exactly_once(method: str, fault: object, github: GitHub, sticky: Sticky) -> None:  # fmt: skip
+def test_writing_is_done_exactly_once(method: str, fault: object, github: GitHub, sticky: Sticky) -> None:
     """Also where the answer is lost after the comment was made: it is looked for before it is made again."""
     if method != "POST":
         github.add(f"{MARK}\nold")
@@ -130,7 +128,7 @@ def test_a_comment_that_vanishes_meanwhile_is_made_again(github: GitHub, sticky:
     assert sticky.remove() == "deleted"
 
 
-def test_patience_ends_by_tries_and_by_time(github: GitHub, sticky: Sticky, waits: list[float]) -> None:  # fmt: skip
+def test_patience_ends_by_tries_and_by_time(github: GitHub, sticky: Sticky, waits: list[float]) -> None:
     github.faults = [("GET", "comments", (500, {}, "we are down"))] * 10
     with pytest.raises(ApiError, match=r"answered 500: we are down; given up after 6 tries"):
         sticky.keep("new")
@@ -149,14 +147,14 @@ def test_waits_that_headers_ask_for(github: GitHub, sticky: Sticky, waits: list[
         ("GET", "comments", (403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(soon))})),
         ("GET", "comments", (403, {}, "You have exceeded a secondary rate limit")),
         ("GET", "comments", (429, {"retry-after": "soon"})),
-    ]  # fmt: skip
+    ]
     sticky.api.patience.seconds = 1000
     assert sticky.keep("new") == "created"
     assert 30 < waits[0] <= 41 and 30 < waits[1] <= 41
     assert waits[2:] == [60.0, 8.0]
 
 
-# --- no ---------------------------------------------------------------------------------------------------------------------------
+# --- no ---------------------------------------------------------------------------------------------------------------
 
 
 def test_a_token_that_may_only_read(github: GitHub, sticky: Sticky) -> None:
@@ -199,10 +197,24 @@ def test_nobody_answers(waits: list[float]) -> None:
         Sticky(api, REPOSITORY, 7, "recipes").remove()
 
 
-# --- length -----------------------------------------------------------------------------------------------------------------------
+# --- length -----------------------------------------------------------------------------------------------------------
 
 NOTE = "*cut*"
-pieces = st.sampled_from(["a" * 30, "é", "😀" * 9, "", "```", "```recipe", "~~~~", "````", "<details><summary>s</summary>", "</details>", "| a | b |"])  # fmt: skip
+pieces = st.sampled_from(
+    [
+        "a" * 30,
+        "é",
+        "😀" * 9,
+        "",
+        "```",
+        "```recipe",
+        "~~~~",
+        "````",
+        "<details><summary>s</summary>",
+        "</details>",
+        "| a | b |",
+    ]
+)
 
 
 @given(st.lists(pieces, max_size=60), st.integers(60, 900))

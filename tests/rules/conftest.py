@@ -24,11 +24,7 @@ def data():
         path = DATA / name
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         text = raw.decode()
-        return (
-            json.loads(text)
-            if text.startswith("[")
-            else [json.loads(row) for row in text.splitlines()]
-        )
+        return json.loads(text) if text.startswith("[") else [json.loads(row) for row in text.splitlines()]
 
     return read
 
@@ -38,7 +34,24 @@ def library() -> list[str]:
     """Documented functions and classes of a few modules of the standard library."""
     folder = Path(sysconfig.get_path("stdlib"))
     out = []
-    for name in ("argparse", "ast", "bisect", "calendar", "cmd", "configparser", "csv", "difflib", "fractions", "heapq", "ipaddress", "statistics", "string", "textwrap", "uuid", "zipfile"):  # fmt: skip
+    for name in (
+        "argparse",
+        "ast",
+        "bisect",
+        "calendar",
+        "cmd",
+        "configparser",
+        "csv",
+        "difflib",
+        "fractions",
+        "heapq",
+        "ipaddress",
+        "statistics",
+        "string",
+        "textwrap",
+        "uuid",
+        "zipfile",
+    ):
         text = (folder / f"{name}.py").read_text(encoding="utf-8")
         rows = text.split("\n")
         for node in ast.walk(ast.parse(text)):

@@ -69,7 +69,10 @@ def test_prose_and_values_are_no_code(text):
     assert parses(text) is True  # nothing to hold against it
 
 
-@pytest.mark.parametrize("tag, name", [("py", "python"), ("C++", "cpp"), ("golang", "go"), ("sh", "bash"), ("Python3", "python"), ("elixir", "elixir")])  # fmt: skip
+@pytest.mark.parametrize(
+    "tag, name",
+    [("py", "python"), ("C++", "cpp"), ("golang", "go"), ("sh", "bash"), ("Python3", "python"), ("elixir", "elixir")],
+)
 def test_a_fence_tag_comes_first(tag, name):
     assert lang(f"Here:\n\n```{tag}\nx = 1\n```\n") == name
 
@@ -97,10 +100,7 @@ def test_open_fence_runs_to_the_end():
 
 def test_fences_inside_longer_fences_and_lists():
     assert fences("````md\n```python\nx\n```\n````") == 1
-    assert (
-        code("1. Do:\n\n   ```python\n   def f():\n       return 1\n   ```")
-        == "def f():\n    return 1"
-    )
+    assert code("1. Do:\n\n   ```python\n   def f():\n       return 1\n   ```") == "def f():\n    return 1"
     assert fences("Use ```x``` here.") == 0
 
 
@@ -171,7 +171,16 @@ def test_text_with_fences_parses_if_its_blocks_do():
     assert not parses("So:\n```python\nx = f(1\n```", "python")
 
 
-@pytest.mark.parametrize("tag, broken", [("javascript", "function ( {"), ("ts", "const x: = ;"), ("go", "func ( {"), ("bash", "if [ x"), ("java", "int f( {")])  # fmt: skip
+@pytest.mark.parametrize(
+    "tag, broken",
+    [
+        ("javascript", "function ( {"),
+        ("ts", "const x: = ;"),
+        ("go", "func ( {"),
+        ("bash", "if [ x"),
+        ("java", "int f( {"),
+    ],
+)
 @pytest.mark.parametrize("before", ["", "Here.\n", "Here:\n", "Solution\n\n"])
 def test_a_broken_block_does_not_parse_as_a_string_between_backticks(tag, broken, before):
     assert not parses(f"{before}```{tag}\n{broken}\n```")
@@ -184,9 +193,7 @@ def test_fences_in_strings_and_comments_belong_to_the_code():
     assert parses("function f() { /*\n```\nf(\n```\n*/ return 1; }", "javascript")
 
 
-INNER = (
-    'def usage():\n    """Show it.\n\n    ```python\n    usage()\n    ```\n    """\n    return 1'
-)
+INNER = 'def usage():\n    """Show it.\n\n    ```python\n    usage()\n    ```\n    """\n    return 1'
 
 
 def test_a_fence_that_is_indented_as_code_is_does_not_close_the_block():
@@ -196,15 +203,22 @@ def test_a_fence_that_is_indented_as_code_is_does_not_close_the_block():
     # CommonMark's three columns, and a writer who indents the last fence too far
     assert code("```js\nf()\n   ```\nDone.") == "f()"
     assert code("```js\nf()\n    ```\nand\n```js\ng()\n    ```") == "f()\n\ng()"
-    assert (
-        code("1. Do:\n\n    ```js\n    f()\n    ```\n\n2. Then:\n```js\ng()\n```") == "f()\n\ng()"
-    )
+    assert code("1. Do:\n\n    ```js\n    f()\n    ```\n\n2. Then:\n```js\ng()\n```") == "f()\n\ng()"
 
 
 DOCTEST = 'def add(a, b):\n    """Add.\n\n    >>> add(1, 2)\n    3\n    """\n    return a + b'
 
 
-@pytest.mark.parametrize("old, new", [("return a + b", "return a + (b"), ("return a + b", "return = = b"), ("def add(a, b):", "def add(a, b:"), ('    """\n', ""), ("def add", ")\ndef add")])  # fmt: skip
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("return a + b", "return a + (b"),
+        ("return a + b", "return = = b"),
+        ("def add(a, b):", "def add(a, b:"),
+        ('    """\n', ""),
+        ("def add", ")\ndef add"),
+    ],
+)
 def test_a_doctest_saves_no_broken_code(old, new):
     assert parses(DOCTEST)
     broken = "".join(DOCTEST.rpartition(old)[:1]) + new + DOCTEST.rpartition(old)[2]
@@ -263,16 +277,29 @@ def test_language_of_later_python():
     assert code(NEWER[0]) == NEWER[0]
 
 
-@pytest.mark.parametrize("text, sound", [("f(a=1, a=2)", False), ("f(a=1, b=g(a=2))", True), ("def f(a, a): pass", False), ("def f(*, a, b, **a): pass", False), ("lambda x, x: 1", False), ("class A(B, m=C, m=D): pass", False), ("f(**a, **b)", True), ("def f(a=1): return g(a=a)\ndef h(a=2): pass", True), ("nonlocal n\nn += 1", True), ("nonlocal n\ndef f(a, a): pass", False), ("def f():\n    n = 1\n    global n", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, sound",
+    [
+        ("f(a=1, a=2)", False),
+        ("f(a=1, b=g(a=2))", True),
+        ("def f(a, a): pass", False),
+        ("def f(*, a, b, **a): pass", False),
+        ("lambda x, x: 1", False),
+        ("class A(B, m=C, m=D): pass", False),
+        ("f(**a, **b)", True),
+        ("def f(a=1): return g(a=a)\ndef h(a=2): pass", True),
+        ("nonlocal n\nn += 1", True),
+        ("nonlocal n\ndef f(a, a): pass", False),
+        ("def f():\n    n = 1\n    global n", False),
+    ],
+)
 def test_an_argument_stands_once(text, sound):
     assert parses(text, "python") is sound
     assert parses(f"```python\n{text}\n```") is sound
 
 
 def test_languages_without_a_parser_count_as_parsing():
-    assert (
-        parses("anything at all", "ruby") and parses("selec * fro", "sql") and parses("<p>", "html")
-    )
+    assert parses("anything at all", "ruby") and parses("selec * fro", "sql") and parses("<p>", "html")
 
 
 def test_null_gives_null():
@@ -311,9 +338,7 @@ def test_hostile_texts_crash_nothing():
         "    c.lang(t), c.code(t), c.fences(t), c.clarity(t, 'python'), c.clarity(t, 'java'), c.organised(t, 'python')\n"
         "print('done')\n"
     )
-    ran = subprocess.run(
-        [sys.executable, "-", *sys.path], input=program, capture_output=True, text=True, timeout=300
-    )
+    ran = subprocess.run([sys.executable, "-", *sys.path], input=program, capture_output=True, text=True, timeout=300)
     assert ran.stdout == "done\n", ran.stderr[-2000:]
 
 
@@ -329,7 +354,7 @@ def test_any_text_has_an_answer(text):
     assert (lang(text), parses(text), clarity(text)) == (name, parses(text), clarity(text))
 
 
-# --- clarity ------------------------------------------------------------------------------------------------------------------
+# --- clarity ----------------------------------------------------------------------------------------------------------
 
 CRYPTIC = (
     "def a(b,c):\n\tq=b;w=c;e=q+w\n\tif q:\n\t\tif w:\n\t\t\tif e:\n\t\t\t\tif b:\n\t\t\t\t\tif c: q=1;w=2\n"
@@ -391,7 +416,7 @@ def test_a_shebang_is_no_comment():
     assert clarity("#!/bin/bash\n" + rows, "bash") == clarity(rows, "bash")
 
 
-# --- organised ----------------------------------------------------------------------------------------------------------------
+# --- organised --------------------------------------------------------------------------------------------------------
 
 LOOSE = "\n".join(f"x{i} = f({i})" for i in range(6))
 
@@ -404,24 +429,11 @@ LOOSE = "\n".join(f"x{i} = f({i})" for i in range(6))
         ("import a\nimport b\nLIMIT = 3\n" + "\n".join(LOOSE.split("\n")[:5]), "python", True),
         ("def f():\n    " + LOOSE.replace("\n", "\n    "), "python", True),
         ("def f(): pass\n" + LOOSE, "python", False),
-        (
-            "def main():\n    pass\nif __name__ == '__main__':\n    "
-            + LOOSE.replace("\n", "\n    "),
-            "python",
-            True,
-        ),
+        ("def main():\n    pass\nif __name__ == '__main__':\n    " + LOOSE.replace("\n", "\n    "), "python", True),
         ("".join(f"console.log({i});\n" for i in range(8)), "javascript", False),
-        (
-            "const f = () => {\n" + "".join(f"console.log({i});\n" for i in range(8)) + "};",
-            "javascript",
-            True,
-        ),
+        ("const f = () => {\n" + "".join(f"console.log({i});\n" for i in range(8)) + "};", "javascript", True),
         ("".join(f"int a{i} = {i};\n" for i in range(8)), "java", False),
-        (
-            "class A {\nvoid f() {\n" + "".join(f"int a{i} = {i};\n" for i in range(8)) + "}\n}",
-            "java",
-            True,
-        ),
+        ("class A {\nvoid f() {\n" + "".join(f"int a{i} = {i};\n" for i in range(8)) + "}\n}", "java", True),
         ("".join(f"echo {i}\n" for i in range(20)), "bash", True),
         ("".join(f"echo {i}\n" for i in range(21)), "bash", False),
         ("SELECT 1;" * 30, "sql", True),
@@ -431,7 +443,7 @@ def test_organised(text, name, verdict):
     assert organised(text, name) is verdict
 
 
-# --- real data ----------------------------------------------------------------------------------------------------------------
+# --- real data --------------------------------------------------------------------------------------------------------
 
 _ASKED = {
     "cpp": r"C\+\+",
@@ -476,6 +488,4 @@ def test_parses_is_quick(library):
     start = time.process_time()
     for text in library:
         parses(text, "python")
-    assert (time.process_time() - start) / len(
-        library
-    ) < 0.002  # a fifth of it as a rule; machines differ
+    assert (time.process_time() - start) / len(library) < 0.002  # a fifth of it as a rule; machines differ

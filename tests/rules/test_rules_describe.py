@@ -1,4 +1,6 @@
-"""What the rules teacher says of a response is proven by its syntax: every idea with a near miss that must not be called it."""
+"""What the rules teacher says of a response is proven by its syntax: every idea with a near miss that must not be
+called it.
+"""
 
 from __future__ import annotations
 
@@ -15,29 +17,50 @@ TABLE = "def ways(n):\n    out = [1] * (n + 1)\n    for i in range(2, n + 1):\n 
 
 # topic -> (code that shows it, a near miss that does not)
 IDEAS = {
-    "recurs": ("def fact(n):\n    return 1 if n < 2 else n * fact(n - 1)", "def close(f):\n    f.close()\n    return f"),
-    "recurs of a method": ("class T:\n    def walk(self):\n        return self.walk()", "def walk(self, node):\n    return walk(node)"),
+    "recurs": (
+        "def fact(n):\n    return 1 if n < 2 else n * fact(n - 1)",
+        "def close(f):\n    f.close()\n    return f",
+    ),
+    "recurs of a method": (
+        "class T:\n    def walk(self):\n        return self.walk()",
+        "def walk(self, node):\n    return walk(node)",
+    ),
     "recurs of a parameter": ("def f(n):\n    return f(n - 1)", "def f(f):\n    return f(1)"),
-    "memo": ("from functools import lru_cache\n\n@lru_cache\ndef f(n):\n    return n", "def lru_caches(n):\n    return n"),
+    "memo": (
+        "from functools import lru_cache\n\n@lru_cache\ndef f(n):\n    return n",
+        "def lru_caches(n):\n    return n",
+    ),
     "table": (TABLE, "def shift(a):\n    for i in range(1, len(a)):\n        a[i] = a[i - 1]\n    return a"),
     "search": (BINARY, BINARY.replace("(lo + hi) // 2", "lo + 1")),
-    "pointer": ("def pal(s):\n    i, j = 0, len(s) - 1\n    while i < j:\n        i += 1\n        j -= 1\n    return True", "def count(i, j):\n    while i < j:\n        i += 1\n        j += 1\n    return i"),
-    "euclid": ("def gcd(a, b):\n    while b:\n        a, b = b, a % b\n    return a", "def fib(n):\n    a, b = 0, 1\n    while n:\n        a, b = b, a + b\n        n -= 1\n    return a"),
+    "pointer": (
+        "def pal(s):\n    i, j = 0, len(s) - 1\n    while i < j:\n        i += 1\n        j -= 1\n    return True",
+        "def count(i, j):\n    while i < j:\n        i += 1\n        j += 1\n    return i",
+    ),
+    "euclid": (
+        "def gcd(a, b):\n    while b:\n        a, b = b, a % b\n    return a",
+        "def fib(n):\n    a, b = 0, 1\n    while n:\n        a, b = b, a + b\n        n -= 1\n    return a",
+    ),
     "sort": ("def f(a):\n    return sorted(a)", "def sorted(a):\n    return a\n\ndef g(a):\n    return sorted(a)"),
     "heap": ("import heapq\ndef f(a):\n    return heapq.nlargest(3, a)", "def f(a):\n    return a.heap()"),
-    "count": ("def f(a):\n    d = {}\n    for x in a:\n        d[x] = d.get(x, 0) + 1\n    return d", "def f(a, d):\n    for x in a:\n        d.total += 1\n    return d"),
+    "count": (
+        "def f(a):\n    d = {}\n    for x in a:\n        d[x] = d.get(x, 0) + 1\n    return d",
+        "def f(a, d):\n    for x in a:\n        d.total += 1\n    return d",
+    ),
     "generator": ("def f(a):\n    for x in a:\n        yield x", "def f(a):\n    return a.yields"),
     "comprehension": ("def f(a):\n    return [x + 1 for x in a]", "def f(a):\n    return list(a)"),
     "reverse": ("def f(s):\n    return s[::-1]", "def f(s):\n    return s[::2]"),
     "join": ("def f(a):\n    return ', '.join(a)", "import os\n\ndef f(a):\n    return os.path.join(a, 'b')"),
     "errors": ("def f(n):\n    raise ValueError('n')", "def f(n):\n    return n.ValueError"),
-    "handles": ("def f(d):\n    try:\n        return d[1]\n    except KeyError:\n        return 0", "def f(d):\n    return d.KeyError"),
+    "handles": (
+        "def f(d):\n    try:\n        return d[1]\n    except KeyError:\n        return 0",
+        "def f(d):\n    return d.KeyError",
+    ),
     "with": ("def f(p):\n    with open(p) as file:\n        return file.read()", "def f(p):\n    return p.open()"),
     "bits": ("def f(n):\n    return n >> 1", "def f(a, b):\n    return a & b"),
     "format": ("def f(n):\n    return f'{n}!'", "def f(a):\n    return a\n\nprint(f'{f(1)}')"),
     "library": ("import csv\ndef f(p):\n    return csv.reader(p)", "import csv\ndef f(p):\n    return p\n\nprint(p)"),
     "input": ("n = input()\nprint(n)", "n = form.input()\nprint(n)"),
-}  # fmt: skip
+}
 
 
 def said(text: str, request: str = "") -> dict:
@@ -67,7 +90,7 @@ def test_an_idea_is_named_where_it_is_shown_and_only_there(idea):
         ("SELECT a.x, COUNT(*) FROM a JOIN b ON a.i = b.i GROUP BY a.x;", "SQL", "join"),
         ("<form><input name='a'><button>Go</button></form>", "HTML", "form"),
     ],
-)  # fmt: skip
+)
 def test_every_language_is_read(text, language, topic):
     assert read(text, shown(text)).language == language
     assert topic in said(text)

@@ -1,4 +1,6 @@
-"""Evolutions: the code does what is newly asked (it is run), kinds spread evenly, half of them change the algorithm or the data."""
+"""Evolutions: the code does what is newly asked (it is run), kinds spread evenly, half of them change the algorithm or
+the data.
+"""
 
 from __future__ import annotations
 
@@ -40,33 +42,63 @@ def run(code: str) -> dict:
 # way -> (code, what must stand in the new code, an expression over it, its value)
 WAYS = {
     "comprehension": (EVEN, "if item % 2 == 0]", "even([1, 2, 4])", [2, 4]),
-    "explicit loop": ("def twice(items):\n    return [2 * x for x in items if x]", ".append(2 * x)", "twice([1, 0, 2])", [2, 4]),
+    "explicit loop": (
+        "def twice(items):\n    return [2 * x for x in items if x]",
+        ".append(2 * x)",
+        "twice([1, 0, 2])",
+        [2, 4],
+    ),
     "iterator": (EVEN, "next(values)", "even([1, 2, 4])", [2, 4]),
     "string join": (SHOUT, '"".join(', "shout(['a', 'b'])", "AB"),
     "counter": (COUNT, "Counter(item for", "dict(count('aab'))", {"a": 2, "b": 1}),
     "product": (GRID, "product(range(n), range(n))", "grid(3)", [0, 0, 0, 0, 1, 2, 0, 2, 4]),
-    "reduce": ("def total(items):\n    out = 0\n    for item in items:\n        out += item * 2\n    return out", "reduce(lambda", "total([1, 2])", 6),
+    "reduce": (
+        "def total(items):\n    out = 0\n    for item in items:\n        out += item * 2\n    return out",
+        "reduce(lambda",
+        "total([1, 2])",
+        6,
+    ),
     "quantifier": (HAS, "return any(item > bound for", "(has([1, 5], 4), has([1], 4))", (True, False)),
     "recursion": (GCD, "return step(a, b)", "gcd(12, 18)", 6),
     "named tuple": (PAIR, 'namedtuple("HalvesResult"', "(halves([1, 2, 3]).right, halves([1, 2])[0])", ([2, 3], [1])),
     "grouping": (SIZE, "setdefault", "group_by_size(['a', 'bb', 'c'])", {1: ["a", "c"], 2: ["bb"]}),
     "heap": (SIZE, "heapq.nlargest", "top_by_size(['a', 'bbb', 'cc'], 2)", ["bbb", "cc"]),
     "thread pool": (SIZE, "ThreadPoolExecutor()", "size_in_parallel(['a', 'bbb'])", [1, 3]),
-    "cache": ("calls = []\n\ndef size(word):\n    calls.append(word)\n    return word.count('')", "known[item]", "(size_once_each(['a', 'bb', 'a']), len(calls))", ([2, 3, 2], 2)),
+    "cache": (
+        "calls = []\n\ndef size(word):\n    calls.append(word)\n    return word.count('')",
+        "known[item]",
+        "(size_once_each(['a', 'bb', 'a']), len(calls))",
+        ([2, 3, 2], 2),
+    ),
     "binary search": (SIZE, "high = middle", "[first_with_size(['a', 'bb', 'cccc'], n) for n in (1, 3, 9)]", [0, 2, 3]),
-    "work queue": ("done = []\n\ndef note(a, b):\n    done.append(a + b)", ".get()", "[(q := __import__('queue').Queue(), [q.put(x) for x in ((1, 2), (3, 4), None)], note_worker(q), done)][0][3]", [3, 7]),
+    "work queue": (
+        "done = []\n\ndef note(a, b):\n    done.append(a + b)",
+        ".get()",
+        "[(q := __import__('queue').Queue(), [q.put(x) for x in ((1, 2), (3, 4), None)], note_worker(q), done)][0][3]",
+        [3, 7],
+    ),
     "call history": (SIZE, "deque(maxlen=10)", "(size('abc'), list(size.calls))", (3, [(("abc",), {})])),
-    "bounded cache": ("calls = []\n\ndef size(word):\n    calls.append(word)\n    return word.count('')", "popitem(last=False)", "(size('ab'), size('ab'), calls)", (3, 3, ["ab"])),
+    "bounded cache": (
+        "calls = []\n\ndef size(word):\n    calls.append(word)\n    return word.count('')",
+        "popitem(last=False)",
+        "(size('ab'), size('ab'), calls)",
+        (3, 3, ["ab"]),
+    ),
     "timed": (SIZE, "perf_counter", "size('abc')", 3),
     "logged": (SIZE, "logging.getLogger", "size('abc')", 3),
     "locked": (SIZE, "with lock", "size('abc')", 3),
-    "retried": ("left = [OSError('a'), OSError('b')]\n\ndef read():\n    if left:\n        raise left.pop()\n    return 1", "except OSError", "read()", 1),
+    "retried": (
+        "left = [OSError('a'), OSError('b')]\n\ndef read():\n    if left:\n        raise left.pop()\n    return 1",
+        "except OSError",
+        "read()",
+        1,
+    ),
     "filter": ("def is_even(n):\n    return n % 2 == 0", "if is_even(item)", "where_is_even([1, 2])", [2]),
     "none check": (EVEN, "must not be None", "even([2])", [2]),
     "keyword only": (POWER, "*, exponent=2", "power(3, exponent=3)", 27),
     "own error": (CHECK, "class RootError(ValueError)", "(root(4), issubclass(RootError, ValueError))", (2.0, True)),
     "main guard": (SIZE + '\n\nprint(size("a"))', 'if __name__ == "__main__":\n    print', "size('abc')", 3),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -78,7 +110,7 @@ def test_a_way_does_what_it_asks_for(way):
 
 
 def test_every_python_way_is_tested():
-    others = {"while loop", "grouping in a Map", "cache in a Map", "null check", "strict shell", "usage check", "debug"}  # fmt: skip
+    others = {"while loop", "grouping in a Map", "cache in a Map", "null check", "strict shell", "usage check", "debug"}
     assert set(WAYS) | others == set(ALL)
     assert len(DEEP) >= len(PLAIN) >= 5
 
@@ -89,10 +121,7 @@ NEAR = [
     ("string join", SHOUT.replace("word.upper()", "word + text[:1]")),
     ("product", GRID.replace("range(n):\n            ", "range(i):\n            ")),
     ("product", GRID.replace("out.append(i * j)", "break")),
-    (
-        "reduce",
-        "def f(items):\n    out = 0\n    for x in items:\n        out += out + x\n    return out",
-    ),
+    ("reduce", "def f(items):\n    out = 0\n    for x in items:\n        out += out + x\n    return out"),
     ("recursion", GCD.replace("a, b = b, a % b", "if a: break")),
     ("named tuple", PAIR.replace("left, right", "left, 1")),
     ("grouping", EVEN),  # lists cannot be keys
@@ -126,14 +155,20 @@ JS = "function twice(n) {\n  if (n < 0) {\n    return 0;\n  }\n  return 2 * n;\n
 JAVA = "public static int total(int[] items) {\n    int sum = 0;\n    for (int i = 0; i < items.length; i++) {\n        sum += items[i];\n    }\n    return sum;\n}"
 SH = '#!/bin/bash\n\nfor f in "$1"/*; do\n  echo "$f"\ndone'
 OTHERS = [
-    ("null check", "javascript", JS, "n === undefined", "function f(a) {\n  if (!a) {\n    return 1;\n  }\n  return a;\n}"),
+    (
+        "null check",
+        "javascript",
+        JS,
+        "n === undefined",
+        "function f(a) {\n  if (!a) {\n    return 1;\n  }\n  return a;\n}",
+    ),
     ("null check", "java", JAVA, "items == null", JAVA.replace("int[] items", "int items")),
     ("while loop", "java", JAVA, "while (i < items.length)", JAVA.replace("sum += items[i];", "if (i > 3) continue;")),
     ("grouping in a Map", "javascript", JS, "groupByTwice", "function f(a) {\n  return [a];\n}"),
     ("cache in a Map", "javascript", JS, "eachTwice", "function f(a, b) {\n  return a;\n}"),
     ("strict shell", "bash", SH, "set -euo pipefail", SH.replace("#!/bin/bash", "#!/bin/sh")),
     ("usage check", "bash", SH, '"$#" -lt 1', "#!/bin/bash\nls"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("way, lang, code, mark, near", OTHERS)
@@ -147,9 +182,7 @@ def test_evolved_shell_scripts_run(tmp_path):
     (tmp_path / "a.txt").write_text("")
     for way in ("strict shell", "usage check"):
         new = made(way, SH, "bash")[1]
-        ran = subprocess.run(
-            ["bash", "-c", new, "x", str(tmp_path)], capture_output=True, text=True
-        )
+        ran = subprocess.run(["bash", "-c", new, "x", str(tmp_path)], capture_output=True, text=True)
         assert (ran.returncode, ran.stdout) == (0, f"{tmp_path}/a.txt\n")
     assert subprocess.run(["bash", "-c", new, "x"], capture_output=True).returncode == 1
 
@@ -160,7 +193,7 @@ def test_a_faulty_attempt_has_one_fault_and_the_answer_names_it():
         if out.way == "debug":
             break
     attempt = out.instruction.partition("```python\n")[2].rpartition("\n```")[0]
-    changed = [(n, b) for n, (a, b) in enumerate(zip(HAS.split("\n"), attempt.split("\n"), strict=True), 1) if a != b]  # fmt: skip
+    changed = [(n, b) for n, (a, b) in enumerate(zip(HAS.split("\n"), attempt.split("\n"), strict=True), 1) if a != b]
     assert changed == [(3, "        if item <= bound:")]
     assert out.response.startswith("In line 3, `<=` must be `>`:\n\n```python\n" + HAS)
 
@@ -196,11 +229,7 @@ def test_what_no_rule_evolves(instruction, response):
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    st.text(max_size=60),
-    st.text(max_size=200) | st.sampled_from([EVEN, JS, SH, JAVA]),
-    st.integers(0, 3),
-)
+@given(st.text(max_size=60), st.text(max_size=200) | st.sampled_from([EVEN, JS, SH, JAVA]), st.integers(0, 3))
 def test_any_text_may_come(instruction, response, sample):
     out = evolve(instruction, response, sample=sample)
     assert out is None or (out.instruction != instruction and out.response != response)
@@ -210,7 +239,7 @@ def test_library_code_is_evolved_evenly_into_code_that_compiles(library):
     outs = [evolve("Write the function.", text, sample=i) for text in library for i in range(2)]
     outs = [o for o in outs if o]
     for o in outs:
-        text = o.response if o.way != "debug" else o.response.partition("python\n")[2].rpartition("\n")[0]  # fmt: skip
+        text = o.response if o.way != "debug" else o.response.partition("python\n")[2].rpartition("\n")[0]
         compile(text.strip("~`"), "code", "exec")
     ways = Counter(o.way for o in outs)
     deep = sum(n for w, n in ways.items() if w in DEEP) / len(outs)

@@ -1,4 +1,6 @@
-"""Reviews: every claim is checked by something else than the rules (ruff, the compiler, the tree), every refinement by its tree."""
+"""Reviews: every claim is checked by something else than the rules (ruff, the compiler, the tree), every refinement by
+its tree.
+"""
 
 from __future__ import annotations
 
@@ -16,46 +18,160 @@ from alchemist_runtime.teachers._rules.shown import shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-SOUND = (
-    'def area(radius):\n    """Compute the area of a circle."""\n    return 3.14 * radius * radius'
-)
+SOUND = 'def area(radius):\n    """Compute the area of a circle."""\n    return 3.14 * radius * radius'
 
 # finding -> (its words, code that has it, the code refined, code that has it not)
 PYTHON = {
-    "undefined": ("never imported", "def f(a):\n    return math.sqrt(a)", "import math\n\ndef f(a):\n    return math.sqrt(a)", "from math import *\ndef f(a):\n    return sqrt(a)"),
-    "identity": ("Identity with a literal", "x = a() is 3" , "x = a() == 3", "x = 3 is None"),
+    "undefined": (
+        "never imported",
+        "def f(a):\n    return math.sqrt(a)",
+        "import math\n\ndef f(a):\n    return math.sqrt(a)",
+        "from math import *\ndef f(a):\n    return sqrt(a)",
+    ),
+    "identity": ("Identity with a literal", "x = a() is 3", "x = a() == 3", "x = 3 is None"),
     "tuple assertion": ("always holds", "assert (1, 'x')", "assert 1, 'x'", "assert 1, 'x'"),
-    "default": ("all calls share", "def f(a=[]):\n    return a", "def f(a=None):\n    if a is None:\n        a = []\n    return a", "def f(a=()):\n    return a"),
-    "bare except": ("bare `except`", "try:\n    f = 1\nexcept:\n    f = 2", "try:\n    f = 1\nexcept Exception:\n    f = 2", "try:\n    f = 1\nexcept:\n    raise"),
-    "none": ("None is compared", "def f(a):\n    return a == None", "def f(a):\n    return a is None", "import numpy as np\ndef f(a):\n    return np.sum(a) == None"),
-    "not in": ("negation", "def f(a, b):\n    return not a in b", "def f(a, b):\n    return a not in b", "def f(a, b):\n    return not a == b"),
-    "condition": ("already says", "def f(a):\n    if a in 'xy':\n        return True\n    return False", "def f(a):\n    return a in 'xy'", "def f(a):\n    if a:\n        return True\n    return False"),
-    "else": ("`else` is not needed", "def f(a):\n    if a:\n        return 1\n    else:\n        a = 2\n    return a", "def f(a):\n    if a:\n        return 1\n    a = 2\n    return a", "def f(a):\n    if a:\n        return 1\n    elif a is None:\n        return 3\n    else:\n        return 2"),
-    "loop variable": ("never reads its variable", "for i in range(3):\n    print('x')", "for _ in range(3):\n    print('x')", "for i in range(3):\n    print(f'{i}')"),
-    "swap": ("exchanged", "def f(a, b):\n    c = a\n    a = b\n    b = c\n    return a, b", "def f(a, b):\n    a, b = b, a\n    return a, b", "def f(a, b):\n    c = a\n    a = b\n    b = c\n    return a, b, c"),
+    "default": (
+        "all calls share",
+        "def f(a=[]):\n    return a",
+        "def f(a=None):\n    if a is None:\n        a = []\n    return a",
+        "def f(a=()):\n    return a",
+    ),
+    "bare except": (
+        "bare `except`",
+        "try:\n    f = 1\nexcept:\n    f = 2",
+        "try:\n    f = 1\nexcept Exception:\n    f = 2",
+        "try:\n    f = 1\nexcept:\n    raise",
+    ),
+    "none": (
+        "None is compared",
+        "def f(a):\n    return a == None",
+        "def f(a):\n    return a is None",
+        "import numpy as np\ndef f(a):\n    return np.sum(a) == None",
+    ),
+    "not in": (
+        "negation",
+        "def f(a, b):\n    return not a in b",
+        "def f(a, b):\n    return a not in b",
+        "def f(a, b):\n    return not a == b",
+    ),
+    "condition": (
+        "already says",
+        "def f(a):\n    if a in 'xy':\n        return True\n    return False",
+        "def f(a):\n    return a in 'xy'",
+        "def f(a):\n    if a:\n        return True\n    return False",
+    ),
+    "else": (
+        "`else` is not needed",
+        "def f(a):\n    if a:\n        return 1\n    else:\n        a = 2\n    return a",
+        "def f(a):\n    if a:\n        return 1\n    a = 2\n    return a",
+        "def f(a):\n    if a:\n        return 1\n    elif a is None:\n        return 3\n    else:\n        return 2",
+    ),
+    "loop variable": (
+        "never reads its variable",
+        "for i in range(3):\n    print('x')",
+        "for _ in range(3):\n    print('x')",
+        "for i in range(3):\n    print(f'{i}')",
+    ),
+    "swap": (
+        "exchanged",
+        "def f(a, b):\n    c = a\n    a = b\n    b = c\n    return a, b",
+        "def f(a, b):\n    a, b = b, a\n    return a, b",
+        "def f(a, b):\n    c = a\n    a = b\n    b = c\n    return a, b, c",
+    ),
     "range": ("begins at 0", "x = list(range(0, 9))", "x = list(range(9))", "x = list(range(0, 9, 2))"),
-    "open": ("reads by default", "with open('a', 'r') as f:\n    f.read()", "with open('a') as f:\n    f.read()", "with open('a', 'w') as f:\n    f.close()"),
-    "list": ("needs no list", "def f(a):\n    return sum([x * x for x in a])", "def f(a):\n    return sum(x * x for x in a)", "def f(a):\n    return any([x() for x in a])"),
-    "shadowed": ("hides the built-in", "def f(a):\n    sum = 0\n    for x in a:\n        sum += x\n    return sum", "def f(a):\n    total = 0\n    for x in a:\n        total += x\n    return total", "def f(sum):\n    return sum"),
-    "import": ("never used", "import os, re\nx = re.compile('a')", "import re\nx = re.compile('a')", "import os\n__all__ = ['os']"),
-    "docstring": ("single quotes", "def f(a):\n    'Do.'\n    return a", 'def f(a):\n    """Do."""\n    return a', "def f(a):\n    return 'Do.'"),
+    "open": (
+        "reads by default",
+        "with open('a', 'r') as f:\n    f.read()",
+        "with open('a') as f:\n    f.read()",
+        "with open('a', 'w') as f:\n    f.close()",
+    ),
+    "list": (
+        "needs no list",
+        "def f(a):\n    return sum([x * x for x in a])",
+        "def f(a):\n    return sum(x * x for x in a)",
+        "def f(a):\n    return any([x() for x in a])",
+    ),
+    "shadowed": (
+        "hides the built-in",
+        "def f(a):\n    sum = 0\n    for x in a:\n        sum += x\n    return sum",
+        "def f(a):\n    total = 0\n    for x in a:\n        total += x\n    return total",
+        "def f(sum):\n    return sum",
+    ),
+    "import": (
+        "never used",
+        "import os, re\nx = re.compile('a')",
+        "import re\nx = re.compile('a')",
+        "import os\n__all__ = ['os']",
+    ),
+    "docstring": (
+        "single quotes",
+        "def f(a):\n    'Do.'\n    return a",
+        'def f(a):\n    """Do."""\n    return a',
+        "def f(a):\n    return 'Do.'",
+    ),
     "semicolons": ("Semicolons", "a = 1; b = 2;", "a = 1\nb = 2", "a = ';'"),
-    "parentheses": ("parentheses after `if`", "a = 1\nif (a > 0):\n    a = 2", "a = 1\nif a > 0:\n    a = 2", "a = 1\nif (a > 0) and (a < 9):\n    a = 2"),
-    "spacing": ("spaces that PEP 8", "a=[1,2]\nb = a==[3]", "a = [1, 2]\nb = a == [3]", "def f(a, *, b=1):\n    return a[1:2], b"),
+    "parentheses": (
+        "parentheses after `if`",
+        "a = 1\nif (a > 0):\n    a = 2",
+        "a = 1\nif a > 0:\n    a = 2",
+        "a = 1\nif (a > 0) and (a < 9):\n    a = 2",
+    ),
+    "spacing": (
+        "spaces that PEP 8",
+        "a=[1,2]\nb = a==[3]",
+        "a = [1, 2]\nb = a == [3]",
+        "def f(a, *, b=1):\n    return a[1:2], b",
+    ),
     "white space": ("ends in white space", "a = 1  \nb = 2", "a = 1\nb = 2", 'a = """x  \n"""'),
     "print": ("does not parse", "print 'a'", "print('a')", "print('a')"),
     "colon": ("does not parse", "def f(a)\n    return a", "def f(a):\n    return a", "def f(a):\n    return a"),
     "bracket": ("does not parse", "x = max(1, 2", "x = max(1, 2)", "x = max(1, 2)"),
-}  # fmt: skip
+}
 OTHERS = {
-    "java text": ("java", "must be a string", "class A { String s = 'ab' + 1; }", 'class A { String s = "ab" + 1; }', "class A { char c = 'a'; }"),
-    "braces": ("c", "has no braces", "int f(int a) {\n    if (a)\n        return 1;\n    return 2;\n}", "int f(int a) {\n    if (a) {\n        return 1;\n    }\n    return 2;\n}", "int f(int a) {\n    if (a) {\n        return 1;\n    }\n    return 2;\n}"),
-    "closing": ("javascript", "closing brace", "function f(a) {\n    return a;}", "function f(a) {\n    return a;\n}", "const a = [1].map((x) => { return x; });"),
-    "var": ("javascript", "`var` is visible", "function f() {\n  var a = 1;\n  return a;\n}", "function f() {\n  const a = 1;\n  return a;\n}", "function f(b) {\n  if (b) {\n    var a = 1;\n  }\n  return a;\n}"),
-    "quotes": ("bash", "falls apart", "if [ -e $1 ]; then\n  ls\nfi", 'if [ -e "$1" ]; then\n  ls\nfi', "if [[ -e $1 ]]; then\n  ls\nfi"),
-    "missing token": ("java", "does not parse", "class A { int f() { return 1 } }", "class A { int f() { return 1; } }", "class A { int f() { return 1; } }"),
+    "java text": (
+        "java",
+        "must be a string",
+        "class A { String s = 'ab' + 1; }",
+        'class A { String s = "ab" + 1; }',
+        "class A { char c = 'a'; }",
+    ),
+    "braces": (
+        "c",
+        "has no braces",
+        "int f(int a) {\n    if (a)\n        return 1;\n    return 2;\n}",
+        "int f(int a) {\n    if (a) {\n        return 1;\n    }\n    return 2;\n}",
+        "int f(int a) {\n    if (a) {\n        return 1;\n    }\n    return 2;\n}",
+    ),
+    "closing": (
+        "javascript",
+        "closing brace",
+        "function f(a) {\n    return a;}",
+        "function f(a) {\n    return a;\n}",
+        "const a = [1].map((x) => { return x; });",
+    ),
+    "var": (
+        "javascript",
+        "`var` is visible",
+        "function f() {\n  var a = 1;\n  return a;\n}",
+        "function f() {\n  const a = 1;\n  return a;\n}",
+        "function f(b) {\n  if (b) {\n    var a = 1;\n  }\n  return a;\n}",
+    ),
+    "quotes": (
+        "bash",
+        "falls apart",
+        "if [ -e $1 ]; then\n  ls\nfi",
+        'if [ -e "$1" ]; then\n  ls\nfi',
+        "if [[ -e $1 ]]; then\n  ls\nfi",
+    ),
+    "missing token": (
+        "java",
+        "does not parse",
+        "class A { int f() { return 1 } }",
+        "class A { int f() { return 1; } }",
+        "class A { int f() { return 1; } }",
+    ),
     "comma": ("json", "does not parse", '{"a": [1, 2,]}', '{"a": [1, 2]}', '{"a": [1, 2]}'),
-}  # fmt: skip
+}
 CASES = {k: ("python", *v) for k, v in PYTHON.items()} | OTHERS
 
 
@@ -76,7 +192,7 @@ def test_what_no_rule_mends_is_said_to_stay():
     assert "No rule mends this, so the code below is as it was." in made.suggestions
     some = review("def f(a):\n    return g(a) == None", "Write it.", "python")
     assert some.refined == "def f(a):\n    return g(a) is None"
-    assert some.suggestions[-1] == "The refined code leaves open: `g` is used and defined nowhere in the code."  # fmt: skip
+    assert some.suggestions[-1] == "The refined code leaves open: `g` is used and defined nowhere in the code."
 
 
 def test_sound_code_has_full_marks_and_is_said_to_stay():
@@ -99,9 +215,9 @@ def test_what_rules_cannot_judge_gets_no_marks(response, request_):
 
 def test_a_part_of_a_class_or_module_is_not_blamed_for_what_the_rest_defines():
     part = "def unshare_mask(self):\n    return _copy(self._mask)"
-    assert review(part, "Write the method `unshare_mask(self)` of the Python class `MaskedArray`.").correctness == 10  # fmt: skip
+    assert review(part, "Write the method `unshare_mask(self)` of the Python class `MaskedArray`.").correctness == 10
     cut = "def decompress(data):\n    return Decompressor().all(data)"
-    assert review(cut, "Write the Python function `decompress(data)` for the module `bz2`.").correctness == 10  # fmt: skip
+    assert review(cut, "Write the Python function `decompress(data)` for the module `bz2`.").correctness == 10
     assert review(cut, "Use Decompressor:\nclass Decompressor: ...").correctness == 10
     assert review(cut, "Write a Python function that decompresses data.").correctness == 7
 
@@ -129,16 +245,31 @@ def test_code_is_found_in_fences_and_prose():
     assert review(prose, lang="python").refined == SOUND
 
 
-# --- real code ------------------------------------------------------------------------------------------------------------------
+# --- real code --------------------------------------------------------------------------------------------------------
 
 #: Words of a claim -> the rules of ruff that say the same. What ruff has no rule for is held by the tree alone.
 RUFF = {
-    "never imported|defined nowhere": "F821", "all calls share": "B006", "bare `except`": "E722", "Identity": "F632",
-    "None is compared": "E711", "negation": "E71[34]", "already says|opposite": "SIM103", "`else` is not": "RET50|RET51",
-    "line of its head": "E701", "never reads": "B007", "needs no list": "C4", "begins at": "PIE808", "reads by default": "UP015",
-    "hides the built-in": "A001", "never used": "F401", "docstring stands": "D300|Q002", "Semicolons": "E70[23]",
-    "spaces that PEP": "E2[23]", "white space": "W29", "always holds": "F631",
-}  # fmt: skip
+    "never imported|defined nowhere": "F821",
+    "all calls share": "B006",
+    "bare `except`": "E722",
+    "Identity": "F632",
+    "None is compared": "E711",
+    "negation": "E71[34]",
+    "already says|opposite": "SIM103",
+    "`else` is not": "RET50|RET51",
+    "line of its head": "E701",
+    "never reads": "B007",
+    "needs no list": "C4",
+    "begins at": "PIE808",
+    "reads by default": "UP015",
+    "hides the built-in": "A001",
+    "never used": "F401",
+    "docstring stands": "D300|Q002",
+    "Semicolons": "E70[23]",
+    "spaces that PEP": "E2[23]",
+    "white space": "W29",
+    "always holds": "F631",
+}
 
 
 def layout_only(made) -> bool:
@@ -168,8 +299,20 @@ def test_every_claim_about_real_python_is_confirmed_by_ruff(data, library, tmp_p
             if rule and s.startswith("Line"):
                 claims.append((f"f{i}.py", rule, s))
     select = "E,F,W,B,SIM,RET,C4,PIE,UP,D300,Q002,A001"
-    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--preview", "--no-cache", "--output-format", "json"]  # fmt: skip
-    ran = subprocess.run([*command, "--target-version", "py311", "--select", select, str(tmp_path)], capture_output=True, text=True)  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--isolated",
+        "--preview",
+        "--no-cache",
+        "--output-format",
+        "json",
+    ]
+    ran = subprocess.run(
+        [*command, "--target-version", "py311", "--select", select, str(tmp_path)], capture_output=True, text=True
+    )
     found: dict[str, str] = {}
     for x in json.loads(ran.stdout):
         name = x["filename"].rpartition("/")[2]

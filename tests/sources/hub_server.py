@@ -1,4 +1,5 @@
-"""A small stand-in of the hub: datasets and models with several commits, gated ones, and the endpoints that the client library asks for.
+"""A small stand-in of the hub: datasets and models with several commits, gated ones, and the endpoints that the client
+library asks for.
 
 It knows commits and the branch `main`, plain files (no LFS, no Xet), and counts what it served.
 """
@@ -24,16 +25,12 @@ class Hub:
     served: list[str] = field(default_factory=list)
     url: str = ""
     failing: bool = False
-    tags: dict[str, int] = field(
-        default_factory=dict
-    )  # name -> number of a commit, in any repository
+    tags: dict[str, int] = field(default_factory=dict)  # name -> number of a commit, in any repository
     asked: list[str] = field(default_factory=list)  # requests of the API
 
     def commits(self, repo: str) -> list[str]:
         """The 40-digit names of a repository's commits."""
-        return [
-            hashlib.sha1(f"{repo} {i}".encode()).hexdigest() for i in range(len(self.repos[repo]))
-        ]
+        return [hashlib.sha1(f"{repo} {i}".encode()).hexdigest() for i in range(len(self.repos[repo]))]
 
     def tree(self, repo: str, revision: str) -> tuple[str, Mapping[str, bytes]] | None:
         names = self.commits(repo)
@@ -90,25 +87,14 @@ class _Handler(BaseHTTPRequestHandler):
         repo, rest = "/".join(parts[:2]), parts[2:]
         if not self.known(repo):
             return None
-        revision = (
-            "/".join(rest[1:])
-            if rest[:1] == ["revision"]
-            else rest[1]
-            if rest[:1] == ["tree"]
-            else "main"
-        )
+        revision = "/".join(rest[1:]) if rest[:1] == ["revision"] else rest[1] if rest[:1] == ["tree"] else "main"
         found = self.hub.tree(repo, revision)
         if found is None:
             return self.say(404, b"", {"X-Error-Code": "RevisionNotFound"})
         commit, files = found
         if rest[:1] == ["tree"]:
             entries = [
-                {
-                    "type": "file",
-                    "path": p,
-                    "size": len(data),
-                    "oid": hashlib.sha1(data).hexdigest(),
-                }
+                {"type": "file", "path": p, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
                 for p, data in sorted(files.items())
             ]
             return self.json(entries)
@@ -139,11 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.hub.served.append(f"{commit[:8]} {path}")
         etag = hashlib.sha1(files[path]).hexdigest()
-        return self.say(
-            200,
-            files[path],
-            {"X-Repo-Commit": commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"},
-        )
+        return self.say(200, files[path], {"X-Repo-Commit": commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"})
 
     def json(self, value: object) -> None:
         self.say(200, json.dumps(value).encode(), {"Content-Type": "application/json"})

@@ -24,10 +24,7 @@ CALLS = [{"id": "c1", "type": "function", "function": {"name": "add", "arguments
 
 def chat(n: int) -> list[dict[str, Any]]:
     """Conversations of several shapes, all different."""
-    plain = [
-        {"role": "user", "content": f"Question {n}"},
-        {"role": "assistant", "content": f"Answer {n}"},
-    ]
+    plain = [{"role": "user", "content": f"Question {n}"}, {"role": "assistant", "content": f"Answer {n}"}]
     if n % 3 == 1:
         return [
             {"role": "system", "content": f"Be brief, {n}."},
@@ -41,17 +38,14 @@ def chat(n: int) -> list[dict[str, Any]]:
     return plain
 
 
-def export(
-    root: Path, rows: list[dict[str, Any]], between: p.MapSpec | None = None, **more: Any
-) -> Path:
+def export(root: Path, rows: list[dict[str, Any]], between: p.MapSpec | None = None, **more: Any) -> Path:
     """Run source -> (map ->) export in a folder of its own; the exported folder."""
     root.mkdir(parents=True, exist_ok=True)
     (root / "chat.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     files = [{"path": "chat.jsonl", "format": "jsonl"}]
     source = p.SourceSpec(
-        name="chat", salt="chat", reader=p.Method(name="files"), files=files,
-        license=more.pop("own_license", "MIT"),
-    )  # fmt: skip
+        name="chat", salt="chat", reader=p.Method(name="files"), files=files, license=more.pop("own_license", "MIT")
+    )
     heard = more.pop("progress", Silent())
     spec = {"license": "CC-BY-4.0", "title": 'A "set": one', **more}
     sink = p.ExportSpec(path="out", salt="out", **spec)
@@ -63,16 +57,7 @@ def export(
     for name, inputs, made in (*steps, ("set", [p.Edge(node=last, role="data", key="")], sink)):
         key = p.digest([name, made.model_dump(mode="json")])
         nodes.append(
-            p.Node(
-                id=name,
-                kind=made.kind,
-                at=AT,
-                inputs=inputs,
-                spec=made,
-                key=key,
-                meta_key="",
-                own_key=key,
-            )
+            p.Node(id=name, kind=made.kind, at=AT, inputs=inputs, spec=made, key=key, meta_key="", own_key=key)
         )
     plan = p.Plan(edition=2026, recipe={"path": "r.recipe"}, nodes=nodes)
     result = run(Context(plan, root, root / ".alchemist", Store(root / ".alchemist"), heard))
@@ -93,17 +78,10 @@ def load(folder: Path, cache: Path) -> Any:
 
 @pytest.mark.parametrize("format_", ["parquet", "jsonl", "messages"])
 @pytest.mark.parametrize("lineage", ["columns", "sidecar"])
-def test_an_export_loads_with_both_splits_and_its_lineage(
-    tmp_path: Path, format_: str, lineage: str
-) -> None:
+def test_an_export_loads_with_both_splits_and_its_lineage(tmp_path: Path, format_: str, lineage: str) -> None:
     rows = [{"messages": chat(n), "topic": f"t{n}"} for n in range(60)]
     folder = export(
-        tmp_path,
-        rows,
-        format=format_,
-        lineage=lineage,
-        columns=["topic"],
-        split={"train": "3/4", "eval": "1/4"},
+        tmp_path, rows, format=format_, lineage=lineage, columns=["topic"], split={"train": "3/4", "eval": "1/4"}
     )
     got = load(folder, tmp_path / "cache")
     assert set(got) == {"train", "eval"}
@@ -137,10 +115,7 @@ PARTS = [{"type": "text", "text": "What is "}, {"type": "text", "text": "this?"}
 
 
 def test_contents_that_are_no_text_come_back_as_they_were(tmp_path: Path) -> None:
-    ends_with_a_call = [
-        {"role": "user", "content": PARTS},
-        {"role": "assistant", "content": None, "tool_calls": CALLS},
-    ]
+    ends_with_a_call = [{"role": "user", "content": PARTS}, {"role": "assistant", "content": None, "tool_calls": CALLS}]
     folder = export(tmp_path, [{"messages": ends_with_a_call}], format="messages")
     (line,) = data(folder)
     assert json.loads(line)["messages"] == ends_with_a_call
@@ -153,10 +128,7 @@ def test_contents_that_are_no_text_come_back_as_they_were(tmp_path: Path) -> Non
 
 def test_a_text_that_a_step_writes_takes_the_place_of_what_was_read(tmp_path: Path) -> None:
     talk = [{"role": "user", "content": PARTS}, {"role": "assistant", "content": None, "x": 1}]
-    sets = [
-        p.SetColumn(column=c, type="text", expr=["lit", "text", f"new {c}"])
-        for c in ("instruction", "response")
-    ]
+    sets = [p.SetColumn(column=c, type="text", expr=["lit", "text", f"new {c}"]) for c in ("instruction", "response")]
     change = p.MapSpec(sets=sets, mode="replace", salt="change")
     folder = export(tmp_path, [{"messages": talk}], change, format="messages")
     (line,) = data(folder)
@@ -169,11 +141,7 @@ def test_a_text_that_a_step_writes_takes_the_place_of_what_was_read(tmp_path: Pa
 def test_a_message_is_what_was_read_until_its_text_changes() -> None:
     for content in ("plain", None, PARTS, [{"type": "image", "url": "u"}], {"b": 1, "a": [2]}):
         extra = json.loads(as_json({"content": content, "name": "n"}))
-        assert message("user", text_of(content), extra) == {
-            "role": "user",
-            "content": content,
-            "name": "n",
-        }
+        assert message("user", text_of(content), extra) == {"role": "user", "content": content, "name": "n"}
         assert message("user", "other", extra)["content"] == "other"
     assert message("user", "", {}) == {"role": "user", "content": ""}
 
@@ -197,9 +165,7 @@ def test_families_stay_on_one_side(tmp_path: Path, script: str) -> None:
     first = {"Chinese": 0x4E00, "Thai": 0x0E01}.get(script)
     draw = random.Random(1)
     words = [
-        WORDS.format(n)
-        if first is None
-        else "".join(chr(first + draw.randrange(45)) for _ in range(60))
+        WORDS.format(n) if first is None else "".join(chr(first + draw.randrange(45)) for _ in range(60))
         for n in range(40)
     ]
     rows = [{"instruction": w, "response": f"{w} {w}{end}"} for w in words for end in ("", ".")]
@@ -246,10 +212,7 @@ JSON_COLUMN: list[Any] = [{"z": 1, "a": [{"y": None}]}, {"a": "x"}, 5, "text", N
 @pytest.mark.parametrize("format_", ["parquet", "jsonl"])
 def test_declared_columns_load_as_they_were_written(tmp_path: Path, format_: str) -> None:
     columns = {"day": "2026-01-02", "at": "2026-01-02 03:04Z", "ok": True, "n": 3, "x": 0.5}
-    rows = [
-        {"instruction": f"Do {n}", "response": "done", "j": j, **columns}
-        for n, j in enumerate(JSON_COLUMN)
-    ]
+    rows = [{"instruction": f"Do {n}", "response": "done", "j": j, **columns} for n, j in enumerate(JSON_COLUMN)]
     folder = export(tmp_path, rows, format=format_, columns=["j", *columns])
     got = sorted(load(folder, tmp_path / "cache")["train"], key=lambda r: r["instruction"])
     assert [{n: r[n] for n in columns} for r in got] == [columns] * len(rows)
@@ -265,20 +228,14 @@ def test_turns_load_with_the_keys_that_each_has(tmp_path: Path) -> None:
         if format_ == "messages":
             assert list(got["messages"]) == given
         else:
-            assert [r["_tail"] for r in got] == [
-                m[1:-1] if n % 3 == 2 else None for n, m in enumerate(given)
-            ]
+            assert [r["_tail"] for r in got] == [m[1:-1] if n % 3 == 2 else None for n, m in enumerate(given)]
 
 
 @pytest.mark.parametrize("format_", ["parquet", "jsonl", "messages"])
-def test_a_split_without_a_row_is_named_and_left_out_of_the_card(
-    tmp_path: Path, format_: str
-) -> None:
+def test_a_split_without_a_row_is_named_and_left_out_of_the_card(tmp_path: Path, format_: str) -> None:
     rows = [{"instruction": "Do it", "response": "done"}]
     heard = Silent()
-    folder = export(
-        tmp_path, rows, format=format_, split={"train": "1", "eval": "1/1000000"}, progress=heard
-    )
+    folder = export(tmp_path, rows, format=format_, split={"train": "1", "eval": "1/1000000"}, progress=heard)
     assert [(w.code, w.severity) for w in heard.warnings] == [("A513", "warning")]
     got = load(folder, tmp_path / "cache")
     assert {name: len(rows) for name, rows in got.items()} == {"train": 1}

@@ -112,9 +112,7 @@ def test_csv_and_tsv_hold_text(tmp_path: Path) -> None:
         ('q;n\n"a\n;b";"1"\n', {"q": "a\n;b", "n": "1"}),
     ],
 )
-def test_what_stands_between_the_fields_of_csv_is_seen(
-    tmp_path: Path, content: str, wanted: dict[str, str]
-) -> None:
+def test_what_stands_between_the_fields_of_csv_is_seen(tmp_path: Path, content: str, wanted: dict[str, str]) -> None:
     (tmp_path / "a.csv").write_text(content)
     assert records(read(tmp_path, "a.csv")) == [wanted]
 
@@ -135,10 +133,7 @@ def test_keys_that_an_object_has_twice_are_told(tmp_path: Path) -> None:
     assert records(found)[1:3] == [{"a": 1, "b": {"c": 3, "d": 2}}, {"a": 2}]
     assert remarks(found) == [("key-twice", "a.jsonl:2", "c"), ("key-twice", "a.jsonl:3", "a")]
     (tmp_path / "a.json").write_bytes(b"[" + b",".join(lines) + b"]")
-    assert remarks(read(tmp_path, "a.json")) == [
-        ("key-twice", "a.json", "c"),
-        ("key-twice", "a.json", "a"),
-    ]
+    assert remarks(read(tmp_path, "a.json")) == [("key-twice", "a.json", "c"), ("key-twice", "a.json", "a")]
 
 
 def test_members_beside_the_list_that_is_read_are_told(tmp_path: Path) -> None:
@@ -146,10 +141,7 @@ def test_members_beside_the_list_that_is_read_are_told(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(whole))
     found = read(tmp_path, "a.json")
     assert records(found) == RECORDS
-    assert remarks(found) == [
-        ("unread-member", "a.json", "version"),
-        ("unread-member", "a.json", "labels"),
-    ]
+    assert remarks(found) == [("unread-member", "a.json", "version"), ("unread-member", "a.json", "labels")]
 
 
 def test_typed_values_become_json(tmp_path: Path) -> None:
@@ -228,9 +220,7 @@ def test_whole_numbers_keep_their_digits(tmp_path: Path) -> None:
         ("a.csv", b"q\n\xff\n", "utf-8"),
     ],
 )
-def test_a_damaged_file_is_an_error_that_names_it(
-    tmp_path: Path, name: str, content: bytes, says: str
-) -> None:
+def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, name: str, content: bytes, says: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(RunError) as caught:
         read(tmp_path, name)

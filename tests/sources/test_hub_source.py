@@ -68,9 +68,7 @@ def parquet(rows: list[dict[str, Any]]) -> bytes:
 def hub() -> Iterator[Hub]:
     old = {
         "README.md": README,
-        "data/train.jsonl": lines(
-            {"q": "2020-01-01", "n": 1}, {"q": "b", "n": 2}, {"q": "ü", "n": None}
-        ),
+        "data/train.jsonl": lines({"q": "2020-01-01", "n": 1}, {"q": "b", "n": 2}, {"q": "ü", "n": None}),
         "data/test.jsonl": lines({"q": "t", "n": 9}),
         "tables/one.parquet": parquet([{"x": 1, "turns": [{"role": "user", "content": "hi"}]}]),
         "raw/more.jsonl.gz": gzip.compress(lines({"z": 1}, {"z": 2}), mtime=0),
@@ -90,17 +88,10 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "hf"
 
 
-def ask(
-    hub: Hub, home: Path, *questions: dict[str, Any], endpoint: str = "", **extra: str
-) -> list[dict[str, Any]]:
+def ask(hub: Hub, home: Path, *questions: dict[str, Any], endpoint: str = "", **extra: str) -> list[dict[str, Any]]:
     """The answers of one fresh process, since the client library reads its environment when it is imported."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
-    env |= {
-        "HF_ENDPOINT": endpoint or hub.url,
-        "HF_HOME": str(home),
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        **extra,
-    }
+    env |= {"HF_ENDPOINT": endpoint or hub.url, "HF_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path), **extra}
     command = [sys.executable, "-c", READ, json.dumps(questions)]
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -114,11 +105,7 @@ def commit(hub: Hub, number: int, repo: str = "owner/set") -> dict[str, Any]:
 def test_a_commit_is_read_and_not_what_main_stands_at(hub: Hub, home: Path) -> None:
     later, earlier = ask(hub, home, commit(hub, 1), commit(hub, 0))
     assert [r["q"] for r in later["rows"]] == [f"new {i}" for i in range(5)]
-    assert earlier["rows"] == [
-        {"q": "2020-01-01", "n": 1},
-        {"q": "b", "n": 2},
-        {"q": "ü", "n": None},
-    ]
+    assert earlier["rows"] == [{"q": "2020-01-01", "n": 1}, {"q": "b", "n": 2}, {"q": "ü", "n": None}]
     assert earlier["places"][1] == "owner/set/data/train.jsonl:2"
     assert earlier["canonical"][0] == '{"n":1,"q":"2020-01-01"}'
     assert not [s for s in hub.served if "png" in s]
@@ -194,9 +181,7 @@ def test_who_is_refused_learns_how_to_get_in(hub: Hub, home: Path) -> None:
 
 @pytest.mark.slow  # the client library tries for some twenty seconds
 def test_a_hub_that_does_not_answer(hub: Hub, home: Path) -> None:
-    (got,) = ask(
-        hub, home, {"repo": "owner/set", "revision": "4" * 40}, endpoint="http://127.0.0.1:9"
-    )
+    (got,) = ask(hub, home, {"repo": "owner/set", "revision": "4" * 40}, endpoint="http://127.0.0.1:9")
     assert (got["code"], got["exit"]) == ("A309", 3)
     assert "http://127.0.0.1:9 does not answer" in got["headline"]
 

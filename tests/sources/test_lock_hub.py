@@ -1,4 +1,6 @@
-"""`alchemist lock` against a stand-in of the hub: what is asked, what moved, and what could not be asked. Real processes."""
+"""`alchemist lock` against a stand-in of the hub: what is asked, what moved, and what could not be asked. Real
+processes.
+"""
 
 from __future__ import annotations
 
@@ -78,9 +80,7 @@ def readme(licence: str) -> bytes:
 
 
 def rows(n: int) -> bytes:
-    return b"".join(
-        json.dumps({"q": f"q {i}", "a": f"answer {i}"}).encode() + b"\n" for i in range(n)
-    )
+    return b"".join(json.dumps({"q": f"q {i}", "a": f"answer {i}"}).encode() + b"\n" for i in range(n))
 
 
 @pytest.fixture
@@ -108,15 +108,8 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def alchemist(hub: Hub, project: Path, tmp_path: Path) -> Command:
-    clean = {
-        k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "ALCHEMIST_"))
-    }
-    env = {
-        **clean,
-        "HF_ENDPOINT": hub.url,
-        "HF_HOME": str(tmp_path / "hf"),
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "ALCHEMIST_"))}
+    env = {**clean, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": os.pathsep.join(sys.path)}
 
     def call(*args: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -135,23 +128,17 @@ def facts(project: Path) -> dict[str, Any]:
     return tomllib.loads((project / "recipe.lock").read_text())
 
 
-def test_everything_of_the_hub_is_pinned_with_what_its_card_says(
-    hub: Hub, project: Path, alchemist: Command
-) -> None:
+def test_everything_of_the_hub_is_pinned_with_what_its_card_says(hub: Hub, project: Path, alchemist: Command) -> None:
     done = alchemist("lock")
     assert done.returncode == 0, done.stdout + done.stderr
     known = facts(project)
-    assert known["hub"] == {
-        "owner/set": {"revision": hub.commits("owner/set")[0], "license": "apache-2.0"}
-    }
+    assert known["hub"] == {"owner/set": {"revision": hub.commits("owner/set")[0], "license": "apache-2.0"}}
     assert known["models"] == {
         "owner/base": {"revision": hub.commits("owner/base")[0], "license": "llama3"},
         "owner/judge@v1": {"revision": hub.commits("owner/judge")[0], "license": ""},
     }
     assert known["sources"]["r.recipe#given"]["license"] == "MIT"
-    assert known["teachers"] == {
-        "r.recipe#judge": {"provider": "transformers", "model": "owner/judge", "free": True}
-    }
+    assert known["teachers"] == {"r.recipe#judge": {"provider": "transformers", "model": "owner/judge", "free": True}}
     assert "declares MIT, the card of `owner/set` states apache-2.0" in done.stdout
     asked = len(hub.asked)
     again = alchemist("lock")
@@ -161,10 +148,7 @@ def test_everything_of_the_hub_is_pinned_with_what_its_card_says(
     specs = {n["id"]: n["spec"] for n in plan["nodes"]}
     assert specs["given"]["reader"]["args"]["revision"] == hub.commits("owner/set")[0]
     assert specs["tuned"]["revision"] == hub.commits("owner/base")[0]
-    assert specs["sft"]["tokenizer"] == {
-        "name": "owner/base",
-        "revision": hub.commits("owner/base")[0],
-    }
+    assert specs["sft"]["tokenizer"] == {"name": "owner/base", "revision": hub.commits("owner/base")[0]}
 
 
 def test_a_branch_that_moved_is_told_by_check_and_taken_over_by_name_alone(
@@ -181,9 +165,7 @@ def test_a_branch_that_moved_is_told_by_check_and_taken_over_by_name_alone(
     first, second = (c[:12] for c in hub.commits("owner/set"))
     assert f"licence apache-2.0 → cc-by-nc-4.0, revision {first} → {second}" in told.stdout
     assert "model `owner/base`: licence llama3 → none stated" in told.stdout
-    assert (
-        alchemist("compile", "r.recipe", "--locked").returncode == 0
-    )  # a moved branch moves nothing
+    assert alchemist("compile", "r.recipe", "--locked").returncode == 0  # a moved branch moves nothing
     done = alchemist("lock", "--update", "given")
     assert done.returncode == 0 and f"revision {first} → {second}" in done.stdout
     known = facts(project)
@@ -203,11 +185,7 @@ def test_a_base_model_by_its_name_its_training_or_its_id(
     done = alchemist("lock", "--update", name, "--format", "json")
     assert done.returncode == 0
     (change,) = json.loads(done.stdout)["written"]
-    assert (change["section"], change["resource"], change["kind"]) == (
-        "models",
-        "owner/base",
-        "changed",
-    )
+    assert (change["section"], change["resource"], change["kind"]) == ("models", "owner/base", "changed")
     assert change["after"]["revision"] == hub.commits("owner/base")[1]
 
 
@@ -222,15 +200,13 @@ def test_a_hub_that_does_not_answer_is_no_yes(hub: Hub, project: Path, alchemist
     hub.failing = True
     told = alchemist("lock", "--check")
     assert told.returncode == 3 and "as far as it could be asked" in told.stdout
-    assert (
-        "`owner/judge` cannot be fetched" in alchemist("lock", "--check", "--format", "json").stdout
-    )
-    assert {u["code"] for u in json.loads(alchemist("lock", "--check", "--format", "json").stdout)["unasked"]} == {"A309"}  # fmt: skip
+    assert "`owner/judge` cannot be fetched" in alchemist("lock", "--check", "--format", "json").stdout
+    assert {u["code"] for u in json.loads(alchemist("lock", "--check", "--format", "json").stdout)["unasked"]} == {
+        "A309"
+    }
 
 
-def test_a_gated_dataset_and_a_revision_that_is_not_there(
-    hub: Hub, project: Path, alchemist: Command
-) -> None:
+def test_a_gated_dataset_and_a_revision_that_is_not_there(hub: Hub, project: Path, alchemist: Command) -> None:
     hub.gated = frozenset({"owner/set"})
     done = alchemist("lock")
     assert done.returncode == 3 and "the hub refuses `owner/set`" in done.stdout
@@ -241,9 +217,7 @@ def test_a_gated_dataset_and_a_revision_that_is_not_there(
     assert wrong.returncode == 1 and "`owner/judge` has no revision `v1`" in wrong.stdout
 
 
-def test_a_locked_run_asks_nobody_for_what_the_lock_does_not_know(
-    hub: Hub, project: Path, alchemist: Command
-) -> None:
+def test_a_locked_run_asks_nobody_for_what_the_lock_does_not_know(hub: Hub, project: Path, alchemist: Command) -> None:
     hub.failing = True
     done = alchemist("run", "r.recipe", "--upto", "dataset", "--locked")
     assert done.returncode == 1 and not hub.asked
@@ -251,9 +225,7 @@ def test_a_locked_run_asks_nobody_for_what_the_lock_does_not_know(
     assert " --> r.recipe:3:8\n" in done.stderr and "help: `alchemist lock` adds it" in done.stderr
 
 
-def test_a_run_pins_the_base_model_too_and_goes_on_without_the_hub(
-    hub: Hub, project: Path, alchemist: Command
-) -> None:
+def test_a_run_pins_the_base_model_too_and_goes_on_without_the_hub(hub: Hub, project: Path, alchemist: Command) -> None:
     text = RECIPE.replace('hub = "owner/set"', 'files = "train.jsonl"')
     (project / "r.recipe").write_text(text)
     (project / "train.jsonl").write_bytes(rows(5))

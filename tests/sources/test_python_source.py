@@ -108,9 +108,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "__init__.py").write_text('"""Nothing here."""\n')
     (folder / "flat.py").write_text(SHAPES)
     (folder / "broken.py").write_text('def f(:\n    """No Python at all."""\n')
-    (folder / "tests" / "test_flat.py").write_text(
-        'def helper():\n    """A helper of the tests."""\n    return 1\n'
-    )
+    (folder / "tests" / "test_flat.py").write_text('def helper():\n    """A helper of the tests."""\n    return 1\n')
     monkeypatch.syspath_prepend(tmp_path)
     return folder
 
@@ -144,9 +142,7 @@ def test_functions_become_requests_and_code(package: Path) -> None:
     assert "alc_shapes" not in sys.modules
 
 
-def test_a_docstring_may_stand_left_of_its_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_docstring_may_stand_left_of_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = 'if True:\n    def run(mode, file):\n        """run(mode, file) -> integer\n\nExecute a file. The rule is:\n\n.. math:: x\n"""\n        if mode:\n            return 1\n'
     (tmp_path / "alc_left.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
@@ -173,15 +169,10 @@ def test_sessions_show_what_the_prompt_answers(package: Path) -> None:
         found[0]["instruction"]
         == "What does the Python prompt show for this line, with `alc_shapes.flat`?\n\narea(2, 3)"
     )
-    assert (
-        "for these lines, with `alc_shapes.flat.area`?\n\na = area(2)\na\na + 1"
-        in found[1]["instruction"]
-    )
+    assert "for these lines, with `alc_shapes.flat.area`?\n\na = area(2)\na\na + 1" in found[1]["instruction"]
 
 
-def test_independent_runs_are_rows_of_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_independent_runs_are_rows_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = '"""Doc.\n\n>>> len("ab")\n2\n\nand\n\n>>> len("abc")\n3\n\nand\n\n>>> 1 / 0\nTraceback (most recent call last):\n  ...\nZeroDivisionError: division by zero\n"""\n'
     (tmp_path / "alc_single.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
@@ -204,9 +195,7 @@ def test_the_standard_library_is_read_in_order_without_its_tests() -> None:
     files = [shown for shown, _ in stdlib_files()]
     assert files == sorted(files)
     assert "json/decoder.py" in files
-    assert not [
-        f for f in files if "/test" in f or f.startswith(("idlelib", "site-packages", "test/"))
-    ]
+    assert not [f for f in files if "/test" in f or f.startswith(("idlelib", "site-packages", "test/"))]
     assert package_files("stdlib") == stdlib_files()
     assert [shown for shown, _ in package_files("json.decoder")] == ["json/decoder.py"]
 

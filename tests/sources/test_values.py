@@ -86,10 +86,7 @@ export j { data = t, path = "j", format = jsonl }
 
 def test_tools_and_arguments_of_calls_come_back_in_their_order(tmp_path: Path) -> None:
     call = {"function": {"name": "dim", "arguments": {"room": "hall", "at": 1, "id": BIG}}, "id": 1}
-    turns = [
-        {"role": "user", "content": "Dim the hall"},
-        {"role": "assistant", "content": None, "tool_calls": [call]},
-    ]
+    turns = [{"role": "user", "content": "Dim the hall"}, {"role": "assistant", "content": None, "tool_calls": [call]}]
     tools = [{"type": "function", "function": {"name": "dim", "description": "d", "a": {}}}]
     recipe = """
 source t {
@@ -116,9 +113,7 @@ export p { data = t, path = "p" }
         [*[2**53 + 1] * 8_200, 1.5],
     ],
 )
-def test_numbers_that_no_column_of_numbers_holds_keep_their_digits(
-    tmp_path: Path, values: list[Any]
-) -> None:
+def test_numbers_that_no_column_of_numbers_holds_keep_their_digits(tmp_path: Path, values: list[Any]) -> None:
     rows = [{"instruction": f"q{n}", "response": "a", "uid": v} for n, v in enumerate(values)]
     recipe = """
 source t {
@@ -137,9 +132,7 @@ export j { data = m, path = "j", format = jsonl, columns = ["uid", "shown"] }
     assert [r["shown"] for r in got] == [None if v is None else str(v) for v in values]
 
 
-def test_a_number_beyond_64_bits_where_small_ones_are_calculated_with_is_a_bad_record(
-    tmp_path: Path,
-) -> None:
+def test_a_number_beyond_64_bits_where_small_ones_are_calculated_with_is_a_bad_record(tmp_path: Path) -> None:
     rows = [{"instruction": f"q{n}", "response": "a", "uid": n} for n in range(120)]
     rows.append({"instruction": "big", "response": "a", "uid": BIG})
     recipe = """
@@ -156,14 +149,8 @@ export j { data = t, path = "j", format = jsonl, columns = ["next"] }
 
 
 def test_objects_are_equal_whatever_the_order_of_their_keys(tmp_path: Path) -> None:
-    pairs = [
-        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
-        ({"a": 1}, {"a": 2}),
-        ({"a": 1}, {"a": 1, "b": 2}),
-    ]
-    rows = [
-        {"instruction": f"q{n}", "response": "a", "x": x, "y": y} for n, (x, y) in enumerate(pairs)
-    ]
+    pairs = [({"a": 1, "b": 2}, {"b": 2, "a": 1}), ({"a": 1}, {"a": 2}), ({"a": 1}, {"a": 1, "b": 2})]
+    rows = [{"instruction": f"q{n}", "response": "a", "x": x, "y": y} for n, (x, y) in enumerate(pairs)]
     recipe = """
 source t {
   files = "t.jsonl"
@@ -195,10 +182,14 @@ export j { data = t, path = "j", lineage = sidecar }
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**40), 10**40) | st.text('ab"\\é\n', max_size=4) | st.floats(-1e30, 1e30),
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**40), 10**40)
+    | st.text('ab"\\é\n', max_size=4)
+    | st.floats(-1e30, 1e30),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("zabé"), inner, max_size=3),
     max_leaves=8,
-)  # fmt: skip
+)
 
 
 @given(json_values)
@@ -221,7 +212,7 @@ def test_what_is_no_json_is_told(text: str, says: str) -> None:
         loads(text)
 
 
-# --- typed tables -----------------------------------------------------------------------------------------------------------------
+# --- typed tables -----------------------------------------------------------------------------------------------------
 
 
 def whole(values: list[int | None], type_: pa.DataType) -> pa.Array:
@@ -232,9 +223,7 @@ def whole(values: list[int | None], type_: pa.DataType) -> pa.Array:
 NS = 1_709_208_000_123_456_789  # 29 February 2024, 12:00:00.123456789 UTC
 MOMENTS = whole([NS, 1, None], pa.timestamp("ns"))
 EXACT_NS = ["2024-02-29T12:00:00.123456789", "1970-01-01T00:00:00.000000001", None]
-BROKEN = pa.StringArray.from_buffers(
-    2, pa.py_buffer(b"\0\0\0\0\2\0\0\0\5\0\0\0"), pa.py_buffer(b"ok\xffab")
-)
+BROKEN = pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\2\0\0\0\5\0\0\0"), pa.py_buffer(b"ok\xffab"))
 
 
 @pytest.mark.parametrize(
@@ -242,33 +231,41 @@ BROKEN = pa.StringArray.from_buffers(
     [
         (MOMENTS, EXACT_NS),
         (whole([NS // 1000 * 1000, 0], pa.timestamp("ns")), ["2024-02-29T12:00:00.123456", "1970-01-01T00:00:00"]),
-        (whole([NS, 1], pa.timestamp("ns", "Europe/Berlin")),
-         ["2024-02-29T13:00:00.123456789+01:00", "1970-01-01T01:00:00.000000001+01:00"]),
+        (
+            whole([NS, 1], pa.timestamp("ns", "Europe/Berlin")),
+            ["2024-02-29T13:00:00.123456789+01:00", "1970-01-01T01:00:00.000000001+01:00"],
+        ),
         (whole([10], pa.timestamp("s", "Nowhere/Atall")), ["1970-01-01T00:00:10+00:00"]),
-        (whole([10**15, -(10**14), 0], pa.timestamp("ms")),
-         ["33658-09-27T01:46:40.000", "-1199-02-15T14:13:20.000", "1970-01-01T00:00:00"]),
+        (
+            whole([10**15, -(10**14), 0], pa.timestamp("ms")),
+            ["33658-09-27T01:46:40.000", "-1199-02-15T14:13:20.000", "1970-01-01T00:00:00"],
+        ),
         (whole([10**15], pa.timestamp("ms", "Asia/Tokyo")), ["33658-09-27T01:46:40.000+00:00"]),
         (pa.array([10**7, 0], pa.int32()).cast(pa.date32()), ["29349-01-26", "1970-01-01"]),
         (whole([3_600_000_000_001, 0], pa.time64("ns")), ["01:00:00.000000001", "00:00:00"]),
         (whole([1, 1_500_000_000, 9_007_199_254_740_993_123], pa.duration("ns")), [1e-9, 1.5, "9007199254.740993123"]),
-        (pa.StructArray.from_arrays([MOMENTS, pa.array([1, 2, 3])], names=["t", "n"]),
-         [{"t": t, "n": n} for n, t in enumerate(EXACT_NS, 1)]),
+        (
+            pa.StructArray.from_arrays([MOMENTS, pa.array([1, 2, 3])], names=["t", "n"]),
+            [{"t": t, "n": n} for n, t in enumerate(EXACT_NS, 1)],
+        ),
         (pa.ListArray.from_arrays(pa.array([0, 2, 3], pa.int32()), MOMENTS), [EXACT_NS[:2], [None]]),
         (pa.MapArray.from_arrays(pa.array([0, 1], pa.int32()), pa.array(["k"]), MOMENTS[:1]), [[["k", EXACT_NS[0]]]]),
         (MOMENTS.dictionary_encode(), EXACT_NS),
         (pa.array([b"0123456789abcdef"], pa.uuid()), ["30313233-3435-3637-3839-616263646566"]),
         (pa.array([(1, 2, 3)], pa.month_day_nano_interval()), [[1, 2, 3]]),
         (BROKEN, ["ok", Unheld("`v` is not UTF-8 at byte 1", "{'v': '\ufffdab'}")]),
-        (pa.StructArray.from_arrays([BROKEN], names=["s"]),
-         [{"s": "ok"}, Unheld("`v` is not UTF-8 at byte 1", "{'v': '\ufffdab'}")]),
+        (
+            pa.StructArray.from_arrays([BROKEN], names=["s"]),
+            [{"s": "ok"}, Unheld("`v` is not UTF-8 at byte 1", "{'v': '\ufffdab'}")],
+        ),
     ],
-)  # fmt: skip
+)
 def test_values_of_tables_are_exact_or_named(array: pa.Array, wanted: list[Any]) -> None:
     found = records(pa.record_batch({"v": array}))
     assert [r["v"] if isinstance(r, dict) else r for r in found] == wanted
 
 
-@given(st.lists(st.integers(-(2**62), 2**62) | st.none(), max_size=5), st.sampled_from(["s", "ms", "us", "ns"]))  # fmt: skip
+@given(st.lists(st.integers(-(2**62), 2**62) | st.none(), max_size=5), st.sampled_from(["s", "ms", "us", "ns"]))
 def test_every_moment_is_the_text_that_reads_back(values: list[int | None], unit: str) -> None:
     (*found,) = records(pa.record_batch({"v": whole(values, pa.timestamp(unit))}))
     back = [
@@ -305,7 +302,7 @@ def test_a_table_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None
     assert "two columns are called `response`" in done.output
 
 
-# --- what is told of sources ------------------------------------------------------------------------------------------------------
+# --- what is told of sources ------------------------------------------------------------------------------------------
 
 SOURCE = """
 source t {
@@ -337,11 +334,7 @@ def test_a_file_without_a_record_is_told_by_check(tmp_path: Path) -> None:
 
 def test_what_is_read_over_is_told(tmp_path: Path) -> None:
     text = json.dumps({"version": 2, "data": [{"instruction": "a", "response": "b"}]})
-    done = run(
-        tmp_path,
-        SOURCE.replace("t.jsonl", "t.json"),
-        t_json=text.replace('"b"', '"x", "response": "b"'),
-    )
+    done = run(tmp_path, SOURCE.replace("t.jsonl", "t.json"), t_json=text.replace('"b"', '"x", "response": "b"'))
     assert done.exit_code == 0, done.output
     assert "warning[A316 key-twice]" in done.output
     assert "t.json: `response`" in done.output

@@ -24,10 +24,7 @@ def tree(node: Any) -> Any:
     if not is_dataclass(node):
         return node
     values = ((f.name, getattr(node, f.name)) for f in fields(node))
-    return (
-        type(node).__name__,
-        *((n, tree(v)) for n, v in values if not isinstance(v, Span) and n not in LAYOUT),
-    )
+    return (type(node).__name__, *((n, tree(v)) for n, v in values if not isinstance(v, Span) and n not in LAYOUT))
 
 
 def read(text: str) -> tuple[File, tuple[str, ...]]:
@@ -60,10 +57,9 @@ NUMBERS = st.sampled_from(["1", "5%", "50_000", "$1.2k", "500/min", "3 rows", "2
 STRINGS = st.sampled_from(['""', '"x # y"', '"\\"{["', '"é \\u00e9"', '"a, b"'])
 TYPES = st.sampled_from(
     ["text", "int( 0 ..10 )", "list < list<text> > ?", 'enum("a","b" , )', 'enum(\n"a"\n)', "real(\n-1..)", "a . b?"]
-)  # fmt: skip
+)
 LINES = st.lists(
-    st.sampled_from(["", "  ", "x = {", "\t# no comment", '"" quotes', "}", "## é", "  deeper  "]),
-    max_size=4,
+    st.sampled_from(["", "  ", "x = {", "\t# no comment", '"" quotes', "}", "## é", "  deeper  "]), max_size=4
 )
 
 
@@ -82,9 +78,7 @@ class Writer:
 
     def comment(self) -> str:
         self.comments += 1
-        return (
-            f"{self.pick('#', '##', '# ', '## ')}{self.comments}{self.pick('', ' ', ' {', ' [ é')}"
-        )
+        return f"{self.pick('#', '##', '# ', '## ')}{self.comments}{self.pick('', ' ', ' {', ' [ é')}"
 
     def space(self) -> str:
         """Within a line."""
@@ -142,9 +136,7 @@ class Writer:
         if kind == 9:
             return f"a[{self.loose()}{self.expr(depth - 1)}{self.loose()}]"
         if kind == 10:
-            return "{" + self.body(
-                [f"{n} ={self.space()}{self.expr(depth - 1)}" for n in ("a", "b")]
-            )
+            return "{" + self.body([f"{n} ={self.space()}{self.expr(depth - 1)}" for n in ("a", "b")])
         if kind == 11:
             op = self.pick("-", "not ", "- -")
             return f"({op}{self.expr(depth - 1)})"
@@ -169,9 +161,7 @@ class Writer:
             per = self.pick("", "", " per a . b", " per 1M tokens")
             return f"{head}{self.space()}={self.space()}{self.expr(2)}{per}"
         if kind == 1:
-            return (
-                f"{self.draw(NAMES)}{self.space()}={self.space()}[{self.commas(['a', 'b.c'], ']')}"
-            )
+            return f"{self.draw(NAMES)}{self.space()}={self.space()}[{self.commas(['a', 'b.c'], ']')}"
         if kind == 2:
             default = self.pick("", f" ={self.expr(1)}")
             return f"{self.draw(NAMES)}{self.space()}:{self.space()}{self.draw(TYPES)}{default}"
@@ -209,8 +199,19 @@ def recipes(draw: Callable[[st.SearchStrategy[Any]], Any]) -> str:
 
 
 _NOISE = [
-    *'{}[]()="\n,.:# \t', '"""', 'jinja"""\n', "keep ", "as", "<<<<<<< a\n", "\u2028", "§", "5 %", "\r", "//", "&&",
-]  # fmt: skip
+    *'{}[]()="\n,.:# \t',
+    '"""',
+    'jinja"""\n',
+    "keep ",
+    "as",
+    "<<<<<<< a\n",
+    "\u2028",
+    "§",
+    "5 %",
+    "\r",
+    "//",
+    "&&",
+]
 
 
 @st.composite
@@ -220,9 +221,5 @@ def damaged(draw: Callable[[st.SearchStrategy[Any]], Any], text: str) -> str:
         start = draw(st.integers(0, len(text)))
         end = min(len(text), start + draw(st.integers(0, 60)))
         piece = draw(st.sampled_from(["", text[start:end] * 2, *_NOISE]))
-        text = (
-            text[:start] + piece + text[end:]
-            if draw(st.booleans())
-            else text[:start] + piece + text[start:]
-        )
+        text = text[:start] + piece + text[end:] if draw(st.booleans()) else text[:start] + piece + text[start:]
     return text

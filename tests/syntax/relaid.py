@@ -1,4 +1,6 @@
-"""The same recipe in another layout: line breaks, spaces, blank lines and last commas by chance, every token and comment kept."""
+"""The same recipe in another layout: line breaks, spaces, blank lines and last commas by chance, every token and
+comment kept.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,7 @@ def relaid(text: str, chance: Random) -> str:
     """The tokens of a recipe that parses, laid out anew. A gap that holds a comment stays as it is."""
     tokens = scan(SourceFile("r.recipe", text), load())
     pieces = [
-        (kind, text[start:end])
-        for kind, start, end in zip(tokens.kinds, tokens.starts, tokens.ends, strict=True)
+        (kind, text[start:end]) for kind, start, end in zip(tokens.kinds, tokens.starts, tokens.ends, strict=True)
     ]
     out = text[: tokens.starts[0]]
     stack: list[str] = []

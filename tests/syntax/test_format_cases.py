@@ -56,7 +56,9 @@ def test_twice_is_once_and_the_tree_stays(text: str) -> None:
 
 
 def test_what_parses_is_formatted_beside_every_mistake() -> None:
-    """A block before a mistake gets its layout, unless the file is not ours to lay out or the block part of the mistake."""
+    """A block before a mistake gets its layout, unless the file is not ours to lay out or the block part of the
+    mistake.
+    """
     formed = 0
     for case in WRONG:
         text = case.recipe.replace("edition 2026\n", "edition 2026\nmap  zz {from=a}\n\n", 1)

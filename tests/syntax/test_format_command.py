@@ -21,8 +21,11 @@ def fmt(*args: str, cwd: Path, data: bytes = b"") -> subprocess.CompletedProcess
     paths = os.pathsep.join([str(ROOT), str(ROOT / "runtime")])
     return subprocess.run(
         [sys.executable, "-m", "alchemist_dsl", "fmt", *args],
-        cwd=cwd, input=data, capture_output=True, env={**os.environ, "PYTHONPATH": paths},
-    )  # fmt: skip
+        cwd=cwd,
+        input=data,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
 
 
 @pytest.fixture

@@ -69,9 +69,7 @@ def test_any_text(text: str) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=12), st.integers(0, len(QUICK)), st.integers(0, 40))
-def test_noise_of_bytes_is_formatted_or_refused_and_never_lost(
-    noise: bytes, at: int, cut: int
-) -> None:
+def test_noise_of_bytes_is_formatted_or_refused_and_never_lost(noise: bytes, at: int, cut: int) -> None:
     whole = QUICK.encode()
     file, problems = decode("r.recipe", whole[:at] + noise + whole[at + cut :])
     if file is None:
@@ -80,8 +78,6 @@ def test_noise_of_bytes_is_formatted_or_refused_and_never_lost(
         keeps(file.text)
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "recipes").rglob("*.recipe")), ids=lambda p: str(p.relative_to(ROOT))
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").rglob("*.recipe")), ids=lambda p: str(p.relative_to(ROOT)))
 def test_shipped_recipes_are_formatted(path: Path) -> None:
     assert formatted(path.read_text()) == path.read_text()

@@ -18,14 +18,16 @@ GOOD = 'edition 2026\nsource a {\n  files = "a.jsonl"\n}\nexport kept {\n  data 
 BAD = GOOD.replace("data = a", "data = b")
 
 
-def alchemist(
-    *args: str, cwd: Path, text: str | None = None, **env: str
-) -> subprocess.CompletedProcess[str]:
+def alchemist(*args: str, cwd: Path, text: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     paths = os.pathsep.join([str(ROOT), str(ROOT / "runtime")])
     return subprocess.run(
         [sys.executable, "-m", "alchemist_dsl", *args],
-        cwd=cwd, input=text, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths, **env},
-    )  # fmt: skip
+        cwd=cwd,
+        input=text,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths, **env},
+    )
 
 
 @pytest.fixture
@@ -68,9 +70,7 @@ def test_forms_for_tools(project: Path) -> None:
     assert concise.stderr.startswith("checked 1 recipe")
     data = json.loads(alchemist("check", "bad.recipe", "--format", "json", cwd=project).stdout)
     assert [d["code"] for d in data] == ["A103"]
-    assert (
-        json.loads(alchemist("check", "good.recipe", "--format", "json", cwd=project).stdout) == []
-    )
+    assert json.loads(alchemist("check", "good.recipe", "--format", "json", cwd=project).stdout) == []
 
 
 def test_standard_input(project: Path) -> None:
@@ -80,9 +80,7 @@ def test_standard_input(project: Path) -> None:
 
 def test_parameters_from_outside(project: Path) -> None:
     (project / "p.recipe").write_text(
-        GOOD.replace("edition 2026\n", "edition 2026\nparam where: text\n").replace(
-            '"out"', "param.where"
-        )
+        GOOD.replace("edition 2026\n", "edition 2026\nparam where: text\n").replace('"out"', "param.where")
     )
     assert alchemist("check", "p.recipe", cwd=project).returncode == 1
     assert alchemist("check", "p.recipe", "--set", 'where="x"', cwd=project).returncode == 0
@@ -105,9 +103,7 @@ def test_a_pattern_that_matches_no_file(project: Path) -> None:
 def test_a_file_that_is_no_text(project: Path) -> None:
     (project / "x.recipe").write_bytes(b"edition 2026\n# caf\xe9\n")
     done = alchemist("check", "x.recipe", cwd=project)
-    assert (
-        done.returncode == 1 and "error[A014 not-utf8]" in done.stdout and "line 2" in done.stdout
-    )
+    assert done.returncode == 1 and "error[A014 not-utf8]" in done.stdout and "line 2" in done.stdout
 
 
 def test_thousands_of_mistakes_are_cut(project: Path) -> None:
@@ -116,7 +112,7 @@ def test_thousands_of_mistakes_are_cut(project: Path) -> None:
     assert done.returncode == 1 and "more; `--format concise` lists all" in done.stdout
 
 
-# --- the shell ------------------------------------------------------------------------------------------------------------------------
+# --- the shell --------------------------------------------------------------------------------------------------------
 
 
 def test_help_imports_nothing_heavy(project: Path) -> None:
@@ -126,13 +122,13 @@ def test_help_imports_nothing_heavy(project: Path) -> None:
         "print([m for m in sys.modules if m.startswith('alchemist') or m in ('lark', 'rich', 'pydantic', 'json')])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert (
-        done.stdout.splitlines()[-1]
-        == "['alchemist_dsl', 'alchemist_dsl.cli', 'alchemist_dsl.cli.main']"
     )
+    assert done.stdout.splitlines()[-1] == "['alchemist_dsl', 'alchemist_dsl.cli', 'alchemist_dsl.cli.main']"
 
 
 def test_every_command_is_there() -> None:
@@ -144,9 +140,7 @@ def test_every_command_is_there() -> None:
 
 def test_an_unknown_command(project: Path) -> None:
     done = alchemist("chek", cwd=project)
-    assert (
-        done.returncode == 2 and "there is no command `chek`; did you mean `check`?" in done.stderr
-    )
+    assert done.returncode == 2 and "there is no command `chek`; did you mean `check`?" in done.stderr
     assert alchemist("check", "--frmat", "json", cwd=project).returncode == 2
 
 
@@ -161,9 +155,7 @@ def ends_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
     return ended.value.code
 
 
-def test_our_own_mistakes(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_our_own_mistakes(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(project)
     monkeypatch.delenv("ALCHEMIST_DEBUG", raising=False)
     (project / ".alchemist").mkdir()

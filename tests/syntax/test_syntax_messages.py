@@ -34,7 +34,5 @@ def test_messages_speak_the_users_language(case: Case) -> None:
     """No message names a terminal of the grammar."""
     table = load()
     inner = {t for row in table.actions for t in row if len(t) > 3} | {"EQ", "LSQB", "RSQB"}
-    words = set(re.findall(r"[A-Z_]{2,}", case.expected or "")) - set(
-        re.findall(r"[A-Z_]{2,}", case.recipe)
-    )
+    words = set(re.findall(r"[A-Z_]{2,}", case.expected or "")) - set(re.findall(r"[A-Z_]{2,}", case.recipe))
     assert not words & (inner - {"NAME"})

@@ -41,7 +41,7 @@ def source(node: Any, text: str) -> str:
     return text[span.start : span.end]
 
 
-# --- numbers ------------------------------------------------------------------------------------------------------------------------
+# --- numbers ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,7 @@ def test_numbers(text: str, kind: str, amount: Fraction, unit: str | None) -> No
 
 
 @settings(deadline=None)
-@given(
-    st.from_regex(
-        r"\$?[0-9][0-9A-Za-z_.%]{0,12}( (rows|tokens|parts))?(/(s|min|h))?", fullmatch=True
-    )
-)
+@given(st.from_regex(r"\$?[0-9][0-9A-Za-z_.%]{0,12}( (rows|tokens|parts))?(/(s|min|h))?", fullmatch=True))
 def test_reading_a_number_never_raises(text: str) -> None:
     read = read_number(text)
     if isinstance(read, BadNumber):
@@ -104,7 +100,7 @@ def test_an_exact_fraction_stays_exact() -> None:
     assert found.value == Fraction(33333333333333333333, 10**20)
 
 
-# --- texts ----------------------------------------------------------------------------------------------------------------------------
+# --- texts ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -150,7 +146,7 @@ def test_an_empty_text_block() -> None:
     assert (found.value, found.line_offsets) == ("", ())
 
 
-# --- expressions ----------------------------------------------------------------------------------------------------------------------
+# --- expressions ------------------------------------------------------------------------------------------------------
 
 
 def shape(e: Any) -> str:
@@ -227,7 +223,7 @@ def test_a_parenthesis_belongs_to_the_span() -> None:
     assert source(found.left, text) == "(a or b)"
 
 
-# --- statements and blocks --------------------------------------------------------------------------------------------------------------
+# --- statements and blocks --------------------------------------------------------------------------------------------
 
 
 def test_statements() -> None:
@@ -236,32 +232,14 @@ def test_statements() -> None:
         "keep a\ndrop b as bad\nexpect rows >= 1\nname: text? = null\nprice { input = $1 per 1M tokens }"
     ).body
     kinds = [type(s).__name__ for s in body]
-    assert kinds == [
-        "Assign",
-        "Assign",
-        "Assign",
-        "Assign",
-        "RuleStmt",
-        "RuleStmt",
-        "RuleStmt",
-        "FieldDecl",
-        "Block",
-    ]
+    assert kinds == ["Assign", "Assign", "Assign", "Assign", "RuleStmt", "RuleStmt", "RuleStmt", "FieldDecl", "Block"]
     first, price, plain, dotted, _, drop, _, field, inner = body
     assert isinstance(first, ast.Assign) and isinstance(first.per, ast.Name)
     assert isinstance(price, ast.Assign) and isinstance(price.per, ast.Quantity)
     assert isinstance(plain, ast.Assign) and plain.set
-    assert isinstance(dotted, ast.Assign) and [i.name for i in dotted.path] == [
-        "sft",
-        "take",
-        "math",
-    ]
+    assert isinstance(dotted, ast.Assign) and [i.name for i in dotted.path] == ["sft", "take", "math"]
     assert isinstance(drop, ast.RuleStmt) and drop.name is not None and drop.name.name == "bad"
-    assert (
-        isinstance(field, ast.FieldDecl)
-        and field.type.nullable
-        and isinstance(field.default, ast.Null)
-    )
+    assert isinstance(field, ast.FieldDecl) and field.type.nullable and isinstance(field.default, ast.Null)
     assert isinstance(inner, ast.Block) and inner.name is None and len(inner.body) == 1
 
 
@@ -302,41 +280,23 @@ def test_documentation_belongs_to_what_follows() -> None:
     assert isinstance(param, ast.ParamDecl) and param.doc == "One\ntwo."
     assert isinstance(filter_, ast.Block)
     assert [s.doc for s in filter_.body] == ["Why.", None]
-    assert [c.text for c in file.comments] == [
-        "## One",
-        "## two.",
-        "## Why.",
-        "# not this",
-        "## nor this",
-    ]
+    assert [c.text for c in file.comments] == ["## One", "## two.", "## Why.", "# not this", "## nor this"]
 
 
 def test_the_paper() -> None:
     file, problems = parse(SourceFile("paper.recipe", PAPER))
     assert not problems
     assert file.edition is not None and file.edition.year == 2026
-    names = [
-        i.name.name
-        for i in file.items
-        if isinstance(i, ast.Block) and isinstance(i.name, ast.Ident)
-    ]
-    assert {"gpt4", "evol", "clean", "harmonized", "sft", "alchemist_ds", "directly_mix"} <= set(
-        names
-    )
-    clean = next(
-        i for i in file.items if isinstance(i, ast.Block) and getattr(i.name, "name", "") == "clean"
-    )
+    names = [i.name.name for i in file.items if isinstance(i, ast.Block) and isinstance(i.name, ast.Ident)]
+    assert {"gpt4", "evol", "clean", "harmonized", "sft", "alchemist_ds", "directly_mix"} <= set(names)
+    clean = next(i for i in file.items if isinstance(i, ast.Block) and getattr(i.name, "name", "") == "clean")
     assert PAPER[clean.header.start : clean.header.end] == "filter clean"
     assert PAPER[clean.span.start : clean.span.end].endswith("}")
-    rules = [
-        PAPER[s.condition.span.start : s.condition.span.end]
-        for s in clean.body
-        if isinstance(s, ast.RuleStmt)
-    ]
+    rules = [PAPER[s.condition.span.start : s.condition.span.end] for s in clean.body if isinstance(s, ast.RuleStmt)]
     assert rules[2] == "not parses(code(response), lang)"
 
 
-# --- from outside -----------------------------------------------------------------------------------------------------------------------
+# --- from outside -----------------------------------------------------------------------------------------------------
 
 
 def test_a_value_from_outside() -> None:
@@ -360,10 +320,7 @@ def test_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [
-        (b"edition 2026\n# caf\xe9\n", "byte 0xe9 at offset 18, on line 2"),
-        ("x".encode("utf-16"), "UTF-16"),
-    ],
+    [(b"edition 2026\n# caf\xe9\n", "byte 0xe9 at offset 18, on line 2"), ("x".encode("utf-16"), "UTF-16")],
 )
 def test_bytes_that_are_no_text(data: bytes, words: str) -> None:
     file, (problem,) = decode("x", data)

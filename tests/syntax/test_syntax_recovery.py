@@ -48,7 +48,7 @@ def sound(text: str) -> tuple[ast.File, tuple[Diagnostic, ...]]:
     return file, problems
 
 
-# --- any text -------------------------------------------------------------------------------------------------------------------------
+# --- any text ---------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=300, deadline=None)
@@ -68,10 +68,58 @@ def test_any_text(text: str) -> None:
 
 
 FRAGMENTS = [
-    "edition 2026\n", "filter a {\n", "}\n", "{", "}", "[", "]", "(", ")", "=", "\n", "  ", " ", ",", '"', '"""', "jinja", "'",
-    "from", "keep", "set", "as", "per", "5%", "200M tokens", "1.2.3", "a", "b.c", "# c\n", "## d\n", "and", "not", "in", "..", ":",
-    "==", "é", "\t", ";", "//", "&&", "$", "\\", "<<<<<<< x\n", "=======\n", ">>>>>>> y\n", "test", "param", "import", "<", ">",
-]  # fmt: skip
+    "edition 2026\n",
+    "filter a {\n",
+    "}\n",
+    "{",
+    "}",
+    "[",
+    "]",
+    "(",
+    ")",
+    "=",
+    "\n",
+    "  ",
+    " ",
+    ",",
+    '"',
+    '"""',
+    "jinja",
+    "'",
+    "from",
+    "keep",
+    "set",
+    "as",
+    "per",
+    "5%",
+    "200M tokens",
+    "1.2.3",
+    "a",
+    "b.c",
+    "# c\n",
+    "## d\n",
+    "and",
+    "not",
+    "in",
+    "..",
+    ":",
+    "==",
+    "é",
+    "\t",
+    ";",
+    "//",
+    "&&",
+    "$",
+    "\\",
+    "<<<<<<< x\n",
+    "=======\n",
+    ">>>>>>> y\n",
+    "test",
+    "param",
+    "import",
+    "<",
+    ">",
+]
 
 
 @settings(max_examples=500, deadline=None)
@@ -81,9 +129,7 @@ def test_any_pieces_of_recipes(text: str) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    st.integers(0, len(PAPER)), st.integers(0, 60), st.text(max_size=4) | st.sampled_from(FRAGMENTS)
-)
+@given(st.integers(0, len(PAPER)), st.integers(0, 60), st.text(max_size=4) | st.sampled_from(FRAGMENTS))
 def test_any_cut_in_a_recipe(at: int, length: int, instead: str) -> None:
     sound(PAPER[:at] + instead + PAPER[at + length :])
 
@@ -98,7 +144,7 @@ def test_any_bytes(data: bytes) -> None:
         sound(file.text)
 
 
-# --- one cause, one message -----------------------------------------------------------------------------------------------------------
+# --- one cause, one message -------------------------------------------------------------------------------------------
 
 
 def tokens() -> Tokens:
@@ -123,9 +169,7 @@ def test_deleting_any_token() -> None:
 @pytest.mark.parametrize("what", ['"', "\n"])
 def test_deleting_any_quote_or_line_end(what: str) -> None:
     counts = Counter(
-        len(sound(PAPER[:at] + " " * (what == "\n") + PAPER[at + 1 :])[1])
-        for at, c in enumerate(PAPER)
-        if c == what
+        len(sound(PAPER[:at] + " " * (what == "\n") + PAPER[at + 1 :])[1]) for at, c in enumerate(PAPER) if c == what
     )
     assert share_of_at_most(2, counts) >= 0.98
 
@@ -146,14 +190,12 @@ def test_deleting_any_line() -> None:
     assert share_of_at_most(2, counts) >= 0.9
 
 
-# --- what is whole stays --------------------------------------------------------------------------------------------------------------
+# --- what is whole stays ----------------------------------------------------------------------------------------------
 
 
 def names(file: ast.File) -> list[str | None]:
     return [
-        i.name.name
-        if isinstance(i, ast.Block) and isinstance(i.name, ast.Ident)
-        else getattr(i, "name", None)
+        i.name.name if isinstance(i, ast.Block) and isinstance(i.name, ast.Ident) else getattr(i, "name", None)
         for i in file.items
     ]
 
@@ -164,15 +206,9 @@ def test_a_mistake_leaves_the_other_blocks_alone() -> None:
         at = broken.header.end + 2
         file, problems = sound(PAPER[:at] + "\n  from 3 ] oops\n" + PAPER[at:])
         assert problems
-        kept = [
-            PAPER[i.header.start : i.header.end]
-            for i in whole
-            if i is not broken and i.span.end < at
-        ]
+        kept = [PAPER[i.header.start : i.header.end] for i in whole if i is not broken and i.span.end < at]
         text = PAPER[:at] + "\n  from 3 ] oops\n" + PAPER[at:]
-        shown = [
-            text[i.header.start : i.header.end] for i in file.items if isinstance(i, ast.Block)
-        ]
+        shown = [text[i.header.start : i.header.end] for i in file.items if isinstance(i, ast.Block)]
         assert set(kept) <= set(shown) and len(shown) == len(whole)
 
 
@@ -194,9 +230,7 @@ def test_a_bad_number_leaves_its_attribute() -> None:
 
 
 def test_a_broken_header_keeps_kind_and_name() -> None:
-    file, _ = sound(
-        "edition 2026\nfilter clean (x) {\n  from = pool\n}\nmap m {\n  from = clean\n}\n"
-    )
+    file, _ = sound("edition 2026\nfilter clean (x) {\n  from = pool\n}\nmap m {\n  from = clean\n}\n")
     bad, whole = file.items
     assert isinstance(bad, ast.BadItem) and (bad.kind, bad.name) == ("filter", "clean")
     assert isinstance(whole, ast.Block)
@@ -213,11 +247,7 @@ def test_a_bad_parameter_keeps_its_name() -> None:
 def test_a_bad_record_is_no_record() -> None:
     file, problems = sound('edition 2026\ntest "t" {\n  given = [{ a = 1, b 2 }, { a = 1 }]\n}\n')
     (block,) = file.items
-    assert (
-        isinstance(block, ast.Block)
-        and isinstance(block.body[0], ast.Assign)
-        and len(problems) == 1
-    )
+    assert isinstance(block, ast.Block) and isinstance(block.body[0], ast.Assign) and len(problems) == 1
     given_rows = block.body[0].value
     assert isinstance(given_rows, ast.ListExpr)
     assert [type(r).__name__ for r in given_rows.items] == ["BadExpr", "Record"]
@@ -228,27 +258,23 @@ def test_deep_nesting_is_told_and_cut(unit: str) -> None:
     """What reads the tree recursively is safe: no tree is deeper than it can take."""
     closers = {"(": ")", "[": "]", "{ a = ": "}"}.get(unit, "")
     count = 3000
-    body = (
-        f"x: {unit * count}text{'>' * count}"
-        if unit == "list<"
-        else f"x = {unit * count}a{closers * count}"
-    )
-    file, problems = sound(
-        f"edition 2026\nfilter f {{\n{body if unit != 'a.b' else 'x = a' + '.b' * count}\n}}\n"
-    )
+    body = f"x: {unit * count}text{'>' * count}" if unit == "list<" else f"x = {unit * count}a{closers * count}"
+    file, problems = sound(f"edition 2026\nfilter f {{\n{body if unit != 'a.b' else 'x = a' + '.b' * count}\n}}\n")
     assert len(problems) == 1 and "nested" in problems[0].headline
     assert hash(file) is not None and repr(file)
 
 
 def test_edits_mend() -> None:
-    """Applying every safe edit of the ten mistakes leaves fewer problems, and in the end none that an edit was safe for."""
-    text = 'edition 2026\nimport "std:alchemy"\nsource e {\n  hub "x/y"\n  files = \'a\'\n  limit = 5Mrows\n}\n' \
-        "filter c {\n  from = [\n    e\n    f,\n  keep b = 3\n  timeout = 90 s\n"  # fmt: skip
+    """Applying every safe edit of the ten mistakes leaves fewer problems, and in the end none that an edit was safe
+    for.
+    """
+    text = (
+        'edition 2026\nimport "std:alchemy"\nsource e {\n  hub "x/y"\n  files = \'a\'\n  limit = 5Mrows\n}\n'
+        "filter c {\n  from = [\n    e\n    f,\n  keep b = 3\n  timeout = 90 s\n"
+    )
     for _ in range(12):
         problems = sound(text)[1]
-        edits = sorted(
-            (d.edit for d in problems if d.edit and d.edit.safe), key=lambda e: -e.span.start
-        )
+        edits = sorted((d.edit for d in problems if d.edit and d.edit.safe), key=lambda e: -e.span.start)
         if not edits:
             break
         text = text[: edits[0].span.start] + edits[0].text + text[edits[0].span.end :]

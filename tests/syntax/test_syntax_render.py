@@ -75,9 +75,7 @@ def test_long_lines_are_cut_around_the_place() -> None:
 def test_control_characters_do_not_reach_the_terminal() -> None:
     source = SourceFile("r.recipe", "a = \x1b[31mred\n")
     problem = Diagnostic("A103", "nothing is called `\x1b[2J`", source.span(4, 12), help="\x07")
-    assert "\x1b" not in render([problem], {"r.recipe": source}) + render(
-        [problem], {"r.recipe": source}, "concise"
-    )
+    assert "\x1b" not in render([problem], {"r.recipe": source}) + render([problem], {"r.recipe": source}, "concise")
 
 
 def test_places_at_the_end() -> None:
@@ -88,17 +86,12 @@ def test_places_at_the_end() -> None:
 
 def test_a_file_that_is_not_there() -> None:
     problem = Diagnostic("A014", "the file is not UTF-8", Span("x", 0, 0), help="save it as UTF-8")
-    assert (
-        render([problem], {})
-        == "error[A014 not-utf8]: the file is not UTF-8\n --> x\nhelp: save it as UTF-8\n"
-    )
+    assert render([problem], {}) == "error[A014 not-utf8]: the file is not UTF-8\n --> x\nhelp: save it as UTF-8\n"
 
 
 def test_concise_is_one_line() -> None:
     source = SourceFile("r.recipe", "a = b\n")
-    problem = Diagnostic(
-        "A505", "nothing reads `a`", source.span(0, 1), help="use it,\nor delete it"
-    )
+    problem = Diagnostic("A505", "nothing reads `a`", source.span(0, 1), help="use it,\nor delete it")
     assert render([problem], {"r.recipe": source}, "concise") == (
         "r.recipe:1:1: warning[A505]: nothing reads `a`; use it, or delete it\n"
     )
@@ -106,20 +99,10 @@ def test_concise_is_one_line() -> None:
 
 def test_json() -> None:
     source = SourceFile("r.recipe", "a\nb = c\n")
-    problem = Diagnostic(
-        "A103", "nothing", source.span(6, 7), edit=Edit(source.span(6, 7), "d", safe=False)
-    )
+    problem = Diagnostic("A103", "nothing", source.span(6, 7), edit=Edit(source.span(6, 7), "d", safe=False))
     (data,) = json.loads(render([problem], {"r.recipe": source}, "json"))
     assert data["code"] == "A103" and data["slug"] == "unknown-name" and data["severity"] == "error"
-    place = {
-        "file": "r.recipe",
-        "start": 6,
-        "end": 7,
-        "line": 2,
-        "column": 5,
-        "end_line": 2,
-        "end_column": 6,
-    }
+    place = {"file": "r.recipe", "start": 6, "end": 7, "line": 2, "column": 5, "end_line": 2, "end_column": 6}
     assert data["place"] == place
     assert data["edit"] == {"place": place, "text": "d", "safe": False}
 
@@ -137,9 +120,7 @@ def test_colours_only_where_asked() -> None:
 def test_paths_as_the_reader_writes_them() -> None:
     source = SourceFile("r.recipe", "a = b\n")
     problem = Diagnostic("A103", "nothing", source.span(4, 5))
-    assert " --> up/r.recipe:1:5\n1 | a = b" in render(
-        [problem], {"r.recipe": source}, shown=lambda p: "up/" + p
-    )
+    assert " --> up/r.recipe:1:5\n1 | a = b" in render([problem], {"r.recipe": source}, shown=lambda p: "up/" + p)
 
 
 def test_sorted_once() -> None:
@@ -157,7 +138,7 @@ def test_any_place_can_be_shown(text: str, start: int, length: int) -> None:
     assert "^" in shown
 
 
-# --- near names -----------------------------------------------------------------------------------------------------------------------
+# --- near names -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,54 @@ from alchemist_dsl.syntax.parse import parse
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = [*sorted((ROOT / "recipes").rglob("*.recipe")), ROOT / "tests/syntax/paper.recipe"]
 WORDS = [
-    "a", "b", "edition", "2026", "param", "import", "filter", "{", "}", "[", "]", "(", ")", "=", ":", ",", ".", "..", "?",
-    "==", "<", ">=", "+", "-", "*", "/", "\n", "\n", "set", "keep", "expect", "as", "per", "and", "or", "not", "in", "true",
-    "null", '"t"', "5%", "3x", "7 rows", "$3", "500/min", "# c", '"""\n  x\n  """',
-]  # fmt: skip
+    "a",
+    "b",
+    "edition",
+    "2026",
+    "param",
+    "import",
+    "filter",
+    "{",
+    "}",
+    "[",
+    "]",
+    "(",
+    ")",
+    "=",
+    ":",
+    ",",
+    ".",
+    "..",
+    "?",
+    "==",
+    "<",
+    ">=",
+    "+",
+    "-",
+    "*",
+    "/",
+    "\n",
+    "\n",
+    "set",
+    "keep",
+    "expect",
+    "as",
+    "per",
+    "and",
+    "or",
+    "not",
+    "in",
+    "true",
+    "null",
+    '"t"',
+    "5%",
+    "3x",
+    "7 rows",
+    "$3",
+    "500/min",
+    "# c",
+    '"""\n  x\n  """',
+]
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +139,7 @@ def test_recipes_are_accepted_by_both(reference: Lark, path: Path) -> None:
 def test_both_accept_the_same(reference: Lark, words: list[str]) -> None:
     text = " ".join(words)
     file, problems = parse(SourceFile("x", text))
-    spoken = {p.code for p in problems} - {
-        "A011",
-        "A012",
-        "A013",
-    }  # those are not about the grammar
+    spoken = {p.code for p in problems} - {"A011", "A012", "A013"}  # those are not about the grammar
     if bad_nodes(file) or spoken - {"A002"}:
         assert not accepts(reference, text)
     elif not spoken:

@@ -31,11 +31,14 @@ def textconv(*args: str, cwd: Path, data: bytes = b"") -> subprocess.CompletedPr
     paths = os.pathsep.join([str(ROOT), str(ROOT / "runtime")])
     return subprocess.run(
         [sys.executable, "-m", "alchemist_dsl", "textconv", *args],
-        cwd=cwd, input=data, capture_output=True, env={**os.environ, "PYTHONPATH": paths},
-    )  # fmt: skip
+        cwd=cwd,
+        input=data,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
 
 
-# --- layout is no difference, all else is -------------------------------------------------------------------------------------
+# --- layout is no difference, all else is -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -82,7 +85,7 @@ def test_what_was_said_otherwise_differs(before: str, after: str) -> None:
     assert shown(f"{head}{before}\n}}\n") != shown(f"{head}{after}\n}}\n")
 
 
-# --- never fails ------------------------------------------------------------------------------------------------------------------
+# --- never fails ------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
@@ -121,7 +124,7 @@ def test_a_mistake_of_ours_shows_the_file_as_it_is(monkeypatch: pytest.MonkeyPat
     assert done.stderr == "warning: `-` is shown as it is (RecursionError; this is our bug)\n"
 
 
-# --- the command --------------------------------------------------------------------------------------------------------------------
+# --- the command ------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_and_standard_input(tmp_path: Path) -> None:

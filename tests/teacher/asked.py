@@ -27,9 +27,7 @@ def teacher(base_url: str | None, **more: Any) -> plan.Teacher:
     return plan.Teacher(**{**given, **more})
 
 
-def requests(
-    spec: plan.Teacher, questions: Sequence[str], outputs: dict[str, str] | None = None
-) -> list[Request]:
+def requests(spec: plan.Teacher, questions: Sequence[str], outputs: dict[str, str] | None = None) -> list[Request]:
     fields = {"answer": "text"} if outputs is None else outputs
     made = []
     for question in questions:
@@ -38,9 +36,7 @@ def requests(
     return made
 
 
-def inquiry(
-    faculty: Faculty, spec: plan.Teacher, planned: int, *, budget: str | None = None, **more: Any
-) -> Inquiry:
+def inquiry(faculty: Faculty, spec: plan.Teacher, planned: int, *, budget: str | None = None, **more: Any) -> Inquiry:
     step = Ledger(None if budget is None else money(budget), "budget", "step")
     account = Account(spec, [faculty.ledger, step])
     return Inquiry(faculty.desk(spec), account, node="step", planned=planned, **more)

@@ -1,7 +1,8 @@
 """A server with the Batch API as OpenAI's behaves: files, batches that go through their statuses, output in any order.
 
-It keeps its own record: `log` of every request, `paid` of every question that it answered and charged. What it does wrong is set
-by the test: `script` says how each batch ends, `answer` what a question gets, `faults` what happens to a request of the API.
+It keeps its own record: `log` of every request, `paid` of every question that it answered and charged. What it does
+wrong is set by the test: `script` says how each batch ends, `answer` what a question gets, `faults` what happens to a
+request of the API.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from fault_server import completion
 
-#: What a question gets: a text; or status and body; or a line's error as {"code": …, "message": …}; or None for no line at all.
+#: What a question gets: a text; or status and body; or a line's error as {"code": …, "message": …}; or None for no line
+#: at all.
 Answer = Callable[[dict[str, Any]], Any]
-#: What happens to a request, by method, path and how often it came: None (as it should), (status, headers, body), "cut" before it
-#: is done, or "cut after" it is done.
+#: What happens to a request, by method, path and how often it came: None (as it should), (status, headers, body), "cut"
+#: before it is done, or "cut after" it is done.
 Fault = Callable[[str, str, int], Any]
 
 STEPS = ("validating", "in_progress", "finalizing")
@@ -33,7 +35,9 @@ ENDED = ("completed", "failed", "expired", "cancelled")
 
 @dataclass
 class Ends:
-    """How a batch ends. `answered`: the share that was answered by then; `errors` of a batch that failed its validation."""
+    """How a batch ends. `answered`: the share that was answered by then; `errors` of a batch that failed its
+    validation.
+    """
 
     status: str = "completed"
     answered: float = 1.0
@@ -102,7 +106,7 @@ class BatchServer:
                 held["ends"] = Ends("cancelled", self.batches[batch]["ends"].answered, looks=0)
                 held["status"] = "cancelling"
 
-    # --- requests ---------------------------------------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------------------------------
 
     def _serve(self, handler: BaseHTTPRequestHandler, method: str) -> None:
         url = urlsplit(handler.path)
@@ -121,17 +125,13 @@ class BatchServer:
             status, body = self._do(method, path, parse_qs(url.query), handler, data)
         if fault == "cut after":
             return self._cut(handler)
-        return self._reply(
-            handler, status, body if isinstance(body, bytes) else json.dumps(body).encode()
-        )
+        return self._reply(handler, status, body if isinstance(body, bytes) else json.dumps(body).encode())
 
     def _cut(self, handler: BaseHTTPRequestHandler) -> None:
         handler.close_connection = True
         handler.connection.close()
 
-    def _reply(
-        self, handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: Any = ()
-    ) -> None:
+    def _reply(self, handler: BaseHTTPRequestHandler, status: int, body: bytes, headers: Any = ()) -> None:
         handler.send_response(status)
         for name, value in {"content-type": "application/json", **dict(headers)}.items():
             handler.send_header(name, value)
@@ -139,34 +139,22 @@ class BatchServer:
         handler.end_headers()
         handler.wfile.write(body)
 
-    def _do(
-        self, method: str, path: str, query: dict[str, list[str]], handler: Any, data: bytes
-    ) -> tuple[int, Any]:
+    def _do(self, method: str, path: str, query: dict[str, list[str]], handler: Any, data: bytes) -> tuple[int, Any]:
         parts = path.strip("/").split("/")
         match method, parts:
             case "POST", ["files"]:
                 return 200, self._upload(handler.headers["content-type"], data)
             case "GET", ["files", name, "content"]:
-                return (
-                    (200, self.files[name])
-                    if name in self.files
-                    else _refused(404, "No such File object")
-                )
+                return (200, self.files[name]) if name in self.files else _refused(404, "No such File object")
             case "POST", ["batches"]:
                 return self._create(json.loads(data))
             case "GET", ["batches"]:
                 return 200, self._list(query)
             case "GET", ["batches", name]:
-                return (
-                    (200, self._look(name))
-                    if name in self.batches
-                    else _refused(404, "No batch found")
-                )
+                return (200, self._look(name)) if name in self.batches else _refused(404, "No batch found")
             case "POST", ["batches", name, "cancel"]:
                 if self.batches[name]["status"] in ENDED:
-                    return _refused(
-                        409, f"Cannot cancel a batch with status {self.batches[name]['status']!r}."
-                    )
+                    return _refused(409, f"Cannot cancel a batch with status {self.batches[name]['status']!r}.")
                 self.cancel(name)
                 return 200, self._shown(name)
             case "POST", ["chat", "completions"]:
@@ -183,8 +171,15 @@ class BatchServer:
         assert fields["purpose"].get_content().strip() == "batch"
         content = fields["file"].get_payload(decode=True)
         name = self._put(content)
-        return {"id": name, "object": "file", "bytes": len(content), "created_at": int(time.time()),
-                "filename": fields["file"].get_filename(), "purpose": "batch", "status": "processed"}  # fmt: skip
+        return {
+            "id": name,
+            "object": "file",
+            "bytes": len(content),
+            "created_at": int(time.time()),
+            "filename": fields["file"].get_filename(),
+            "purpose": "batch",
+            "status": "processed",
+        }
 
     def _put(self, content: bytes) -> str:
         name = f"file-{len(self.files) + 1}"
@@ -201,11 +196,21 @@ class BatchServer:
         self.sent.append([x["body"]["messages"][-1]["content"] for x in lines])
         self.bodies += [x["body"] for x in lines]
         self.batches[name] = {
-            "id": name, "object": "batch", "endpoint": asked["endpoint"], "status": "validating", "errors": None,
-            "input_file_id": asked["input_file_id"], "completion_window": "24h", "output_file_id": None, "error_file_id": None,
-            "created_at": int(time.time()), "metadata": asked.get("metadata"),
-            "request_counts": {"total": len(lines), "completed": 0, "failed": 0}, "ends": self.script(number), "lines": lines,
-        }  # fmt: skip
+            "id": name,
+            "object": "batch",
+            "endpoint": asked["endpoint"],
+            "status": "validating",
+            "errors": None,
+            "input_file_id": asked["input_file_id"],
+            "completion_window": "24h",
+            "output_file_id": None,
+            "error_file_id": None,
+            "created_at": int(time.time()),
+            "metadata": asked.get("metadata"),
+            "request_counts": {"total": len(lines), "completed": 0, "failed": 0},
+            "ends": self.script(number),
+            "lines": lines,
+        }
         return 200, self._shown(name)
 
     def _shown(self, name: str) -> dict[str, Any]:
@@ -215,12 +220,15 @@ class BatchServer:
         names = list(reversed(self.batches))
         if after := query.get("after"):
             names = names[names.index(after[0]) + 1 :]
-        page = names[
-            : min(2, int(query.get("limit", ["20"])[0]))
-        ]  # small pages, so that there are several
+        page = names[: min(2, int(query.get("limit", ["20"])[0]))]  # small pages, so that there are several
         shown = [self._shown(n) for n in page]
-        return {"object": "list", "data": shown, "has_more": len(names) > len(page),
-                "first_id": page[0] if page else None, "last_id": page[-1] if page else None}  # fmt: skip
+        return {
+            "object": "list",
+            "data": shown,
+            "has_more": len(names) > len(page),
+            "first_id": page[0] if page else None,
+            "last_id": page[-1] if page else None,
+        }
 
     def _look(self, name: str) -> dict[str, Any]:
         batch = self.batches[name]
@@ -243,8 +251,10 @@ class BatchServer:
         split = round(len(lines) * ends.answered)
         made = list(self._lines(lines[:split]))
         if ends.lines:
-            why = {"expired": "This request could not be executed before the completion window expired.",
-                   "cancelled": "This request was not executed because the batch was cancelled."}  # fmt: skip
+            why = {
+                "expired": "This request could not be executed before the completion window expired.",
+                "cancelled": "This request was not executed because the batch was cancelled.",
+            }
             error = {"code": f"batch_{ends.status}", "message": why.get(ends.status, "")}
             made += [(False, _line(x, None, error)) for x in lines[split:]]
         self._random.shuffle(made)
@@ -273,15 +283,9 @@ class BatchServer:
 
 
 def _line(line: dict[str, Any], response: tuple[int, Any] | None, error: Any = None) -> bytes:
-    shown = (
-        {"status_code": response[0], "request_id": "req_1", "body": response[1]}
-        if response
-        else None
-    )
+    shown = {"status_code": response[0], "request_id": "req_1", "body": response[1]} if response else None
     return (
-        json.dumps(
-            {"id": "batch_req_1", "custom_id": line["custom_id"], "response": shown, "error": error}
-        ).encode()
+        json.dumps({"id": "batch_req_1", "custom_id": line["custom_id"], "response": shown, "error": error}).encode()
         + b"\n"
     )
 

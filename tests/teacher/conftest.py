@@ -68,9 +68,7 @@ def llmock() -> Iterator[Callable[..., str]]:
         port = free_port()
         command = [Path(sys.executable).with_name("llmock"), "serve", "--port", str(port)]
         command += ["--host", "127.0.0.1", "--log-level", "error", *options]  # type: ignore[list-item]
-        running.append(
-            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        )
+        running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         base = f"http://127.0.0.1:{port}"
         until = time.monotonic() + 30
         while time.monotonic() < until:

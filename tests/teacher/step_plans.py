@@ -17,11 +17,7 @@ AT = p.At(file="r.recipe", line=1, column=1)
 Inputs = Sequence[tuple[str, str, str]]  # node, port, role
 
 ASK = "{{ instruction }} || {{ response }}"
-OUT_PROMPT: p.Expr = [
-    "cat",
-    ["cat", ["out", "prompt"], ["lit", "text", "\n"]],
-    ["col", "instruction"],
-]
+OUT_PROMPT: p.Expr = ["cat", ["cat", ["out", "prompt"], ["lit", "text", "\n"]], ["col", "instruction"]]
 
 
 def source(rows: Sequence[Mapping[str, Any]], root: Path, name: str = "a") -> p.SourceSpec:
@@ -72,18 +68,9 @@ def make_plan(
     for name, inputs, spec in nodes:
         own = p.digest([name, spec.model_dump(mode="json"), ingredients])
         keys[name] = p.digest([own, [[keys[n], port, role] for n, port, role in inputs]])
-        edges = [p.Edge(node=n, port=port, role=role, key=keys[n]) for n, port, role in inputs]  # type: ignore[arg-type]
+        edges = [p.Edge(node=n, port=port, role=role, key=keys[n]) for n, port, role in inputs]
         made.append(
-            p.Node(
-                id=name,
-                kind=spec.kind,
-                at=AT,
-                inputs=edges,
-                spec=spec,
-                key=keys[name],
-                meta_key="",
-                own_key=own,
-            )
+            p.Node(id=name, kind=spec.kind, at=AT, inputs=edges, spec=spec, key=keys[name], meta_key="", own_key=own)
         )
     return p.Plan(
         edition=2026,
@@ -117,9 +104,7 @@ def figures(ctx: Context, node: str) -> Mapping[str, Any]:
     return manifest.figures
 
 
-if (
-    __name__ == "__main__"
-):  # PLAN ROOT: carry a plan out in a process of its own, which a test may kill
+if __name__ == "__main__":  # PLAN ROOT: carry a plan out in a process of its own, which a test may kill
     import sys
 
     carry_out(p.Plan.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))

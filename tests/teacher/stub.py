@@ -1,7 +1,8 @@
-"""A chat completion server that behaves as real servers do, right and wrong, and counts what it was asked and what it charged.
+"""A chat completion server that behaves as real servers do, right and wrong, and counts what it was asked and what it
+charged.
 
-What it does with a request says the first `[[b=NAME]]` or `[[b=NAME:ARG]]` of the last user turn, else the stub's mode. A name is
-that of a function below. `Stub.hist` is its own record, one entry a request; `Stub.stats()` sums it up.
+What it does with a request says the first `[[b=NAME]]` or `[[b=NAME:ARG]]` of the last user turn, else the stub's mode.
+A name is that of a function below. `Stub.hist` is its own record, one entry a request; `Stub.stats()` sums it up.
 """
 
 from __future__ import annotations
@@ -104,9 +105,7 @@ def tokens(text: str) -> int:
     return max(1, (len(text.encode()) + 3) // 4)
 
 
-def error(
-    status: int, message: str, kind: str = "x", code: str | None = None, headers: Headers = ()
-) -> Answer:
+def error(status: int, message: str, kind: str = "x", code: str | None = None, headers: Headers = ()) -> Answer:
     """A refusal in the form of the API."""
     told = {"message": message, "type": kind, "param": None, "code": code}
     return Answer({"error": told}, None, status, headers)
@@ -115,9 +114,7 @@ def error(
 BEHAVIOURS: dict[str, Callable[[Call], Awaitable[Answer]]] = {}
 
 
-def behaviour(
-    does: Callable[[Call], Answer | Awaitable[Answer]],
-) -> Callable[[Call], Awaitable[Answer]]:
+def behaviour(does: Callable[[Call], Answer | Awaitable[Answer]]) -> Callable[[Call], Awaitable[Answer]]:
     """Give it the name of the function; whoever calls one always awaits it."""
 
     async def run(call: Call) -> Answer:
@@ -132,7 +129,7 @@ def limited(headers: Headers = ()) -> Answer:
     return error(429, "Rate limit reached for requests", "requests", "rate_limit_exceeded", headers)
 
 
-# --- whole answers ------------------------------------------------------------------------------------------------------------
+# --- whole answers ----------------------------------------------------------------------------------------------------
 
 
 @behaviour
@@ -206,15 +203,10 @@ def stream(call: Call) -> Answer:
     """Events that hold a piece each."""
     made = call.completion(call.echo())
     content = made.body["choices"][0]["message"]["content"]
-    pieces: list[dict[str, Any]] = [
-        {"delta": {"content": c}} for c in re.findall(r"\S+\s*", content)
-    ]
+    pieces: list[dict[str, Any]] = [{"delta": {"content": c}} for c in re.findall(r"\S+\s*", content)]
     pieces.append({"delta": {}, "finish_reason": "stop"})
     events = [json.dumps({"choices": [p]}) for p in pieces]
-    body = "".join(
-        f"data: {e}\n\n"
-        for e in [*events, json.dumps({"choices": [], "usage": made.usage}), "[DONE]"]
-    )
+    body = "".join(f"data: {e}\n\n" for e in [*events, json.dumps({"choices": [], "usage": made.usage}), "[DONE]"])
     return Answer(body.encode(), made.usage, type="text/event-stream")
 
 
@@ -230,7 +222,7 @@ def created(call: Call) -> Answer:
     return made
 
 
-# --- answers that are none ----------------------------------------------------------------------------------------------------
+# --- answers that are none --------------------------------------------------------------------------------------------
 
 
 @behaviour
@@ -275,7 +267,7 @@ def html(call: Call) -> Answer:
     return Answer(b"<html><body>Please log in</body></html>", type="text/html")
 
 
-# --- usage --------------------------------------------------------------------------------------------------------------------
+# --- usage ------------------------------------------------------------------------------------------------------------
 
 
 @behaviour
@@ -315,7 +307,7 @@ def gemini(call: Call) -> Answer:
     return made
 
 
-# --- refusals -----------------------------------------------------------------------------------------------------------------
+# --- refusals ---------------------------------------------------------------------------------------------------------
 
 
 @behaviour
@@ -344,11 +336,7 @@ async def ra(call: Call) -> Answer:
     if call.n > 2:
         return await ok(call)
     date = email.utils.formatdate(time.time() + float(value or 0), usegmt=True)
-    named = {
-        "sec": ("Retry-After", value),
-        "date": ("Retry-After", date),
-        "ms": ("retry-after-ms", value),
-    }
+    named = {"sec": ("Retry-After", value), "date": ("Retry-After", date), "ms": ("retry-after-ms", value)}
     return limited([named[kind]] if kind in named else [])
 
 
@@ -403,9 +391,7 @@ async def mixed(call: Call) -> Answer:
     drawn = call.stub.random.random()
     await asyncio.sleep(call.stub.delay)
     if drawn < 0.05:
-        return error(
-            429, "slow down", headers=[("Retry-After", "1")] if call.stub.more.get("ra") else []
-        )
+        return error(429, "slow down", headers=[("Retry-After", "1")] if call.stub.more.get("ra") else [])
     if drawn < 0.07:
         return error(500, "oops")
     call.arg = ""
@@ -442,7 +428,7 @@ def redirect(call: Call) -> Answer:
     return Answer(b"", None, 307, [("Location", to)])
 
 
-# --- the wire -----------------------------------------------------------------------------------------------------------------
+# --- the wire ---------------------------------------------------------------------------------------------------------
 
 
 @behaviour
@@ -496,12 +482,14 @@ async def trickle(call: Call) -> Answer:
     return made
 
 
-# --- the server ---------------------------------------------------------------------------------------------------------------
+# --- the server -------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Stub:
-    """The server, on a thread of its own. `mode` and `arg` hold for requests without a mark; `more` is what some modes read."""
+    """The server, on a thread of its own. `mode` and `arg` hold for requests without a mark; `more` is what some modes
+    read.
+    """
 
     mode: str = "ok"
     arg: str = ""
@@ -513,9 +501,7 @@ class Stub:
 
     def __post_init__(self) -> None:
         self.random = random.Random(7)
-        self.leaves: set[asyncio.StreamWriter] = (
-            set()
-        )  # connections that are closed after the answer
+        self.leaves: set[asyncio.StreamWriter] = set()  # connections that are closed after the answer
         self.written: set[asyncio.StreamWriter] = set()  # those whose answer is out already
         self._at_once = 0
         self._times: collections.Counter[bytes] = collections.Counter()
@@ -565,8 +551,7 @@ class Stub:
             "paid_twice": sum(n - 1 for n in times.values()),
             "in": sum(h["usage"]["prompt_tokens"] for h in charged),
             "out": sum(h["usage"]["completion_tokens"] for h in charged),
-            "span": max((h["end"] for h in self.hist), default=0.0)
-            - min((h["start"] for h in self.hist), default=0.0),
+            "span": max((h["end"] for h in self.hist), default=0.0) - min((h["start"] for h in self.hist), default=0.0),
         }
 
     def close(self) -> None:
@@ -594,9 +579,7 @@ class Stub:
         task = asyncio.current_task()
         assert task is not None
         self._open.add(task)
-        with contextlib.suppress(
-            asyncio.IncompleteReadError, asyncio.CancelledError, Gone, OSError
-        ):
+        with contextlib.suppress(asyncio.IncompleteReadError, asyncio.CancelledError, Gone, OSError):
             while writer not in self.leaves:
                 await self._request(reader, writer)
         self._open.discard(task)
@@ -629,9 +612,7 @@ class Stub:
             entry["status"] = -2
             raise
 
-    async def _answer(
-        self, entry: dict[str, Any], data: bytes, path: str, writer: asyncio.StreamWriter
-    ) -> Answer:
+    async def _answer(self, entry: dict[str, Any], data: bytes, path: str, writer: asyncio.StreamWriter) -> Answer:
         if not path.partition("?")[0].endswith("/chat/completions"):
             entry |= {"q": "", "b": "404", "n": 0}
             return error(404, f"no such path {path}")

@@ -33,15 +33,11 @@ def fair(number: int, body: dict[str, Any]) -> str:
 def plan_of(server: FaultServer, root: Path, **more: Any) -> p.Plan:
     spec = s.step("generate", mode="only", rules=[BAD], **more)
     asked = teacher(server.base_url)
-    return s.make_plan(
-        [("a", [], s.source(ROWS, root)), ("h", [("a", "rows", "from")], spec)], asked
-    )
+    return s.make_plan([("a", [], s.source(ROWS, root)), ("h", [("a", "rows", "from")], spec)], asked)
 
 
 @pytest.mark.parametrize("wanted", [1, 40, 100])
-def test_exactly_so_many_leave_and_few_more_are_asked(
-    serve: Serve, tmp_path: Path, wanted: int
-) -> None:
+def test_exactly_so_many_leave_and_few_more_are_asked(serve: Serve, tmp_path: Path, wanted: int) -> None:
     server = serve(fair)
     ctx = s.carry_out(plan_of(server, tmp_path, accept=wanted), tmp_path)
     told, kept = s.figures(ctx, "h"), s.rows(ctx, "h")
@@ -50,10 +46,7 @@ def test_exactly_so_many_leave_and_few_more_are_asked(
     assert all(r["instruction"].startswith("good") for r in kept)
     assert len(kept) + len(dropped) + len(rest) == len(ROWS)
     assert len(kept) + sum(left_out(told).values()) == len(ROWS)
-    assert left_out(told) == {
-        **({"bad_word": len(dropped)} if dropped else {}),
-        "not asked": len(rest),
-    }
+    assert left_out(told) == {**({"bad_word": len(dropped)} if dropped else {}), "not asked": len(rest)}
     assert told["calls"] == len(kept) + len(dropped) + told["beyond"]
     assert (f"not needed: {told['beyond']}" in closing(told)) == bool(told["beyond"])
     assert server.asked == told["calls"] <= 1.5 * (wanted + len(dropped)) + 3
@@ -75,9 +68,7 @@ def test_what_leaves_does_not_depend_on_how_many_are_asked_at_a_time(
     assert found[0] == found[1] == found[2]
 
 
-def test_more_keep_the_rows_of_fewer_and_ask_only_about_the_others(
-    serve: Serve, tmp_path: Path
-) -> None:
+def test_more_keep_the_rows_of_fewer_and_ask_only_about_the_others(serve: Serve, tmp_path: Path) -> None:
     server = serve(fair)
     few = s.rows(s.carry_out(plan_of(server, tmp_path, accept=30), tmp_path), "h")
     asked = server.asked
@@ -94,9 +85,7 @@ def test_more_keep_the_rows_of_fewer_and_ask_only_about_the_others(
     assert (again.new, again.rows) == (0, 60)
 
 
-def test_a_selection_is_the_candidates_and_never_more_are_asked(
-    serve: Serve, tmp_path: Path
-) -> None:
+def test_a_selection_is_the_candidates_and_never_more_are_asked(serve: Serve, tmp_path: Path) -> None:
     server = serve(fair)
     select = p.Select(count=50, salt="step")
     ctx = s.carry_out(plan_of(server, tmp_path, accept=80, select=select), tmp_path)
@@ -125,20 +114,14 @@ def test_several_answers_to_a_row_count_each(serve: Serve, tmp_path: Path) -> No
     assert server.asked <= 60
 
 
-def test_a_teacher_that_is_never_right_is_asked_about_every_candidate_once(
-    serve: Serve, tmp_path: Path
-) -> None:
+def test_a_teacher_that_is_never_right_is_asked_about_every_candidate_once(serve: Serve, tmp_path: Path) -> None:
     server = serve(lambda n, body: "bad")
     ctx = s.carry_out(plan_of(server, tmp_path, accept=10), tmp_path)
     assert (server.asked, len(s.rows(ctx, "h"))) == (200, 0)
 
 
-@given(
-    st.integers(1, 10**6), st.integers(0, 10**6), st.floats(0, 1), st.sampled_from([None, 50_000])
-)
-def test_lots_are_as_large_as_is_likely_to_do(
-    lacking: int, drawn: int, share: float, lots: int | None
-) -> None:
+@given(st.integers(1, 10**6), st.integers(0, 10**6), st.floats(0, 1), st.sampled_from([None, 50_000]))
+def test_lots_are_as_large_as_is_likely_to_do(lacking: int, drawn: int, share: float, lots: int | None) -> None:
     accepted = int(drawn * share)
     n = enough(lacking, drawn, accepted, lots)
     assert 1 <= n <= max(lacking, drawn)

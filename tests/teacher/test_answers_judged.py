@@ -1,4 +1,6 @@
-"""What real servers send under the status of an answer: each is data, or refused in the server's words, and none is bought twice."""
+"""What real servers send under the status of an answer: each is data, or refused in the server's words, and none is
+bought twice.
+"""
 
 from __future__ import annotations
 
@@ -28,16 +30,13 @@ def plan_of(stub: Stub, root: Path, marks: list[str], **more: Any) -> p.Plan:
     """A step that answers each of these marks; `answer` becomes `response`."""
     rows = [{"instruction": mark, "response": "old", "n": i} for i, mark in enumerate(marks)]
     outputs = more.pop("outputs", {"answer": "text"})
-    sets = [
-        p.SetColumn(column="response", type="text", expr=["out", "answer"]),
-        *more.pop("sets", []),
-    ]
-    spec = s.step("generate", mode="only", sets=sets, max_failed="1", inputs={"instruction": ["col", "instruction"]}, **more)  # fmt: skip
+    sets = [p.SetColumn(column="response", type="text", expr=["out", "answer"]), *more.pop("sets", [])]
+    spec = s.step(
+        "generate", mode="only", sets=sets, max_failed="1", inputs={"instruction": ["col", "instruction"]}, **more
+    )
     nodes = [("a", [], s.source(rows, root)), ("g", [("a", "rows", "from")], spec)]
     asked = teacher(stub.base_url, retries=2)
-    return s.make_plan(
-        nodes, asked, outputs, user="{{ instruction }}", inputs={"instruction": "text"}
-    )
+    return s.make_plan(nodes, asked, outputs, user="{{ instruction }}", inputs={"instruction": "text"})
 
 
 def judged(stub: Stub, root: Path, marks: list[str], **more: Any) -> dict[str, tuple[str, str]]:
@@ -104,22 +103,14 @@ FAILED = {
     "[[b=err200:429]]": "the server says 429: Insufficient credits",
 }
 #: Errors under the status of an answer that may pass: what the server says, asked again as often as `retries` says.
-PASSING = {
-    '[[b=raw:{"object":"error","message":"model broke","code":503}]]': "the server says 503: model broke",
-}
+PASSING = {'[[b=raw:{"object":"error","message":"model broke","code":503}]]': "the server says 503: model broke"}
 
 
-def test_every_answer_of_a_server_is_data_or_refused_in_its_words(
-    stub: Stub, tmp_path: Path
-) -> None:
+def test_every_answer_of_a_server_is_data_or_refused_in_its_words(stub: Stub, tmp_path: Path) -> None:
     marks = [*WHOLE, *UNREADABLE, *FAILED, *PASSING]
     found = judged(stub, tmp_path, marks)
     assert {m: found[m] for m in WHOLE} == {m: ("data", text) for m, text in WHOLE.items()}
-    for expected, rule in (
-        (UNREADABLE, "unreadable"),
-        (FAILED, "call_failed"),
-        (PASSING, "call_failed"),
-    ):
+    for expected, rule in ((UNREADABLE, "unreadable"), (FAILED, "call_failed"), (PASSING, "call_failed")):
         for mark, reason in expected.items():
             assert found[mark][0] == rule, mark
             assert found[mark][1].startswith(reason), found[mark]
@@ -136,9 +127,7 @@ def test_what_was_paid_is_never_bought_again(stub: Stub, tmp_path: Path) -> None
     stub.reset()
     (tmp_path / "again").mkdir()
     (tmp_path / "again" / ".alchemist").mkdir()
-    (tmp_path / ".alchemist" / "calls.sqlite").rename(
-        tmp_path / "again" / ".alchemist" / "calls.sqlite"
-    )
+    (tmp_path / ".alchemist" / "calls.sqlite").rename(tmp_path / "again" / ".alchemist" / "calls.sqlite")
     assert judged(stub, tmp_path / "again", marks) == first
     assert {h["q"] for h in stub.hist} == set(FAILED)
 
@@ -165,17 +154,12 @@ def test_an_answer_that_broke_off_in_an_older_cache_is_no_data(
     assert CallCache(tmp_path / ".alchemist" / "calls.sqlite").verify() == (3, [])
 
 
-def test_tokens_of_an_answer_that_broke_off_are_counted(
-    stub: Stub, faculty: Callable[..., Faculty]
-) -> None:
+def test_tokens_of_an_answer_that_broke_off_are_counted(stub: Stub, faculty: Callable[..., Faculty]) -> None:
     made, spec = faculty(), teacher(stub.base_url)
     told = inquiry(made, spec, 1, max_failed=1)
     [outcome] = made.ask(told, requests(spec, ["[[b=finish:abort]]"]))
     assert (outcome.kind, told.tally.failed) == ("broken", 1)
-    assert (told.tally.new_tokens_in, told.tally.new_tokens_out) == (
-        stub.stats()["in"],
-        stub.stats()["out"],
-    )
+    assert (told.tally.new_tokens_in, told.tally.new_tokens_out) == (stub.stats()["in"], stub.stats()["out"])
     assert told.account.ledgers[1].spent == 0 or told.account.known
 
 
@@ -199,10 +183,7 @@ def test_reasoning_is_a_field_of_its_own(stub: Stub, tmp_path: Path) -> None:
         ctx = s.carry_out(plan_of(stub, root, list(held), sets=sets), root)
         rows = {r["instruction"]: r for r in s.rows(ctx, "g")}
         assert {m: r["thought"] for m, r in rows.items()} == held
-        assert (
-            rows["[[b=text:The tag </think> closes it.]]"]["response"]
-            == "The tag </think> closes it."
-        )
+        assert rows["[[b=text:The tag </think> closes it.]]"]["response"] == "The tag </think> closes it."
         assert {tuple(t["out"]) for t in s.rows(ctx, "g", "trace")} == {("answer",)}
     assert stub.hist == []
 
@@ -260,9 +241,7 @@ def test_a_body_without_an_answer_is_read_again_by_a_better_reader(
     assert len(stub.hist) == 1
 
 
-def test_a_structured_answer_is_asked_for_in_words_and_found_where_it_stands(
-    stub: Stub, tmp_path: Path
-) -> None:
+def test_a_structured_answer_is_asked_for_in_words_and_found_where_it_stands(stub: Stub, tmp_path: Path) -> None:
     fits = '[[b=text:<think>so</think>Here:\\n```json\\n{"answer": "```a```", "score": 7,}\\n```]]'
     outside = '[[b=text:{"answer": "x", "score": 11}]]'
     none = "[[b=text:I would rather not.]]"
@@ -282,19 +261,11 @@ def useless(stub: Stub, root: Path, bad: range, n: int, limit: str = "1/20") -> 
     marks = [f"[[b=finish:length]] {i}" if i in bad else f"[[b=text:yes]] {i}" for i in range(n)]
     rows = [{"instruction": m, "response": "old"} for m in marks]
     sets = [p.SetColumn(column="response", type="text", expr=["out", "answer"])]
-    spec = s.step(
-        "generate",
-        mode="only",
-        sets=sets,
-        max_failed=limit,
-        inputs={"instruction": ["col", "instruction"]},
-    )
+    spec = s.step("generate", mode="only", sets=sets, max_failed=limit, inputs={"instruction": ["col", "instruction"]})
     price = p.Price(input="0", output="1/1000")
     asked = teacher(stub.base_url, concurrency=1, price=price)
     nodes = [("a", [], s.source(rows, root)), ("g", [("a", "rows", "from")], spec)]
-    plan = s.make_plan(
-        nodes, asked, {"answer": "text"}, user="{{ instruction }}", inputs={"instruction": "text"}
-    )
+    plan = s.make_plan(nodes, asked, {"answer": "text"}, user="{{ instruction }}", inputs={"instruction": "text"})
     try:
         s.carry_out(plan, root)
     except RunError as stopped:
@@ -311,13 +282,8 @@ def test_what_is_refused_still_is_asked_again_once_a_run(stub: Stub, faculty: An
     assert len(stub.hist) == 2
     again = faculty()
     for asked in (3, 3):
-        judging = inquiry(
-            again, spec, 2, retry_refused=True, unusable=lambda r: None if r.text else "it is empty"
-        )
-        assert [o.reply and o.reply.text for o in again.ask(judging, questions)] == [
-            "",
-            "re: [[b=ok]]",
-        ]
+        judging = inquiry(again, spec, 2, retry_refused=True, unusable=lambda r: None if r.text else "it is empty")
+        assert [o.reply and o.reply.text for o in again.ask(judging, questions)] == ["", "re: [[b=ok]]"]
         assert len(stub.hist) == asked
 
 
@@ -325,13 +291,8 @@ def test_useless_answers_stop_the_step_and_one_is_shown(stub: Stub, tmp_path: Pa
     stopped = useless(stub, tmp_path, range(500), 500)
     assert stopped is not None
     assert (stopped.problem.code, stopped.exit_code) == ("A719", 3)
-    assert (
-        "20 of the first 20 answers to `g` cannot be used, more than the 5% that"
-        in stopped.problem.headline
-    )
-    assert (
-        stopped.problem.note == "it was cut off at `max_tokens`; the answer, whole:\nre: [[b=fini"
-    )
+    assert "20 of the first 20 answers to `g` cannot be used, more than the 5% that" in stopped.problem.headline
+    assert stopped.problem.note == "it was cut off at `max_tokens`; the answer, whole:\nre: [[b=fini"
     assert "480 more answers were to come and cost about $1.44" in (stopped.problem.help or "")
     assert "the 20 answers so far are kept" in (stopped.problem.help or "")
     assert len(stub.hist) == 20

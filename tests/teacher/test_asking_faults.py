@@ -1,4 +1,6 @@
-"""Asking through a real HTTP server that fails in every way: each question ends answered or recorded, and none is paid twice."""
+"""Asking through a real HTTP server that fails in every way: each question ends answered or recorded, and none is paid
+twice.
+"""
 
 from __future__ import annotations
 
@@ -60,9 +62,7 @@ def test_every_question_gets_its_own_answer_within_the_places(serve: Serve, facu
     assert (body["temperature"], body["max_tokens"], body["model"]) == (0.5, 20, "m")
 
 
-def test_answers_are_paid_once_across_runs_and_among_equals(
-    serve: Serve, faculty: Any, tmp_path: Path
-) -> None:
+def test_answers_are_paid_once_across_runs_and_among_equals(serve: Serve, faculty: Any, tmp_path: Path) -> None:
     server = serve(echo)
     spec = teacher(server.base_url)
     doubled = [q for q in QUESTIONS[:20] for _ in range(3)]
@@ -95,16 +95,7 @@ def test_another_sampling_is_another_question(serve: Serve, faculty: Any) -> Non
 
 @pytest.mark.parametrize(
     "fault",
-    [
-        error(429),
-        error(500),
-        error(502),
-        error(503),
-        "cut",
-        "garbage",
-        "half",
-        ("stall", 1.0),
-    ],
+    [error(429), error(500), error(502), error(503), "cut", "garbage", "half", ("stall", 1.0)],
     ids=["429", "500", "502", "503", "cut", "garbage", "half", "stall"],
 )
 def test_what_may_pass_is_tried_again(serve: Serve, faculty: Any, fault: Any) -> None:
@@ -156,9 +147,7 @@ def test_a_wait_of_an_hour_is_not_waited_for(serve: Serve, faculty: Any) -> None
     assert "the quota of `t` is used up" in e.value.problem.headline
 
 
-def test_faults_at_random_end_with_every_question_answered_or_recorded(
-    serve: Serve, faculty: Any
-) -> None:
+def test_faults_at_random_end_with_every_question_answered_or_recorded(serve: Serve, faculty: Any) -> None:
     draw = random.Random(7)
 
     def faulty(number: int, body: dict[str, Any]) -> Any:
@@ -175,7 +164,7 @@ def test_faults_at_random_end_with_every_question_answered_or_recorded(
     assert asking.tally.retried > 10
 
 
-# --- stopping -------------------------------------------------------------------------------------------------------------------
+# --- stopping ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_share_of_failures_is_recorded_and_more_stop_the_step(serve: Serve, faculty: Any) -> None:
@@ -191,9 +180,7 @@ def test_a_share_of_failures_is_recorded_and_more_stop_the_step(serve: Serve, fa
         ask(faculty(), teacher(bad.base_url, identity_key="b2:bad"), questions)
     assert e.value.problem.code == "A705"
     assert e.value.exit_code == 3
-    assert (
-        "more than 5% of the 100 calls of `step` to `t` failed for good" in e.value.problem.headline
-    )
+    assert "more than 5% of the 100 calls of `step` to `t` failed for good" in e.value.problem.headline
     assert "never" in (e.value.problem.note or "")
     assert bad.asked < 40
 
@@ -245,9 +232,7 @@ def test_quota_is_not_tried_again(serve: Serve, faculty: Any) -> None:
 
 
 def test_a_budget_stops_calmly_and_is_never_passed(serve: Serve, faculty: Any) -> None:
-    server = serve(
-        lambda n, b: completion("a", usage={"prompt_tokens": 20, "completion_tokens": 20})
-    )
+    server = serve(lambda n, b: completion("a", usage={"prompt_tokens": 20, "completion_tokens": 20}))
     price = plan.Price(input="1/1000", output="1/1000")
     spec = teacher(server.base_url, price=price)
     with pytest.raises(RunError) as e:
@@ -291,15 +276,11 @@ def test_ctrl_c_keeps_what_is_in_flight(serve: Serve, faculty: Any) -> None:
     assert server.asked == 60
 
 
-# --- secrets --------------------------------------------------------------------------------------------------------------------
+# --- secrets ----------------------------------------------------------------------------------------------------------
 
 
 def test_no_secret_in_any_message(
-    serve: Serve,
-    faculty: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    tmp_path: Path,
+    serve: Serve, faculty: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -325,7 +306,7 @@ def test_no_secret_in_any_message(
         assert KEY.encode() not in file.read_bytes()
 
 
-# --- ways of asking ---------------------------------------------------------------------------------------------------------------
+# --- ways of asking ---------------------------------------------------------------------------------------------------
 
 MARKS = {"correctness": "int(0..10)", "note": "text"}
 
@@ -372,10 +353,7 @@ def test_a_model_with_another_name_for_max_tokens(serve: Serve, faculty: Any) ->
 def test_a_probability_is_read_from_the_first_token(serve: Serve, faculty: Any) -> None:
     import math
 
-    top = [
-        {"token": t, "logprob": math.log(p)}
-        for t, p in [("Yes", 0.5), (" yes", 0.1), ("No", 0.2), ("?", 0.2)]
-    ]
+    top = [{"token": t, "logprob": math.log(p)} for t, p in [("Yes", 0.5), (" yes", 0.1), ("No", 0.2), ("?", 0.2)]]
     logprobs = {"content": [{"token": "Yes", "logprob": -1, "top_logprobs": top}]}
     server = serve(lambda n, b: completion("Yes", logprobs=logprobs))
     spec = teacher(server.base_url)
@@ -386,20 +364,16 @@ def test_a_probability_is_read_from_the_first_token(serve: Serve, faculty: Any) 
 
 
 def test_a_row_that_does_not_fit_is_no_failure_of_the_teacher(serve: Serve, faculty: Any) -> None:
-    server = serve(
-        lambda n, b: error(400, "maximum context length is 10", "context_length_exceeded")
-    )
+    server = serve(lambda n, b: error(400, "maximum context length is 10", "context_length_exceeded"))
     outcomes, asking = ask(faculty(), teacher(server.base_url), QUESTIONS[:3])
     assert {o.kind for o in outcomes} == {"too_long"}
     assert asking.tally.failed == 0
 
 
-# --- recordings -----------------------------------------------------------------------------------------------------------------
+# --- recordings -------------------------------------------------------------------------------------------------------
 
 
-def test_a_replay_answers_from_the_recording_alone(
-    serve: Serve, faculty: Any, tmp_path: Path
-) -> None:
+def test_a_replay_answers_from_the_recording_alone(serve: Serve, faculty: Any, tmp_path: Path) -> None:
     server = serve(echo)
     spec = teacher(server.base_url)
     recorder = faculty(state=tmp_path / "one")
@@ -439,9 +413,7 @@ def identified(base_url: str | None, provider: str, **told: Any) -> plan.Teacher
 
 
 @pytest.mark.parametrize("url", [True, False], ids=["with-its-address", "without"])
-def test_a_replay_finds_what_any_provider_answered(
-    serve: Serve, faculty: Any, tmp_path: Path, url: bool
-) -> None:
+def test_a_replay_finds_what_any_provider_answered(serve: Serve, faculty: Any, tmp_path: Path, url: bool) -> None:
     server = serve(echo)
     address = {"teacher.base_url": server.base_url}
     of = identified(server.base_url, "openai", **address)
@@ -456,7 +428,7 @@ def test_a_replay_finds_what_any_provider_answered(
         outcomes, asking = ask(faculty(state=tmp_path / "two", replay=file), told, QUESTIONS[:4])
         assert [o.reply.text for o in outcomes] == [f"re: {q}" for q in QUESTIONS[:4]]
     assert server.asked == 4
-    for other in ({"teacher.model": "n"}, {"teacher.temperature": "1/2"}, {"teacher.revision": "2"}):  # fmt: skip
+    for other in ({"teacher.model": "n"}, {"teacher.temperature": "1/2"}, {"teacher.revision": "2"}):
         with pytest.raises(RunError) as e:
             another = identified(None, "replay", **{**address, **other})
             ask(faculty(state=tmp_path / "one"), another, QUESTIONS[:4])
@@ -474,7 +446,7 @@ def test_a_recording_of_an_earlier_version_is_found_by_its_providers(
         db.execute("DROP TABLE origins")
         db.execute("ALTER TABLE answers DROP COLUMN origin")
         db.execute("PRAGMA user_version = 3")
-    outcomes, _ = ask(faculty(state=tmp_path / "two", replay=file), identified(None, "replay"), QUESTIONS[:4])  # fmt: skip
+    outcomes, _ = ask(faculty(state=tmp_path / "two", replay=file), identified(None, "replay"), QUESTIONS[:4])
     assert all(o.reply is not None for o in outcomes) and server.asked == 4
 
 

@@ -67,18 +67,29 @@ class Asked:
     """What came of questions: outcomes, the inquiry, warnings."""
 
     def __init__(
-        self, faculty: Faculty, spec: p.Teacher, questions: list[str], *, budget: str | None = None,
-        outputs: dict[str, str] | None = None, **more: Any,
-    ) -> None:  # fmt: skip
+        self,
+        faculty: Faculty,
+        spec: p.Teacher,
+        questions: list[str],
+        *,
+        budget: str | None = None,
+        outputs: dict[str, str] | None = None,
+        **more: Any,
+    ) -> None:
         self.warnings: list[Problem] = []
         self.told: list[str] = []
         step = Ledger(None if budget is None else money(budget), "budget", "step")
         account = Account(spec, [faculty.ledger, step])
         self.inquiry = Batched(
-            faculty.desk(spec), account, node="step", planned=len(questions),
-            folder=faculty.cache.path.parent / "batches", warn=self.warnings.append,
-            tell=lambda t: self.told.append(t.server), **more,
-        )  # fmt: skip
+            faculty.desk(spec),
+            account,
+            node="step",
+            planned=len(questions),
+            folder=faculty.cache.path.parent / "batches",
+            warn=self.warnings.append,
+            tell=lambda t: self.told.append(t.server),
+            **more,
+        )
         self.run = lambda: faculty.ask(self.inquiry, requests(spec, questions, outputs))
 
     def answers(self) -> list[str | None]:
@@ -94,12 +105,10 @@ def left(state: Path) -> list[str]:
     return [f.name for f in (state / "batches").iterdir() if f.name != "lock"]
 
 
-# --- the way that it should go ----------------------------------------------------------------------------------------------------
+# --- the way that it should go ----------------------------------------------------------------------------------------
 
 
-def test_every_question_gets_its_own_answer_at_half_the_price(
-    serve: Start, faculty: Any, tmp_path: Path
-) -> None:
+def test_every_question_gets_its_own_answer_at_half_the_price(serve: Start, faculty: Any, tmp_path: Path) -> None:
     server = serve()
     asked = Asked(faculty(), by_batch(server), [*QUESTIONS, QUESTIONS[3]])
     assert asked.answers() == [f"re: {q}" for q in [*QUESTIONS, QUESTIONS[3]]]
@@ -122,21 +131,15 @@ def test_every_question_gets_its_own_answer_at_half_the_price(
     assert server.count("POST", "/chat") == 0
 
 
-def test_files_are_split_by_the_limits_of_the_api(
-    serve: Start, faculty: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_are_split_by_the_limits_of_the_api(serve: Start, faculty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_batches, "MOST_REQUESTS", 15)
     server = serve()
-    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [
-        f"re: {q}" for q in QUESTIONS
-    ]
+    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
     assert [len(s) for s in server.sent] == [15, 15, 10]
     monkeypatch.setattr(_batches, "MOST_BYTES", 1_000)
     more = [f"more {i}" for i in range(12)]
     assert Asked(faculty(), by_batch(server), more).answers() == [f"re: {q}" for q in more]
-    sizes = [
-        len(f) for f in list(server.files.values()) if b'"more ' in f and b'"response"' not in f
-    ]
+    sizes = [len(f) for f in list(server.files.values()) if b'"more ' in f and b'"response"' not in f]
     assert len(sizes) > 2
     assert max(sizes) <= 1_000
     assert max(server.paid.values()) == 1
@@ -169,9 +172,7 @@ def test_a_step_asks_by_batches_and_its_rows_add_up(serve: Start, tmp_path: Path
     assert max(server.paid.values()) == 1
 
 
-def test_typed_answers_and_what_servers_really_send_get_the_verdict_of_single_calls(
-    serve: Start, faculty: Any
-) -> None:
+def test_typed_answers_and_what_servers_really_send_get_the_verdict_of_single_calls(serve: Start, faculty: Any) -> None:
     lone = (
         rb'{"custom_id": "CUSTOM_ID", "response": {"status_code": 200, "body": {"choices": [{"message":'
         rb' {"content": "half \ud83d"}, "finish_reason": "stop"}]}}, "error": null}'
@@ -199,13 +200,11 @@ def test_typed_answers_and_what_servers_really_send_get_the_verdict_of_single_ca
     assert outcomes[0].reply is not None
 
 
-# --- what goes wrong with lines and batches ---------------------------------------------------------------------------------------
+# --- what goes wrong with lines and batches ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("lines", [True, False], ids=["with lines", "without"])
-def test_what_an_expired_batch_did_not_answer_is_asked_again(
-    serve: Start, faculty: Any, lines: bool
-) -> None:
+def test_what_an_expired_batch_did_not_answer_is_asked_again(serve: Start, faculty: Any, lines: bool) -> None:
     server = serve(script=lambda n: Ends("expired", 0.3, lines=lines) if n < 3 else Ends())
     asked = Asked(faculty(), by_batch(server), QUESTIONS)
     assert asked.answers() == [f"re: {q}" for q in QUESTIONS]
@@ -215,9 +214,7 @@ def test_what_an_expired_batch_did_not_answer_is_asked_again(
     assert asked.spent == pytest.approx(40 * (10 / 1000 + 5 / 100) / 2)
 
 
-def test_batches_that_always_expire_end_with_a_reason_for_each_row(
-    serve: Start, faculty: Any
-) -> None:
+def test_batches_that_always_expire_end_with_a_reason_for_each_row(serve: Start, faculty: Any) -> None:
     server = serve(script=lambda n: Ends("expired", 0.0))
     asked = Asked(faculty(), by_batch(server, retries=2), QUESTIONS[:5], max_failed=p.Fraction(1))
     assert all("expired" in str(a) or "completion window" in str(a) for a in asked.answers())
@@ -237,10 +234,7 @@ def test_lines_of_the_error_file_are_judged_as_calls(serve: Start, faculty: Any)
             case "question 1":
                 return (400, error(400, "that will not do")[2])
             case "question 2":
-                return (
-                    400,
-                    error(400, "maximum context length is 8192", "context_length_exceeded")[2],
-                )
+                return (400, error(400, "maximum context length is 8192", "context_length_exceeded")[2])
             case "question 3" if tries[question] < 3:
                 return (429, error(429, "Rate limit reached")[2])
             case "question 4" if tries[question] < 2:
@@ -256,10 +250,7 @@ def test_lines_of_the_error_file_are_judged_as_calls(serve: Start, faculty: Any)
     outcomes = asked.run()
     assert {i: (o.kind, o.failure) for i, o in enumerate(outcomes) if o.reply is None} == {
         1: (outcomes[1].kind, "the server says 400: that will not do"),
-        2: (
-            "too_long",
-            "the server says 400: maximum context length is 8192 (context_length_exceeded)",
-        ),
+        2: ("too_long", "the server says 400: maximum context length is 8192 (context_length_exceeded)"),
         5: ("refused", "the server says: no idea (odd)"),
         6: ("lost", "the batch ended without an answer to it"),
     }
@@ -272,9 +263,7 @@ def test_lines_of_the_error_file_are_judged_as_calls(serve: Start, faculty: Any)
 def test_max_failed_holds_and_what_was_answered_is_kept(serve: Start, faculty: Any) -> None:
     def answer(body: dict[str, Any]) -> Any:
         question = body["messages"][-1]["content"]
-        return (
-            (400, error(400, "no")[2]) if int(question.split()[1]) % 4 == 0 else f"re: {question}"
-        )
+        return (400, error(400, "no")[2]) if int(question.split()[1]) % 4 == 0 else f"re: {question}"
 
     server = serve(answer)
     with pytest.raises(RunError) as stopped:
@@ -287,23 +276,14 @@ def test_max_failed_holds_and_what_was_answered_is_kept(serve: Start, faculty: A
 
 
 def test_a_batch_that_fails_its_validation_says_why(serve: Start, faculty: Any) -> None:
-    why = {
-        "code": "model_not_found",
-        "message": "The model m does not exist.",
-        "line": None,
-        "param": "body.model",
-    }
+    why = {"code": "model_not_found", "message": "The model m does not exist.", "line": None, "param": "body.model"}
     server = serve(script=lambda n: Ends("failed", errors=[why]))
     asked = Asked(faculty(), by_batch(server), QUESTIONS[:4], max_failed=p.Fraction(1))
-    assert set(asked.answers()) == {
-        "the server did not take the batch: The model m does not exist. (model_not_found)"
-    }
+    assert set(asked.answers()) == {"the server did not take the batch: The model m does not exist. (model_not_found)"}
     assert len(server.sent) == 1
 
 
-def test_lines_that_a_validation_names_do_not_take_the_others_with_them(
-    serve: Start, faculty: Any
-) -> None:
+def test_lines_that_a_validation_names_do_not_take_the_others_with_them(serve: Start, faculty: Any) -> None:
     bad = {"code": "invalid_request", "message": "too odd", "line": 2, "param": None}
     server = serve(script=lambda n: Ends("failed", errors=[bad]) if n == 1 else Ends())
     asked = Asked(faculty(), by_batch(server), QUESTIONS[:4], max_failed=p.Fraction(1))
@@ -324,23 +304,15 @@ def test_a_cancelled_batch_gives_what_was_answered(serve: Start, faculty: Any) -
     assert len(server.sent) == 1
     assert {o.kind for o in asked.run() if o.reply is None} == {"passing"}
     server.script = lambda n: Ends()
-    assert Asked(faculty(), by_batch(server), QUESTIONS[:10]).answers() == [
-        f"re: {q}" for q in QUESTIONS[:10]
-    ]
+    assert Asked(faculty(), by_batch(server), QUESTIONS[:10]).answers() == [f"re: {q}" for q in QUESTIONS[:10]]
     assert max(server.paid.values()) == 1
 
 
 def test_a_queue_without_room_gets_smaller_batches(serve: Start, faculty: Any) -> None:
-    full = {
-        "code": "token_limit_exceeded",
-        "message": "Enqueued token limit reached for m",
-        "line": None,
-    }
+    full = {"code": "token_limit_exceeded", "message": "Enqueued token limit reached for m", "line": None}
     server = serve()
     server.script = lambda n: Ends("failed", errors=[full]) if len(server.sent[-1]) > 12 else Ends()
-    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [
-        f"re: {q}" for q in QUESTIONS
-    ]
+    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
     assert server.paid == Counter(QUESTIONS)
     server.script = lambda n: Ends("failed", errors=[full])
     with pytest.raises(RunError) as stopped:
@@ -349,9 +321,7 @@ def test_a_queue_without_room_gets_smaller_batches(serve: Start, faculty: Any) -
     assert "Enqueued token limit" in (stopped.value.problem.note or "")
 
 
-def test_a_parameter_that_a_model_does_not_take_is_left_out_of_the_next_batch(
-    serve: Start, faculty: Any
-) -> None:
+def test_a_parameter_that_a_model_does_not_take_is_left_out_of_the_next_batch(serve: Start, faculty: Any) -> None:
     words = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
 
     def answer(body: dict[str, Any]) -> Any:
@@ -363,7 +333,7 @@ def test_a_parameter_that_a_model_does_not_take_is_left_out_of_the_next_batch(
     assert server.bodies[-1]["max_completion_tokens"] == 20
 
 
-# --- the API itself ---------------------------------------------------------------------------------------------------------------
+# --- the API itself ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [404, 405, 501])
@@ -384,9 +354,7 @@ def test_a_server_without_the_api_is_told_with_the_way_out(
     assert left(tmp_path / ".alchemist") == []
 
 
-def test_a_server_that_answers_everything_with_200_has_no_api_either(
-    serve: Start, faculty: Any
-) -> None:
+def test_a_server_that_answers_everything_with_200_has_no_api_either(serve: Start, faculty: Any) -> None:
     said = {"error": "Unexpected endpoint or method. (POST /v1/files)"}
     server = serve(faults=lambda method, path, n: (200, {}, said))
     with pytest.raises(RunError, match="A725"):
@@ -394,7 +362,9 @@ def test_a_server_that_answers_everything_with_200_has_no_api_either(
 
 
 def test_refusals_that_pass_are_tried_again(serve: Start, faculty: Any) -> None:
-    """Each first request of a kind is refused or cut; a submission whose answer is lost is looked for before it is sent again."""
+    """Each first request of a kind is refused or cut; a submission whose answer is lost is looked for before it is sent
+    again.
+    """
 
     def first(method: str, path: str, n: int) -> Any:
         match method, path, n:
@@ -433,11 +403,7 @@ def test_a_key_that_is_refused_stops_the_step(serve: Start, faculty: Any) -> Non
 def test_a_batch_that_the_server_lost_is_not_submitted_again_by_itself(
     serve: Start, faculty: Any, tmp_path: Path
 ) -> None:
-    server = serve(
-        faults=lambda m, path, n: (
-            error(404, "No batch found") if path == "/batches/batch_1" else None
-        )
-    )
+    server = serve(faults=lambda m, path, n: error(404, "No batch found") if path == "/batches/batch_1" else None)
     for _ in range(2):
         with pytest.raises(RunError) as stopped:
             Asked(faculty(), by_batch(server), QUESTIONS).run()
@@ -448,9 +414,7 @@ def test_a_batch_that_the_server_lost_is_not_submitted_again_by_itself(
     assert len(server.sent) == 1
 
 
-def test_a_submission_of_which_nobody_can_tell_is_not_repeated(
-    serve: Start, faculty: Any, tmp_path: Path
-) -> None:
+def test_a_submission_of_which_nobody_can_tell_is_not_repeated(serve: Start, faculty: Any, tmp_path: Path) -> None:
     """The answer to it is lost, and the server lists no batches; when it does, the one that is there is taken up."""
 
     def blind(method: str, path: str, n: int) -> Any:
@@ -466,9 +430,7 @@ def test_a_submission_of_which_nobody_can_tell_is_not_repeated(
     assert "nobody can tell" in stopped.value.problem.headline
     assert Path(str(stopped.value.problem.place)).parent == tmp_path / ".alchemist" / "batches"
     server.faults = lambda m, path, n: None
-    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [
-        f"re: {q}" for q in QUESTIONS
-    ]
+    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
     assert len(server.sent) == 1
 
 
@@ -484,18 +446,12 @@ def test_tokens_that_nobody_counted_are_charged_as_reserved(serve: Start, facult
     assert asked.spent == pytest.approx(sum(w.most_in / 1000 + w.most_out / 100 for w in wants) / 2)
 
 
-def test_answers_that_cannot_be_fetched_now_are_fetched_by_the_next_run(
-    serve: Start, faculty: Any
-) -> None:
-    server = serve(
-        faults=lambda m, path, n: error(400, "try later") if path.endswith("/content") else None
-    )
+def test_answers_that_cannot_be_fetched_now_are_fetched_by_the_next_run(serve: Start, faculty: Any) -> None:
+    server = serve(faults=lambda m, path, n: error(400, "try later") if path.endswith("/content") else None)
     with pytest.raises(RunError, match="A726"):
         Asked(faculty(), by_batch(server), QUESTIONS).run()
     server.faults = lambda m, path, n: None
-    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [
-        f"re: {q}" for q in QUESTIONS
-    ]
+    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
     assert server.paid == Counter(QUESTIONS)
 
 
@@ -508,7 +464,7 @@ def test_a_batch_at_another_address_is_not_asked_for_elsewhere(serve: Start, fac
     assert not other.log
 
 
-# --- money ------------------------------------------------------------------------------------------------------------------------
+# --- money ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_batch_is_reserved_whole_before_anything_is_sent(serve: Start, faculty: Any) -> None:
@@ -527,9 +483,7 @@ def test_a_batch_is_reserved_whole_before_anything_is_sent(serve: Start, faculty
     assert asked.inquiry.account.ledgers[1].reserved == 0
 
 
-def test_what_a_batch_in_flight_took_is_booked_by_the_run_that_takes_it_up(
-    serve: Start, faculty: Any
-) -> None:
+def test_what_a_batch_in_flight_took_is_booked_by_the_run_that_takes_it_up(serve: Start, faculty: Any) -> None:
     server = serve(script=lambda n: Ends(looks=10**6))
     interrupted(Asked(faculty(), by_batch(server), QUESTIONS[:20]), server)
     server.batches["batch_1"]["ends"].looks = 0
@@ -541,7 +495,7 @@ def test_what_a_batch_in_flight_took_is_booked_by_the_run_that_takes_it_up(
     assert server.paid == Counter(QUESTIONS)
 
 
-# --- ends of runs -----------------------------------------------------------------------------------------------------------------
+# --- ends of runs -----------------------------------------------------------------------------------------------------
 
 
 def interrupted(asked: Asked, server: BatchServer, looks: int = 3) -> None:
@@ -616,9 +570,7 @@ def command(folder: Path, url: str, *options: str, name: str = "step") -> Any:
     return CliRunner().invoke(group, ["batches", str(folder / "x.recipe"), *options])
 
 
-def test_batches_in_flight_are_listed_and_cancelled(
-    serve: Start, faculty: Any, tmp_path: Path
-) -> None:
+def test_batches_in_flight_are_listed_and_cancelled(serve: Start, faculty: Any, tmp_path: Path) -> None:
     server = serve(script=lambda n: Ends(answered=0.5, looks=10**6 if n == 1 else 1))
     assert command(tmp_path, server.base_url).output == "no batch is in flight\n"
     interrupted(Asked(faculty(), by_batch(server), QUESTIONS), server)
@@ -635,11 +587,7 @@ def test_batches_in_flight_are_listed_and_cancelled(
 
     cancelled = command(tmp_path, server.base_url, "--cancel", "all", "--format", "json")
     [batch] = json.loads(cancelled.output)["batches"]
-    assert (batch["batch"], batch["status"], batch["ended"]) == (
-        "batch_1",
-        "cancelling 0 of 40",
-        False,
-    )
+    assert (batch["batch"], batch["status"], batch["ended"]) == ("batch_1", "cancelling 0 of 40", False)
     assert server.count("POST", "/batches/batch_1/cancel") == 1
     assert server._look("batch_1")["status"] == "cancelled"
     again = command(tmp_path, server.base_url, "--cancel", "batch_1")
@@ -649,9 +597,7 @@ def test_batches_in_flight_are_listed_and_cancelled(
     server.script = lambda n: Ends()
     first = Asked(faculty(), by_batch(server), QUESTIONS, max_failed=p.Fraction(1)).answers()
     assert sum(a is not None and a.startswith("re: ") for a in first) == 20
-    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [
-        f"re: {q}" for q in QUESTIONS
-    ]
+    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
     assert server.paid == Counter(QUESTIONS), "what was answered before is not asked again"
 
 
@@ -678,9 +624,7 @@ def test_a_server_that_cannot_say_is_told_so(serve: Start, faculty: Any, tmp_pat
     assert refused.exit_code == 3
 
 
-def test_answers_that_are_not_asked_for_now_stay_until_they_are(
-    serve: Start, faculty: Any, tmp_path: Path
-) -> None:
+def test_answers_that_are_not_asked_for_now_stay_until_they_are(serve: Start, faculty: Any, tmp_path: Path) -> None:
     server = serve(script=lambda n: Ends(looks=10**6))
     interrupted(Asked(faculty(), by_batch(server), QUESTIONS[:20]), server)
     server.batches["batch_1"]["ends"].looks = 0
@@ -711,9 +655,7 @@ def test_ctrl_c_while_a_batch_is_submitted_waits_for_its_id(serve: Start, facult
     assert "`batch_1`" in asked.warnings[0].headline
     server.faults = lambda m, path, n: None
     server.batches["batch_1"]["ends"].looks = 0
-    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [
-        f"re: {q}" for q in QUESTIONS
-    ]
+    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
     assert len(server.sent) == 1
 
 
@@ -751,28 +693,26 @@ def process(plan: p.Plan, root: Path, fault: str = "") -> subprocess.Popen[str]:
 
 def relabelled(server: BatchServer, root: Path, n: int = 30) -> p.Plan:
     given_rows = [{"instruction": f"q{i}", "response": "a"} for i in range(n)]
-    nodes = [
-        ("a", [], source(given_rows, root)),
-        ("told", [("a", "rows", "from")], step(mode="only")),
-    ]
+    nodes = [("a", [], source(given_rows, root)), ("told", [("a", "rows", "from")], step(mode="only"))]
     return make_plan(nodes, by_batch(server, price=None))
 
 
 @pytest.mark.parametrize("place", ["batch-accepted", "batch-collected"])
-def test_a_run_that_was_killed_is_taken_up_without_paying_again(
-    serve: Start, tmp_path: Path, place: str
-) -> None:
+def test_a_run_that_was_killed_is_taken_up_without_paying_again(serve: Start, tmp_path: Path, place: str) -> None:
     """Also between the server's yes and our writing it down; others' batches are listed before ours."""
     server = serve()
     plan = relabelled(server, tmp_path)
     killed = process(plan, tmp_path, f"kill@told:{place}:1")
     assert killed.wait(60) == -signal.SIGKILL
     for _ in range(3):  # somebody else's
-        server.batches[f"other_{_}"] = {**server.batches["batch_1"], "id": f"other_{_}", "metadata": None, "input_file_id": "x"}  # fmt: skip
+        server.batches[f"other_{_}"] = {
+            **server.batches["batch_1"],
+            "id": f"other_{_}",
+            "metadata": None,
+            "input_file_id": "x",
+        }
     ctx = carry_out(plan, tmp_path)
-    assert [r["instruction"] for r in rows(ctx, "told")] == [
-        f"re: q{i} || a\nq{i}" for i in range(30)
-    ]
+    assert [r["instruction"] for r in rows(ctx, "told")] == [f"re: q{i} || a\nq{i}" for i in range(30)]
     assert len(server.sent) == 1
     assert set(server.paid.values()) == {1}
     assert left(tmp_path / ".alchemist") == []
@@ -798,9 +738,7 @@ def test_a_run_killed_before_the_server_accepted_submits_once(serve: Start, tmp_
     assert set(server.paid.values()) == {1}
 
 
-def test_two_steps_at_once_in_two_processes_pay_equal_questions_once(
-    serve: Start, tmp_path: Path
-) -> None:
+def test_two_steps_at_once_in_two_processes_pay_equal_questions_once(serve: Start, tmp_path: Path) -> None:
     server = serve(script=lambda n: Ends(looks=20))
     spec = by_batch(server, price=None)
     given_rows = [{"instruction": f"q{i}", "response": "a"} for i in range(30)]
@@ -840,17 +778,12 @@ def test_whatever_happens_every_row_is_accounted_for_and_paid_once(
     def script(number: int) -> Ends:
         status = draw.choice(["completed", "completed", "expired", "cancelled"])
         return Ends(
-            status,
-            1.0 if status == "completed" else draw.random(),
-            draw.randint(0, 4),
-            lines=draw.random() < 0.5,
+            status, 1.0 if status == "completed" else draw.random(), draw.randint(0, 4), lines=draw.random() < 0.5
         )
 
     def faults(method: str, path: str, n: int) -> Any:
         return (
-            draw.choice([error(429, "slow"), error(500, "oops"), "cut", "cut after"])
-            if draw.random() < 0.15
-            else None
+            draw.choice([error(429, "slow"), error(500, "oops"), "cut", "cut after"]) if draw.random() < 0.15 else None
         )
 
     server = BatchServer(answer, script, faults)
@@ -867,9 +800,7 @@ def test_whatever_happens_every_row_is_accounted_for_and_paid_once(
                 teachers.close()
             assert all(a for a in answers)
             assert asked.inquiry.account.ledgers[1].reserved == 0
-            if set(FEW) - refused == {
-                q for q, a in zip(FEW, answers, strict=True) if a == f"re: {q}"
-            }:
+            if set(FEW) - refused == {q for q, a in zip(FEW, answers, strict=True) if a == f"re: {q}"}:
                 break
         else:
             raise AssertionError("rows are left")

@@ -16,24 +16,13 @@ from stub import Stub
 
 PRICE = plan.Price(input="3/1000000", output="15/1000000")
 #: What servers say of tokens, right and wrong.
-BEHAVIOURS = [
-    "ok",
-    "nousage",
-    "nousage:ab",
-    "hidden:900",
-    "reasoning:3000",
-    "gemini:700",
-    "long:1900",
-    "cut:1",
-]
+BEHAVIOURS = ["ok", "nousage", "nousage:ab", "hidden:900", "reasoning:3000", "gemini:700", "long:1900", "cut:1"]
 
 
 def spent(stub: Stub) -> tuple[Decimal, Decimal]:
     """Dollars by the server's count: of all calls, and of the dearest."""
     charged = [h["usage"] for h in stub.hist if h["usage"]]
-    cost = [
-        (3 * u["prompt_tokens"] + 15 * u["completion_tokens"]) / Decimal(1_000_000) for u in charged
-    ]
+    cost = [(3 * u["prompt_tokens"] + 15 * u["completion_tokens"]) / Decimal(1_000_000) for u in charged]
     return sum(cost, Decimal(0)), max(cost, default=Decimal(0))
 
 
@@ -59,21 +48,14 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("mark", BEHAVIOURS)
-def test_no_more_is_spent_than_the_cap_and_one_answer(
-    stub: Stub, faculty: Any, mark: str, tmp_path: Any
-) -> None:
+def test_no_more_is_spent_than_the_cap_and_one_answer(stub: Stub, faculty: Any, mark: str, tmp_path: Any) -> None:
     draw = random.Random(mark)
     for i in range(100 if os.environ.get("ALCHEMIST_TEST_ALL") == "1" else 6):
         stub.reset()
         cap = Decimal(draw.randrange(5, 300)) / 1000
         places = draw.choice([1, 4, 32])
         outcomes, _, ledger = ask(
-            lambda i=i: faculty(state=tmp_path / str(i)),
-            stub,
-            mark,
-            60,
-            str(cap),
-            concurrency=places,
+            lambda i=i: faculty(state=tmp_path / str(i)), stub, mark, 60, str(cap), concurrency=places
         )
         theirs, dearest = spent(stub)
         assert theirs <= cap + dearest, (mark, cap, places)

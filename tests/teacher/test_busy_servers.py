@@ -64,18 +64,9 @@ def test_a_rate_is_found(ask: Ask, concurrency: int, seed: int) -> None:
         (lambda: at_once(4, 2.0), 100, 50, 2.0, 1.5),
         (lambda: at_once(32, 0.2), 2000, 12.5, 1.7, 1.2),
     ],
-    ids=[
-        "200 a second",
-        "slow answers",
-        "60 a minute",
-        "1 in 3 seconds",
-        "4 at once",
-        "32 at once",
-    ],
+    ids=["200 a second", "slow answers", "60 a minute", "1 in 3 seconds", "4 at once", "32 at once"],
 )
-def test_limits_of_other_kinds(
-    ask: Ask, takes: Any, rows: int, least: float, seconds: float, requests: float
-) -> None:
+def test_limits_of_other_kinds(ask: Ask, takes: Any, rows: int, least: float, seconds: float, requests: float) -> None:
     run = ask(takes(), rows, concurrency=64)
     assert run.lost == 0
     assert run.seconds <= seconds * least
@@ -83,9 +74,7 @@ def test_limits_of_other_kinds(
 
 
 @pytest.mark.parametrize(("share", "slower"), [(0.05, 1.7), (0.12, 8), (0.3, 40)])
-def test_refusals_at_random_do_not_slow_the_others_for_ever(
-    ask: Ask, share: float, slower: float
-) -> None:
+def test_refusals_at_random_do_not_slow_the_others_for_ever(ask: Ask, share: float, slower: float) -> None:
     run = ask(at_random(share, 0.2), 5000, concurrency=256)
     ideal = 5000 / (256 / 0.2) / (1 - share)
     assert run.lost == 0
@@ -95,9 +84,7 @@ def test_refusals_at_random_do_not_slow_the_others_for_ever(
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("until", [0.001, 3.0, 10.0])
-def test_a_server_that_is_busy_at_first_is_asked_as_fast_as_others(
-    ask: Ask, until: float, seed: int
-) -> None:
+def test_a_server_that_is_busy_at_first_is_asked_as_fast_as_others(ask: Ask, until: float, seed: int) -> None:
     """Nothing was measured before the first pause, so no pace follows from it."""
     run = ask(lambda now: busy() if now < until else 0.5, 3000, seed, concurrency=256)
     assert run.lost == 0

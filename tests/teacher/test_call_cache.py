@@ -177,9 +177,7 @@ def test_a_file_of_a_newer_format_is_refused(tmp_path: Path) -> None:
         CallCache(file).put(key(1), reply(1))
 
 
-def test_a_full_disk_is_said_and_what_was_committed_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_said_and_what_was_committed_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "calls.sqlite"
     cache = CallCache(file)
     cache.put(key(1), reply(1))
@@ -222,9 +220,7 @@ def test_an_answer_whose_bytes_changed_is_asked_for_again(tmp_path: Path) -> Non
         db.execute("UPDATE answers SET text = text || '!' WHERE key = ?", (key(7),))
         db.execute("UPDATE answers SET tokens_in = tokens_in + 1 WHERE key = ?", (key(8),))
     cache = CallCache(file)
-    assert set(cache.get_many([key(i) for i in range(50)])) == {
-        key(i) for i in range(50) if i not in (7, 8)
-    }
+    assert set(cache.get_many([key(i) for i in range(50)])) == {key(i) for i in range(50) if i not in (7, 8)}
     assert cache.damaged == {key(7), key(8)}
     assert cache.verify() == (50, [key(7), key(8)])
     cache.put(key(7), reply(1007))
@@ -263,9 +259,7 @@ def test_a_file_of_an_earlier_format_is_read_and_gets_checksums(tmp_path: Path) 
     assert sums == [(1,), (0,)]
 
 
-def test_a_file_that_another_process_makes_meanwhile_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_another_process_makes_meanwhile_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look at its version and the look at its tables."""
     file = tmp_path / "calls.sqlite"
     file.touch()

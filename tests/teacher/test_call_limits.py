@@ -98,9 +98,7 @@ def test_places_bound_the_calls_at_once_and_a_cancelled_wait_gives_everything_ba
     async def main() -> None:
         limits = Limits([{"unit": "calls", "per_second": "1"}], 2)
         first = await limits.reserve(Want(1, 1, 1))
-        waiting = asyncio.create_task(
-            limits.reserve(Want(1, 1, 1))
-        )  # has a place, waits for the rate
+        waiting = asyncio.create_task(limits.reserve(Want(1, 1, 1)))  # has a place, waits for the rate
         third = asyncio.create_task(limits.reserve(Want(1, 1, 1)))
         await asyncio.sleep(0.02)
         assert not waiting.done()
@@ -117,7 +115,7 @@ def test_places_bound_the_calls_at_once_and_a_cancelled_wait_gives_everything_ba
     asyncio.run(main())
 
 
-# --- money ------------------------------------------------------------------------------------------------------------------------
+# --- money ------------------------------------------------------------------------------------------------------------
 
 PRICE = plan.Price(input="3/100000", output="6/100000")  # $30 and $60 per 1M tokens
 

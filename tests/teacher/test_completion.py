@@ -10,14 +10,29 @@ from alchemist_runtime.teachers._completion import NoAnswer, count, read
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-WORDS = ("choices", "message", "delta", "content", "text", "finish_reason", "error", "code", "usage", "refusal", "object",
-         "reasoning", "thinking", "tool_calls", "function", "type", "index")  # fmt: skip
+WORDS = (
+    "choices",
+    "message",
+    "delta",
+    "content",
+    "text",
+    "finish_reason",
+    "error",
+    "code",
+    "usage",
+    "refusal",
+    "object",
+    "reasoning",
+    "thinking",
+    "tool_calls",
+    "function",
+    "type",
+    "index",
+)
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 VALUES = st.recursive(
     LEAVES,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
     max_leaves=20,
 )
 
@@ -56,11 +71,14 @@ def judge(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("choice", "why"),
     [
-        ({"error": {"code": 502, "message": "upstream broke"}, "message": {"content": ""}}, "the server says 502: upstream broke"),
+        (
+            {"error": {"code": 502, "message": "upstream broke"}, "message": {"content": ""}},
+            "the server says 502: upstream broke",
+        ),
         ({"message": {"content": None, "thinking": "so"}}, "it holds nothing but reasoning: so"),
         ({"message": {"content": {"text": "x"}}}, "the server's answer has no text: "),
     ],
-)  # fmt: skip
+)
 def test_a_choice_without_an_answer(choice: dict[str, Any], why: str) -> None:
     with pytest.raises(NoAnswer) as e:
         read(json.dumps({"choices": [choice]}).encode())
@@ -68,13 +86,8 @@ def test_a_choice_without_an_answer(choice: dict[str, Any], why: str) -> None:
 
 
 def test_a_tool_that_is_called_is_no_answer() -> None:
-    for message in (
-        {"function_call": {"name": "look"}},
-        {"tool_calls": [{"function": {"name": "look"}}]},
-    ):
-        made = read(
-            json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
-        )
+    for message in ({"function_call": {"name": "look"}}, {"tool_calls": [{"function": {"name": "look"}}]}):
+        made = read(json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode())
         assert (made.text, made.finish) == ("it calls the tool look", "tool_calls")
 
 
@@ -91,7 +104,18 @@ def test_characters_that_are_no_utf_8() -> None:
 
 @pytest.mark.parametrize(
     ("value", "tokens"),
-    [(12, 12), ("12", 12), (3.0, 3), (0, 0), (-5, None), (True, None), (None, None), ("", None), (float("nan"), None), (1e300, None)],
-)  # fmt: skip
+    [
+        (12, 12),
+        ("12", 12),
+        (3.0, 3),
+        (0, 0),
+        (-5, None),
+        (True, None),
+        (None, None),
+        ("", None),
+        (float("nan"), None),
+        (1e300, None),
+    ],
+)
 def test_numbers_of_tokens(value: Any, tokens: int | None) -> None:
     assert count(value) == tokens

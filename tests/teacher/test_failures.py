@@ -1,4 +1,6 @@
-"""What servers say when they refuse, in their own words, and what a step makes of it; judged by the stub's own record."""
+"""What servers say when they refuse, in their own words, and what a step makes of it; judged by the stub's own
+record.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,7 @@ import orjson
 import pytest
 from alchemist_runtime.calls import PATIENCE_SECONDS
 from alchemist_runtime.errors import RunError
-from alchemist_runtime.teachers._failures import (
-    judge,
-    refused_parameter,
-    refuses_schema,
-    retry_after,
-)
+from alchemist_runtime.teachers._failures import judge, refused_parameter, refuses_schema, retry_after
 from asked import inquiry, requests, teacher
 from stub import Stub
 
@@ -36,8 +33,7 @@ REFUSALS = {
     "openai minute": (
         429,
         said(
-            "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 40000.",
-            "rate_limit_exceeded",
+            "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 40000.", "rate_limit_exceeded"
         ),
         "too_long",
     ),
@@ -66,11 +62,7 @@ REFUSALS = {
         '{"error": "Trying to keep the first 10136 tokens when context the overflows. However, the model is loaded with context length of only 7866 tokens, which is not enough."}',
         "too_long",
     ),
-    "lm studio n_keep": (
-        400,
-        '{"error": "Cannot truncate prompt with n_keep (15028) >= n_ctx (7424)"}',
-        "too_long",
-    ),
+    "lm studio n_keep": (400, '{"error": "Cannot truncate prompt with n_keep (15028) >= n_ctx (7424)"}', "too_long"),
     "tgi long": (
         422,
         '{"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens and 100 `max_new_tokens`", "error_type": "validation"}',
@@ -96,11 +88,7 @@ REFUSALS = {
         '{"object": "error", "message": "Prompt contains 40000 tokens, too large for model with 32768 maximum context length", "type": "invalid_request_error", "code": "3051"}',
         "too_long",
     ),
-    "litellm long": (
-        400,
-        said("litellm.ContextWindowExceededError: litellm.BadRequestError: too long"),
-        "too_long",
-    ),
+    "litellm long": (400, said("litellm.ContextWindowExceededError: litellm.BadRequestError: too long"), "too_long"),
     "proxy long": (413, "<html>413 Request Entity Too Large</html>", "too_long"),
     # moderated
     "azure filter": (
@@ -124,26 +112,17 @@ REFUSALS = {
     "deepseek risk": (400, said("Content Exists Risk", "invalid_request_error"), "moderated"),
     "qwen inspection": (
         400,
-        said(
-            "<400> InternalError.Algo.DataInspectionFailed: Input text data may contain inappropriate content."
-        ),
+        said("<400> InternalError.Algo.DataInspectionFailed: Input text data may contain inappropriate content."),
         "moderated",
     ),
     # no credit, key, model, quota
     "openai quota": (
         429,
-        said(
-            "You exceeded your current quota, please check your plan and billing details.",
-            "insufficient_quota",
-        ),
+        said("You exceeded your current quota, please check your plan and billing details.", "insufficient_quota"),
         "no_credit",
     ),
     "deepseek balance": (402, said("Insufficient Balance", "invalid_request_error"), "no_credit"),
-    "anthropic credit": (
-        400,
-        said("Your credit balance is too low to access the Anthropic API."),
-        "no_credit",
-    ),
+    "anthropic credit": (400, said("Your credit balance is too low to access the Anthropic API."), "no_credit"),
     "openai key": (401, said("Incorrect API key provided: x", "invalid_api_key"), "no_key"),
     "gemini key": (
         400,
@@ -153,9 +132,7 @@ REFUSALS = {
     "forbidden": (403, "Forbidden", "no_key"),
     "openai model": (
         404,
-        said(
-            "The model `gpt-9` does not exist or you do not have access to it.", "model_not_found"
-        ),
+        said("The model `gpt-9` does not exist or you do not have access to it.", "model_not_found"),
         "no_model",
     ),
     "ollama model": (404, said('model "qwen9" not found, try pulling it first'), "no_model"),
@@ -175,8 +152,7 @@ REFUSALS = {
     "groq day": (
         429,
         said(
-            "Rate limit reached for model `m` on tokens per day (TPD): Limit 100000, Used 99999",
-            "rate_limit_exceeded",
+            "Rate limit reached for model `m` on tokens per day (TPD): Limit 100000, Used 99999", "rate_limit_exceeded"
         ),
         "quota",
     ),
@@ -201,19 +177,11 @@ REFUSALS = {
     ),
     "openai rate": (429, said("Rate limit reached for requests", "rate_limit_exceeded"), "busy"),
     "anthropic overloaded": (529, said("Overloaded", type="overloaded_error"), "busy"),
-    "openai overloaded": (
-        503,
-        said("That model is currently overloaded with other requests."),
-        "busy",
-    ),
+    "openai overloaded": (503, said("That model is currently overloaded with other requests."), "busy"),
     "tgi overloaded": (429, '{"error": "Model is overloaded", "error_type": "overloaded"}', "busy"),
     "llama.cpp loading": (503, said("Loading model", 503, type="unavailable_error"), "loading"),
     "proxy": (502, "<html>502 Bad Gateway</html>", "passing"),
-    "openai error": (
-        500,
-        said("The server had an error while processing your request."),
-        "passing",
-    ),
+    "openai error": (500, said("The server had an error while processing your request."), "passing"),
     "conflict": (409, said("try again"), "passing"),
     # this request
     "wrong": (400, said("'messages' must contain at least one user turn"), "refused"),
@@ -276,7 +244,7 @@ def test_a_schema_that_a_server_cannot_do(message: str) -> None:
     assert not refuses_schema(400, "This row is not welcome")
 
 
-# --- steps ------------------------------------------------------------------------------------------------------------------------
+# --- steps ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -303,9 +271,7 @@ def ask(faculty: Any, stub: Stub, marks: list[str], outputs: Any = None, **more:
         ("e:429|Quota exceeded for limit 'free-models-per-day'|429", "quota of `t` is used up"),
     ],
 )
-def test_what_no_call_can_escape_stops_at_the_third(
-    stub: Stub, faculty: Any, mark: str, told: str
-) -> None:
+def test_what_no_call_can_escape_stops_at_the_third(stub: Stub, faculty: Any, mark: str, told: str) -> None:
     with pytest.raises(RunError) as e:
         ask(faculty, stub, [f"[[b={mark}]]"] * 200, concurrency=64)
     assert (e.value.problem.code, e.value.exit_code) == ("A708", 3)
@@ -314,9 +280,7 @@ def test_what_no_call_can_escape_stops_at_the_third(
 
 
 def test_one_refused_row_is_one_refused_row(stub: Stub, faculty: Any) -> None:
-    flagged = (
-        "e:403|Your chosen model requires moderation and your input was flagged for violence|403"
-    )
+    flagged = "e:403|Your chosen model requires moderation and your input was flagged for violence|403"
     marks = ["[[b=ok]]"] * 40
     for i, mark in {5: flagged, 11: "status:401", 17: "status:404", 23: "quota"}.items():
         marks[i] = f"[[b={mark}]]"
@@ -346,9 +310,7 @@ def test_a_parameter_is_tried_once(stub: Stub, faculty: Any) -> None:
     outcomes, asking = ask(faculty, stub, marks, concurrency=30)
     assert all(o.reply is not None for o in outcomes)
     assert len(stub.requests(status=400)) == 1
-    assert asking.desk.lacks() == [
-        f"`temperature` is left out; the server says 400: {message} (unsupported_parameter)"
-    ]
+    assert asking.desk.lacks() == [f"`temperature` is left out; the server says 400: {message} (unsupported_parameter)"]
 
 
 def test_a_server_that_loads_is_waited_for_by_one_call(

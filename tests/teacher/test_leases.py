@@ -1,4 +1,6 @@
-"""Runs at the same time that put equal questions: each is paid once, and nobody waits for a run that has ended or stands still."""
+"""Runs at the same time that put equal questions: each is paid once, and nobody waits for a run that has ended or
+stands still.
+"""
 
 from __future__ import annotations
 
@@ -64,9 +66,7 @@ for line in sys.stdin:
 def forks() -> Iterator[subprocess.Popen[str]]:
     code = FORKS.format(path=[str(Path(__file__).parent), *sys.path])
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True) as process:
         yield process
         process.kill()
 
@@ -143,10 +143,10 @@ def test_two_runs_with_equal_questions_pay_once(stub: Stub, runs: Any, tmp_path:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGINT])
-def test_what_a_run_leaves_behind_is_taken_over(
-    stub: Stub, runs: Any, tmp_path: Path, number: int
-) -> None:
-    """Only what was in flight there is asked twice: a killed run is found out at once, one that stands still when its lease ends."""
+def test_what_a_run_leaves_behind_is_taken_over(stub: Stub, runs: Any, tmp_path: Path, number: int) -> None:
+    """Only what was in flight there is asked twice: a killed run is found out at once, one that stands still when its
+    lease ends.
+    """
     stub.control(delay=0.05)
     one, two = runs(lease=1.5 if number == signal.SIGSTOP else 60.0)
     wait_for(stub, 40)
@@ -167,9 +167,7 @@ def test_what_a_run_leaves_behind_is_taken_over(
     assert in_flight < ROWS / 4
 
 
-def test_a_question_that_fails_in_one_run_is_asked_by_the_other(
-    stub: Stub, faculty: Any, tmp_path: Path
-) -> None:
+def test_a_question_that_fails_in_one_run_is_asked_by_the_other(stub: Stub, faculty: Any, tmp_path: Path) -> None:
     """The first call for `[[b=flaky…]]` fails for good; the run that waited for it puts it itself."""
     questions = ["a [[b=flaky:400,1]]", *(f"q{i}" for i in range(9))]
     spec = teacher(stub.base_url, concurrency=4, retries=0)
@@ -220,7 +218,7 @@ def test_a_recording_is_asked_without_leases(stub: Stub, faculty: Any, tmp_path:
     assert recording.read_bytes() == before
 
 
-# --- the leases themselves ------------------------------------------------------------------------------------------------------
+# --- the leases themselves --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -252,9 +250,7 @@ def test_a_lease_is_one_owners_until_its_answer(caches: Any) -> None:
     assert two.lease(KEYS)[0] == set(KEYS)
 
 
-def test_heartbeats_keep_leases_and_a_late_one_loses_them(
-    caches: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_heartbeats_keep_leases_and_a_late_one_loses_them(caches: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "LEASE_SECONDS", 0.4)
     monkeypatch.setattr(leases, "BEAT_SECONDS", 0.1)
     one, two = caches(), caches()
@@ -270,9 +266,7 @@ def test_heartbeats_keep_leases_and_a_late_one_loses_them(
     assert one.leased_elsewhere(KEYS) == set(KEYS[:2])
 
 
-def test_an_owner_of_another_machine_is_believed_until_its_lease_ends(
-    caches: Any, tmp_path: Path
-) -> None:
+def test_an_owner_of_another_machine_is_believed_until_its_lease_ends(caches: Any, tmp_path: Path) -> None:
     """Its process cannot be looked for; a clock that was set back makes no lease hold for ever."""
     one, two = caches(), caches()
     one.lease(KEYS[:1])

@@ -18,9 +18,7 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_texts_usage_and_schemas(llmock: Callable[..., str], faculty: Any) -> None:
     spec = teacher(llmock(), model="gpt-4o-mini")
     made = faculty()
-    outcomes = made.ask(
-        inquiry(made, spec, 20), requests(spec, [f"question {i}" for i in range(20)])
-    )
+    outcomes = made.ask(inquiry(made, spec, 20), requests(spec, [f"question {i}" for i in range(20)]))
     assert all(o.reply.text and o.reply.tokens_in > 0 and o.reply.tokens_out > 0 for o in outcomes)
     outputs = {"score": "int(0..10)", "why": "text", "tags": "list<text>"}
     asked = requests(spec, ["review this"], outputs)
@@ -30,9 +28,7 @@ def test_texts_usage_and_schemas(llmock: Callable[..., str], faculty: Any) -> No
 
 
 def test_faults_of_a_foreign_server(llmock: Callable[..., str], faculty: Any) -> None:
-    base = llmock(
-        "--error-rate-429", "0.05", "--error-rate-500", "0.02", "--error-rate-503", "0.02"
-    )
+    base = llmock("--error-rate-429", "0.05", "--error-rate-500", "0.02", "--error-rate-503", "0.02")
     spec = teacher(base, model="gpt-4o-mini", retries=6)
     made = faculty()
     questions = [f"question {i}" for i in range(200)]

@@ -1,4 +1,6 @@
-"""`provider = transformers`: answers in batches as each question gets them alone, where answers end, memory, and the cache."""
+"""`provider = transformers`: answers in batches as each question gets them alone, where answers end, memory, and the
+cache.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 SIZES = {"layers": 2, "hidden": 32, "heads": 2, "intermediate": 64, "context": 256}
-QUESTIONS = [
-    "a",
-    "Say it.",
-    "Say it again, and this time in many more words than before.",
-    "b" * 120,
-    "ok?",
-]
+QUESTIONS = ["a", "Say it.", "Say it again, and this time in many more words than before.", "b" * 120, "ok?"]
 PLAIN = {"answer": "text"}
 
 
@@ -78,9 +74,7 @@ def teacher(model: Path | str, name: str = "t", **sampling: Any) -> p.Teacher:
     )
 
 
-def request(
-    spec: p.Teacher, text: str, outputs: dict[str, str] = PLAIN, sample: int = 0
-) -> Request:
+def request(spec: p.Teacher, text: str, outputs: dict[str, str] = PLAIN, sample: int = 0) -> Request:
     turns = ({"role": "user", "content": text},)
     return Request(call_key(spec, turns, outputs, sample), turns, {}, outputs, sample=sample)
 
@@ -130,9 +124,7 @@ def test_a_batch_answers_as_the_model_does_alone(folder: Path) -> None:
 
 def test_what_is_drawn_for_a_question_does_not_depend_on_the_others(folder: Path) -> None:
     spec = teacher(folder, temperature="1.3", top_p="9/10")
-    together, turned, *single = ask_in_turn(
-        spec, QUESTIONS, QUESTIONS[::-1], *([t] for t in QUESTIONS)
-    )
+    together, turned, *single = ask_in_turn(spec, QUESTIONS, QUESTIONS[::-1], *([t] for t in QUESTIONS))
     assert together == turned[::-1] == [reply for (reply,) in single]
     (again,) = ask(spec, ["a"], sample=1)
     assert again.text != together[0].text  # each sample draws by numbers of its own
@@ -177,16 +169,12 @@ def test_every_token_that_ends_an_answer_is_known(folder: Path, tmp_path: Path) 
     assert reply.text == load_tokenizer(str(folder)).decode(free[:at])
     named = "<|reserved|>"  # a stop text that is a control token
     row = here.Row(request(teacher("m"), "q"), Future(), [1], 9, here.random.Random(0))  # type: ignore[arg-type]
-    watch = here._Watch(
-        here.loaded(str(folder), None), [row], [named], lambda *_: None, lambda: False
-    )
+    watch = here._Watch(here.loaded(str(folder), None), [row], [named], lambda *_: None, lambda: False)
     watch(torch.tensor([[1, 65]]), None)
     assert watch(torch.tensor([[1, 65, 263]]), None).tolist() == [True]
 
 
-def test_a_question_that_does_not_fit_is_too_long_and_one_that_just_fits_is_cut(
-    folder: Path,
-) -> None:
+def test_a_question_that_does_not_fit_is_too_long_and_one_that_just_fits_is_cut(folder: Path) -> None:
     long, fits, short = ask(teacher(folder), ["x" * 253, "x" * 250, "x"])
     assert isinstance(long, CallFailed) and long.kind == "too_long" and not long.retry
     assert long.reason == "the question has 256 tokens, and question and answer may have 256"
@@ -202,17 +190,13 @@ def test_a_question_that_does_not_fit_is_too_long_and_one_that_just_fits_is_cut(
     ],
     ids=["an answer", "the user's turn"],
 )
-def test_the_model_goes_on_with_a_turn_that_was_begun(
-    folder: Path, turns: list[dict[str, str]]
-) -> None:
+def test_the_model_goes_on_with_a_turn_that_was_begun(folder: Path, turns: list[dict[str, str]]) -> None:
     from transformers import AutoModelForCausalLM
 
     tokenizer, words = load_tokenizer(str(folder)), turns[-1]["content"]
     ids = tokenizer.apply_chat_template(turns, continue_final_message=True, return_tensors="pt")
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
-    tokens = model.generate(**ids, max_new_tokens=20, do_sample=False)[
-        0, ids["input_ids"].shape[1] :
-    ]
+    tokens = model.generate(**ids, max_new_tokens=20, do_sample=False)[0, ids["input_ids"].shape[1] :]
     text = tokenizer.decode([t for t in tokens.tolist() if t < 256])
 
     async def asked() -> Any:
@@ -232,10 +216,7 @@ def test_structured_answers_are_asked_for_in_words(folder: Path) -> None:
 
     outputs = {"n": "int", "why": "text"}
     words = in_words(outputs)
-    (plain,), (structured,) = (
-        ask(teacher(folder), ["a"]),
-        ask(teacher(folder), ["a"], outputs=outputs),
-    )
+    (plain,), (structured,) = (ask(teacher(folder), ["a"]), ask(teacher(folder), ["a"], outputs=outputs))
     assert structured.tokens_in - plain.tokens_in == len(f"\n\n{words}".encode())
 
 
@@ -269,9 +250,7 @@ def test_a_probability_is_the_share_of_yes_among_both(folder: Path, tmp_path: Pa
 def test_a_template_that_refuses_a_row_fails_that_row(folder: Path, tmp_path: Path) -> None:
     own = copied(folder, tmp_path / "own")
     template = (own / "chat_template.jinja").read_text()
-    refusing = (
-        "{% if 'bad' in messages[0].content %}{{ raise_exception('no such word') }}{% endif %}"
-    )
+    refusing = "{% if 'bad' in messages[0].content %}{{ raise_exception('no such word') }}{% endif %}"
     (own / "chat_template.jinja").write_text(refusing + template)
     good, bad = ask(teacher(own), ["good", "bad"])
     assert isinstance(good, Reply)
@@ -281,7 +260,7 @@ def test_a_template_that_refuses_a_row_fails_that_row(folder: Path, tmp_path: Pa
     assert isinstance(none, RunError) and none.problem.code == "A801"
 
 
-# --- memory -------------------------------------------------------------------------------------------------------------------
+# --- memory -----------------------------------------------------------------------------------------------------------
 
 
 def crowded(monkeypatch: pytest.MonkeyPatch, fits: Callable[[Any], bool]) -> list[int]:
@@ -302,9 +281,7 @@ def crowded(monkeypatch: pytest.MonkeyPatch, fits: Callable[[Any], bool]) -> lis
     return sizes
 
 
-def test_a_batch_that_memory_is_too_small_for_is_halved(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_that_memory_is_too_small_for_is_halved(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = teacher(folder, temperature="1")
     texts = [f"question {n}" for n in range(8)]
     free = ask(spec, texts)
@@ -313,9 +290,7 @@ def test_a_batch_that_memory_is_too_small_for_is_halved(
     assert sizes == [8, 4, 2, 2, 2, 2]
 
 
-def test_a_question_that_memory_is_too_small_for_fails_alone(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_question_that_memory_is_too_small_for_fails_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crowded(monkeypatch, lambda rows: all(len(r.tokens) < 100 for r in rows))
     found = ask(teacher(folder))
     assert [isinstance(r, Reply) for r in found] == [True, True, True, False, True]
@@ -378,9 +353,7 @@ def test_a_library_that_is_missing_is_named(folder: Path, monkeypatch: pytest.Mo
     from alchemist_runtime import base_model
 
     find = base_model.importlib.util.find_spec
-    monkeypatch.setattr(
-        base_model.importlib.util, "find_spec", lambda n: None if n == "torch" else find(n)
-    )
+    monkeypatch.setattr(base_model.importlib.util, "find_spec", lambda n: None if n == "torch" else find(n))
     (failed,) = ask(teacher("owner/model"), ["a"])
     assert isinstance(failed, RunError) and failed.problem.code == "A910"
     assert failed.problem.help == "pip install 'alchemist-dsl[train]'"
@@ -393,24 +366,16 @@ def test_a_folder_without_weights_is_told(folder: Path, tmp_path: Path) -> None:
     assert isinstance(failed, RunError) and failed.problem.code == "A808"
 
 
-# --- steps --------------------------------------------------------------------------------------------------------------------
+# --- steps ------------------------------------------------------------------------------------------------------------
 
 ROWS = [{"instruction": f"task {i} " + "x" * (i * 30), "response": "r"} for i in range(10)]
 
 
 def asking(folder: Path, root: Path, rows: Any = ROWS) -> p.Plan:
     sets = [p.SetColumn(column="response", type="text", expr=["out", "answer"])]
-    given: dict[str, Any] = {
-        "kind": "generate",
-        "mode": "only",
-        "sets": sets,
-        "on_long": "drop",
-        "max_failed": "1",
-    }
+    given: dict[str, Any] = {"kind": "generate", "mode": "only", "sets": sets, "on_long": "drop", "max_failed": "1"}
     nodes = [("a", [], s.source(rows, root)), ("g", [("a", "rows", "from")], s.step(**given))]
-    return s.make_plan(
-        nodes, teacher(folder, max_tokens=6, stop=["\0"]), PLAIN, user="{{ instruction }}"
-    )
+    return s.make_plan(nodes, teacher(folder, max_tokens=6, stop=["\0"]), PLAIN, user="{{ instruction }}")
 
 
 def test_a_step_drops_what_is_too_long_and_tells_the_rest(folder: Path, tmp_path: Path) -> None:
@@ -422,9 +387,7 @@ def test_a_step_drops_what_is_too_long_and_tells_the_rest(folder: Path, tmp_path
     assert (told["calls"], told["accepted"] + len(dropped)) == (10, 10)
 
 
-def test_answers_of_the_cache_need_neither_torch_nor_the_model(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_answers_of_the_cache_need_neither_torch_nor_the_model(folder: Path, tmp_path: Path) -> None:
     import shutil
 
     plan = asking(folder, tmp_path, ROWS[:6])
@@ -439,16 +402,14 @@ def test_answers_of_the_cache_need_neither_torch_nor_the_model(
         "assert not {'torch', 'transformers'} & set(sys.modules), 'loaded'\n"
         "print(s.figures(ctx, 'g')['calls_new'])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=Path(__file__).parent, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == 0
     after = s.context(plan, tmp_path)
     assert [s.rows(after, "g", port) for port in ("rows", "dropped")] == before
 
 
-# --- a model that knows something -----------------------------------------------------------------------------------------------
+# --- a model that knows something -------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -466,9 +427,7 @@ def test_a_small_model_that_is_trained_on_chats_answers() -> None:
     (cut,) = ask(teacher(gguf, max_tokens=40, stop=[" Paris"]), [capital])
     assert cut.text == france.text.partition(" Paris")[0] and cut.finish_reason == "stop"
     sure, unsure = ask(
-        teacher(gguf),
-        ["Is Paris in France? Answer yes or no.", "Write a poem."],
-        outputs={"sure": "prob"},
+        teacher(gguf), ["Is Paris in France? Answer yes or no.", "Write a poem."], outputs={"sure": "prob"}
     )
     assert 0 < float(sure.text) < 1 and isinstance(unsure, CallFailed)
     drawn = teacher(gguf, temperature="4/5", top_p="9/10", max_tokens=30)

@@ -97,9 +97,7 @@ FENCED = 'print("```json\\n{}\\n```")'
         "%s\n\nOnce more:\n\n%s",
     ],
 )
-@pytest.mark.parametrize(
-    "why", ["plain", FENCED, 'quotes " and } and // and /* and ,]', "é\u2028😀"]
-)
+@pytest.mark.parametrize("why", ["plain", FENCED, 'quotes " and } and // and /* and ,]', "é\u2028😀"])
 def test_json_is_found_where_models_put_it(wrap: str, why: str) -> None:
     spot = {"line": 3, "why": why}
     made = text(spot=spot)
@@ -122,26 +120,26 @@ def test_json_that_is_not_quite_json(sloppy: str) -> None:
 
 def test_raw_line_breaks_in_strings_are_kept() -> None:
     reply = '{"code": "def f():\n\treturn \\"x, ]\\"\n", "n": 1,}'
-    assert read(reply, {"code": "text", "n": "int"}) == {
-        "code": 'def f():\n\treturn "x, ]"\n',
-        "n": 1,
-    }
+    assert read(reply, {"code": "text", "n": "int"}) == {"code": 'def f():\n\treturn "x, ]"\n', "n": 1}
 
 
 def test_fields_may_have_any_name() -> None:
     names = ("json", "copy", "schema", "model_config", "_x", "class", "self", "title", "const")
     outputs = dict.fromkeys(names, "text?")
-    assert read('{"json": "a", "title": "b"}', outputs) == {
-        **dict.fromkeys(names),
-        "json": "a",
-        "title": "b",
-    }
+    assert read('{"json": "a", "title": "b"}', outputs) == {**dict.fromkeys(names), "json": "a", "title": "b"}
     assert list(schema(outputs)["properties"]) == schema(outputs)["required"] == list(names)
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8),
-       st.text(), st.sampled_from(["%s", "```json\n%s\n```", "Here: %s, as asked", "<think>{</think>%s"]), st.booleans())  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=8,
+    ),
+    st.text(),
+    st.sampled_from(["%s", "```json\n%s\n```", "Here: %s, as asked", "<think>{</think>%s"]),
+    st.booleans(),
+)
 def test_what_was_written_is_read(value: Any, said: str, wrap: str, raw: bool) -> None:
     """Whatever an object holds, and however it is wrapped, its values come back as they were written."""
     written = json.dumps({"any": value, "said": said}, ensure_ascii=not raw)
@@ -167,13 +165,9 @@ def test_numbers_that_are_none() -> None:
             read(reply, {"x": "real"})
 
 
-@pytest.mark.parametrize(
-    "value", ["null", "true", '"1"', "1e999", "9223372036854775808", "[1]", "NaN"]
-)
+@pytest.mark.parametrize("value", ["null", "true", '"1"', "1e999", "9223372036854775808", "[1]", "NaN"])
 def test_numbers_are_numbers(value: str) -> None:
-    for type_ in (
-        ("int", "real(0..5)", "percent", "json") if value == "null" else ("int", "real(0..5)")
-    ):
+    for type_ in ("int", "real(0..5)", "percent", "json") if value == "null" else ("int", "real(0..5)"):
         with pytest.raises(Unreadable):
             read(f'{{"x": {value}}}', {"x": type_})
 
@@ -202,12 +196,8 @@ def test_the_schema_says_the_same() -> None:
         "required": ["line", "why"],
         "additionalProperties": False,
     }
-    more = schema(
-        {"one": 'enum("a")?', "any": "json", "talk": "messages", "r": "list<record<a: int?>>"}
-    )
-    assert more["properties"]["one"] == {
-        "anyOf": [{"type": "string", "enum": ["a"]}, {"type": "null"}]
-    }
+    more = schema({"one": 'enum("a")?', "any": "json", "talk": "messages", "r": "list<record<a: int?>>"})
+    assert more["properties"]["one"] == {"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "null"}]}
     assert more["properties"]["any"] == {}
     assert more["properties"]["talk"]["items"]["required"] == ["role", "content"]
     assert "$" not in json.dumps(more)

@@ -1,5 +1,5 @@
-"""Whole recipes through `alchemist run` against servers as they really are, judged by the server's own record: how often each row
-was asked, what was paid twice, and that every row is accounted for."""
+"""Whole recipes through `alchemist run` against servers as they really are, judged by the server's own record: how
+often each row was asked, what was paid twice, and that every row is accounted for."""
 
 from __future__ import annotations
 
@@ -53,16 +53,13 @@ export refused {
   columns = ["rule", "reason"]
 }
 """
-FREE, PAID = (
-    ["price = free"],
-    ["price {", "input = $3 per 1M tokens", "output = $15 per 1M tokens", "}"],
-)
+FREE, PAID = (["price = free"], ["price {", "input = $3 per 1M tokens", "output = $15 per 1M tokens", "}"])
 
 
 @dataclass
 class Case:
-    """`marks`: of the rows, in turn; `code`: of the message that stops the run; `asked`: requests in all, at most where it is a
-    range; `refused`: rule -> rows, and words that its reason holds."""
+    """`marks`: of the rows, in turn; `code`: of the message that stops the run; `asked`: requests in all, at most where
+    it is a range; `refused`: rule -> rows, and words that its reason holds."""
 
     marks: list[str]
     asked: int | range
@@ -99,13 +96,10 @@ CASES = {
         ["[[b=schema400:JSON schema conversion failed: Unrecognized schema: {}]]"] * 6, 7, typed=SCORE
     ),
     "schema that a grammar lacks": Case(
-        ["[[b=schema400:The provided JSON schema contains features not supported by xgrammar.]]"] * 6,
-        7,
-        typed=SCORE,
+        ["[[b=schema400:The provided JSON schema contains features not supported by xgrammar.]]"] * 6, 7, typed=SCORE
     ),
     "a parameter it does not take": Case(
-        ["[[b=param400:temperature|Unsupported parameter: 'temperature' is not supported with this model.]]"]
-        * 200,
+        ["[[b=param400:temperature|Unsupported parameter: 'temperature' is not supported with this model.]]"] * 200,
         range(201, 217),
         teacher=[*FREE, "temperature = 1"],
     ),
@@ -135,25 +129,25 @@ CASES = {
         "rate_limit_exceeded",
     ),
     "moderation of one row": Case(
-        one_of(
-            200,
-            "[[b=e:403|Your chosen model requires moderation and your input was flagged for violence|403]]",
-            5,
-        ),
+        one_of(200, "[[b=e:403|Your chosen model requires moderation and your input was flagged for violence|403]]", 5),
         200,
         step=[],
         refused={"call_failed": (1, "flagged for violence")},
     ),
-    "a wait that is past": Case(
-        [""] * 3, range(3, 14), step=[], mode={"mode": "rps", "arg": 1, "per": 1, "rah": PAST}
-    ),
+    "a wait that is past": Case([""] * 3, range(3, 14), step=[], mode={"mode": "rps", "arg": 1, "per": 1, "rah": PAST}),
     "no usage": Case(
-        ["[[b=nousage]]"] * 300, range(20, 60), [*PAID, "max_tokens = 500 tokens", "concurrency = 4"],
-        options=("--budget", "$0.20"), code="A703",
+        ["[[b=nousage]]"] * 300,
+        range(20, 60),
+        [*PAID, "max_tokens = 500 tokens", "concurrency = 4"],
+        options=("--budget", "$0.20"),
+        code="A703",
     ),
     "reasoning beyond the limit": Case(
-        ["[[b=reasoning:3000]]"] * 300, range(2, 9), [*PAID, "max_tokens = 500 tokens", "concurrency = 4"],
-        options=("--budget", "$0.20"), code="A703",
+        ["[[b=reasoning:3000]]"] * 300,
+        range(2, 9),
+        [*PAID, "max_tokens = 500 tokens", "concurrency = 4"],
+        options=("--budget", "$0.20"),
+        code="A703",
     ),
     "all is well at 64 places": Case([""] * 600, 600, [*FREE, "concurrency = 64"], step=[]),
     "loading": Case([""] * 20, range(20, 40), step=[], mode=LOADING),
@@ -169,7 +163,7 @@ CASES = {
         6,
         refused={"unreadable": (3, "")},
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)
@@ -201,9 +195,7 @@ def lines(root: Path, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_recipe_against_a_server(
-    stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_recipe_against_a_server(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     case = CASES[name]
     monkeypatch.chdir(tmp_path)
     write(stub, tmp_path, case)
@@ -219,10 +211,7 @@ def test_a_recipe_against_a_server(
             per = {"prompt_tokens": 3, "completion_tokens": 15}
             charged = [h["usage"] or {} for h in stub.hist]
             dearest = max(sum(u.get(n, 0) * p for n, p in per.items()) for u in charged)
-            assert (
-                sum(sum(u.get(n, 0) * p for n, p in per.items()) for u in charged)
-                <= 200_000 + dearest
-            )
+            assert sum(sum(u.get(n, 0) * p for n, p in per.items()) for u in charged) <= 200_000 + dearest
         return
     assert status == 0, said
     kept, dropped = lines(tmp_path, "out"), lines(tmp_path, "dropped")
@@ -237,9 +226,7 @@ def test_rows_that_failed_for_a_passing_reason_are_asked_again_by_the_next_run(
     stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write(
-        stub, tmp_path, Case(one_of(40, "[[b=flaky:500,3]]", 7), 0, teacher=[*FREE, "retries = 0"])
-    )
+    write(stub, tmp_path, Case(one_of(40, "[[b=flaky:500,3]]", 7), 0, teacher=[*FREE, "retries = 0"]))
     assert run()[0] == 0
     assert (len(lines(tmp_path, "out")), len(lines(tmp_path, "dropped"))) == (39, 1)
     for kept, asked in ((39, 1), (39, 1), (40, 1), (40, 0)):

@@ -34,9 +34,7 @@ def test_parameters_that_are_left_out_are_not_sent(stub: Stub, faculty: Any) -> 
     assert stub.hist[0]["path"] == "/v1/chat/completions"
 
 
-def test_further_fields_an_address_and_headers(
-    stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_further_fields_an_address_and_headers(stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_KEY", SECRET)
     extra = {"top_k": 20, "chat_template_kwargs": {"enable_thinking": False}, "model": "other"}
     spec = teacher(
@@ -49,33 +47,31 @@ def test_further_fields_an_address_and_headers(
     ask(faculty(), spec, ["a"])
     told, sent = stub.bodies[0], stub.hist[0]
     assert told == {
-        "model": "m", "messages": [{"role": "user", "content": "a"}], "temperature": 0.7, "max_tokens": 20,
-        "reasoning_effort": "low", "top_k": 20, "chat_template_kwargs": {"enable_thinking": False},
-    }  # fmt: skip
+        "model": "m",
+        "messages": [{"role": "user", "content": "a"}],
+        "temperature": 0.7,
+        "max_tokens": 20,
+        "reasoning_effort": "low",
+        "top_k": 20,
+        "chat_template_kwargs": {"enable_thinking": False},
+    }
     assert sent["path"] == "/v1/chat/completions?api-version=2024-10-21&a+b=c%26d"
     assert sent["headers"]["api-key"] == SECRET
     assert "authorization" not in sent["headers"], "no dummy key beside a header of the recipe"
 
 
-def test_a_header_may_be_the_authorization(
-    stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_header_may_be_the_authorization(stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY", f"Basic {SECRET}")
     ask(faculty(), teacher(stub.base_url, headers_env={"authorization": "GATEWAY"}), ["a"])
     assert stub.hist[0]["auth"] == f"Basic {SECRET}"
 
 
-def test_a_key_and_a_header_go_together(
-    stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_and_a_header_go_together(stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", "k" * 20)
     monkeypatch.setenv("ORG", SECRET)
     spec = teacher(stub.base_url, api_key_env="KEY", headers_env={"X-Org": "ORG"})
     ask(faculty(), spec, ["a"])
-    assert (stub.hist[0]["auth"], stub.hist[0]["headers"]["x-org"]) == (
-        "Bearer " + "k" * 20,
-        SECRET,
-    )
+    assert (stub.hist[0]["auth"], stub.hist[0]["headers"]["x-org"]) == ("Bearer " + "k" * 20, SECRET)
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "a\r\nHost: b", "schlüssel"])
@@ -105,9 +101,7 @@ def test_values_of_headers_are_in_no_message(
     assert SECRET not in outcome.failure
 
 
-def test_headers_do_not_follow_to_another_server(
-    stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_headers_do_not_follow_to_another_server(stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_KEY", SECRET)
     other = Stub()
     try:
@@ -119,7 +113,7 @@ def test_headers_do_not_follow_to_another_server(
 
 
 def test_each_further_answer_has_a_seed_of_its_own(stub: Stub, tmp_path: Path) -> None:
-    spec = s.step("generate", mode="only", samples=3, sets=SETS, inputs={"instruction": ["col", "instruction"]})  # fmt: skip
+    spec = s.step("generate", mode="only", samples=3, sets=SETS, inputs={"instruction": ["col", "instruction"]})
     asked = teacher(stub.base_url, sampling={"temperature": "1", "max_tokens": 20, "seed": 40})
     made = plan_of(tmp_path, ["a", "b"], asked, spec)
     s.carry_out(made, tmp_path)
@@ -127,32 +121,44 @@ def test_each_further_answer_has_a_seed_of_its_own(stub: Stub, tmp_path: Path) -
     assert seeds == [(q, 40 + n) for q in ("a", "b") for n in range(3)]
 
 
-# --- turns that were begun --------------------------------------------------------------------------------------------------------
+# --- turns that were begun --------------------------------------------------------------------------------------------
 
 SETS = [p.SetColumn(column="response", type="text", expr=["out", "answer"])]
 DEF = "def {{ instruction }}("
 
 
-def plan_of(
-    root: Path, rows: list[str], asked: p.Teacher, spec: p.TeacherStepSpec, **prompt: Any
-) -> p.Plan:
+def plan_of(root: Path, rows: list[str], asked: p.Teacher, spec: p.TeacherStepSpec, **prompt: Any) -> p.Plan:
     given = [{"instruction": r, "response": "old"} for r in rows]
     nodes = [("a", [], s.source(given, root)), ("g", [("a", "rows", "from")], spec)]
     texts = {p.text_digest(t): t for t in prompt.pop("texts", ())}
     outputs = prompt.pop("outputs", {"answer": "text"})
-    return s.make_plan(nodes, asked, outputs, user="{{ instruction }}", inputs={"instruction": "text"}, texts=texts, **prompt)  # fmt: skip
+    return s.make_plan(
+        nodes, asked, outputs, user="{{ instruction }}", inputs={"instruction": "text"}, texts=texts, **prompt
+    )
 
 
-def begun(
-    stub: Stub, root: Path, rows: list[str], prefill: str, **more: Any
-) -> tuple[dict[str, str], dict[str, Any]]:
+def begun(stub: Stub, root: Path, rows: list[str], prefill: str, **more: Any) -> tuple[dict[str, str], dict[str, Any]]:
     """The answers by row, and what became of those that were refused."""
     outputs = more.pop("outputs", {"answer": "text"})
-    sets = [p.SetColumn(column="response", type="text", expr=["call", "text", {"x": ["out", n]}] if t != "text" else ["out", n]) for n, t in outputs.items()]  # fmt: skip
-    spec = s.step("generate", mode="only", sets=sets, max_failed="1", inputs={"instruction": ["col", "instruction"]})  # fmt: skip
-    made = plan_of(root, rows, teacher(stub.base_url, retries=0), spec, outputs=outputs, texts=[prefill], prefill=p.text_digest(prefill), **more)  # fmt: skip
+    sets = [
+        p.SetColumn(
+            column="response", type="text", expr=["call", "text", {"x": ["out", n]}] if t != "text" else ["out", n]
+        )
+        for n, t in outputs.items()
+    ]
+    spec = s.step("generate", mode="only", sets=sets, max_failed="1", inputs={"instruction": ["col", "instruction"]})
+    made = plan_of(
+        root,
+        rows,
+        teacher(stub.base_url, retries=0),
+        spec,
+        outputs=outputs,
+        texts=[prefill],
+        prefill=p.text_digest(prefill),
+        **more,
+    )
     if more.get("turn"):
-        made = made.model_copy(update={"prompts": {"ask": made.prompts["ask"].model_copy(update={"user": None})}})  # fmt: skip
+        made = made.model_copy(update={"prompts": {"ask": made.prompts["ask"].model_copy(update={"user": None})}})
     ctx = s.carry_out(made, root)
     lost = {r["instruction"]: (r["rule"], r["reason"]) for r in s.rows(ctx, "g", "dropped")}
     return {r["instruction"]: r["response"] for r in s.rows(ctx, "g")}, lost
@@ -164,10 +170,7 @@ def test_an_answer_begins_with_its_prefill_once(stub: Stub, tmp_path: Path, echo
     found, lost = begun(stub, tmp_path, ["f"], DEF)
     assert (found, lost) == ({"f": "def f(x): return x"}, {})
     (body,) = stub.bodies
-    assert body["messages"] == [
-        {"role": "user", "content": "f"},
-        {"role": "assistant", "content": "def f("},
-    ]
+    assert body["messages"] == [{"role": "user", "content": "f"}, {"role": "assistant", "content": "def f("}]
     assert (body["add_generation_prompt"], body["continue_final_message"]) == (False, True)
     begun(stub, tmp_path, ["f"], DEF)
     assert len(stub.bodies) == 1, "the answer is cached"
@@ -226,9 +229,7 @@ def test_a_server_that_answers_the_users_turn_is_found_out(stub: Stub, tmp_path:
         ("<think>\n\n</think>\n\nSo", " it is", "", "<think>\n\n</think>\n\nSo it is"),
     ],
 )
-def test_what_an_answer_begins_with(
-    words: str, text: str, reasoning: str | None, made: str
-) -> None:
+def test_what_an_answer_begins_with(words: str, text: str, reasoning: str | None, made: str) -> None:
     turns = ({"role": "user", "content": "q"}, {"role": "assistant", "content": words})
     request = Request(b"", turns, {}, {"answer": "text"}, continues=True)
     assert whole(request, text, reasoning) == made
@@ -247,12 +248,14 @@ def test_going_on_with_a_turn_is_another_question_than_answering_it() -> None:
         ("api.mistral.ai", {"role": "assistant", "content": "Yes", "prefix": True}, set()),
         ("api.deepseek.com", {"role": "assistant", "content": "Yes", "prefix": True}, set()),
         ("api.groq.com", {"role": "assistant", "content": "Yes"}, set()),
-        ("vllm.example.com", {"role": "assistant", "content": "Yes"}, {"add_generation_prompt", "continue_final_message"}),
+        (
+            "vllm.example.com",
+            {"role": "assistant", "content": "Yes"},
+            {"add_generation_prompt", "continue_final_message"},
+        ),
     ],
-)  # fmt: skip
-def test_servers_are_told_in_their_words(
-    faculty: Any, host: str, last: Mapping[str, Any], flags: set[str]
-) -> None:
+)
+def test_servers_are_told_in_their_words(faculty: Any, host: str, last: Mapping[str, Any], flags: set[str]) -> None:
     turns = ({"role": "user", "content": "q"}, {"role": "assistant", "content": "Yes"})
     chat: Any = faculty().desk(teacher(f"https://{host}/v1")).client
     body = chat._body(Request(b"", turns, {}, {"answer": "text"}, continues=True))
@@ -261,9 +264,7 @@ def test_servers_are_told_in_their_words(
     assert json.dumps(body)
 
 
-def test_a_replay_finds_turns_that_were_begun_and_does_not_look_at_the_address(
-    tmp_path: Path,
-) -> None:
+def test_a_replay_finds_turns_that_were_begun_and_does_not_look_at_the_address(tmp_path: Path) -> None:
     cache = CallCache(tmp_path / "calls.sqlite")
     address = {"teacher.base_url": "https://x.example.com", "teacher.query": {"api-version": "1"}}
     served, replayed = (

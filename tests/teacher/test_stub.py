@@ -26,10 +26,7 @@ def test_a_mark_goes_before_the_mode_and_the_record_tells_both(stub: Stub) -> No
     assert post(stub, "a")[0] == 503
     status, body = post(stub, "b [[b=text:x&rsqb;\\n]]")
     assert (status, json.loads(body)["choices"][0]["message"]["content"]) == (200, "x]\n")
-    assert [(h["b"], h["status"], h["n"]) for h in stub.hist] == [
-        ("status", 503, 1),
-        ("text", 200, 1),
-    ]
+    assert [(h["b"], h["status"], h["n"]) for h in stub.hist] == [("status", 503, 1), ("text", 200, 1)]
     assert stub.stats()["paid"] == 1
     assert [h["q"] for h in stub.requests(b="status")] == ["a"]
 

@@ -43,9 +43,7 @@ def choice(**more: Any) -> p.TaskSpec:
 
 
 def numbered(n: int) -> list[dict[str, Any]]:
-    return [
-        {"instruction": f"i{k}", "response": f"r{k}", "n": k, "lang": "python"} for k in range(n)
-    ]
+    return [{"instruction": f"i{k}", "response": f"r{k}", "n": k, "lang": "python"} for k in range(n)]
 
 
 def quiz(root: Path, spec: p.TaskSpec, n: int = 600, rows: Any = None, **more: Any) -> p.Plan:
@@ -128,9 +126,7 @@ def test_another_seed_is_another_order(tmp_path: Path) -> None:
     two = s.carry_out(quiz(tmp_path, choice(), seed=4), tmp_path)
     orders = [[asked_of(r)[1] for r in s.rows(c, "quiz")] for c in (one, two)]
     assert orders[0] != orders[1]
-    assert all("none of these" not in o for o in orders[0]), (
-        "without sound rows it would never be right"
-    )
+    assert all("none of these" not in o for o in orders[0]), "without sound rows it would never be right"
 
 
 def test_too_few_sound_rows_are_said(tmp_path: Path) -> None:
@@ -157,9 +153,7 @@ def test_select_takes_a_share_of_the_refused_rows(tmp_path: Path) -> None:
 
 def test_a_row_without_text_is_kept_with_its_reason(tmp_path: Path) -> None:
     empty = "{% if n is divisibleby 3 %} {% else %}about {{ n }}{% endif %}"
-    spec = p.TaskSpec(
-        instruction=template(empty, "n"), response=template(TELL + "{{ rule }}", "rule"), salt="q"
-    )
+    spec = p.TaskSpec(instruction=template(empty, "n"), response=template(TELL + "{{ rule }}", "rule"), salt="q")
     texts = {p.text_digest(t): t for t in (empty, TELL + "{{ rule }}")}
     plan = quiz(tmp_path, spec, n=60)
     plan = plan.model_copy(update={"texts": {**plan.texts, **texts}})
@@ -227,19 +221,13 @@ def test_a_refused_row_is_never_sound(serve: Callable[[Any], FaultServer], tmp_p
     assert len({r["_id"] for r in made}) == 20
 
 
-def test_a_row_that_a_port_holds_twice_gets_two_ids(
-    serve: Callable[[Any], FaultServer], tmp_path: Path
-) -> None:
+def test_a_row_that_a_port_holds_twice_gets_two_ids(serve: Callable[[Any], FaultServer], tmp_path: Path) -> None:
     nodes = [
         ("a", [], s.source(numbered(5), tmp_path)),
         (
             "quiz",
             [("a", "rows", "learn"), ("a", "rows", "learn")],
-            choice(
-                classes=[],
-                instruction=template("{{ response }}", "response"),
-                response=["lit", "text", "x"],
-            ),
+            choice(classes=[], instruction=template("{{ response }}", "response"), response=["lit", "text", "x"]),
         ),
     ]
     texts = {p.text_digest("{{ response }}"): "{{ response }}"}

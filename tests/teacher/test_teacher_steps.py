@@ -1,4 +1,6 @@
-"""relabel and generate over rows: who is asked, what leaves, what is dropped and why, what the trace tells, what a crash costs."""
+"""relabel and generate over rows: who is asked, what leaves, what is dropped and why, what the trace tells, what a
+crash costs.
+"""
 
 from __future__ import annotations
 
@@ -47,9 +49,7 @@ def select(share: str, **more: Any) -> p.Select:
     return p.Select(fraction=share, salt="step", **more)
 
 
-def plan_of(
-    server: FaultServer, root: Path, spec: p.TeacherStepSpec, rows: Any = ROWS, **more: Any
-) -> p.Plan:
+def plan_of(server: FaultServer, root: Path, spec: p.TeacherStepSpec, rows: Any = ROWS, **more: Any) -> p.Plan:
     asked = teacher(server.base_url, **more.pop("teacher", {}))
     return s.make_plan([("a", [], s.source(rows, root)), ("h", FROM, spec)], asked, **more)
 
@@ -75,14 +75,10 @@ def test_relabel_changes_the_chosen_rows_and_no_other(serve: Serve, tmp_path: Pa
         assert (t["teacher"], t["sample"], t["attempt"], t["origin"]) == ("t", 0, 0, "a")
     assert s.rows(ctx, "h", "dropped") == []
     told = s.figures(ctx, "h")
-    assert (told["calls"], told["calls_new"], told["accepted"], told["chosen"]) == (
-        len(changed),
-    ) * 4
+    assert (told["calls"], told["calls_new"], told["accepted"], told["chosen"]) == (len(changed),) * 4
 
 
-def test_a_larger_share_keeps_the_old_rows_and_asks_only_the_new_ones(
-    serve: Serve, tmp_path: Path
-) -> None:
+def test_a_larger_share_keeps_the_old_rows_and_asks_only_the_new_ones(serve: Serve, tmp_path: Path) -> None:
     server = serve(hint)
     small = s.carry_out(plan_of(server, tmp_path, s.step(select=select("1/20"))), tmp_path)
     first = {r["_id"]: r["instruction"] for r in s.rows(small, "h") if "\n" in r["instruction"]}
@@ -113,17 +109,13 @@ def test_generate_makes_new_rows_with_stable_ids(serve: Serve, tmp_path: Path) -
     assert s.rows(two, "h") == made
 
 
-def test_a_plain_answer_leaves_as_it_was_sent_and_a_label_without_white_space(
-    serve: Serve, tmp_path: Path
-) -> None:
+def test_a_plain_answer_leaves_as_it_was_sent_and_a_label_without_white_space(serve: Serve, tmp_path: Path) -> None:
     body = "    total = 0\n    return total\n"
     server = serve(lambda n, b: body if "code 0" not in question(b) else "    return x")
     sets = [p.SetColumn(column="response", type="text", expr=["out", "answer"])]
     spec = s.step("generate", mode="only", sets=sets)
     two = ROWS[:2]
-    made = s.carry_out(
-        plan_of(server, tmp_path, spec, rows=two, outputs={"answer": "text"}), tmp_path
-    )
+    made = s.carry_out(plan_of(server, tmp_path, spec, rows=two, outputs={"answer": "text"}), tmp_path)
     assert [r["response"] for r in s.rows(made, "h")] == ["    return x", body]
     label = s.carry_out(plan_of(server, tmp_path, s.step(), rows=two), tmp_path)
     assert [r["instruction"] for r in s.rows(label, "h")] == [
@@ -133,9 +125,7 @@ def test_a_plain_answer_leaves_as_it_was_sent_and_a_label_without_white_space(
     asked = server.asked
     both = [*sets, p.SetColumn(column="instruction", type="text", expr=["out", "answer"])]
     spec = s.step("generate", mode="only", sets=both)  # another step that asks the same
-    again = s.carry_out(
-        plan_of(server, tmp_path, spec, rows=two, outputs={"answer": "text"}), tmp_path
-    )
+    again = s.carry_out(plan_of(server, tmp_path, spec, rows=two, outputs={"answer": "text"}), tmp_path)
     assert server.asked == asked, "a cached answer is not paid again"
     assert [r["instruction"] for r in s.rows(again, "h")] == ["    return x", body]
 
@@ -161,9 +151,7 @@ def test_judging_keeps_ids(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_add_keeps_every_row_and_adds_changed_copies(serve: Serve, tmp_path: Path) -> None:
-    ctx = s.carry_out(
-        plan_of(serve(hint), tmp_path, s.step(mode="add", select=select("1/5"))), tmp_path
-    )
+    ctx = s.carry_out(plan_of(serve(hint), tmp_path, s.step(mode="add", select=select("1/5"))), tmp_path)
     before, after = s.rows(ctx, "a"), s.rows(ctx, "h")
     assert after[: len(before)] == before
     copies = after[len(before) :]
@@ -276,9 +264,7 @@ def test_an_answer_that_does_not_fit_is_sent_back(serve: Serve, tmp_path: Path) 
     server = serve(careless)
     sets = [p.SetColumn(column="score", type="int", expr=["out", "score"])]
     spec = s.step("generate", mode="only", repair=1, max_failed="1/2", sets=sets)
-    ctx = s.carry_out(
-        plan_of(server, tmp_path, spec, ROWS[:20], outputs={"score": "int(1..5)"}), tmp_path
-    )
+    ctx = s.carry_out(plan_of(server, tmp_path, spec, ROWS[:20], outputs={"score": "int(1..5)"}), tmp_path)
     assert Counter(r["score"] for r in s.rows(ctx, "h")) == {3: 10, 5: 5}
     assert Counter(r["rule"] for r in s.rows(ctx, "h", "dropped")) == {"unreadable": 5}
     figures = s.figures(ctx, "h")
@@ -302,10 +288,7 @@ def test_what_does_not_fit_the_context(serve: Serve, tmp_path: Path) -> None:
     assert e.value.problem.code == "A704"
     assert e.value.problem.headline.startswith("a row of `h` does not fit the context of `")
     assert e.value.problem.note
-    assert (
-        e.value.problem.help
-        == 'filter long rows before, or set `on_long = "drop"` or `on_long = truncate`'
-    )
+    assert e.value.problem.help == 'filter long rows before, or set `on_long = "drop"` or `on_long = truncate`'
     ctx = s.carry_out(plan_of(server, tmp_path, s.step(on_long="drop"), rows), tmp_path)
     assert [(r["level"], r["rule"]) for r in s.rows(ctx, "h", "dropped")] == [(99, "too_long")]
     assert s.rows(ctx, "h")[10]["instruction"] == "task 99"
@@ -318,9 +301,7 @@ def test_what_does_not_fit_the_context(serve: Serve, tmp_path: Path) -> None:
 
 def test_examples_stand_before_the_question(serve: Serve, tmp_path: Path) -> None:
     server = serve(lambda n, b: "fine")
-    shown = [
-        {"instruction": f"shown {i}", "response": f"r{i}", "prompt": f"p{i}"} for i in range(6)
-    ]
+    shown = [{"instruction": f"shown {i}", "response": f"r{i}", "prompt": f"p{i}"} for i in range(6)]
     nodes = [
         ("a", [], s.source(ROWS[:3], tmp_path)),
         ("e", [], s.source(shown, tmp_path, "e")),
@@ -397,12 +378,8 @@ def test_nothing_chosen_makes_no_call(serve: Serve, tmp_path: Path) -> None:
     assert s.rows(ctx, "h", "trace") == s.rows(ctx, "h", "dropped") == []
 
 
-@pytest.mark.parametrize(
-    "place", ["calls:committed:2", "calls:commit:3", "h:write:1", "h:manifest:1"]
-)
-def test_kill_9_and_again_gives_the_same_bytes_and_pays_nothing_twice(
-    serve: Serve, tmp_path: Path, place: str
-) -> None:
+@pytest.mark.parametrize("place", ["calls:committed:2", "calls:commit:3", "h:write:1", "h:manifest:1"])
+def test_kill_9_and_again_gives_the_same_bytes_and_pays_nothing_twice(serve: Serve, tmp_path: Path, place: str) -> None:
     server = serve(hint)
     spec = s.step("generate", mode="only", samples=2)
     calm = tmp_path / "calm"
@@ -424,9 +401,7 @@ def test_kill_9_and_again_gives_the_same_bytes_and_pays_nothing_twice(
         ours, theirs = (c.manifest("h").port(port)["digest"] for c in (got, want))
         assert ours == theirs
     again = server.asked - 2 * calls
-    assert 0 <= again <= 8 + 64, (
-        "at most what was in flight or in the batch that was being committed"
-    )
+    assert 0 <= again <= 8 + 64, "at most what was in flight or in the batch that was being committed"
     if place.startswith("h:"):
         assert again == 0
 

@@ -1,4 +1,5 @@
-"""Asking in virtual time: an event loop that jumps to the next moment at which something happens, and servers as functions.
+"""Asking in virtual time: an event loop that jumps to the next moment at which something happens, and servers as
+functions.
 
 Limits, pauses and paces run as they are, and a test of a minute takes a moment and is the same on every machine.
 """
@@ -53,7 +54,9 @@ Answer = Callable[[Request], Awaitable[Reply]]
 
 @dataclass
 class Run:
-    """What came of asking: outcomes, moments of all calls and of those that were refused, and the seconds that it took."""
+    """What came of asking: outcomes, moments of all calls and of those that were refused, and the seconds that it
+    took.
+    """
 
     outcomes: list[Outcome] = field(default_factory=list)
     sent: list[float] = field(default_factory=list)
@@ -106,11 +109,7 @@ def at_a_rate(limit: int, per: float = 1.0, work: float = 0.05, wait: float | No
 
 
 def ask_virtually(
-    monkeypatch: pytest.MonkeyPatch,
-    folder: Path,
-    takes: Callable[[float], float | CallFailed],
-    rows: int,
-    **more: Any,
+    monkeypatch: pytest.MonkeyPatch, folder: Path, takes: Callable[[float], float | CallFailed], rows: int, **more: Any
 ) -> Run:
     """Ask so many questions of a server that takes calls as this function says."""
     loop = VirtualLoop()

@@ -30,9 +30,7 @@ def spec(**more: Any) -> TrainSpec:
 
 
 def start(spec: TrainSpec, tmp_path: Path, texts: dict[str, str] | None = None) -> tuple[Any, Any]:
-    return base_model.prepare_start(
-        spec, tmp_path / "start", base_dir=None, project=tmp_path, texts=texts or {}
-    )
+    return base_model.prepare_start(spec, tmp_path / "start", base_dir=None, project=tmp_path, texts=texts or {})
 
 
 @pytest.fixture
@@ -70,9 +68,7 @@ def test_a_template_from_elsewhere(tmp_path: Path, bare: Path, how: str) -> None
         ({"init": Method(name="scratch", args={"hidden": 30, "heads": 4})}, "A808", "4 heads"),
     ],
 )
-def test_what_a_person_must_mend(
-    tmp_path: Path, bare: Path, more: dict[str, Any], code: str, said: str
-) -> None:
+def test_what_a_person_must_mend(tmp_path: Path, bare: Path, more: dict[str, Any], code: str, said: str) -> None:
     with pytest.raises(RunError) as caught:
         start(spec(**more), tmp_path)
     problem = caught.value.problem

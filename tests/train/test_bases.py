@@ -68,12 +68,15 @@ def test_a_whole_model_is_a_base(tmp_path: Path, files: tuple[str, ...]) -> None
     [
         (("model.Q4_K_M.gguf",), "`./m` holds only GGUF files, which nothing is trained from"),
         (("config.json", "m.gguf"), "`./m` holds only GGUF files, which nothing is trained from"),
-        (("adapter_config.json", "adapter_model.safetensors"), "`./m` is an adapter, and a training starts from a whole model"),
+        (
+            ("adapter_config.json", "adapter_model.safetensors"),
+            "`./m` is an adapter, and a training starts from a whole model",
+        ),
         (("README.md",), "`./m` holds no model: it has no `config.json`"),
         (("config.json", "tokenizer.json"), "`./m` holds no weights"),
         (("config.json", "model.safetensors"), "`./m` has no tokenizer"),
     ],
-)  # fmt: skip
+)
 def test_a_folder_that_is_no_whole_model(tmp_path: Path, files: tuple[str, ...], says: str) -> None:
     folder(tmp_path / "m", files)
     found = wrong_base(named("./m"), tmp_path)
@@ -89,9 +92,13 @@ def test_a_folder_that_is_no_whole_model(tmp_path: Path, files: tuple[str, ...],
         ("models/base/final", "no folder `models/base/final`", "relative to the recipe"),
         ("./m.gguf", "`./m.gguf` is in GGUF format, which nothing is trained from", "gguf_file"),
         ("owner/Some-8B-GGUF", "`owner/Some-8B-GGUF` is in GGUF format, which nothing is trained from", "convert"),
-        ("./models/base/config.json", "`./models/base/config.json` is a file, and a base is a folder", '`base = "./models/base"`'),
+        (
+            "./models/base/config.json",
+            "`./models/base/config.json` is a file, and a base is a folder",
+            '`base = "./models/base"`',
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_folder(tmp_path: Path, base: str, says: str, way_out: str) -> None:
     folder(tmp_path / "models/base", WHOLE)
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
@@ -101,9 +108,7 @@ def test_what_is_no_folder(tmp_path: Path, base: str, says: str, way_out: str) -
 
 
 @pytest.mark.parametrize("command", ["check", "compile"])
-def test_check_and_compile_look(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
+def test_check_and_compile_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipes").mkdir()
     (tmp_path / ".git").mkdir()

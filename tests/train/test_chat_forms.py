@@ -81,10 +81,8 @@ def folder(tmp_path: Path) -> Path:
         ('chat_template = "models/chatty"', {"model"}, "[user] q<|end|>[assistant] a<|end|>"),
     ],
     ids=["none", "string", "jinja", "file", "folder", "folder of the project"],
-)  # fmt: skip
-def test_each_form_trains_on_its_template(
-    folder: Path, line: str, form: set[str] | None, text: str
-) -> None:
+)
+def test_each_form_trains_on_its_template(folder: Path, line: str, form: set[str] | None, text: str) -> None:
     plan = plan_of(folder, line)
     found = spec_of(plan).chat_template
     assert (found if found is None else set(found)) == form
@@ -95,20 +93,15 @@ def test_a_parameter_names_a_template_as_a_text_does(folder: Path) -> None:
     (folder / "rows.jsonl").write_text('{"instruction": "q", "response": "a"}\n')
     recipe = 'edition 2026\nparam t: text = "chat.jinja"\n' + RECIPE.partition("\n")[2]
     (folder / "r.recipe").write_text(recipe % "chat_template = param.t")
-    plans = [
-        project.compile_recipe(folder / "r.recipe", sets=sets).plan
-        for sets in ([], ["t=models/chatty"])
-    ]
-    assert [set(spec_of(p).chat_template or ()) for p in plans if p] == [{"file", "text"}, {"model"}]  # fmt: skip
+    plans = [project.compile_recipe(folder / "r.recipe", sets=sets).plan for sets in ([], ["t=models/chatty"])]
+    assert [set(spec_of(p).chat_template or ()) for p in plans if p] == [{"file", "text"}, {"model"}]
 
 
 def test_the_model_of_the_hub_is_asked_by_its_name_and_locked_commit(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = "0" * 39 + "1"
-    (folder / "recipe.lock").write_text(
-        f'version = 1\n\n[models]\n"owner/model" = {{ revision = "{commit}" }}\n'
-    )
+    (folder / "recipe.lock").write_text(f'version = 1\n\n[models]\n"owner/model" = {{ revision = "{commit}" }}\n')
     plan = plan_of(folder, 'chat_template = "owner/model"')
     assert spec_of(plan).chat_template == {"model": "owner/model", "revision": commit}
     asked = []

@@ -1,4 +1,6 @@
-"""What is trained is what the rows hold: contents that are no text, tool calls, weights, ends of turns, control tokens, days."""
+"""What is trained is what the rows hold: contents that are no text, tool calls, weights, ends of turns, control tokens,
+days.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from alchemist_runtime.errors import RunError
 from alchemist_runtime.prepare import Settings, prepare
 from train_rows import table
 
-CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"at": [1, 2], "city": "Paris"}'}}  # fmt: skip
+CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"at": [1, 2], "city": "Paris"}'}}
 TALK = [
     {"role": "user", "content": "weather?"},
     {"role": "assistant", "content": None, "tool_calls": [CALL]},
@@ -33,7 +35,7 @@ def row(conversation: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
     """A conversation as a source reads it into the turn columns."""
     read = turns(conversation)
     assert read is not None
-    return {k: v for k, v in split(read).items() if k != "_extra"} | {"_extra": split(read)["_extra"]} | more  # fmt: skip
+    return {k: v for k, v in split(read).items() if k != "_extra"} | {"_extra": split(read)["_extra"]} | more
 
 
 def batch(*rows: dict[str, Any]) -> Any:
@@ -49,7 +51,9 @@ def with_template(tokenizer: Any, template: str) -> Any:
     return other
 
 
-def made(tokenizer: Any, *rows: dict[str, Any], loss: Any = "assistant", special: Any = "keep", day: date | None = None) -> list[Document]:  # fmt: skip
+def made(
+    tokenizer: Any, *rows: dict[str, Any], loss: Any = "assistant", special: Any = "keep", day: date | None = None
+) -> list[Document]:
     return documents(batch(*rows), Template(tokenizer, day), Encoder(tokenizer), loss, special)
 
 
@@ -59,7 +63,7 @@ def learnt(tokenizer: Any, doc: Document) -> list[str]:
     return [tokenizer.decode(doc.ids[a:b]) for a, b in edges.reshape(-1, 2)]
 
 
-# --- contents and tool calls --------------------------------------------------------------------------------------------------
+# --- contents and tool calls ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -72,18 +76,28 @@ def learnt(tokenizer: Any, doc: Document) -> list[str]:
         # puts texts together, which null refuses
         ("{{ m.content + '' }}" + CALLS, f"CALL weather {ARGUMENTS}"),
         # wants arguments as text: puts them together, or prints them
-        ("{{ m.content or '' }}{% for c in m.tool_calls or [] %}{{ 'CALL ' + c.function.arguments }}{% endfor %}", f"CALL {ARGUMENTS}"),
-        ("{{ m.content or '' }}{% for c in m.tool_calls or [] %}CALL {{ c.function.arguments }}{% endfor %}", f"CALL {ARGUMENTS}"),
+        (
+            "{{ m.content or '' }}{% for c in m.tool_calls or [] %}{{ 'CALL ' + c.function.arguments }}{% endfor %}",
+            f"CALL {ARGUMENTS}",
+        ),
+        (
+            "{{ m.content or '' }}{% for c in m.tool_calls or [] %}CALL {{ c.function.arguments }}{% endfor %}",
+            f"CALL {ARGUMENTS}",
+        ),
         # takes both
-        ("{{ m.content or '' }}{% for c in m.tool_calls or [] %}CALL {% if c.function.arguments is string %}{{ c.function.arguments }}{% else %}{{ c.function.arguments | tojson }}{% endif %}{% endfor %}", f"CALL {ARGUMENTS}"),
+        (
+            "{{ m.content or '' }}{% for c in m.tool_calls or [] %}CALL {% if c.function.arguments is string %}{{ c.function.arguments }}{% else %}{{ c.function.arguments | tojson }}{% endif %}{% endfor %}",
+            f"CALL {ARGUMENTS}",
+        ),
         # walks through them
-        ("{{ m.content or '' }}{% for c in m.tool_calls or [] %}{% for k, v in c.function.arguments.items() %}{{ k }}={{ v | tojson }};{% endfor %}{% endfor %}", 'at=[1, 2];city="Paris";'),
+        (
+            "{{ m.content or '' }}{% for c in m.tool_calls or [] %}{% for k, v in c.function.arguments.items() %}{{ k }}={{ v | tojson }};{% endfor %}{% endfor %}",
+            'at=[1, 2];city="Paris";',
+        ),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("given", ["text", "object"])
-def test_tool_calls_beside_a_null_content(
-    byte_tokenizer: Any, reply: str, said: str, given: str
-) -> None:
+def test_tool_calls_beside_a_null_content(byte_tokenizer: Any, reply: str, said: str, given: str) -> None:
     tokenizer = with_template(byte_tokenizer, AROUND.replace("REPLY", reply))
     talk = copy.deepcopy(TALK)
     if given == "object":
@@ -122,7 +136,7 @@ def test_a_list_of_text_parts(byte_tokenizer: Any) -> None:
     assert "parts" in doc.told
 
 
-# --- what a template leaves out -------------------------------------------------------------------------------------------------
+# --- what a template leaves out ---------------------------------------------------------------------------------------
 
 DROPS = "{% for m in messages %}{% if m.role == 'user' %}<|user|>{{ m.content | trim }}<|end|>{% elif m.role == 'assistant' %}<|assistant|>{% generation %}{{ m.content.split('</think>')[-1] | trim }}<|end|>{% endgeneration %}{% endif %}{% endfor %}"
 
@@ -137,10 +151,8 @@ DROPS = "{% for m in messages %}{% if m.role == 'user' %}<|user|>{{ m.content | 
         ([("user", "go on"), ("assistant", "<think>x</think>")], {"reasoning"}),
         ([("user", "a"), ("tool", "18 C"), ("assistant", "b")], {"tool"}),
     ],
-)  # fmt: skip
-def test_what_a_template_leaves_out_is_told(
-    byte_tokenizer: Any, talk: list[tuple[str, str]], told: set[str]
-) -> None:
+)
+def test_what_a_template_leaves_out_is_told(byte_tokenizer: Any, talk: list[tuple[str, str]], told: set[str]) -> None:
     tokenizer = with_template(byte_tokenizer, DROPS)
     (doc,) = made(tokenizer, row([{"role": r, "content": c} for r, c in talk]))
     assert doc.told == told
@@ -148,7 +160,7 @@ def test_what_a_template_leaves_out_is_told(
 
 @pytest.mark.parametrize("name", ["reasoning_content", "thinking", "reasoning"])
 def test_reasoning_under_any_of_its_names(byte_tokenizer: Any, name: str) -> None:
-    talk = [{"role": "user", "content": "3+3?"}, {"role": "assistant", "content": "six", name: "3 and 3"}]  # fmt: skip
+    talk = [{"role": "user", "content": "3+3?"}, {"role": "assistant", "content": "six", name: "3 and 3"}]
     (doc,) = made(with_template(byte_tokenizer, DROPS), row(talk))
     assert doc.told == {"reasoning"}
     keeps = AROUND.replace("REPLY", "<think>{{ m.reasoning_content }}</think>{{ m.content }}")
@@ -158,14 +170,15 @@ def test_reasoning_under_any_of_its_names(byte_tokenizer: Any, name: str) -> Non
 
 
 def test_calls_tools_and_replies_that_are_left_out(byte_tokenizer: Any) -> None:
-    tokenizer = with_template(byte_tokenizer, DROPS.replace("m.content.", "(m.content or '').").replace("m.role == 'user'", "m.role in ['user', 'tool']"))  # fmt: skip
+    tokenizer = with_template(
+        byte_tokenizer,
+        DROPS.replace("m.content.", "(m.content or '').").replace("m.role == 'user'", "m.role in ['user', 'tool']"),
+    )
     tools = json.dumps([{"type": "function", "function": {"name": "get_weather"}}])
     (doc,) = made(tokenizer, row(TALK, tools=tools))
     assert doc.told == {"tool_calls", "tools"}
     upper = with_template(byte_tokenizer, AROUND.replace("REPLY", "{{ m.content | upper }}"))
-    (doc,) = made(
-        upper, row([{"role": "user", "content": "a"}, {"role": "assistant", "content": "yes"}])
-    )
+    (doc,) = made(upper, row([{"role": "user", "content": "a"}, {"role": "assistant", "content": "yes"}]))
     assert doc.told == {"reply"}
 
 
@@ -176,7 +189,7 @@ def test_counts_by_origin_survive_a_preparation_that_was_interrupted(
     rows = [
         {"instruction": f"q{i}", "response": "  a" if i % 2 else "a", "origin": "x" if i < 1500 else "y"}
         for i in range(2_000)
-    ]  # fmt: skip
+    ]
     tokenizer = with_template(byte_tokenizer, DROPS)
     settings = Settings(max_length=64)
 
@@ -187,26 +200,26 @@ def test_counts_by_origin_survive_a_preparation_that_was_interrupted(
     with pytest.raises(OSError):
         prepare(half, tmp_path / "p", tokenizer=tokenizer, settings=settings)
     seen: list[Any] = []
-    summary = prepare(lambda: iter([table(rows)]), tmp_path / "p", tokenizer=tokenizer, settings=settings, on_progress=seen.append)  # fmt: skip
+    summary = prepare(
+        lambda: iter([table(rows)]), tmp_path / "p", tokenizer=tokenizer, settings=settings, on_progress=seen.append
+    )
     assert len(seen) == 1, "the first window is kept"
     assert summary["told"] == {"indentation": {"x": 750, "y": 250}}
     assert summary["first"] == {"indentation": table(rows)["_id"][1].as_py().hex()}
 
 
-def test_what_is_told_is_told_of_the_rows_that_are_trained(
-    tmp_path: Path, byte_tokenizer: Any
-) -> None:
+def test_what_is_told_is_told_of_the_rows_that_are_trained(tmp_path: Path, byte_tokenizer: Any) -> None:
     rows = [{"instruction": "q", "response": "  " + "a" * n} for n in (1, 2, 90, 95)]
     tokenizer = with_template(byte_tokenizer, DROPS)
     figures = {}
     for on_long in ("drop", "truncate"):
         settings = Settings(max_length=64, on_long=on_long, packing="none")
-        summary = prepare(lambda: iter([table(rows)]), tmp_path / on_long, tokenizer=tokenizer, settings=settings)  # fmt: skip
+        summary = prepare(lambda: iter([table(rows)]), tmp_path / on_long, tokenizer=tokenizer, settings=settings)
         figures[on_long] = (summary["rows"], sum(summary["told"]["indentation"].values()))
     assert figures == {"drop": (2, 2), "truncate": (4, 4)}
 
 
-# --- weights --------------------------------------------------------------------------------------------------------------------
+# --- weights ----------------------------------------------------------------------------------------------------------
 
 WEIGHED = [
     {"role": "user", "content": "hi"},
@@ -242,9 +255,7 @@ def test_replies_of_weight_0_are_not_learnt(
     assert doc.told == ({"weight"} if 0.5 in weights else frozenset())
 
 
-def test_marks_that_do_not_match_the_replies_are_refused_where_weights_need_them(
-    byte_tokenizer: Any,
-) -> None:
+def test_marks_that_do_not_match_the_replies_are_refused_where_weights_need_them(byte_tokenizer: Any) -> None:
     one = "{% generation %}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% endgeneration %}"
     with pytest.raises(RunError) as caught:
         made(with_template(byte_tokenizer, one), row(WEIGHED))
@@ -265,28 +276,30 @@ def test_a_turn_of_weight_0_is_found_where_the_prompt_is_no_prefix(byte_tokenize
         assert f"or use {other};" in (caught.value.problem.help or "")
 
 
-def test_what_is_never_a_prefix_is_not_advised_to_learn_all_where_it_does(
-    byte_tokenizer: Any,
-) -> None:
+def test_what_is_never_a_prefix_is_not_advised_to_learn_all_where_it_does(byte_tokenizer: Any) -> None:
     tokenizer = with_template(byte_tokenizer, "{{ messages | length }}" + PREFIX)
     with pytest.raises(RunError) as caught:
         made(tokenizer, row(WEIGHED), loss="all")
     assert "leave out rows with turns of weight 0" in (caught.value.problem.help or "")
 
 
-# --- ends of turns --------------------------------------------------------------------------------------------------------------
+# --- ends of turns ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("template", "parts", "told"),
     [
         ("{% generation %}{{ m.content }}{% endgeneration %}<|end|>", ["bad<|end|>", "good<|end|>"], {"stop_added"}),
-        ("{% generation %}{{ m.content }}{% endgeneration %}{{ '\n' }}<|end|>\n", ["bad\n<|end|>", "good\n<|end|>"], {"stop_added"}),
+        (
+            "{% generation %}{{ m.content }}{% endgeneration %}{{ '\n' }}<|end|>\n",
+            ["bad\n<|end|>", "good\n<|end|>"],
+            {"stop_added"},
+        ),
         ("{% generation %}{{ m.content }}<|end|>{% endgeneration %}\n", ["bad<|end|>", "good<|end|>"], set()),
         ("{% generation %}{{ m.content }}{% endgeneration %}", ["bad", "good"], {"stop"}),
         ("{% generation %}{{ m.content }}[/S]{% endgeneration %}", ["bad[/S]", "good[/S]"], {"stop"}),
     ],
-)  # fmt: skip
+)
 def test_the_token_that_ends_a_turn_is_learnt(
     byte_tokenizer: Any, template: str, parts: list[str], told: set[str]
 ) -> None:
@@ -308,16 +321,14 @@ def test_a_template_without_an_end_is_told_in_every_loss(byte_tokenizer: Any) ->
         assert doc.told == frozenset()
 
 
-# --- days -----------------------------------------------------------------------------------------------------------------------
+# --- days -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_day_is_the_one_that_is_given(byte_tokenizer: Any) -> None:
-    dated = (
-        "{% macro day() %}{{ strftime_now('%d %b %Y %H:%M') }}{% endmacro %}{{ day() }}" + PREFIX
-    )
+    dated = "{% macro day() %}{{ strftime_now('%d %b %Y %H:%M') }}{% endmacro %}{{ day() }}" + PREFIX
     tokenizer = with_template(byte_tokenizer, dated)
     talk = row([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
-    for day, text in ((date(2026, 11, 30), "30 Nov 2026 00:00"), (date(2024, 2, 1), "01 Feb 2024 00:00")):  # fmt: skip
+    for day, text in ((date(2026, 11, 30), "30 Nov 2026 00:00"), (date(2024, 2, 1), "01 Feb 2024 00:00")):
         (doc,) = made(tokenizer, talk, day=day)
         assert tokenizer.decode(doc.ids).startswith(text + "<|user|>")
         assert learnt(tokenizer, doc) == ["b<|end|>"]
@@ -331,9 +342,7 @@ def test_a_preparation_goes_on_with_its_day(
 
     def run(day: str | None = None) -> str | None:
         settings = Settings(max_length=64, packing="none", date=day)
-        made = prepare(
-            lambda: iter([table(rows)]), tmp_path / "p", tokenizer=tokenizer, settings=settings
-        )
+        made = prepare(lambda: iter([table(rows)]), tmp_path / "p", tokenizer=tokenizer, settings=settings)
         return made["date"]  # type: ignore[no-any-return]
 
     today = run()
@@ -344,22 +353,22 @@ def test_a_preparation_goes_on_with_its_day(
     assert run("2026-11-30") == "2026-11-30"
     plain = with_template(byte_tokenizer, PREFIX)
     settings = Settings(max_length=64, packing="none")
-    assert prepare(lambda: iter([table(rows)]), tmp_path / "q", tokenizer=plain, settings=settings)["date"] is None  # fmt: skip
+    assert prepare(lambda: iter([table(rows)]), tmp_path / "q", tokenizer=plain, settings=settings)["date"] is None
 
 
-# --- tokens of odd tokenizers ---------------------------------------------------------------------------------------------------
+# --- tokens of odd tokenizers -----------------------------------------------------------------------------------------
 
 
 def metaspace() -> Any:
     """A vocabulary of characters and bytes with `▁` for a space, as SentencePiece makes it."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-    letters = ["<unk>", *(f"<0x{b:02X}>" for b in range(256)), "▁", *"abcdefghijklmnopqrstuvwxyz?:.", "▁a"]  # fmt: skip
-    core = Tokenizer(models.BPE({t: n for n, t in enumerate(letters)}, [("▁", "a")], unk_token="<unk>", byte_fallback=True))  # fmt: skip
-    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
-    core.decoder = decoders.Sequence(
-        [decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="never")]
+    letters = ["<unk>", *(f"<0x{b:02X}>" for b in range(256)), "▁", *"abcdefghijklmnopqrstuvwxyz?:.", "▁a"]
+    core = Tokenizer(
+        models.BPE({t: n for n, t in enumerate(letters)}, [("▁", "a")], unk_token="<unk>", byte_fallback=True)
     )
+    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(prepend_scheme="never")])
     return core
 
 
@@ -421,7 +430,7 @@ def test_all_tokens_of_the_last_character_are_learnt(core: Any, reply: str, back
         assert one.decode(before).rstrip().endswith("<|assistant|>")
 
 
-# --- control tokens in texts ------------------------------------------------------------------------------------------------------
+# --- control tokens in texts ------------------------------------------------------------------------------------------
 
 ODD = [
     {"role": "user", "content": "say <|end|> twice"},
@@ -434,14 +443,14 @@ ODD = [
 @pytest.mark.parametrize("core", [None, metaspace, composed])
 def test_control_tokens_in_texts_are_kept_or_split(byte_tokenizer: Any, core: Any) -> None:
     tokenizer = with_template(byte_tokenizer, PREFIX) if core is None else wrapped(core())
-    rows = [row(ODD), row([{"role": "user", "content": "a < b | c"}, {"role": "assistant", "content": "b"}])]  # fmt: skip
+    rows = [row(ODD), row([{"role": "user", "content": "a < b | c"}, {"role": "assistant", "content": "b"}])]
     kept, plain = made(tokenizer, *rows)
     apart, same = made(tokenizer, *rows, special="split")
     assert kept.told == apart.told == {"special"} and not plain.told
     assert (same.ids.tolist(), same.labels.tolist()) == (plain.ids.tolist(), plain.labels.tolist())
     control = [tokenizer.convert_tokens_to_ids(t) for t in ("<|user|>", "<|assistant|>", "<|end|>")]
-    assert [control.index(i) for i in kept.ids.tolist() if i in control] == [0, 2, 2, 1, 2, 0, 1, 0, 2, 1, 2, 2]  # fmt: skip
-    assert [control.index(i) for i in apart.ids.tolist() if i in control] == [0, 2, 1, 2, 0, 2, 1, 2]  # fmt: skip
+    assert [control.index(i) for i in kept.ids.tolist() if i in control] == [0, 2, 2, 1, 2, 0, 1, 0, 2, 1, 2, 2]
+    assert [control.index(i) for i in apart.ids.tolist() if i in control] == [0, 2, 1, 2, 0, 2, 1, 2]
     if core is not composed:
         assert tokenizer.decode(apart.ids) == tokenizer.decode(kept.ids)
     first, second = learnt(tokenizer, apart)
@@ -452,17 +461,11 @@ def test_rows_with_control_tokens_may_be_an_error(tmp_path: Path, byte_tokenizer
     rows = [
         {"instruction": "a", "response": "b"},
         {"instruction": "say <|end|>", "response": "no", "origin": "x"},
-        {
-            "history": [{"role": "user", "content": "<|user|>", "extra": None}],
-            "instruction": "a",
-            "response": "b",
-        },
+        {"history": [{"role": "user", "content": "<|user|>", "extra": None}], "instruction": "a", "response": "b"},
     ]
     settings = Settings(max_length=64, special_tokens_in_text="error")
     with pytest.raises(RunError) as caught:
-        prepare(
-            lambda: iter([table(rows)]), tmp_path / "p", tokenizer=byte_tokenizer, settings=settings
-        )
+        prepare(lambda: iter([table(rows)]), tmp_path / "p", tokenizer=byte_tokenizer, settings=settings)
     problem = caught.value.problem
     assert problem.code == "A816" and problem.headline.startswith("2 rows hold control tokens")
     assert "1 of `x`" in (problem.note or "") and "1 of `made`" in (problem.note or "")
@@ -480,7 +483,7 @@ def test_a_run_names_the_step_the_rows_and_the_day(tmp_path: Path) -> None:
         ("A817", "`tiny` trains on 1 row whose reply is not in the rendered text (the first is ab)"),
         ("A817", "`tiny` trains on 1,002 rows with control tokens in their own text (the first is cd)"),
         ("A818", "`tiny` is trained with 2026-11-30, the day of the run, in every row"),
-    ]  # fmt: skip
+    ]
     assert said[1].note == "1,000 of `x`, 2 of `y`"
     pinned = spec_of(plan).model_copy(update={"date": "2026-11-30"})
     assert [p.code for p in _rendered(plan.node("tiny"), pinned, prepared)] == ["A817", "A817"]

@@ -71,17 +71,11 @@ def learnt(tokenizer: Any, row: dict[str, Any], loss: str) -> tuple[str, list[st
             "<|user|>bé?<|end|>\n<|assistant|>B2 ü<|end|>\n",
             ["A1<|end|>", "B2 ü<|end|>"],
         ),
-        (
-            INST,
-            "[INST] a? [/INST] A1<|end|>[INST] bé? [/INST] B2 ü<|end|>",
-            [" A1<|end|>", " B2 ü<|end|>"],
-        ),
+        (INST, "[INST] a? [/INST] A1<|end|>[INST] bé? [/INST] B2 ü<|end|>", [" A1<|end|>", " B2 ü<|end|>"]),
     ],
     ids=["marks", "prefix", "inst"],
 )
-def test_masks_by_hand(
-    byte_tokenizer: Any, template: str | None, text: str, assistant: list[str]
-) -> None:
+def test_masks_by_hand(byte_tokenizer: Any, template: str | None, text: str, assistant: list[str]) -> None:
     tokenizer = byte_tokenizer if template is None else with_template(byte_tokenizer, template)
     row = dict(TWO_TURNS) if template != INST else {**TWO_TURNS, "system": None}
     assert learnt(tokenizer, row, "assistant") == (text, assistant)
@@ -119,10 +113,7 @@ def test_tools_tail_and_template_args(byte_tokenizer: Any) -> None:
     call = json.dumps({"tool_calls": [{"name": "f"}]})
     row = {
         "instruction": "go",
-        "_tail": [
-            {"role": "assistant", "content": "", "extra": call},
-            {"role": "tool", "content": "7", "extra": None},
-        ],
+        "_tail": [{"role": "assistant", "content": "", "extra": call}, {"role": "tool", "content": "7", "extra": None}],
         "response": "seven",
         "tools": json.dumps([{"name": "f"}]),
     }
@@ -179,8 +170,6 @@ def test_a_learned_vocabulary_with_merges(byte_tokenizer: Any) -> None:
     tokenizer.chat_template = byte_tokenizer.chat_template
     row = {"system": "the value", "instruction": "number?", "response": "return the  value ünd"}
     (doc,) = documents(table([row]), Template(tokenizer), Encoder(tokenizer), "assistant")
-    own = tokenizer.apply_chat_template(
-        messages(table([row]))[0], return_dict=True, return_assistant_tokens_mask=True
-    )
+    own = tokenizer.apply_chat_template(messages(table([row]))[0], return_dict=True, return_assistant_tokens_mask=True)
     assert doc.ids.tolist() == own["input_ids"]
     assert (doc.labels >= 0).astype(int).tolist() == own["assistant_masks"]

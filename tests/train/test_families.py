@@ -1,4 +1,6 @@
-"""Families whose own chat template does not show what the model wrote: their templates for training, and their layouts."""
+"""Families whose own chat template does not show what the model wrote: their templates for training, and their
+layouts.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,26 @@ TALK = [
 ]
 CONTROL = [
     *("<|im_start|>", "<|im_end|>", "<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>", "<|call|>"),
-    *("<|system|>", "<|user|>", "<|assistant|>", "<|endoftext|>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "<｜begin▁of▁sentence｜>"),
-    *("<SPECIAL_10>", "<SPECIAL_11>", "<SPECIAL_12>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
-]  # fmt: skip
+    *(
+        "<|system|>",
+        "<|user|>",
+        "<|assistant|>",
+        "<|endoftext|>",
+        "<｜User｜>",
+        "<｜Assistant｜>",
+        "<｜end▁of▁sentence｜>",
+        "<｜begin▁of▁sentence｜>",
+    ),
+    *(
+        "<SPECIAL_10>",
+        "<SPECIAL_11>",
+        "<SPECIAL_12>",
+        "<|begin_of_text|>",
+        "<|start_header_id|>",
+        "<|end_header_id|>",
+        "<|eot_id|>",
+    ),
+]
 END, BOS = "<｜end▁of▁sentence｜>", "<｜begin▁of▁sentence｜>"
 HARMONY = "<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.\nKnowledge cutoff: 2024-06\nCurrent date: 2026-11-30\n\nReasoning: medium\n\n# Valid channels: analysis, commentary, final. Channel must be included for every message.<|end|>"
 CHATML = "<|im_start|>system\nBrief.<|im_end|>\n<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\nA<|im_end|>\n<|im_start|>user\n3+3?<|im_end|>\n<|im_start|>assistant\nB<|im_end|>\n"
@@ -65,16 +84,14 @@ EXPECTED: dict[str, tuple[str, list[str]]] = {
             "<|channel|>analysis<|message|>two threes<|end|><|start|>assistant<|channel|>final<|message|>six<|return|>",
         ],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
 def tokenizer(byte_tokenizer: Any) -> Any:
     """The bytes, and the control tokens of all families."""
     made = copy.deepcopy(byte_tokenizer)
-    made.add_special_tokens(
-        {"additional_special_tokens": CONTROL, "bos_token": BOS, "eos_token": "<|endoftext|>"}
-    )
+    made.add_special_tokens({"additional_special_tokens": CONTROL, "bos_token": BOS, "eos_token": "<|endoftext|>"})
     return made
 
 
@@ -101,9 +118,7 @@ def test_replies_of_several_turns(tokenizer: Any, name: str, own: bool) -> None:
     text, parts = EXPECTED[name]
     (doc,) = made(one, row(TALK), day=date(2026, 11, 30))
     assert one.decode(doc.ids) == text
-    if (
-        own and name == "nemotron"
-    ):  # what the prompt of an earlier turn would open is not what stands there
+    if own and name == "nemotron":  # what the prompt of an earlier turn would open is not what stands there
         parts = ["<think></think>four<|im_end|>", parts[1]]
     assert learnt(one, doc) == parts
     (doc,) = made(one, row(TALK), loss="last", day=date(2026, 11, 30))
@@ -124,7 +139,12 @@ def test_single_turns_calls_and_thoughts_in_the_text(tokenizer: Any, name: str) 
     if name == "phi3":
         return
     call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a": 2}'}}
-    talk = [TALK[1], {"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "tool", "content": "4"}, TALK[2]]  # fmt: skip
+    talk = [
+        TALK[1],
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "4"},
+        TALK[2],
+    ]
     (doc,) = made(one, row(talk))
     parts = learnt(one, doc)
     assert len(parts) == 2 and "add" in parts[0] and "four" in parts[1]
@@ -159,9 +179,7 @@ def test_a_layout_needs_what_the_turns_say_and_text_without_control_tokens(token
         made(one, row(told))
     (doc,) = made(one, row(told), special="split")
     assert learnt(one, doc) == [f"four{END}"]
-    forgets = with_template(
-        tokenizer, DROPS_THOUGHTS.replace("m.content.split('</think>')[-1]", "'…'")
-    )
+    forgets = with_template(tokenizer, DROPS_THOUGHTS.replace("m.content.split('</think>')[-1]", "'…'"))
     with pytest.raises(RunError) as caught:
         made(forgets, row(talk))
     assert caught.value.problem.code == "A801" and "training(" in (caught.value.problem.help or "")
@@ -183,7 +201,7 @@ def test_a_recipe_names_a_family(tmp_path: Path) -> None:
         ('chat_template = "owner/model"', "that of owner/model"),
         ('chat_template = "{{ messages }}"', "the recipe's own"),
     ],
-)  # fmt: skip
+)
 def test_the_plan_says_which_template_is_taken(
     tmp_path: Path, line: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

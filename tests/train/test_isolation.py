@@ -1,4 +1,6 @@
-"""Packed against alone in 26 architectures: a pack keeps its rows apart, or the training refuses before its first step."""
+"""Packed against alone in 26 architectures: a pack keeps its rows apart, or the training refuses before its first
+step.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +34,7 @@ COMMON = {
 GROUPED = {**COMMON, "num_key_value_heads": 2, "max_position_embeddings": 256}
 WIDE = {**GROUPED, "head_dim": 8}
 GPT = {"vocab_size": WORDS, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256, **ENDS}
-LINEAR = {
-    "linear_num_key_heads": 2,
-    "linear_num_value_heads": 2,
-    "linear_key_head_dim": 8,
-    "linear_value_head_dim": 8,
-}
+LINEAR = {"linear_num_key_heads": 2, "linear_num_value_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8}
 EXPERTS = {
     "num_experts": 4,
     "num_experts_per_tok": 2,
@@ -61,22 +58,13 @@ APART: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt_bigcode": ("GPTBigCode", GPT),
     "qwen2_moe": ("Qwen2Moe", {**GROUPED, **EXPERTS}),
     "mixtral": ("Mixtral", {**GROUPED, "num_local_experts": 4}),
-    "llama4": (
-        "Llama4Text",
-        {**WIDE, "num_local_experts": 2, "attention_chunk_size": 16, "intermediate_size_mlp": 64},
-    ),
+    "llama4": ("Llama4Text", {**WIDE, "num_local_experts": 2, "attention_chunk_size": 16, "intermediate_size_mlp": 64}),
 }
 LEAKY: dict[str, tuple[str, dict[str, Any]]] = {
-    "opt": (
-        "OPT",
-        {**COMMON, "ffn_dim": 64, "word_embed_proj_dim": 32, "max_position_embeddings": 256},
-    ),
+    "opt": ("OPT", {**COMMON, "ffn_dim": 64, "word_embed_proj_dim": 32, "max_position_embeddings": 256}),
     "bloom": ("Bloom", {"vocab_size": WORDS, "hidden_size": 32, "n_layer": 2, "n_head": 4, **ENDS}),
     "falcon": ("Falcon", {**COMMON, "alibi": True}),
-    "mpt": (
-        "Mpt",
-        {"vocab_size": WORDS, "d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 256},
-    ),
+    "mpt": ("Mpt", {"vocab_size": WORDS, "d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 256}),
     "mamba": ("Mamba", {"vocab_size": WORDS, "hidden_size": 32, "num_hidden_layers": 2, **ENDS}),
     "mamba2": (
         "Mamba2",
@@ -92,10 +80,7 @@ LEAKY: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "lfm2": ("Lfm2", {**GROUPED, "layer_types": ["conv", "full_attention"]}),
-    "qwen3_next": (
-        "Qwen3Next",
-        {**WIDE, **LINEAR, **EXPERTS, "layer_types": ["linear_attention", "full_attention"]},
-    ),
+    "qwen3_next": ("Qwen3Next", {**WIDE, **LINEAR, **EXPERTS, "layer_types": ["linear_attention", "full_attention"]}),
     "granitemoehybrid": (
         "GraniteMoeHybrid",
         {
@@ -110,13 +95,7 @@ LEAKY: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "recurrent_gemma": (
         "RecurrentGemma",
-        {
-            **COMMON,
-            "num_hidden_layers": 3,
-            "num_key_value_heads": 1,
-            "lru_width": 32,
-            "attention_window_size": 32,
-        },
+        {**COMMON, "num_hidden_layers": 3, "num_key_value_heads": 1, "lru_width": 32, "attention_window_size": 32},
     ),
 }
 
@@ -164,9 +143,7 @@ def base(folder: Path, kind: str, sizes: dict[str, Any]) -> Path:
     return folder
 
 
-def train_on(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str
-) -> dict[str, Any]:
+def train_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str) -> dict[str, Any]:
     """A training of two steps in this process."""
 
     def launch(spec: TrainSpec, job: Path, **_: Any) -> Any:
@@ -196,9 +173,7 @@ def train_on(
 
 
 @pytest.mark.parametrize("name", ["lfm2", "gemma2"])
-def test_a_packed_training_refuses_or_trains(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_a_packed_training_refuses_or_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     folder = base(tmp_path / "base", *{**APART, **LEAKY}[name])
     if name in LEAKY:
         with pytest.raises(RunError) as refused:

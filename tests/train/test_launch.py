@@ -93,12 +93,11 @@ def test_an_own_configuration_is_checked(tmp_path: Path, text: str | None, said:
     assert said in caught.value.problem.headline and caught.value.problem.place == str(path)
 
 
-# --- devices --------------------------------------------------------------------------------------------------------------------
+# --- devices ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("named", "count"),
-    [("", 0), ("-1", 0), ("0", 1), ("0,3", 2), ("GPU-a, GPU-b", 2), ("0,-1,1", 1)],
+    ("named", "count"), [("", 0), ("-1", 0), ("0", 1), ("0,3", 2), ("GPU-a, GPU-b", 2), ("0,-1,1", 1)]
 )
 def test_gpus_by_name(monkeypatch: pytest.MonkeyPatch, named: str, count: int) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
@@ -140,13 +139,10 @@ def test_the_environment_joins_cpu_processes(monkeypatch: pytest.MonkeyPatch) ->
     assert env["ACCELERATE_USE_CPU"] == "true" and env["HF_HUB_DISABLE_TELEMETRY"] == "1"
     assert int(env["OMP_NUM_THREADS"]) == max(1, min(16, len(os.sched_getaffinity(0)) // 2))
     assert env["WANDB_MODE"] == "disabled"
-    assert (
-        devices.environment(spec(report=["wandb"]), devices.Devices(True, 2))["WANDB_MODE"]
-        == "online"
-    )
+    assert devices.environment(spec(report=["wandb"]), devices.Devices(True, 2))["WANDB_MODE"] == "online"
 
 
-# --- the cut of a batch -----------------------------------------------------------------------------------------------------------
+# --- the cut of a batch -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -161,9 +157,7 @@ def test_the_environment_joins_cpu_processes(monkeypatch: pytest.MonkeyPatch) ->
         ({"batch": {"unit": "rows", "value": 46}}, 2, (46, 1, 23)),
     ],
 )
-def test_a_batch_is_cut_exactly(
-    more: dict[str, Any], processes: int, cut: tuple[int, int, int]
-) -> None:
+def test_a_batch_is_cut_exactly(more: dict[str, Any], processes: int, cut: tuple[int, int, int]) -> None:
     shape = train_job.shape(spec(**more), processes, True)
     assert (shape.per_step, shape.micro_batch, shape.accumulate) == cut
     assert shape.micro_batch * shape.accumulate * processes == shape.per_step
@@ -203,19 +197,15 @@ def test_amounts_of_steps(value: Any, steps: int) -> None:
 
 def test_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda n: None if n in ("peft", "wandb") else real(n)
-    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n in ("peft", "wandb") else real(n))
     with pytest.raises(RunError) as caught:
         train_job._extras(spec(method=Method(name="lora", args={"r": 4})))
-    assert caught.value.problem.code == "A910" and "alchemist-dsl[lora]" in str(
-        caught.value.problem.help
-    )
+    assert caught.value.problem.code == "A910" and "alchemist-dsl[lora]" in str(caught.value.problem.help)
     with pytest.raises(RunError, match="wandb"):
         train_job._extras(spec(report=["wandb"]))
 
 
-# --- failures -----------------------------------------------------------------------------------------------------------------------
+# --- failures ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -228,9 +218,7 @@ def test_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
         ("Traceback\nValueError: x", 1, "exit code 1"),
     ],
 )
-def test_a_failure_is_read_from_the_log(
-    tmp_path: Path, text: str, code: int, headline: str
-) -> None:
+def test_a_failure_is_read_from_the_log(tmp_path: Path, text: str, code: int, headline: str) -> None:
     log = tmp_path / "train.log"
     log.write_text(f"{'line' + chr(10)}" * 50 + text + "\n")
     problem = launch._failure(tmp_path, log, code).problem

@@ -8,9 +8,7 @@ from alchemist_runtime.packing import ffd, pieces
 from hypothesis import given
 from hypothesis import strategies as st
 
-CASES = st.integers(1, 60).flatmap(
-    lambda cap: st.tuples(st.just(cap), st.lists(st.integers(1, cap), max_size=80))
-)
+CASES = st.integers(1, 60).flatmap(lambda cap: st.tuples(st.just(cap), st.lists(st.integers(1, cap), max_size=80)))
 
 
 def plain(lengths: list[int], capacity: int) -> list[list[int]]:
@@ -32,15 +30,11 @@ def plain(lengths: list[int], capacity: int) -> list[list[int]]:
 @given(CASES)
 def test_ffd_is_first_fit_decreasing(case: tuple[int, list[int]]) -> None:
     capacity, lengths = case
-    assert [p.tolist() for p in ffd(np.array(lengths, dtype=np.int64), capacity)] == plain(
-        lengths, capacity
-    )
+    assert [p.tolist() for p in ffd(np.array(lengths, dtype=np.int64), capacity)] == plain(lengths, capacity)
 
 
 @given(CASES, st.sampled_from(["none", "ffd", "wrapped"]))
-def test_every_token_once_in_order_and_no_pack_too_long(
-    case: tuple[int, list[int]], packing: str
-) -> None:
+def test_every_token_once_in_order_and_no_pack_too_long(case: tuple[int, list[int]], packing: str) -> None:
     capacity, lengths = case
     packs = pieces(np.array(lengths, dtype=np.int64), capacity, packing)
     seen = [[False] * n for n in lengths]

@@ -25,9 +25,7 @@ KEY: dict[str, Any] = {"max_length": 128, "packing": "ffd", "on_long": "truncate
 
 
 def read(folder: Path, name: str = "train") -> list[dict[str, Any]]:
-    return [
-        r for p in sorted(folder.glob(f"{name}-*.parquet")) for r in pq.read_table(p).to_pylist()
-    ]
+    return [r for p in sorted(folder.glob(f"{name}-*.parquet")) for r in pq.read_table(p).to_pylist()]
 
 
 def whole_documents(folder: Path, name: str = "train") -> dict[bytes, list[int]]:
@@ -43,18 +41,13 @@ def whole_documents(folder: Path, name: str = "train") -> dict[bytes, list[int]]
 
 
 @pytest.mark.parametrize("packing", ["none", "ffd", "wrapped"])
-def test_every_row_with_its_id_and_origin(
-    tmp_path: Path, byte_tokenizer: Any, packing: str
-) -> None:
+def test_every_row_with_its_id_and_origin(tmp_path: Path, byte_tokenizer: Any, packing: str) -> None:
     rows = sums(90)
     settings = Settings(max_length=200, packing=packing)
     summary = prepare(source(rows), tmp_path / "p", tokenizer=byte_tokenizer, settings=settings)
     expected = {
         row_id(f"row {i}"): byte_tokenizer.apply_chat_template(
-            [
-                {"role": "user", "content": r["instruction"]},
-                {"role": "assistant", "content": r["response"]},
-            ]
+            [{"role": "user", "content": r["instruction"]}, {"role": "assistant", "content": r["response"]}]
         )["input_ids"]
         for i, r in enumerate(rows)
     }
@@ -63,9 +56,7 @@ def test_every_row_with_its_id_and_origin(
     first = pq.read_schema(next((tmp_path / "p").glob("train-*.parquet")))
     assert first.types == SCHEMA.types and first.names == SCHEMA.names
     assert max(len(p["input_ids"]) for p in packs) <= 200
-    origins = Counter(
-        {i: o for p in packs for i, o in zip(p["ids"], p["origins"], strict=True)}.values()
-    )
+    origins = Counter({i: o for p in packs for i, o in zip(p["ids"], p["origins"], strict=True)}.values())
     assert origins == summary["origins"] == {"odd": 45, "even": 45}
     assert summary["rows"] == summary["read"] == 90
     assert summary["packs"] == len(packs)
@@ -81,16 +72,19 @@ def test_every_row_with_its_id_and_origin(
     [
         ("drop", 8, {"too_long": {"x": 2, "y": 1}}, {}, "11 rows: 8 trained, 3 left out (too_long)"),
         # cut before its answer: nothing to learn, so it is left out by name
-        ("truncate", 10, {"nothing_to_learn": {"y": 1}}, {"x": 2}, "11 rows: 10 trained, 2 cut at 128 tokens, 1 left out (nothing_to_learn)"),
+        (
+            "truncate",
+            10,
+            {"nothing_to_learn": {"y": 1}},
+            {"x": 2},
+            "11 rows: 10 trained, 2 cut at 128 tokens, 1 left out (nothing_to_learn)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_long_rows_are_counted_and_listed(
     tmp_path: Path, byte_tokenizer: Any, on_long: Any, rows: int, left: Any, cut: Any, words: str
 ) -> None:
-    data = [
-        {"instruction": "i", "response": "r" * (500 if i < 2 else 20), "origin": "x"}
-        for i in range(10)
-    ]
+    data = [{"instruction": "i", "response": "r" * (500 if i < 2 else 20), "origin": "x"} for i in range(10)]
     data.append({"instruction": "i" * 300, "response": "never seen", "origin": "y"})
     settings = Settings(max_length=128, on_long=on_long)
     summary = prepare(source(data), tmp_path / "p", tokenizer=byte_tokenizer, settings=settings)
@@ -113,11 +107,7 @@ def test_long_rows_are_counted_and_listed(
     st.sampled_from(["none", "ffd", "wrapped"]),
 )
 def test_rows_in_are_rows_trained_held_out_and_left_out(
-    tmp_path_factory: pytest.TempPathFactory,
-    byte_tokenizer: Any,
-    sizes: Any,
-    on_long: Any,
-    packing: str,
+    tmp_path_factory: pytest.TempPathFactory, byte_tokenizer: Any, sizes: Any, on_long: Any, packing: str
 ) -> None:
     """The sum closes, whatever the rows; of the last one something is always learnt."""
     rows = [{"instruction": "i" * a, "response": "r" * b} for a, b in [*sizes, (1, 1)]]
@@ -138,16 +128,42 @@ def test_rows_in_are_rows_trained_held_out_and_left_out(
 @pytest.mark.parametrize(
     ("summary", "words"),
     [
-        ({"read": 6_000, "rows": 5_667, "eval": None, "cut": {"a": 1_900, "b": 8}, "left_out": {"nothing_to_learn": {"a": 333}}, "max_length": 512},
-         "6,000 rows: 5,667 trained, 1,908 cut at 512 tokens, 333 left out (nothing_to_learn)"),
-        ({"read": 12, "rows": 5, "eval": {"rows": 2}, "cut": {}, "left_out": {"nothing_to_learn": {"a": 2}, "too_long": {"a": 3}}, "max_length": 512},
-         "12 rows: 5 trained, 2 held out, 5 left out (nothing_to_learn 2, too_long 3)"),
+        (
+            {
+                "read": 6_000,
+                "rows": 5_667,
+                "eval": None,
+                "cut": {"a": 1_900, "b": 8},
+                "left_out": {"nothing_to_learn": {"a": 333}},
+                "max_length": 512,
+            },
+            "6,000 rows: 5,667 trained, 1,908 cut at 512 tokens, 333 left out (nothing_to_learn)",
+        ),
+        (
+            {
+                "read": 12,
+                "rows": 5,
+                "eval": {"rows": 2},
+                "cut": {},
+                "left_out": {"nothing_to_learn": {"a": 2}, "too_long": {"a": 3}},
+                "max_length": 512,
+            },
+            "12 rows: 5 trained, 2 held out, 5 left out (nothing_to_learn 2, too_long 3)",
+        ),
         # as summaries of earlier versions say it
-        ({"read": 4, "rows": 3, "eval": None, "left_out": {"truncated": {"a": 2}, "nothing_to_learn": {"a": 1}}, "max_length": 64},
-         "4 rows: 3 trained, 2 cut at 64 tokens, 1 left out (nothing_to_learn)"),
+        (
+            {
+                "read": 4,
+                "rows": 3,
+                "eval": None,
+                "left_out": {"truncated": {"a": 2}, "nothing_to_learn": {"a": 1}},
+                "max_length": 64,
+            },
+            "4 rows: 3 trained, 2 cut at 64 tokens, 1 left out (nothing_to_learn)",
+        ),
         ({"read": 4, "rows": 4, "eval": None, "cut": {}, "left_out": {}, "max_length": 64}, "4 rows: 4 trained"),
     ],
-)  # fmt: skip
+)
 def test_what_became_of_the_rows_in_words(summary: dict[str, Any], words: str) -> None:
     assert trained(summary) == words
 
@@ -156,10 +172,7 @@ def test_long_rows_can_be_an_error(tmp_path: Path, byte_tokenizer: Any) -> None:
     data = [{"instruction": "i", "response": "r" * n, "origin": "x"} for n in (5, 400, 300)]
     with pytest.raises(RunError) as caught:
         prepare(
-            source(data),
-            tmp_path / "p",
-            tokenizer=byte_tokenizer,
-            settings=Settings(max_length=128, on_long="error"),
+            source(data), tmp_path / "p", tokenizer=byte_tokenizer, settings=Settings(max_length=128, on_long="error")
         )
     problem = caught.value.problem
     assert problem.code == "A806" and "2 rows" in problem.headline
@@ -179,13 +192,9 @@ def test_nothing_to_learn(tmp_path: Path, byte_tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [Settings(eval_share=Fraction(1, 5), **KEY), Settings(eval_rows=30, **KEY)],
-    ids=["share", "rows"],
+    "settings", [Settings(eval_share=Fraction(1, 5), **KEY), Settings(eval_rows=30, **KEY)], ids=["share", "rows"]
 )
-def test_held_out_rows_are_cut_by_root(
-    tmp_path: Path, byte_tokenizer: Any, settings: Settings
-) -> None:
+def test_held_out_rows_are_cut_by_root(tmp_path: Path, byte_tokenizer: Any, settings: Settings) -> None:
     rows = [{**r, "root": i // 3} for i, r in enumerate(sums(300))]
     summary = prepare(source(rows), tmp_path / "p", tokenizer=byte_tokenizer, settings=settings)
     train, held = (set(whole_documents(tmp_path / "p", n)) for n in ("train", "eval"))
@@ -216,16 +225,12 @@ def test_a_crash_costs_a_window_and_changes_nothing(
     settings = Settings(eval_share=Fraction(1, 10), **KEY)
 
     def make(name: str, size: int = 64) -> Any:
-        return prepare(
-            source(rows, size), tmp_path / name, tokenizer=byte_tokenizer, settings=settings
-        )
+        return prepare(source(rows, size), tmp_path / name, tokenizer=byte_tokenizer, settings=settings)
 
     whole = make("whole")
     assert len(whole["shards"]["train"]) == 5
     # batches of another size make the same bytes
-    assert make("other", 7) == whole and bytes_of(tmp_path / "other") == bytes_of(
-        tmp_path / "whole"
-    )
+    assert make("other", 7) == whole and bytes_of(tmp_path / "other") == bytes_of(tmp_path / "whole")
     written: list[Path] = []
     real = module.write_parquet
 
@@ -274,7 +279,5 @@ def test_special_tokens_in_texts_are_counted(tmp_path: Path, byte_tokenizer: Any
         {"instruction": "a", "response": "b <|user|>", "origin": "x"},
         {"instruction": "a < b | c", "response": "b", "origin": "y"},
     ]
-    summary = prepare(
-        source(rows), tmp_path / "p", tokenizer=byte_tokenizer, settings=Settings(max_length=128)
-    )
+    summary = prepare(source(rows), tmp_path / "p", tokenizer=byte_tokenizer, settings=Settings(max_length=128))
     assert summary["told"]["special"] == {"x": 2}

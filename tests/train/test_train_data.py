@@ -18,16 +18,7 @@ pytest.importorskip("transformers")
 
 from alchemist_runtime.base_model import new_weights, scratch_model, write_scratch_config  # noqa: E402
 from alchemist_runtime.train import factor  # noqa: E402
-from alchemist_runtime.train_data import (  # noqa: E402
-    NOTHING,
-    Collator,
-    Ordered,
-    Sequence_,
-    mapped,
-    order,
-    shuffled,
-    steps_of,
-)
+from alchemist_runtime.train_data import NOTHING, Collator, Ordered, Sequence_, mapped, order, shuffled, steps_of  # noqa: E402
 
 #: Written down once: a change would move the order of every training.
 GOLDEN = [2, 5, 1, 4, 6, 0, 3, 7]
@@ -80,7 +71,9 @@ def test_the_isolation_test_can_fail(model: Any) -> None:
     one = pack(40, 33, seed=1)
     batch = Collator(pad=256, packed=True)([one])
     with torch.no_grad():
-        leaky = model(**{k: v for k, v in batch.items() if k != "labels"}, attention_mask=torch.ones_like(batch["input_ids"])).logits  # fmt: skip
+        leaky = model(
+            **{k: v for k, v in batch.items() if k != "labels"}, attention_mask=torch.ones_like(batch["input_ids"])
+        ).logits
         alone = model(input_ids=torch.from_numpy(one.ids[40:].astype(np.int64))[None]).logits[0]
     assert (leaky[0, 40:] - alone).abs().max() > 1e-2
 
@@ -139,10 +132,7 @@ def test_shuffles_are_the_same_for_ever() -> None:
         (Method(name="constant", args={}), [0.5, 1, 1, 1, 1, 1]),
         (Method(name="linear", args={}), [0.5, 1, 1, 0.75, 0.5, 0.25]),
         (Method(name="linear", args={"floor": "1/10"}), [0.5, 1, 1, 0.775, 0.55, 0.325]),
-        (
-            Method(name="cosine", args={"floor": "0"}),
-            [0.5, 1, 1, 0.853553, 0.5, 0.146447],
-        ),
+        (Method(name="cosine", args={"floor": "0"}), [0.5, 1, 1, 0.853553, 0.5, 0.146447]),
     ],
 )
 def test_course_of_the_learning_rate(schedule: Method, expected: list[float]) -> None:
@@ -164,8 +154,6 @@ def test_scratch_models_are_the_same_for_the_same_seed(tmp_path: Path) -> None:
     text = "def f():\n    return 'ü€𝄞'"
     ids = tokenizer.encode(text, add_special_tokens=False)
     assert ids == list(text.encode()) and tokenizer.decode(ids) == text
-    chat = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "x"}], add_generation_prompt=True, tokenize=False
-    )
+    chat = tokenizer.apply_chat_template([{"role": "user", "content": "x"}], add_generation_prompt=True, tokenize=False)
     assert chat == "<|user|>x<|end|><|assistant|>"
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id

@@ -1,4 +1,6 @@
-"""Trainings that really run: two processes that learn together, stops of every kind, and the same losses from a plain loop."""
+"""Trainings that really run: two processes that learn together, stops of every kind, and the same losses from a plain
+loop.
+"""
 
 from __future__ import annotations
 
@@ -58,9 +60,7 @@ def losses(folder: Path) -> dict[int, float]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, dict[str, Any], list[dict[str, Any]]]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], list[dict[str, Any]]]:
     """One training on two processes, its figures, and what it told."""
     folder = tmp_path_factory.mktemp("undisturbed")
     told: list[dict[str, Any]] = []
@@ -107,8 +107,8 @@ def test_a_second_call_does_nothing(undisturbed: Any, monkeypatch: pytest.Monkey
 
 
 def test_a_plain_loop_over_accelerate_gives_the_same_losses(tmp_path: Path) -> None:
-    """One process, no Trainer, whole batches: the same order, masks and schedule must give the same course as two processes
-    that each take their share in two forward passes."""
+    """One process, no Trainer, whole batches: the same order, masks and schedule must give the same course as two
+    processes that each take their share in two forward passes."""
     import torch
     from accelerate import Accelerator
     from alchemist_runtime.base_model import new_weights
@@ -157,15 +157,11 @@ def background(folder: Path, env: dict[str, str] | None = None) -> subprocess.Po
     )
 
 
-def wait_for(
-    condition: Callable[[], bool], child: subprocess.Popen[bytes], seconds: float = 120
-) -> None:
+def wait_for(condition: Callable[[], bool], child: subprocess.Popen[bytes], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if child.poll() is not None or time.monotonic() > deadline:
-            pytest.fail(
-                f"it never happened: {child.stderr.read().decode()[-2000:] if child.stderr else ''}"
-            )
+            pytest.fail(f"it never happened: {child.stderr.read().decode()[-2000:] if child.stderr else ''}")
         time.sleep(0.02)
 
 
@@ -181,9 +177,7 @@ def assert_same(folder: Path, undisturbed: Any) -> None:
     whole, again = losses(undisturbed[0]), losses(folder)
     assert list(again) == list(whole)
     assert list(again.values()) == pytest.approx(list(whole.values()), abs=5e-5)
-    whole_model, model = (
-        load_file(f / "model" / "model.safetensors") for f in (undisturbed[0], folder)
-    )
+    whole_model, model = (load_file(f / "model" / "model.safetensors") for f in (undisturbed[0], folder))
     assert all((model[n] - whole_model[n]).abs().max() < 1e-5 for n in whole_model)
 
 
@@ -202,14 +196,14 @@ def test_kill_9_and_on(tmp_path: Path, undisturbed: Any) -> None:
     assert_same(tmp_path, undisturbed)
 
 
-def test_a_checkpoint_that_was_cut_short_is_passed_over(tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+def test_a_checkpoint_that_was_cut_short_is_passed_over(
+    tmp_path: Path, undisturbed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The processes die between the files of the second checkpoint and its mark."""
     monkeypatch.setenv("ALCHEMIST_FAULT", "kill@train:checkpoint:2")
     with pytest.raises(RunError) as caught:
         run_train(spec(), source(ROWS), tmp_path, seed=11)
-    assert caught.value.problem.code == "A803" and caught.value.problem.place == str(
-        tmp_path / "train.log"
-    )
+    assert caught.value.problem.code == "A803" and caught.value.problem.place == str(tmp_path / "train.log")
     assert "killed" in caught.value.problem.headline
     assert (tmp_path / "checkpoints" / "checkpoint-8").exists()
     monkeypatch.delenv("ALCHEMIST_FAULT")
@@ -240,16 +234,7 @@ def test_the_world_that_was_asked_for_or_none(tmp_path: Path, undisturbed: Any) 
     for name in ("prepared", "start"):
         (tmp_path / name).symlink_to(undisturbed[0] / name)
     line = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu"]
-    line += [
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-    ]
+    line += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     line += ["--module", "alchemist_runtime.train", "--job", str(tmp_path / "job.json")]
     env = devices.environment(spec(), devices.Devices(True, 2))
     del env["ACCELERATE_USE_CPU"], env["ALCHEMIST_PARENT"]
@@ -271,9 +256,7 @@ def test_lora_on_a_trained_base(tmp_path: Path, undisturbed: Any) -> None:
         spec(
             init=Method(name="pretrained"),
             base="first",
-            method=Method(
-                name="lora", args={"r": 4, "alpha": 8, "dropout": 0, "targets": "all-linear"}
-            ),
+            method=Method(name="lora", args={"r": 4, "alpha": 8, "dropout": 0, "targets": "all-linear"}),
             processes=1,
             steps=4,
             packing="none",
@@ -286,16 +269,12 @@ def test_lora_on_a_trained_base(tmp_path: Path, undisturbed: Any) -> None:
         base_dir=base,
         seed=2,
     )
-    assert (
-        metrics["first_loss"] < 0.8 * undisturbed[1]["first_loss"]
-    )  # it starts from the trained weights
+    assert metrics["first_loss"] < 0.8 * undisturbed[1]["first_loss"]  # it starts from the trained weights
     assert 0 < metrics["trained_parameters"] < metrics["parameters"] / 2
     assert metrics["eval_loss"] is None
     adapter = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     assert adapter and all("lora" in name for name in adapter)
-    before, after = (
-        AutoModelForCausalLM.from_pretrained(f).state_dict() for f in (base, tmp_path / "model")
-    )
+    before, after = (AutoModelForCausalLM.from_pretrained(f).state_dict() for f in (base, tmp_path / "model"))
     assert before.keys() == after.keys()
     moved = {n for n in before if (before[n] - after[n]).abs().max() > 0}
     assert moved and all("proj" in n for n in moved)

@@ -62,9 +62,7 @@ def sums(n: int) -> list[dict[str, Any]]:
     ]
 
 
-def source(
-    rows: Sequence[dict[str, Any]], size: int = 64
-) -> Callable[[], Iterator[pa.RecordBatch]]:
+def source(rows: Sequence[dict[str, Any]], size: int = 64) -> Callable[[], Iterator[pa.RecordBatch]]:
     """Batches that can be read again and again."""
     whole = table(rows)
 

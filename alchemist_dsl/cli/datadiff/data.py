@@ -42,10 +42,7 @@ def _step(s: StepDiff) -> StepRows:
         state=s.state,
         compared=not s.incomplete,
         ports=[_port(p) for p in s.ports],
-        moves=[
-            MovedRows(rule=m.rule, to=m.to, rows=m.rows, samples=_samples(m.samples))
-            for m in s.moves
-        ],
+        moves=[MovedRows(rule=m.rule, to=m.to, rows=m.rows, samples=_samples(m.samples)) for m in s.moves],
         missing=[MissingResult(**asdict(m)) for m in s.missing],
         problem=None if s.problem is None else _problem(s.problem),
         note=s.note,
@@ -67,12 +64,7 @@ def _port(p: PortDiff) -> PortRows:
         reordered=p.reordered,
         read=p.read,
         columns=[
-            ColumnRows(
-                name=c.name,
-                type=Sides(before=c.before, after=c.after),
-                changed=c.changed,
-                unread=c.unread,
-            )
+            ColumnRows(name=c.name, type=Sides(before=c.before, after=c.after), changed=c.changed, unread=c.unread)
             for c in p.columns
         ],
         origins=_groups(p.origins),
@@ -87,13 +79,7 @@ def _groups(groups: Iterable[GroupDiff]) -> list[GroupRows]:
 
 def _samples(samples: Iterable[Sample]) -> list[RowSample]:
     return [
-        RowSample(
-            id=s.id,
-            occurrence=s.copy,
-            origin=s.origin,
-            before=_record(s.before),
-            after=_record(s.after),
-        )
+        RowSample(id=s.id, occurrence=s.copy, origin=s.origin, before=_record(s.before), after=_record(s.after))
         for s in samples
     ]
 

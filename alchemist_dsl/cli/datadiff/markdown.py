@@ -8,17 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from alchemist_dsl.cli.datadiff.samples import called, columns, cut, moved, safe, unseen
-from alchemist_dsl.cli.datadiff.words import (
-    headline,
-    missing,
-    moves,
-    notes,
-    quiet,
-    state_words,
-    title,
-    told,
-    unread,
-)
+from alchemist_dsl.cli.datadiff.words import headline, missing, moves, notes, quiet, state_words, title, told, unread
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.compare import DataDiff, PortDiff, Sample, StepDiff
@@ -54,7 +44,7 @@ def _row(step: StepDiff) -> Iterator[str]:
         name = step.name if port.port == "rows" else f"{step.name}.{port.port}"
         rows = " → ".join("–" if n is None else f"{n:,}" for n in (port.before, port.after))
         counts = " | ".join(f"{n:,}" if n else "" for n in (port.added, port.removed, port.changed))
-        shown = ", ".join(_text(c.name) for c in port.columns) or ("order" if port.reordered else "")  # fmt: skip
+        shown = ", ".join(_text(c.name) for c in port.columns) or ("order" if port.reordered else "")
         yield f"| {_text(name)} | {rows} | {counts} | {shown} |"
 
 

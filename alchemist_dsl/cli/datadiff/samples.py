@@ -1,4 +1,6 @@
-"""A sample of a data comparison as lines: before and after in one text with word-level marks, long texts cut to what differs."""
+"""A sample of a data comparison as lines: before and after in one text with word-level marks, long texts cut to what
+differs.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,7 @@ def columns(sample: Sample, kind: str) -> Iterator[tuple[str, list[Piece]]]:
         if name in before and name in after and kind == "changed":
             old, new = worded(before[name]), worded(after[name])
             if old == new:  # another type, the same words
-                old, new = (f"{type(v[name]).__name__} {w}" for v, w in ((before, old), (after, new)))  # fmt: skip
+                old, new = (f"{type(v[name]).__name__} {w}" for v, w in ((before, old), (after, new)))
             yield name, word_diff(old, new)
         else:
             value = after.get(name, before.get(name))
@@ -94,7 +96,9 @@ def columns(sample: Sample, kind: str) -> Iterator[tuple[str, list[Piece]]]:
 
 
 def cut(pieces: list[Piece], around: int = AROUND) -> list[Piece]:
-    """The pieces, their equal text cut to what stands around a change, long changes to their ends; line ends are shown."""
+    """The pieces, their equal text cut to what stands around a change, long changes to their ends; line ends are
+    shown.
+    """
     out: list[Piece] = []
     for i, (mark, text) in enumerate(pieces):
         text = safe(text)

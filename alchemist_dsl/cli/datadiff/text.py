@@ -18,17 +18,7 @@ from alchemist_dsl.cli.datadiff.samples import (
     sample_lines,
     unseen,
 )
-from alchemist_dsl.cli.datadiff.words import (
-    headline,
-    missing,
-    moves,
-    notes,
-    quiet,
-    state_words,
-    title,
-    told,
-    unread,
-)
+from alchemist_dsl.cli.datadiff.words import headline, missing, moves, notes, quiet, state_words, title, told, unread
 from alchemist_dsl.tables import fold, grid
 
 if TYPE_CHECKING:
@@ -114,9 +104,7 @@ def _step(step: StepDiff, width: int, paint: Paint, seen: set[object]) -> Iterat
             yield from _port(step, port, width, paint, seen)
 
 
-def _port(
-    step: StepDiff, port: PortDiff, width: int, paint: Paint, seen: set[object]
-) -> Iterator[str]:
+def _port(step: StepDiff, port: PortDiff, width: int, paint: Paint, seen: set[object]) -> Iterator[str]:
     told = [line for words in notes(port) for line in _item(words, width, paint, None)]
     for kind, samples in port.samples.items():
         told += _samples(unseen(samples, kind, seen), kind, width, paint)

@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Final
 from alchemist_dsl.cli.datadiff.samples import safe
 
 if TYPE_CHECKING:
-    from alchemist_runtime.engine.compare import (
-        ColumnDiff,
-        DataDiff,
-        GroupDiff,
-        Made,
-        PortDiff,
-        Sample,
-        StepDiff,
-    )
+    from alchemist_runtime.engine.compare import ColumnDiff, DataDiff, GroupDiff, Made, PortDiff, Sample, StepDiff
 
 #: Groups (origins, rules) that a line names; the rest is counted.
 MOST_GROUPS: Final = 8
@@ -27,7 +19,7 @@ def headline(result: DataDiff) -> str:
     if [s.kind for s in result.steps] == ["dataset"] and result.outcome == "different":
         return "data: the rows differ"
     unread = sum(s.incomplete for s in result.steps)
-    differ = sum(s.state in ("changed", "added", "removed") and not s.incomplete for s in result.steps)  # fmt: skip
+    differ = sum(s.state in ("changed", "added", "removed") and not s.incomplete for s in result.steps)
     same = sum(s.state in ("same", "rowless") and not s.incomplete for s in result.steps)
     parts = []
     if unread:
@@ -53,7 +45,9 @@ def title(step: StepDiff) -> str:
 
 
 def unread(step: StepDiff) -> list[str]:
-    """What of a step could not be read, and what to do about it, a sentence each; what is missing is said for all steps."""
+    """What of a step could not be read, and what to do about it, a sentence each; what is missing is said for all
+    steps.
+    """
     out = []
     if step.problem is not None:
         p = step.problem
@@ -61,11 +55,7 @@ def unread(step: StepDiff) -> list[str]:
         out.append(f"error[{p.code} {p.slug}]: {safe(p.headline)}{safe(place)}")
         out += [f"help: {safe(p.help)}"] if p.help else []
     for port in step.ports:
-        out += [
-            f"column {safe(c.name)} could not be compared: {safe(c.unread)}"
-            for c in port.columns
-            if c.unread
-        ]
+        out += [f"column {safe(c.name)} could not be compared: {safe(c.unread)}" for c in port.columns if c.unread]
     return out
 
 
@@ -92,9 +82,7 @@ def missing(result: DataDiff) -> list[str]:
         lost = [m for s in result.steps for m in s.missing if m.side == side]
         steps = list(dict.fromkeys(m.step for m in lost if m.step == m.needs))
         if steps:
-            out.append(
-                f"not materialised {side} the change: {_names(steps)}; {_run(result, side, made, steps)}"
-            )
+            out.append(f"not materialised {side} the change: {_names(steps)}; {_run(result, side, made, steps)}")
         hidden: dict[str, list[str]] = {}
         for m in lost:
             if m.needs not in steps:
@@ -151,7 +139,7 @@ def _column(c: ColumnDiff) -> str:
 def _groups(what: str, groups: Sequence[GroupDiff]) -> Iterator[str]:
     differ = [g for g in groups if g.before != g.after or g.added or g.removed or g.changed]
     for g in differ[:MOST_GROUPS]:
-        moved = [f"{n:,} {w}" for n, w in ((g.added, "added"), (g.removed, "removed"), (g.changed, "changed")) if n]  # fmt: skip
+        moved = [f"{n:,} {w}" for n, w in ((g.added, "added"), (g.removed, "removed"), (g.changed, "changed")) if n]
         amount = f"{g.before:,} → {g.after:,}" if g.before != g.after else f"{g.after:,}"
         yield f"{what} {safe(g.name)}: {amount}" + (f" ({', '.join(moved)})" if moved else "")
     if len(differ) > MOST_GROUPS:

@@ -1,4 +1,6 @@
-"""From rows to judged answers: prompts rendered over a batch, a teacher asked, answers read and sieved by the step's rules."""
+"""From rows to judged answers: prompts rendered over a batch, a teacher asked, answers read and sieved by the step's
+rules.
+"""
 
 from __future__ import annotations
 
@@ -53,9 +55,7 @@ class Draw:
     rule: str | None = None
     reason: str | None = None
     said: tuple[str, ...] = ()  # answers that do not fit and what is wrong with them, in turn
-    passing: bool = (
-        False  # whether the call failed for a reason that may have passed by the next run
-    )
+    passing: bool = False  # whether the call failed for a reason that may have passed by the next run
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Asking:
             done += ready
         return sorted(done, key=lambda d: (d.row, d.sample))
 
-    # --- asking -----------------------------------------------------------------------------------------------------------
+    # --- asking -------------------------------------------------------------------------------------------------------
 
     def _inputs(self, batch: pa.RecordBatch, types: Mapping[str, str]) -> list[dict[str, Any]]:
         """The prompt's inputs of every row, as Python values."""
@@ -141,11 +141,7 @@ class Asking:
         return None if self.prompt.turn is None else self._rendered(self.prompt.prefill, inputs)
 
     def _round(
-        self,
-        batch: pa.RecordBatch,
-        types: Mapping[str, str],
-        inputs: Sequence[Mapping[str, Any]],
-        todo: Sequence[Draw],
+        self, batch: pa.RecordBatch, types: Mapping[str, str], inputs: Sequence[Mapping[str, Any]], todo: Sequence[Draw]
     ) -> tuple[list[Draw], list[Draw]]:
         """Ask for these draws; what must be drawn again, and what is ready."""
         requests = self._requests([(d, self._cut(inputs[d.row], d.halvings)) for d in todo])
@@ -188,14 +184,14 @@ class Asking:
                 messages, continues = messages[:-1], False
             messages = (*messages, *_sent_back(draw.said))
             last = len(draw.said) == 2 * self.spec.repair
-            key = call_key(
-                teacher, messages, fields, number, inputs=values, rules=rules, continues=continues
-            )
+            key = call_key(teacher, messages, fields, number, inputs=values, rules=rules, continues=continues)
             out.append(Request(key, messages, values, fields, rules, number, last, continues))
         return out
 
     def _turns(self, rows: Sequence[Mapping[str, Any]]) -> list[tuple[tuple[Message, ...], bool]]:
-        """The rendered turns: system, examples, the question, and how the model's turn begins; whether it goes on with the last."""
+        """The rendered turns: system, examples, the question, and how the model's turn begins; whether it goes on with
+        the last.
+        """
         system = self._rendered(self.prompt.system, rows)
         user = self._rendered(self.prompt.user, rows)
         begun = self._rendered(self.prompt.prefill, rows)
@@ -257,7 +253,7 @@ class Asking:
             out += [{"role": "user", "content": question}, {"role": "assistant", "content": text}]
         return out
 
-    # --- reading and judging ------------------------------------------------------------------------------------------------
+    # --- reading and judging ------------------------------------------------------------------------------------------
 
     def _read(self, draw: Draw, request: Request, outcome: Outcome) -> Draw:
         reply = outcome.reply
@@ -297,17 +293,13 @@ class Asking:
             )
         return replace(draw, rule=TOO_LONG, reason=outcome.failure)
 
-    def _judge(
-        self, batch: pa.RecordBatch, types: Mapping[str, str], draws: list[Draw]
-    ) -> list[Draw]:
+    def _judge(self, batch: pa.RecordBatch, types: Mapping[str, str], draws: list[Draw]) -> list[Draw]:
         rules = sieves(self.spec.rules)
         read = [i for i, d in enumerate(draws) if d.rule is None]
         if not rules or not read:
             return draws
         chosen = [draws[i] for i in read]
-        scope = self.ctx.scope(
-            taken(batch, [d.row for d in chosen]), self.types(types), self.outs(chosen)
-        )
+        scope = self.ctx.scope(taken(batch, [d.row for d in chosen]), self.types(types), self.outs(chosen))
         for i, number in zip(read, judge(scope, rules).tolist(), strict=True):
             if number:
                 rule = rules[number - 1]
@@ -323,9 +315,7 @@ class Asking:
         return self._struct(draws, self.prompt.outputs)
 
     def _struct(self, draws: Sequence[Draw], fields: Mapping[str, str]) -> pa.StructArray:
-        return pa.array(
-            [d.out for d in draws], pa.struct([(n, arrow_type(t)) for n, t in fields.items()])
-        )
+        return pa.array([d.out for d in draws], pa.struct([(n, arrow_type(t)) for n, t in fields.items()]))
 
 
 def _sent_back(said: Sequence[str]) -> list[Message]:
@@ -341,10 +331,10 @@ def _sent_back(said: Sequence[str]) -> list[Message]:
 def enough(lacking: int, drawn: int, accepted: int, at_once: int | None) -> int:
     """How many answers to draw for so many that are lacking, by the share that was accepted of those drawn so far.
 
-    At first as many as are needed at least; never many more than were drawn so far, since a share of few says little. Then fewer
-    than are likely to do by one standard deviation, but no less than half: an answer too many costs money, a further lot a moment.
-    Where questions are sent in lots (`at_once`) that take hours, so many that they do in 19 of 20 cases (normal approximation of
-    the binomial)."""
+    At first as many as are needed at least; never many more than were drawn so far, since a share of few says little.
+    Then fewer than are likely to do by one standard deviation, but no less than half: an answer too many costs money, a
+    further lot a moment. Where questions are sent in lots (`at_once`) that take hours, so many that they do in 19 of 20
+    cases (normal approximation of the binomial)."""
     if not drawn:
         return lacking
     share = max(accepted, 1) / drawn
@@ -367,7 +357,9 @@ def why_unusable(reply: Reply, outputs: Mapping[str, str]) -> str | None:
 
 
 def found(reply: Reply, request: Request | None = None) -> Reply:
-    """A reply whose text is the body of a response, read again: a better reader may find the answer. Unreadable where there is none."""
+    """A reply whose text is the body of a response, read again: a better reader may find the answer. Unreadable where
+    there is none.
+    """
     if reply.finish_reason != UNREAD:
         return reply
     try:

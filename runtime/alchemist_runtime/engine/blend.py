@@ -28,9 +28,7 @@ def run_mixture(ctx: Context, node: Node, out: Output) -> None:
     ids = [s.ids() for s in streams]
     counted = _tokens(ctx, spec, streams)
     sizes = [
-        EntrySize(s.n)
-        if t is None
-        else EntrySize.counted(t[draw_order(i, ctx.plan.seed, spec.salt)])
+        EntrySize(s.n) if t is None else EntrySize.counted(t[draw_order(i, ctx.plan.seed, spec.salt)])
         for s, i, t in zip(streams, ids, counted, strict=True)
     ]
     spec = weighted(spec, sizes)
@@ -51,20 +49,15 @@ def run_mixture(ctx: Context, node: Node, out: Output) -> None:
 
 
 def weighted(spec: MixtureSpec, sizes: Sequence[EntrySize]) -> MixtureSpec:
-    """With `weights = by_size(temperature = T)`: entry i counts size(i) ** (1 / T) parts, the temperature-scaled mixing of
-    multilingual and multi-task training (arXiv 1910.10683, section 3.5.2): 1 is in proportion, larger is more even."""
+    """With `weights = by_size(temperature = T)`: entry i counts size(i) ** (1 / T) parts, the temperature-scaled mixing
+    of multilingual and multi-task training (arXiv 1910.10683, section 3.5.2): 1 is in proportion, larger is more
+    even."""
     if spec.weights is None:
         return spec
     temperature = float(Fraction(str(spec.weights.args.get("temperature", "1"))))
     take = [
         t.model_copy(
-            update={
-                "value": str(
-                    Fraction(float(s.stock(spec.unit)) ** (1 / temperature)).limit_denominator(
-                        10**6
-                    )
-                )
-            }
+            update={"value": str(Fraction(float(s.stock(spec.unit)) ** (1 / temperature)).limit_denominator(10**6))}
         )
         for t, s in zip(spec.take, sizes, strict=True)
     ]
@@ -80,9 +73,7 @@ def _tokens(ctx: Context, spec: MixtureSpec, streams: list[Stream]) -> list[Coun
     return [row_tokens(s, spec.tokenizer, ctx.project) for s in streams]
 
 
-def _write(
-    ctx: Context, node: Node, out: Output, spec: MixtureSpec, streams: list[Stream], drawn: Drawn
-) -> None:
+def _write(ctx: Context, node: Node, out: Output, spec: MixtureSpec, streams: list[Stream], drawn: Drawn) -> None:
     """The port `rows`: positions in the entries, one after the other, in the order of the shuffle."""
     starts = np.cumsum([0, *(s.n for s in streams)])
     positions = starts[drawn.entry] + drawn.position
@@ -92,9 +83,7 @@ def _write(
     if repeated:
         table = out.write_table("copies", pa.table({COPY: pa.array(drawn.copy, pa.int64())}))
         types[COPY] = "int"
-    part = Part(
-        edges=tuple(t.edge for t in spec.take), select=out.array("order", positions), set=table
-    )
+    part = Part(edges=tuple(t.edge for t in spec.take), select=out.array("order", positions), set=table)
     port(ctx, node, out, "rows", [part], types)
 
 

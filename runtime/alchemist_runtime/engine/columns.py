@@ -1,7 +1,7 @@
 """Columns that are read lazily: stored in shards, held in memory, constant, or patched over another one.
 
-A column answers `read(start, stop)` with an Arrow array and `select(index)` with another column; nothing is decoded before
-it is read. Reading in ascending order keeps at most two row groups of each stored column in memory.
+A column answers `read(start, stop)` with an Arrow array and `select(index)` with another column; nothing is decoded
+before it is read. Reading in ascending order keeps at most two row groups of each stored column in memory.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class _NoPandas:
 
 
 def _spare_pandas() -> None:
-    """Arrow imports pandas at the first list that it is given, to see whether it is one of its series: a quarter of a second
-    for nothing. Let it find none now; where pandas is wanted (`to_pandas`), Arrow imports it still."""
+    """Arrow imports pandas at the first list that it is given, to see whether it is one of its series: a quarter of a
+    second for nothing. Let it find none now; where pandas is wanted (`to_pandas`), Arrow imports it still."""
     if "pandas" not in sys.modules:
         finder: Any = _NoPandas()
         sys.meta_path.insert(0, finder)
@@ -83,7 +83,8 @@ def _reading(path: Path) -> Iterator[None]:
 
 @dataclass
 class Shards:
-    """Parquet files that together are one table; decodes single columns of single row groups and remembers the last ones.
+    """Parquet files that together are one table; decodes single columns of single row groups and remembers the last
+    ones.
 
     Pages are verified as they are read, footers against `sums`, the digests of a finished step's files."""
 
@@ -265,7 +266,9 @@ class Constant:
 
 @dataclass(frozen=True)
 class Patched:
-    """Another column with some of its values replaced: `at[i]` is a position in `values`, or -1 where it shows through."""
+    """Another column with some of its values replaced: `at[i]` is a position in `values`, or -1 where it shows
+    through.
+    """
 
     under: Column
     at: Index

@@ -74,7 +74,9 @@ class Context:
 
     @cached_property
     def outdated(self) -> Mapping[str, int]:
-        """The nodes whose results are there and are made again all the same, with how many rows of each are asked again."""
+        """The nodes whose results are there and are made again all the same, with how many rows of each are asked
+        again.
+        """
         refused = self.options.retry_refused
         return outdated(self.plan.nodes, self.made, refused=refused, fresh=self.fresh)
 
@@ -89,8 +91,8 @@ class Context:
         return made
 
     def made(self, node: Node, key: str | None = None) -> Manifest | None:
-        """What a node left in the store, under its own or another key; None where there is nothing, or nothing to trust.
-        RunError A907 where nobody can tell."""
+        """What a node left in the store, under its own or another key; None where there is nothing, or nothing to
+        trust. RunError A907 where nobody can tell."""
         try:
             made = self.store.manifest(key or node.key)
         except RunError as error:
@@ -114,7 +116,9 @@ class Context:
         return self._open[key]
 
     def step_over(self) -> None:
-        """Forget the streams that are open, with the row groups they hold, and give memory back: the next step opens its own."""
+        """Forget the streams that are open, with the row groups they hold, and give memory back: the next step opens
+        its own.
+        """
         from alchemist_runtime.engine.memory import give_back
 
         self._open.clear()
@@ -132,22 +136,17 @@ class Context:
 
         return Stream.concat([self.edge(node.inputs[i]) for i in edges(node, *roles)])
 
-    def scope(
-        self, batch: pa.RecordBatch, types: Mapping[str, str], out: pa.StructArray | None = None
-    ) -> Scope:
-        """A batch in which expressions are evaluated, with the run's templates, tokenizer, worker processes and verdicts."""
+    def scope(self, batch: pa.RecordBatch, types: Mapping[str, str], out: pa.StructArray | None = None) -> Scope:
+        """A batch in which expressions are evaluated, with the run's templates, tokenizer, worker processes and
+        verdicts.
+        """
         from alchemist_runtime.engine.expressions import Scope
         from alchemist_runtime.engine.row_functions import Session
 
         if "session" not in self.services:
             self.services["session"] = Session()
         return Scope(
-            batch,
-            out=out,
-            texts=self.texts,
-            tokenizer=self.tokenizer(),
-            types=types,
-            session=self.services["session"],
+            batch, out=out, texts=self.texts, tokenizer=self.tokenizer(), types=types, session=self.services["session"]
         )
 
     def tokenizer(self) -> Tokenizer | None:
@@ -167,6 +166,4 @@ class Context:
 
 def edges(node: Node, *roles: str) -> list[int]:
     """Numbers of a node's edges of these roles, in order."""
-    return [
-        i for i, e in enumerate(node.inputs) if e.role in roles or e.role.partition(".")[0] in roles
-    ]
+    return [i for i, e in enumerate(node.inputs) if e.role in roles or e.role.partition(".")[0] in roles]

@@ -46,9 +46,7 @@ def run_export(ctx: Context, node: Node, out: Output) -> None:
     out.figures["rows_in"] = stream.n
     out.figures["splits"] = {name: split.rows for name, split in written.items()}
     out.figures["per_origin"] = per_origin(stream)
-    out.figures["files"] = {
-        str(p.relative_to(made)): p.stat().st_size for p in sorted(made.rglob("*")) if p.is_file()
-    }
+    out.figures["files"] = {str(p.relative_to(made)): p.stat().st_size for p in sorted(made.rglob("*")) if p.is_file()}
     out.figures["path"] = spec.path
     if target is not None:
         faults.point(node.id, "swap")
@@ -96,7 +94,8 @@ def _empty_split(node: Node, name: str, n: int) -> Problem:
     return Problem(
         "A513",
         "empty-split",
-        f"the split `{name}` of `{node.id}` has no row: none of {n:,} rows, which stay together by source row and near-duplicates, fell to it",
+        f"the split `{name}` of `{node.id}` has no row: none of {n:,} rows, which stay together by source row and"
+        " near-duplicates, fell to it",
         node=node.id,
         help="give it a larger share, or change `salt` for another draw",
         severity="warning",
@@ -104,16 +103,10 @@ def _empty_split(node: Node, name: str, n: int) -> Problem:
 
 
 def _write(
-    ctx: Context,
-    node: Node,
-    spec: ExportSpec,
-    stream: Stream,
-    types: Mapping[str, str],
-    made: Path,
-    scratch: Path,
+    ctx: Context, node: Node, spec: ExportSpec, stream: Stream, types: Mapping[str, str], made: Path, scratch: Path
 ) -> dict[str, Split]:
-    """Write the data files of every split. Their names carry a digest of what is in them: readers that keep what they read by
-    name (`load_dataset`) never take old rows, or those of another dataset, for these."""
+    """Write the data files of every split. Their names carry a digest of what is in them: readers that keep what they
+    read by name (`load_dataset`) never take old rows, or those of another dataset, for these."""
     component = catalog.find("exporters", spec.format)
     assert component is not None, spec.format
     done = {}
@@ -153,9 +146,7 @@ def _rename(folder: Path, files: Sequence[str], before: str, after: str) -> None
         path.rename(path.with_name(path.name.replace(before, after, 1)))
 
 
-def _parts(
-    ctx: Context, node: Node, spec: ExportSpec, stream: Stream
-) -> Iterator[tuple[str, Stream]]:
+def _parts(ctx: Context, node: Node, spec: ExportSpec, stream: Stream) -> Iterator[tuple[str, Stream]]:
     """The splits of the dataset: the parts of a `split` step as they are, else those that the export cuts itself."""
     (edge,) = (node.inputs[i] for i in edges(node, "data"))
     if ctx.node(edge.node).kind == "split" and edge.port == "rows":
@@ -178,16 +169,12 @@ def run_split(ctx: Context, node: Node, out: Output) -> None:
     for name in ("train", "eval"):
         index = parts.get(name, np.zeros(0, np.int64))
         assert index is not None
-        made = port(
-            ctx, node, out, name, [Part(edges=from_, select=out.array(name, index))], stream.types
-        )
+        made = port(ctx, node, out, name, [Part(edges=from_, select=out.array(name, index))], stream.types)
         out.figures.setdefault("parts", {})[name] = made.n
     out.figures["rows_in"] = stream.n
 
 
-def _counted(
-    ctx: Context, node: Node, tables: Iterator[pa.Table], total: int
-) -> Iterator[pa.Table]:
+def _counted(ctx: Context, node: Node, tables: Iterator[pa.Table], total: int) -> Iterator[pa.Table]:
     done = 0
     for table in tables:
         faults.point(node.id, "write")
@@ -197,9 +184,7 @@ def _counted(
         ctx.progress.advance(node.id, done, total, "rows")
 
 
-def splits(
-    ctx: Context, share: Fraction, salt: str, stream: Stream
-) -> dict[str, np.ndarray[Any, Any] | None]:
+def splits(ctx: Context, share: Fraction, salt: str, stream: Stream) -> dict[str, np.ndarray[Any, Any] | None]:
     """Positions of each split: rows with one source row, and near-duplicates, stay on one side. `share`: of `eval`."""
     if share == 0:
         return {"train": None}
@@ -213,7 +198,9 @@ def splits(
 
 
 def families(stream: Stream) -> np.ndarray[Any, Any]:
-    """For each row the id that stands for its family: the lowest `_root` among rows linked by root or by near-equal text."""
+    """For each row the id that stands for its family: the lowest `_root` among rows linked by root or by near-equal
+    text.
+    """
     from alchemist_runtime.engine.streams import ids_to_u64
 
     roots = ids_to_u64(stream.column("_root"))
@@ -221,9 +208,7 @@ def families(stream: Stream) -> np.ndarray[Any, Any]:
     component = catalog.find("dedup", "minhash")
     assert component is not None
     texts = [stream.column(c).combine_chunks() for c in (INSTRUCTION, RESPONSE)]
-    found = component.function(
-        texts, stream.ids(), ngram=5, permutations=128, threshold=SPLIT_SIMILARITY
-    )
+    found = component.function(texts, stream.ids(), ngram=5, permutations=128, threshold=SPLIT_SIMILARITY)
     label = _joined(by_root.reshape(-1), found.labels)
     order = np.lexsort((roots[:, 1], roots[:, 0], label))
     first = np.r_[True, label[order][1:] != label[order][:-1]]
@@ -245,7 +230,7 @@ def _joined(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> np.ndarray[Any,
             return np.asarray(np.unique(label, return_inverse=True)[1].reshape(-1))
 
 
-# --- training ---------------------------------------------------------------------------------------------------------------------
+# --- training ---------------------------------------------------------------------------------------------------------
 
 
 def run_train_node(ctx: Context, node: Node, out: Output) -> None:
@@ -275,11 +260,7 @@ def run_train_node(ctx: Context, node: Node, out: Output) -> None:
     def tell(figures: Mapping[str, Any]) -> None:
         for problem in _rendered(node, spec, figures.get("prepared", {})):
             ctx.progress.warn(problem)
-        note = (
-            f"loss {figures['loss']:.3f}"
-            if figures.get("loss") is not None
-            else str(figures.get("stage", ""))
-        )
+        note = f"loss {figures['loss']:.3f}" if figures.get("loss") is not None else str(figures.get("stage", ""))
         ctx.progress.advance(node.id, figures.get("step", 0), figures.get("steps"), "steps", note)
 
     metrics = run_train(

@@ -1,10 +1,11 @@
 """Expression trees of the plan over columns: one Arrow array for a whole batch, never a Python loop over its rows.
 
-Null: anything over null is null; `and` and `or` are three-valued, as in SQL (`false and null` is false, `true or null` is
-true), so that `x == null or chars(x) < 80` asks what it says; `x == null` and `x != null` ask; a condition that is null does
-not hold, which is for the caller to apply. Numbers: whole literals compare with ints as ints; an exact fraction ("1/20") is
-rounded to the nearest 64-bit float before it is compared, as the column's own values were when they were read. `/` gives a
-real; a division by zero is null. JSON is text that holds JSON: it is read by path, and cast where it meets another type.
+Null: anything over null is null; `and` and `or` are three-valued, as in SQL (`false and null` is false, `true or null`
+is true), so that `x == null or chars(x) < 80` asks what it says; `x == null` and `x != null` ask; a condition that is
+null does not hold, which is for the caller to apply. Numbers: whole literals compare with ints as ints; an exact
+fraction ("1/20") is rounded to the nearest 64-bit float before it is compared, as the column's own values were when
+they were read. `/` gives a real; a division by zero is null. JSON is text that holds JSON: it is read by path, and cast
+where it meets another type.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ def evaluate(
 ) -> pa.Array:
     """An expression over the rows of a batch; for several expressions over one batch use one `Scope`.
 
-    `out`: the teacher's answers, one for each row. `texts`: templates by digest. `tokenizer` counts the tokens of texts.
-    `types`: column types, `out.NAME` for fields of the answer; they tell json from text. RunError where a value does not fit.
+    `out`: the teacher's answers, one for each row. `texts`: templates by digest. `tokenizer` counts the tokens of
+    texts. `types`: column types, `out.NAME` for fields of the answer; they tell json from text. RunError where a value
+    does not fit.
     """
     scope = Scope(batch, out=out, texts=texts, tokenizer=tokenizer, types=types, session=session)
     return scope(expr)
@@ -133,9 +135,7 @@ class Scope:
             types=self.types,
             session=self._session,
         )
-        chosen._known = {
-            k: v.take(at) if isinstance(v, pa.Array) else v for k, v in self._known.items()
-        }
+        chosen._known = {k: v.take(at) if isinstance(v, pa.Array) else v for k, v in self._known.items()}
         return chosen
 
     def value(self, expr: plan.Expr) -> Datum:
@@ -148,12 +148,7 @@ class Scope:
         if key not in self._known:
             try:
                 self._known[key] = _NODES[expr[0]](self, expr)
-            except (
-                pa.ArrowInvalid,
-                pa.ArrowNotImplementedError,
-                pa.ArrowTypeError,
-                TypeError,
-            ) as e:
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, TypeError) as e:
                 raise column_error(f"`{show(expr)}` does not fit its values: {e}") from e
         return self._known[key]
 
@@ -212,9 +207,7 @@ class Scope:
         if type_ == TURN:
             return name not in ("role", "content", "extra")
         return (
-            required(record_types(self.types.get(base[1], "")).get(name, "")) == "json"
-            if base[0] == "col"
-            else False
+            required(record_types(self.types.get(base[1], "")).get(name, "")) == "json" if base[0] == "col" else False
         )
 
     def _all_json(self, parts: Sequence[plan.Expr]) -> bool:
@@ -222,7 +215,7 @@ class Scope:
         return bool(known) and all(self.is_json(p) for p in known)
 
 
-# --- what the nodes mean ----------------------------------------------------------------------------------------------------------
+# --- what the nodes mean ----------------------------------------------------------------------------------------------
 
 
 def _is_null(expr: plan.Expr) -> bool:
@@ -238,12 +231,7 @@ def _column(scope: Scope, expr: plan.Expr) -> Datum:
     if name not in scope.batch.schema.names:
         have = ", ".join(scope.batch.schema.names) or "none"
         raise RunError(
-            Problem(
-                "A503",
-                "unknown-column",
-                f"the rows have no column `{name}`",
-                note=f"columns read: {have}",
-            ),
+            Problem("A503", "unknown-column", f"the rows have no column `{name}`", note=f"columns read: {have}"),
             exit_code=1,
         )
     return plain(scope.batch.column(name))
@@ -300,8 +288,7 @@ def _path(scope: Scope, expr: plan.Expr) -> pa.Array:
             index = scope.array(expr[2]).to_pylist()
             inner = scope.array(expr[1]).to_pylist()
             found = [
-                None if v is None or i is None else _step(read_json(v), i)
-                for v, i in zip(inner, index, strict=True)
+                None if v is None or i is None else _step(read_json(v), i) for v, i in zip(inner, index, strict=True)
             ]
             base = pa.array([json_text(v) for v in found], pa.string())
             break
@@ -357,17 +344,13 @@ def _row_argument(name: str, array: pa.Array, type_: str) -> pa.Array:
     fits = {"text": pa.types.is_string, "int": pa.types.is_integer}.get(wanted)
     if fits is None or fits(array.type) or pa.types.is_null(array.type):
         return array
-    raise column_error(
-        f"`{name}` takes {wanted}, not {column_type(array.type)}", f"cast it with {wanted}(…)"
-    )
+    raise column_error(f"`{name}` takes {wanted}, not {column_type(array.type)}", f"cast it with {wanted}(…)")
 
 
 def _default(value: object) -> tuple[str, Any]:
     if value is None:
         return "null", None
-    return (
-        "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "text"
-    ), value
+    return ("bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "text"), value
 
 
 def _condition(scope: Scope, expr: plan.Expr) -> Datum:
@@ -469,8 +452,7 @@ def _number(scope: Scope, expr: plan.Expr) -> Datum:
         return cast_null(value, pa.int64())
     if not is_number(value.type):
         raise column_error(
-            f"`{show(expr)}` is {column_type(value.type)}, not a number",
-            "cast it with int(…) or real(…)",
+            f"`{show(expr)}` is {column_type(value.type)}, not a number", "cast it with int(…) or real(…)"
         )
     return value
 
@@ -500,9 +482,7 @@ def _cat(scope: Scope, expr: plan.Expr) -> Datum:
         elif pa.types.is_null(value.type):
             value = cast_null(value, pa.string())
         elif not pa.types.is_string(value.type):
-            raise column_error(
-                f"`{show(part)}` is {column_type(value.type)}, not a text", "cast it with text(…)"
-            )
+            raise column_error(f"`{show(part)}` is {column_type(value.type)}, not a text", "cast it with text(…)")
         parts.append(value)
     return pc.binary_join_element_wise(*parts, "")
 
@@ -533,8 +513,7 @@ def _in_column(scope: Scope, left: plan.Expr, right: plan.Expr) -> Datum:
             f"`{show(left)}` is {column_type(values.type)}; the list holds {column_type(lists.type.value_type)}"
         )
     held = [
-        None if v is None or x is None else v in x
-        for v, x in zip(values.to_pylist(), lists.to_pylist(), strict=True)
+        None if v is None or x is None else v in x for v, x in zip(values.to_pylist(), lists.to_pylist(), strict=True)
     ]
     return pa.array(held, pa.bool_())
 
@@ -552,9 +531,7 @@ def _list(scope: Scope, expr: plan.Expr) -> Datum:
 
 def _record(scope: Scope, expr: plan.Expr) -> Datum:
     fields = {name: scope.array(e) for name, e in expr[1].items()}
-    fields = {
-        k: cast_null(v, pa.string()) if pa.types.is_null(v.type) else v for k, v in fields.items()
-    }
+    fields = {k: cast_null(v, pa.string()) if pa.types.is_null(v.type) else v for k, v in fields.items()}
     if not fields:
         return pa.array([{}] * scope.n, pa.struct([]))
     return pa.StructArray.from_arrays(list(fields.values()), names=list(fields))
@@ -597,7 +574,7 @@ _NODES: Final[Mapping[str, Callable[[Scope, plan.Expr], Datum]]] = {
 }
 
 
-# --- for messages -----------------------------------------------------------------------------------------------------------------
+# --- for messages -----------------------------------------------------------------------------------------------------
 
 
 def show(expr: plan.Expr) -> str:

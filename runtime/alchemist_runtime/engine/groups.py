@@ -1,4 +1,6 @@
-"""The global steps over groups of rows: dedup keeps one row of each group, decontaminate refuses rows that leak an item."""
+"""The global steps over groups of rows: dedup keeps one row of each group, decontaminate refuses rows that leak an
+item.
+"""
 
 from __future__ import annotations
 
@@ -33,16 +35,11 @@ def text_values(ctx: Context, stream: Stream, expr: Expr) -> pa.ChunkedArray:
 def turn_texts(stream: Stream) -> list[pa.Array | pa.ChunkedArray]:
     """The texts of all turns of each row: one array for each plain turn column, one for the turns between, joined."""
     out: list[pa.Array | pa.ChunkedArray] = [
-        stream.column(c).cast(pa.string())
-        for c in (SYSTEM, INSTRUCTION, RESPONSE)
-        if c in stream.types
+        stream.column(c).cast(pa.string()) for c in (SYSTEM, INSTRUCTION, RESPONSE) if c in stream.types
     ]
     for name in (HISTORY, TAIL):
         if name in stream.types and (column := stream.column(name)).null_count < len(column):
-            rows = (
-                None if r is None else "\n".join(t["content"] or "" for t in r)
-                for r in column.to_pylist()
-            )
+            rows = (None if r is None else "\n".join(t["content"] or "" for t in r) for r in column.to_pylist())
             out.append(pa.array(rows, pa.string()))
     return out
 
@@ -63,7 +60,7 @@ def _number(value: Any) -> Any:
     return value
 
 
-# --- dedup --------------------------------------------------------------------------------------------------------------------
+# --- dedup ------------------------------------------------------------------------------------------------------------
 
 
 def run_dedup(ctx: Context, node: Node, out: Output) -> None:
@@ -87,9 +84,7 @@ def run_dedup(ctx: Context, node: Node, out: Output) -> None:
     table = pa.table(
         {
             "rule": pa.array(["duplicate"] * len(refused), pa.string()),
-            "reason": pa.array(
-                [f"{spec.method.name} duplicate of a kept row"] * len(refused), pa.string()
-            ),
+            "reason": pa.array([f"{spec.method.name} duplicate of a kept row"] * len(refused), pa.string()),
             "kept": stream.column("_id").combine_chunks().take(pa.array(survivor[refused])),
             "similarity": pa.array(found.similarity(refused, survivor[refused]), pa.float64()),
         }
@@ -114,7 +109,7 @@ def first_of_group(labels: Positions, order: Positions) -> Positions:
     return first[labels]
 
 
-# --- decontaminate --------------------------------------------------------------------------------------------------------------
+# --- decontaminate ----------------------------------------------------------------------------------------------------
 
 
 def run_decontaminate(ctx: Context, node: Node, out: Output) -> None:
@@ -128,9 +123,7 @@ def run_decontaminate(ctx: Context, node: Node, out: Output) -> None:
         assert component is not None, method.name
         ctx.progress.advance(node.id, 0, stream.n, "rows", method.name)
         leaks = component.function(texts, items, **arguments(method))
-        for row, item, match in zip(
-            leaks.row.tolist(), leaks.item.tolist(), leaks.match, strict=True
-        ):
+        for row, item, match in zip(leaks.row.tolist(), leaks.item.tolist(), leaks.match, strict=True):
             hits.setdefault(row, (item, method.name, match))
         _warn_unsearchable(ctx, node, items, leaks)
     refused = np.array(sorted(hits), dtype=np.int64)
@@ -143,11 +136,7 @@ def run_decontaminate(ctx: Context, node: Node, out: Output) -> None:
         {
             "rule": pa.array([f"leak of {s}" for s in suites], pa.string()),
             "reason": pa.array(
-                [
-                    f"{m} match with {s} {i}"
-                    for s, i, (_, m, _) in zip(suites, names, rows, strict=True)
-                ],
-                pa.string(),
+                [f"{m} match with {s} {i}" for s, i, (_, m, _) in zip(suites, names, rows, strict=True)], pa.string()
             ),
             "suite": pa.array(suites, pa.string()),
             "item": pa.array(names, pa.string()),

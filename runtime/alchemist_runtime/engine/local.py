@@ -25,14 +25,7 @@ from alchemist_runtime.plan import (
     variant_part,
 )
 from alchemist_runtime.sealed import seal
-from alchemist_runtime.store import (
-    Manifest,
-    Output,
-    looked_at,
-    name_of,
-    remove_result,
-    write_atomic,
-)
+from alchemist_runtime.store import Manifest, Output, looked_at, name_of, remove_result, write_atomic
 
 #: kind -> "module:function" that builds it; imported when a node of the kind is built.
 STEPS: Mapping[str, str] = {
@@ -98,9 +91,11 @@ def needed(plan: Plan, targets: Iterable[str] | None) -> list[Node]:
 
 
 def must_build(ctx: Context, nodes: list[Node], targets: Iterable[str] | None) -> list[Node]:
-    """The nodes to look at: targets, and what those need that are not finished. What only finished nodes read is left alone.
+    """The nodes to look at: targets, and what those need that are not finished. What only finished nodes read is left
+    alone.
 
-    A result that is read is whole only with the results that it looks at: where one of those is gone, it is made again."""
+    A result that is read is whole only with the results that it looks at: where one of those is gone, it is made again.
+    """
     if targets is not None:
         goals = set(targets)
     else:
@@ -185,7 +180,9 @@ def run(
 
 
 def _work(ctx: Context, targets: Iterable[str] | None, result: Result) -> None:
-    """Carry the nodes out. A stored result that turns out to be damaged while it is read is made again, and the run goes on."""
+    """Carry the nodes out. A stored result that turns out to be damaged while it is read is made again, and the run
+    goes on.
+    """
     nodes = needed(ctx.plan, targets)
     _clear_way(ctx, targets)
     given_up: set[str] = set()
@@ -235,7 +232,9 @@ def _pass(ctx: Context, nodes: list[Node], targets: Iterable[str] | None, result
 
 
 def _give_up(ctx: Context, nodes: list[Node], result: Result, error: RunError) -> None:
-    """Forget a damaged result. RunError where it is none of this plan's, or where making it again costs what nobody agreed to."""
+    """Forget a damaged result. RunError where it is none of this plan's, or where making it again costs what nobody
+    agreed to.
+    """
     path = ctx.store.folder / (error.damaged or "").removeprefix("b2:")
     found = {n.id: ctx.made(n) for n in nodes}
     holders = {name for name, made in found.items() if made is not None and made.path == path}
@@ -298,9 +297,7 @@ def _carry_out(ctx: Context, node: Node) -> Done:
         if again is not None:
             return _done(node, "reused", again, begun)
         if "teachers" in ctx.services and not isinstance(node.spec, TeacherStepSpec):
-            ctx.services[
-                "teachers"
-            ].rest()  # the model of a step before: this one may want the memory
+            ctx.services["teachers"].rest()  # the model of a step before: this one may want the memory
         _step(node.kind)(ctx, node, out)
         manifest = out.finish(
             kind=node.kind,
@@ -337,23 +334,14 @@ def _step(kind: str) -> Step:
 
 def _done(node: Node, action: str, manifest: Manifest, begun: float) -> Done:
     rows = manifest.data["ports"].get("rows", {}).get("rows")
-    return Done(
-        node.id,
-        node.kind,
-        action,
-        node.key,
-        rows,
-        manifest.figures,
-        round(time.perf_counter() - begun, 3),
-    )
+    return Done(node.id, node.kind, action, node.key, rows, manifest.figures, round(time.perf_counter() - begun, 3))
 
 
 def content_key(ctx: Context, node: Node) -> str:
-    """`H(what the step does, digests of the content of its inputs)`: equal content is never made twice, whatever its history."""
-    inputs = [
-        [e.role, e.port, e.origin, e.take, _content(ctx, e), *_read_as(ctx, e)]
-        for e in node.inputs
-    ]  # fmt: skip
+    """`H(what the step does, digests of the content of its inputs)`: equal content is never made twice, whatever its
+    history.
+    """
+    inputs = [[e.role, e.port, e.origin, e.take, _content(ctx, e), *_read_as(ctx, e)] for e in node.inputs]
     return digest(["content/1", node.own_key, inputs])
 
 
@@ -374,7 +362,7 @@ def _read_as(ctx: Context, edge: Edge) -> list[Any]:
     return [[*spec.text], spec.id_column, spec.entry_point]
 
 
-# --- after a step -----------------------------------------------------------------------------------------------------------------
+# --- after a step -----------------------------------------------------------------------------------------------------
 
 
 def _expectations(ctx: Context, node: Node) -> None:
@@ -389,15 +377,21 @@ def _expectations(ctx: Context, node: Node) -> None:
             headline = f"`expect {rule.text}` of `{node.id}` is not judged"
             note = "this run leaves rows out: it has a `--limit`"
             ctx.progress.warn(
-                replace(problem, code="A902", slug="check-unknown", headline=headline, note=note, help=None, severity="warning")
-            )  # fmt: skip
-        elif problem is not None:
-            raise RunError(
-                problem, exit_code=SAID_NO if problem.code == "A911" else NOT_CARRIED_OUT
+                replace(
+                    problem,
+                    code="A902",
+                    slug="check-unknown",
+                    headline=headline,
+                    note=note,
+                    help=None,
+                    severity="warning",
+                )
             )
+        elif problem is not None:
+            raise RunError(problem, exit_code=SAID_NO if problem.code == "A911" else NOT_CARRIED_OUT)
 
 
-# --- the record of a run ----------------------------------------------------------------------------------------------------------
+# --- the record of a run ----------------------------------------------------------------------------------------------
 
 
 def run_name() -> str:
@@ -436,9 +430,7 @@ def _record(ctx: Context, result: Result, started: float, ingredients: Mapping[s
     try:
         _keep_texts(ctx)
         _append(ctx.state / "runs.jsonl", seal(line))
-    except (
-        OSError
-    ) as error:  # a full disk: what was built is there, and what is wrong with it is said already
+    except OSError as error:  # a full disk: what was built is there, and what is wrong with it is said already
         result.unrecorded = error
 
 
@@ -471,7 +463,9 @@ def _append(path: Path, line: bytes) -> None:
 
 
 def outputs_of(plan: Plan) -> Path:
-    """Where a recipe's results are pointed at, below `outputs`: its path in the project without the ending, and the variant."""
+    """Where a recipe's results are pointed at, below `outputs`: its path in the project without the ending, and the
+    variant.
+    """
     path = Path(str(plan.recipe.get("path") or "recipe").removeprefix("-")).with_suffix("")
     place = path if path.name else Path("recipe")
     return place.with_name(f"{place.name}-{variant_part(plan.variant)}") if plan.variant else place

@@ -1,8 +1,9 @@
-"""The arithmetic of a mixture: how many rows each entry gives, as whole copies and a drawn remainder. Exact, pure, no data.
+"""The arithmetic of a mixture: how many rows each entry gives, as whole copies and a drawn remainder. Exact, pure, no
+data.
 
-A target is an exact fraction of the mixture's unit. Rows: targets are rounded by the largest remainder, ties in the order of
-the entries, so that they add up to the total. Tokens: an entry ends at the row, in draw order, where its tokens are nearest
-to the target.
+A target is an exact fraction of the mixture's unit. Rows: targets are rounded by the largest remainder, ties in the
+order of the entries, so that they add up to the total. Tokens: an entry ends at the row, in draw order, where its
+tokens are nearest to the target.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _RELATIVE: Final = ("share", "parts", "rest")
 
 @dataclass(frozen=True, slots=True)
 class EntrySize:
-    """What an entry has: rows, their tokens, and exactly the tokens of its first k rows in draw order where these are known."""
+    """What an entry has: rows, their tokens, and exactly the tokens of its first k rows in draw order where these are
+    known.
+    """
 
     rows: int
     tokens: int | None = None
@@ -122,9 +125,7 @@ class MixtureCounts:
         return tuple(e.gives / whole if whole else Fraction(0) for e in self.entries)
 
 
-def plan_counts(
-    spec: MixtureSpec, sizes: Sequence[EntrySize], *, node: str | None = None
-) -> MixtureCounts:
+def plan_counts(spec: MixtureSpec, sizes: Sequence[EntrySize], *, node: str | None = None) -> MixtureCounts:
     """How many rows each entry of a mixture gives; `sizes[i]` belongs to `spec.take[i]`.
 
     RunError A602 if an entry has too little and `on_short` does not help, A601 if the entries do not add up to `total`,
@@ -141,14 +142,10 @@ class _Sum:
     sizes: tuple[EntrySize, ...]
     node: str | None
 
-    # --- the parts of the sum -----------------------------------------------------------------------------------------------------
+    # --- the parts of the sum -----------------------------------------------------------------------------------------
 
     def here(self, *amounts: str) -> list[int]:
-        return [
-            i
-            for i, t in enumerate(self.spec.take)
-            if not t.missing and (not amounts or t.amount in amounts)
-        ]
+        return [i for i, t in enumerate(self.spec.take) if not t.missing and (not amounts or t.amount in amounts)]
 
     def fixed(self) -> list[int]:
         return [i for i in self.here() if self.spec.take[i].amount not in _RELATIVE]
@@ -158,16 +155,14 @@ class _Sum:
 
     def share_sum(self) -> Fraction:
         """Of all shares, missing ones included."""
-        return sum(
-            (Fraction(t.value or 0) for t in self.spec.take if t.amount == "share"), Fraction(0)
-        )
+        return sum((Fraction(t.value or 0) for t in self.spec.take if t.amount == "share"), Fraction(0))
 
     def weights(self) -> dict[int, Fraction]:
         """Parts and rest, missing ones included; `rest` is the only part, or weighs one."""
         takes = enumerate(self.spec.take)
         return {i: Fraction(t.value or 1) for i, t in takes if t.amount in ("parts", "rest")}
 
-    # --- fixed entries ------------------------------------------------------------------------------------------------------------
+    # --- fixed entries ------------------------------------------------------------------------------------------------
 
     def fixed_fill(self, i: int) -> tuple[int, int, Fraction, bool]:
         """Copies, remainder, what was wanted in the entry's own terms, and whether it has less."""
@@ -178,11 +173,7 @@ class _Sum:
             times = self.value(i)
             copies, part = int(times), times - int(times)
             extra = quota(part, size.rows)
-            return (
-                (copies + 1, 0, times, False)
-                if extra == size.rows and part
-                else (copies, extra, times, False)
-            )
+            return (copies + 1, 0, times, False) if extra == size.rows and part else (copies, extra, times, False)
         unit = take.amount
         target = self.value(i)
         limit = self.limit(i, unit)
@@ -192,20 +183,18 @@ class _Sum:
 
     def limit(self, i: int, unit: str) -> Fraction:
         """The most that an entry may give: its stock, or with `on_short = repeat` some times that."""
-        times = (
-            Fraction(self.spec.repeat_max or REPEAT_MAX) if self.spec.on_short == "repeat" else 1
-        )
+        times = Fraction(self.spec.repeat_max or REPEAT_MAX) if self.spec.on_short == "repeat" else 1
         return self.sizes[i].stock(unit) * times
 
-    # --- relative entries -----------------------------------------------------------------------------------------------------------
+    # --- relative entries ---------------------------------------------------------------------------------------------
 
     def targets(self, total: Fraction, fixed: Fraction) -> dict[int, Fraction]:
-        """What each share and part should give of a total; what is missing is made up for by the others, in proportion."""
+        """What each share and part should give of a total; what is missing is made up for by the others, in
+        proportion.
+        """
         take = self.spec.take
         absent = sum((self.absent_fixed(t) for t in take if t.missing), Fraction(0))
-        shares = {
-            i: Fraction(t.value or 0) * total for i, t in enumerate(take) if t.amount == "share"
-        }
+        shares = {i: Fraction(t.value or 0) * total for i, t in enumerate(take) if t.amount == "share"}
         weights = self.weights()
         left = total - fixed - absent - sum(shares.values())
         whole = sum(weights.values())
@@ -224,14 +213,10 @@ class _Sum:
 
     def counts(self) -> MixtureCounts:
         if not self.here():
-            raise self.problem(
-                "A608", "empty-mixture", "the mixture takes nothing: none of its entries is there"
-            )
+            raise self.problem("A608", "empty-mixture", "the mixture takes nothing: none of its entries is there")
         fills = {i: self.fixed_fill(i) for i in self.fixed()}
         if self.spec.on_short != "shrink":
-            self.refuse_short(
-                {i: (f[2], self.spec.take[i].amount) for i, f in fills.items() if f[3]}, None
-            )
+            self.refuse_short({i: (f[2], self.spec.take[i].amount) for i, f in fills.items() if f[3]}, None)
         measured = {i: self.sizes[i].measure(f[0], f[1], self.spec.unit) for i, f in fills.items()}
         fixed = sum(measured.values(), Fraction(0))
         total, targets = self.relative(fixed)
@@ -241,9 +226,7 @@ class _Sum:
         for i, take in enumerate(self.spec.take):
             size = self.sizes[i]
             if take.missing:
-                entries.append(
-                    EntryCount(take.name, Fraction(0), Fraction(0), 0, 0, 0, missing=True)
-                )
+                entries.append(EntryCount(take.name, Fraction(0), Fraction(0), 0, 0, 0, missing=True))
                 continue
             if i in fills:
                 copies, remainder, wanted, short = fills[i]
@@ -252,13 +235,9 @@ class _Sum:
                 copies, remainder = size.fill(whole[i], self.spec.unit)
                 wanted, short = targets[i], fitted[i] < targets[i]
             gives = size.measure(copies, remainder, self.spec.unit)
-            entries.append(
-                EntryCount(take.name, wanted, gives, copies, remainder, size.rows, short=short)
-            )
+            entries.append(EntryCount(take.name, wanted, gives, copies, remainder, size.rows, short=short))
         if not any(e.rows for e in entries):
-            raise self.problem(
-                "A608", "empty-mixture", "the mixture takes nothing: all its entries are empty"
-            )
+            raise self.problem("A608", "empty-mixture", "the mixture takes nothing: all its entries are empty")
         return MixtureCounts(self.spec.unit, tuple(entries), self.covered(total, fixed))
 
     def relative(self, fixed: Fraction) -> tuple[Fraction, dict[int, Fraction]]:
@@ -292,9 +271,7 @@ class _Sum:
     def from_fixed(self, fixed: Fraction) -> tuple[Fraction, dict[int, Fraction]]:
         """Shares of a total that the entries which are not shares fix."""
         take = self.spec.take
-        lost = sum(
-            (Fraction(t.value or 0) for t in take if t.missing and t.amount == "share"), Fraction(0)
-        )
+        lost = sum((Fraction(t.value or 0) for t in take if t.missing and t.amount == "share"), Fraction(0))
         if self.share_sum() >= 1:
             raise self.problem(
                 "A601",
@@ -318,11 +295,9 @@ class _Sum:
         help_ = "lower them" if given > total else "add an entry `= rest`, or raise them"
         raise self.problem("A601", "shares-over-100", headline, help=help_)
 
-    # --- too little -----------------------------------------------------------------------------------------------------------------
+    # --- too little ---------------------------------------------------------------------------------------------------
 
-    def fitted(
-        self, total: Fraction, targets: dict[int, Fraction], fixed: Fraction
-    ) -> dict[int, Fraction]:
+    def fitted(self, total: Fraction, targets: dict[int, Fraction], fixed: Fraction) -> dict[int, Fraction]:
         """The targets as far as the entries reach, by `on_short`."""
         limits = {i: self.limit(i, self.spec.unit) for i in targets}
         short = {i: t for i, t in targets.items() if t > limits[i]}
@@ -331,18 +306,13 @@ class _Sum:
         if self.spec.on_short != "shrink":
             self.refuse_short({i: (t, self.spec.unit) for i, t in short.items()}, total)
         if self.spec.total is not None:
-            low, high = (
-                int(fixed),
-                int(total),
-            )  # targets rise with the total: the largest that all entries reach
+            low, high = (int(fixed), int(total))  # targets rise with the total: the largest that all entries reach
             while low < high:
                 middle = (low + high + 1) // 2
                 tried = self.targets(Fraction(middle), fixed)
                 fits = all(0 <= t <= limits[i] for i, t in tried.items())
                 low, high = (middle, high) if fits else (low, middle - 1)
-            targets = {
-                i: max(t, Fraction(0)) for i, t in self.targets(Fraction(low), fixed).items()
-            }
+            targets = {i: max(t, Fraction(0)) for i, t in self.targets(Fraction(low), fixed).items()}
         return {i: min(t, limits[i]) for i, t in targets.items()}
 
     def refuse_short(self, short: dict[int, tuple[Fraction, str]], total: Fraction | None) -> None:
@@ -370,12 +340,7 @@ class _Sum:
         ]
         note = f"also short: {', '.join(others)}" if others else None
         raise self.problem(
-            "A602",
-            "not-enough-data",
-            headline,
-            entry=name,
-            note=note,
-            help=self.ways_out(worst, wanted, unit, total),
+            "A602", "not-enough-data", headline, entry=name, note=note, help=self.ways_out(worst, wanted, unit, total)
         )
 
     def ways_out(self, i: int, wanted: Fraction, unit: str, total: Fraction | None) -> str:
@@ -393,18 +358,15 @@ class _Sum:
         ways.append("`on_short = shrink`")
         return f"{', '.join(ways[:-1])} or {ways[-1]}"
 
-    # --- whole rows -----------------------------------------------------------------------------------------------------------------
+    # --- whole rows ---------------------------------------------------------------------------------------------------
 
-    def whole_targets(
-        self, targets: dict[int, Fraction], fixed: Fraction, total: Fraction
-    ) -> dict[int, Fraction]:
+    def whole_targets(self, targets: dict[int, Fraction], fixed: Fraction, total: Fraction) -> dict[int, Fraction]:
         """Targets as whole rows that add up; tokens stay as they are."""
         if self.spec.unit == "tokens" or not targets:
             return targets
         wanted = sum(targets.values(), Fraction(0))
         rows = apportion(
-            list(targets.values()),
-            min(_half_up(wanted), sum(int(self.limit(i, "rows")) for i in targets)),
+            list(targets.values()), min(_half_up(wanted), sum(int(self.limit(i, "rows")) for i in targets))
         )
         return {i: Fraction(r) for i, r in zip(targets, rows, strict=True)}
 
@@ -412,22 +374,11 @@ class _Sum:
         """The share of the recipe whose entries are there; entries of unknown size (`all`, `2x`) do not count."""
         if not any(t.missing for t in self.spec.take):
             return Fraction(1)
-        lost = sum(
-            (Fraction(t.value or 0) for t in self.spec.take if t.missing and t.amount == "share"),
-            Fraction(0),
-        )
+        lost = sum((Fraction(t.value or 0) for t in self.spec.take if t.missing and t.amount == "share"), Fraction(0))
         weights = self.weights()
         if total:
-            absent = (
-                sum((self.absent_fixed(t) for t in self.spec.take if t.missing), Fraction(0))
-                / total
-            )
-            left = (
-                1
-                - (fixed / total if self.spec.total is not None else 0)
-                - absent
-                - self.share_sum()
-            )
+            absent = sum((self.absent_fixed(t) for t in self.spec.take if t.missing), Fraction(0)) / total
+            left = 1 - (fixed / total if self.spec.total is not None else 0) - absent - self.share_sum()
             gone = sum((w for i, w in weights.items() if self.spec.take[i].missing), Fraction(0))
             lost += absent + (left * gone / sum(weights.values()) if gone else 0)
         return max(1 - lost, Fraction(0))

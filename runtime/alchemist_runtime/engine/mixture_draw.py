@@ -1,4 +1,6 @@
-"""The rows of a mixture: which ones each entry gives, how often, and in which order they stand; and what came of the shares."""
+"""The rows of a mixture: which ones each entry gives, how often, and in which order they stand; and what came of the
+shares.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Realised:
-    """What came in by one entry from one origin; shares are of the whole mixture, epochs are times the entry's own rows."""
+    """What came in by one entry from one origin; shares are of the whole mixture, epochs are times the entry's own
+    rows.
+    """
 
     entry: str
     origin: str
@@ -38,7 +42,8 @@ class Realised:
 
 
 def draw(counts: MixtureCounts, ids: Sequence[Ids], seed: int, salt: str) -> Drawn:
-    """The rows of every entry, shuffled. `ids[i]`: those of entry i; what its counts say are its first rows in draw order.
+    """The rows of every entry, shuffled. `ids[i]`: those of entry i; what its counts say are its first rows in draw
+    order.
 
     All entries draw by the same hash, so a larger amount keeps the rows of a smaller one, and a renamed entry its rows.
     """
@@ -47,11 +52,7 @@ def draw(counts: MixtureCounts, ids: Sequence[Ids], seed: int, salt: str) -> Dra
         if entry.missing or not entry.rows:
             continue
         every = np.tile(np.arange(len(own), dtype=np.int64), entry.copies)
-        extra = (
-            np.sort(draw_order(own, seed, salt)[: entry.remainder])
-            if entry.remainder
-            else every[:0]
-        )
+        extra = np.sort(draw_order(own, seed, salt)[: entry.remainder]) if entry.remainder else every[:0]
         chosen = np.concatenate([every, extra])
         positions.append(chosen)
         entries.append(np.full(len(chosen), number, np.int32))
@@ -91,7 +92,9 @@ def realised(
     origins: Sequence[np.ndarray[Any, Any]],
     tokens: Sequence[np.ndarray[Any, Any]] | None = None,
 ) -> tuple[Realised, ...]:
-    """Rows and tokens per entry and origin, by entry and then by name. `origins[i]`, `tokens[i]`: of each row of entry i."""
+    """Rows and tokens per entry and origin, by entry and then by name. `origins[i]`, `tokens[i]`: of each row of entry
+    i.
+    """
     total_rows = len(drawn.entry)
     found: list[tuple[str, str, int, int | None, int]] = []
     for number, entry in enumerate(counts.entries):

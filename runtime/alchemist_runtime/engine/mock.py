@@ -46,7 +46,8 @@ class Mock:
         return Problem(
             "A712",
             "replies",
-            f"`{self._node}` asks a {_nth(self.asked)} time, and `reply` has {had or 'no'} answer{'' if had == 1 else 's'}",
+            f"`{self._node}` asks a {_nth(self.asked)} time, and `reply` has {had or 'no'}"
+            f" answer{'' if had == 1 else 's'}",
             node=self._node,
             note="it asks about " + _shown(request.inputs),
             help="add an answer to the list, or write one record for every call",
@@ -54,7 +55,9 @@ class Mock:
 
 
 def _text(said: Mapping[str, Any], outputs: Mapping[str, str]) -> str:
-    """The reply as a model sends it: plain text or a bare number where the prompt has one output of that kind, else JSON."""
+    """The reply as a model sends it: plain text or a bare number where the prompt has one output of that kind, else
+    JSON.
+    """
     if answers.is_plain(outputs) or answers.is_probability(outputs):
         value = next(iter(said.values()))
         return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,5 @@
-"""What a teacher step would ask, before it asks: its questions rendered over stored inputs and looked up in the call cache.
+"""What a teacher step would ask, before it asks: its questions rendered over stored inputs and looked up in the call
+cache.
 
 Nothing is sent, built or written. Of a refused answer that is in the cache the further draws are looked up too.
 """
@@ -32,8 +33,8 @@ ROWS = 4_096
 @dataclass(frozen=True, slots=True)
 class Ahead:
     """`new`: questions without an answer in the cache; `most` of them with the further draws that refusals may lead to,
-    `least` where a step before may have asked them; `rows`: what would leave the step, known where every answer is there; tokens
-    of the answers in the cache."""
+    `least` where a step before may have asked them; `rows`: what would leave the step, known where every answer is
+    there; tokens of the answers in the cache."""
 
     new: int
     cached: int
@@ -45,14 +46,13 @@ class Ahead:
 
 
 def ahead(plan: Plan, project: Path, state: Path, nodes: Sequence[Node]) -> dict[str, Ahead]:
-    """What these steps would ask one after the other, in the order of the plan, for those whose inputs are in the store.
+    """What these steps would ask one after the other, in the order of the plan, for those whose inputs are in the
+    store.
 
     A question that a step before asks too is answered when the later one comes to it."""
     out: dict[str, Ahead] = {}
     asked: set[bytes] = set()
-    unseen: set[tuple[str, str]] = (
-        set()
-    )  # teacher and prompt of steps whose questions are not known
+    unseen: set[tuple[str, str]] = set()  # teacher and prompt of steps whose questions are not known
     with _opened(plan, project, state) as (ctx, cache):
         for node in nodes:
             if not isinstance(node.spec, TeacherStepSpec):
@@ -64,16 +64,14 @@ def ahead(plan: Plan, project: Path, state: Path, nodes: Sequence[Node]) -> dict
             found = _look(ctx, node, node.spec, _Lookup(cache, seen=asked))
             out[node.id] = replace(found, least=0) if kind in unseen else found
             if found.most > found.new:
-                unseen.add(
-                    kind
-                )  # further draws are other questions, which a later step may put too
+                unseen.add(kind)  # further draws are other questions, which a later step may put too
             ctx.step_over()
     return out
 
 
 def needed(plan: Plan, project: Path, state: Path) -> tuple[dict[str, set[bytes]], list[str]]:
-    """By step, the keys of the answers that it takes from the cache or would ask for; and the steps of which nobody can say,
-    since what they read is not in the store."""
+    """By step, the keys of the answers that it takes from the cache or would ask for; and the steps of which nobody can
+    say, since what they read is not in the store."""
     keys: dict[str, set[bytes]] = {}
     unseen: list[str] = []
     with _opened(plan, project, state) as (ctx, cache):
@@ -159,9 +157,7 @@ class _Lookup:
             else:
                 self.new += 1
                 self.seen.add(key)
-            out.append(
-                Outcome(reply, cached=True) if reply is not None else Outcome(None, "not asked yet")
-            )
+            out.append(Outcome(reply, cached=True) if reply is not None else Outcome(None, "not asked yet"))
         return out
 
     def _found(self, spec: Teacher, requests: Sequence[Request]) -> dict[bytes, Reply]:
@@ -170,11 +166,7 @@ class _Lookup:
         elif spec.provider == "replay":
             recorded = Recorded(self.cache, spec)
             found = recorded.get_many(requests)
-            keys = (
-                set().union(*(recorded.keys(r) for r in requests))
-                if self.every is not None
-                else set()
-            )
+            keys = set().union(*(recorded.keys(r) for r in requests)) if self.every is not None else set()
             keys = self.cache.known(list(keys))
         else:
             found = self.cache.get_many([r.call_key for r in requests])

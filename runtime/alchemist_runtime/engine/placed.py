@@ -22,12 +22,7 @@ def folder(ctx: Context, spec: ExportSpec) -> Path | None:
 
 def marker(plan: Plan, node: Node) -> dict[str, str | None]:
     """What is written beside an export: its key, and what its card says that no key holds."""
-    return {
-        "key": node.key,
-        "card": card_digest(plan, node),
-        "recipe": plan.recipe.get("path"),
-        "node": node.id,
-    }
+    return {"key": node.key, "card": card_digest(plan, node), "recipe": plan.recipe.get("path"), "node": node.id}
 
 
 def marked(where: Path) -> dict[str, Any] | None:
@@ -51,7 +46,9 @@ def in_place(project: Path, plan: Plan, node: Node, manifest: Manifest) -> bool:
 
 
 def changed(where: Path, manifest: Manifest, *, again: bool = False) -> list[str]:
-    """The files of an export that are gone, or are not those that were written. `again`: read those too that nobody wrote to."""
+    """The files of an export that are gone, or are not those that were written. `again`: read those too that nobody
+    wrote to.
+    """
     stamps = {} if again else manifest.data.get("placed", {})
     files = manifest.figures.get("files", {})
     return [
@@ -62,7 +59,9 @@ def changed(where: Path, manifest: Manifest, *, again: bool = False) -> list[str
 
 
 def _same(path: Path, size: int, put: list[int] | None, made: Any) -> bool:
-    """A file that nobody wrote to since is the same; another one is where its bytes are, as far as their digest is known."""
+    """A file that nobody wrote to since is the same; another one is where its bytes are, as far as their digest is
+    known.
+    """
     try:
         now = stamp(path)
         if now[0] != size or now == put or made is None:

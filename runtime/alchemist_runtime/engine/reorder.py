@@ -35,10 +35,10 @@ class Order:
     own: frozenset[str] = frozenset()
 
 
-def in_order(
-    order: Order, columns: Sequence[str], size: int, scratch: Path
-) -> Iterator[pa.RecordBatch]:
-    """The columns of the base in the new order, in batches of `size` rows. Uses files in `scratch`; they are gone at the end."""
+def in_order(order: Order, columns: Sequence[str], size: int, scratch: Path) -> Iterator[pa.RecordBatch]:
+    """The columns of the base in the new order, in batches of `size` rows. Uses files in `scratch`; they are gone at
+    the end.
+    """
     n = len(order.index)
     windows = -(-n // size)
     size_of_window = size * max(1, -(-windows // MOST_WINDOWS))

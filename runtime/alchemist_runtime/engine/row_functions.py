@@ -1,7 +1,7 @@
 """The functions that are plain Python per distinct value: about code, JSON, conversations, excerpts.
 
-Those that parse code are slow: for many values they run in worker processes, and their verdicts are kept by content for the
-rest of the run.
+Those that parse code are slow: for many values they run in worker processes, and their verdicts are kept by content for
+the rest of the run.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _UNITS: Final[Mapping[str, re.Pattern[str]]] = {
 REPEAT_CHARS = 20
 
 
-# --- texts --------------------------------------------------------------------------------------------------------------------
+# --- texts ------------------------------------------------------------------------------------------------------------
 
 
 def repeats(text: str, unit: str = "lines") -> int:
@@ -53,7 +53,9 @@ def repeats(text: str, unit: str = "lines") -> int:
 
 
 def excerpt(text: str, lines: int | None = 15, least: int | None = None) -> str | None:
-    """A run of whole lines: as many as `lines`, or from `least` on; how many and from where is drawn by a hash of the text."""
+    """A run of whole lines: as many as `lines`, or from `least` on; how many and from where is drawn by a hash of the
+    text.
+    """
     if lines is None:
         return None
     whole = text.removesuffix("\n").split("\n")
@@ -73,8 +75,7 @@ def _drawn(salt: bytes, text: str) -> int:
 
 
 _DOCUMENTS: Final = re.compile(
-    r'''"""(.*?)"""|\'\'\'(.*?)\'\'\'|/\*+(.*?)\*/|((?:^[ \t]*//[^\n]*\n?)+)''',
-    re.DOTALL | re.MULTILINE,
+    r'''"""(.*?)"""|\'\'\'(.*?)\'\'\'|/\*+(.*?)\*/|((?:^[ \t]*//[^\n]*\n?)+)''', re.DOTALL | re.MULTILINE
 )
 _COMMENT: Final = re.compile(r"^[ \t]*(?://[/!]*|\*(?= |$)) ?", re.MULTILINE)
 
@@ -97,14 +98,25 @@ def json(text: str) -> str | None:
         return None
 
 
-# --- conversations --------------------------------------------------------------------------------------------------------------
+# --- conversations ----------------------------------------------------------------------------------------------------
 
 _ROLES: Final[Mapping[str, str]] = {
-    "human": "user", "prompter": "user", "question": "user", "instruction": "user",
-    "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant", "answer": "assistant",
-    "ai": "assistant", "chatbot": "assistant", "function": "tool", "observation": "tool", "function_response": "tool",
+    "human": "user",
+    "prompter": "user",
+    "question": "user",
+    "instruction": "user",
+    "gpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "chatgpt": "assistant",
+    "answer": "assistant",
+    "ai": "assistant",
+    "chatbot": "assistant",
+    "function": "tool",
+    "observation": "tool",
+    "function_response": "tool",
     "tool_response": "tool",
-}  # fmt: skip
+}
 _ROLE_KEYS, _CONTENT_KEYS = ("role", "from", "speaker"), ("content", "value", "text")
 _LIST_KEYS = ("messages", "conversations", "conversation", "turns")
 
@@ -142,9 +154,7 @@ def _turn(item: Any) -> dict[str, Any] | None:
     if role_key is None or (content_key is None and len(item) == 1):
         return None
     content = item.get(content_key) if content_key else None
-    others = {
-        k: v for k, v in item.items() if k not in (role_key, content_key, "extra") and v is not None
-    }
+    others = {k: v for k, v in item.items() if k not in (role_key, content_key, "extra") and v is not None}
     if isinstance(extra := item.get("extra"), str):
         others.update(loads(extra))
     elif extra is not None:
@@ -178,7 +188,7 @@ def implementation(name: str) -> Callable[..., Any]:
     return _HERE[name]
 
 
-# --- worker processes -----------------------------------------------------------------------------------------------------------
+# --- worker processes -------------------------------------------------------------------------------------------------
 
 
 class Workers:
@@ -195,9 +205,7 @@ class Workers:
         parts = [rows[i : i + POOL_BATCH] for i in range(0, len(rows), POOL_BATCH)]
         try:
             done = list(self._started().map(_batch.over, [name] * len(parts), parts))
-        except (
-            BrokenProcessPool
-        ):  # a worker was killed, by lack of memory as a rule: go on with one process
+        except BrokenProcessPool:  # a worker was killed, by lack of memory as a rule: go on with one process
             self.close()
             self.processes = 1
             return _batch.over(name, rows)
@@ -209,9 +217,7 @@ class Workers:
 
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload([_batch.__name__])
-            self._pool = ProcessPoolExecutor(
-                self.processes, mp_context=context, initializer=_batch.leave_with_parent
-            )
+            self._pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=_batch.leave_with_parent)
         return self._pool
 
     def close(self) -> None:
@@ -240,9 +246,7 @@ class Session:
         if any(pa.types.is_nested(a.type) for a in arrays):
             rows = list(zip(*(a.to_pylist() for a in arrays), strict=True))
             return pa.array(self._results(name, rows), result)
-        arrays = [
-            pa.nulls(len(a), pa.string()) if pa.types.is_null(a.type) else plain(a) for a in arrays
-        ]
+        arrays = [pa.nulls(len(a), pa.string()) if pa.types.is_null(a.type) else plain(a) for a in arrays]
         rows, number = distinct_rows(arrays)
         return pa.array(self._results(name, rows), result).take(pa.array(number))
 
@@ -259,9 +263,7 @@ class Session:
         keys = {i: _content_key(name, rows[i]) for i in asked}
         missing = [i for i in asked if keys[i] not in self.verdicts]
         self.calls += len(missing)
-        for i, value in zip(
-            missing, self.workers.map(name, [rows[i] for i in missing]), strict=True
-        ):
+        for i, value in zip(missing, self.workers.map(name, [rows[i] for i in missing]), strict=True):
             out[i] = value
         for i in asked:
             value = self.verdicts[keys[i]] if keys[i] in self.verdicts else out[i]

@@ -16,16 +16,7 @@ from alchemist_runtime.engine.select import choose, derive_ids, draw_order, pref
 from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import TURN_TYPES, columns_for, split_columns, with_messages
 from alchemist_runtime.engine.views import Part, port
-from alchemist_runtime.plan import (
-    Expr,
-    FilterSpec,
-    MapSpec,
-    Node,
-    Rule,
-    Select,
-    SetColumn,
-    TeacherStepSpec,
-)
+from alchemist_runtime.plan import Expr, FilterSpec, MapSpec, Node, Rule, Select, SetColumn, TeacherStepSpec
 from alchemist_runtime.rows import DROPPED_COLUMNS, MESSAGES, required
 from alchemist_runtime.store import Output
 
@@ -64,13 +55,15 @@ def truth(array: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
-# --- filter -----------------------------------------------------------------------------------------------------------------
+# --- filter -----------------------------------------------------------------------------------------------------------
 
 
 def verdicts(
     ctx: Context, node: str, stream: Stream, rules: Sequence[Rule], out: Output
 ) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """For each row 0 (kept) or 1 + the number of the first rule that refuses it. Chunks of an interrupted build are kept."""
+    """For each row 0 (kept) or 1 + the number of the first rule that refuses it. Chunks of an interrupted build are
+    kept.
+    """
     found = []
     done = 0
     for number, chunk in chunks(stream):
@@ -166,17 +159,13 @@ def refuse_rows(
     out.figures["dropped"] = {r.name: int(c) for r, c in zip(rules, counts, strict=True)}
 
 
-def drop(
-    ctx: Context, node: Node, out: Output, stream: Stream, refused: Positions, table: pa.Table
-) -> None:
+def drop(ctx: Context, node: Node, out: Output, stream: Stream, refused: Positions, table: pa.Table) -> None:
     """Write the port `dropped`: these input rows with the columns of `table` beside them."""
     from alchemist_runtime.engine.streams import column_type
 
     extra = {n: column_type(table.schema.field(n).type) + "?" for n in table.column_names}
     part = Part(
-        edges=tuple(edges(node, "from")),
-        select=out.array("refused", refused),
-        set=out.write_table("dropped", table),
+        edges=tuple(edges(node, "from")), select=out.array("refused", refused), set=out.write_table("dropped", table)
     )
     port(ctx, node, out, "dropped", [part], {**stream.types, **extra, **_known(extra)})
 
@@ -185,7 +174,7 @@ def _known(extra: dict[str, str]) -> dict[str, str]:
     return {n: t for n, t in DROPPED_COLUMNS.items() if n in extra}
 
 
-# --- selection ----------------------------------------------------------------------------------------------------------------
+# --- selection --------------------------------------------------------------------------------------------------------
 
 
 def selected(ctx: Context, stream: Stream, select: Select) -> Positions:
@@ -200,9 +189,7 @@ def candidates(ctx: Context, stream: Stream, spec: TeacherStepSpec) -> Positions
     return np.arange(stream.n) if spec.select is None else selected(ctx, stream, spec.select)
 
 
-def in_draw_order(
-    ctx: Context, stream: Stream, spec: TeacherStepSpec, chosen: Positions
-) -> Positions:
+def in_draw_order(ctx: Context, stream: Stream, spec: TeacherStepSpec, chosen: Positions) -> Positions:
     """Chosen positions in the order in which they are drawn: of fewer rows the first ones stay the same."""
     select = spec.select or Select(salt=spec.salt)
     order = draw_order(stream.ids()[chosen], ctx.plan.seed, select.salt or spec.salt)
@@ -223,7 +210,7 @@ def groups(stream: Stream, per: Sequence[str]) -> np.ndarray[Any, np.dtype[np.in
     return number
 
 
-# --- map ------------------------------------------------------------------------------------------------------------------------
+# --- map --------------------------------------------------------------------------------------------------------------
 
 
 def set_types(sets: Sequence[SetColumn]) -> dict[str, str]:
@@ -295,10 +282,7 @@ def _changed(
     if spec.mode == "add":
         picked = np.arange(stream.n) if chosen is None else chosen
         new = copies(stream.select(picked), spec.salt)
-        return [
-            Part(edges=from_),
-            _with(out, from_, picked, table, new, node.id),
-        ]
+        return [Part(edges=from_), _with(out, from_, picked, table, new, node.id)]
     if chosen is None:
         return [Part(edges=from_, set=table)]
     if spec.mode == "only":
@@ -326,25 +310,15 @@ def copies(stream: Stream, salt: str) -> pa.Table:
 
 
 def _with(
-    out: Output,
-    from_: tuple[int, ...],
-    picked: Positions,
-    table: dict[str, Any],
-    new: pa.Table,
-    step: str,
+    out: Output, from_: tuple[int, ...], picked: Positions, table: dict[str, Any], new: pa.Table, step: str
 ) -> Part:
     """Changed copies: the columns that were set and the new identities, in one table."""
     from alchemist_runtime.engine.columns import Shards, Stored
 
-    paths = tuple(
-        out.folder / f"{table['table']}-{i:05d}.parquet" for i in range(len(table["rows"]))
-    )
+    paths = tuple(out.folder / f"{table['table']}-{i:05d}.parquet" for i in range(len(table["rows"])))
     shards = Shards(paths, tuple(table["rows"]))
     for name in shards.schema().names:
         new = new.append_column(name, Stored(shards, name).read(0, shards.n))
     return Part(
-        edges=from_,
-        select=out.array("chosen", picked),
-        set=out.write_table("copies", new),
-        constant={"made_by": step},
+        edges=from_, select=out.array("chosen", picked), set=out.write_table("copies", new), constant={"made_by": step}
     )

@@ -1,7 +1,9 @@
-"""Draws by hash: which rows a step works on, in which order rows are drawn and shuffled, and the ids of rows that are made.
+"""Draws by hash: which rows a step works on, in which order rows are drawn and shuffled, and the ids of rows that are
+made.
 
-The hash of a row is `u = splitmix64(low64(id) xor H64(seed, salt))`. A share p takes the rows with `u < floor(p * 2^64)`, so
-that a larger share keeps every row of a smaller one; ranks are by (u, id), so that they do not depend on the rows' order.
+The hash of a row is `u = splitmix64(low64(id) xor H64(seed, salt))`. A share p takes the rows with `u < floor(p *
+2^64)`, so that a larger share keeps every row of a smaller one; ranks are by (u, id), so that they do not depend on the
+rows' order.
 """
 
 from __future__ import annotations
@@ -37,9 +39,7 @@ Ids = np.ndarray[Any, np.dtype[np.uint64]]
 U64 = np.ndarray[Any, np.dtype[np.uint64]]
 Positions = np.ndarray[Any, np.dtype[np.int64]]
 
-_GAMMA, _MIX1, _MIX2 = (
-    np.uint64(x) for x in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-)
+_GAMMA, _MIX1, _MIX2 = (np.uint64(x) for x in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
 def splitmix64(x: U64) -> U64:
@@ -73,7 +73,9 @@ def quota(fraction: Fraction, n: int) -> int:
 
 
 def _order(u: U64, ids: Ids) -> Positions:
-    """Positions by (u, id); equal ids keep their order. Ties of u are rare, since splitmix64 is a bijection of half an id."""
+    """Positions by (u, id); equal ids keep their order. Ties of u are rare, since splitmix64 is a bijection of half an
+    id.
+    """
     order = np.argsort(u, kind="stable")
     ranked = u[order]
     if np.any(ranked[1:] == ranked[:-1]):
@@ -86,9 +88,7 @@ def draw_order(ids: Ids, seed: int, salt: str) -> Positions:
     return _order(hashes(ids, seed, salt), ids)
 
 
-def shuffle_order(
-    ids: Ids, seed: int, salt: str, copy: np.ndarray[Any, Any] | None = None
-) -> Positions:
+def shuffle_order(ids: Ids, seed: int, salt: str, copy: np.ndarray[Any, Any] | None = None) -> Positions:
     """Positions in the order of a deterministic shuffle: by (splitmix64(u xor copy), id, copy)."""
     number = np.zeros(len(ids), np.uint64) if copy is None else np.asarray(copy).astype(np.uint64)
     key = splitmix64(hashes(ids, seed, salt) ^ number)
@@ -114,9 +114,7 @@ def preference(order: Positions, scores: Sequence[np.ndarray[Any, Any]]) -> Posi
     return order
 
 
-def _first_of_groups(
-    order: Positions, groups: np.ndarray[Any, Any], select: plan.Select
-) -> Positions:
+def _first_of_groups(order: Positions, groups: np.ndarray[Any, Any], select: plan.Select) -> Positions:
     """The first rows of each group in the given order, as many as the share or the count says."""
     codes = np.unique(groups, return_inverse=True)[1].reshape(-1)
     in_order = codes[order]
@@ -147,8 +145,8 @@ def choose(
 ) -> Positions:
     """Positions of the chosen rows, ascending.
 
-    `groups`: a number for each row, equal inside a group of `per`. `scores`: the values of `best`, NaN for null; the highest
-    are taken. `where`: the condition, null as false; it comes before everything else.
+    `groups`: a number for each row, equal inside a group of `per`. `scores`: the values of `best`, NaN for null; the
+    highest are taken. `where`: the condition, null as false; it comes before everything else.
     """
     n = len(ids)
     if where is not None:
@@ -194,7 +192,5 @@ def derive_ids(parents: Ids, salt: str, sample: np.ndarray[Any, Any]) -> pa.Fixe
     raw, tail, blake = memoryview(head.tobytes()), salt.encode(), hashlib.blake2b
     out = bytearray(16 * len(parents))
     for i in range(len(parents)):
-        out[16 * i : 16 * i + 16] = blake(
-            bytes(raw[24 * i : 24 * i + 24]) + tail, digest_size=16
-        ).digest()
+        out[16 * i : 16 * i + 16] = blake(bytes(raw[24 * i : 24 * i + 24]) + tail, digest_size=16).digest()
     return pa.Array.from_buffers(pa.binary(16), len(parents), [None, pa.py_buffer(bytes(out))])

@@ -1,7 +1,8 @@
-"""The steps source and suite: records become rows with an identity; what cannot be read is kept with its place and reason.
+"""The steps source and suite: records become rows with an identity; what cannot be read is kept with its place and
+reason.
 
-First pass: records are read, identified and written as they are to spill files, column by column. Second pass, when every
-column's type is known: assignments, the row schema, and the rows in the store.
+First pass: records are read, identified and written as they are to spill files, column by column. Second pass, when
+every column's type is known: assignments, the row schema, and the rows in the store.
 """
 
 from __future__ import annotations
@@ -28,15 +29,7 @@ from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.exact_json import loads
 from alchemist_runtime.plan import Node, SourceSpec, SuiteSpec
-from alchemist_runtime.rows import (
-    DROPPED_COLUMNS,
-    IDENTITY,
-    IDENTITY_TYPES,
-    MESSAGES,
-    SFT,
-    nullable,
-    required,
-)
+from alchemist_runtime.rows import DROPPED_COLUMNS, IDENTITY, IDENTITY_TYPES, MESSAGES, SFT, nullable, required
 from alchemist_runtime.sources._identity import Identities
 from alchemist_runtime.sources._records import Bad, Chunk, Remark, Where
 from alchemist_runtime.store import Output
@@ -156,14 +149,18 @@ def _tell(ctx: Context, node: Node, remarks: list[Remark]) -> None:
 
 _REMARKS: Mapping[str, tuple[str, str, str, str]] = {
     "key-twice": (
-        "A316", "key-twice", "has objects with a key twice, of which only the last value is read",
+        "A316",
+        "key-twice",
+        "has objects with a key twice, of which only the last value is read",
         "give each key of an object another name",
     ),
     "unread-member": (
-        "A317", "unread-member", "reads one list of an object, and not the other members beside it",
+        "A317",
+        "unread-member",
+        "reads one list of an object, and not the other members beside it",
         "put what belongs to the records into them, or delete it",
     ),
-}  # fmt: skip
+}
 
 
 def _keys(chunk: Chunk, column: str, node: Node) -> list[bytes]:
@@ -214,8 +211,8 @@ def _spill(raw: Raw, chunk: Chunk, node: Node) -> None:
 
 
 def to_arrow(values: Sequence[Any]) -> pa.Array:
-    """Values of one column: text, whole numbers, numbers, truth values. Lists and records as JSON text, and so are values of
-    several kinds, and numbers whose digits no column of numbers holds."""
+    """Values of one column: text, whole numbers, numbers, truth values. Lists and records as JSON text, and so are
+    values of several kinds, and numbers whose digits no column of numbers holds."""
     kinds = {type(v) for v in values if v is not None}
     if kinds <= {str}:
         return pa.array(values, pa.string() if kinds else pa.null())
@@ -223,11 +220,7 @@ def to_arrow(values: Sequence[Any]) -> pa.Array:
         return pa.array(values, pa.bool_())
     if kinds == {int} and all(v is None or v in INT64 for v in values):
         return pa.array(values, pa.int64())
-    if (
-        float in kinds
-        and kinds <= {int, float}
-        and all(type(v) is not int or abs(v) <= EXACT for v in values)
-    ):
+    if float in kinds and kinds <= {int, float} and all(type(v) is not int or abs(v) <= EXACT for v in values):
         return pa.array([None if v is None else float(v) for v in values], pa.float64())
     return pa.array([json_text(v) for v in values], JSON)
 
@@ -276,9 +269,10 @@ class _Rows:
         schema = dict(spec.schema_columns or SFT)
         self.plain = plain_types(spec, raw, schema)
         self.loose = {
-            n for n, t in raw.types.items()
+            n
+            for n, t in raw.types.items()
             if t == JSON and n not in self.plain and required(spec.columns.get(n, "")) == "text"
-        }  # fmt: skip
+        }
         self.raw_types = {
             **raw.types,
             **{n: arrow_type(t) for n, t in self.plain.items()},
@@ -313,9 +307,7 @@ class _Rows:
                 self.count += done.num_rows
         self.description = writer.description()
 
-    def _batches(
-        self, chosen: np.ndarray[Any, Any] | None
-    ) -> Iterator[tuple[pa.RecordBatch, list[bytes], Unfit]]:
+    def _batches(self, chosen: np.ndarray[Any, Any] | None) -> Iterator[tuple[pa.RecordBatch, list[bytes], Unfit]]:
         at = 0
         for path, n in self.raw.files:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
@@ -349,9 +341,7 @@ class _Rows:
         arrays[" place"] = table.column(" place").combine_chunks()
         return pa.RecordBatch.from_pydict(arrays), unfit
 
-    def _row_batch(
-        self, batch: pa.RecordBatch, ids: list[bytes], schema: pa.Schema, unfit: Unfit
-    ) -> pa.RecordBatch:
+    def _row_batch(self, batch: pa.RecordBatch, ids: list[bytes], schema: pa.Schema, unfit: Unfit) -> pa.RecordBatch:
         origin = pa.repeat(pa.scalar(self.spec.name), batch.num_rows)
         id_array = pa.array(ids, pa.binary(16))
         columns: dict[str, pa.Array] = {n: batch.column(n) for n in batch.schema.names}
@@ -362,16 +352,10 @@ class _Rows:
         new = assign(self.ctx.scope(_with_nulls(whole, self.spec), types), self.spec.sets)
         if MESSAGES in columns and MESSAGES not in {s.column for s in self.spec.sets}:
             new = {**split_columns(read_turns(columns[MESSAGES])), **new}
-        if (
-            "history" in columns
-            and "history" not in new
-            and columns["history"].type != schema.field("history").type
-        ):
+        if "history" in columns and "history" not in new and columns["history"].type != schema.field("history").type:
             new["history"] = read_turns(columns["history"])
         columns.update(new)
-        made = pa.RecordBatch.from_arrays(
-            [self._column(columns, f, whole.num_rows) for f in schema], schema=schema
-        )
+        made = pa.RecordBatch.from_arrays([self._column(columns, f, whole.num_rows) for f in schema], schema=schema)
         return self._refuse(made, batch, unfit)
 
     def _column(self, columns: Mapping[str, pa.Array], wanted: pa.Field, n: int) -> pa.Array:
@@ -387,7 +371,8 @@ class _Rows:
                 Problem(
                     "A304",
                     "missing-column",
-                    f"`{self.node.id}` must give `{wanted.name}: {column_type(wanted.type)}`, but the column holds {column_type(array.type)}",
+                    f"`{self.node.id}` must give `{wanted.name}: {column_type(wanted.type)}`, but the column holds"
+                    f" {column_type(array.type)}",
                     node=self.node.id,
                     note=str(e),
                     help=f"say how it is made, for example `set {wanted.name} = text({wanted.name})`",
@@ -396,7 +381,9 @@ class _Rows:
             ) from e
 
     def _refuse(self, made: pa.RecordBatch, raw: pa.RecordBatch, unfit: Unfit) -> pa.RecordBatch:
-        """Rows without a required column, and with a value of another type than its column, are bad; the others stay."""
+        """Rows without a required column, and with a value of another type than its column, are bad; the others
+        stay.
+        """
         refused = {row: self._misfit(values) for row, values in unfit.items()}
         for name in self.required:
             if made.column(name).null_count:
@@ -422,12 +409,8 @@ class _Rows:
 
 #: Row of a batch -> column -> a value that is not of the column's type.
 Unfit = dict[int, dict[str, Any]]
-_PYTHON: Mapping[str, tuple[type, ...]] = {
-    "text": (str,), "int": (int,), "real": (int, float), "bool": (bool,),
-}  # fmt: skip
-_NOUNS: Mapping[str, str] = {
-    "text": "text", "int": "a whole number", "real": "a number", "bool": "true or false",
-}  # fmt: skip
+_PYTHON: Mapping[str, tuple[type, ...]] = {"text": (str,), "int": (int,), "real": (int, float), "bool": (bool,)}
+_NOUNS: Mapping[str, str] = {"text": "text", "int": "a whole number", "real": "a number", "bool": "true or false"}
 
 
 def plain_types(spec: SourceSpec, raw: Raw, schema: Mapping[str, str]) -> dict[str, str]:
@@ -490,9 +473,7 @@ def as_texts(array: pa.Array) -> pa.Array:
     values = array.to_pylist()
     if array.type == JSON:
         values = [None if v is None else loads(v) for v in values]
-    return pa.array(
-        [v if v is None or isinstance(v, str) else json_text(v) for v in values], pa.string()
-    )
+    return pa.array([v if v is None or isinstance(v, str) else json_text(v) for v in values], pa.string())
 
 
 def _kind_of(value: Any) -> str:
@@ -511,9 +492,7 @@ def _kind_of(value: Any) -> str:
 
 def _renamed(name: str) -> str:
     """A record's column that is called like an identity column keeps its values under another name."""
-    return (
-        f"record_{name}" if name in IDENTITY or name.startswith("_") or name == " place" else name
-    )
+    return f"record_{name}" if name in IDENTITY or name.startswith("_") or name == " place" else name
 
 
 def _column_type(type_: pa.DataType) -> str:
@@ -522,9 +501,7 @@ def _column_type(type_: pa.DataType) -> str:
 
 def read_turns(array: pa.Array) -> pa.Array:
     """Conversations from a column in one of the usual layouts; null where a value is none."""
-    return pa.array(
-        [None if v is None else turns(v) for v in array.to_pylist()], arrow_type("messages")
-    )
+    return pa.array([None if v is None else turns(v) for v in array.to_pylist()], arrow_type("messages"))
 
 
 def _with_nulls(batch: pa.RecordBatch, spec: SourceSpec) -> pa.RecordBatch:
@@ -537,15 +514,13 @@ def _with_nulls(batch: pa.RecordBatch, spec: SourceSpec) -> pa.RecordBatch:
     return batch
 
 
-# --- what was refused -----------------------------------------------------------------------------------------------------------
+# --- what was refused -------------------------------------------------------------------------------------------------
 
 
 def _write_dropped(ctx: Context, node: Node, spec: SourceSpec, bad: list[Bad], out: Output) -> None:
     """The port `dropped` of a source: the raw records that it could not take, with their places."""
     types = {"record": "text", "place": "text", **DROPPED_COLUMNS, **IDENTITY_TYPES}
-    ids = Identities(f"{spec.salt} bad").of(
-        [f"{b.place}\n{b.raw}".encode("utf-8", "replace") for b in bad]
-    )
+    ids = Identities(f"{spec.salt} bad").of([f"{b.place}\n{b.raw}".encode("utf-8", "replace") for b in bad])
     n = len(bad)
     name = [spec.name] * n
     data: dict[str, Any] = {
@@ -580,9 +555,7 @@ def _bad_rows(node: Node, bad: list[Bad], total: int, most: int | None = None) -
 
 
 def _missing_column(node: Node, absent: list[str], raw: Raw) -> Problem:
-    have = ", ".join(
-        f"{n} ({column_type(t) if t != JSON else 'json'})" for n, t in sorted(raw.types.items())
-    )
+    have = ", ".join(f"{n} ({column_type(t) if t != JSON else 'json'})" for n, t in sorted(raw.types.items()))
     return Problem(
         "A304",
         "missing-column",
@@ -604,7 +577,7 @@ def _empty(node: Node, spec: SourceSpec) -> Problem:
     )
 
 
-# --- suites -----------------------------------------------------------------------------------------------------------------------
+# --- suites -----------------------------------------------------------------------------------------------------------
 
 
 def run_suite(ctx: Context, node: Node, out: Output) -> None:
@@ -614,9 +587,7 @@ def run_suite(ctx: Context, node: Node, out: Output) -> None:
     if raw.bad:
         raise RunError(_bad_rows(node, raw.bad, len(raw.ids) + len(raw.bad)))
     if not raw.ids and spec.reader.name != "missing":
-        raise RunError(
-            Problem("A308", "empty-source", f"the suite `{node.id}` has no item", node=node.id)
-        )
+        raise RunError(Problem("A308", "empty-source", f"the suite `{node.id}` has no item", node=node.id))
     wanted = [*spec.text, spec.id_column, spec.entry_point]
     made = {s.column for s in spec.sets}
     absent = [c for c in wanted if c and c not in raw.types and c not in made]
@@ -627,9 +598,11 @@ def run_suite(ctx: Context, node: Node, out: Output) -> None:
     arrays = {
         name: pa.chunked_array(
             [
-                _as_type(t.column(name).combine_chunks(), raw.types[name])
-                if name in t.column_names
-                else pa.nulls(t.num_rows, arrow_type(type_))
+                (
+                    _as_type(t.column(name).combine_chunks(), raw.types[name])
+                    if name in t.column_names
+                    else pa.nulls(t.num_rows, arrow_type(type_))
+                )
                 for t in tables
             ],
             arrow_type(type_),
@@ -645,8 +618,6 @@ def run_suite(ctx: Context, node: Node, out: Output) -> None:
     arrays["_id"] = u64_to_ids(halves)
     arrays["origin"] = pa.array([spec.name] * len(raw.ids), pa.string())
     description = out.write_table("rows", pa.table(arrays))
-    port(
-        ctx, node, out, "rows", [Part(stored=description)], {**types, "_id": "id", "origin": "text"}
-    )
+    port(ctx, node, out, "rows", [Part(stored=description)], {**types, "_id": "id", "origin": "text"})
     for path, _ in raw.files:
         path.unlink()

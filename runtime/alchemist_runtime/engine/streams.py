@@ -1,4 +1,6 @@
-"""A stream: the rows of a port, as lazily read columns in one or more segments. What steps read and what views are made of."""
+"""A stream: the rows of a port, as lazily read columns in one or more segments. What steps read and what views are made
+of.
+"""
 
 from __future__ import annotations
 
@@ -135,7 +137,7 @@ class Stream:
         n = len(next(iter(columns.values()))) if columns else 0
         return Stream((Segment(n, {k: Held(v) for k, v in columns.items()}),), dict(types))
 
-    # --- reading ---------------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------------------
 
     def _read(self, segment: Segment, name: str, start: int, stop: int) -> pa.Array:
         wanted = arrow_type(self.types[name])
@@ -155,12 +157,12 @@ class Stream:
                 if columns:
                     yield pa.RecordBatch.from_arrays(arrays, schema=schema)
                 else:
-                    yield pa.RecordBatch.from_struct_array(
-                        pa.array([{}] * (stop - start), pa.struct([]))
-                    )
+                    yield pa.RecordBatch.from_struct_array(pa.array([{}] * (stop - start), pa.struct([])))
 
     def spooled(self, columns: Sequence[str], size: int, scratch: Path) -> Iterator[pa.RecordBatch]:
-        """As `batches`; where the order is not the stored one, by way of files in `scratch`, so that memory is bounded."""
+        """As `batches`; where the order is not the stored one, by way of files in `scratch`, so that memory is
+        bounded.
+        """
         order = self.order
         far = [c for c in columns if order and c not in order.own and c in order.base.types]
         if order is None or not far:
@@ -173,14 +175,13 @@ class Stream:
             found = dict(zip(far, batch.columns, strict=True))
             if others is not None:
                 found |= zip(near, next(others).columns, strict=True)
-            arrays = [
-                found[f.name] if found[f.name].type == f.type else _cast(found[f.name], f.type)
-                for f in schema
-            ]
+            arrays = [found[f.name] if found[f.name].type == f.type else _cast(found[f.name], f.type) for f in schema]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def in_any_order(self, columns: Sequence[str]) -> Stream:
-        """The same rows of these columns in the order that is quickest to read: for what counts and does not look at places."""
+        """The same rows of these columns in the order that is quickest to read: for what counts and does not look at
+        places.
+        """
         if self.order is None or not self.order.own.isdisjoint(columns):
             return self
         stored = self.order.base.select(np.sort(self.order.index))
@@ -198,7 +199,7 @@ class Stream:
         """Ids as (n, 2) unsigned halves, high first."""
         return ids_to_u64(self.column("_id"))
 
-    # --- views -----------------------------------------------------------------------------------------------------------
+    # --- views --------------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:
         """Let go of the row groups that were read."""
@@ -222,10 +223,7 @@ class Stream:
         starts = np.cumsum([0, *(s.n for s in self.segments)])
         if len(index) and ascending:
             cuts = np.searchsorted(index, starts)
-            parts = [
-                s.select(index[cuts[i] : cuts[i + 1]] - starts[i])
-                for i, s in enumerate(self.segments)
-            ]
+            parts = [s.select(index[cuts[i] : cuts[i + 1]] - starts[i]) for i, s in enumerate(self.segments)]
             return Stream(tuple(p for p in parts if p.n), self.types)
         return self._gather(index, starts)
 
@@ -250,9 +248,7 @@ class Stream:
         mask = pc.equal(self.column("origin"), origin).to_numpy(zero_copy_only=False)
         return self.select(np.flatnonzero(mask))
 
-    def with_columns(
-        self, columns: Mapping[str, pa.Array | Column], types: Mapping[str, str]
-    ) -> Stream:
+    def with_columns(self, columns: Mapping[str, pa.Array | Column], types: Mapping[str, str]) -> Stream:
         """The same rows with further or replaced columns, given for all rows in order."""
         held = {k: Held(v) if isinstance(v, pa.Array) else v for k, v in columns.items()}
         out, at = [], 0
@@ -316,10 +312,7 @@ def _cast(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     if pa.types.is_struct(wanted) and pa.types.is_struct(array.type):
         have = {f.name: i for i, f in enumerate(array.type)}
         flat = array.flatten()
-        fields = [
-            _cast(flat[have[f.name]], f.type) if f.name in have else pa.nulls(len(array), f.type)
-            for f in wanted
-        ]
+        fields = [_cast(flat[have[f.name]], f.type) if f.name in have else pa.nulls(len(array), f.type) for f in wanted]
         return pa.StructArray.from_arrays(fields, fields=list(wanted), mask=array.is_null())
     return array.cast(wanted)
 

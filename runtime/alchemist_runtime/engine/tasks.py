@@ -1,7 +1,7 @@
 """Comprehension tasks: the rows of a port, most often a trace or the refused rows, become questions about them.
 
-A task row has the turns and `lang`, a new id, and the origin of the row that it tells of. For a multiple choice the classes
-of refused rows are the options, in an order drawn per row, and sound rows have the answer "none of these".
+A task row has the turns and `lang`, a new id, and the origin of the row that it tells of. For a multiple choice the
+classes of refused rows are the options, in an order drawn per row, and sound rows have the answer "none of these".
 """
 
 from __future__ import annotations
@@ -18,14 +18,7 @@ import pyarrow.compute as pc
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.expressions import columns_read
 from alchemist_runtime.engine.rowwise import selected
-from alchemist_runtime.engine.select import (
-    Ids,
-    derive_ids,
-    draw_order,
-    hashes,
-    ids_to_u64,
-    splitmix64,
-)
+from alchemist_runtime.engine.select import Ids, derive_ids, draw_order, hashes, ids_to_u64, splitmix64
 from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import columns_for, with_messages
 from alchemist_runtime.engine.views import Part, port
@@ -74,9 +67,7 @@ def run_task(ctx: Context, node: Node, out: Output) -> None:
     figures: dict[str, Any] = {"rows_in": learn.n}
     told = _told(ctx, node, spec, learn, figures)
     total, done, empty = sum(t.stream.n for t in told), 0, 0
-    schema, refused_schema = (
-        pa.schema([(n, arrow_type(t)) for n, t in types.items()]) for types in (TYPES, REFUSED)
-    )
+    schema, refused_schema = (pa.schema([(n, arrow_type(t)) for n, t in types.items()]) for types in (TYPES, REFUSED))
     with out.table("rows", schema) as writer, out.table("empty", refused_schema) as refused:
         for part in told:
             for made in _rows(ctx, node, spec, part):
@@ -93,12 +84,10 @@ def run_task(ctx: Context, node: Node, out: Output) -> None:
     out.figures.update(figures, dropped={"empty": empty})
 
 
-# --- what is told of --------------------------------------------------------------------------------------------------------------
+# --- what is told of --------------------------------------------------------------------------------------------------
 
 
-def _told(
-    ctx: Context, node: Node, spec: TaskSpec, learn: Stream, figures: dict[str, Any]
-) -> list[Told]:
+def _told(ctx: Context, node: Node, spec: TaskSpec, learn: Stream, figures: dict[str, Any]) -> list[Told]:
     if not spec.classes:
         if spec.select is not None:
             chosen = selected(ctx, learn, spec.select)
@@ -112,10 +101,7 @@ def _told(
         figures["not_chosen"] = learn.n - len(chosen)
         learn, classes = learn.select(chosen), classes[chosen]
     figures["per_class"] = {
-        c["name"]: int(n)
-        for c, n in zip(
-            spec.classes, np.bincount(classes, minlength=len(spec.classes)), strict=True
-        )
+        c["name"]: int(n) for c, n in zip(spec.classes, np.bincount(classes, minlength=len(spec.classes)), strict=True)
     }
     out = [Told(learn, classes, _ordinals(learn) * 2)]
     if spec.sound is not None:
@@ -182,7 +168,7 @@ def _ordinals(stream: Stream) -> Numbers:
     return out
 
 
-# --- the rows -------------------------------------------------------------------------------------------------------------------
+# --- the rows ---------------------------------------------------------------------------------------------------------
 
 
 def _rows(ctx: Context, node: Node, spec: TaskSpec, told: Told) -> Iterator[pa.RecordBatch]:
@@ -207,9 +193,7 @@ def _reads(expr: Expr) -> frozenset[str]:
     return names | {"out"} if expr[0] == "template" and "out" in expr[2] else names
 
 
-def _with_lang(
-    ctx: Context, batch: pa.RecordBatch, types: dict[str, str], spec: TaskSpec
-) -> pa.RecordBatch:
+def _with_lang(ctx: Context, batch: pa.RecordBatch, types: dict[str, str], spec: TaskSpec) -> pa.RecordBatch:
     lang = pa.nulls(batch.num_rows, pa.string())
     if spec.lang is not None:
         found = ctx.scope(batch, types)(spec.lang)
@@ -217,9 +201,7 @@ def _with_lang(
     return _put(batch, "lang", lang)
 
 
-def _with_options(
-    ctx: Context, batch: pa.RecordBatch, spec: TaskSpec, right: Numbers
-) -> pa.RecordBatch:
+def _with_options(ctx: Context, batch: pa.RecordBatch, spec: TaskSpec, right: Numbers) -> pa.RecordBatch:
     """The options of each row in the order drawn for it, their letters, and the right one."""
     texts = [c["text"] for c in spec.classes] + ([NONE] if spec.sound is not None else [])
     order = _drawn(batch.column("_id"), len(texts), ctx.plan.seed, spec.salt)
@@ -255,12 +237,7 @@ def _put(batch: pa.RecordBatch, name: str, array: pa.Array) -> pa.RecordBatch:
 
 
 def _made(
-    ctx: Context,
-    node: Node,
-    batch: pa.RecordBatch,
-    types: dict[str, str],
-    spec: TaskSpec,
-    samples: Numbers,
+    ctx: Context, node: Node, batch: pa.RecordBatch, types: dict[str, str], spec: TaskSpec, samples: Numbers
 ) -> pa.RecordBatch:
     scope = ctx.scope(batch, types)
     n, parents = batch.num_rows, batch.column("_id")

@@ -1,7 +1,7 @@
 """The steps that ask a teacher: relabel and generate. Answers become changed rows, refused rows and a trace.
 
-Their progress is the call cache: a broken-off step asks again only what was in flight. What leaves a step is in the order of
-its input, whatever order the answers came in.
+Their progress is the call cache: a broken-off step asks again only what was in flight. What leaves a step is in the
+order of its input, whatever order the answers came in.
 """
 
 from __future__ import annotations
@@ -19,15 +19,7 @@ import pyarrow as pa
 
 from alchemist_runtime.base_model import located
 from alchemist_runtime.calls import Desk, Faculty, Inquiry, Tally
-from alchemist_runtime.engine.asking import (
-    CALL_FAILED,
-    UNREADABLE,
-    Asking,
-    Draw,
-    enough,
-    taken,
-    why_unusable,
-)
+from alchemist_runtime.engine.asking import CALL_FAILED, UNREADABLE, Asking, Draw, enough, taken, why_unusable
 from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.expressions import columns_read
 from alchemist_runtime.engine.rowwise import (
@@ -48,14 +40,7 @@ from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.errors import Problem
 from alchemist_runtime.ledger import Account, Ledger, dollars, money
 from alchemist_runtime.plan import Node, Prompt, Teacher, TeacherStepSpec
-from alchemist_runtime.rows import (
-    COPY,
-    DROPPED_COLUMNS,
-    IDENTITY,
-    IDENTITY_TYPES,
-    MESSAGES,
-    optional,
-)
+from alchemist_runtime.rows import COPY, DROPPED_COLUMNS, IDENTITY, IDENTITY_TYPES, MESSAGES, optional
 from alchemist_runtime.store import Output, TableWriter
 
 #: Rows asked at a time; answers of so many rows are held in memory.
@@ -122,9 +107,7 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         notes += [f"{tally.elsewhere:,} asked by another run"] if tally.elsewhere else []
         notes += [tally.server] if tally.server else []
         if tally.awaited:
-            notes = [
-                f"stopping when calls in flight are back ({tally.awaited}); Ctrl-C again does not wait"
-            ]
+            notes = [f"stopping when calls in flight are back ({tally.awaited}); Ctrl-C again does not wait"]
         ctx.progress.advance(node.id, tally.asked, inquiry.planned, "calls", ", ".join(notes))
 
     desk = teachers.desk(teacher)
@@ -138,9 +121,7 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         max_failed=Fraction(spec.max_failed),
         tell=tell,
         retry_refused=ctx.options.retry_refused,
-        unusable=unusable
-        if teacher.provider != "rules"
-        else None,  # what no rule knows costs nothing
+        unusable=unusable if teacher.provider != "rules" else None,  # what no rule knows costs nothing
     )
     return Asking(ctx, node, spec, teachers, inquiry)
 
@@ -224,7 +205,7 @@ class _Made:
     draws: int = 0
     beyond: int = 0  # answers that came with the last one that was needed
 
-    # --- schemas ----------------------------------------------------------------------------------------------------------
+    # --- schemas ------------------------------------------------------------------------------------------------------
 
     @property
     def prompt(self) -> Prompt:
@@ -240,18 +221,12 @@ class _Made:
         """Whether what leaves are new rows: copies, several answers to one row, or turns that the teacher wrote."""
         if self.spec.mode == "replace":
             return False
-        return (
-            self.spec.mode == "add"
-            or self.spec.samples > 1
-            or bool(set(self.sets) & set(TURN_TYPES))
-        )
+        return self.spec.mode == "add" or self.spec.samples > 1 or bool(set(self.sets) & set(TURN_TYPES))
 
     def records(self) -> tuple[dict[str, str], dict[str, str]]:
         """Fields of `before` and `after` in the trace: the row's columns without identity."""
         hidden = {*IDENTITY, COPY, MESSAGES}
-        before = {
-            n: t for n, t in self.stream.types.items() if n not in hidden and _NAME.fullmatch(n)
-        }
+        before = {n: t for n, t in self.stream.types.items() if n not in hidden and _NAME.fullmatch(n)}
         return before, {**before, **self.sets}
 
     def schemas(self) -> dict[str, pa.Schema]:
@@ -275,15 +250,9 @@ class _Made:
             "attempt": "int",
         }
 
-    # --- a batch ----------------------------------------------------------------------------------------------------------
+    # --- a batch ------------------------------------------------------------------------------------------------------
 
-    def take(
-        self,
-        positions: Any,
-        rows: TableWriter,
-        refused: TableWriter,
-        traced: TableWriter,
-    ) -> None:
+    def take(self, positions: Any, rows: TableWriter, refused: TableWriter, traced: TableWriter) -> None:
         """Ask about these rows of the input and write what comes of them."""
         batch = self._read(positions)
         draws = self.asking.batch(batch, self.stream.types)
@@ -309,11 +278,9 @@ class _Made:
             why["reason"] = pa.array([d.reason for d in lost], pa.string())
             _write(refused, {**new, **self._identity(parent, lost), **why})
 
-    def take_enough(
-        self, order: Any, size: int, rows: TableWriter, refused: TableWriter, traced: TableWriter
-    ) -> None:
-        """Ask about rows in this order until enough answers are accepted: first about as many as are needed at least, then by
-        the share that was accepted so far. What leaves does not depend on how many are asked at a time."""
+    def take_enough(self, order: Any, size: int, rows: TableWriter, refused: TableWriter, traced: TableWriter) -> None:
+        """Ask about rows in this order until enough answers are accepted: first about as many as are needed at least,
+        then by the share that was accepted so far. What leaves does not depend on how many are asked at a time."""
         start = 0
         while start < len(order) and (lacking := self._lacking()):
             lot = min(size, enough(lacking, self.draws, self._kept(), self.asking.inquiry.at_once))
@@ -350,7 +317,9 @@ class _Made:
         return with_messages(batches[0], wanted)
 
     def _columns(self, batch: pa.RecordBatch, draws: Sequence[Draw]) -> dict[str, pa.Array]:
-        """The set columns as these draws would leave them: by the answer where there is one, else as the row came in."""
+        """The set columns as these draws would leave them: by the answer where there is one, else as the row came
+        in.
+        """
         answered = [i for i, d in enumerate(draws) if d.out is not None]
         some = [draws[i] for i in answered]
         new: dict[str, pa.Array] = {}
@@ -375,11 +344,7 @@ class _Made:
         return {"_id": derive_ids(halves, self.spec.salt, samples), "_parent": ids}
 
     def _trace(
-        self,
-        parent: pa.RecordBatch,
-        new: dict[str, pa.Array],
-        identity: dict[str, pa.Array],
-        draws: Sequence[Draw],
+        self, parent: pa.RecordBatch, new: dict[str, pa.Array], identity: dict[str, pa.Array], draws: Sequence[Draw]
     ) -> dict[str, pa.Array]:
         columns = dict(zip(parent.schema.names, parent.columns, strict=True))
         before, after = self.records()
@@ -397,7 +362,7 @@ class _Made:
             "attempt": pa.array([d.attempt for d in draws], pa.int64()),
         }
 
-    # --- the ports --------------------------------------------------------------------------------------------------------
+    # --- the ports ----------------------------------------------------------------------------------------------------
 
     def ports(self, rows: TableWriter, refused: TableWriter, traced: TableWriter) -> None:
         from_ = tuple(edges(self.node, "from"))
@@ -427,10 +392,7 @@ class _Made:
     def _types(self) -> dict[str, str]:
         """Types of the set columns in the port: a column that not every row gets may be null."""
         partly = self.spec.mode != "only"
-        new = {
-            n: optional(t) if partly and n not in self.stream.types else t
-            for n, t in self.sets.items()
-        }
+        new = {n: optional(t) if partly and n not in self.stream.types else t for n, t in self.sets.items()}
         return {**new, **({"_parent": "id?"} if self.new_ids else {})}
 
     def _made_by(self) -> dict[str, str] | None:
@@ -440,7 +402,7 @@ class _Made:
         port(self.ctx, self.node, self.out, name, parts, types)
 
 
-# --- Arrow ------------------------------------------------------------------------------------------------------------------------
+# --- Arrow ------------------------------------------------------------------------------------------------------------
 
 
 def _schema(types: dict[str, str]) -> pa.Schema:
@@ -462,9 +424,7 @@ def _as(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     return array if array.type == wanted else cast_null(array, wanted)
 
 
-def _over(
-    under: pa.RecordBatch, name: str, type_: pa.DataType, new: pa.Array | None, order: Any
-) -> pa.Array:
+def _over(under: pa.RecordBatch, name: str, type_: pa.DataType, new: pa.Array | None, order: Any) -> pa.Array:
     """A column of the rows as they came in, with new values over some of them."""
     n = under.num_rows
     base = under.column(name) if name in under.schema.names else pa.nulls(n, type_)
@@ -483,7 +443,7 @@ def _joined(parts: Sequence[Any]) -> Any:
     return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
 
 
-# --- figures ----------------------------------------------------------------------------------------------------------------------
+# --- figures ----------------------------------------------------------------------------------------------------------
 
 
 def _sum(made: _Made, chosen: int, dropped: dict[str, int]) -> dict[str, Any]:
@@ -503,10 +463,7 @@ def _sum(made: _Made, chosen: int, dropped: dict[str, int]) -> dict[str, Any]:
 def _figures(made: _Made, chosen: int) -> dict[str, Any]:
     asking = made.asking
     tally, account = asking.inquiry.tally, asking.inquiry.account
-    sums = (
-        account.cost(tally.new_tokens_in, tally.new_tokens_out),
-        account.cost(tally.tokens_in, tally.tokens_out),
-    )
+    sums = (account.cost(tally.new_tokens_in, tally.new_tokens_out), account.cost(tally.tokens_in, tally.tokens_out))
     now, scratch = (format(s.normalize(), "f") if account.known else None for s in sums)
     names = [r.name for r in sieves(made.spec.rules)]
     dropped = {**dict.fromkeys(names, 0), **made.rules}

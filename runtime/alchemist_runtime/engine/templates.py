@@ -1,8 +1,9 @@
 """jinja2 templates over the rows of a batch: compiled once, values enter as data and are never read as templates.
 
-A sandboxed environment (`sandbox.py`) in which a template sees the columns of its row and nothing else: no clock, no chance, no files. An
-unknown name is an error; a null value prints nothing. As in chat templates, the line of a block tag leaves no blank line
-(`trim_blocks`, `lstrip_blocks`), and one newline at the end of the template is not part of the text.
+A sandboxed environment (`sandbox.py`) in which a template sees the columns of its row and nothing else: no clock, no
+chance, no files. An unknown name is an error; a null value prints nothing. As in chat templates, the line of a block
+tag leaves no blank line (`trim_blocks`, `lstrip_blocks`), and one newline at the end of the template is not part of the
+text.
 """
 
 from __future__ import annotations
@@ -83,7 +84,9 @@ def render(
     node: str | None = None,
     place: Callable[[int], str] | None = None,
 ) -> list[str]:
-    """The template over n rows, given column by column. RunError that names the row (by `place`) where it cannot be rendered."""
+    """The template over n rows, given column by column. RunError that names the row (by `place`) where it cannot be
+    rendered.
+    """
     template = compiled(text)
     names = list(columns)
     out: list[str] = []
@@ -97,19 +100,13 @@ def render(
     return out
 
 
-def _problem(
-    error: Exception, row: int, node: str | None, place: Callable[[int], str] | None
-) -> RunError:
+def _problem(error: Exception, row: int, node: str | None, place: Callable[[int], str] | None) -> RunError:
     from jinja2 import UndefinedError
     from jinja2.exceptions import SecurityError
 
     where = place(row) if place else f"row {row}"
     if isinstance(error, UndefinedError):
-        code, slug, headline = (
-            "A402",
-            "unknown-variable",
-            f"a template reads what is not there: {error}",
-        )
+        code, slug, headline = ("A402", "unknown-variable", f"a template reads what is not there: {error}")
     elif isinstance(error, SecurityError):
         code, slug, headline = "A409", "template-failed", f"a template may not do that: {error}"
     else:

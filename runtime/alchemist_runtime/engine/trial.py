@@ -43,7 +43,9 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """Where an expectation does not hold. `row`: among those that leave, from 1; `root`: the given row that it goes back to."""
+    """Where an expectation does not hold. `row`: among those that leave, from 1; `root`: the given row that it goes
+    back to.
+    """
 
     text: str  # of the part that does not hold
     op: str | None = None  # of a comparison: == != < …
@@ -65,7 +67,7 @@ class Trial:
     mock: Mock | None = None
     warnings: Sequence[Problem] = ()
 
-    # --- figures ------------------------------------------------------------------------------------------------------------
+    # --- figures ------------------------------------------------------------------------------------------------------
 
     def total(self, name: str) -> Any:
         """A count of the step: rows, dropped, dropped.RULE, trace, calls, tokens; None where it has no such count."""
@@ -81,7 +83,7 @@ class Trial:
         rules = self.ctx.manifest(self.step).figures.get("dropped", {})
         return {**counts, "rules": {n: v for n, v in rules.items() if v}}
 
-    # --- judging ------------------------------------------------------------------------------------------------------------
+    # --- judging ------------------------------------------------------------------------------------------------------
 
     def judge(self, expr: Expr, text: str) -> list[Miss]:
         """Where an expectation does not hold: nothing if it holds. One over columns holds for every row that leaves."""
@@ -99,11 +101,7 @@ class Trial:
         if head in ("lit", "col", "out", "template"):
             return expr
         if head == "total" or (head == "call" and _counts(rest[1])):
-            value = (
-                self.total(rest[0])
-                if head == "total"
-                else known(self.ctx, expr, self.ctx.node(self.step))
-            )
+            value = self.total(rest[0]) if head == "total" else known(self.ctx, expr, self.ctx.node(self.step))
             if value is None:
                 raise RunError(_unknown(text))
             whole = not isinstance(value, Fraction) or value.denominator == 1
@@ -122,9 +120,7 @@ class Trial:
     def _over_rows(self, expr: Expr, text: str) -> Iterator[Miss]:
         stream = self.ctx.open(self.step)
         if not stream.n:
-            yield Miss(
-                text, reason="no row left the step, so there is none for which it could hold"
-            )
+            yield Miss(text, reason="no row left the step, so there is none for which it could hold")
             return
         at = 0
         for batch in batches(stream, [expr, ["col", "_root"]]):
@@ -133,9 +129,7 @@ class Trial:
             yield from self._missed(scope, expr, text, wrong, at)
             at += batch.num_rows
 
-    def _missed(
-        self, scope: Scope, expr: Expr, text: str, wrong: Any, first: int | None = None
-    ) -> Iterator[Miss]:
+    def _missed(self, scope: Scope, expr: Expr, text: str, wrong: Any, first: int | None = None) -> Iterator[Miss]:
         if not len(wrong):
             return
         values = _sides(scope, expr)
@@ -161,9 +155,29 @@ class Trial:
 
 
 _HEADS: Final = frozenset(
-    ["lit", "col", "out", "field", "item", "call", "not", "neg", "and", "or", "cmp", "num", "cat", "in", "list", "record",
-     "template", "total", "ref", "interval"]
-)  # fmt: skip
+    [
+        "lit",
+        "col",
+        "out",
+        "field",
+        "item",
+        "call",
+        "not",
+        "neg",
+        "and",
+        "or",
+        "cmp",
+        "num",
+        "cat",
+        "in",
+        "list",
+        "record",
+        "template",
+        "total",
+        "ref",
+        "interval",
+    ]
+)
 
 
 def _counts(args: Mapping[str, Any]) -> bool:
@@ -203,17 +217,11 @@ def _unknown(text: str) -> Problem:
     )
 
 
-# --- carrying out ---------------------------------------------------------------------------------------------------------------
+# --- carrying out -----------------------------------------------------------------------------------------------------
 
 
 def carry_out(
-    plan: Plan,
-    step: str,
-    given: Sequence[Given],
-    replies: Said | Sequence[Said] | None,
-    *,
-    project: Path,
-    state: Path,
+    plan: Plan, step: str, given: Sequence[Given], replies: Said | Sequence[Said] | None, *, project: Path, state: Path
 ) -> Trial:
     """The step of a plan over given rows, in a store under `state`. RunError where it cannot be carried out."""
     heard = Silent()
@@ -248,9 +256,7 @@ def _not_run(step: str) -> Problem:
 def _quiet(plan: Plan) -> Plan:
     """The plan with teachers that neither wait nor cost: a mock answers at once, one question after the other."""
     teachers = {
-        name: t.model_copy(
-            update={"rate": [], "concurrency": 1, "retries": 0, "batch": False, "api_key_env": None}
-        )
+        name: t.model_copy(update={"rate": [], "concurrency": 1, "retries": 0, "batch": False, "api_key_env": None})
         for name, t in plan.teachers.items()
     }
     return plan.model_copy(update={"teachers": teachers, "now": None})
@@ -263,9 +269,7 @@ def _seat(ctx: Context, mock: Mock) -> None:
     ctx.services["teachers"] = teachers
 
 
-def _put(
-    ctx: Context, name: str, ports: Sequence[Given], roots: dict[bytes, tuple[str, int]]
-) -> None:
+def _put(ctx: Context, name: str, ports: Sequence[Given], roots: dict[bytes, tuple[str, int]]) -> None:
     """Write given rows into the store as what a node left, with an identity made of their place."""
     node = ctx.node(name)
     with ctx.store.building(node.key, name) as out:

@@ -1,4 +1,6 @@
-"""Conversations and the four turn columns: `messages` split into system, history, instruction, (tail,) response, and joined."""
+"""Conversations and the four turn columns: `messages` split into system, history, instruction, (tail,) response, and
+joined.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ Turn = Mapping[str, Any]  # role, content, extra
 
 
 def split(turns: Sequence[Turn]) -> dict[str, Any]:
-    """The turn columns of one conversation: the last user turn is the instruction, the last turn after it the response."""
+    """The turn columns of one conversation: the last user turn is the instruction, the last turn after it the
+    response.
+    """
     rest = list(turns)
     row: dict[str, Any] = dict.fromkeys(TURN_TYPES)
     extra: dict[str, Any] = {}
@@ -70,9 +74,7 @@ TURN_TYPES = {
 def split_columns(messages: pa.Array) -> dict[str, pa.Array]:
     """The turn columns of an array of conversations."""
     rows = [split(m or ()) for m in messages.to_pylist()]
-    return {
-        name: pa.array([r[name] for r in rows], arrow_type(t)) for name, t in TURN_TYPES.items()
-    }
+    return {name: pa.array([r[name] for r in rows], arrow_type(t)) for name, t in TURN_TYPES.items()}
 
 
 def join_columns(batch: pa.RecordBatch | pa.Table) -> pa.Array:

@@ -1,4 +1,6 @@
-"""Values behind Arrow columns: the common type of two, casts of text and JSON, and functions applied once per distinct value."""
+"""Values behind Arrow columns: the common type of two, casts of text and JSON, and functions applied once per distinct
+value.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def unified(values: Sequence[Datum], what: str) -> list[Datum]:
 
 
 def cast_null(value: Datum, wanted: pa.DataType) -> Datum:
-    """A cast that also takes the null type to any type, nested ones included; whole numbers become the nearest float."""
+    """A cast that also takes the null type to any type, nested ones included; whole numbers become the nearest
+    float.
+    """
     if not pa.types.is_null(value.type):
         return value.cast(wanted, safe=wanted != pa.float64())
     if isinstance(value, pa.Scalar):
@@ -102,11 +106,13 @@ def plain(array: pa.Array) -> pa.Array:
     return array
 
 
-# --- once per distinct value --------------------------------------------------------------------------------------------------
+# --- once per distinct value ------------------------------------------------------------------------------------------
 
 
 def each_distinct(array: pa.Array, function: Callable[[Any], Any], result: pa.DataType) -> pa.Array:
-    """`function` of every value, called once for each distinct one; null stays null. Nested values: once for each row."""
+    """`function` of every value, called once for each distinct one; null stays null. Nested values: once for each
+    row.
+    """
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), result)
     if pa.types.is_nested(array.type):
@@ -117,9 +123,7 @@ def each_distinct(array: pa.Array, function: Callable[[Any], Any], result: pa.Da
     return made.take(codes.indices)
 
 
-def distinct_rows(
-    arrays: Sequence[pa.Array],
-) -> tuple[list[tuple[Any, ...]], np.ndarray[Any, np.dtype[np.int64]]]:
+def distinct_rows(arrays: Sequence[pa.Array]) -> tuple[list[tuple[Any, ...]], np.ndarray[Any, np.dtype[np.int64]]]:
     """The distinct combinations of values, in order of first occurrence, and for each row the number of its own."""
     columns, codes = [], None
     for array in arrays:
@@ -132,15 +136,12 @@ def distinct_rows(
     rank = np.argsort(np.argsort(first))
     rows = np.sort(first)
     combinations = list(
-        zip(
-            *([None if i < 0 else v[i] for i in mine[rows].tolist()] for v, mine in columns),
-            strict=True,
-        )
+        zip(*([None if i < 0 else v[i] for i in mine[rows].tolist()] for v, mine in columns), strict=True)
     )
     return combinations, rank[number.reshape(-1)]
 
 
-# --- casts of text and JSON -----------------------------------------------------------------------------------------------------
+# --- casts of text and JSON -------------------------------------------------------------------------------------------
 
 
 def read_json(text: str) -> Any:
@@ -199,7 +200,9 @@ def real_of(value: Any) -> float | None:
 
 
 def text_of(value: Any) -> str | None:
-    """A value as text: text as it stands, numbers and truth values as JSON writes them, ids in hex, the rest as JSON."""
+    """A value as text: text as it stands, numbers and truth values as JSON writes them, ids in hex, the rest as
+    JSON.
+    """
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bytes):
@@ -222,15 +225,11 @@ def as_type(array: Datum, wanted: pa.DataType, *, json: bool) -> pa.Array | pa.S
     if wanted == pa.float64():
         return each_distinct(array, lambda v: real_of(read_json(v)), wanted)
     if wanted == pa.bool_():
-        return each_distinct(
-            array, lambda v: v if isinstance(v := read_json(v), bool) else None, wanted
-        )
-    raise column_error(
-        f"json cannot be read as {column_type(wanted)}", "cast it with text(…), int(…) or real(…)"
-    )
+        return each_distinct(array, lambda v: v if isinstance(v := read_json(v), bool) else None, wanted)
+    raise column_error(f"json cannot be read as {column_type(wanted)}", "cast it with text(…), int(…) or real(…)")
 
 
-# --- Python values for templates and teachers ------------------------------------------------------------------------------------
+# --- Python values for templates and teachers -------------------------------------------------------------------------
 
 
 def python_values(array: pa.Array, type_: str | None = None) -> list[Any]:
@@ -245,17 +244,11 @@ def python_values(array: pa.Array, type_: str | None = None) -> list[Any]:
         return [None if v is None else v.hex() for v in array.to_pylist()]
     if pa.types.is_struct(array.type):
         inner = record_types(name)
-        fields = [
-            python_values(f, inner.get(t.name))
-            for f, t in zip(array.flatten(), array.type, strict=True)
-        ]
+        fields = [python_values(f, inner.get(t.name)) for f, t in zip(array.flatten(), array.type, strict=True)]
         names = [f.name for f in array.type]
         valid = array.is_valid().to_pylist()
         rows = zip(*fields, strict=True) if fields else iter([()] * len(array))
-        return [
-            dict(zip(names, row, strict=True)) if ok else None
-            for ok, row in zip(valid, rows, strict=True)
-        ]
+        return [dict(zip(names, row, strict=True)) if ok else None for ok, row in zip(valid, rows, strict=True)]
     return list(array.to_pylist())
 
 

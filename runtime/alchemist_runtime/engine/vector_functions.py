@@ -1,7 +1,7 @@
 """The functions of shape `vector`: Arrow kernels over whole columns, by the name that the language gives them.
 
-Every function takes its arguments by parameter name; the first is an array, others are arrays or scalars. Null is handled
-by the kernels: null in, null out. `json` among the arguments is text: `Call.json` says which ones hold JSON.
+Every function takes its arguments by parameter name; the first is an array, others are arrays or scalars. Null is
+handled by the kernels: null in, null out. `json` among the arguments is text: `Call.json` says which ones hold JSON.
 """
 
 from __future__ import annotations
@@ -67,9 +67,7 @@ def _text(function: str, array: pa.Array, json: bool) -> pa.Array:
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), pa.string())
     if not pa.types.is_string(array.type):
-        raise column_error(
-            f"`{function}` takes a text, not {column_type(array.type)}", "cast it with text(…)"
-        )
+        raise column_error(f"`{function}` takes a text, not {column_type(array.type)}", "cast it with text(…)")
     return array
 
 
@@ -81,26 +79,19 @@ def _numbers(call: Call, name: str = "x") -> pa.Array:
         return pa.nulls(len(array), pa.float64())
     if not is_number(array.type):
         raise column_error(
-            f"`{call.name}` takes a number, not {column_type(array.type)}",
-            "cast it with int(…) or real(…)",
+            f"`{call.name}` takes a number, not {column_type(array.type)}", "cast it with int(…) or real(…)"
         )
     return array
 
 
-def _per_row(
-    arrays: Sequence[pa.Array], function: Callable[..., Any], type_: pa.DataType
-) -> pa.Array:
+def _per_row(arrays: Sequence[pa.Array], function: Callable[..., Any], type_: pa.DataType) -> pa.Array:
     """The rare case of a pattern that differs from row to row."""
     rows = zip(*(a.to_pylist() for a in arrays), strict=True)
     return pa.array([None if None in row else function(*row) for row in rows], type_)
 
 
 def _with_text(
-    call: Call,
-    name: str,
-    kernel: Callable[[pa.Array, Any], pa.Array],
-    slow: Callable[..., Any],
-    type_: pa.DataType,
+    call: Call, name: str, kernel: Callable[[pa.Array, Any], pa.Array], slow: Callable[..., Any], type_: pa.DataType
 ) -> pa.Array:
     """A kernel that needs its second argument constant; row by row where it is a column."""
     x = call.text()
@@ -111,7 +102,7 @@ def _with_text(
     return pa.nulls(len(x), type_) if value is None else kernel(x, value)
 
 
-# --- text -----------------------------------------------------------------------------------------------------------------------
+# --- text -------------------------------------------------------------------------------------------------------------
 
 
 def chars(call: Call) -> pa.Array:
@@ -168,11 +159,7 @@ def squeeze(call: Call) -> pa.Array:
 
 def head(call: Call) -> pa.Array:
     return _with_text(
-        call,
-        "n",
-        lambda x, n: pc.utf8_slice_codeunits(x, 0, max(n, 0)),
-        lambda x, n: x[: max(n, 0)],
-        pa.string(),
+        call, "n", lambda x, n: pc.utf8_slice_codeunits(x, 0, max(n, 0)), lambda x, n: x[: max(n, 0)], pa.string()
     )
 
 
@@ -223,9 +210,7 @@ def replace(call: Call) -> pa.Array:
     return pc.replace_substring(x, old, new) if old else x
 
 
-def _any_of(
-    call: Call, kernel: Callable[[pa.Array, str], pa.Array], slow: Callable[[str, str], bool]
-) -> pa.Array:
+def _any_of(call: Call, kernel: Callable[[pa.Array, str], pa.Array], slow: Callable[[str, str], bool]) -> pa.Array:
     """Whether one of the given texts does; null if any of them is."""
     x, result = call.text(), None
     for mark in call.args["any"]:
@@ -311,7 +296,7 @@ def ascii_share(call: Call) -> pa.Array:
     return pc.if_else(pc.equal(length, 0), 1.0, share)
 
 
-# --- values -----------------------------------------------------------------------------------------------------------------------
+# --- values -----------------------------------------------------------------------------------------------------------
 
 
 def text(call: Call) -> pa.Array:
@@ -382,10 +367,7 @@ def pick(call: Call) -> pa.Array:
     if call.json.get("then") != call.json.get("otherwise"):
         then, otherwise = (
             as_type(v, _other(v, w), json=True) if j else v
-            for v, w, j in (
-                (then, otherwise, call.json.get("then")),
-                (otherwise, then, call.json.get("otherwise")),
-            )
+            for v, w, j in ((then, otherwise, call.json.get("then")), (otherwise, then, call.json.get("otherwise")))
         )
     then, otherwise = unified([then, otherwise], "`pick`")
     return _choose(condition, spread(then, call.n), spread(otherwise, call.n))
@@ -399,9 +381,7 @@ def _json_aside(call: Call, name: str) -> list[Datum]:
     """Several values of which some are JSON: all of them, or the JSON ones cast to what the others are."""
     values, flags = call.args[name], call.json.get(name)
     flags = flags if isinstance(flags, list) else [bool(flags)] * len(values)
-    typed = [
-        v.type for v, j in zip(values, flags, strict=True) if not j and not pa.types.is_null(v.type)
-    ]
+    typed = [v.type for v, j in zip(values, flags, strict=True) if not j and not pa.types.is_null(v.type)]
     if not typed:
         return list(values)
     return [as_type(v, typed[0], json=True) if j else v for v, j in zip(values, flags, strict=True)]
@@ -419,10 +399,7 @@ def _choose(condition: pa.Array, then: pa.Array, otherwise: pa.Array) -> pa.Arra
 def _extreme(call: Call, kernel: Callable[..., pa.Array]) -> pa.Array:
     flags = call.json.get("x")
     flags = flags if isinstance(flags, list) else [False] * len(call.args["x"])
-    values = [
-        as_type(v, pa.float64(), json=True) if j else v
-        for v, j in zip(call.args["x"], flags, strict=True)
-    ]
+    values = [as_type(v, pa.float64(), json=True) if j else v for v, j in zip(call.args["x"], flags, strict=True)]
     for value in values:
         if not (is_number(value.type) or pa.types.is_null(value.type)):
             raise column_error(f"`{call.name}` takes numbers, not {column_type(value.type)}")
@@ -480,7 +457,7 @@ def _draw(data: bytes, seed: int) -> float:
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
-# --- turns ------------------------------------------------------------------------------------------------------------------------
+# --- turns ------------------------------------------------------------------------------------------------------------
 
 
 def roles(call: Call) -> pa.Array:
@@ -488,17 +465,42 @@ def roles(call: Call) -> pa.Array:
     if pa.types.is_null(x.type):
         return pa.nulls(len(x), pa.list_(pa.string()))
     if x.type != pa.list_(TURN):
-        raise column_error(
-            f"`roles` takes a conversation, not {column_type(x.type)}", "read it with turns(…)"
-        )
+        raise column_error(f"`roles` takes a conversation, not {column_type(x.type)}", "read it with turns(…)")
     return each_distinct(x, lambda m: [t["role"] for t in m], pa.list_(pa.string()))
 
 
 VECTOR: Final[Mapping[str, Callable[[Call], pa.Array]]] = {
     f.__name__.rstrip("_"): f
     for f in (
-        chars, words, lines, tokens, lower, strip, squeeze, head, after, before, replace, contains, starts_with,
-        ends_with, matches, count, join, ascii_share, text, int_, real, len_, coalesce, pick, min_, max_, abs_, round_,
-        hash_, roles,
+        chars,
+        words,
+        lines,
+        tokens,
+        lower,
+        strip,
+        squeeze,
+        head,
+        after,
+        before,
+        replace,
+        contains,
+        starts_with,
+        ends_with,
+        matches,
+        count,
+        join,
+        ascii_share,
+        text,
+        int_,
+        real,
+        len_,
+        coalesce,
+        pick,
+        min_,
+        max_,
+        abs_,
+        round_,
+        hash_,
+        roles,
     )
-}  # fmt: skip
+}

@@ -1,4 +1,6 @@
-"""Promises judged after the fact: `expect` in a step and the `check` blocks of a plan. Verdicts are pass, fail, unknown."""
+"""Promises judged after the fact: `expect` in a step and the `check` blocks of a plan. Verdicts are pass, fail,
+unknown.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ Ask = Callable[[Expr], Any]
 
 
 def scalar(expr: Expr, ask: Ask) -> Any:
-    """A value of an expression over totals; None where a part of it is unknown. `ask` answers total, ref calls and plan."""
+    """A value of an expression over totals; None where a part of it is unknown. `ask` answers total, ref calls and
+    plan.
+    """
     head, *rest = expr
     match head:
         case "lit":
@@ -80,7 +84,7 @@ def _within(value: Any, where: Expr, ask: Ask) -> Any:
     return True if value in items else (None if None in items else False)
 
 
-# --- what a finished run knows ------------------------------------------------------------------------------------------------
+# --- what a finished run knows ----------------------------------------------------------------------------------------
 
 
 def broken_expectation(ctx: Context, node: Node, rule: Rule) -> Problem | None:
@@ -105,10 +109,7 @@ def judge_check(ctx: Context, check: Check) -> tuple[str, str | None]:
     verdict = scalar(check.expr, lambda e: known(ctx, e, None))
     shown = None
     if check.expr[0] in ("cmp", "in"):
-        value = scalar(
-            check.expr[2] if check.expr[0] == "cmp" else check.expr[1],
-            lambda e: known(ctx, e, None),
-        )
+        value = scalar(check.expr[2] if check.expr[0] == "cmp" else check.expr[1], lambda e: known(ctx, e, None))
         shown = None if value is None else _show(value)
     return ("unknown" if verdict is None else "pass" if verdict else "fail"), shown
 
@@ -129,9 +130,7 @@ def known(ctx: Context, expr: Expr, node: Node | None) -> Any:
         name = str(rest[0])
         found = ctx.plan.totals.get({"cost": "usd"}.get(name, name))
         return (
-            None
-            if found is None or (found.high or found.value) is None
-            else Fraction(found.high or found.value or "0")
+            None if found is None or (found.high or found.value) is None else Fraction(found.high or found.value or "0")
         )
     if head == "call":
         return _aggregate(ctx, rest[0], rest[1])

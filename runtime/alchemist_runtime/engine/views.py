@@ -70,14 +70,11 @@ def stale(ctx: Context, node: Node, manifest: Manifest) -> bool:
     """Whether a result looks at rows that were made again since, and differ."""
     known = manifest.data.get("inputs")
     return known is not None and any(
-        known[i] != ctx.manifest(node.inputs[i].node).port(node.inputs[i].port)["digest"]
-        for i in looked_at(manifest)
+        known[i] != ctx.manifest(node.inputs[i].node).port(node.inputs[i].port)["digest"] for i in looked_at(manifest)
     )
 
 
-def build(
-    ctx: Context, node: Node, folder: Path, port: Mapping[str, Any], sums: Sums | None = None
-) -> Stream:
+def build(ctx: Context, node: Node, folder: Path, port: Mapping[str, Any], sums: Sums | None = None) -> Stream:
     """The stream of a port's description, its files in `folder`; `sums` as a finished step's manifest has them."""
     types: Mapping[str, str] = port["columns"]
     streams = [_part(ctx, node, folder, part, types, sums) for part in port["parts"]]
@@ -87,12 +84,7 @@ def build(
 
 
 def _part(
-    ctx: Context,
-    node: Node,
-    folder: Path,
-    part: Mapping[str, Any],
-    types: Mapping[str, str],
-    sums: Sums | None,
+    ctx: Context, node: Node, folder: Path, part: Mapping[str, Any], types: Mapping[str, str], sums: Sums | None
 ) -> Stream:
     if "stored" in part:
         columns = _columns(folder, part["stored"], sums)
@@ -129,14 +121,7 @@ def _columns(folder: Path, table: Table, sums: Sums | None = None) -> dict[str, 
     return {name: Stored(shards, name) for name in shards.schema().names}
 
 
-def port(
-    ctx: Context,
-    node: Node,
-    out: Output,
-    name: str,
-    parts: Sequence[Part],
-    columns: Mapping[str, str],
-) -> Stream:
+def port(ctx: Context, node: Node, out: Output, name: str, parts: Sequence[Part], columns: Mapping[str, str]) -> Stream:
     """Describe a port of the step being built; counts its rows by origin and takes its digest. Returns its stream."""
     description: dict[str, Any] = {"columns": dict(columns), "parts": [p.data() for p in parts]}
     stream = build(ctx, node, out.folder, description)
@@ -160,7 +145,9 @@ def per_origin(stream: Stream) -> dict[str, int]:
 
 
 def _digest(ctx: Context, node: Node, folder: Path, description: Mapping[str, Any]) -> str:
-    """Digest of a port's content, sensitive to order. A view that changes nothing has the digest of what it looks at."""
+    """Digest of a port's content, sensitive to order. A view that changes nothing has the digest of what it looks
+    at.
+    """
     parts = description["parts"]
     if len(parts) == 1 and set(parts[0]) == {"view"}:
         return _inputs_digest(ctx, node, parts[0]["view"])
@@ -174,9 +161,7 @@ def _digest(ctx: Context, node: Node, folder: Path, description: Mapping[str, An
                 value = part[field]
                 h.update(field.encode())
                 h.update(
-                    read_array(folder / value).tobytes()
-                    if field == "select"
-                    else repr(sorted(value.items())).encode()
+                    read_array(folder / value).tobytes() if field == "select" else repr(sorted(value.items())).encode()
                 )
         if "patch" in part:
             h.update(read_array(folder / part["patch"]["at"]).tobytes())
@@ -191,11 +176,7 @@ def _inputs_digest(ctx: Context, node: Node, numbers: Sequence[int]) -> str:
     for i in numbers:
         edge = node.inputs[i]
         own = ctx.manifest(edge.node).port(edge.port)["digest"]
-        found.append(
-            own
-            if edge.origin is None
-            else hashlib.blake2b(f"{own}.{edge.origin}".encode()).hexdigest()
-        )
+        found.append(own if edge.origin is None else hashlib.blake2b(f"{own}.{edge.origin}".encode()).hexdigest())
     if len(found) == 1:
         return found[0]
     return "b2:" + hashlib.blake2b(" ".join(found).encode(), digest_size=32).hexdigest()
@@ -214,8 +195,4 @@ def _hash_table(h: Any, folder: Path, table: Table) -> None:
 
 def _plain(array: pa.Array) -> pa.Array:
     """The same values at offset 0 in buffers of their own, so that equal values have equal bytes."""
-    return (
-        array
-        if array.offset == 0 and array.null_count == 0
-        else array.take(pa.array(np.arange(len(array))))
-    )
+    return array if array.offset == 0 and array.null_count == 0 else array.take(pa.array(np.arange(len(array))))

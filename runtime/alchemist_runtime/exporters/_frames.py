@@ -14,16 +14,7 @@ from alchemist_runtime.engine.streams import TURN, Stream, arrow_type
 from alchemist_runtime.engine.values import python_values, record_types
 from alchemist_runtime.exact_json import as_json, loads
 from alchemist_runtime.message import message
-from alchemist_runtime.rows import (
-    EXTRA,
-    HISTORY,
-    INSTRUCTION,
-    MESSAGES,
-    RESPONSE,
-    SYSTEM,
-    TAIL,
-    required,
-)
+from alchemist_runtime.rows import EXTRA, HISTORY, INSTRUCTION, MESSAGES, RESPONSE, SYSTEM, TAIL, required
 
 SAID = pa.struct([("role", pa.string()), ("content", pa.string())])
 ROWS, BATCH = 65_536, 16_384
@@ -60,7 +51,9 @@ def _whole(turn: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def types(stream: Stream, columns: Sequence[str]) -> dict[str, str]:
-    """The column types of an export, the same for all its files: ids are text, and turns JSON where one has further keys."""
+    """The column types of an export, the same for all its files: ids are text, and turns JSON where one has further
+    keys.
+    """
     out = {n: stream.types[n] for n in columns}
     for name, type_ in out.items():
         if required(type_) == "id":
@@ -84,7 +77,8 @@ def arrow_of(type_: str) -> pa.DataType:
     return pa.list_(SAID) if required(type_) == "messages" else arrow_type(type_)
 
 
-#: A text that the JSON reader of `datasets` takes for a moment, and gives back in another spelling where text is declared.
+#: A text that the JSON reader of `datasets` takes for a moment, and gives back in another spelling where text is
+#: declared.
 _DATED = r"^\d{4}-\d\d-\d\d([ T]\d\d(:?\d\d(:?\d\d(\.\d+)?)?)?)?(Z|[+-]\d\d(:?\d\d)?)?$"
 DATED_BYTES = 40
 
@@ -112,8 +106,8 @@ def _is_dated(array: pa.Array) -> bool:
 
 
 def features(types: Mapping[str, str], format_: str, stream: Stream) -> list[dict[str, Any]]:
-    """The columns of the files as a dataset card declares them. JSON is text in parquet. In JSON lines it is values, which
-    `datasets` reads from 4.7 on; so are texts that look like dates, which keep their spelling so alone."""
+    """The columns of the files as a dataset card declares them. JSON is text in parquet. In JSON lines it is values,
+    which `datasets` reads from 4.7 on; so are texts that look like dates, which keep their spelling so alone."""
     json = "string" if format_ == "parquet" else "json"
     columns = dict(types)
     if format_ != "parquet":
@@ -147,8 +141,8 @@ _DTYPES = {pa.int64(): "int64", pa.float64(): "float64", pa.bool_(): "bool"}
 
 
 def tables(stream: Stream, types: Mapping[str, str], scratch: Path) -> Iterator[pa.Table]:
-    """The stream in tables of at most 65,536 rows, ready to be written; `scratch` holds files meanwhile. At least one table,
-    so that data without a row has its columns all the same."""
+    """The stream in tables of at most 65,536 rows, ready to be written; `scratch` holds files meanwhile. At least one
+    table, so that data without a row has its columns all the same."""
     waiting: list[pa.RecordBatch] = []
     if not stream.n:
         yield pa.schema([(n, arrow_of(t)) for n, t in types.items()]).empty_table()

@@ -14,14 +14,12 @@ from alchemist_runtime.engine.placed import MARKER, marked
 from alchemist_runtime.errors import Problem, RunError
 from alchemist_runtime.sealed import seal, stamp
 
-_OURS: Final = re.compile(
-    r"README\.md|(lineage/)?data/(train|eval)(-[0-9a-f]{12})?(-\d{5,})?\.(parquet|jsonl)"
-)
+_OURS: Final = re.compile(r"README\.md|(lineage/)?data/(train|eval)(-[0-9a-f]{12})?(-\d{5,})?\.(parquet|jsonl)")
 
 
 def refuse_foreign(project: Path, shown: str, node: str, recipe: str | None) -> None:
-    """RunError A906 if there is something at the target that alchemist did not write, A915 if another recipe of the project
-    exports there, A909 if a link leads out of the project."""
+    """RunError A906 if there is something at the target that alchemist did not write, A915 if another recipe of the
+    project exports there, A909 if a link leads out of the project."""
     target = project / shown
     if not target.resolve().is_relative_to(project.resolve()):
         raise RunError(
@@ -44,16 +42,17 @@ def refuse_foreign(project: Path, shown: str, node: str, recipe: str | None) -> 
                 f"`{shown}` holds the export `{found and found.get('node')}` of `{other}`",
                 node=node,
                 note="each run would replace what the other recipe wrote",
-                help=f'a `path` of its own, for example `path = "{node}"`; or remove the folder, if that export is no longer wanted',
+                help=(
+                    f'a `path` of its own, for example `path = "{node}"`; or remove the folder, if that export is no'
+                    " longer wanted"
+                ),
             )
         )
     if found is not None or not os.path.lexists(target):
         return
     if target.is_dir() and next(_files(target), None) is None:
         return
-    raise _foreign(
-        f"`{shown}` exists and was not written by alchemist, so it is not overwritten", node
-    )
+    raise _foreign(f"`{shown}` exists and was not written by alchemist, so it is not overwritten", node)
 
 
 def _foreign(headline: str, node: str) -> RunError:
@@ -64,8 +63,8 @@ def _foreign(headline: str, node: str) -> RunError:
 def put(made: Path, target: Path, marker: Mapping[str, Any]) -> dict[str, list[int]]:
     """Put a finished folder in its place; returns the stamp of every file there.
 
-    The new folder is made beside the old one and the two are exchanged by rename. A folder that cannot be renamed, because
-    something is mounted there, is filled file by file."""
+    The new folder is made beside the old one and the two are exchanged by rename. A folder that cannot be renamed,
+    because something is mounted there, is filled file by file."""
     target = target.resolve()  # a link inside the project stays one
     names = sorted(_files(made))
     beside = sorted(target.parent.glob(f".{glob.escape(target.name)}.old-*"))
@@ -114,10 +113,10 @@ def _keep(mine: Path, there: Path) -> None:
         shutil.copy2(mine, there, follow_symlinks=False)
 
 
-def _fill(
-    made: Path, target: Path, names: list[str], before: set[str], mark: Mapping[str, Any]
-) -> None:
-    """Exchange the files of a folder one by one. Meanwhile its marker fits no key, so a run that is cut off is made up for."""
+def _fill(made: Path, target: Path, names: list[str], before: set[str], mark: Mapping[str, Any]) -> None:
+    """Exchange the files of a folder one by one. Meanwhile its marker fits no key, so a run that is cut off is made up
+    for.
+    """
     begun = {**mark, "key": None, "files": sorted(before | set(names))}
     (target / MARKER).write_bytes(seal(begun) + b"\n")
     for name in names:
@@ -144,8 +143,8 @@ def _files(folder: Path) -> Iterator[str]:
 
 
 def _written(target: Path) -> set[str]:
-    """What alchemist wrote into a folder: its marker lists it; an earlier version's, and a damaged one, does not, so there what is
-    called as exports call it."""
+    """What alchemist wrote into a folder: its marker lists it; an earlier version's, and a damaged one, does not, so
+    there what is called as exports call it."""
     mark = marked(target)
     if mark is None:
         return set()

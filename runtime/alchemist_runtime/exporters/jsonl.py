@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 
 @exporter(version=2)
-def jsonl(
-    tables: Iterable[pa.Table], folder: Path, split: str, types: Mapping[str, str]
-) -> list[str]:
+def jsonl(tables: Iterable[pa.Table], folder: Path, split: str, types: Mapping[str, str]) -> list[str]:
     """JSON lines with every column. Returns the file's name inside the folder."""
     from alchemist_runtime.exporters._frames import records
 

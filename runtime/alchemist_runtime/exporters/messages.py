@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 @exporter(version=2)
-def messages(
-    tables: Iterable[pa.Table], folder: Path, split: str, types: Mapping[str, str]
-) -> list[str]:
+def messages(tables: Iterable[pa.Table], folder: Path, split: str, types: Mapping[str, str]) -> list[str]:
     """JSON lines of `{"messages": [{"role", "content"}, …]}` with the other columns beside. Returns the file's name."""
     from alchemist_runtime.exporters._frames import records
 

@@ -19,9 +19,7 @@ SHORT = 24
 
 
 @exporter(version=2)
-def parquet(
-    tables: Iterable[pa.Table], folder: Path, split: str, types: Mapping[str, str]
-) -> list[str]:
+def parquet(tables: Iterable[pa.Table], folder: Path, split: str, types: Mapping[str, str]) -> list[str]:
     """Parquet files, 65,536 rows each. Returns their names inside the folder."""
     import pyarrow.parquet as pq
 

@@ -1,4 +1,6 @@
-"""What a worker process does: a function about code over many rows. It imports no Arrow, so that a worker starts at once."""
+"""What a worker process does: a function about code over many rows. It imports no Arrow, so that a worker starts at
+once.
+"""
 
 from __future__ import annotations
 

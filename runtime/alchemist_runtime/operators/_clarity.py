@@ -10,38 +10,18 @@ from alchemist_runtime.operators._names import NEUTRAL, PLACEHOLDER, WORDS
 
 _HASH: Final = frozenset({"python", "bash", "ruby", "r", "perl", "powershell"})
 BRACES: Final = frozenset(
-    {
-        "javascript",
-        "typescript",
-        "java",
-        "c",
-        "cpp",
-        "csharp",
-        "go",
-        "rust",
-        "php",
-        "swift",
-        "kotlin",
-        "scala",
-        "css",
-    }
+    {"javascript", "typescript", "java", "c", "cpp", "csharp", "go", "rust", "php", "swift", "kotlin", "scala", "css"}
 )
 _STRING: Final = r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'"
-_HASH_TOKEN: Final = re.compile(
-    r"(\"\"\"[\s\S]*?(?:\"\"\"|\Z)|'''[\s\S]*?(?:'''|\Z))|(#[^\n]*)|" + _STRING
-)
+_HASH_TOKEN: Final = re.compile(r"(\"\"\"[\s\S]*?(?:\"\"\"|\Z)|'''[\s\S]*?(?:'''|\Z))|(#[^\n]*)|" + _STRING)
 _SLASH_TOKEN: Final = re.compile(r"(`(?:\\.|[^`\\])*`)|(//[^\n]*|/\*[\s\S]*?(?:\*/|\Z))|" + _STRING)
-_DASH_TOKEN: Final = re.compile(
-    r"(\Z(?!))|(--[^\n]*|/\*[\s\S]*?(?:\*/|\Z)|<!--[\s\S]*?(?:-->|\Z))|" + _STRING
-)
+_DASH_TOKEN: Final = re.compile(r"(\Z(?!))|(--[^\n]*|/\*[\s\S]*?(?:\*/|\Z)|<!--[\s\S]*?(?:-->|\Z))|" + _STRING)
 
 _NAME: Final = re.compile(r"(?<![\w.$@])(?<!->)(?<!::)[A-Za-z_$][\w$]*")
 _CONTROL: Final = re.compile(
     r"(?:\}\s*)?(?:else\s+)?\b(?:if|for|foreach|while|switch|else|do|try|catch|finally|match|loop|unsafe|with|select)\b"
 )
-_TYPE_HEAD: Final = re.compile(
-    r"\b(?:class|interface|struct|enum|impl|trait|namespace|object|union|extern)\b"
-)
+_TYPE_HEAD: Final = re.compile(r"\b(?:class|interface|struct|enum|impl|trait|namespace|object|union|extern)\b")
 _PY_CONTROL: Final = re.compile(r"[ \t]*(?:async )?(?:if|for|while|with|try|match)\b.*:\s*(?:$|\S)")
 _PY_DEF: Final = re.compile(r"[ \t]*(?:async )?def ")
 _SH_OPEN: Final = re.compile(r"^\s*(?:if|for|while|until|case|select)\b")
@@ -61,14 +41,16 @@ class Page:
 def measure(code: str, lang: str | None) -> int:
     """Clarity of code, 0 to 10: five parts that are read from the characters alone.
 
-    names 0-3      share of telling names among the distinct names of the code (no attributes, keywords, built-ins, nor customary
+    names 0-3      share of telling names among the distinct names of the code (no attributes, keywords, built-ins, nor
+    customary
                    short names such as i, n, x, os): 80% give 3, 60% 2, 40% 1. Telling: three characters or more, no
                    placeholder (foo, tmp, var1, x2). Without names, 3.
-    layout 0-2     lines of more than 100 characters or with two statements: none 2, up to a tenth of the lines 1. Tabs and spaces
+    layout 0-2     lines of more than 100 characters or with two statements: none 2, up to a tenth of the lines 1. Tabs
+    and spaces
                    mixed in the indentation take one off.
-    nesting 0-2    control blocks inside one another: up to three 2, four 1.
-    functions 0-1  the longest function, and the code outside of functions, have at most 60 lines.
-    comments 0-2   code of up to 12 lines needs none; else lines of comment or documentation: 5% of the code lines give 2, any 1,
+    nesting 0-2    control blocks inside one another: up to three 2, four 1. functions 0-1  the longest function, and
+    the code outside of functions, have at most 60 lines. comments 0-2   code of up to 12 lines needs none; else lines
+    of comment or documentation: 5% of the code lines give 2, any 1,
                    and up to 25 lines without any 1.
     Empty code has 0.
     """
@@ -83,21 +65,13 @@ def measure(code: str, lang: str | None) -> int:
 def remarks(code: str, lang: str | None) -> tuple[list[str], bool, int]:
     """(names that say little, where they cost points; whether comments do; the number of code lines)."""
     page = page_of(code, lang)
-    names = (
-        sorted(n for n in _found(page.lines) if not _telling(n)) if _names(page.lines) < 3 else []
-    )
+    names = sorted(n for n in _found(page.lines) if not _telling(n)) if _names(page.lines) < 3 else []
     return names, _comments(page) < 2, len(page.lines)
 
 
 def page_of(code: str, lang: str | None) -> Page:
     text = code.replace("\r\n", "\n")
-    token = (
-        _HASH_TOKEN
-        if lang in _HASH or lang is None
-        else _SLASH_TOKEN
-        if lang in BRACES
-        else _DASH_TOKEN
-    )
+    token = _HASH_TOKEN if lang in _HASH or lang is None else _SLASH_TOKEN if lang in BRACES else _DASH_TOKEN
     comments = 0
 
     def plain(found: re.Match[str]) -> str:
@@ -136,11 +110,7 @@ def _telling(name: str) -> bool:
 
 
 def _layout(page: Page, lang: str | None) -> int:
-    bad = sum(
-        1
-        for line, raw in zip(page.lines, page.raw, strict=True)
-        if len(raw) > 100 or _crowded(line, lang)
-    )
+    bad = sum(1 for line, raw in zip(page.lines, page.raw, strict=True) if len(raw) > 100 or _crowded(line, lang))
     points = 2 if not bad else 1 if bad * 10 <= len(page.lines) else 0
     leads = {line[0] for line in page.raw if line[0] in " \t"}
     return max(0, points - (len(leads) == 2))
@@ -206,9 +176,7 @@ def _indented(lines: list[str]) -> tuple[int, int]:
 
 
 def _braced(lines: list[str]) -> tuple[int, int]:
-    blocks: list[
-        tuple[str, int, int]
-    ] = []  # (kind, line it began on, control blocks around it in its function)
+    blocks: list[tuple[str, int, int]] = []  # (kind, line it began on, control blocks around it in its function)
     deepest = longest = loose = functions = 0
     head = ""
     for number, line in enumerate(lines):

@@ -52,19 +52,7 @@ ALIASES: Final[dict[str, str]] = {
 }
 #: Tags of blocks that hold no code: what a program prints, plain text, a placeholder.
 PLAIN: Final = frozenset(
-    {
-        "text",
-        "txt",
-        "plain",
-        "plaintext",
-        "output",
-        "out",
-        "stdout",
-        "none",
-        "log",
-        "markdown",
-        "md",
-    }
+    {"text", "txt", "plain", "plaintext", "output", "out", "stdout", "none", "log", "markdown", "md"}
 )
 
 _OPEN: Final = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([^\n]*)$")
@@ -87,8 +75,8 @@ class Block:
 def scan(text: str) -> list[Block]:
     """The fenced blocks in order, by the rules of CommonMark; one that is never closed runs to the end.
 
-    A fence that is indented by four columns more than the one that opened the block stands in a string or a comment of the
-    code. It closes the block only where no other one does before the next block begins.
+    A fence that is indented by four columns more than the one that opened the block stands in a string or a comment of
+    the code. It closes the block only where no other one does before the next block begins.
     """
     if "```" not in text and "~~~" not in text:
         return []
@@ -108,10 +96,10 @@ def scan(text: str) -> list[Block]:
     return out
 
 
-def _closing(
-    text: str, lines: list[tuple[int, int]], first: int, fence: str, deep: int
-) -> int | None:
-    """Which line from the first one on closes a block; `deep` is the column from which on a fence belongs to the code."""
+def _closing(text: str, lines: list[tuple[int, int]], first: int, fence: str, deep: int) -> int | None:
+    """Which line from the first one on closes a block; `deep` is the column from which on a fence belongs to the
+    code.
+    """
     late = None
     for number in range(first, len(lines)):
         line = text[slice(*lines[number])]
@@ -131,7 +119,9 @@ def _columns(line: str) -> int:
 
 
 def hidden(text: str) -> str:
-    """The text with brackets that nothing opened in the place of its fences: it parses if these stand in strings or comments."""
+    """The text with brackets that nothing opened in the place of its fences: it parses if these stand in strings or
+    comments.
+    """
     return _FENCE.sub(lambda found: found[1] + ")" * len(found[2]), text)
 
 

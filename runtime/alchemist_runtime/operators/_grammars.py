@@ -1,4 +1,6 @@
-"""Parsers of the languages we can judge: `ast` for Python, tree-sitter for the others, orjson for JSON. Loaded when first used."""
+"""Parsers of the languages we can judge: `ast` for Python, tree-sitter for the others, orjson for JSON. Loaded when
+first used.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +42,7 @@ _WRAPS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "rust": (("fn f() {\n", "\n}"), ("impl X {\n", "\n}")),
 }
 #: Go keeps `package` and `import` first, so a snippet's own head must stay outside of the function around it.
-_GO_HEAD: Final = re.compile(
-    r"\A(?:\s*(?:package \w+|import (?:\"[^\"]*\"|\([^)]*\)))[ \t]*;?(?:\n|\Z))+"
-)
+_GO_HEAD: Final = re.compile(r"\A(?:\s*(?:package \w+|import (?:\"[^\"]*\"|\([^)]*\)))[ \t]*;?(?:\n|\Z))+")
 _DOCTEST: Final = re.compile(r"^[ \t]*>>>", re.M)
 #: What is given by name, or has a default: where a name comes twice, the calls are worth a look.
 _NAMED: Final = re.compile(r"[(,]\s*(\w+)\s*=(?!=)")
@@ -53,9 +53,7 @@ _EXPANSION: Final = re.compile(r"\$\{[#!]?(\w+)[^{}\n]*\}")
 _LIMIT: Final = 50_000  # characters
 _LIMITS: Final[dict[str, int]] = {"bash": 10_000, "python": 1_000_000}
 
-PARSED: Final = frozenset(
-    {"python", "javascript", "typescript", "java", "c", "cpp", "go", "rust", "bash", "json"}
-)
+PARSED: Final = frozenset({"python", "javascript", "typescript", "java", "c", "cpp", "go", "rust", "bash", "json"})
 
 
 @cache
@@ -87,7 +85,9 @@ def judged(code: str, lang: str) -> bool:
 
 
 def tree(code: str, lang: str) -> Parsed | None:
-    """The syntax tree of code or a snippet of it (then inside what it lacks), None where it has errors or is too long."""
+    """The syntax tree of code or a snippet of it (then inside what it lacks), None where it has errors or is too
+    long.
+    """
     if not judged(code, lang):
         return None
     for grammar in ("typescript", "tsx") if lang == "typescript" else (lang,):
@@ -201,7 +201,9 @@ def session(text: str) -> str:
 
 
 def parses(code: str, lang: str) -> bool:
-    """Whether code, or a snippet of it, parses; true for a language without a parser, and for code too long to judge."""
+    """Whether code, or a snippet of it, parses; true for a language without a parser, and for code too long to
+    judge.
+    """
     if lang == "python":
         return not judged(code, lang) or any(map(_sound, _readings(code)))
     if lang == "json":

@@ -1,4 +1,6 @@
-"""Which language an unfenced text is written in, from its syntax: weighted marks, then the parsers where marks cannot tell."""
+"""Which language an unfenced text is written in, from its syntax: weighted marks, then the parsers where marks cannot
+tell.
+"""
 
 from __future__ import annotations
 
@@ -53,9 +55,7 @@ _PLAIN_WORDS: Final = frozenset(
         "where",
     ]
 )
-_WORD: Final = re.compile(
-    r"\(?[\"'“`*]*[A-Za-z’'-]+[\"'”`*]*\)?[.,;:!?]*\Z|\$?\d+(?:[.,]\d+)*%?[.,;:!?]*\Z"
-)
+_WORD: Final = re.compile(r"\(?[\"'“`*]*[A-Za-z’'-]+[\"'”`*]*\)?[.,;:!?]*\Z|\$?\d+(?:[.,]\d+)*%?[.,;:!?]*\Z")
 _COMMENT: Final = re.compile(r"\s*(?:#|//|/?\*|--|<!--|\"\"\"|''')")
 _CODE_LINE: Final = re.compile(
     r"[;{}\\]\s*\Z|\w\([^()]*\)\s*\Z|\s(?://|#)\s?\w"
@@ -75,9 +75,7 @@ def prose(line: str) -> bool:
     if len(words) < 4:
         return False
     plain = sum(1 for w in words if _WORD.match(w))
-    return plain >= 0.75 * len(words) and any(
-        w.lower().strip("\"'(),.:;!?") in _PLAIN_WORDS for w in words
-    )
+    return plain >= 0.75 * len(words) and any(w.lower().strip("\"'(),.:;!?") in _PLAIN_WORDS for w in words)
 
 
 def detect(text: str) -> str | None:
@@ -155,7 +153,7 @@ def _web(text: str, best: str, scores: dict[str, int]) -> str:
     return best
 
 
-# --- Python by its own parser -------------------------------------------------------------------------------------------------
+# --- Python by its own parser -----------------------------------------------------------------------------------------
 
 _BLOCKS: Final = (
     ast.FunctionDef,
@@ -170,15 +168,7 @@ _BLOCKS: Final = (
     ast.Try,
     ast.Match,
 )
-_VALUES: Final = (
-    ast.ListComp,
-    ast.DictComp,
-    ast.SetComp,
-    ast.GeneratorExp,
-    ast.Lambda,
-    ast.Subscript,
-    ast.JoinedStr,
-)
+_VALUES: Final = (ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp, ast.Lambda, ast.Subscript, ast.JoinedStr)
 _KNOWN_CALLS: Final = frozenset(
     [
         "print",
@@ -227,9 +217,7 @@ def _python(text: str) -> int:
     imports = [s for s in body if isinstance(s, ast.Import | ast.ImportFrom)]
     if len(_SEMICOLON.findall(text)) * 2 > len(body) or _OTHERS.search(text):
         return 0
-    if imports and (
-        len(body) > 1 or isinstance(imports[0], ast.ImportFrom) or "." in text or " as " in text
-    ):
+    if imports and (len(body) > 1 or isinstance(imports[0], ast.ImportFrom) or "." in text or " as " in text):
         return 2
     return int(_evidence(body))
 

@@ -1,4 +1,6 @@
-"""Marks of languages: regular expressions that speak for a language, each with a weight, behind a cheap gate per language."""
+"""Marks of languages: regular expressions that speak for a language, each with a weight, behind a cheap gate per
+language.
+"""
 
 from __future__ import annotations
 
@@ -148,6 +150,5 @@ _ROWS: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[int, str], ...]], ...
 
 #: The same, compiled.
 MARKS: Final = tuple(
-    (lang, gate, tuple((weight, re.compile(pattern, re.M)) for weight, pattern in marks))
-    for lang, gate, marks in _ROWS
+    (lang, gate, tuple((weight, re.compile(pattern, re.M)) for weight, pattern in marks)) for lang, gate, marks in _ROWS
 )

@@ -1,4 +1,6 @@
-"""Python of 3.12 to 3.14 as Python of 3.11, so that whether code parses does not hang on the interpreter that runs us."""
+"""Python of 3.12 to 3.14 as Python of 3.11, so that whether code parses does not hang on the interpreter that runs
+us.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ _BRACES: Final = re.compile(r"\{\{|\}\}|\\N\{[^{}]*\}")
 def earlier(code: str) -> str | None:
     """The same code without what 3.11 refuses; None where it holds nothing of the kind, or where that is wrong.
 
-    Type parameters and their defaults (PEP 695, 696), `type` statements, f-strings of any content (PEP 701), template strings
-    (PEP 750), `except A, B` (PEP 758). What stands in their place is of no use but for the shape of the code around it.
+    Type parameters and their defaults (PEP 695, 696), `type` statements, f-strings of any content (PEP 701), template
+    strings (PEP 750), `except A, B` (PEP 758). What stands in their place is of no use but for the shape of the code
+    around it.
     """
     if not _NEW.search(code):
         return None
@@ -55,7 +58,9 @@ def _closing(code: str, at: int) -> int | None:
 
 
 def _parameters(inside: str) -> bool:
-    """Whether type parameters are well formed: bounds and defaults stand where a function's annotations and defaults do."""
+    """Whether type parameters are well formed: bounds and defaults stand where a function's annotations and defaults
+    do.
+    """
     return bool(inside.strip()) and _reads("def _(" + _STARS.sub(r"\1", inside) + "\n): 0")
 
 
@@ -68,7 +73,9 @@ def _reads(code: str) -> bool:
 
 
 def _rewritten(code: str) -> str | None:
-    """Template strings and f-strings as empty strings, several exceptions as a tuple; None where one of them is wrong."""
+    """Template strings and f-strings as empty strings, several exceptions as a tuple; None where one of them is
+    wrong.
+    """
     from alchemist_runtime.operators import _grammars
 
     source = _grammars.encoded(code)

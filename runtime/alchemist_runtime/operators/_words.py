@@ -1,11 +1,12 @@
 """Words of many texts at once, as spans of one byte buffer, and 64-bit hashes of words and of runs of words.
 
-A word is a longest run of `\\w` (letters, digits, `_`) of the text in lower case, over code points, with the marks that stand on
-them. In scripts that are written without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese …) each letter is a word of its
-own, so that runs of words are runs of letters there. What is not seen (zero-width characters, soft hyphens) is not read.
+A word is a longest run of `\\w` (letters, digits, `_`) of the text in lower case, over code points, with the marks that
+stand on them. In scripts that are written without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese …) each letter
+is a word of its own, so that runs of words are runs of letters there. What is not seen (zero-width characters, soft
+hyphens) is not read.
 
-The hashes are part of what decides a data set's bytes: the constants never change, golden values hold them. No Python object
-is made per word.
+The hashes are part of what decides a data set's bytes: the constants never change, golden values hold them. No Python
+object is made per word.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ LONG_WORD = 256
 
 _SEED, _LANE, _RUN = 0x243F6A8885A308D3, 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
 _WORD = re.compile(r"\w+")
-#: Scripts without spaces: Thai, Lao, Burmese, Khmer, Tai Le, New Tai Lue, Tai Tham, Han, kana, Bopomofo, and their extensions.
+#: Scripts without spaces: Thai, Lao, Burmese, Khmer, Tai Le, New Tai Lue, Tai Tham, Han, kana, Bopomofo, and their
+#: extensions.
 _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u2e80-\u2fdf\u3005-\u3007\u3021-\u312f\u31a0-\u31bf"
     "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff9f\U0001aff0-\U0001b16f"
@@ -75,7 +77,9 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of a block: `data[start[w] : start[w] + length[w]]`; row r has the words `rows[r]` to `rows[r + 1] - 1`."""
+    """The words of a block: `data[start[w] : start[w] + length[w]]`; row r has the words `rows[r]` to `rows[r + 1] -
+    1`.
+    """
 
     data: Bytes  # lower case, UTF-8, zero bytes at the end
     start: Indices
@@ -112,7 +116,7 @@ def _marks() -> list[int]:
     return [p for p in range(0x300, 0x1F000) if unicodedata.category(chr(p))[0] == "M"]
 
 
-# --- rows in blocks ---------------------------------------------------------------------------------------------------------
+# --- rows in blocks ---------------------------------------------------------------------------------------------------
 
 
 def blocks(texts: Sequence[Texts], size: int = BLOCK_BYTES) -> list[Block]:
@@ -173,7 +177,7 @@ def _cores() -> int:
         return os.cpu_count() or 1
 
 
-# --- words ------------------------------------------------------------------------------------------------------------------
+# --- words ------------------------------------------------------------------------------------------------------------
 
 
 def split(texts: pa.Array, fold: Callable[[str], str] = plain) -> Words:
@@ -184,9 +188,7 @@ def split(texts: pa.Array, fold: Callable[[str], str] = plain) -> Words:
     data, offsets = _lower(texts)
     start, length = _spans(data, wide=len(changed) > 0)
     rows = np.searchsorted(start, offsets)
-    return Words(
-        data, start, length, _word_hashes(data, start, length), rows, offsets[:-1], changed
-    )
+    return Words(data, start, length, _word_hashes(data, start, length), rows, offsets[:-1], changed)
 
 
 def folded(column: pa.ChunkedArray, fold: Callable[[str], str]) -> tuple[Bytes, Indices]:
@@ -256,7 +258,8 @@ def _spans(data: Bytes, *, wide: bool) -> tuple[Indices, Indices]:
     return start, end - start
 
 
-#: Kinds of code points: part of no word, of a word of several letters, a word of its own, a mark on what stands before it.
+#: Kinds of code points: part of no word, of a word of several letters, a word of its own, a mark on what stands before
+#: it.
 _NONE, _LETTER, _WHOLE, _MARK = range(4)
 
 
@@ -270,9 +273,7 @@ def _mark_wide(data: Bytes, mask: Flags) -> Indices:
     after = np.zeros(len(lead), bool)  # right behind another sign beyond ASCII
     after[1:] = lead[:-1] + size[:-1] == lead[1:]
     mark = kind == _MARK
-    kind = np.where(
-        mark & ~after, mask[lead - 1], kind
-    )  # before the first byte stands the last, of no word
+    kind = np.where(mark & ~after, mask[lead - 1], kind)  # before the first byte stands the last, of no word
     known = np.where(mark & after, 0, np.arange(len(lead)))
     kind = kind[np.maximum.accumulate(known)]
     for k in range(4):
@@ -321,7 +322,7 @@ def letters(words: Words) -> Flags:
     return alone
 
 
-# --- operators --------------------------------------------------------------------------------------------------------------
+# --- operators --------------------------------------------------------------------------------------------------------
 
 _SIGNS, _FORWARD, _BACK = b"+-*/%=<>!&|^~", b"([{\"'`$@", b")]}\"'`"
 
@@ -342,8 +343,8 @@ def with_operators(words: Words) -> Hashes:
     """The words' hashes, each with the operators of code behind it, so that `a + b` and `a - b` are different words.
 
     An operator is a run of `+-*/%=<>!&|^~` between two operands, with blanks on both sides or on none, or before one
-    (`-x`, `!ok`), or `++` or `--` behind one. No operators are a hyphen within a word, and signs that open a line or a word as
-    lists, quotations, emphasis and tags do.
+    (`-x`, `!ok`), or `++` or `--` behind one. No operators are a hyphen within a word, and signs that open a line or a
+    word as lists, quotations, emphasis and tags do.
     """
     import numpy as np
 
@@ -354,10 +355,9 @@ def with_operators(words: Words) -> Hashes:
     begin = np.flatnonzero(new)
     first, last = at[begin], at[np.append(begin[1:], len(at)) - 1]
     real = np.flatnonzero(_operators(words.data, first, last))
-    row = np.repeat(
-        np.arange(len(words.offsets)),
-        np.diff(np.searchsorted(first, words.offsets), append=len(first)),
-    )[real]
+    row = np.repeat(np.arange(len(words.offsets)), np.diff(np.searchsorted(first, words.offsets), append=len(first)))[
+        real
+    ]
     owner = np.maximum(np.searchsorted(words.start, first[real]) - 1, words.rows[row])
     real, owner = real[owner < words.rows[row + 1]], owner[owner < words.rows[row + 1]]
     if not len(real):
@@ -395,7 +395,7 @@ def _operators(data: Bytes, first: Indices, last: Indices) -> Flags:
     return real
 
 
-# --- hashes -----------------------------------------------------------------------------------------------------------------
+# --- hashes -----------------------------------------------------------------------------------------------------------
 
 
 def _word_hashes(data: Bytes, start: Indices, length: Indices) -> Hashes:
@@ -475,8 +475,7 @@ def _multipliers(n: int) -> tuple[int, ...]:
     from hashlib import blake2b
 
     return tuple(
-        int.from_bytes(blake2b(b"alchemist/run/%d" % k, digest_size=8).digest(), "little") | 1
-        for k in range(n)
+        int.from_bytes(blake2b(b"alchemist/run/%d" % k, digest_size=8).digest(), "little") | 1 for k in range(n)
     )
 
 

@@ -1,7 +1,8 @@
-"""The expression functions about code: which language a text holds, whether it parses, how clear and how organised it is.
+"""The expression functions about code: which language a text holds, whether it parses, how clear and how organised it
+is.
 
-Pure functions of the text, with pinned results: what they answer is part of the bytes of a dataset. A text may be plain code
-or prose around Markdown fences. Null in, null out.
+Pure functions of the text, with pinned results: what they answer is part of the bytes of a dataset. A text may be plain
+code or prose around Markdown fences. Null in, null out.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from alchemist_runtime.operators import _clarity, _fences, _grammars, _languages
 def lang(text: str | None) -> str | None:
     """The language of the code in a text; None if there is no code.
 
-    With fences: the language with the most characters in fenced blocks, by tag, or by syntax where a block has no tag. A tag we
-    do not know is given back as it stands, in lower case; blocks of output (`text`, `output`) do not count. Without fences:
-    by syntax: python, javascript, typescript, java, c, cpp, go, rust, bash, sql, html, json, and also csharp, css, haskell,
-    kotlin, perl, php, powershell, r, ruby, scala, swift. Lines that read as sentences are no evidence of code.
+    With fences: the language with the most characters in fenced blocks, by tag, or by syntax where a block has no tag.
+    A tag we do not know is given back as it stands, in lower case; blocks of output (`text`, `output`) do not count.
+    Without fences: by syntax: python, javascript, typescript, java, c, cpp, go, rust, bash, sql, html, json, and also
+    csharp, css, haskell, kotlin, perl, php, powershell, r, ruby, scala, swift. Lines that read as sentences are no
+    evidence of code.
     """
     if text is None:
         return None
@@ -49,7 +51,9 @@ def fences(text: str) -> int:
 
 
 def blocks(text: str) -> list[tuple[str | None, str]]:
-    """The fenced blocks of code in order, with their language, from the tag or by syntax; none for Python that holds fences."""
+    """The fenced blocks of code in order, with their language, from the tag or by syntax; none for Python that holds
+    fences.
+    """
     found = _fences.scan(text)
     if not found or _is_python(text):
         return []
@@ -62,11 +66,12 @@ def blocks(text: str) -> list[tuple[str | None, str]]:
 def parses(text: str | None, lang: str | None = None) -> bool | None:
     """Whether code parses in a language, by default that of the text; true for a language without a parser, or no code.
 
-    Parsers: ast for Python (what 3.12 to 3.14 brought is known on 3.11, too), orjson for JSON, tree-sitter for javascript,
-    typescript, java, c, cpp, go, rust, bash. Code of more than 50,000 characters (bash 10,000, Python a million) is not judged,
-    and passes. A snippet that lacks only what goes around it (a class, a function) parses, and so does a `>>>` session. Python
-    that gives or takes an argument twice does not. Of a text with fences, the blocks of that language must parse, each by
-    itself, unless the fences stand in strings or comments of code that parses as a whole.
+    Parsers: ast for Python (what 3.12 to 3.14 brought is known on 3.11, too), orjson for JSON, tree-sitter for
+    javascript, typescript, java, c, cpp, go, rust, bash. Code of more than 50,000 characters (bash 10,000, Python a
+    million) is not judged, and passes. A snippet that lacks only what goes around it (a class, a function) parses, and
+    so does a `>>>` session. Python that gives or takes an argument twice does not. Of a text with fences, the blocks of
+    that language must parse, each by itself, unless the fences stand in strings or comments of code that parses as a
+    whole.
     """
     if text is None:
         return None
@@ -85,7 +90,8 @@ def parses(text: str | None, lang: str | None = None) -> bool | None:
 def clarity(text: str | None, lang: str | None = None) -> int | None:
     """Clarity of code, 0 to 10: the sum of five parts, all read from the characters, so that broken code has one too.
 
-    See `_clarity.measure` for the exact definition: names 0-3, layout 0-2, nesting 0-2, length of functions 0-1, comments 0-2.
+    See `_clarity.measure` for the exact definition: names 0-3, layout 0-2, nesting 0-2, length of functions 0-1,
+    comments 0-2.
     """
     if text is None:
         return None
@@ -95,10 +101,10 @@ def clarity(text: str | None, lang: str | None = None) -> int | None:
 def organised(text: str | None, lang: str | None = None) -> bool | None:
     """Whether code is organised in functions or classes, or so short that it needs none.
 
-    Counted are statements, the inner ones too, but no imports, docstrings, declarations of a single name as a constant, and
-    no `if __name__ == "__main__"` block. Organised is code with at most 5 statements outside of functions and classes, or with at
-    least as many inside as outside. Scripts in bash may have 20. Languages without functions here (sql, html, json, …) and
-    prose are organised.
+    Counted are statements, the inner ones too, but no imports, docstrings, declarations of a single name as a constant,
+    and no `if __name__ == "__main__"` block. Organised is code with at most 5 statements outside of functions and
+    classes, or with at least as many inside as outside. Scripts in bash may have 20. Languages without functions here
+    (sql, html, json, …) and prose are organised.
     """
     if text is None:
         return None
@@ -136,7 +142,9 @@ def _is_markdown(text: str, lang: str) -> bool:
 
 
 def _outside_strings(text: str) -> bool:
-    """Whether a line begins with backticks that no string of Python can hold: none was opened that goes over lines. Quick."""
+    """Whether a line begins with backticks that no string of Python can hold: none was opened that goes over lines.
+    Quick.
+    """
     found = _fences.BACKTICKS.search(text)
     if found is None or ">>>" in text:  # of a session only some lines count
         return False

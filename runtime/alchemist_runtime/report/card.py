@@ -1,4 +1,6 @@
-"""The dataset card: what is in an export, where it comes from, what was done to it, with the YAML that the hub reads."""
+"""The dataset card: what is in an export, where it comes from, what was done to it, with the YAML that the hub
+reads.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,7 @@ if TYPE_CHECKING:
     from alchemist_runtime.engine.streams import Stream
 
 _NUMBER = re.compile(r"[\d.,]*%?")
-_SIZES = (
-    (10**3, "n<1K"),
-    (10**4, "1K<n<10K"),
-    (10**5, "10K<n<100K"),
-    (10**6, "100K<n<1M"),
-    (10**7, "1M<n<10M"),
-)
+_SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 
 def write_card(
@@ -93,14 +89,10 @@ def _title(ctx: Context, spec: ExportSpec) -> str:
 
 
 def _front(
-    ctx: Context,
-    spec: ExportSpec,
-    stream: Stream,
-    types: Mapping[str, str],
-    splits: Mapping[str, Split],
+    ctx: Context, spec: ExportSpec, stream: Stream, types: Mapping[str, str], splits: Mapping[str, Split]
 ) -> str:
-    """The YAML that the hub and `load_dataset` read. The features are declared, so that nothing is guessed from the values
-    (dates stay text). A split without a row is not among the files, since `load_dataset` refuses one."""
+    """The YAML that the hub and `load_dataset` read. The features are declared, so that nothing is guessed from the
+    values (dates stay text). A split without a row is not among the files, since `load_dataset` refuses one."""
     import yaml
 
     from alchemist_runtime.exporters._frames import features
@@ -141,26 +133,19 @@ def _summary(ctx: Context, node: Node, splits: Mapping[str, Split]) -> str:
     recipe = Path(ctx.plan.recipe.get("path") or "recipe").name.replace("`", "'")
     variant = f", variant `{ctx.plan.variant}`" if ctx.plan.variant else ""
     doc = (
-        f"Made by alchemist from `{recipe}`{variant}: {shown}. Every row carries its identity: `_id`, `_parent` (the row that it\n"
-        "was made from), `_root` (the row of a source that it goes back to), `origin` (the source) and `made_by` (the step).\n"
+        f"Made by alchemist from `{recipe}`{variant}: {shown}. Every row carries its identity: `_id`, `_parent` (the"
+        " row that it\nwas made from), `_root` (the row of a source that it goes back to), `origin` (the source) and"
+        " `made_by` (the step).\n"
     )
     return doc + f"\nWhat it is made of has the key `{node.key}`.\n"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     """A Markdown table; numbers to the right."""
-    right = [
-        bool(rows) and all(_NUMBER.fullmatch(str(r[i])) for r in rows) for i in range(len(head))
-    ]
-    lines = [
-        "| " + " | ".join(head) + " |",
-        "|" + "|".join("---:" if r else "---" for r in right) + "|",
-    ]
+    right = [bool(rows) and all(_NUMBER.fullmatch(str(r[i])) for r in rows) for i in range(len(head))]
+    lines = ["| " + " | ".join(head) + " |", "|" + "|".join("---:" if r else "---" for r in right) + "|"]
     for row in rows:
-        cells = (
-            f"{c:,}" if isinstance(c, int) else str(c).replace("|", "\\|").replace("\n", " ")
-            for c in row
-        )
+        cells = (f"{c:,}" if isinstance(c, int) else str(c).replace("|", "\\|").replace("\n", " ") for c in row)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -228,8 +213,8 @@ def _covered(figures: Mapping[str, Any]) -> str:
     if share == 1:
         return ""
     return (
-        f"\nThe entries that are there stand for {100 * float(share):.3g}% of the recipe; they have grown in proportion to make up for"
-        " the others.\n"
+        f"\nThe entries that are there stand for {100 * float(share):.3g}% of the recipe; they have grown in proportion"
+        " to make up for the others.\n"
     )
 
 
@@ -242,9 +227,7 @@ def _steps(ctx: Context, upstream: list[Node]) -> str:
             continue
         count = manifest.data["ports"].get("rows", {}).get("rows", 0)
         dropped = closing(manifest.figures)
-        rows.append(
-            (f"`{node.id}`", node.kind, manifest.figures.get("rows_in", ""), count, dropped)
-        )
+        rows.append((f"`{node.id}`", node.kind, manifest.figures.get("rows_in", ""), count, dropped))
     return "## Steps\n\n" + table(("step", "kind", "rows in", "rows out", "left out, added"), rows)
 
 
@@ -257,9 +240,7 @@ def _teacher_rows(ctx: Context, upstream: list[Node]) -> Iterator[tuple[Any, ...
     for node in upstream:
         if isinstance(node.spec, TeacherStepSpec):
             teacher = ctx.plan.teachers[node.spec.teacher]
-            name = teacher.model or (
-                "rules, no model" if teacher.provider == "rules" else teacher.name
-            )
+            name = teacher.model or ("rules, no model" if teacher.provider == "rules" else teacher.name)
             made = ctx.made(node)
             trace = {} if made is None else made.data["ports"].get("trace", {})
             yield f"`{node.id}`", escaped(name), "" if made is None else trace.get("rows", 0)

@@ -11,8 +11,7 @@ PROSE_CHARS = 700
 _UNDERLINE = re.compile(r"^\s*[-=~]{3,}\s*$")
 _ROLE = re.compile(r":(?:[a-z]+:)*[a-z]+:`~?([^`<]+?)(?:\s*<[^`>]*>)?`")
 _SECTION = re.compile(
-    r"^(?:Args|Arguments|Returns?|Raises|Yields|Examples?|Notes?|Usage|See also|Parameters):{0,2}\s*$",
-    re.I,
+    r"^(?:Args|Arguments|Returns?|Raises|Yields|Examples?|Notes?|Usage|See also|Parameters):{0,2}\s*$", re.I
 )
 _DIRECTIVE = re.compile(r"^\s*\.\. ")
 _FIELD = re.compile(r"^\s*[:@](?:param|type|returns?|rtype|raises?|keyword|arg)\b")
@@ -29,13 +28,11 @@ class Doc:
 
 
 def read(docstring: str, name: str = "") -> Doc | None:
-    """The parts of a docstring; None where it says too little to ask for anything. A first line `name(…)` is left out."""
+    """The parts of a docstring; None where it says too little to ask for anything. A first line `name(…)` is left
+    out.
+    """
     lines = inspect.cleandoc(docstring).splitlines()
-    if (
-        name
-        and lines
-        and re.fullmatch(rf"(?:\w+\.)*{re.escape(name)}\s*\(.*\)(?:\s*->.*)?\.?", lines[0].strip())
-    ):
+    if name and lines and re.fullmatch(rf"(?:\w+\.)*{re.escape(name)}\s*\(.*\)(?:\s*->.*)?\.?", lines[0].strip()):
         lines = lines[1:]
     sections = _sections(lines)
     prose = _prose(sections.pop("", []))
@@ -44,9 +41,7 @@ def read(docstring: str, name: str = "") -> Doc | None:
     parameters = tuple(_entries(sections.get("Parameters", [])))
     given = _entries(sections.get("Returns", []))
     returns = given[0] if given else None
-    told = (
-        None if returns is None else (f"{returns[0]}: {returns[1]}" if returns[1] else returns[0])
-    )
+    told = None if returns is None else (f"{returns[0]}: {returns[1]}" if returns[1] else returns[0])
     return Doc(prose[0], _cut(prose), parameters, told)
 
 
@@ -84,11 +79,7 @@ def _prose(lines: list[str]) -> list[str]:
 
 def _flow(lines: list[str]) -> str:
     """A paragraph on one line; where lines are indented (a list, a table, code) it stays as it is."""
-    text = (
-        "\n".join(lines)
-        if any(x.startswith((" ", "-", "*")) for x in lines[1:])
-        else " ".join(lines)
-    )
+    text = "\n".join(lines) if any(x.startswith((" ", "-", "*")) for x in lines[1:]) else " ".join(lines)
     return unmarked(text).replace("::", ":") if text.endswith("::") else unmarked(text)
 
 

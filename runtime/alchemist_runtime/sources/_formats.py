@@ -1,4 +1,6 @@
-"""File formats: jsonl, json, csv, parquet, arrow, each also compressed with gzip or zstd, as chunks of records with places."""
+"""File formats: jsonl, json, csv, parquet, arrow, each also compressed with gzip or zstd, as chunks of records with
+places.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,15 @@ from alchemist_runtime.sources._identity import canonical
 from alchemist_runtime.sources._records import CHUNK, Bad, Chunk, Remark, Unheld, place
 
 ENDINGS: Mapping[str, str] = {
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".arrow": "arrow",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
     ".feather": "arrow",
-}  # fmt: skip
+}
 PACKED: Mapping[str, str] = {".gz": "gzip", ".zst": "zstd"}
 #: How many times its size a compressed file may have, beyond what is free; text has 3 to 20 times.
 RATIO = 500
@@ -51,7 +59,9 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 
 class _Unpacked(io.RawIOBase):
-    """A decompressing stream as a plain raw stream. OSError where it becomes so many times larger that it was made to."""
+    """A decompressing stream as a plain raw stream. OSError where it becomes so many times larger that it was made
+    to.
+    """
 
     def __init__(self, stream: Any, size: int) -> None:
         self._stream = stream
@@ -92,7 +102,7 @@ def unreadable(shown: str, error: Exception) -> RunError:
     )
 
 
-# --- JSON ---------------------------------------------------------------------------------------------------------------------
+# --- JSON -------------------------------------------------------------------------------------------------------------
 
 
 def parse_record(data: bytes) -> tuple[dict[str, Any], bytes]:
@@ -107,8 +117,8 @@ def parse_record(data: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def checked(record: dict[str, Any]) -> bytes:
-    """The canonical JSON of a record. ValueError for values that no column can hold: infinities, half a surrogate pair, lists
-    and objects that hold each other more than `LEVELS` deep."""
+    """The canonical JSON of a record. ValueError for values that no column can hold: infinities, half a surrogate pair,
+    lists and objects that hold each other more than `LEVELS` deep."""
     data = canonical(record)
     if data.count(b"{") + data.count(b"[") > LEVELS:
         _check_depth(record)
@@ -125,9 +135,7 @@ def checked(record: dict[str, Any]) -> bytes:
 def _check_depth(record: dict[str, Any]) -> None:
     row: list[Any] = [record]
     for _ in range(LEVELS):
-        inner = [
-            v.values() if isinstance(v, dict) else v for v in row if isinstance(v, dict | list)
-        ]
+        inner = [v.values() if isinstance(v, dict) else v for v in row if isinstance(v, dict | list)]
         row = [v for values in inner for v in values]
     if any(isinstance(v, dict | list) for v in row):
         raise ValueError(TOO_DEEP)
@@ -152,9 +160,7 @@ def _lines(path: Path, shown: str) -> Iterator[Chunk]:
     with open_bytes(path) as file:
         for number, line in enumerate(iter(lambda: file.readline(LINE + 1), b""), 1):
             if len(line) > LINE:
-                raise OSError(
-                    0, f"line {number} is longer than {LINE >> 20} MiB; is it JSON lines?"
-                )
+                raise OSError(0, f"line {number} is longer than {LINE >> 20} MiB; is it JSON lines?")
             text = line.strip()
             if number == 1 and text.startswith(b"\xef\xbb\xbf"):
                 text = text[3:]
@@ -163,9 +169,7 @@ def _lines(path: Path, shown: str) -> Iterator[Chunk]:
             try:
                 record, data = parse_record(text)
             except ValueError as e:
-                chunk.bad.append(
-                    Bad(place(shown, "line", number), str(e), text.decode("utf-8", "replace"))
-                )
+                chunk.bad.append(Bad(place(shown, "line", number), str(e), text.decode("utf-8", "replace")))
                 continue
             chunk.records.append(record)
             chunk.canonical.append(data)
@@ -197,15 +201,10 @@ def _json(path: Path, shown: str) -> Iterator[Chunk]:
     if isinstance(whole, dict):
         lists = [v for v in whole.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
         if lists:
-            remarks += [
-                Remark("unread-member", shown, k) for k, v in whole.items() if v is not lists[0]
-            ]
+            remarks += [Remark("unread-member", shown, k) for k, v in whole.items() if v is not lists[0]]
         if len(lists) > 1 or (not lists and b"\n" in data.strip() and _looks_like_lines(data)):
             raise unreadable(
-                shown,
-                ValueError(
-                    "it is one object with several lists; give a list of records or JSON lines"
-                ),
+                shown, ValueError("it is one object with several lists; give a list of records or JSON lines")
             )
         whole = lists[0] if lists else [whole]
     for chunk in items(whole if isinstance(whole, list) else [whole], shown, "item"):
@@ -215,11 +214,7 @@ def _json(path: Path, shown: str) -> Iterator[Chunk]:
 
 def _looks_like_lines(data: bytes) -> bool:
     first, _, rest = data.strip().partition(b"\n")
-    return (
-        first.strip().startswith(b"{")
-        and first.strip().endswith(b"}")
-        and rest.strip().startswith(b"{")
-    )
+    return first.strip().startswith(b"{") and first.strip().endswith(b"}") and rest.strip().startswith(b"{")
 
 
 def items(values: Iterable[Any], shown: str, unit: str, first: int = 1) -> Iterator[Chunk]:
@@ -231,9 +226,7 @@ def items(values: Iterable[Any], shown: str, unit: str, first: int = 1) -> Itera
             continue
         if not isinstance(value, dict):
             reason = f"a {_json_type(value)}, not an object with named columns"
-            chunk.bad.append(
-                Bad(place(shown, unit, number), reason, json.dumps(value, ensure_ascii=False))
-            )
+            chunk.bad.append(Bad(place(shown, unit, number), reason, json.dumps(value, ensure_ascii=False)))
             continue
         try:
             data = checked(value)
@@ -251,14 +244,12 @@ def items(values: Iterable[Any], shown: str, unit: str, first: int = 1) -> Itera
         yield chunk
 
 
-# --- tables ---------------------------------------------------------------------------------------------------------------------
+# --- tables -----------------------------------------------------------------------------------------------------------
 
 
 def _csv(path: Path, shown: str) -> Iterator[Chunk]:
     csv.field_size_limit(2**31 - 1)
-    with io.TextIOWrapper(
-        open_bytes(path), encoding="utf-8-sig", errors="strict", newline=""
-    ) as file:
+    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="strict", newline="") as file:
         reader = csv.reader(file, delimiter=_delimiter(path), strict=True)
         chunk = Chunk(shown, "line")
         try:
@@ -271,9 +262,7 @@ def _csv(path: Path, shown: str) -> Iterator[Chunk]:
                     continue
                 if len(row) != len(head):
                     reason = f"{len(row)} fields where the header has {len(head)}"
-                    chunk.bad.append(
-                        Bad(place(shown, "line", reader.line_num), reason, ",".join(row))
-                    )
+                    chunk.bad.append(Bad(place(shown, "line", reader.line_num), reason, ",".join(row)))
                     continue
                 record = dict(zip(head, row, strict=True))
                 chunk.records.append(record)
@@ -289,8 +278,8 @@ def _csv(path: Path, shown: str) -> Iterator[Chunk]:
 
 
 def _delimiter(path: Path) -> str:
-    """What stands between the fields: a tab in `.tsv`; else the one of comma, semicolon and tab that cuts the header, and the
-    line after it into as many fields."""
+    """What stands between the fields: a tab in `.tsv`; else the one of comma, semicolon and tab that cuts the header,
+    and the line after it into as many fields."""
     if path.name.lower().removesuffix(".gz").removesuffix(".zst").endswith(".tsv"):
         return "\t"
     with open_bytes(path) as file:
@@ -314,9 +303,7 @@ def _parquet(path: Path, shown: str) -> Iterator[Chunk]:
     from alchemist_runtime.sources._tables import records
 
     try:
-        source: Any = (
-            path if path.suffix.lower() not in PACKED else io.BytesIO(open_bytes(path).read())
-        )
+        source: Any = path if path.suffix.lower() not in PACKED else io.BytesIO(open_bytes(path).read())
         at = 1
         for batch in pq.ParquetFile(source).iter_batches(batch_size=CHUNK):
             yield from items(records(batch), shown, "row", at)

@@ -64,15 +64,9 @@ def has_code(node: Function) -> bool:
     if len(body) != 1:
         return bool(body)
     only = body[0]
-    if isinstance(only, ast.Pass) or (
-        isinstance(only, ast.Expr) and isinstance(only.value, ast.Constant)
-    ):
+    if isinstance(only, ast.Pass) or (isinstance(only, ast.Expr) and isinstance(only.value, ast.Constant)):
         return False
-    return not (
-        isinstance(only, ast.Raise)
-        and only.exc is not None
-        and "NotImplemented" in ast.unparse(only.exc)
-    )
+    return not (isinstance(only, ast.Raise) and only.exc is not None and "NotImplemented" in ast.unparse(only.exc))
 
 
 def _decorator(node: ast.expr) -> str:
@@ -85,9 +79,7 @@ def code(found: Found, lines: list[str]) -> str:
     first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
     margin = lines[node.lineno - 1][: node.col_offset]
     # not `dedent`: a line of a docstring may stand further left than the code around it
-    return (
-        "".join(x.removeprefix(margin) for x in lines[first - 1 : node.end_lineno]).rstrip() + "\n"
-    )
+    return "".join(x.removeprefix(margin) for x in lines[first - 1 : node.end_lineno]).rstrip() + "\n"
 
 
 def signature(node: Function) -> str:
@@ -97,7 +89,9 @@ def signature(node: Function) -> str:
 
 
 def request(found: Found, module: str) -> str | None:
-    """The words that ask for a function: what to write, what it does, its parameters; None if the docstring says too little."""
+    """The words that ask for a function: what to write, what it does, its parameters; None if the docstring says too
+    little.
+    """
     node = found.node
     doc = _docstrings.read(found.docstring, node.name)
     if doc is None or isinstance(node, ast.ClassDef) or len(doc.summary) < 12:
@@ -108,15 +102,12 @@ def request(found: Found, module: str) -> str | None:
     elif "property" in {_decorator(d) for d in node.decorator_list}:
         opening = f"Write the property `{node.name}` of the Python class `{found.owner.name}`{_about(found.owner)}."
     else:
-        opening = f"Write the {kind}method `{signature(node)}` of the Python class `{found.owner.name}`{_about(found.owner)}."
-    parts = [
-        opening,
-        doc.prose if doc.prose.endswith((".", "!", "?", "`", ")")) else doc.prose + ".",
-    ]
+        opening = (
+            f"Write the {kind}method `{signature(node)}` of the Python class `{found.owner.name}`{_about(found.owner)}."
+        )
+    parts = [opening, doc.prose if doc.prose.endswith((".", "!", "?", "`", ")")) else doc.prose + "."]
     if doc.parameters:
-        told = [
-            f"- {name}: {about}" if about else f"- {name}" for name, about in doc.parameters[:SHOWN]
-        ]
+        told = [f"- {name}: {about}" if about else f"- {name}" for name, about in doc.parameters[:SHOWN]]
         parts.append("It takes:\n" + "\n".join(told))
     if doc.returns:
         parts.append(f"It returns {doc.returns}")

@@ -1,4 +1,6 @@
-"""The identity of a source's rows: a hash of the record as it was read, so that the same record always has the same id."""
+"""The identity of a source's rows: a hash of the record as it was read, so that the same record always has the same
+id.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ def canonical(record: Any) -> bytes:
 
 
 class Identities:
-    """Gives ids in order of reading: BLAKE2b-128 of salt and canonical record; a repeat adds its number among its equals."""
+    """Gives ids in order of reading: BLAKE2b-128 of salt and canonical record; a repeat adds its number among its
+    equals.
+    """
 
     def __init__(self, salt: str) -> None:
         self._start = hashlib.blake2b(salt.encode() + b"\0", digest_size=16)

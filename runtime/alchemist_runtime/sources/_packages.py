@@ -1,4 +1,6 @@
-"""The Python files of installed packages, found without importing them, and what is known of a package: version and licence."""
+"""The Python files of installed packages, found without importing them, and what is known of a package: version and
+licence.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,15 @@ from pathlib import Path
 #: Names the whole standard library in a recipe.
 STDLIB = "stdlib"
 #: Folders of packages that hold no library code.
-_SKIPPED = frozenset(
-    {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "_examples"}
-)
+_SKIPPED = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "_examples"})
 #: Modules of the standard library that are programs, jokes, or copies of other packages.
-_NO_LIBRARY = frozenset(
-    {"test", "idlelib", "turtledemo", "ensurepip", "lib2to3", "antigravity", "this", "distutils"}
-)
+_NO_LIBRARY = frozenset({"test", "idlelib", "turtledemo", "ensurepip", "lib2to3", "antigravity", "this", "distutils"})
 
 
 def package_files(name: str) -> list[tuple[str, Path]]:
-    """The Python files of a package, module or the standard library: (path inside it, file), sorted; none: not installed."""
+    """The Python files of a package, module or the standard library: (path inside it, file), sorted; none: not
+    installed.
+    """
     if name == STDLIB:
         return stdlib_files()
     found: list[tuple[str, Path]] = []
@@ -71,9 +71,7 @@ def _locations(name: str) -> list[Path]:
         for i in range(1, len(inner) + 1):
             if spec is None:
                 return []
-            spec = PathFinder.find_spec(
-                ".".join([top, *inner[:i]]), spec.submodule_search_locations
-            )
+            spec = PathFinder.find_spec(".".join([top, *inner[:i]]), spec.submodule_search_locations)
     except (ImportError, ValueError):
         return []
     if spec is None:
@@ -101,9 +99,5 @@ def licence(name: str) -> str | None:
     written = (meta["License"] or "").strip() if "License" in meta else ""
     if written and "\n" not in written and len(written) <= 60:
         return written
-    named = [
-        c.rpartition(":: ")[2]
-        for c in meta.get_all("Classifier") or []
-        if c.startswith("License ::")
-    ]
+    named = [c.rpartition(":: ")[2] for c in meta.get_all("Classifier") or [] if c.startswith("License ::")]
     return named[0] if named else None

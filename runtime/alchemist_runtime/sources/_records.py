@@ -1,4 +1,6 @@
-"""What a reader of a source gives: records as they stand in the data, each with its place, and what could not be read."""
+"""What a reader of a source gives: records as they stand in the data, each with its place, and what could not be
+read.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,8 @@ class Bad:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something that was read over: a key that an object has twice (the last value counts), a member of a file that is none
-    of its records."""
+    """Something that was read over: a key that an object has twice (the last value counts), a member of a file that is
+    none of its records."""
 
     kind: Literal["key-twice", "unread-member"]
     place: str

@@ -1,4 +1,6 @@
-"""Sessions at the Python prompt, from the examples in docstrings: the lines that are typed, and what the prompt answers."""
+"""Sessions at the Python prompt, from the examples in docstrings: the lines that are typed, and what the prompt
+answers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Values of typed tables (parquet, Arrow) as JSON data: exact, or refused one by one with the column that holds them."""
+"""Values of typed tables (parquet, Arrow) as JSON data: exact, or refused one by one with the column that holds
+them.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ _PARTS: Final[Mapping[str, int]] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**
 
 
 def records(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | Unheld]:
-    """The rows as records. A row with a value that cannot be held is an `Unheld`, which names the column. ValueError where two
-    columns have one name."""
+    """The rows as records. A row with a value that cannot be held is an `Unheld`, which names the column. ValueError
+    where two columns have one name."""
     names = batch.schema.names
     _distinct(names, "columns")
     columns = [_values(c) for c in batch.columns]
@@ -37,7 +39,9 @@ def records(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | Unhel
 
 
 def plain(value: Any) -> Any:
-    """A value of Python as JSON data: dates and decimals as text, durations in seconds, bytes as base64, NaN as null."""
+    """A value of Python as JSON data: dates and decimals as text, durations in seconds, bytes as base64, NaN as
+    null.
+    """
     match value:
         case None | bool() | int() | str():
             return value
@@ -118,15 +122,15 @@ def _value(scalar: pa.Scalar) -> Any:
 
 
 def _moment(scalar: pa.Scalar) -> Any:
-    """A date, time or duration as Python writes it, and in the same form what Python cannot hold: nanoseconds, far years."""
+    """A date, time or duration as Python writes it, and in the same form what Python cannot hold: nanoseconds, far
+    years.
+    """
     type_ = scalar.type
     try:
         return plain(scalar.cast(_micro(type_)).as_py())
     except (pa.ArrowException, ValueError, OverflowError, LookupError):
         pass
-    unit: Any = (
-        "D" if pa.types.is_date32(type_) else "ms" if pa.types.is_date(type_) else type_.unit
-    )
+    unit: Any = "D" if pa.types.is_date32(type_) else "ms" if pa.types.is_date(type_) else type_.unit
     if pa.types.is_duration(type_):
         exact = Fraction(scalar.value, _PARTS[unit])
         seconds = float(exact)
@@ -144,7 +148,9 @@ def _moment(scalar: pa.Scalar) -> Any:
 
 
 def _zoned(whole: np.datetime64, type_: pa.TimestampType) -> str:
-    """A moment with the offset of its zone; with that of UTC where the zone is unknown, or the year beyond the calendar."""
+    """A moment with the offset of its zone; with that of UTC where the zone is unknown, or the year beyond the
+    calendar.
+    """
     if type_.tz is None:
         return str(whole)
     try:

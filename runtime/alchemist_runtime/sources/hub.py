@@ -1,8 +1,8 @@
 """Rows from a dataset on the hub, at one commit: the repository's files are fetched first and then read as local files.
 
-`datasets` tells which files make a configuration and a split, from the snapshot's folder and never by the repository's name:
-its offline mode ignores the revision that it is asked for. JSON, CSV, Parquet and Arrow are read by our own readers, so that
-a text that looks like a date stays a text and every row has a place.
+`datasets` tells which files make a configuration and a split, from the snapshot's folder and never by the repository's
+name: its offline mode ignores the revision that it is asked for. JSON, CSV, Parquet and Arrow are read by our own
+readers, so that a text that looks like a date stays a text and every row has a place.
 """
 
 from __future__ import annotations
@@ -40,11 +40,7 @@ def hub(
     format: str = "",
 ) -> Iterator[Chunk]:
     """A dataset of the Hugging Face hub, at one commit: its splits, or the files that patterns name."""
-    commit = (
-        revision
-        if _COMMIT.fullmatch(revision)
-        else resolve_revision(repo, revision, node=where.node)
-    )
+    commit = revision if _COMMIT.fullmatch(revision) else resolve_revision(repo, revision, node=where.node)
     with _explained(repo, commit, where.node):
         folder = _snapshot(repo, commit, files)
     if files:
@@ -55,14 +51,16 @@ def hub(
 
 
 def resolve_revision(repo: str, ref: str | None = None, *, node: str | None = None) -> str:
-    """The commit (40 hex digits) that a branch or tag of a dataset stands at now; `main` without one. RunError A306, A309, A310."""
+    """The commit (40 hex digits) that a branch or tag of a dataset stands at now; `main` without one. RunError A306,
+    A309, A310.
+    """
     return facts(repo, ref, node=node)["revision"]
 
 
-def facts(
-    repo: str, ref: str | None = None, *, kind: Kind = "dataset", node: str | None = None
-) -> dict[str, str]:
-    """What the hub says of a dataset or model: `revision` (as `resolve_revision`) and `license` of its card, "" where it has none."""
+def facts(repo: str, ref: str | None = None, *, kind: Kind = "dataset", node: str | None = None) -> dict[str, str]:
+    """What the hub says of a dataset or model: `revision` (as `resolve_revision`) and `license` of its card, "" where
+    it has none.
+    """
     from huggingface_hub import HfApi
 
     with _explained(repo, ref or "main", node, kind):
@@ -103,7 +101,7 @@ def _snapshots(file: Path) -> Path:
     return next(p for p in file.parents if p.name == "snapshots")
 
 
-# --- fetching ---------------------------------------------------------------------------------------------------------------------
+# --- fetching ---------------------------------------------------------------------------------------------------------
 
 
 def _snapshot(repo: str, commit: str, files: list[str]) -> Path:
@@ -113,15 +111,11 @@ def _snapshot(repo: str, commit: str, files: list[str]) -> Path:
 
     disable_progress_bars()
     patterns = ["README.md", *files] if files else _WANTED
-    return Path(
-        snapshot_download(repo, repo_type="dataset", revision=commit, allow_patterns=patterns)
-    )
+    return Path(snapshot_download(repo, repo_type="dataset", revision=commit, allow_patterns=patterns))
 
 
 @contextmanager
-def _explained(
-    repo: str, revision: str, node: str | None, kind: Kind = "dataset"
-) -> Iterator[None]:
+def _explained(repo: str, revision: str, node: str | None, kind: Kind = "dataset") -> Iterator[None]:
     """Turn the library's exceptions into problems with a way out."""
     import httpx2
     from huggingface_hub import errors
@@ -130,9 +124,7 @@ def _explained(
         yield
     except errors.RevisionNotFoundError as e:
         raise _unknown(
-            f"`{repo}` has no revision `{revision}`",
-            f"look at the {kind}'s history on the hub",
-            node,
+            f"`{repo}` has no revision `{revision}`", f"look at the {kind}'s history on the hub", node
         ) from e
     except errors.LocalEntryNotFoundError as e:
         raise _unreachable(repo, e, node) from e
@@ -152,12 +144,7 @@ def _explained(
 def _is_full(error: Exception) -> bool:
     import errno
 
-    return isinstance(error, OSError) and error.errno in (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EACCES,
-        errno.EROFS,
-    )
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 
 def _gated(repo: str, status: int | None, node: str | None, kind: Kind) -> RunError:
@@ -176,11 +163,7 @@ def _gated(repo: str, status: int | None, node: str | None, kind: Kind) -> RunEr
 def _unreachable(repo: str, error: Exception, node: str | None) -> RunError:
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    why = (
-        "the machine is set to offline (`HF_HUB_OFFLINE`)"
-        if offline
-        else f"{endpoint} does not answer"
-    )
+    why = "the machine is set to offline (`HF_HUB_OFFLINE`)" if offline else f"{endpoint} does not answer"
     first = str(error).strip().split("\n")[0][:200]
     return RunError(
         Problem(
@@ -195,26 +178,20 @@ def _unreachable(repo: str, error: Exception, node: str | None) -> RunError:
 
 
 def _unknown(headline: str, help_: str, node: str | None) -> RunError:
-    return RunError(
-        Problem("A310", "unknown-revision", headline, node=node, help=help_), exit_code=SAID_NO
-    )
+    return RunError(Problem("A310", "unknown-revision", headline, node=node, help=help_), exit_code=SAID_NO)
 
 
-# --- reading ------------------------------------------------------------------------------------------------------------------------
+# --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _files(
-    folder: Path, repo: str, commit: str, patterns: list[str], format_: str, where: Where
-) -> Iterator[Chunk]:
+def _files(folder: Path, repo: str, commit: str, patterns: list[str], format_: str, where: Where) -> Iterator[Chunk]:
     """The records of the files that the patterns name, in the order of their paths."""
     inside = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     for pattern in patterns:
         if not fnmatch.filter(inside, pattern):
             some = ", ".join(inside[:5]) or "none that match"
             raise _unknown(
-                f"`{pattern}` matches no file of `{repo}` at {commit[:12]}",
-                f"its files: {some}",
-                where.node,
+                f"`{pattern}` matches no file of `{repo}` at {commit[:12]}", f"its files: {some}", where.node
             )
     for path in inside:
         if not any(fnmatch.fnmatch(path, p) for p in patterns):
@@ -232,10 +209,10 @@ def _files(
         yield from read(folder / path, f"{repo}/{path}", kind)
 
 
-def _split(
-    folder: Path, repo: str, commit: str, config: str, split: str, where: Where
-) -> Iterator[Chunk]:
-    """The records of one split: which files it has is told by `datasets`, and what our readers do not know it reads, too."""
+def _split(folder: Path, repo: str, commit: str, config: str, split: str, where: Where) -> Iterator[Chunk]:
+    """The records of one split: which files it has is told by `datasets`, and what our readers do not know it reads,
+    too.
+    """
     import datasets
 
     datasets.logging.set_verbosity_error()
@@ -244,9 +221,7 @@ def _split(
         splits: dict[str, list[str]] = dict(builder.config.data_files or {})
     except (ValueError, datasets.exceptions.DatasetsError, OSError) as e:
         headline = f"`{repo}` at {commit[:12]} cannot be opened: {_sentence(e)}"
-        raise _unknown(
-            headline, "set `config`, or name its data files with `files`", where.node
-        ) from e
+        raise _unknown(headline, "set `config`, or name its data files with `files`", where.node) from e
     if split not in splits:
         have = ", ".join(f"`{s}`" for s in splits)
         headline = f"`{repo}` at {commit[:12]} has no split `{split}`"
@@ -260,9 +235,7 @@ def _split(
         yield from _streamed(folder, repo, commit, config, split, where)
 
 
-def _streamed(
-    folder: Path, repo: str, commit: str, config: str, split: str, where: Where
-) -> Iterator[Chunk]:
+def _streamed(folder: Path, repo: str, commit: str, config: str, split: str, where: Where) -> Iterator[Chunk]:
     """The records of one split as `datasets` streams them from the snapshot."""
     import datasets
 
@@ -271,27 +244,17 @@ def _streamed(
     shown = f"{repo} {config + ' ' if config else ''}{split}"
     at = 1
     try:
-        rows: Any = datasets.load_dataset(
-            str(folder), name=config or None, split=split, streaming=True
-        )
+        rows: Any = datasets.load_dataset(str(folder), name=config or None, split=split, streaming=True)
         for batch in rows.with_format("arrow").iter(batch_size=CHUNK):
             yield from items(records(batch), shown, "row", at)
             at += batch.num_rows
     except (ValueError, datasets.exceptions.DatasetsError, OSError, RuntimeError) as e:
         headline = f"`{repo}` at {commit[:12]} cannot be read: {_sentence(e)}"
-        problem = Problem(
-            "A312",
-            "unreadable-file",
-            headline,
-            node=where.node,
-            help="name its data files with `files`",
-        )
+        problem = Problem("A312", "unreadable-file", headline, node=where.node, help="name its data files with `files`")
         raise RunError(problem) from e
 
 
 def _sentence(error: Exception) -> str:
     """The first line of somebody else's message, without the paths of this machine."""
     text = str(error).strip().split("\n")[0]
-    return (
-        re.sub(r"(?:file://)?/\S*/snapshots/[0-9a-f]{40}/?", "", text)[:300] or type(error).__name__
-    )
+    return re.sub(r"(?:file://)?/\S*/snapshots/[0-9a-f]{40}/?", "", text)[:300] or type(error).__name__

@@ -18,7 +18,9 @@ from alchemist_runtime.sources._records import Chunk, Where
 
 @source()
 def python(where: Where, *, modules: list[str], doctests: bool = False) -> Iterator[Chunk]:
-    """Documented functions of installed Python packages, or their doctest sessions; read from source, never imported."""
+    """Documented functions of installed Python packages, or their doctest sessions; read from source, never
+    imported.
+    """
     for name in modules:
         files = package_files(name)
         if not files:
@@ -37,10 +39,7 @@ def _file(shown: str, path: Path, owner: str | None, doctests: bool) -> Iterator
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # escapes in other people's strings
             tree = ast.parse(text)
-    except (
-        SyntaxError,
-        ValueError,
-    ):  # a template or an example of broken code that lies in a package
+    except (SyntaxError, ValueError):  # a template or an example of broken code that lies in a package
         return
     module = _module(shown)
     chunk = Chunk(shown, "line")
@@ -69,9 +68,7 @@ def _public(module: str) -> str:
     return ".".join(parts[:end] or parts)
 
 
-def _function_rows(
-    tree: ast.Module, module: str, text: str
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def _function_rows(tree: ast.Module, module: str, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     lines = text.splitlines(keepends=True)
     for found in _functions.documented(tree):
         if isinstance(found.node, ast.ClassDef) or not _functions.has_code(found.node):
@@ -80,10 +77,7 @@ def _function_rows(
         if instruction is None:
             continue
         response = _functions.code(found, lines)
-        yield (
-            found.line,
-            {"instruction": instruction, "response": response, "qualname": found.qualname},
-        )
+        yield (found.line, {"instruction": instruction, "response": response, "qualname": found.qualname})
 
 
 def _session_rows(tree: ast.Module, module: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -94,26 +88,21 @@ def _session_rows(tree: ast.Module, module: str) -> Iterator[tuple[int, dict[str
             question = f"What does the Python prompt show for {'these lines' if many else 'this line'}, with `{name}`?"
             yield (
                 line + session.line,
-                {
-                    "instruction": f"{question}\n\n{session.typed}",
-                    "response": session.shown,
-                    "qualname": qualname,
-                },
+                {"instruction": f"{question}\n\n{session.typed}", "response": session.shown, "qualname": qualname},
             )
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[str, int, str]]:
-    """Docstrings of the module and of its public objects, and those that `add_newdoc` gives to compiled ones: name, line, text."""
+    """Docstrings of the module and of its public objects, and those that `add_newdoc` gives to compiled ones: name,
+    line, text.
+    """
     text = ast.get_docstring(tree, clean=False)
     if text:
         yield "", 1, text
     for found in _functions.documented(tree):
         yield found.qualname, found.node.body[0].lineno, found.docstring
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in (
-            "add_newdoc",
-            "add_docstring",
-        ):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("add_newdoc", "add_docstring"):
             yield from _added(node)
 
 

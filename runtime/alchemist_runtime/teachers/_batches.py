@@ -1,8 +1,8 @@
 """Questions by the Batch API: written to a file, uploaded, submitted, waited for, and read back at half the price.
 
-What was submitted is written to `.alchemist/batches` before it is waited for, so that a run that was ended, or one elsewhere
-with the same state, takes up the batch instead of paying again. A record without the id of a batch is one whose submission
-nobody saw the end of: the server is asked for a batch with its mark before anything is sent.
+What was submitted is written to `.alchemist/batches` before it is waited for, so that a run that was ended, or one
+elsewhere with the same state, takes up the batch instead of paying again. A record without the id of a batch is one
+whose submission nobody saw the end of: the server is asked for a batch with its mark before anything is sent.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
 _CUSTOM_ID: Final = re.compile(rb'"custom_id"\s*:\s*"([0-9a-f]+)"')
 
 
-# --- what is in flight ------------------------------------------------------------------------------------------------------------
+# --- what is in flight ------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -92,7 +92,9 @@ class Record:
         self.path.with_suffix(".lock").unlink(missing_ok=True)
 
     def answered(self, keys: Container[str], batch: Batch) -> None:
-        """Forget these questions. The answers to others, which a changed recipe or another step asks, stay where they are."""
+        """Forget these questions. The answers to others, which a changed recipe or another step asks, stay where they
+        are.
+        """
         self.keys = [k for k in self.keys if k not in keys]
         if self.keys and _status(batch) != "failed":
             self.write()
@@ -150,7 +152,7 @@ class Folder:
                 record.remove()
 
 
-# --- the server -------------------------------------------------------------------------------------------------------------------
+# --- the server -------------------------------------------------------------------------------------------------------
 
 
 class Server:
@@ -185,13 +187,13 @@ class Server:
 
     async def _upload(self, name: str, lines: bytes) -> Any:
         return await self._api.files.create(
-            file=(f"{name}.jsonl", lines, "application/jsonl"),
-            purpose="batch",
-            timeout=FILE_SECONDS,
+            file=(f"{name}.jsonl", lines, "application/jsonl"), purpose="batch", timeout=FILE_SECONDS
         )
 
     async def _create(self, record: Record) -> Batch:
-        """Submit. Where the answer was lost, see first whether the server has it. A record that was refused loses its file."""
+        """Submit. Where the answer was lost, see first whether the server has it. A record that was refused loses its
+        file.
+        """
         pause, tries, file = _Pause(), 0, record.file or ""
         while True:
             try:
@@ -204,9 +206,7 @@ class Server:
                     )
                 )
             except CallFailed as failed:
-                unseen = failed.kind == "lost" or (
-                    (failed.status or 0) >= 500 and failed.status not in _LACKING
-                )
+                unseen = failed.kind == "lost" or ((failed.status or 0) >= 500 and failed.status not in _LACKING)
                 if unseen and (found := await self._found(record, pause, failed)) is not None:
                     return found
                 tries += 1
@@ -277,9 +277,7 @@ class Server:
         try:
             return await call()
         except APIStatusError as e:
-            raise self._chat._refused(
-                e.response.status_code, e.response.text, e.response.headers
-            ) from e
+            raise self._chat._refused(e.response.status_code, e.response.text, e.response.headers) from e
         except APIConnectionError as e:
             raise self._chat._broken(_cause(e)) from e
         except (httpx2.HTTPError, aiohttp.ClientError) as e:
@@ -328,9 +326,7 @@ class InFlight:
     ended: bool = False
 
 
-async def in_flight(
-    folder: Path, teachers: Mapping[str, plan.Teacher], cancel: Container[str] = ()
-) -> list[InFlight]:
+async def in_flight(folder: Path, teachers: Mapping[str, plan.Teacher], cancel: Container[str] = ()) -> list[InFlight]:
     """The batches of a project, each as its server says; those of `cancel` are cancelled first.
 
     `teachers`: by the step that asks them. A server is asked only where it is the one that took the batch.
@@ -372,17 +368,17 @@ def _url_of(chat: Chat) -> str:
     return scrub(str(chat._client.base_url)).rstrip("/")
 
 
-# --- asking -----------------------------------------------------------------------------------------------------------------------
+# --- asking -----------------------------------------------------------------------------------------------------------
 
 
 class Batched(Inquiry):
-    """The questions of one step to one teacher, by batches: the answers that come are judged as those of single calls."""
+    """The questions of one step to one teacher, by batches: the answers that come are judged as those of single
+    calls.
+    """
 
     at_once = MOST_REQUESTS
 
-    def __init__(
-        self, desk: Desk, *args: Any, folder: Path, warn: Callable[[Problem], None], **more: Any
-    ) -> None:
+    def __init__(self, desk: Desk, *args: Any, folder: Path, warn: Callable[[Problem], None], **more: Any) -> None:
         # answers are put into the cache as they are read, before the batch is forgotten; the records are its leases
         super().__init__(replace(desk, keeps=False, leases=False), *args, **more)
         self._folder, self._warn = Folder(folder), warn
@@ -398,7 +394,9 @@ class Batched(Inquiry):
         return chat
 
     async def answer(self, requests: Sequence[Request]) -> list[Outcome]:
-        """The outcome of every request, in order. RunError where the step must stop; what is answered by then is kept."""
+        """The outcome of every request, in order. RunError where the step must stop; what is answered by then is
+        kept.
+        """
         outcomes: list[Outcome | None] = [None] * len(requests)
         self._first, self._waiting, self._fresh = {}, {}, []
         self._folder.tidy(self.desk.cache)
@@ -489,7 +487,7 @@ class Batched(Inquiry):
                 lease.settle(None if any(not r.taken_up for r in self._flying) else used)
         return again
 
-    # --- submitting -------------------------------------------------------------------------------------------------------
+    # --- submitting ---------------------------------------------------------------------------------------------------
 
     async def _in_flight(self, server: Server, keys: Iterable[str]) -> list[Record]:
         """The batches that hold one of these questions."""
@@ -503,7 +501,9 @@ class Batched(Inquiry):
         return found
 
     async def _settled(self, server: Server, record: Record) -> Record | None:
-        """A record whose submission nobody saw the end of, when it is known what became of it; None where nothing did."""
+        """A record whose submission nobody saw the end of, when it is known what became of it; None where nothing
+        did.
+        """
         from filelock import Timeout
 
         lock, pause = record.lock(), _Pause()
@@ -539,9 +539,7 @@ class Batched(Inquiry):
             with self._folder.locked():
                 if self._folder.touching(left):
                     continue
-                for key, reply in self.desk.cache.get_many(
-                    [r.call_key for r in left.values()]
-                ).items():
+                for key, reply in self.desk.cache.get_many([r.call_key for r in left.values()]).items():
                     if not self._refused(key, reply):
                         self._came[key.hex()] = reply
                         del left[key.hex()]
@@ -600,9 +598,7 @@ class Batched(Inquiry):
     async def _reserve(self, requests: Sequence[Request]) -> Lease:
         """Reserve the worst case of all of them. RunError A703 where a budget does not bear it."""
         wants = [self.desk.want(r) for r in requests]
-        whole = Want(
-            *(sum(getattr(w, n) for w in wants) for n in ("tokens_in", "most_in", "most_out"))
-        )
+        whole = Want(*(sum(getattr(w, n) for w in wants) for n in ("tokens_in", "most_in", "most_out")))
         amount = self.account.cost(whole.most_in, whole.most_out)
         full = self.account._full(amount)
         if full is not None and full.reserved == 0:
@@ -611,16 +607,22 @@ class Batched(Inquiry):
                 Problem(
                     "A703",
                     "over-budget",
-                    f"the budget of {what} ({dollars(full.limit or full.spent)}) does not bear a batch of {len(wants):,} calls, "
-                    f"which may cost up to {dollars(amount)}",
+                    f"the budget of {what} ({dollars(full.limit or full.spent)}) does not bear a batch of"
+                    f" {len(wants):,} calls, which may cost up to {dollars(amount)}",
                     node=self.node,
-                    note=f"{dollars(full.spent)} are spent; nothing was sent: a batch is reserved whole, with `max_tokens` for each answer",
-                    help=f"raise `{full.name}`, lower `max_tokens`, or set `batch = false` to ask call by call until the budget is reached",
+                    note=(
+                        f"{dollars(full.spent)} are spent; nothing was sent: a batch is reserved whole, with"
+                        " `max_tokens` for each answer"
+                    ),
+                    help=(
+                        f"raise `{full.name}`, lower `max_tokens`, or set `batch = false` to ask call by call until the"
+                        " budget is reached"
+                    ),
                 )
             )
         return await self.account.reserve(whole)
 
-    # --- waiting ----------------------------------------------------------------------------------------------------------
+    # --- waiting ------------------------------------------------------------------------------------------------------
 
     async def _ended(self, server: Server) -> tuple[Record, Batch]:
         """The first batch in flight that has ended."""
@@ -640,15 +642,10 @@ class Batched(Inquiry):
         except CallFailed as failed:
             raise RunError(self._lost(record, failed)) from failed
 
-    # --- reading ----------------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------------------
 
     async def _collect(
-        self,
-        server: Server,
-        record: Record,
-        batch: Batch,
-        todo: Mapping[str, Request],
-        again: dict[str, Request],
+        self, server: Server, record: Record, batch: Batch, todo: Mapping[str, Request], again: dict[str, Request]
     ) -> Used:
         """Read what came of a batch; `again` gets what is to be asked once more. Tokens that it took."""
         keys = todo.keys() & record.keys
@@ -684,9 +681,7 @@ class Batched(Inquiry):
                 self._came[key] = verdict
         return used
 
-    def _read(
-        self, path: Path, todo: Mapping[str, Request]
-    ) -> Iterator[tuple[str, Reply | CallFailed]]:
+    def _read(self, path: Path, todo: Mapping[str, Request]) -> Iterator[tuple[str, Reply | CallFailed]]:
         """What the lines of a file say, in whatever order."""
         with path.open("rb") as lines:
             for line in lines:
@@ -715,7 +710,9 @@ class Batched(Inquiry):
         )
 
     def _keep(self, came: Mapping[str, Reply | CallFailed], todo: Mapping[str, Request]) -> Used:
-        """Put the answers into the cache. Tokens that they took; where nobody counted them, what they can have taken at most."""
+        """Put the answers into the cache. Tokens that they took; where nobody counted them, what they can have taken at
+        most.
+        """
         used_in = used_out = 0
         for key, reply in came.items():
             if isinstance(reply, Reply):
@@ -737,7 +734,7 @@ class Batched(Inquiry):
             return self._tries[key] < self.desk.spec.retries
         return self._tries[key] < ADAPTATIONS and self._chat._adapt(failed, sent)
 
-    # --- what a person is told --------------------------------------------------------------------------------------------
+    # --- what a person is told ----------------------------------------------------------------------------------------
 
     def _refusal(self, failed: CallFailed) -> Problem:
         spec, server = self.desk.spec, f"the server of `{self.desk.spec.name}`"
@@ -773,26 +770,33 @@ class Batched(Inquiry):
             node=self.node,
             place=str(record.path),
             note=failed.reason,
-            help="run again to take it up. Where the server no longer has it, delete this file: the next run asks again, and pays "
-            "again",
+            help=(
+                "run again to take it up. Where the server no longer has it, delete this file: the next run asks again,"
+                " and pays again"
+            ),
         )
 
     def _unknown(self, record: Record, failed: CallFailed) -> Problem:
         return Problem(
             "A726",
             "unread-batch",
-            f"nobody can tell whether the server of `{self.desk.spec.name}` has taken a batch of {len(record.keys):,} calls",
+            f"nobody can tell whether the server of `{self.desk.spec.name}` has taken a batch of {len(record.keys):,}"
+            " calls",
             node=self.node,
             place=str(record.path),
             note=f"a run was ended while it submitted it, and the server does not list its batches: {failed.reason}",
-            help="run again when the server answers. Where it has no such batch, delete this file: the next run submits it again",
+            help=(
+                "run again when the server answers. Where it has no such batch, delete this file: the next run submits"
+                " it again"
+            ),
         )
 
     def _away(self, record: Record) -> Problem:
         return Problem(
             "A726",
             "unread-batch",
-            f"questions of `{self.node}` are in a batch at {record.url}, and `{self.desk.spec.name}` is now asked at {self._url}",
+            f"questions of `{self.node}` are in a batch at {record.url}, and `{self.desk.spec.name}` is now asked at"
+            f" {self._url}",
             node=self.node,
             place=str(record.path),
             help="set `base_url` back to take the answers up; or delete this file to ask again, and pay again",
@@ -820,9 +824,7 @@ def _status(batch: Batch) -> str:
 def _standing(batches: Sequence[Batch], *, named: bool = True) -> str:
     """How batches stand, in the server's words and counts; `named`: one alone with its id."""
     counts = [b.request_counts for b in batches if b.request_counts is not None]
-    done, failed, total = (
-        sum(getattr(c, n) or 0 for c in counts) for n in ("completed", "failed", "total")
-    )
+    done, failed, total = (sum(getattr(c, n) or 0 for c in counts) for n in ("completed", "failed", "total"))
     of = f" {done:,} of {total:,}" if total else ""
     lost = f" ({failed:,} failed)" if failed else ""
     if len(batches) == 1:
@@ -835,9 +837,7 @@ def _no_room(batch: Batch) -> str | None:
     """What the server says where its queue has no room for a batch now."""
     if _status(batch) != "failed" or batch.errors is None:
         return None
-    return next(
-        (e.message for e in batch.errors.data or () if e.code == "token_limit_exceeded"), None
-    )
+    return next((e.message for e in batch.errors.data or () if e.code == "token_limit_exceeded"), None)
 
 
 def _unanswered(batch: Batch, line: int) -> CallFailed:

@@ -1,7 +1,8 @@
 """What servers send under the status of an answer: chat completions, as they should be and as they are.
 
-A body that was paid for is read as far as it can be: characters that are no UTF-8, half a surrogate pair, NaN, a stream of
-events, the text of the older completions, content in parts. What holds no answer is `NoAnswer`, with the server's own words.
+A body that was paid for is read as far as it can be: characters that are no UTF-8, half a surrogate pair, NaN, a stream
+of events, the text of the older completions, content in parts. What holds no answer is `NoAnswer`, with the server's
+own words.
 """
 
 from __future__ import annotations
@@ -20,26 +21,15 @@ _SHOWN: Final = 300
 class NoAnswer(ValueError):
     """A body without an answer.
 
-    `paid`: it is whole and JSON, so that a model may have worked for it, by its `usage`; `torn`: it ends in the middle, as a connection
-    that was cut leaves it; `error`: it is the error of a call, with this `status` where it names one."""
+    `paid`: it is whole and JSON, so that a model may have worked for it, by its `usage`; `torn`: it ends in the middle,
+    as a connection that was cut leaves it; `error`: it is the error of a call, with this `status` where it names
+    one."""
 
     def __init__(
-        self,
-        reason: str,
-        *,
-        paid: bool = True,
-        torn: bool = False,
-        error: bool = False,
-        status: int | None = None,
+        self, reason: str, *, paid: bool = True, torn: bool = False, error: bool = False, status: int | None = None
     ) -> None:
         super().__init__(reason)
-        self.reason, self.paid, self.torn, self.error, self.status = (
-            reason,
-            paid,
-            torn,
-            error,
-            status,
-        )
+        self.reason, self.paid, self.torn, self.error, self.status = (reason, paid, torn, error, status)
         self.usage: Mapping[str, Any] = {}
 
 
@@ -87,8 +77,8 @@ def count(value: Any) -> int | None:
 
 
 def used(usage: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Tokens in and out by the server's own count; None where it gives none. What is out is also what a total has beyond the
-    prompt: some servers count there alone what a model thought."""
+    """Tokens in and out by the server's own count; None where it gives none. What is out is also what a total has
+    beyond the prompt: some servers count there alone what a model thought."""
     tokens_in, out = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
     total = count(usage.get("total_tokens"))
     if tokens_in is None or (out is None and total is None):
@@ -121,14 +111,7 @@ def _choice(choice: Mapping[str, Any], data: Mapping[str, Any]) -> Completion:
             raise NoAnswer(f"the server's answer has no text: {_shown(data)}")
     usage = data.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    return Completion(
-        _clean(text),
-        _clean(finish),
-        _clean(reasoning),
-        usage,
-        choice.get("logprobs"),
-        said.get("role"),
-    )
+    return Completion(_clean(text), _clean(finish), _clean(reasoning), usage, choice.get("logprobs"), said.get("role"))
 
 
 def _content(content: Any) -> tuple[str, str | None]:
@@ -153,9 +136,7 @@ def _called(message: Mapping[str, Any]) -> str | None:
     calls = message.get("tool_calls")
     call = calls[0] if isinstance(calls, list) and calls else None
     function = call.get("function") if isinstance(call, dict) else message.get("function_call")
-    return (
-        f"it calls the tool {_short(function.get('name'))}" if isinstance(function, dict) else None
-    )
+    return f"it calls the tool {_short(function.get('name'))}" if isinstance(function, dict) else None
 
 
 def _error(data: Mapping[str, Any]) -> NoAnswer | None:
@@ -175,7 +156,7 @@ def _error(data: Mapping[str, Any]) -> NoAnswer | None:
     return NoAnswer(reason, error=True, status=status if known else None, paid=False)
 
 
-# --- bodies that are not quite JSON ---------------------------------------------------------------------------------------------
+# --- bodies that are not quite JSON -----------------------------------------------------------------------------------
 
 
 def _leniently(content: bytes) -> Any:
@@ -188,9 +169,7 @@ def _leniently(content: bytes) -> Any:
     if events:
         return _joined(events)
     torn = text.lstrip().startswith("{")
-    raise NoAnswer(
-        f"the server's answer is no chat completion: {_short(text)}", paid=False, torn=torn
-    )
+    raise NoAnswer(f"the server's answer is no chat completion: {_short(text)}", paid=False, torn=torn)
 
 
 def _latin(error: UnicodeError) -> tuple[str, int]:
@@ -227,9 +206,7 @@ def _joined(events: list[dict[str, Any]]) -> dict[str, Any]:
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict) and choice.get("index") in (None, 0):
                 finish = choice.get("finish_reason") or finish
-                piece = (
-                    choice.get("delta") or choice.get("message") or {"content": choice.get("text")}
-                )
+                piece = choice.get("delta") or choice.get("message") or {"content": choice.get("text")}
                 pieces += [piece] if isinstance(piece, dict) else []
     if pieces:
         message: dict[str, Any] = {}

@@ -1,7 +1,8 @@
-"""What a server's refusal means: its status, its codes and the words that servers are known to use, read into one class.
+"""What a server's refusal means: its status, its codes and the words that servers are known to use, read into one
+class.
 
-Servers that speak the same API refuse in words of their own, and often under a status that says something else. The tables
-below hold those words; a new server is a new line. Order matters: the first class whose line is found is taken.
+Servers that speak the same API refuse in words of their own, and often under a status that says something else. The
+tables below hold those words; a new server is a new line. Order matters: the first class whose line is found is taken.
 """
 
 from __future__ import annotations
@@ -77,9 +78,7 @@ _DAILY = (
     r"(?:daily|monthly|weekly) (?:\w+ )?(?:limit|quota)",
 )
 #: A model that is not in memory yet.
-_LOADING = (
-    r"loading model|model is (?:still )?loading|is currently loading|model loading|still being loaded",
-)
+_LOADING = (r"loading model|model is (?:still )?loading|is currently loading|model loading|still being loaded",)
 #: Too much at once, under whatever status.
 _BUSY = (
     r"overloaded|at capacity|too many (?:concurrent )?requests|rate_limit|RateLimitError",
@@ -134,8 +133,9 @@ PASSING = frozenset({*RETRIED, "lost", "unreachable", "broken"})
 class Failure:
     """What a refusal means.
 
-    `kind`: too_long (does not fit) · moderated (this row) · refused (this request) · no_key · no_credit · no_model · quota (for
-    hours) · busy (slower) · loading (later) · passing. `said`: the server's words. `wait`: seconds that it asks for."""
+    `kind`: too_long (does not fit) · moderated (this row) · refused (this request) · no_key · no_credit · no_model ·
+    quota (for hours) · busy (slower) · loading (later) · passing. `said`: the server's words. `wait`: seconds that it
+    asks for."""
 
     kind: str
     said: str
@@ -230,7 +230,9 @@ def _said(error: Mapping[str, Any]) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to wait: `retry-after-ms`, or `retry-after` in seconds or as a date; a time that is past is 0."""
+    """Seconds that a server asks to wait: `retry-after-ms`, or `retry-after` in seconds or as a date; a time that is
+    past is 0.
+    """
     for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
         value = headers.get(name)
         if value is None:

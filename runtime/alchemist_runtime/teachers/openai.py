@@ -1,7 +1,8 @@
 """Teachers behind an OpenAI-compatible server: chat completions with the settings of the openai package, over aiohttp.
 
-The package's client says what each request carries (key, headers, certificates); each call is one request of an aiohttp session,
-and of the response only the text and the token counts are read. That is a fifth of the time that its own way takes.
+The package's client says what each request carries (key, headers, certificates); each call is one request of an aiohttp
+session, and of the response only the text and the token counts are read. That is a fifth of the time that its own way
+takes.
 """
 
 from __future__ import annotations
@@ -31,13 +32,16 @@ TOP_LOGPROBS = 20
 #: Parameters that are left out where a server does not take them, and those that have another name there.
 _LEFT_OUT = frozenset({"temperature", "top_p"})
 _RENAMED = {"max_tokens": "max_completion_tokens"}
-#: Servers that go on from a last turn where it says so, and those that do so unasked; others are asked as vLLM and SGLang are.
+#: Servers that go on from a last turn where it says so, and those that do so unasked; others are asked as vLLM and
+#: SGLang are.
 _PREFIXED = frozenset({"api.deepseek.com", "api.mistral.ai"})
 _GO_ON = frozenset({"api.anthropic.com", "api.groq.com", "openrouter.ai"})
 
 
 #: What a server did that does not go on with a user's turn: one that does sends the role of that turn back.
-_ANSWERED = "the server answered the user's turn instead of going on with it, as vLLM does with `continue_final_message`"
+_ANSWERED = (
+    "the server answered the user's turn instead of going on with it, as vLLM does with `continue_final_message`"
+)
 
 
 @teacher()
@@ -103,9 +107,7 @@ def headers_of(spec: plan.Teacher) -> dict[str, str]:
 class Chat:
     """Chat completions of one model."""
 
-    def __init__(
-        self, spec: plan.Teacher, key: str, headers: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, spec: plan.Teacher, key: str, headers: Mapping[str, str] | None = None) -> None:
         self._spec, self._more = spec, headers or {}
         values = [*self._more.values(), *(v.partition(" ")[2] for v in self._more.values())]
         self._secrets = (key, *sorted(values, key=len, reverse=True))
@@ -151,7 +153,7 @@ class Chat:
             default_query=spec.query,
         )
 
-    # --- asking -----------------------------------------------------------------------------------------------------------
+    # --- asking -------------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Open the session. No more connections than calls at once are needed, so they are not bounded here."""
@@ -208,7 +210,9 @@ class Chat:
         return body
 
     def _adapt(self, refused: CallFailed, body: Mapping[str, Any]) -> bool:
-        """Ask in another way from now on, where the server does not know this one. Whether there is another for this body."""
+        """Ask in another way from now on, where the server does not know this one. Whether there is another for this
+        body.
+        """
         said = refused.reason
         sent = [n for n in body if n in _LEFT_OUT or n in _RENAMED]
         name = _failures.refused_parameter(refused.status, said, sent)
@@ -231,7 +235,7 @@ class Chat:
         else:
             self._sampling[other] = value
 
-    # --- reading ----------------------------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------------------
 
     def _parse(self, content: bytes, request: Request) -> Reply:
         try:
@@ -251,12 +255,7 @@ class Chat:
         return self._reply(text, finish, made.usage, request, made.reasoning)
 
     def _reply(
-        self,
-        text: str,
-        finish: str,
-        usage: Mapping[str, Any],
-        request: Request,
-        reasoning: str | None = None,
+        self, text: str, finish: str, usage: Mapping[str, Any], request: Request, reasoning: str | None = None
     ) -> Reply:
         """A reply with its tokens, counted by the characters where the server does not say."""
         took = _completion.used(usage)
@@ -290,7 +289,7 @@ class Chat:
             raise self._failed("neither yes nor no is among the likely first tokens")
         return share["yes"] / total
 
-    # --- failing ----------------------------------------------------------------------------------------------------------
+    # --- failing ------------------------------------------------------------------------------------------------------
 
     def _failed(self, reason: str, **kw: Any) -> CallFailed:
         return CallFailed(scrub(reason, *self._secrets), **kw)
@@ -341,11 +340,7 @@ def _proxy(url: str) -> str | None:
 def _headers(client: AsyncOpenAI) -> dict[str, str]:
     """The package's headers without those that only tell it about itself: each one costs time in every call."""
     said = {**client.auth_headers, **client.default_headers}
-    kept = {
-        k: v
-        for k, v in said.items()
-        if isinstance(v, str) and not k.lower().startswith("x-stainless")
-    }
+    kept = {k: v for k, v in said.items() if isinstance(v, str) and not k.lower().startswith("x-stainless")}
     return {"Accept-Encoding": "gzip, deflate", **kept}
 
 
@@ -361,7 +356,4 @@ def _sampling(declared: Mapping[str, Any]) -> dict[str, Any]:
 def _format(outputs: Mapping[str, str]) -> dict[str, Any]:
     made = answers.schema(outputs)
     strict = not any("json" in t for t in outputs.values())
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": "answer", "strict": strict, "schema": made},
-    }
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": strict, "schema": made}}

@@ -1,4 +1,6 @@
-"""A teacher that has only its recorded answers: whatever is not among them is an error, and nothing goes over the network."""
+"""A teacher that has only its recorded answers: whatever is not among them is an error, and nothing goes over the
+network.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,9 @@ class Recording:
 class Recorded:
     """Answers to a teacher's questions, whatever provider gave them.
 
-    The key of an answer holds the provider. So a question is looked up under its own key, then under that of each provider of
-    this version, then under the identities that the recording tells of and that differ in the provider alone; where the
-    teacher names no `base_url`, in that and in `query` too."""
+    The key of an answer holds the provider. So a question is looked up under its own key, then under that of each
+    provider of this version, then under the identities that the recording tells of and that differ in the provider
+    alone; where the teacher names no `base_url`, in that and in `query` too."""
 
     def __init__(self, cache: CallCache, spec: plan.Teacher) -> None:
         self._cache = cache
@@ -70,9 +72,7 @@ class Recorded:
 
 
 def _key(spec: plan.Teacher, r: Request) -> bytes:
-    return call_key(
-        spec, r.messages, r.outputs, r.sample, inputs=r.inputs, rules=r.rules, continues=r.continues
-    )
+    return call_key(spec, r.messages, r.outputs, r.sample, inputs=r.inputs, rules=r.rules, continues=r.continues)
 
 
 def _by(own: Mapping[str, Any], provider: str) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""The teacher without a model: answers from the syntax of what it is given, deterministic, offline, and honest about being rules.
+"""The teacher without a model: answers from the syntax of what it is given, deterministic, offline, and honest about
+being rules.
 
-It reads the typed inputs of a request, never the words of a prompt. What it does is named by the prompt: `describe` says in a
-sentence what a response does, `review` marks and refines code, `evolve` changes an instruction together with its response.
+It reads the typed inputs of a request, never the words of a prompt. What it does is named by the prompt: `describe`
+says in a sentence what a response does, `review` marks and refines code, `evolve` changes an instruction together with
+its response.
 """
 
 from __future__ import annotations
@@ -14,22 +16,20 @@ from alchemist_runtime import plan
 from alchemist_runtime.registry import teacher
 from alchemist_runtime.teacher import CallFailed, Client, Reply, Request
 
-#: Rule -> (inputs that it needs, inputs that it reads when they are there, outputs that it can fill). `describe` fills one
-#: output of any name, of type text.
+#: Rule -> (inputs that it needs, inputs that it reads when they are there, outputs that it can fill). `describe` fills
+#: one output of any name, of type text.
 FIELDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]] = {
     "describe": (("response",), ("instruction", "lang"), ()),
-    "review": (
-        ("response",),
-        ("instruction", "lang"),
-        ("correctness", "clarity", "suggestions", "refined"),
-    ),
+    "review": (("response",), ("instruction", "lang"), ("correctness", "clarity", "suggestions", "refined")),
     "evolve": (("instruction", "response"), ("lang",), ("instruction", "response")),
 }
 
 
 @teacher(version=2)
 def rules(spec: plan.Teacher) -> Client:
-    """Rules in place of a model: hindsight labels, reviews and evolutions from the syntax of the code; free, offline."""
+    """Rules in place of a model: hindsight labels, reviews and evolutions from the syntax of the code; free,
+    offline.
+    """
     return Rules(spec.name)
 
 
@@ -49,8 +49,8 @@ class Rules:
 def answer(request: Request) -> str:
     """Plain text for one text output, JSON otherwise. CallFailed where the prompt asks for what rules cannot do.
 
-    A row that no rule evolves or judges is answered by a sentence that is no JSON, so that it is refused as `unreadable` and
-    counted, and never passes for an evolved or a reviewed one.
+    A row that no rule evolves or judges is answered by a sentence that is no JSON, so that it is refused as
+    `unreadable` and counted, and never passes for an evolved or a reviewed one.
     """
     rule = request.rules or ""
     if rule not in FIELDS:
@@ -58,9 +58,7 @@ def answer(request: Request) -> str:
         raise CallFailed(reason, stop=True)
     for name in FIELDS[rule][0]:
         if name not in request.inputs:
-            raise CallFailed(
-                f"`rules = {rule}` reads the input `{name}`, which the prompt lacks", stop=True
-            )
+            raise CallFailed(f"`rules = {rule}` reads the input `{name}`, which the prompt lacks", stop=True)
         if not isinstance(request.inputs[name], str):
             raise CallFailed(f"the input `{name}` is null in this row")
     return _ANSWERS[rule](request)
@@ -72,11 +70,7 @@ def _describe(request: Request) -> str:
     name = _single(request)
     asked = _text(request, "instruction") or ""
     sentence = describe(request.inputs["response"], _text(request, "lang"), request.sample, asked)
-    return (
-        sentence
-        if request.outputs[name] == "text"
-        else json.dumps({name: sentence}, ensure_ascii=False)
-    )
+    return sentence if request.outputs[name] == "text" else json.dumps({name: sentence}, ensure_ascii=False)
 
 
 def _single(request: Request) -> str:
@@ -108,7 +102,8 @@ def _evolve(request: Request) -> str:
     _known(request)
     if set(request.outputs) != {"instruction", "response"}:
         raise CallFailed(
-            "`rules = evolve` gives the outputs `instruction` and `response`, both: the new code answers the new instruction",
+            "`rules = evolve` gives the outputs `instruction` and `response`, both: the new code answers the new"
+            " instruction",
             stop=True,
         )
     inputs = request.inputs
@@ -123,8 +118,7 @@ def _known(request: Request) -> None:
     for name in request.outputs:
         if name not in outputs:
             raise CallFailed(
-                f"`rules = {request.rules}` cannot fill the output `{name}`; it knows {', '.join(outputs)}",
-                stop=True,
+                f"`rules = {request.rules}` cannot fill the output `{name}`; it knows {', '.join(outputs)}", stop=True
             )
 
 
@@ -139,8 +133,4 @@ def _fill(request: Request, values: Mapping[str, Any]) -> str:
     return json.dumps({name: values[name] for name in request.outputs}, ensure_ascii=False)
 
 
-_ANSWERS: Final[dict[str, Callable[[Request], str]]] = {
-    "describe": _describe,
-    "review": _review,
-    "evolve": _evolve,
-}
+_ANSWERS: Final[dict[str, Callable[[Request], str]]] = {"describe": _describe, "review": _review, "evolve": _evolve}

@@ -1,7 +1,9 @@
-"""A teacher that is a model in this process: loaded at the first question that is not in the call cache, asked in batches.
+"""A teacher that is a model in this process: loaded at the first question that is not in the call cache, asked in
+batches.
 
-Questions that wait at the same time are answered together, padded on the left, in a thread of their own. What is drawn for a row
-follows from its call key alone, so an answer does not depend on what else is in the batch, as far as the arithmetic does not.
+Questions that wait at the same time are answered together, padded on the left, in a thread of their own. What is drawn
+for a row follows from its call key alone, so an answer does not depend on what else is in the batch, as far as the
+arithmetic does not.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def transformers(spec: plan.Teacher) -> Client:
     return InProcess(spec)
 
 
-# --- the model ----------------------------------------------------------------------------------------------------------------
+# --- the model --------------------------------------------------------------------------------------------------------
 
 
 class Loaded:
@@ -92,9 +94,7 @@ class Loaded:
         settings: Any = GenerationConfig
         self.model.generation_config = settings(do_sample=False, pad_token_id=self.pad)
         #: most tokens of question and answer together; None where the model has no such limit
-        self.context: int | None = getattr(
-            self.model.config.get_text_config(), "max_position_embeddings", None
-        )
+        self.context: int | None = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         self._yes_no: tuple[list[int], list[int]] | None = None
 
     @property
@@ -111,9 +111,7 @@ class Loaded:
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of an answer's tokens, without control tokens."""
-        made: str = self.tokenizer.decode(
-            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        made: str = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return made
 
 
@@ -124,10 +122,7 @@ def loaded(source: str, revision: str | None) -> Loaded:
     """The model of a folder, a GGUF file or the hub, loaded once. RunError A801, A808, A910."""
     found = _loaded.get((source, revision))
     if found is None:
-        needs(
-            dict.fromkeys(("torch", "transformers", "accelerate"), "train"),
-            "`provider = transformers`",
-        )
+        needs(dict.fromkeys(("torch", "transformers", "accelerate"), "train"), "`provider = transformers`")
         found = _loaded[source, revision] = Loaded(source, revision)
     return found
 
@@ -183,7 +178,7 @@ def _no_room(source: str) -> RunError:
     )
 
 
-# --- asking it ----------------------------------------------------------------------------------------------------------------
+# --- asking it --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
@@ -272,17 +267,13 @@ class InProcess:
         except Exception as error:
             self._fail(some, tell, _failed(self._spec, error))
 
-    def _fail(
-        self, some: Sequence[tuple[Request, asyncio.Future[Reply]]], tell: Tell, error: RunError
-    ) -> None:
+    def _fail(self, some: Sequence[tuple[Request, asyncio.Future[Reply]]], tell: Tell, error: RunError) -> None:
         for _, future in some:
             tell(future, error)
 
-    # --- rows -------------------------------------------------------------------------------------------------------------
+    # --- rows ---------------------------------------------------------------------------------------------------------
 
-    def _rows(
-        self, model: Loaded, some: Sequence[tuple[Request, asyncio.Future[Reply]]], tell: Tell
-    ) -> list[Row]:
+    def _rows(self, model: Loaded, some: Sequence[tuple[Request, asyncio.Future[Reply]]], tell: Tell) -> list[Row]:
         """The questions as tokens, the shortest first; one that leaves no room for an answer is told at once."""
         from alchemist_runtime.talks import Talk
 
@@ -324,10 +315,12 @@ class InProcess:
             return
         row = part[0]
         row.done = True
-        reason = f"there is no memory left for a question of {len(row.tokens):,} tokens with an answer of up to {row.most:,}"
+        reason = (
+            f"there is no memory left for a question of {len(row.tokens):,} tokens with an answer of up to {row.most:,}"
+        )
         tell(row.future, CallFailed(reason, kind="passing"))  # another machine may have more
 
-    # --- generating -------------------------------------------------------------------------------------------------------
+    # --- generating ---------------------------------------------------------------------------------------------------
 
     def _generate(self, model: Loaded, rows: Sequence[Row], tell: Tell) -> bool:
         """Answer these rows together. False where memory ran out: those that are not done are as they were."""
@@ -351,9 +344,7 @@ class InProcess:
         mask = [[0] * (width - len(r.tokens)) + [1] * len(r.tokens) for r in rows]
         probability = rows[0].asks_probability
         draw = _Yes(model, rows, tell) if probability else _Draw(self._spec.sampling, rows)
-        watch = _Watch(
-            model, rows, self._spec.sampling.get("stop") or (), tell, lambda: self._closed
-        )
+        watch = _Watch(model, rows, self._spec.sampling.get("stop") or (), tell, lambda: self._closed)
         device = model.model.device
         with torch.inference_mode():
             model.model.generate(
@@ -422,19 +413,10 @@ class _Watch:
     """Sees each row's answer grow, and tells it where it ends: at a control token, a stop text or its most tokens."""
 
     def __init__(
-        self,
-        model: Loaded,
-        rows: Sequence[Row],
-        stops: Sequence[str],
-        tell: Tell,
-        closed: Callable[[], bool],
+        self, model: Loaded, rows: Sequence[Row], stops: Sequence[str], tell: Tell, closed: Callable[[], bool]
     ) -> None:
         self._model, self._rows, self._tell, self._closed = model, rows, tell, closed
-        control = {
-            s: model.tokenizer.convert_tokens_to_ids(s)
-            for s in stops
-            if s in model.template.control
-        }
+        control = {s: model.tokenizer.convert_tokens_to_ids(s) for s in stops if s in model.template.control}
         self._ends = model.ends | set(control.values())
         self._stops = [s for s in stops if s not in control]
         self._reach = max((len(s.encode()) for s in self._stops), default=0) + SLACK

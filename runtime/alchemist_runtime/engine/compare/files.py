@@ -71,24 +71,18 @@ def _scratch(scratch: Path) -> Iterator[Path]:
 
 
 def _stream(paths: list[Path], scratch: Path) -> Stream:
-    return Stream.concat([_parquet(p) if p.suffix == ".parquet" else _lines(p, scratch) for p in paths])  # fmt: skip
+    return Stream.concat([_parquet(p) if p.suffix == ".parquet" else _lines(p, scratch) for p in paths])
 
 
 def _unreadable(path: Path, why: str, help_: str) -> RunError:
     return RunError(
-        Problem(
-            "A312",
-            "unreadable-file",
-            f"`{path}` cannot be compared: {why}",
-            place=str(path),
-            help=help_,
-        )
+        Problem("A312", "unreadable-file", f"`{path}` cannot be compared: {why}", place=str(path), help=help_)
     )
 
 
 def _broken(path: Path, error: Exception) -> RunError:
     why = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return _unreadable(path, f"it cannot be read ({why})", "see that the file is whole, and that you may read it")  # fmt: skip
+    return _unreadable(path, f"it cannot be read ({why})", "see that the file is whole, and that you may read it")
 
 
 def alike(before: Stream, after: Stream) -> tuple[Stream, Stream]:
@@ -103,8 +97,7 @@ def _as_json(stream: Stream, like: Stream) -> Stream:
         if required(like.types.get(n, "")) == "json" and required(t) not in ("json", "null")
     }
     segments = tuple(
-        s.replace({n: AsJson(c) for n, c in s.columns.items() if n in wanted and _plain(c)})
-        for s in stream.segments
+        s.replace({n: AsJson(c) for n, c in s.columns.items() if n in wanted and _plain(c)}) for s in stream.segments
     )
     return Stream(segments, {n: "json?" if n in wanted else t for n, t in stream.types.items()})
 
@@ -114,7 +107,7 @@ def _plain(column: Column) -> bool:
     return isinstance(column, Line) or column.type != pa.string()
 
 
-# --- parquet ----------------------------------------------------------------------------------------------------------------------
+# --- parquet ----------------------------------------------------------------------------------------------------------
 
 
 def _parquet(path: Path) -> Stream:
@@ -149,7 +142,7 @@ class Foreign(Shards):
             raise _broken(path, error.__cause__ or error) from error  # type: ignore[arg-type]
 
 
-# --- JSON lines -------------------------------------------------------------------------------------------------------------------
+# --- JSON lines -------------------------------------------------------------------------------------------------------
 
 
 class Line(Stored):
@@ -172,9 +165,7 @@ def _lines(path: Path, scratch: Path) -> Stream:
         for chunk in _formats.read(path, str(path), "jsonl"):
             if chunk.bad:
                 bad = chunk.bad[0]
-                raise _unreadable(
-                    path, f"`{bad.place}` is no record ({bad.reason})", "mend that line"
-                )
+                raise _unreadable(path, f"`{bad.place}` is no record ({bad.reason})", "mend that line")
             tables.append(_laid_out(chunk, scratch / f"{path.stem}-{len(tables):05d}.parquet"))
     except RunError as error:
         if error.problem.headline.startswith(f"`{path}` cannot be compared"):
@@ -206,7 +197,7 @@ def _joint(one: str | None, other: str) -> str:
     return "real" if kinds == {"int", "real"} else "json"
 
 
-_KINDS: Mapping[type, str] = {str: "text", bool: "bool", int: "int", float: "real", type(None): "null"}  # fmt: skip
+_KINDS: Mapping[type, str] = {str: "text", bool: "bool", int: "int", float: "real", type(None): "null"}
 
 
 def _laid_out(chunk: Chunk, path: Path) -> _Table:

@@ -27,7 +27,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class ColumnDiff:
-    """A column whose values, type or presence differs. `changed` counts rows of both sides in which its value differs."""
+    """A column whose values, type or presence differs. `changed` counts rows of both sides in which its value
+    differs.
+    """
 
     name: str
     before: str | None  # its type; None: this side does not have it
@@ -50,7 +52,9 @@ class GroupDiff:
 
 @dataclass(frozen=True, slots=True)
 class PortDiff:
-    """The rows of a port (of an export: of a split), matched by id and occurrence. None rows: this side has no such port."""
+    """The rows of a port (of an export: of a split), matched by id and occurrence. None rows: this side has no such
+    port.
+    """
 
     port: str
     before: int | None

@@ -20,7 +20,9 @@ from alchemist_runtime.rows import COPY, ID, required
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What names each row of a result. `draw` orders samples: it follows from the id alone, whatever else is in the data."""
+    """What names each row of a result. `draw` orders samples: it follows from the id alone, whatever else is in the
+    data.
+    """
 
     ids: Ids
     copy: np.ndarray[Any, np.dtype[np.int64]]
@@ -102,15 +104,10 @@ def match(before: Keys, after: Keys, *, copies: bool = True) -> Matched:
     paired = rank < np.repeat(np.minimum(old, sizes - old), sizes)
     a, b = order[first & paired], order[~first & paired] - n
     by_place = np.argsort(a, kind="stable")
-    return Matched(
-        a[by_place],
-        b[by_place],
-        np.sort(order[first & ~paired]),
-        np.sort(order[~first & ~paired]) - n,
-    )
+    return Matched(a[by_place], b[by_place], np.sort(order[first & ~paired]), np.sort(order[~first & ~paired]) - n)
 
 
-# --- ids --------------------------------------------------------------------------------------------------------------------------
+# --- ids --------------------------------------------------------------------------------------------------------------
 
 
 def _halves(stream: Stream) -> Ids:
@@ -140,9 +137,7 @@ def _texts(stream: Stream, called: str) -> pa.ChunkedArray:
     kind = Stream(stream.segments, {ID: "text?"})
     found = pa.chunked_array([b.column(0) for b in kind.batches([ID])], pa.string())
     if found.null_count:
-        raise RunError(
-            _no_ids(f"`{called}` has {found.null_count:,} rows whose `_id` is null", called)
-        )
+        raise RunError(_no_ids(f"`{called}` has {found.null_count:,} rows whose `_id` is null", called))
     return found
 
 
@@ -162,7 +157,7 @@ def _of_hex(texts: pa.ChunkedArray) -> Ids | None:
     for chunk in texts.chunks:
         if not len(chunk):
             continue
-        if pc.min(pc.binary_length(chunk)).as_py() != 32 or pc.max(pc.binary_length(chunk)).as_py() != 32:  # fmt: skip
+        if pc.min(pc.binary_length(chunk)).as_py() != 32 or pc.max(pc.binary_length(chunk)).as_py() != 32:
             return None
         digits = _DIGITS[_bytes(chunk)]
         if digits.max(initial=0) > 15:

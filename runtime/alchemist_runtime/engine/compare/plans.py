@@ -25,14 +25,7 @@ from alchemist_runtime.engine.compare.found import (
 )
 from alchemist_runtime.engine.compare.matching import match
 from alchemist_runtime.engine.compare.reading import Places
-from alchemist_runtime.engine.compare.rows import (
-    Compared,
-    Comparison,
-    codes,
-    one_side,
-    row_sample,
-    shown,
-)
+from alchemist_runtime.engine.compare.rows import Compared, Comparison, codes, one_side, row_sample, shown
 from alchemist_runtime.engine.compare.rows import state as port_state
 from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.memory import give_back
@@ -55,17 +48,12 @@ def compare_plans(
     samples: int = 3,
     after_store: Store | None = None,
 ) -> DataDiff:
-    """Compare what the store holds of two plans, step by step; a pair names a step on each side, None where it is not there.
-    `after_store`: where the results of `after` lie, if that is another store.
+    """Compare what the store holds of two plans, step by step; a pair names a step on each side, None where it is not
+    there. `after_store`: where the results of `after` lie, if that is another store.
 
     A result that is missing or damaged makes its step `unknown`, and the others are compared all the same."""
     with tempfile.TemporaryDirectory(prefix="alchemist-compare-") as scratch:
-        sides = _Sides(
-            _context(before, store),
-            _context(after, after_store or store),
-            samples,
-            Path(scratch),
-        )
+        sides = _Sides(_context(before, store), _context(after, after_store or store), samples, Path(scratch))
         steps = tuple(sides.step(old, new) for old, new in pairs)
     return DataDiff(steps, _made(before), _made(after))
 
@@ -114,7 +102,7 @@ class _Sides:
         assert old is not None, "a pair names a step"
         return self.before.node(old).kind
 
-    # --- a step that one side alone has -----------------------------------------------------------------------------------------
+    # --- a step that one side alone has -------------------------------------------------------------------------------
 
     def _alone(self, found: StepDiff) -> StepDiff:
         side: Side = "before" if found.after is None else "after"
@@ -128,7 +116,7 @@ class _Sides:
         ports = tuple(_alone_port(side, *p) for p in _described(manifest))
         return replace(found, state=state, ports=ports)
 
-    # --- a step that both have ----------------------------------------------------------------------------------------------------
+    # --- a step that both have ----------------------------------------------------------------------------------------
 
     def _both(self, found: StepDiff, old: Node, new: Node) -> StepDiff:
         one_store = self.before.store.root == self.after.store.root
@@ -149,9 +137,7 @@ class _Sides:
             return self._exports(found, *manifests)
         return self._ports(found, old, new, *manifests)
 
-    def _ports(
-        self, found: StepDiff, old: Node, new: Node, before: Manifest, after: Manifest
-    ) -> StepDiff:
+    def _ports(self, found: StepDiff, old: Node, new: Node, before: Manifest, after: Manifest) -> StepDiff:
         ports: list[PortDiff] = []
         compared: dict[str, Compared] = {}
         for name in PORTS:
@@ -167,9 +153,7 @@ class _Sides:
                 streams = self.before.open(old.id, name), self.after.open(new.id, name)
                 compared[name] = self._compared(name, *streams)
                 ports.append(compared[name].diff)
-        return replace(
-            found, state=port_state(ports), ports=tuple(ports), moves=tuple(self._moves(compared))
-        )
+        return replace(found, state=port_state(ports), ports=tuple(ports), moves=tuple(self._moves(compared)))
 
     def _compared(self, port: str, before: Stream, after: Stream) -> Compared:
         names = f"{port} before", f"{port} after"
@@ -209,9 +193,7 @@ class _Sides:
         fed = [self._fed(ctx, node) for ctx, _, node in self._with_sides(old, new)]
         if fed[0] == fed[1]:
             rows = sum(self.after.edge(new.inputs[i]).n for i in edges(new, "data"))
-            return replace(
-                found, state="rowless", ports=(PortDiff("data", rows, rows, read=False),)
-            )
+            return replace(found, state="rowless", ports=(PortDiff("data", rows, rows, read=False),))
         streams = self.before.inputs(old, "data"), self.after.inputs(new, "data")
         diff = self._compared("data", *streams).diff
         return replace(found, state="rowless" if diff.same else "changed", ports=(diff,))
@@ -229,7 +211,7 @@ class _Sides:
             found.append((port["digest"], edge.origin, dict(port["columns"])))
         return found
 
-    # --- rows that moved ----------------------------------------------------------------------------------------------------------
+    # --- rows that moved ----------------------------------------------------------------------------------------------
 
     def _moves(self, compared: Mapping[str, Compared]) -> Iterator[Move]:
         """Rows that were passed on and are now refused, by the rule that refuses them; and the reverse."""
@@ -239,9 +221,7 @@ class _Sides:
         yield from self._moved("dropped", kept, refused)
         yield from self._moved("rows", refused, kept)
 
-    def _moved(
-        self, to: Literal["dropped", "rows"], left: Compared, entered: Compared
-    ) -> Iterator[Move]:
+    def _moved(self, to: Literal["dropped", "rows"], left: Compared, entered: Compared) -> Iterator[Move]:
         gone, come = left.matched.removed, entered.matched.added
         pairs = match(left.keys[0].take(gone), entered.keys[1].take(come), copies=False)
         old, new = gone[pairs.before], come[pairs.after]
@@ -264,7 +244,7 @@ def _moved_sample(left: Compared, entered: Compared, old: int, new: int) -> Samp
     return replace(row_sample(entered, None, new), before=shown(left.places, left.before, old))
 
 
-# --- descriptions of ports --------------------------------------------------------------------------------------------------------
+# --- descriptions of ports --------------------------------------------------------------------------------------------
 
 
 def _described(manifest: Manifest) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -280,8 +260,7 @@ def _alone_port(side: Side, name: str, port: Mapping[str, Any]) -> PortDiff:
     rows = port["rows"]
     came = side == "after"
     origins = tuple(
-        GroupDiff(o, 0, n, added=n) if came else GroupDiff(o, n, 0, removed=n)
-        for o, n in port["per_origin"].items()
+        GroupDiff(o, 0, n, added=n) if came else GroupDiff(o, n, 0, removed=n) for o, n in port["per_origin"].items()
     )
     if came:
         return PortDiff(name, None, rows, added=rows, origins=origins, read=False)
@@ -308,12 +287,7 @@ def _absent(ctx: Context, side: Side, node: Node) -> list[Missing]:
         if manifest is None:
             lost[name] = None
             continue
-        views = {
-            i
-            for p in manifest.data["ports"].values()
-            for d in p["parts"]
-            for i in d.get("view", ())
-        }
+        views = {i for p in manifest.data["ports"].values() for d in p["parts"] for i in d.get("view", ())}
         fresh = {this.inputs[i].node for i in views} - met
         met |= fresh
         todo += sorted(fresh)

@@ -1,7 +1,7 @@
 """Columns of a stream in the order in which they are quick to read, and where each of their values lies on disk.
 
-Two results of one pipeline mostly look at the same stored values. A value's place (file, column, row) tells that without
-reading it; only what lies at different places is read.
+Two results of one pipeline mostly look at the same stored values. A value's place (file, column, row) tells that
+without reading it; only what lies at different places is read.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def stored_order(stream: Stream, name: str) -> Iterator[tuple[Index, pa.Array]]:
 
 
 def values(stream: Stream, name: str, rows: Index, scratch: Path) -> Iterator[pa.Array]:
-    """The values of a column at these rows of a stream in stored order, in their order; files in `scratch` where that is far."""
+    """The values of a column at these rows of a stream in stored order, in their order; files in `scratch` where that
+    is far.
+    """
     chosen = stream.select(rows)
     if near(rows):
         found = replace(chosen, order=None).batches([name], size=READ_ROWS)
@@ -71,9 +73,7 @@ def near(rows: Index) -> bool:
     return int(touched.sum()) <= 4 * (int(rows.max() - rows.min()) // GROUP_ROWS + len(starts) + 1)
 
 
-def in_step(
-    one: Iterator[pa.Array], other: Iterator[pa.Array]
-) -> Iterator[tuple[pa.Array, pa.Array]]:
+def in_step(one: Iterator[pa.Array], other: Iterator[pa.Array]) -> Iterator[tuple[pa.Array, pa.Array]]:
     """Two series of arrays of one total length, cut at the same places."""
     a = b = pa.nulls(0)
     while True:
@@ -87,12 +87,13 @@ def in_step(
         a, b = a[n:], b[n:]
 
 
-# --- places -----------------------------------------------------------------------------------------------------------------------
+# --- places -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Places:
-    """Numbers for the stored columns that were met, the same number for the same file and column; and what was found there.
+    """Numbers for the stored columns that were met, the same number for the same file and column; and what was found
+    there.
 
     A step shows mostly what the steps before it have shown: two places that were compared once are not read again."""
 
@@ -112,7 +113,9 @@ class Places:
         return self._values[place]
 
     def of(self, stream: Stream, name: str, rows: Index) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """For each of these rows (number of column and type, row there): where two have the same, their values are equal."""
+        """For each of these rows (number of column and type, row there): where two have the same, their values are
+        equal.
+        """
         out = np.empty((len(rows), 2), np.int64)
         kind = arrow_type(stream.types[name])
         starts = np.cumsum([0, *(s.n for s in stream.segments)])
@@ -124,9 +127,7 @@ class Places:
                 out[mine] = self._column(column, rows[mine] - starts[number], kind)
         return out
 
-    def _column(
-        self, column: Column | None, rows: Index, kind: pa.DataType
-    ) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def _column(self, column: Column | None, rows: Index, kind: pa.DataType) -> np.ndarray[Any, np.dtype[np.int64]]:
         out = np.zeros((len(rows), 2), np.int64)
         match column:
             case None:

@@ -1,4 +1,6 @@
-"""Two streams of rows to what differs: rows that came and went, columns whose values changed, counts by origin and rule, samples."""
+"""Two streams of rows to what differs: rows that came and went, columns whose values changed, counts by origin and
+rule, samples.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,7 @@ import pyarrow.compute as pc
 from alchemist_runtime.engine.columns import Index
 from alchemist_runtime.engine.compare.found import ColumnDiff, GroupDiff, PortDiff, Sample, State
 from alchemist_runtime.engine.compare.matching import Keys, Matched, keys, match
-from alchemist_runtime.engine.compare.reading import (
-    Places,
-    below,
-    in_step,
-    same_type,
-    stored_order,
-    values,
-)
+from alchemist_runtime.engine.compare.reading import Places, below, in_step, same_type, stored_order, values
 from alchemist_runtime.engine.compare.values import Mask, unequal
 from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.rows import COPY, ID, IDENTITY, INSTRUCTION, RESPONSE, required
@@ -81,11 +76,9 @@ class Comparison:
         after.forget()
         return replace(compared, diff=replace(diff, samples=samples))
 
-    # --- columns ------------------------------------------------------------------------------------------------------------
+    # --- columns ------------------------------------------------------------------------------------------------------
 
-    def _columns(
-        self, before: Stream, after: Stream, matched: Matched
-    ) -> list[tuple[ColumnDiff, Any]]:
+    def _columns(self, before: Stream, after: Stream, matched: Matched) -> list[tuple[ColumnDiff, Any]]:
         """Columns that differ, in the order of `after`, each with a bit for each pair of rows."""
         out: list[tuple[ColumnDiff, Any]] = []
         if not before.types or not after.types:  # an empty file of JSON lines has no columns
@@ -127,8 +120,7 @@ class Comparison:
         apart = apart[np.argsort(old_rows[apart], kind="stable")]
         at = 0
         for a, b in in_step(
-            values(old, name, old_rows[apart], self.scratch),
-            values(new, name, new_rows[apart], self.scratch),
+            values(old, name, old_rows[apart], self.scratch), values(new, name, new_rows[apart], self.scratch)
         ):
             out[apart[at : at + len(a)]] = unequal(a, b)
             at += len(a)
@@ -138,7 +130,7 @@ class Comparison:
         new.forget()
         return out
 
-    # --- samples ------------------------------------------------------------------------------------------------------------
+    # --- samples ------------------------------------------------------------------------------------------------------
 
     def _samples(
         self, c: Compared, changes: Sequence[tuple[ColumnDiff, Any]], changed: Index
@@ -147,13 +139,8 @@ class Comparison:
         bits = {d.name: p for d, p in changes if p is not None}
         found = {
             "changed": [_changed_sample(c, int(i), bits) for i in pairs],
-            "added": [
-                row_sample(c, None, int(r)) for r in c.keys[1].first(c.matched.added, self.samples)
-            ],
-            "removed": [
-                row_sample(c, int(r), None)
-                for r in c.keys[0].first(c.matched.removed, self.samples)
-            ],
+            "added": [row_sample(c, None, int(r)) for r in c.keys[1].first(c.matched.added, self.samples)],
+            "removed": [row_sample(c, int(r), None) for r in c.keys[0].first(c.matched.removed, self.samples)],
         }
         return {name: tuple(some) for name, some in found.items() if some}
 
@@ -180,7 +167,9 @@ def _type(stream: Stream, name: str) -> str | None:
 
 
 def _alike(name: str, before: Stream, after: Stream) -> tuple[Stream, Stream]:
-    """Both streams so that a column reads as values that compare: numbers as they are, all else of two types as text."""
+    """Both streams so that a column reads as values that compare: numbers as they are, all else of two types as
+    text.
+    """
     kinds = [arrow_type(s.types[name]) for s in (before, after)]
     numbers = all(pa.types.is_integer(k) or pa.types.is_floating(k) for k in kinds)
     if kinds[0] == kinds[1] or numbers:
@@ -196,12 +185,10 @@ def _unpacked(packed: Any, n: int) -> Mask:
     return np.unpackbits(packed, count=n).astype(bool)
 
 
-# --- counts -----------------------------------------------------------------------------------------------------------------------
+# --- counts -----------------------------------------------------------------------------------------------------------
 
 
-def _groups(
-    name: str, before: Stream, after: Stream, matched: Matched, changed: Mask
-) -> tuple[GroupDiff, ...]:
+def _groups(name: str, before: Stream, after: Stream, matched: Matched, changed: Mask) -> tuple[GroupDiff, ...]:
     """Counts by the values of a text column that both sides have."""
     if any(required(s.types.get(name, "")) != "text" for s in (before, after)):
         return ()
@@ -233,14 +220,12 @@ def codes(stream: Stream, name: str, names: dict[str | None, int]) -> Codes:
     return out
 
 
-# --- samples ----------------------------------------------------------------------------------------------------------------------
+# --- samples ----------------------------------------------------------------------------------------------------------
 
 
 def row_sample(c: Compared, before: int | None, after: int | None) -> Sample:
     """A row that one side alone has, with what it says."""
-    stream, side, row = (
-        (c.after, c.keys[1], after) if after is not None else (c.before, c.keys[0], before)
-    )
+    stream, side, row = (c.after, c.keys[1], after) if after is not None else (c.before, c.keys[0], before)
     assert row is not None
     said = shown(c.places, stream, row)
     return Sample(

@@ -1,4 +1,6 @@
-"""What a decontamination method reads (benchmark items) and answers (which row leaks which item, and the words that show it)."""
+"""What a decontamination method reads (benchmark items) and answers (which row leaks which item, and the words that
+show it).
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,7 @@ if TYPE_CHECKING:
 class Items:
     """Items of one benchmark or stream: the texts to look for and a name for each item."""
 
-    texts: Sequence[
-        Sequence[str | None]
-    ]  # for each item its texts, in the order of the suite's columns
+    texts: Sequence[Sequence[str | None]]  # for each item its texts, in the order of the suite's columns
     names: Sequence[str]
     suites: Sequence[str]  # for each item the suite or stream it is from
     entry_points: Sequence[str | None] | None = None

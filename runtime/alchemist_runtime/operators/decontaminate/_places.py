@@ -22,9 +22,7 @@ def text_between(text: str, first: int, last: int) -> str:
     start = max(0, start - (_found(text[start:])[:1] != [words[first]]))
     while start < end and not _in_word(text[start]):
         start += 1
-    while end > start and not (
-        _in_word(text[end - 1]) or unicodedata.category(text[end - 1])[0] == "M"
-    ):
+    while end > start and not (_in_word(text[end - 1]) or unicodedata.category(text[end - 1])[0] == "M"):
         end -= 1
     return text[start:end]
 

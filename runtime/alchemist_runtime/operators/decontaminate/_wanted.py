@@ -95,7 +95,9 @@ class Wanted:
 
     @staticmethod
     def of(items: Items, n: int) -> Wanted:
-        """Collect the n-grams of all items: runs of n words, where two letters of a script without spaces make a word."""
+        """Collect the n-grams of all items: runs of n words, where two letters of a script without spaces make a
+        word.
+        """
         import numpy as np
 
         owner, words = _item_words(items)
@@ -140,7 +142,9 @@ _UNUSED, _GRAMS, _WHOLE = range(3)
 
 
 def _used(owner: Indices, measure: Indices, items: int, n: int) -> Indices:
-    """How texts are looked for: those of at least n words by n-grams; of an item that has none, those of at least five whole."""
+    """How texts are looked for: those of at least n words by n-grams; of an item that has none, those of at least five
+    whole.
+    """
     import numpy as np
 
     longest = np.zeros(items, np.int64)

@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 
 
 @decontaminate()
-def entry_point(
-    texts: list[pa.ChunkedArray | pa.Array],
-    items: Items,
-    *,
-    allow: tuple[str, ...] = (),
-) -> Leaks:
+def entry_point(texts: list[pa.ChunkedArray | pa.Array], items: Items, *, allow: tuple[str, ...] = ()) -> Leaks:
     """Rows that name the entry point of a benchmark item as a word of its own; names in `allow` may stand.
 
     The hit of a row is the first such name in the order of its texts.
@@ -38,9 +33,7 @@ def entry_point(
             _search(column, names, word, found)
     rows = sorted(found)
     return Leaks(
-        np.array(rows, np.int64),
-        np.array([first[found[r]] for r in rows], np.int64),
-        [found[r] for r in rows],
+        np.array(rows, np.int64), np.array([first[found[r]] for r in rows], np.int64), [found[r] for r in rows]
     )
 
 

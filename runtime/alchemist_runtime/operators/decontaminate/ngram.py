@@ -29,8 +29,8 @@ def ngram(
     """Rows that contain at least `share` of a benchmark item's word n-grams; with 0, one n-gram is enough.
 
     X Of an item's texts those of at
-        least n words count; if it has none, those of at least five words, each as a whole. The hit of a row is the item with
-        the largest share, then the one with the most n-grams, then the first.
+        least n words count; if it has none, those of at least five words, each as a whole. The hit of a row is the item
+        with the largest share, then the one with the most n-grams, then the first.
     """
     import numpy as np
 
@@ -100,9 +100,7 @@ def _search(block: _words.Block, column: int, wanted: Wanted) -> _Hits:
     return _verified(words, np.concatenate(word), np.concatenate(gram), column, wanted)
 
 
-def _verified(
-    words: _words.Words, word: Indices, gram: Indices, column: int, wanted: Wanted
-) -> _Hits:
+def _verified(words: _words.Words, word: Indices, gram: Indices, column: int, wanted: Wanted) -> _Hits:
     """Keep the places where every word of the n-gram stands, in one row."""
     import numpy as np
 

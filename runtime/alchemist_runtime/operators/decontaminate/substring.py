@@ -1,4 +1,6 @@
-"""Leaks by a benchmark text that stands whole in a row: eight rare bytes of each text propose places, all of them decide."""
+"""Leaks by a benchmark text that stands whole in a row: eight rare bytes of each text propose places, all of them
+decide.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +35,12 @@ def substring(
     allow: tuple[str, ...] = (),
     shortest: Annotated[int, Range(8, 10_000)] = 16,
 ) -> Leaks:
-    """Rows that contain a text of a benchmark item, whole, whatever its case and white space; texts in `allow` may stand.
+    """Rows that contain a text of a benchmark item, whole, whatever its case and white space; texts in `allow` may
+    stand.
 
-    Texts are compared in NFKC and lower case, without zero-width characters and soft hyphens, each run of white space as one
-    space. Those of fewer than `shortest` bytes are not looked for. The hit of a row is the longest text that it contains,
-    then the first item.
+    Texts are compared in NFKC and lower case, without zero-width characters and soft hyphens, each run of white space
+    as one space. Those of fewer than `shortest` bytes are not looked for. The hit of a row is the longest text that it
+    contains, then the first item.
     """
     import numpy as np
 
@@ -110,9 +113,7 @@ class _Wanted:
         order = np.argsort(chosen, kind="stable")
         table = np.zeros(1 << _BITS, bool)
         table[_slots(chosen)] = True
-        return _Wanted(
-            made, [first[t] for t in made], at, chosen[order], order, table, tuple(short)
-        )
+        return _Wanted(made, [first[t] for t in made], at, chosen[order], order, table, tuple(short))
 
 
 def _leaks(block: _words.Block, wanted: _Wanted) -> list[tuple[int, int, str]]:

@@ -1,4 +1,6 @@
-"""What every dedup method answers: which rows belong together, how similar two of them are, and which one stays for which."""
+"""What every dedup method answers: which rows belong together, how similar two of them are, and which one stays for
+which.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ class Duplicates:
 
     labels: Indices  # for each row the smallest row number of its group
     similarity: Callable[[Indices, Indices], Floats]  # of pairs of rows, 0 to 1
-    #: From all rows in the order of preference to the row that stays for each; None where rows of a group are all alike.
+    #: From all rows in the order of preference to the row that stays for each; None where rows of a group are all
+    #: alike.
     stars: Callable[[Indices], Indices] | None = None
 
 

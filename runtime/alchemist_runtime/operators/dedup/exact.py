@@ -20,8 +20,8 @@ _BATCH = 4096
 def exact(texts: list[pa.ChunkedArray | pa.Array], ids: np.ndarray) -> Duplicates:
     """Rows whose texts are equal to the byte.
 
-    A null equals an empty text. Rows whose texts are all empty are nobody's duplicates: nothing in them says that they are
-    the same sample.
+    A null equals an empty text. Rows whose texts are all empty are nobody's duplicates: nothing in them says that they
+    are the same sample.
     """
     import numpy as np
 
@@ -55,9 +55,7 @@ def _digests(texts: list[Any], rows: np.ndarray) -> Iterator[tuple[int, bytes]]:
         some = rows[at : at + _BATCH]
         low, high = int(some[0]), int(some[-1]) + 1
         take = pa.array(some - low)
-        columns = [
-            t.slice(low, high - low).cast(pa.large_binary()).take(take).to_pylist() for t in texts
-        ]
+        columns = [t.slice(low, high - low).cast(pa.large_binary()).take(take).to_pylist() for t in texts]
         for row, values in zip(some.tolist(), zip(*columns, strict=True), strict=True):
             digest = blake2b(digest_size=16)
             for value in values:

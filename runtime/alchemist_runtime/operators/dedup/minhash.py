@@ -1,4 +1,5 @@
-"""Near duplicates: MinHash signatures in bands propose pairs of rows, the exact Jaccard similarity of their word n-grams decides.
+"""Near duplicates: MinHash signatures in bands propose pairs of rows, the exact Jaccard similarity of their word
+n-grams decides.
 
 Signatures are made with numpy, not with a library: results then depend on no library's version, and it is as fast
 (a signature of 128 values takes about as long as reading one back from a library's own matrix).
@@ -45,9 +46,9 @@ def minhash(
 ) -> Duplicates:
     """Rows whose word n-grams overlap by at least `threshold` (Jaccard), found by MinHash, each pair verified.
 
-    The texts of a row are compared together, joined by a line break. The letters of scripts without spaces are words of their
-    own; operators of code belong to the words before them. A row without words resembles rows of the very same signs, and a
-    row of blanks none.
+    The texts of a row are compared together, joined by a line break. The letters of scripts without spaces are words of
+    their own; operators of code belong to the words before them. A row without words resembles rows of the very same
+    signs, and a row of blanks none.
     """
     import numpy as np
 
@@ -58,9 +59,7 @@ def minhash(
     rank[np.lexsort((ids[:, 1], ids[:, 0]))] = np.arange(len(ids))
     buckets = [_buckets(band, filled, rank) for band in keys]
     labels = _linked(rows, buckets, len(ids), threshold).labels()
-    return Duplicates(
-        labels, rows.jaccard, lambda order: _stars(rows, buckets, labels, order, threshold)
-    )
+    return Duplicates(labels, rows.jaccard, lambda order: _stars(rows, buckets, labels, order, threshold))
 
 
 def bands(permutations: int, threshold: float) -> tuple[int, int]:
@@ -75,7 +74,7 @@ def bands(permutations: int, threshold: float) -> tuple[int, int]:
     return permutations, 1
 
 
-# --- signatures -------------------------------------------------------------------------------------------------------------
+# --- signatures -------------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -84,9 +83,7 @@ def _constants(count: int) -> tuple[tuple[int, int], ...]:
     from hashlib import blake2b
 
     made = [blake2b(b"alchemist/minhash/%d" % k, digest_size=8).digest() for k in range(count)]
-    return tuple(
-        (int.from_bytes(m[:4], "little"), int.from_bytes(m[4:], "little") | 1) for m in made
-    )
+    return tuple((int.from_bytes(m[:4], "little"), int.from_bytes(m[4:], "little") | 1) for m in made)
 
 
 def signatures(hashes: Hashes, starts: Indices, count: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
@@ -102,9 +99,7 @@ def signatures(hashes: Hashes, starts: Indices, count: int) -> np.ndarray[Any, n
     return out
 
 
-def _band_keys(
-    rows: _Rows, total: int, count: int, width: int
-) -> tuple[Hashes, np.ndarray[Any, Any]]:
+def _band_keys(rows: _Rows, total: int, count: int, width: int) -> tuple[Hashes, np.ndarray[Any, Any]]:
     """One 64-bit key for each band and row, and which rows have words at all."""
     import numpy as np
 
@@ -136,7 +131,7 @@ def _key(values: np.ndarray[Any, np.dtype[np.uint32]]) -> Hashes:
     return key
 
 
-# --- pairs ------------------------------------------------------------------------------------------------------------------
+# --- pairs ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +162,7 @@ def _with_first(buckets: _Buckets, leader: int = 0) -> tuple[Indices, Indices]:
     end = np.append(buckets.first[1:], len(buckets.rows))
     left = np.maximum(end - buckets.first - leader - 1, 0)
     rest = np.arange(left.sum()) + np.repeat(end - np.cumsum(left), left)
-    return np.repeat(buckets.rows[np.minimum(buckets.first + leader, end - 1)], left), buckets.rows[
-        rest
-    ]
+    return np.repeat(buckets.rows[np.minimum(buckets.first + leader, end - 1)], left), buckets.rows[rest]
 
 
 def _all_others(buckets: _Buckets) -> tuple[Indices, Indices]:
@@ -221,12 +214,11 @@ def _open(a: Indices, b: Indices, groups: Components, refuted: Hashes) -> Hashes
     return codes[~np.isin(codes, refuted)]
 
 
-def _stars(
-    rows: _Rows, bands: list[_Buckets], labels: Indices, order: Indices, threshold: float
-) -> Indices:
+def _stars(rows: _Rows, bands: list[_Buckets], labels: Indices, order: Indices, threshold: float) -> Indices:
     """For each row the one that stays for it: itself, or the first in `order` that stays and that it resembles.
 
-    Every row of a group is compared with the group's first; those that do not resemble it, with one another, bucket by bucket.
+    Every row of a group is compared with the group's first; those that do not resemble it, with one another, bucket by
+    bucket.
     """
     import numpy as np
 
@@ -249,9 +241,7 @@ def _stars(
             if not len(a):
                 break
             near = labels[a] == labels[b]
-            code = (rank[a[near]].astype(np.uint64) << np.uint64(32)) | rank[b[near]].astype(
-                np.uint64
-            )
+            code = (rank[a[near]].astype(np.uint64) << np.uint64(32)) | rank[b[near]].astype(np.uint64)
             codes = np.union1d(codes, code)
     first = order[(codes >> np.uint64(32)).astype(np.int64)]
     second = order[(codes & np.uint64(0xFFFFFFFF)).astype(np.int64)]

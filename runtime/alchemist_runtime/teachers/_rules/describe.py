@@ -68,9 +68,7 @@ def read(response: str, code: Shown) -> Facts:
         out = Facts(language, *_unit(found, code))
         _extra(found, response, code)
         for topic, langs, condition, *wordings in phrases.TABLE:
-            if (langs == "*" or code.lang in langs.split()) and (
-                module := _holds(condition, found)
-            ) is not None:
+            if (langs == "*" or code.lang in langs.split()) and (module := _holds(condition, found)) is not None:
                 made = tuple(_filled(w, found, module) for w in wordings)
                 if all(made):
                     side = out.has if made[0].startswith("with ") else out.says
@@ -80,16 +78,19 @@ def read(response: str, code: Shown) -> Facts:
             if len(found.parameters) <= 3:
                 out.says.setdefault("parameters", (f"takes {names}", f"works from {names}"))
         for module in sorted(
-            {m for m in found.modules.values() if f"uses:{m}" in found.keys}
-            - {"typing", "__future__"}
+            {m for m in found.modules.values() if f"uses:{m}" in found.keys} - {"typing", "__future__"}
         ):
             if not any(f"`{module}`" in w for said in out.says.values() for w in said):
-                out.says.setdefault(
-                    "library", (f"uses the `{module}` module", f"relies on the `{module}` module")
-                )
+                out.says.setdefault("library", (f"uses the `{module}` module", f"relies on the `{module}` module"))
     lines = sum(1 for x in code.code.split("\n") if x.strip())
     if len(out.says) + len(out.has) < 2 and out.unit not in ("function", "method") and lines:
-        many = "fits on one line" if lines == 1 else f"has {number_word(lines)} lines" if lines <= 12 else f"has about {round(lines, -1)} lines"  # fmt: skip
+        many = (
+            "fits on one line"
+            if lines == 1
+            else f"has {number_word(lines)} lines"
+            if lines <= 12
+            else f"has about {round(lines, -1)} lines"
+        )
         out.says["length"] = (many,)
     return out
 
@@ -113,11 +114,7 @@ def _filled(wording: str, found: Scan, module: str) -> str:
         return ""
     shown_errors = listed([f"`{e}`" for e in errors[:2]])
     shown_handled = listed([f"`{e}`" for e in handled[:2]])
-    return (
-        wording.replace("ERRORS", shown_errors)
-        .replace("EXCEPTIONS", shown_handled)
-        .replace("MODULE", module)
-    )
+    return wording.replace("ERRORS", shown_errors).replace("EXCEPTIONS", shown_handled).replace("MODULE", module)
 
 
 def _unit(found: Scan, code: Shown) -> tuple[str, str | None]:
@@ -128,7 +125,9 @@ def _unit(found: Scan, code: Shown) -> tuple[str, str | None]:
     if len(classes) == 1 and (code.lang != "java" or not mains):
         return ("type" if code.lang in ("c", "go", "rust", "typescript") else "class"), classes[0]
     if len(functions) == 1 and not mains and not classes:
-        inner = found.method or (code.lang == "python" and re.match(r"\s*(?:@.*\n\s*)*(?:async )?def \w+\(\s*(?:self|cls)\b", code.code))  # fmt: skip
+        inner = found.method or (
+            code.lang == "python" and re.match(r"\s*(?:@.*\n\s*)*(?:async )?def \w+\(\s*(?:self|cls)\b", code.code)
+        )
         return ("method" if inner or code.lang == "java" else "function"), functions[0]
     if mains or (found.loose and not functions and found.loose > 2):
         return ("program" if mains else "script"), None
@@ -166,7 +165,7 @@ def _extra(found: Scan, response: str, code: Shown) -> None:
         before, after = lines[: marks[0]], lines[marks[-1] + 1 :] if len(marks) > 1 else []
     else:
         before, after = lines[:1], lines[-1:]
-        before, after = [x for x in before if x not in code.code], [x for x in after if x not in code.code]  # fmt: skip
+        before, after = [x for x in before if x not in code.code], [x for x in after if x not in code.code]
     found.keys |= {k for k, part in (("BEFORE", before), ("AFTER", after)) if any(part)}
 
 
@@ -205,7 +204,7 @@ _SMALL: Final = frozenset(
 )
 
 
-# --- wording ------------------------------------------------------------------------------------------------------------------
+# --- wording ----------------------------------------------------------------------------------------------------------
 
 
 def _sentence(facts: Facts, draw: Draw) -> str:
@@ -228,14 +227,14 @@ def _sentence(facts: Facts, draw: Draw) -> str:
     if frame == 1:
         return f"The answer should be {an(noun)}{name}{tail}."
     if frame == 2 and language and not name:
-        return (
-            f"Use {language} and {draw.one(('write', 'give', 'provide'))} {an(facts.unit)}{tail}."
-        )
+        return f"Use {language} and {draw.one(('write', 'give', 'provide'))} {an(facts.unit)}{tail}."
     return f"{verb} {an(noun)}{name}{tail}."
 
 
 def _chosen(items: list[tuple[str, ...]], n: int, draw: Draw) -> list[str]:
-    """The first of the items and others drawn among the earlier ones, n in all, in their order, each in one of its wordings."""
+    """The first of the items and others drawn among the earlier ones, n in all, in their order, each in one of its
+    wordings.
+    """
     left = list(range(len(items)))
     picked = [left.pop(0)] if left else []
     while left and len(picked) < n:
@@ -244,12 +243,7 @@ def _chosen(items: list[tuple[str, ...]], n: int, draw: Draw) -> list[str]:
 
 
 _STEP: Final = re.compile(r"<<([^<>=]*)=[^<>]*>>")
-_OPERATIONS: Final = (
-    ("+", "addition"),
-    ("-", "subtraction"),
-    ("*", "multiplication"),
-    ("/", "division"),
-)
+_OPERATIONS: Final = (("+", "addition"), ("-", "subtraction"), ("*", "multiplication"), ("/", "division"))
 
 
 def _prose(response: str, draw: Draw) -> str:
@@ -266,20 +260,50 @@ def _prose(response: str, draw: Draw) -> str:
         by = f" by {listed([w for _, w in signs])}" if signs else ""
         many = f"{number_word(len(steps))} calculation{'s' * (len(steps) > 1)} in double angle brackets"
         end = " and the result on a last line after `####`" if lines[-1].startswith("####") else ""
-        return draw.one((f"Solve it{by}, with {many}{end}.", f"Work it out{by}, with {many}{end}.", f"Show the working{by}, with {many}{end}."))  # fmt: skip
+        return draw.one(
+            (
+                f"Solve it{by}, with {many}{end}.",
+                f"Work it out{by}, with {many}{end}.",
+                f"Show the working{by}, with {many}{end}.",
+            )
+        )
     if len(lines) == 1 and len(text.split()) == 1:
-        noun = "number" if re.fullmatch(r"[-+$€]?[\d.,]+%?", text) else "word" if re.fullmatch(r"[A-Za-z]+\.?", text) else "string of characters"  # fmt: skip
-        return draw.one((f"Answer with a single {noun} and nothing else.", f"Give only {an(noun)} as the answer.", f"Reply with just one {noun}."))  # fmt: skip
+        noun = (
+            "number"
+            if re.fullmatch(r"[-+$€]?[\d.,]+%?", text)
+            else "word"
+            if re.fullmatch(r"[A-Za-z]+\.?", text)
+            else "string of characters"
+        )
+        return draw.one(
+            (
+                f"Answer with a single {noun} and nothing else.",
+                f"Give only {an(noun)} as the answer.",
+                f"Reply with just one {noun}.",
+            )
+        )
     items = sum(bool(re.match(r"(?:[-*•]|\d+[.)])\s+\S", x)) for x in lines)
     if items > 1 and items * 2 >= len(lines):
-        kind = "numbered" if re.match(r"\d", next(x for x in lines if re.match(r"(?:[-*•]|\d+[.)])\s", x))) else "bulleted"  # fmt: skip
-        return draw.one((f"Answer with a {kind} list of {number_word(items)} points.", f"Give {number_word(items)} points in a {kind} list."))  # fmt: skip
+        kind = (
+            "numbered" if re.match(r"\d", next(x for x in lines if re.match(r"(?:[-*•]|\d+[.)])\s", x))) else "bulleted"
+        )
+        return draw.one(
+            (
+                f"Answer with a {kind} list of {number_word(items)} points.",
+                f"Give {number_word(items)} points in a {kind} list.",
+            )
+        )
     if code_functions.fences(response):
         return draw.one(("Show the text in a fenced block.", "Put the answer into a fenced block."))
-    if (
-        len(re.findall(r"[{}()\[\];=<>$|]", text)) * 8 > len(text.split()) * 4
-    ):  # code of a language that we do not know
+    if len(re.findall(r"[{}()\[\];=<>$|]", text)) * 8 > len(text.split()) * 4:  # code of a language that we do not know
         return f"Answer in {'a single line' if len(lines) == 1 else f'{number_word(len(lines))} lines'}."
     count = len(text.split())
     size = f"{number_word(count)} words" if count <= 12 else f"about {round(count, -1)} words"
-    return draw.one((f"Answer in plain text of {size}.", f"Explain it in words, {size} in all.", f"Reply in prose of {size}.", f"Give a written answer of {size}."))  # fmt: skip
+    return draw.one(
+        (
+            f"Answer in plain text of {size}.",
+            f"Explain it in words, {size} in all.",
+            f"Reply in prose of {size}.",
+            f"Give a written answer of {size}.",
+        )
+    )

@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING, Final
 from alchemist_runtime.operators import _grammars
 from alchemist_runtime.teachers._rules import evolve_other, evolve_python, pysource
 from alchemist_runtime.teachers._rules.fixes_other import tree
-from alchemist_runtime.teachers._rules.shown import (
-    NAMES,
-    Draw,
-    Shown,
-    edited,
-    is_session,
-    shown,
-    text_of,
-)
+from alchemist_runtime.teachers._rules.shown import NAMES, Draw, Shown, edited, is_session, shown, text_of
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -39,14 +31,14 @@ def _on_functions(way: Callable[[pysource.Python, pysource.Function], Made | Non
 
     def run(code: Shown) -> Made | None:
         py = pysource.parse(code.code) if code.lang == "python" else None
-        found = [n for n in py.tree.body if isinstance(n, pysource.FUNCTION) and n.name != "main"] if py else []  # fmt: skip
+        found = [n for n in py.tree.body if isinstance(n, pysource.FUNCTION) and n.name != "main"] if py else []
         return way(py, found[-1]) if py is not None and found else None
 
     return run
 
 
-#: Name -> (how likely it is drawn where it fits: the rarer it fits, the likelier; the way). `DEEP` changes the algorithm or the
-#: data structure, `PLAIN` adds a requirement and leaves them.
+#: Name -> (how likely it is drawn where it fits: the rarer it fits, the likelier; the way). `DEEP` changes the
+#: algorithm or the data structure, `PLAIN` adds a requirement and leaves them.
 DEEP: Final[dict[str, tuple[int, Way]]] = {
     **{n: (w, _on_functions(f)) for n, (w, f) in evolve_python.DEEP.items()},
     **evolve_other.DEEP,
@@ -58,20 +50,14 @@ PLAIN: Final[dict[str, tuple[int, Way]]] = {
 }
 
 
-def evolve(
-    instruction: str, response: str, lang: str | None = None, sample: int = 0
-) -> Evolution | None:
-    """One of the ways that fit: half of them change the algorithm or the data structure where one such fits. None where none does.
+def evolve(instruction: str, response: str, lang: str | None = None, sample: int = 0) -> Evolution | None:
+    """One of the ways that fit: half of them change the algorithm or the data structure where one such fits. None where
+    none does.
 
     The response must be code alone, or text with one fenced block, which is then replaced in its place.
     """
     code = shown(response, instruction, lang)
-    if (
-        code is None
-        or not instruction.strip()
-        or is_session(code.code)
-        or not _whole(code, response)
-    ):
+    if code is None or not instruction.strip() or is_session(code.code) or not _whole(code, response):
         return None
     if code.lang not in _grammars.PARSED or not _grammars.parses(code.code, code.lang):
         return None
@@ -82,11 +68,7 @@ def evolve(
             name = list(left)[draw.weighted([w for w, _ in left.values()])]
             made = _sound(left.pop(name)[1], code)
             if made is not None:
-                return Evolution(
-                    _joined(instruction, draw.one(made[0])),
-                    response.replace(code.code, made[1]),
-                    name,
-                )
+                return Evolution(_joined(instruction, draw.one(made[0])), response.replace(code.code, made[1]), name)
             if name == "debug" and (faulty := _faulty(code, draw)) is not None:
                 return Evolution(f"{instruction.rstrip()}\n\n{faulty[0][0]}", faulty[1], name)
     return None
@@ -115,7 +97,18 @@ def _joined(instruction: str, more: str) -> str:
 
 
 #: An operator and one that always gives the other result.
-_OPPOSITE: Final = {"<": ">=", ">": "<=", "<=": ">", ">=": "<", "==": "!=", "!=": "==", "===": "!==", "!==": "===", "in": "not in", "is": "is not"}  # fmt: skip
+_OPPOSITE: Final = {
+    "<": ">=",
+    ">": "<=",
+    "<=": ">",
+    ">=": "<",
+    "==": "!=",
+    "!=": "==",
+    "===": "!==",
+    "!==": "===",
+    "in": "not in",
+    "is": "is not",
+}
 
 
 def _faulty(code: Shown, draw: Draw) -> Made | None:
@@ -126,8 +119,7 @@ def _faulty(code: Shown, draw: Draw) -> Made | None:
     spots = [
         o
         for n in t.nodes
-        if n.type in ("if_statement", "if_expression")
-        and (test := n.child_by_field_name("condition")) is not None
+        if n.type in ("if_statement", "if_expression") and (test := n.child_by_field_name("condition")) is not None
         for o in _operators(test)
     ]
     if not spots:
@@ -146,17 +138,12 @@ def _faulty(code: Shown, draw: Draw) -> Made | None:
         )
     )
     said = f"In line {t.line(start)}, `{_OPPOSITE[good]}` must be `{good}`:"
-    return (
-        f"{ask}\n\n{fence}{tag}\n{bad}\n{fence}",
-    ), f"{said}\n\n{fence}{tag}\n{code.code}\n{fence}"
+    return (f"{ask}\n\n{fence}{tag}\n{bad}\n{fence}",), f"{said}\n\n{fence}{tag}\n{code.code}\n{fence}"
 
 
 def _operators(test: Node) -> list[Node]:
     """The one comparison that a condition is; none where it is anything else."""
-    while (
-        test.type in ("parenthesized_expression", "condition_clause")
-        and test.named_child_count == 1
-    ):
+    while test.type in ("parenthesized_expression", "condition_clause") and test.named_child_count == 1:
         test = test.named_children[0]
     if test.type in ("comparison_operator", "binary_expression"):
         found = [c for c in test.children if text_of(c) in _OPPOSITE and not c.is_named]

@@ -20,21 +20,13 @@ _SCRIPT: Final = ("javascript", "typescript")
 
 def _function(t: Tree | None) -> Node | None:
     """The only function that is not `main`."""
-    found = (
-        [n for n in t.nodes if n.type in FUNCTIONS and name_of(n) not in ("main", "Main", "f", "")]
-        if t
-        else []
-    )
+    found = [n for n in t.nodes if n.type in FUNCTIONS and name_of(n) not in ("main", "Main", "f", "")] if t else []
     return found[0] if len(found) == 1 else None
 
 
 def while_loop(code: Shown) -> Made:
     """`for (a; b; c) { … }` becomes `a; while (b) { …; c }`, where nothing goes on by `continue`."""
-    t = (
-        tree(code.code, code.lang)
-        if code.lang in ("javascript", "typescript", "java", "c", "cpp")
-        else None
-    )
+    t = tree(code.code, code.lang) if code.lang in ("javascript", "typescript", "java", "c", "cpp") else None
     loops = t.of("for_statement") if t else []
     if t is None or len(loops) != 1:
         return None
@@ -57,13 +49,11 @@ def while_loop(code: Shown) -> Made:
         return None
     pad, head = t.indent(t.span(n)[0]), text_of(start).rstrip(";")
     close = t.span(body)[1] - 1  # type: ignore[arg-type]
-    inner = t.indent(t.span(body.named_children[0])[0]) if body.named_children else pad + "    "  # type: ignore[union-attr]
+    first_inside = body.named_children[0] if body is not None and body.named_children else None
+    inner = t.indent(t.span(first_inside)[0]) if first_inside else pad + "    "
     names = re.findall(r"(\w+)\s*=(?!=)", head)
     outside = (t.raw[: t.span(n)[0]] + t.raw[t.span(n)[1] :]).decode("utf-8", "replace")
-    if (
-        any(re.search(rf"\b{x}\b", outside) for x in names)
-        or t.raw[t.row_start(close) : close].strip()
-    ):
+    if any(re.search(rf"\b{x}\b", outside) for x in names) or t.raw[t.row_start(close) : close].strip():
         return None
     first = t.span(body)[0]  # type: ignore[arg-type]
     asks = (
@@ -103,11 +93,7 @@ def _beside(asks: tuple[str, ...], name: str, template: str) -> Way:
             r"return (?:\[|\{|new |\w+\.(?:map|filter|sort|reverse|slice|split|concat)\()|= (?:\[\]|\{\})|=>",
             text_of(f),
         )
-        if (
-            new in code.code
-            or many
-            or re.search(r"(?<!\.)\bprint|console\.log\([^)]*\);\s*\}\s*$", text_of(f))
-        ):
+        if new in code.code or many or re.search(r"(?<!\.)\bprint|console\.log\([^)]*\);\s*\}\s*$", text_of(f)):
             return None
         end = t.span(f)[1]
         put = template.replace("NAME", new).replace("STEM", stem)
@@ -154,20 +140,23 @@ def null_check(code: Shown) -> Made:
     one = "\t" if "\t" in pad else "  " if len(pad) in (2, 6) else "    "
     if code.lang == "java":
         check, error, missing = (
-            f'if ({name} == null) {{\n{pad}{one}throw new IllegalArgumentException("{name} must not be null");\n{pad}}}',
+            (
+                f'if ({name} == null) {{\n{pad}{one}throw new IllegalArgumentException("{name} must not be'
+                f' null");\n{pad}}}'
+            ),
             "an `IllegalArgumentException`",
             "null",
         )
     else:
         check, error, missing = (
-            f'if ({name} === null || {name} === undefined) {{\n{pad}{one}throw new TypeError("{name} is missing");\n{pad}}}',
+            (
+                f'if ({name} === null || {name} === undefined) {{\n{pad}{one}throw new TypeError("{name} is'
+                f' missing");\n{pad}}}'
+            ),
             "a `TypeError`",
             "null or missing",
         )
-    asks = (
-        f"Throw {error} if `{name}` is {missing}.",
-        f"`{name_of(f)}` must refuse a missing `{name}` with {error}.",
-    )
+    asks = (f"Throw {error} if `{name}` is {missing}.", f"`{name_of(f)}` must refuse a missing `{name}` with {error}.")
     return asks, edited(t.raw, [(at, at, pad + check + "\n")])
 
 
@@ -210,13 +199,36 @@ def usage(code: Shown) -> Made:
 
 DEEP: Final[dict[str, tuple[int, Way]]] = {
     "while loop": (3, while_loop),
-    "grouping in a Map": (2, _beside(
-        ("Add a function `NAME` that groups the values of an array by what `STEM` returns for them, in a `Map` of arrays.",),
-        "groupBySTEM", "function NAME(items) {\n  const groups = new Map();\n  for (const item of items) {\n    const key = STEM(item);\n    if (!groups.has(key)) {\n      groups.set(key, []);\n    }\n    groups.get(key).push(item);\n  }\n  return groups;\n}")),
-    "cache in a Map": (2, _beside(
-        ("Add a function `NAME` for many values with repetitions: a `Map` shall keep the results of `STEM` that are known.",),
-        "eachSTEM", "function NAME(items) {\n  const known = new Map();\n  return items.map((item) => {\n    if (!known.has(item)) {\n      known.set(item, STEM(item));\n    }\n    return known.get(item);\n  });\n}")),
-}  # fmt: skip
+    "grouping in a Map": (
+        2,
+        _beside(
+            (
+                (
+                    "Add a function `NAME` that groups the values of an array by what `STEM` returns for them, in a"
+                    " `Map` of arrays."
+                ),
+            ),
+            "groupBySTEM",
+            "function NAME(items) {\n  const groups = new Map();\n  for (const item of items) {\n    const key ="
+            " STEM(item);\n    if (!groups.has(key)) {\n      groups.set(key, []);\n    }\n   "
+            " groups.get(key).push(item);\n  }\n  return groups;\n}",
+        ),
+    ),
+    "cache in a Map": (
+        2,
+        _beside(
+            (
+                (
+                    "Add a function `NAME` for many values with repetitions: a `Map` shall keep the results of `STEM`"
+                    " that are known."
+                ),
+            ),
+            "eachSTEM",
+            "function NAME(items) {\n  const known = new Map();\n  return items.map((item) => {\n    if"
+            " (!known.has(item)) {\n      known.set(item, STEM(item));\n    }\n    return known.get(item);\n  });\n}",
+        ),
+    ),
+}
 PLAIN: Final[dict[str, tuple[int, Way]]] = {
     "null check": (3, null_check),
     "strict shell": (3, strict),

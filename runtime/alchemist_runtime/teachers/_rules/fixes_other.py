@@ -1,4 +1,6 @@
-"""What can be proven against code of other languages than Python, by kinds of tree-sitter nodes, each with the edit that mends it."""
+"""What can be proven against code of other languages than Python, by kinds of tree-sitter nodes, each with the edit
+that mends it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ _SCRIPT: Final = ("javascript", "typescript")
 _CURLY: Final = ("javascript", "typescript", "java", "c", "cpp")
 _BLOCKS: Final = frozenset(
     words(
-        "block statement_block compound_statement class_body declaration_list field_declaration_list interface_body constructor_body switch_block"
+        "block statement_block compound_statement class_body declaration_list field_declaration_list interface_body"
+        " constructor_body switch_block"
     )
 )
 
@@ -30,9 +33,7 @@ class Tree:
         self.lang = lang
         self.raw = code.encode("utf-8", "replace")
         self.shift = shift
-        self.nodes = [
-            n for n in _all(root) if shift <= n.start_byte and n.end_byte <= shift + len(self.raw)
-        ]
+        self.nodes = [n for n in _all(root) if shift <= n.start_byte and n.end_byte <= shift + len(self.raw)]
 
     def of(self, kind: str) -> list[Node]:
         return [n for n in self.nodes if n.type == kind]
@@ -92,32 +93,21 @@ def _broken(code: str, lang: str) -> Fix:
         edits = ((0, len(raw), made),) if _grammars.parses(made, lang) else ()
         return Fix(
             None,
-            "The code does not parse"
-            + (": a comma stands after the last value." if edits else "."),
+            "The code does not parse" + (": a comma stands after the last value." if edits else "."),
             edits,
             wrong=9,
         )
     missing = []
     line = None
     for n in _all(parse(raw, lang).root_node):
-        inside = (
-            n.parent is not None and n.parent.parent is not None and n.parent.parent.type in _BLOCKS
-        )
-        if (
-            n.is_missing
-            and lang != "bash"
-            and (n.type in (")", "]", "}") or (n.type == ";" and inside))
-        ):
+        inside = n.parent is not None and n.parent.parent is not None and n.parent.parent.type in _BLOCKS
+        if n.is_missing and lang != "bash" and (n.type in (")", "]", "}") or (n.type == ";" and inside)):
             missing.append((n.start_byte, n.start_byte, n.type))
         if (n.is_missing or n.is_error) and line is None:
             line = n.start_point[0] + 1
     for at, _, token in missing[:1]:
-        if _grammars.parses(
-            (raw[:at] + token.encode() + raw[at:]).decode("utf-8", "replace"), lang
-        ):
-            return Fix(
-                line, f"The code does not parse: `{token}` is missing.", ((at, at, token),), wrong=9
-            )
+        if _grammars.parses((raw[:at] + token.encode() + raw[at:]).decode("utf-8", "replace"), lang):
+            return Fix(line, f"The code does not parse: `{token}` is missing.", ((at, at, token),), wrong=9)
     return Fix(line, "The code does not parse.", (), wrong=9)
 
 
@@ -139,11 +129,7 @@ def named(code: str, lang: str, request: str) -> list[Fix]:
         return []
     functions = [n for n in made.nodes if n.type in FUNCTIONS]
     old = name_of(functions[0]) if len(functions) == 1 else ""
-    spots = [
-        n
-        for n in made.nodes
-        if n.type.endswith("identifier") and n.child_count == 0 and text_of(n) == old
-    ]
+    spots = [n for n in made.nodes if n.type.endswith("identifier") and n.child_count == 0 and text_of(n) == old]
     if not old or old in ("main", "__init__") or re.search(rf"\b{old}\b", request):
         return []
     return [
@@ -175,11 +161,7 @@ def _braces(t: Tree) -> Iterator[Fix]:
 
 def _bodies(t: Tree) -> Iterator[Fix]:
     for n in t.nodes:
-        part = {
-            "if_statement": "consequence",
-            "for_statement": "body",
-            "while_statement": "body",
-        }.get(n.type)
+        part = {"if_statement": "consequence", "for_statement": "body", "while_statement": "body"}.get(n.type)
         body = n.child_by_field_name(part) if part else None
         if (
             body is None
@@ -205,17 +187,10 @@ def _bodies(t: Tree) -> Iterator[Fix]:
             continue
         head = t.span(before)[1]
         if b"\n" in t.raw[head:a]:
-            edits: tuple[Edit, ...] = (
-                (head, head, " {"),
-                (b, b, "\n" + t.indent(t.span(n)[0]) + "}"),
-            )
+            edits: tuple[Edit, ...] = ((head, head, " {"), (b, b, "\n" + t.indent(t.span(n)[0]) + "}"))
         else:
             edits = ((head, a, " { "), (b, b, " }"))
-        yield Fix(
-            t.line(t.span(n)[0]),
-            f"The body of this `{n.type.partition('_')[0]}` has no braces.",
-            edits,
-        )
+        yield Fix(t.line(t.span(n)[0]), f"The body of this `{n.type.partition('_')[0]}` has no braces.", edits)
 
 
 def _var(t: Tree) -> Iterator[Fix]:
@@ -229,22 +204,13 @@ def _var(t: Tree) -> Iterator[Fix]:
         ):
             continue
         target = n.named_children[0].child_by_field_name("name")
-        if (
-            target is None
-            or target.type != "identifier"
-            or n.named_children[0].child_by_field_name("value") is None
-        ):
+        if target is None or target.type != "identifier" or n.named_children[0].child_by_field_name("value") is None:
             continue
         name, block, (start, _) = text_of(target), t.span(n.parent), t.span(n)
         uses = [
             x
             for x in t.nodes
-            if x.type
-            in (
-                "identifier",
-                "shorthand_property_identifier",
-                "shorthand_property_identifier_pattern",
-            )
+            if x.type in ("identifier", "shorthand_property_identifier", "shorthand_property_identifier_pattern")
             and text_of(x) == name
         ]
         if n.parent.type == "program":
@@ -271,12 +237,7 @@ def _var(t: Tree) -> Iterator[Fix]:
                     u.parent.type in ("update_expression", "augmented_assignment_expression")
                     or (
                         u.parent.type
-                        in (
-                            "assignment_expression",
-                            "for_in_statement",
-                            "array_pattern",
-                            "object_pattern",
-                        )
+                        in ("assignment_expression", "for_in_statement", "array_pattern", "object_pattern")
                         and (u.parent.child_by_field_name("left") in (u, None))
                     )
                     or u.type.endswith("pattern")
@@ -296,15 +257,8 @@ def _quotes(t: Tree) -> Iterator[Fix]:
         up = n.parent
         while up is not None and up.type in ("unary_expression", "binary_expression"):
             up = up.parent
-        expansion = n.type in ("simple_expansion", "expansion") and not re.match(
-            r"\$\{?[#?$@*]", text_of(n)
-        )
-        if (
-            expansion
-            and up is not None
-            and up.type == "test_command"
-            and text_of(up).startswith("[ ")
-        ):
+        expansion = n.type in ("simple_expansion", "expansion") and not re.match(r"\$\{?[#?$@*]", text_of(n))
+        if expansion and up is not None and up.type == "test_command" and text_of(up).startswith("[ "):
             said = f"`{text_of(n)}` falls apart at blanks, and the test fails where it is empty; quote it."
             yield Fix(t.line(t.span(n)[0]), said, ((*t.span(n), f'"{text_of(n)}"'),), wrong=1)
 

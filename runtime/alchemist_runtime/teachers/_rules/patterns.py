@@ -1,8 +1,9 @@
 """Rewrites of Python written as Python: a pattern with metavariables, and the text that takes its place.
 
-A name of one capital letter in a pattern stands for any expression; X, Y and Z stand for a name, K for a literal. The statement
-`BODY` or `REST` stands for a whole block. A metavariable that occurs twice must be the same both times. A pattern of several
-statements matches them where they follow each other. In the text that takes its place, `{A}` is the source of what A stands for.
+A name of one capital letter in a pattern stands for any expression; X, Y and Z stand for a name, K for a literal. The
+statement `BODY` or `REST` stands for a whole block. A metavariable that occurs twice must be the same both times. A
+pattern of several statements matches them where they follow each other. In the text that takes its place, `{A}` is the
+source of what A stands for.
 """
 
 from __future__ import annotations
@@ -50,11 +51,7 @@ def _same(want: object, node: object, found: Found) -> bool:
     if isinstance(want, ast.Name) and len(want.id) == 1 and want.id.isupper():
         kind = ast.Name if want.id in "XYZ" else ast.Constant if want.id == "K" else ast.expr
         held = found.setdefault(want.id, node) if isinstance(node, ast.expr) else None
-        return (
-            isinstance(node, kind)
-            and isinstance(held, ast.expr)
-            and ast.unparse(held) == ast.unparse(node)
-        )
+        return isinstance(node, kind) and isinstance(held, ast.expr) and ast.unparse(held) == ast.unparse(node)
     if isinstance(want, list):
         if (
             len(want) == 1
@@ -70,22 +67,18 @@ def _same(want: object, node: object, found: Found) -> bool:
             and all(_same(w, n, found) for w, n in zip(want, node, strict=True))
         )
     if isinstance(want, ast.AST):
-        fields = [
-            f for f in want._fields if f not in ("ctx", "kind", "type_comment", "type_ignores")
-        ]
+        fields = [f for f in want._fields if f not in ("ctx", "kind", "type_comment", "type_ignores")]
         return type(want) is type(node) and all(
             _same(getattr(want, f, None), getattr(node, f, None), found) for f in fields
         )
     return type(want) is type(node) and want == node
 
 
-def rewritten(
-    py: Python, nodes: list[ast.stmt] | list[ast.expr], found: Found, text: str
-) -> Edit | None:
+def rewritten(py: Python, nodes: list[ast.stmt] | list[ast.expr], found: Found, text: str) -> Edit | None:
     """The edit that puts the text in the place of what matched; None where a comment or the layout would be lost."""
     first, last = nodes[0], nodes[-1]
     old = py.raw[py.start(first) : py.end(last)].decode("utf-8", "replace")
-    blocks = [s for k in _BLOCKS for s in (found.get(k) or [])]  # type: ignore[union-attr]
+    blocks = [s for k in _BLOCKS for s in found.get(k) or []]  # type: ignore[union-attr]
     inner = "".join(py.of(s) for s in blocks)
     plain = [v for v in found.values() if isinstance(v, ast.expr)]
     if old.count("#") > inner.count("#") or any("\n" in py.of(v) for v in plain):
@@ -95,9 +88,7 @@ def rewritten(
         pad = py.indent(first)
         if not py.own_lines(first) or re.match(r"\s*elif\b", py.lines[first.lineno - 1]):
             return None
-        held = [
-            x for s in blocks for x in ast.walk(s) if isinstance(x, ast.Constant | ast.JoinedStr)
-        ]
+        held = [x for s in blocks for x in ast.walk(s) if isinstance(x, ast.Constant | ast.JoinedStr)]
         if any(x.lineno != x.end_lineno for x in held):
             return None  # to indent a string of several lines would change it
     rows: list[str] = []
@@ -111,11 +102,7 @@ def rewritten(
         else:
             rows.append(re.sub(r"\{([A-Z])\}", lambda m: py.of(found[m[1]]), row))  # type: ignore[arg-type]
     new = ("\n" + pad).join(rows)
-    return (
-        (py.start(first), py.end(last), new)
-        if isinstance(first, ast.stmt) or "\n" not in new
-        else None
-    )
+    return (py.start(first), py.end(last), new) if isinstance(first, ast.stmt) or "\n" not in new else None
 
 
 def only_here(py: Python, nodes: list[ast.stmt] | list[ast.expr], name: str) -> bool:

@@ -1,8 +1,8 @@
 """What can be said of code and of text: a table of conditions over a scan, each with its wordings.
 
-A row is (topic, languages, condition, wordings…). Of each topic one phrase is said at most. A condition beginning with `~` is a
-regular expression over the code without comments and strings; any other is a list of keys of the scan: `a|b` either, `+` both,
-`!` not. Wordings that begin with "with " name what comes with the code; the others say what it does.
+A row is (topic, languages, condition, wordings…). Of each topic one phrase is said at most. A condition beginning with
+`~` is a regular expression over the code without comments and strings; any other is a list of keys of the scan: `a|b`
+either, `+` both, `!` not. Wordings that begin with "with " name what comes with the code; the others say what it does.
 """
 
 from __future__ import annotations
@@ -15,33 +15,116 @@ _C: Final = "c cpp java javascript typescript go rust"
 
 TABLE: Final[tuple[Row, ...]] = (
     # algorithms, by their shape
-    ("search", "*", r"~(?s)while.*?\b(\w+)\s*:?=\s*(?:Math\.floor)?\(*\s*(?:(\w+)\s*\+\s*(\w+)\s*\)|(\w+)\s*\+\s*\(*\s*(\w+)\s*-\s*\4\s*\))\s*(?://|/|>>)\s*[21].*?\b(?:\2|\4)\s*=\s*\1\b",
-     "searches by halving an interval", "halves the interval that is left at each step"),
-    ("euclid", "*", r"~\b(\w+), (\w+) = \2, \1 % \2\b|\b(\w+)\(\s*(\w+),\s*\w+ % \4\s*\)", "uses Euclid's algorithm", "takes remainders as Euclid does"),
+    (
+        "search",
+        "*",
+        r"~(?s)while.*?\b(\w+)\s*:?=\s*(?:Math\.floor)?\(*\s*(?:(\w+)\s*\+\s*(\w+)\s*\)|(\w+)\s*\+\s*\(*\s*(\w+)\s*-\s*\4\s*\))\s*(?://|/|>>)\s*[21].*?\b(?:\2|\4)\s*=\s*\1\b",
+        "searches by halving an interval",
+        "halves the interval that is left at each step",
+    ),
+    (
+        "euclid",
+        "*",
+        r"~\b(\w+), (\w+) = \2, \1 % \2\b|\b(\w+)\(\s*(\w+),\s*\w+ % \4\s*\)",
+        "uses Euclid's algorithm",
+        "takes remainders as Euclid does",
+    ),
     ("recurs", "*", "recursion", "is recursive", "calls itself", "works recursively"),
     ("memo", "python", "@lru_cache|@cache", "remembers its results with a cache decorator", "caches its results"),
-    ("memo", "python", r"~if (\w+) (?:not )?in (\w+):\s*\n?\s*return \2\[\1\]", "looks up results that it already has", "returns a stored result where there is one"),
-    ("table", "python", r"~(\w+)((?:\[[^\]=\n]+\])+)\s*=(?!=)\s*[^\n]*(?:\+|\bmax\(|\bmin\()[^\n]*\b\1\[[^\]\n]*-\s*1\]|(\w+)((?:\[[^\]=\n]+\])+)\s*=(?!=)\s*[^\n]*\b\3\[[^\]\n]*-\s*1\][^\n]*\+", "fills a table from its earlier entries", "computes each entry of a table from earlier ones"),
-    ("pointer", "*", r"~(?s)while[^\n]*\b(\w+) < (\w+)\b(?=.*?\b\1\s*(?:\+= 1|\+\+))(?=.*?\b\2\s*(?:-= 1|--))", "moves two indices towards each other", "works with two indices that approach each other"),
-    ("swap", "python", r"~(\w+)\[(\w[^\]\n]*)\], \1\[(\w[^\]\n]*)\] = \1\[\3\], \1\[\2\]", "swaps elements in place", "exchanges elements within the list"),
-    ("count", "python", r"~(\w+)\[(\w+)\]\s*=\s*\1\.get\(\2, 0\)\s*\+\s*1|\bCounter\(", "counts how often each value occurs", "keeps a count per value"),
-    ("heap", "python", "uses:heapq|uses:queue", "uses the `MODULE` module", "works with a queue of the `MODULE` module"),
+    (
+        "memo",
+        "python",
+        r"~if (\w+) (?:not )?in (\w+):\s*\n?\s*return \2\[\1\]",
+        "looks up results that it already has",
+        "returns a stored result where there is one",
+    ),
+    (
+        "table",
+        "python",
+        r"~(\w+)((?:\[[^\]=\n]+\])+)\s*=(?!=)\s*[^\n]*(?:\+|\bmax\(|\bmin\()[^\n]*\b\1\[[^\]\n]*-\s*1\]|(\w+)((?:\[[^\]=\n]+\])+)\s*=(?!=)\s*[^\n]*\b\3\[[^\]\n]*-\s*1\][^\n]*\+",
+        "fills a table from its earlier entries",
+        "computes each entry of a table from earlier ones",
+    ),
+    (
+        "pointer",
+        "*",
+        r"~(?s)while[^\n]*\b(\w+) < (\w+)\b(?=.*?\b\1\s*(?:\+= 1|\+\+))(?=.*?\b\2\s*(?:-= 1|--))",
+        "moves two indices towards each other",
+        "works with two indices that approach each other",
+    ),
+    (
+        "swap",
+        "python",
+        r"~(\w+)\[(\w[^\]\n]*)\], \1\[(\w[^\]\n]*)\] = \1\[\3\], \1\[\2\]",
+        "swaps elements in place",
+        "exchanges elements within the list",
+    ),
+    (
+        "count",
+        "python",
+        r"~(\w+)\[(\w+)\]\s*=\s*\1\.get\(\2, 0\)\s*\+\s*1|\bCounter\(",
+        "counts how often each value occurs",
+        "keeps a count per value",
+    ),
+    (
+        "heap",
+        "python",
+        "uses:heapq|uses:queue",
+        "uses the `MODULE` module",
+        "works with a queue of the `MODULE` module",
+    ),
     ("queue", "python", "method:popleft", "takes from the left of a deque", "works through a double-ended queue"),
-    ("reverse", "python", r"~\[::-1\]", "reverses a sequence by a slice with step -1", "slices backwards with `[::-1]`"),
+    (
+        "reverse",
+        "python",
+        r"~\[::-1\]",
+        "reverses a sequence by a slice with step -1",
+        "slices backwards with `[::-1]`",
+    ),
     ("sort", "python", "call:sorted+key:key|method:sort+key:key", "sorts by a key", "sorts by a key function"),
-    ("sort", "python", "call:sorted+key:reverse=True|method:sort+key:reverse=True", "sorts in descending order", "sorts from the largest down"),
+    (
+        "sort",
+        "python",
+        "call:sorted+key:reverse=True|method:sort+key:reverse=True",
+        "sorts in descending order",
+        "sorts from the largest down",
+    ),
     ("sort", "python", "call:sorted", "sorts with the built-in `sorted`", "calls the built-in `sorted`"),
     ("sort", "python", "method:sort", "sorts in place with the method `sort`", "calls `sort` on its data"),
-    ("sort", "java cpp go", "of:Arrays.sort|of:Collections.sort|of:std.sort|of:sort.Ints|of:sort.Strings|of:sort.Slice", "sorts with the library's sort", "leaves the sorting to the library"),
+    (
+        "sort",
+        "java cpp go",
+        "of:Arrays.sort|of:Collections.sort|of:std.sort|of:sort.Ints|of:sort.Strings|of:sort.Slice",
+        "sorts with the library's sort",
+        "leaves the sorting to the library",
+    ),
     ("sort", _SCRIPT, "method:sort", "sorts with the method `sort`", "calls `sort` on its data"),
     # structure
     ("generator", "*", "yield|yield_expression", "yields its values one by one", "produces its values with `yield`"),
     ("async", "*", "await|await_expression", "awaits asynchronous work", "uses `await`"),
-    ("thread", "python", "uses:threading|uses:concurrent|uses:multiprocessing|uses:asyncio", "uses the `MODULE` module", "relies on the `MODULE` module"),
-    ("comprehension", "python", "dictionary_comprehension", "builds a dictionary by comprehension", "uses a dictionary comprehension"),
+    (
+        "thread",
+        "python",
+        "uses:threading|uses:concurrent|uses:multiprocessing|uses:asyncio",
+        "uses the `MODULE` module",
+        "relies on the `MODULE` module",
+    ),
+    (
+        "comprehension",
+        "python",
+        "dictionary_comprehension",
+        "builds a dictionary by comprehension",
+        "uses a dictionary comprehension",
+    ),
     ("comprehension", "python", "set_comprehension", "builds a set by comprehension", "uses a set comprehension"),
     ("comprehension", "python", "list_comprehension", "uses a list comprehension", "builds a list by comprehension"),
-    ("comprehension", "python", "generator_expression", "uses a generator expression", "feeds a generator expression to a call"),
+    (
+        "comprehension",
+        "python",
+        "generator_expression",
+        "uses a generator expression",
+        "feeds a generator expression to a call",
+    ),
     ("join", "python", "method:join+!of:path.join", "joins pieces with `join`", "puts its text together with `join`"),
     ("functional", _SCRIPT, "method:reduce", "folds its data with `reduce`", "uses `reduce`"),
     ("functional", _SCRIPT, "method:filter+method:map", "chains `filter` and `map`", "uses `filter` and `map`"),
@@ -54,7 +137,13 @@ TABLE: Final[tuple[Row, ...]] = (
     ("functional", "java", "method:stream", "works on a stream", "uses the stream API"),
     ("promise", _SCRIPT, "method:then|new:Promise", "works with promises", "handles its result in a promise"),
     ("fetch", _SCRIPT, "call:fetch", "requests data with `fetch`", "calls `fetch`"),
-    ("dom", _SCRIPT, "of:document.getElementById|of:document.querySelector|of:document.createElement|method:addEventListener", "works on the page's elements", "uses the document of the page"),
+    (
+        "dom",
+        _SCRIPT,
+        "of:document.getElementById|of:document.querySelector|of:document.createElement|method:addEventListener",
+        "works on the page's elements",
+        "uses the document of the page",
+    ),
     ("json", _SCRIPT, "of:JSON.parse|of:JSON.stringify", "converts JSON", "uses the `JSON` object"),
     ("pack", "python", "call:zip", "pairs its data with `zip`", "uses `zip`"),
     ("pack", "python", "call:enumerate", "numbers its elements with `enumerate`", "uses `enumerate`"),
@@ -64,8 +153,20 @@ TABLE: Final[tuple[Row, ...]] = (
     ("extreme", "python", "call:min", "finds a smallest value with `min`", "calls the built-in `min`"),
     ("total", "python", "call:sum", "adds up with the built-in `sum`", "uses the built-in `sum`"),
     ("match", "python rust", "match_statement|match_expression", "branches with a `match`", "decides with a `match`"),
-    ("switch", "c cpp java javascript typescript go", "switch_statement|switch_expression|expression_switch_statement", "branches with a `switch`", "decides with a `switch`"),
-    ("with", "python", "call:open+with_statement", "opens a file in a `with` block", "handles its file in a `with` block"),
+    (
+        "switch",
+        "c cpp java javascript typescript go",
+        "switch_statement|switch_expression|expression_switch_statement",
+        "branches with a `switch`",
+        "decides with a `switch`",
+    ),
+    (
+        "with",
+        "python",
+        "call:open+with_statement",
+        "opens a file in a `with` block",
+        "handles its file in a `with` block",
+    ),
     ("with", "python", "with_statement", "uses a `with` block", "works inside a `with` block"),
     ("errors", "python", "raise_statement", "raises ERRORS", "reports a problem with ERRORS"),
     ("handles", "python", "except_clause", "handles EXCEPTIONS", "catches EXCEPTIONS"),
@@ -85,7 +186,13 @@ TABLE: Final[tuple[Row, ...]] = (
     ("lambda", "python", "lambda", "uses a lambda", "passes a lambda function"),
     ("lambda", _SCRIPT + " java cpp", "arrow_function|lambda_expression", "uses arrow functions or lambdas"),
     ("bits", "python", "op:>>|op:<<|op:^|op:&=|op:|=|op:^=", "works with bitwise operators", "uses bit operations"),
-    ("condition", "python java javascript typescript c cpp", "conditional_expression|ternary_expression", "uses a conditional expression", "chooses with a conditional expression"),
+    (
+        "condition",
+        "python java javascript typescript c cpp",
+        "conditional_expression|ternary_expression",
+        "uses a conditional expression",
+        "chooses with a conditional expression",
+    ),
     ("remainder", "*", "op:%", "takes remainders with `%`", "uses the remainder operator"),
     # input and output, loops: said where nothing more telling is there
     ("argument", "bash", r"~\$\{?[1-9@]", "reads its arguments", "works from its arguments"),
@@ -98,10 +205,21 @@ TABLE: Final[tuple[Row, ...]] = (
     ("string", "python", "method:lower|method:upper", "converts the case of its text"),
     ("convert", "python", "call:int|call:float|call:str", "converts between types"),
     ("check", "python", "call:isinstance", "checks types with `isinstance`", "asks for types with `isinstance`"),
-    ("loop", "python", "method:append+for_statement|method:append+while_statement", "collects values with `append` in a loop"),
+    (
+        "loop",
+        "python",
+        "method:append+for_statement|method:append+while_statement",
+        "collects values with `append` in a loop",
+    ),
     ("loop", "*", "nested loops", "loops inside a loop", "uses nested loops"),
     ("loop", "*", "while_statement|while_expression", "loops with `while`", "runs a `while` loop"),
-    ("loop", "*", "for_statement|for_in_statement|enhanced_for_statement|for_range_loop|for_expression|c_style_for_statement", "loops with `for`", "runs a `for` loop"),
+    (
+        "loop",
+        "*",
+        "for_statement|for_in_statement|enhanced_for_statement|for_range_loop|for_expression|c_style_for_statement",
+        "loops with `for`",
+        "runs a `for` loop",
+    ),
     ("loop", "rust", "loop_expression", "runs a `loop`"),
     ("pipe", "bash", "pipeline", "joins commands by a pipe", "pipes one command into another"),
     ("substitution", "bash", "command_substitution", "captures output by command substitution"),
@@ -110,8 +228,20 @@ TABLE: Final[tuple[Row, ...]] = (
     ("assert", "python", "assert_statement", "checks with an `assert`"),
     ("print", "python", "call:print", "prints to the screen", "prints its output"),
     ("print", _SCRIPT, "of:console.log", "logs to the console", "writes to the console"),
-    ("print", "java", "of:System.out.println|method:println|method:printf", "prints its output", "prints to the screen"),
-    ("print", "c go", "call:printf|call:puts|of:fmt.Println|of:fmt.Printf", "prints its output", "prints to the screen"),
+    (
+        "print",
+        "java",
+        "of:System.out.println|method:println|method:printf",
+        "prints its output",
+        "prints to the screen",
+    ),
+    (
+        "print",
+        "c go",
+        "call:printf|call:puts|of:fmt.Println|of:fmt.Printf",
+        "prints its output",
+        "prints to the screen",
+    ),
     ("print", "cpp", r"~\bcout\s*<<", "prints with `cout`", "writes to `cout`"),
     ("print", "rust", "call:println", "prints its output", "prints with `println!`"),
     ("print", "bash", "call:echo|call:printf", "prints with `echo` or `printf`"),
@@ -132,9 +262,10 @@ TABLE: Final[tuple[Row, ...]] = (
     ("explained", "*", "BEFORE+AFTER", "with explanations before and after the code"),
     ("explained", "*", "BEFORE", "with a short introduction"),
     ("explained", "*", "AFTER", "with an explanation after the code"),
-)  # fmt: skip
+)
 
-#: Languages known by their words: language -> rows (topic, pattern over the code without comments and strings, wordings…).
+#: Languages known by their words: language -> rows (topic, pattern over the code without comments and strings,
+#: wordings…).
 WORDS: Final[dict[str, tuple[Row, ...]]] = {
     "sql": (
         ("cte", r"\bwith\s+(?:recursive\s+)?\w+\s+as\s*\(", "uses a common table expression"),

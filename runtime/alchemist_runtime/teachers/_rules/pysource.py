@@ -48,7 +48,13 @@ class Python:
     @cached_property
     def formatted(self) -> set[str]:
         """The names inside f-strings."""
-        return {n.id for j in ast.walk(self.tree) if isinstance(j, ast.JoinedStr) for n in ast.walk(j) if isinstance(n, ast.Name)}  # fmt: skip
+        return {
+            n.id
+            for j in ast.walk(self.tree)
+            if isinstance(j, ast.JoinedStr)
+            for n in ast.walk(j)
+            if isinstance(n, ast.Name)
+        }
 
     @cached_property
     def functions(self) -> list[Function]:
@@ -57,9 +63,7 @@ class Python:
     @cached_property
     def taken(self) -> set[str]:
         """Every name in use, bound or not."""
-        held = {a.arg for f in self.functions for a in arguments(f)} | {
-            f.name for f in self.functions
-        }
+        held = {a.arg for f in self.functions for a in arguments(f)} | {f.name for f in self.functions}
         return held | set(names(self.tree)) | (bound(self.tree) or set())
 
     @cached_property
@@ -71,9 +75,7 @@ class Python:
 
     def place(self, line: int, column: int) -> int:
         """The byte of a place as tokens give it: line from 1, column in characters."""
-        return self._starts[line - 1] + len(
-            self.lines[line - 1][:column].encode("utf-8", "replace")
-        )
+        return self._starts[line - 1] + len(self.lines[line - 1][:column].encode("utf-8", "replace"))
 
     def start(self, n: Placed) -> int:
         return self._starts[n.lineno - 1] + n.col_offset
@@ -149,16 +151,12 @@ class Python:
 def parse(text: str) -> Python | None:
     """Source that parses as it stands; None for anything else."""
     tree = _grammars._ast(text)
-    return (
-        Python(text, tree)
-        if tree is not None and tree.body and "\r" not in text and "\f" not in text
-        else None
-    )
+    return Python(text, tree) if tree is not None and tree.body and "\r" not in text and "\f" not in text else None
 
 
 def docstring(node: Function | ast.ClassDef | ast.Module) -> bool:
     first = node.body[0] if node.body else None
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)  # fmt: skip
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
 
 
 def names(node: ast.AST | list[ast.stmt], ctx: type | None = None) -> list[str]:
@@ -198,21 +196,13 @@ def bound(tree: ast.AST) -> set[str] | None:
                 return None
             case ast.Name(id=name, ctx=ast.Store() | ast.Del()) | ast.arg(arg=name):
                 out.add(name)
-            case (
-                ast.FunctionDef(name=name)
-                | ast.AsyncFunctionDef(name=name)
-                | ast.ClassDef(name=name)
-            ):
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 out.add(name)
             case ast.ImportFrom(names=found) | ast.Import(names=found):
                 if any(a.name == "*" for a in found):
                     return None
                 out |= {(a.asname or a.name).partition(".")[0] for a in found}
-            case (
-                ast.ExceptHandler(name=str(name))
-                | ast.MatchAs(name=str(name))
-                | ast.MatchStar(name=str(name))
-            ):
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
                 out.add(name)
             case ast.MatchMapping(rest=str(name)):
                 out.add(name)

@@ -12,19 +12,14 @@ from alchemist_runtime.operators import _grammars
 from alchemist_runtime.operators import code as code_functions
 from alchemist_runtime.teachers._rules import fixes_other, fixes_python, pysource
 from alchemist_runtime.teachers._rules.fixes_python import Fix
-from alchemist_runtime.teachers._rules.shown import (
-    NAMES,
-    asked,
-    edited,
-    is_session,
-    listed,
-    shown,
-)
+from alchemist_runtime.teachers._rules.shown import NAMES, asked, edited, is_session, listed, shown
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """`suggestions` say in every case whether `refined` is the code as it was: with NOTHING, or where no rule mends a defect."""
+    """`suggestions` say in every case whether `refined` is the code as it was: with NOTHING, or where no rule mends a
+    defect.
+    """
 
     correctness: int  # 0..10
     clarity: int  # 0..10
@@ -38,18 +33,24 @@ _UNCHANGED: Final = "No rule mends this, so the code below is as it was."
 
 
 def review(response: str, instruction: str | None = None, lang: str | None = None) -> Review | None:
-    """Marks of 10 less what is proven against the code; None for what rules cannot judge: prose, a session at the prompt, languages
-    without a parser here. A request that asks for code, answered without any, has 0.
+    """Marks of 10 less what is proven against the code; None for what rules cannot judge: prose, a session at the
+    prompt, languages without a parser here. A request that asks for code, answered without any, has 0.
 
-    Correctness loses 9 for code that does not parse, 6 for another language than asked for, 4 for a function that does not bear
-    the name asked for, 1 to 3 for every other defect. Clarity is `clarity(code)` less 1 for each other finding.
+    Correctness loses 9 for code that does not parse, 6 for another language than asked for, 4 for a function that does
+    not bear the name asked for, 1 to 3 for every other defect. Clarity is `clarity(code)` less 1 for each other
+    finding.
     """
     request = instruction or ""
     code = shown(response, request, lang)
     if code is None:
         if not _WANTS_CODE.match(request) or re.search(r"[{}();=<>$\[\]]", response):
             return None  # what may be code of a language that we do not know is not judged
-        return Review(0, 0, (f"The request asks for code, and the answer holds none. {_UNCHANGED.replace('code', 'answer')}",), response)  # fmt: skip
+        return Review(
+            0,
+            0,
+            (f"The request asks for code, and the answer holds none. {_UNCHANGED.replace('code', 'answer')}",),
+            response,
+        )
     if is_session(code.code) or code.lang not in _grammars.PARSED:
         return None
     if not _grammars.judged(code.code, code.lang):
@@ -62,7 +63,11 @@ def review(response: str, instruction: str | None = None, lang: str | None = Non
     left = [f for f in fixes if not f.edits]
     said = list(dict.fromkeys(told))
     if left:
-        said.append(_UNCHANGED if len(left) == len(fixes) else f"The refined code leaves open: {listed([_short(f) for f in left])}.")  # fmt: skip
+        said.append(
+            _UNCHANGED
+            if len(left) == len(fixes)
+            else f"The refined code leaves open: {listed([_short(f) for f in left])}."
+        )
     style = len({f.text for f in fixes if not f.wrong})
     wrong = sum({f.text: f.wrong for f in fixes}.values())
     return Review(max(0, 10 - wrong), max(0, clarity - style), tuple(said) or (NOTHING,), text)
@@ -85,18 +90,14 @@ def _told(f: Fix, lines: list[int | None]) -> str:
 def _mended(code: str, lang: str, request: str) -> tuple[list[Fix], str]:
     """What is found, and the code with it mended; a fix that would not leave code that parses is not told."""
     raw = code.encode("utf-8", "replace")
-    found = list(
-        _python(code, request) if lang == "python" else fixes_other.found(code, lang, request)
-    )
+    found = list(_python(code, request) if lang == "python" else fixes_other.found(code, lang, request))
     chosen: list[Fix] = []
     taken: list[tuple[int, int]] = []
     for f in found:
         spans = [(a, b) for a, b, _ in f.edits]
         if len({g.text for g in chosen} | {f.text}) > _MOST:
             continue
-        if not any(
-            (a < d and c < b) or (a, b) == (c, d) or a == c for a, b in spans for c, d in taken
-        ):
+        if not any((a < d and c < b) or (a, b) == (c, d) or a == c for a, b in spans for c, d in taken):
             trial = edited(raw, [e for g in [*chosen, f] for e in g.edits])
             if not f.edits or f.wrong >= 9 or _grammars.parses(trial, lang):
                 chosen.append(f)
@@ -125,14 +126,16 @@ def _is_part(code: str, request: str) -> bool:
     """Whether the code is cut out of something that defines more: a method, a function of a module."""
     return bool(
         re.match(r"\s*(?:@.*\n\s*)*(?:async )?def \w+\(\s*(?:self|cls)\b", code)
-        or re.search(r"(?i)\b(?:of|for|from|in) the (?:\w+ )?(?:module|class|package)\b|^(?:complete|continue|extend|edit|modify)\b", request)
-    )  # fmt: skip
+        or re.search(
+            r"(?i)\b(?:of|for|from|in) the (?:\w+"
+            r" )?(?:module|class|package)\b|^(?:complete|continue|extend|edit|modify)\b",
+            request,
+        )
+    )
 
 
 def _given(f: Fix, request: str) -> bool:
-    return any(
-        re.search(rf"\b{re.escape(n)}\b", request) for n in re.findall(r"`(\w+)`", f.text)[:1]
-    )
+    return any(re.search(rf"\b{re.escape(n)}\b", request) for n in re.findall(r"`(\w+)`", f.text)[:1])
 
 
 def _syntax(code: str) -> Fix:
@@ -163,10 +166,11 @@ def _compiled(text: str) -> list[Fix]:
     return []
 
 
-# --- against the request --------------------------------------------------------------------------------------------------------
+# --- against the request ----------------------------------------------------------------------------------------------
 
 _WANTS_CODE: Final = re.compile(
-    r"(?i)^\s*(?:please |using \w+, )?(?:write|create|implement|develop|build|design|construct)\b[^.?!\n]{0,60}\b(?:function|program|script|code|class|method|query)\b"
+    r"(?i)^\s*(?:please |using \w+,"
+    r" )?(?:write|create|implement|develop|build|design|construct)\b[^.?!\n]{0,60}\b(?:function|program|script|code|class|method|query)\b"
 )
 #: Requests that name a language which the answer need not be in: the old one, the wrong one.
 _OTHER: Final = re.compile(
@@ -186,4 +190,6 @@ def _about_request(request: str, lang: str) -> list[Fix]:
         return []
     if any(lang in near and set(wanted) & near for near in _NEAR) or len(wanted) > 1:
         return []
-    return [Fix(None, f"The request asks for {NAMES[wanted[0]]}, and the code is {NAMES.get(lang, lang)}.", (), wrong=6)]  # fmt: skip
+    return [
+        Fix(None, f"The request asks for {NAMES[wanted[0]]}, and the code is {NAMES.get(lang, lang)}.", (), wrong=6)
+    ]

@@ -1,4 +1,6 @@
-"""One pass over a tree-sitter tree of any language: what occurs in it, as a set of keys that tables of phrases ask for."""
+"""One pass over a tree-sitter tree of any language: what occurs in it, as a set of keys that tables of phrases ask
+for.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,7 @@ FUNCTIONS: Final = frozenset(
     )
 )
 _ANONYMOUS: Final = frozenset(
-    words(
-        "arrow_function function_expression lambda_expression closure_expression func_literal lambda"
-    )
+    words("arrow_function function_expression lambda_expression closure_expression func_literal lambda")
 )
 _CLASSES: Final = frozenset(
     words(
@@ -36,9 +36,7 @@ _LOOPS: Final = frozenset(
     )
 )
 _CALLS: Final = frozenset(
-    words(
-        "call call_expression method_invocation macro_invocation command object_creation_expression new_expression"
-    )
+    words("call call_expression method_invocation macro_invocation command object_creation_expression new_expression")
 )
 _OPERATORS: Final = frozenset(
     words(
@@ -52,16 +50,14 @@ _TEXTS: Final = frozenset(
         " regex template_string comment line_comment block_comment"
     )
 )
-_IDENTIFIERS: Final = frozenset(
-    words("identifier field_identifier type_identifier property_identifier word")
-)
+_IDENTIFIERS: Final = frozenset(words("identifier field_identifier type_identifier property_identifier word"))
 
 
 @dataclass(slots=True)
 class Scan:
-    """`keys`: kinds of nodes, `call:f` (a name that the code itself does not define), `method:f`, `of:module.f`, `op:%`, `uses:module`,
-    `recursion`, `nested loops`. What stands outside of functions counts only where there are none. `bare`: the code without
-    comments and without the contents of strings."""
+    """`keys`: kinds of nodes, `call:f` (a name that the code itself does not define), `method:f`, `of:module.f`,
+    `op:%`, `uses:module`, `recursion`, `nested loops`. What stands outside of functions counts only where there are
+    none. `bare`: the code without comments and without the contents of strings."""
 
     lang: str
     keys: set[str] = field(default_factory=set)
@@ -113,13 +109,10 @@ def scan(code: str, lang: str) -> Scan | None:
                 of_class, loops, within = False, 0, True
         elif kind in _CLASSES or kind == "impl_item":
             of_class, within = True, within or name_of(node) not in wrappers
-        if kind in _TEXTS and not (
-            kind == "string" and node.child_count > 3 and _interpolated(node)
-        ):
+        if kind in _TEXTS and not (kind == "string" and node.child_count > 3 and _interpolated(node)):
             _text(node, out)
             blank[node.start_byte : node.end_byte] = bytes(
-                10 if b == 10 else 34 if "comment" not in kind else 32
-                for b in blank[node.start_byte : node.end_byte]
+                10 if b == 10 else 34 if "comment" not in kind else 32 for b in blank[node.start_byte : node.end_byte]
             )
         if within or not within_only:
             loops += kind in _LOOPS
@@ -137,9 +130,7 @@ def scan(code: str, lang: str) -> Scan | None:
                 "block_comment",
                 "decorated_definition",
                 "export_statement",
-            ) and not re.search(
-                "import|include|package|namespace|use_decl|using|preproc|type_def|hash_bang", kind
-            )
+            ) and not re.search("import|include|package|namespace|use_decl|using|preproc|type_def|hash_bang", kind)
         todo.extend((c, inside_of, of_class, loops, within) for c in reversed(node.named_children))
     out.bare = blank.decode("utf-8", "replace")
     defined = {*out.functions, *out.classes, *out.parameters}
@@ -160,9 +151,7 @@ def _interpolated(node: Node) -> bool:
 
 def _names(root: Node, out: Scan, wrappers: set[str]) -> None:
     heads = [
-        n
-        for n in _grammars.walk(root)
-        if n.type in FUNCTIONS or n.type in _CLASSES or n.type == "variable_declarator"
+        n for n in _grammars.walk(root) if n.type in FUNCTIONS or n.type in _CLASSES or n.type == "variable_declarator"
     ]
     for node in heads:
         name = name_of(node)
@@ -191,9 +180,7 @@ def _inner(node: Node, wrappers: set[str]) -> bool:
 def name_of(node: Node) -> str:
     found = node.child_by_field_name("name")
     at = found if found is not None else node.child_by_field_name("declarator")  # C and C++
-    while (
-        at is not None and found is None and not at.type.endswith(("identifier", "destructor_name"))
-    ):
+    while at is not None and found is None and not at.type.endswith(("identifier", "destructor_name")):
         at = at.child_by_field_name("declarator") or next(
             (c for c in at.named_children if "declarator" in c.type), None
         )
@@ -205,25 +192,26 @@ def parameters(node: Node) -> tuple[str, ...]:
     at: Node | None = node
     while at is not None and at.child_by_field_name("parameters") is None:
         at = at.child_by_field_name("declarator")
-    holder = (
-        at.child_by_field_name("parameters")
-        if at is not None
-        else node.child_by_field_name("parameter")
-    )
+    holder = at.child_by_field_name("parameters") if at is not None else node.child_by_field_name("parameter")
     names: list[str] = []
     for p in holder.named_children if holder is not None else ():
-        if "comment" in p.type or p.type in (
-            "keyword_separator",
-            "positional_separator",
-            "self_parameter",
-        ):
+        if "comment" in p.type or p.type in ("keyword_separator", "positional_separator", "self_parameter"):
             continue
         inner: Node | None = p
         while inner is not None and not inner.type.endswith("identifier"):
             inner = next(
-                (c for f in ("name", "pattern", "declarator", "left") if (c := inner.child_by_field_name(f)) is not None),
-                inner.named_children[0] if p.type in ("typed_parameter", "list_splat_pattern", "dictionary_splat_pattern", "rest_pattern") and inner.named_children else None,
-            )  # fmt: skip
+                (
+                    c
+                    for f in ("name", "pattern", "declarator", "left")
+                    if (c := inner.child_by_field_name(f)) is not None
+                ),
+                (
+                    inner.named_children[0]
+                    if p.type in ("typed_parameter", "list_splat_pattern", "dictionary_splat_pattern", "rest_pattern")
+                    and inner.named_children
+                    else None
+                ),
+            )
         if inner is None:
             return ()
         names.append(text_of(inner))
@@ -240,9 +228,7 @@ def _keys(node: Node, kind: str, out: Scan, inside_of: tuple[str, ...]) -> None:
     elif kind == "raise_statement" and node.named_children:
         out.errors.append(re.split(r"[( .]", text_of(node.named_children[0]))[0])
     elif kind == "except_clause" and node.named_children and node.named_children[0].type != "block":
-        out.handled += re.findall(
-            r"\b[A-Z]\w+", text_of(node.named_children[0]).partition(" as ")[0]
-        )
+        out.handled += re.findall(r"\b[A-Z]\w+", text_of(node.named_children[0]).partition(" as ")[0])
     elif kind == "keyword_argument":
         out.keys.add(
             f"key:{text_of(node.child_by_field_name('name'))}={text_of(node.child_by_field_name('value'))[:8]}"
@@ -258,10 +244,7 @@ def _call(node: Node, out: Scan, inside_of: tuple[str, ...]) -> None:
     fields = ("function", "name", "macro", "type", "constructor")
     target = next((x for f in fields if (x := node.child_by_field_name(f)) is not None), None)
     text = text_of(target).partition("<")[0]
-    if (
-        node.type == "method_invocation"
-        and (owner := node.child_by_field_name("object")) is not None
-    ):
+    if node.type == "method_invocation" and (owner := node.child_by_field_name("object")) is not None:
         text = f"{text_of(owner)}.{text}"
     found = re.search(r"(?:^|[.>:\s)\]])([A-Za-z_$][\w$]*)!?$", text)
     if found is None:
@@ -276,10 +259,7 @@ def _call(node: Node, out: Scan, inside_of: tuple[str, ...]) -> None:
             out.keys.add(f"of:{dotted[1]}.{dotted[2]}")
     if new or not inside_of:
         return
-    own = {
-        text_of_name.lstrip("."): text_of_name.startswith(".")
-        for text_of_name in reversed(inside_of)
-    }
+    own = {text_of_name.lstrip("."): text_of_name.startswith(".") for text_of_name in reversed(inside_of)}
     if last in own and last not in out.parameters:
         through = re.fullmatch(rf"(?:self|this|cls|Self)(?:\.|->|::){last}", text) is not None
         plain = (
@@ -303,11 +283,7 @@ def _first(node: Node) -> str:
 def _text(node: Node, out: Scan) -> None:
     if "comment" in node.type:
         out.comments += not text_of(node).startswith("#!")
-    elif (
-        out.lang == "python"
-        and node.parent is not None
-        and node.parent.type == "expression_statement"
-    ):
+    elif out.lang == "python" and node.parent is not None and node.parent.type == "expression_statement":
         out.docstrings.append(text_of(node))
 
 
@@ -318,8 +294,6 @@ def _imports(code: str, out: Scan) -> None:
     tree = _grammars.module(code)
     for n in ast.walk(tree) if tree is not None else ():
         if isinstance(n, ast.Import):
-            out.modules |= {
-                (a.asname or a.name).partition(".")[0]: a.name.partition(".")[0] for a in n.names
-            }
+            out.modules |= {(a.asname or a.name).partition(".")[0]: a.name.partition(".")[0] for a in n.names}
         elif isinstance(n, ast.ImportFrom) and n.module and not n.level:
             out.modules |= {a.asname or a.name: n.module.partition(".")[0] for a in n.names}

@@ -19,25 +19,62 @@ if TYPE_CHECKING:
 Edit = tuple[int, int, str]
 
 NAMES: Final = {
-    "python": "Python", "javascript": "JavaScript", "typescript": "TypeScript", "java": "Java",
-    "c": "C", "cpp": "C++", "csharp": "C#", "go": "Go", "rust": "Rust", "bash": "Bash",
-    "sql": "SQL", "html": "HTML", "css": "CSS", "json": "JSON", "php": "PHP", "ruby": "Ruby",
-    "swift": "Swift", "kotlin": "Kotlin", "haskell": "Haskell", "perl": "Perl", "r": "R",
-    "powershell": "PowerShell", "scala": "Scala",
-}  # fmt: skip
+    "python": "Python",
+    "javascript": "JavaScript",
+    "typescript": "TypeScript",
+    "java": "Java",
+    "c": "C",
+    "cpp": "C++",
+    "csharp": "C#",
+    "go": "Go",
+    "rust": "Rust",
+    "bash": "Bash",
+    "sql": "SQL",
+    "html": "HTML",
+    "css": "CSS",
+    "json": "JSON",
+    "php": "PHP",
+    "ruby": "Ruby",
+    "swift": "Swift",
+    "kotlin": "Kotlin",
+    "haskell": "Haskell",
+    "perl": "Perl",
+    "r": "R",
+    "powershell": "PowerShell",
+    "scala": "Scala",
+}
 _ASKED: Final = {
-    "python": r"python[23]?", "javascript": r"javascript|node(?:\.?js)?|js|react", "java": "java",
-    "typescript": "typescript|ts", "cpp": r"c\+\+|cpp", "csharp": r"c#|\.net", "c": r"c(?![+#\w])",
+    "python": r"python[23]?",
+    "javascript": r"javascript|node(?:\.?js)?|js|react",
+    "java": "java",
+    "typescript": "typescript|ts",
+    "cpp": r"c\+\+|cpp",
+    "csharp": r"c#|\.net",
+    "c": r"c(?![+#\w])",
     "go": r"golang|(?:in|using|a|write|the) go(?= (?:func|prog|code|struct|map|slice))|in go",
-    "rust": "rust", "bash": r"bash|shell|sh", "sql": r"(?:my|postgre)?sql(?:ite)?", "html": "html5?",
-    "css": "css3?", "json": "json", "php": "php", "ruby": "ruby", "swift": "swift", "r": r"in r|r (?=func|code)",
-    "kotlin": "kotlin", "perl": "perl", "scala": "scala", "powershell": "powershell", "haskell": "haskell",
-}  # fmt: skip
+    "rust": "rust",
+    "bash": r"bash|shell|sh",
+    "sql": r"(?:my|postgre)?sql(?:ite)?",
+    "html": "html5?",
+    "css": "css3?",
+    "json": "json",
+    "php": "php",
+    "ruby": "ruby",
+    "swift": "swift",
+    "r": r"in r|r (?=func|code)",
+    "kotlin": "kotlin",
+    "perl": "perl",
+    "scala": "scala",
+    "powershell": "powershell",
+    "haskell": "haskell",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """`code` is of the language `lang`; `alone` says that it is all of the response, `block` that one fence holds it."""
+    """`code` is of the language `lang`; `alone` says that it is all of the response, `block` that one fence holds
+    it.
+    """
 
     lang: str
     code: str
@@ -52,7 +89,9 @@ def asked(request: str) -> list[str]:
 
 
 def shown(response: str, request: str = "", lang: str | None = None) -> Shown | None:
-    """The code of a response; None where it shows none. A language that the request names, and that the code parses in, is its own."""
+    """The code of a response; None where it shows none. A language that the request names, and that the code parses in,
+    is its own.
+    """
     name = lang or code_functions.lang(response)
     if name is None:
         return None
@@ -74,9 +113,7 @@ def without_prose(text: str) -> str:
     """The lines that are neither sentences nor labels as `Corrected code:`."""
     label = re.compile(r"\s*(?!Else)[A-Z][a-z]*(?: [A-Za-z]+){0,5}:\s*")
     return "\n".join(
-        line
-        for line in text.split("\n")
-        if not _languages.prose(line) and not label.fullmatch(line)
+        line for line in text.split("\n") if not _languages.prose(line) and not label.fullmatch(line)
     ).strip("\n")
 
 
