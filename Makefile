@@ -44,7 +44,7 @@ check: $(VENV)/.dev ## format, lint, types, generated files, layers: what CI hol
 	@$(BIN)/mypy
 	@$(BIN)/python -m alchemist_dsl.syntax.grammar | cmp - grammar/recipe.tables.json
 	@$(BIN)/python -m alchemist_dsl.docs --check
-	@$(BIN)/python -m alchemist_dsl.editors --check
+	@$(BIN)/python -m alchemist_dsl.docs.editors --check
 	@$(BIN)/alchemist fmt --check recipes alchemist_dsl/starter
 	@$(PYTEST) tests/house
 
@@ -67,7 +67,7 @@ golden: $(VENV)/.dev ## rewrite the expected blocks of the golden tests and show
 
 tables: $(VENV)/.dev ## rebuild the parser's saved tables from the grammar, and the words of the editor grammars
 	@$(BIN)/python -m alchemist_dsl.syntax.grammar --write
-	@$(BIN)/python -m alchemist_dsl.editors --write
+	@$(BIN)/python -m alchemist_dsl.docs.editors --write
 
 docs: $(VENV)/.dev ## write what is generated: reference pages, JSON Schemas, messages in the pages of codes
 	@$(BIN)/python -m alchemist_dsl.docs --write

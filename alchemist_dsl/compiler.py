@@ -10,26 +10,26 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
 
-from alchemist_runtime.plan import Check, Plan, digest, portable
+from alchemist_runtime.schema.plan import Check, Plan, digest, portable
 
-from alchemist_dsl.canon import Ingredients
 from alchemist_dsl.check import check
 from alchemist_dsl.diagnostics.codes import CODES
 from alchemist_dsl.diagnostics.model import Diagnostic, Label, Severity
-from alchemist_dsl.estimate import figures, with_estimates
-from alchemist_dsl.facts import Facts, SourceFacts
+from alchemist_dsl.estimate.checks import money, with_verdicts
+from alchemist_dsl.estimate.figures import figures, with_estimates
+from alchemist_dsl.estimate.mixture_shortfall import shortages
+from alchemist_dsl.estimate.training import too_large
+from alchemist_dsl.explain.staleness import now
+from alchemist_dsl.explain.state import State
 from alchemist_dsl.ir import Program
-from alchemist_dsl.lower import lower
+from alchemist_dsl.lowering.canonical import Ingredients
+from alchemist_dsl.lowering.facts import Facts, SourceFacts
+from alchemist_dsl.lowering.lower import lower
 from alchemist_dsl.lowering.scope import Find, Scope
 from alchemist_dsl.passes import PASSES, Options
 from alchemist_dsl.passes.carried import carried_out
 from alchemist_dsl.passes.verify import verify_plan, verify_program
-from alchemist_dsl.reasons import now
-from alchemist_dsl.shortage import shortages
 from alchemist_dsl.source import SourceFile, Span
-from alchemist_dsl.state import State
-from alchemist_dsl.training import too_large
-from alchemist_dsl.verdicts import money, with_verdicts
 
 PLAIN: Final = Options()
 _NO_HUB: Final = "A309"
@@ -112,7 +112,7 @@ def _places(scope: Scope) -> list[Diagnostic]:
 
     That the hub does not answer stops nothing where only steps that this version does not carry out would read from it.
     """
-    from alchemist_runtime.catalog import has
+    from alchemist_runtime.schema.catalog import has
 
     blocks = scope.program.blocks.values()
     found = [

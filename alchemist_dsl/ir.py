@@ -1,7 +1,7 @@
 """What a recipe means: names resolved, parameters and variants applied, defaults filled in, every value with its place.
 
 Made by `check`, read by `lower`, `keys`, `estimate` and `diff`. Expressions are already the typed trees of the plan
-(`alchemist_runtime.plan.Expr`).
+(`alchemist_runtime.schema.plan.Expr`).
 """
 
 from __future__ import annotations

@@ -12,23 +12,23 @@ from typing import Final
 from alchemist_dsl import ir
 from alchemist_dsl.check import (
     graph,
-    inherit,
+    inheritance,
+    lints,
     mixture,
+    outputs,
     params,
-    policy,
     prompts,
-    sinks,
     sources,
     steps,
     tasks,
-    teaching,
+    teacher_steps,
     unittests,
     variants,
 )
-from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.block_checker import Building
+from alchemist_dsl.check.context import Columns, Room, World
 from alchemist_dsl.check.load import Loader, Parse
 from alchemist_dsl.check.problems import Problems
-from alchemist_dsl.check.world import Columns, Room, World
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax.parse import parse as parse_file
@@ -47,18 +47,18 @@ _BUILDERS: Final[dict[str, Callable[[Building], None]]] = {
     "dedup": steps.dedup,
     "decontaminate": steps.decontaminate,
     "split": steps.split,
-    "relabel": teaching.relabel,
-    "generate": teaching.generate,
+    "relabel": teacher_steps.relabel,
+    "generate": teacher_steps.generate,
     "task": tasks.task,
     "mixture": mixture.mixture,
-    "export": sinks.export,
-    "train": sinks.train,
-    "evaluate": sinks.evaluate,
-    "measure": sinks.measure,
-    "check": sinks.check,
+    "export": outputs.export,
+    "train": outputs.train,
+    "evaluate": outputs.evaluate,
+    "measure": outputs.measure,
+    "check": outputs.check,
     "test": unittests.test,
-    "variant": sinks.variant,
-    "moved": sinks.moved,
+    "variant": outputs.variant,
+    "moved": outputs.moved,
 }
 #: Kinds that others need without naming them, so they come first.
 _FIRST: Final = ("schema", "recipe")
@@ -111,12 +111,12 @@ def examine(
     scope = loader.load_root(file)
     world = World(problems, loader, scope, columns or (lambda block: None))
     values, variant = _declare(world, sets, variant)
-    inherit.resolve(world)
+    inheritance.resolve(world)
     graph.arrange(world)
     _build(world)
     if variant is None:  # a variant may leave out what the recipe itself uses
         graph.unused(world)
-    policy.apply(world)
+    lints.apply(world)
     program = _program(world, file, values, variant)
     return Checked(program, problems.sorted(file.path), world)
 
@@ -146,7 +146,7 @@ def _build(world: World) -> None:
 
 
 def _program(world: World, file: SourceFile, values: dict[str, ir.ParamValue], variant: str | None) -> ir.Program:
-    policy.unused_imports(world)
+    lints.unused_imports(world)
     runs, crowded = variants.looked_at(world)
     return ir.Program(
         file=file,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.block_checker import Building
 from alchemist_dsl.check.expressions import Env, row_variables
 from alchemist_dsl.check.templates import template_span
 from alchemist_dsl.diagnostics.model import Edit

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from alchemist_runtime.functions import AGGREGATES, FUNCTIONS, Function, Param
-from alchemist_runtime.rows import optional, required
+from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS, Function, Param
+from alchemist_runtime.schema.rows import optional, required
 
 from alchemist_dsl.check.expressions import BAD, Typed, Typer
 from alchemist_dsl.check.names import path_of

@@ -9,10 +9,10 @@ from dataclasses import replace
 from datetime import date
 from typing import Final
 
-from alchemist_runtime import families
+from alchemist_runtime.train import families
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.block_checker import Building
 from alchemist_dsl.check.problems import either
 from alchemist_dsl.check.templates import check_template
 from alchemist_dsl.diagnostics.suggest import near

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from alchemist_runtime.rows import IDENTITY, MESSAGES, optional, required
+from alchemist_runtime.schema.rows import IDENTITY, MESSAGES, optional, required
 
 from alchemist_dsl import ir
+from alchemist_dsl.check.block_checker import Building
 from alchemist_dsl.check.braces import literal_braces
-from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.context import World
 from alchemist_dsl.check.expressions import Env, condition, expression
 from alchemist_dsl.check.names import Found, find
 from alchemist_dsl.check.params import unknown_type
 from alchemist_dsl.check.scope import Placed, Scope
 from alchemist_dsl.check.types import ANY, NULL, bounded, family, fits, join, noun, record
-from alchemist_dsl.check.world import World
 from alchemist_dsl.diagnostics.model import Edit
 from alchemist_dsl.syntax import ast
 

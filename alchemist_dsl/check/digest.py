@@ -1,4 +1,4 @@
-"""Digest of a text, spelled as in plans (`alchemist_runtime.plan.text_digest`, which would load pydantic)."""
+"""Digest of a text, spelled as in plans (`alchemist_runtime.schema.plan.text_digest`, which would load pydantic)."""
 
 from __future__ import annotations
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from alchemist_dsl.check.attrtypes import AttrType, attr_type
+from alchemist_dsl.check.context import World
 from alchemist_dsl.check.names import Found, find, path_of
 from alchemist_dsl.check.problems import listed
 from alchemist_dsl.check.scope import Decl, Scope
-from alchemist_dsl.check.world import World
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from alchemist_dsl import ir
 from alchemist_dsl.check.attrtypes import AttrType, Signature, attr_type
+from alchemist_dsl.check.context import default_value
 from alchemist_dsl.check.problems import did_you_mean, either
-from alchemist_dsl.check.world import default_value
 from alchemist_dsl.kinds import METHODS
 from alchemist_dsl.syntax import ast
 
 if TYPE_CHECKING:
-    from alchemist_runtime.registry import Family
+    from alchemist_runtime.schema.registry import Family
 
     from alchemist_dsl.check.values import Values
 
@@ -60,7 +60,7 @@ def method_names(type_: AttrType) -> tuple[str, ...]:
     """Names of the methods that an attribute takes."""
     if type_.family is None:
         return tuple(s.name for s in type_.methods)
-    from alchemist_runtime import catalog
+    from alchemist_runtime.schema import catalog
 
     brought = catalog.names(type_.family)  # type: ignore[arg-type]
     return tuple(sorted({*brought, *(s.name for s in _of_the_language(type_.family))}))
@@ -75,7 +75,7 @@ def parameters(name: str, type_: AttrType) -> tuple[Parameter, ...] | None:
     """The parameters of a method by the kind table or its component; None if there is no such method."""
     if type_.family is None:
         return _declared(name, type_.methods)
-    from alchemist_runtime import catalog
+    from alchemist_runtime.schema import catalog
 
     family: Family = type_.family  # type: ignore[assignment]
     component = catalog.find(family, name)
@@ -139,7 +139,7 @@ _WRONG: Final = object()
 
 
 def _argument(values: Values, expr: ast.Expr, param: Parameter, method_name: str) -> Any:
-    from alchemist_dsl.check.shapes import Place
+    from alchemist_dsl.check.value_messages import Place
 
     if isinstance(expr, ast.Null) and param.default is None:
         return None

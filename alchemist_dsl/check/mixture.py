@@ -7,17 +7,17 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Final, Literal
 
-from alchemist_runtime.rows import nullable
+from alchemist_runtime.schema.rows import nullable
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.block_checker import Building
 from alchemist_dsl.check.columns import read_rules
+from alchemist_dsl.check.context import shown
 from alchemist_dsl.check.problems import either, listed
 from alchemist_dsl.check.scope import Placed
-from alchemist_dsl.check.shapes import describe, folded, param_name
 from alchemist_dsl.check.sources import recipe_schema
 from alchemist_dsl.check.streams import joined, stream_at
-from alchemist_dsl.check.world import shown
+from alchemist_dsl.check.value_messages import describe, folded, param_name
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.syntax import ast
 

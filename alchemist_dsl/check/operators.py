@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alchemist_runtime.rows import optional, required
+from alchemist_runtime.schema.rows import optional, required
 
 from alchemist_dsl.check.expressions import BAD, Typed, Typer
 from alchemist_dsl.check.problems import did_you_mean

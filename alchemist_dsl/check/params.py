@@ -8,11 +8,11 @@ from typing import Final
 
 from alchemist_dsl import ir
 from alchemist_dsl.check.attrtypes import AttrType, declared_type
+from alchemist_dsl.check.context import World
 from alchemist_dsl.check.problems import Problems, article, did_you_mean, listed
 from alchemist_dsl.check.scope import Param, Scope
-from alchemist_dsl.check.shapes import NOUNS, Place
+from alchemist_dsl.check.value_messages import NOUNS, Place
 from alchemist_dsl.check.values import Values
-from alchemist_dsl.check.world import World
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax import ast
@@ -160,7 +160,7 @@ def _from_outside(world: World, param: Param, line: Line, type_: AttrType) -> as
         if problems:
             expr = None
     if expr is not None:
-        from alchemist_dsl.check.shapes import relocated
+        from alchemist_dsl.check.value_messages import relocated
 
         expr = relocated(expr, line.span)
         scratch = Problems()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from alchemist_runtime.rows import required
+from alchemist_runtime.schema.rows import required
 
 from alchemist_dsl import ir
 from alchemist_dsl.check import requests
-from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.block_checker import Building
 from alchemist_dsl.check.columns import field_columns, read_fields
 from alchemist_dsl.check.problems import listed
 from alchemist_dsl.check.scope import Placed

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.block_checker import Building
 from alchemist_dsl.check.problems import either
 from alchemist_dsl.source import Span
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from alchemist_runtime.rows import DROPPED_COLUMNS, MESSAGES, SFT, nullable
+from alchemist_runtime.schema.rows import DROPPED_COLUMNS, MESSAGES, SFT, nullable
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.block_checker import Building
 from alchemist_dsl.check.columns import TURNS, field_columns, read_fields, read_rules, read_sets, with_sets
+from alchemist_dsl.check.context import Stream, World
 from alchemist_dsl.check.problems import listed
 from alchemist_dsl.check.taint import Taint
 from alchemist_dsl.check.types import ANY, element, family, noun, plain
-from alchemist_dsl.check.world import Stream, World
 from alchemist_dsl.diagnostics.model import Label
 
 #: Columns of common sets, by what they usually hold.

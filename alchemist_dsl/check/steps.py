@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from alchemist_runtime.rows import DROPPED_COLUMNS
+from alchemist_runtime.schema.rows import DROPPED_COLUMNS
 
 from alchemist_dsl import ir
 from alchemist_dsl.check import taint
-from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.block_checker import Building
 from alchemist_dsl.check.columns import columns_of_one_type, read_rules, read_sets, rule_names, with_sets
+from alchemist_dsl.check.expression_walk import called
 from alchemist_dsl.check.expressions import Env
 from alchemist_dsl.check.types import ANY, family, noun
 from alchemist_dsl.diagnostics.model import Edit, Label
-from alchemist_dsl.trees import called
 
 
 def totals_env(b: Building, *more: str) -> Env:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from alchemist_runtime.rows import optional
+from alchemist_runtime.schema.rows import optional
 
 from alchemist_dsl import ir
 from alchemist_dsl.check import taint
+from alchemist_dsl.check.context import UNKNOWN, Stream, World, shown
 from alchemist_dsl.check.names import (
     Found,
     Missing,
@@ -23,7 +24,6 @@ from alchemist_dsl.check.names import (
 from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.scope import Scope
 from alchemist_dsl.check.types import ANY, join
-from alchemist_dsl.check.world import UNKNOWN, Stream, World, shown
 from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast

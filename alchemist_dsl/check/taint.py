@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from alchemist_runtime.rows import DROPPED_COLUMNS, IDENTITY, MESSAGES
+from alchemist_runtime.schema.rows import DROPPED_COLUMNS, IDENTITY, MESSAGES
 
 from alchemist_dsl.check.types import family
 

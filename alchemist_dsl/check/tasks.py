@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from alchemist_runtime.rows import DROPPED_COLUMNS
+from alchemist_runtime.schema.rows import DROPPED_COLUMNS
 
 from alchemist_dsl import ir
 from alchemist_dsl.check import taint
-from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.block_checker import Building
 from alchemist_dsl.check.columns import TURNS, read_rules
+from alchemist_dsl.check.context import World
 from alchemist_dsl.check.expressions import row_variables
 from alchemist_dsl.check.merge import inherited, merge
 from alchemist_dsl.check.names import Found, dotted, find, path_of
@@ -18,9 +19,8 @@ from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.scope import Decl
 from alchemist_dsl.check.steps import selected
 from alchemist_dsl.check.streams import joined
-from alchemist_dsl.check.teaching import UNREADABLE
+from alchemist_dsl.check.teacher_steps import UNREADABLE
 from alchemist_dsl.check.templates import Variables
-from alchemist_dsl.check.world import World
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span

@@ -298,7 +298,7 @@ def read_template(source: str) -> tuple[nodes.Template | TemplateSyntaxError, _S
     """The tree of a template or what is wrong with it. Remembered: an editor checks the same templates at every
     keystroke.
     """
-    from alchemist_runtime.sandbox import too_deep
+    from alchemist_runtime.schema.template_sandbox import too_deep
     from jinja2 import TemplateSyntaxError
 
     seen = _Seen()
@@ -315,7 +315,7 @@ def read_template(source: str) -> tuple[nodes.Template | TemplateSyntaxError, _S
 @lru_cache(maxsize=2048)
 def _undeclared(source: str) -> frozenset[str]:
     """The variables that a template without syntax errors reads from outside."""
-    from alchemist_runtime.sandbox import undeclared
+    from alchemist_runtime.schema.template_sandbox import undeclared
 
     tree, _ = read_template(source)
     assert not isinstance(tree, Exception)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from alchemist_runtime.rows import optional, required
+from alchemist_runtime.schema.rows import optional, required
 
 #: The type of what is unknown: a column of an open schema, or something already reported. It fits everywhere.
 ANY = "any"

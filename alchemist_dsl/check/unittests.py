@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_runtime.rows import MESSAGES, ORIGIN, nullable, required
+from alchemist_runtime.schema.rows import MESSAGES, ORIGIN, nullable, required
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.building import Building
+from alchemist_dsl.check.block_checker import Building
 from alchemist_dsl.check.columns import read_rules
+from alchemist_dsl.check.context import UNKNOWN, Stream
 from alchemist_dsl.check.expressions import column_type
-from alchemist_dsl.check.given import (
+from alchemist_dsl.check.problems import article, did_you_mean, either, listed
+from alchemist_dsl.check.test_rows import (
     MAIN,
     Inlet,
     Unfit,
@@ -26,9 +28,7 @@ from alchemist_dsl.check.given import (
     rows_of,
     suite_columns,
 )
-from alchemist_dsl.check.problems import article, did_you_mean, either, listed
 from alchemist_dsl.check.types import ANY, family, fields
-from alchemist_dsl.check.world import UNKNOWN, Stream
 from alchemist_dsl.diagnostics.model import Label
 
 TESTED: Final = ("map", "filter", "dedup", "decontaminate", "relabel", "generate", "task", "mixture")

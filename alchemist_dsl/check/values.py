@@ -12,11 +12,14 @@ from typing import Any, Final
 from alchemist_dsl import ir
 from alchemist_dsl.check import methods
 from alchemist_dsl.check.attrtypes import AttrType
+from alchemist_dsl.check.context import World
 from alchemist_dsl.check.expressions import Env, condition, expression
 from alchemist_dsl.check.names import Missing, find, path_of, report_missing, span_of, wrong_kind
 from alchemist_dsl.check.problems import did_you_mean, either
 from alchemist_dsl.check.scope import Scope
-from alchemist_dsl.check.shapes import (
+from alchemist_dsl.check.streams import stream_ref
+from alchemist_dsl.check.templates import Variables, check_template
+from alchemist_dsl.check.value_messages import (
     NOUNS,
     NUMBER_WORDS,
     NUMERIC,
@@ -35,9 +38,6 @@ from alchemist_dsl.check.shapes import (
     unreadable,
     with_unit,
 )
-from alchemist_dsl.check.streams import stream_ref
-from alchemist_dsl.check.templates import Variables, check_template
-from alchemist_dsl.check.world import World
 from alchemist_dsl.diagnostics.model import Edit
 from alchemist_dsl.kinds import spelled
 from alchemist_dsl.source import Span

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from alchemist_runtime.teachers._batches import InFlight
+    from alchemist_runtime.calls.batch_api import InFlight
 
-    from alchemist_dsl.project import Compiled
+    from alchemist_dsl.project.workspace import Compiled
 
 
 @click.command()
@@ -53,8 +53,8 @@ def batches(
 
 
 def _in_flight(made: Compiled, cancel: Collection[str]) -> list[InFlight]:
-    from alchemist_runtime.plan import TeacherStepSpec
-    from alchemist_runtime.teachers import _batches
+    from alchemist_runtime.calls import batch_api
+    from alchemist_runtime.schema.plan import TeacherStepSpec
 
     assert made.plan is not None
     teachers = {
@@ -63,19 +63,19 @@ def _in_flight(made: Compiled, cancel: Collection[str]) -> list[InFlight]:
         if isinstance(n.spec, TeacherStepSpec) and (t := made.plan.teachers[n.spec.teacher]).provider == "openai"
     }
     folder = made.project.state / "batches"
-    records = _batches.Folder(folder).records()
+    records = batch_api.Folder(folder).records()
     known = {r.batch for r in records if r.batch and r.node in teachers}
     if unknown := sorted(set(cancel) - known - {"all"}):
         raise click.UsageError(
             f"no step of this recipe has a batch `{unknown[0]}` in flight; `alchemist batches` lists them"
         )
     chosen = known if "all" in cancel else set(cancel)
-    return asyncio.run(_batches.in_flight(folder, teachers, chosen))
+    return asyncio.run(batch_api.in_flight(folder, teachers, chosen))
 
 
 def _lines(recipe: str, shown: Sequence[InFlight]) -> Iterator[str]:
     from alchemist_dsl.cli.compile import terminal_width
-    from alchemist_dsl.tables import grid
+    from alchemist_dsl.explain.text_table import grid
 
     if not shown:
         yield "no batch is in flight"

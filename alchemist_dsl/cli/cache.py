@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from alchemist_runtime.cache import Origin
-    from alchemist_runtime.cache_files import Entry
-    from alchemist_runtime.plan import Plan
+    from alchemist_runtime.calls.cache import Origin
+    from alchemist_runtime.calls.cache_files import Entry
+    from alchemist_runtime.schema.plan import Plan
 
-    from alchemist_dsl.project import Compiled, Project
+    from alchemist_dsl.project.workspace import Compiled, Project
 
 #: Kinds of steps that ask a teacher.
 _ASKING = ("relabel", "generate")
@@ -62,8 +62,8 @@ def verify(path: Path, format_: str) -> None:
     """Hold every answer of PATH, a project's folder or a file of answers, against its checksum. Exits with 1 where one
     differs.
     """
-    from alchemist_runtime.cache import CallCache
-    from alchemist_runtime.errors import OK, SAID_NO
+    from alchemist_runtime.calls.cache import CallCache
+    from alchemist_runtime.schema.errors import OK, SAID_NO
 
     file = _cache_of(path)[1] if path.is_dir() else path
     if not file.exists() and not path.is_dir():
@@ -109,8 +109,8 @@ def export(
 
     FILE is for `alchemist run --replay FILE` and `alchemist cache import FILE`. It holds answers, by keys that nobody
     can turn back into questions, and who asked; no key of a server."""
-    from alchemist_runtime import cache_files
-    from alchemist_runtime.errors import NOT_CARRIED_OUT
+    from alchemist_runtime.calls import cache_files
+    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT
 
     if recipe is None and (steps or variant or sets):
         raise click.UsageError("--step, --variant and --set belong to a recipe; name it after FILE")
@@ -158,7 +158,7 @@ def export(
 @_FORMAT
 def import_(file: Path, folder: Path, format_: str) -> None:
     """Take the answers of FILE over into the cache of FOLDER's project. An answer that is here stays."""
-    from alchemist_runtime import cache_files
+    from alchemist_runtime.calls import cache_files
 
     from alchemist_dsl.cli.compiling import unopened
 
@@ -193,14 +193,14 @@ def gc(folder: Path, yes: bool, format_: str) -> None:
 
     What was asked with other values of parameters, or by a plan file, counts as not needed. Where nobody can say what a
     step asks, since what it reads is not built, everything of its teacher stays."""
-    from alchemist_runtime import cache_files
-    from alchemist_runtime.errors import NOT_CARRIED_OUT, OK
+    from alchemist_runtime.calls import cache_files
+    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, OK
 
     project, path = _cache_of(folder)
     use = used_here(project)
     if use.broken:
         _refuse(
-            f"{_names(use.broken)} cannot be read, so nobody knows which answers are needed; nothing was removed",
+            f"{quoted(use.broken)} cannot be read, so nobody knows which answers are needed; nothing was removed",
             "`alchemist check` says what is wrong",
         )
     groups = [g for g in _grouped(path, use) if g.unused]
@@ -268,7 +268,7 @@ class Use:
 
 def used_here(project: Project) -> Use:
     """What the recipes of a project and their variants need, by what lies in the store."""
-    from alchemist_dsl.locking import recipes_of
+    from alchemist_dsl.project.pinning import recipes_of
 
     use, parts, wrong = Use(), set[str](), list[str]()
     for path in recipes_of(project):
@@ -292,7 +292,7 @@ def _compiled(path: Path, **options: Any) -> Iterator[Compiled]:
     """A recipe, and once more with the steps of its own that ask a teacher and that nothing reads: `run --upto` builds
     them.
     """
-    from alchemist_dsl.project import compile_recipe
+    from alchemist_dsl.project.workspace import compile_recipe
 
     made = compile_recipe(path, here=False, **options)
     yield made
@@ -308,8 +308,8 @@ def _compiled(path: Path, **options: Any) -> Iterator[Compiled]:
 
 
 def _add(use: Use, plan: Plan, project: Project) -> None:
-    from alchemist_runtime.cache import identity
-    from alchemist_runtime.engine.peek import needed
+    from alchemist_runtime.calls.cache import identity
+    from alchemist_runtime.engine.preview_calls import needed
 
     keys, unseen = needed(plan, project.root, project.state)
     use.keys |= set().union(*keys.values())
@@ -324,9 +324,9 @@ def _keys_of(
     recipe: Path, steps: Collection[str], teacher: str | None, variant: str | None, sets: tuple[str, ...]
 ) -> set[bytes]:
     """What the steps of a recipe need; leaves where that is not known."""
-    from alchemist_runtime.engine.peek import needed
-    from alchemist_runtime.errors import NOT_CARRIED_OUT
-    from alchemist_runtime.plan import TeacherStepSpec
+    from alchemist_runtime.engine.preview_calls import needed
+    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT
+    from alchemist_runtime.schema.plan import TeacherStepSpec
 
     from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code
 
@@ -341,17 +341,17 @@ def _keys_of(
     for step in steps:
         if step not in specs:
             _usage(
-                f"`{step}` is no step of `{recipe}` that asks a teacher; {_names(specs)}"
+                f"`{step}` is no step of `{recipe}` that asks a teacher; {quoted(specs)}"
                 f" {'do' if len(specs) != 1 else 'does'}"
             )
     teachers = {s.teacher for s in specs.values()}
     if teacher is not None and teacher not in teachers:
-        _usage(f"no step of `{recipe}` asks a teacher `{teacher}`; they ask {_names(teachers)}")
+        _usage(f"no step of `{recipe}` asks a teacher `{teacher}`; they ask {quoted(teachers)}")
     wanted = {n for n, s in specs.items() if (not steps or n in steps) and teacher in (None, s.teacher)}
     keys, unseen = needed(made.plan, made.project.root, made.project.state)
     if lost := [n for n in unseen if n in wanted]:
         _refuse(
-            f"what {_names(lost)} asks is not known: what it reads is not built",
+            f"what {quoted(lost)} asks is not known: what it reads is not built",
             "`alchemist run` builds it; without a recipe everything is exported",
             code=NOT_CARRIED_OUT,
         )
@@ -431,7 +431,7 @@ class Group:
 
 
 def _grouped(path: Path, use: Use) -> list[Group]:
-    from alchemist_runtime import cache_files
+    from alchemist_runtime.calls import cache_files
 
     groups: dict[Origin | None, Group] = {}
     if not path.exists():
@@ -514,8 +514,8 @@ def _table(
     groups: list[Group], answers: Callable[[Group], int], usd: Callable[[Group], Fraction], use: Use
 ) -> list[str]:
     from alchemist_dsl.cli.compile import terminal_width
-    from alchemist_dsl.tables import grid
-    from alchemist_dsl.verdicts import money
+    from alchemist_dsl.estimate.checks import money
+    from alchemist_dsl.explain.text_table import grid
 
     rows = []
     for g in groups:
@@ -528,12 +528,12 @@ def _table(
 
 def _doubts(use: Use) -> Iterator[str]:
     if use.unseen:
-        yield f"note     what {_names(use.unseen)} would ask is not known: what it reads is not built"
+        yield f"note     what {quoted(use.unseen)} would ask is not known: what it reads is not built"
     if use.broken:
-        yield f"note     {_names(use.broken)} cannot be read, and may use any of them"
+        yield f"note     {quoted(use.broken)} cannot be read, and may use any of them"
 
 
-def _names(names: Iterable[str]) -> str:
+def quoted(names: Iterable[str]) -> str:
     listed = [f"`{n}`" for n in names]
     return ", ".join(listed[:4]) + (f" and {len(listed) - 4} more" if len(listed) > 4 else "")
 
@@ -560,7 +560,7 @@ def _print_json(data: dict[str, Any]) -> None:
 
 
 def _project(folder: Path) -> Project:
-    from alchemist_dsl.project import project_of
+    from alchemist_dsl.project.workspace import project_of
 
     if not folder.is_dir():
         _usage(f"there is no folder `{folder}`")
@@ -589,7 +589,7 @@ class _problems:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from alchemist_runtime.errors import RunError
+        from alchemist_runtime.schema.errors import RunError
 
         from alchemist_dsl.cli.output import plain
 

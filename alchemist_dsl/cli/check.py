@@ -14,9 +14,9 @@ import click
 
 if TYPE_CHECKING:
     from alchemist_dsl.diagnostics.model import Diagnostic
-    from alchemist_dsl.folder import Folder
     from alchemist_dsl.ir import Block, Program
-    from alchemist_dsl.resources import Resources
+    from alchemist_dsl.project.facts_on_disk import Resources
+    from alchemist_dsl.project.folder import Folder
     from alchemist_dsl.source import SourceFile
 
 ENVIRONMENT: Final = "ALCHEMIST_PARAM_"
@@ -52,7 +52,7 @@ def check(recipes: tuple[Path, ...], format_: str, sets: tuple[str, ...], varian
     from alchemist_dsl.diagnostics.render import severity, sort_unique
 
     begun = time.perf_counter()
-    outside = _outside(sets)
+    outside = outside_values(sets)
     found = Found()
     for recipe in _expanded(recipes):
         check_one(recipe, outside, variant, found)
@@ -68,7 +68,7 @@ def check(recipes: tuple[Path, ...], format_: str, sets: tuple[str, ...], varian
     sys.exit(1 if errors else 0)
 
 
-def _outside(sets: Iterable[str]) -> dict[str, tuple[str, str]]:
+def outside_values(sets: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Values of parameters from outside: name -> (text, where from)."""
     out = {
         variable.removeprefix(ENVIRONMENT).lower(): (text, "environment")
@@ -97,12 +97,12 @@ def _expanded(recipes: Sequence[Path]) -> list[Path]:
 def check_one(path: Path, outside: Mapping[str, tuple[str, str]], variant: str | None, found: Found) -> None:
     """Check one recipe of the file system and add what was found."""
     from alchemist_dsl.check import check as check_recipe
-    from alchemist_dsl.folder import folder_of
+    from alchemist_dsl.project.folder import folder_of
     from alchemist_dsl.source import SourceFile
     from alchemist_dsl.syntax.decode import decode
 
     stdin = str(path) == "-"
-    data = sys.stdin.buffer.read() if stdin else _bytes(path)
+    data = sys.stdin.buffer.read() if stdin else formatted_bytes(path)
     folder = folder_of(Path.cwd() / "-" if stdin else path)
     shown = "-" if stdin else folder.relative(path.resolve())
     found.recipes += 1
@@ -133,8 +133,8 @@ def check_one(path: Path, outside: Mapping[str, tuple[str, str]], variant: str |
     facts.save()
 
 
-def _bytes(path: Path) -> bytes:
-    from alchemist_dsl.folder import read_recipe
+def formatted_bytes(path: Path) -> bytes:
+    from alchemist_dsl.project.folder import read_recipe
 
     try:
         return read_recipe(path)
@@ -164,7 +164,7 @@ class _Facts:
 
     def problems(self, program: Program) -> list[Diagnostic]:
         """Patterns that match no file, files that cannot be read, models that are none."""
-        from alchemist_dsl.bases import own_model
+        from alchemist_dsl.lowering.base_models import own_model
 
         blocks = program.blocks.values()
         places = (b for b in blocks if b.kind in ("source", "suite"))
@@ -178,9 +178,9 @@ class _Facts:
 
     def _open(self) -> Resources:
         if self._resources is None:
-            from alchemist_dsl import lock as locks
-            from alchemist_dsl.folder import LOCK, STATE, library, read_file
-            from alchemist_dsl.resources import FileCache, Resources
+            from alchemist_dsl.project import lockfile as locks
+            from alchemist_dsl.project.facts_on_disk import FileCache, Resources
+            from alchemist_dsl.project.folder import LOCK, STATE, library, read_file
 
             root = self.folder.root
             try:

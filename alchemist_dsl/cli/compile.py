@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 if TYPE_CHECKING:
-    from alchemist_runtime.plan import Check, Node, NowNode, Plan
+    from alchemist_runtime.schema.plan import Check, Node, NowNode, Plan
 
-    from alchemist_dsl.project import Compiled
+    from alchemist_dsl.project.workspace import Compiled
 
 
 @click.command(name="compile")
@@ -55,7 +55,7 @@ def compile_(
 
 def remember(made: Compiled) -> None:
     """Add what the lock did not know. A project that may not be written is compiled all the same."""
-    from alchemist_dsl.project import add_facts
+    from alchemist_dsl.project.workspace import add_facts
 
     try:
         add_facts(made)
@@ -64,7 +64,7 @@ def remember(made: Compiled) -> None:
 
 
 def _write(made: Compiled, plan: Plan, output: Path | None, format_: str) -> None:
-    from alchemist_runtime.plan import dump
+    from alchemist_runtime.schema.plan import dump
 
     if output is not None:
         output.write_text(dump(plan), "utf-8")
@@ -86,8 +86,8 @@ def plan_text(made: Compiled, width: int | None = None) -> str:
 
 def drift_lines(made: Compiled, width: int, *, told: Literal["differs", "written"]) -> list[str]:
     """Facts of the lock that the world changed: before a run what it would take over, after it what it took over."""
-    from alchemist_dsl.drift import sentence
-    from alchemist_dsl.tables import fold
+    from alchemist_dsl.explain.text_table import fold
+    from alchemist_dsl.project.drift import sentence
 
     found = () if made.resources is None else made.resources.changes
     said = [line for c in found if c.kind == "changed" for line in fold(sentence(c), width - 11)]
@@ -112,7 +112,7 @@ def plan_lines(plan: Plan, width: int) -> list[str]:
 
 
 def _head(plan: Plan) -> list[str]:
-    from alchemist_dsl.explain import short
+    from alchemist_dsl.explain.wording import short
 
     name = plan.recipe.get("path", "")
     facts = [f"plan {short(plan.digest)}", f"seed {plan.seed}"]
@@ -124,9 +124,9 @@ def _head(plan: Plan) -> list[str]:
 
 
 def _table(plan: Plan, width: int) -> list[str]:
-    from alchemist_runtime.plan import not_run
+    from alchemist_runtime.schema.plan import not_run
 
-    from alchemist_dsl.tables import grid
+    from alchemist_dsl.explain.text_table import grid
 
     doing = {n.id: n for n in plan.now.nodes} if plan.now else {}
     stuck = not_run(plan.nodes, lambda n: n.id in doing and doing[n.id].action == "reuse")
@@ -136,7 +136,7 @@ def _table(plan: Plan, width: int) -> list[str]:
 
 def _closing(node: Node) -> str:
     """How the rows of a step that was built came about: `of 2,000: short 12, not chosen 600, + 40 changed copies`."""
-    from alchemist_dsl.explain import count
+    from alchemist_dsl.explain.wording import count
 
     e = node.estimate
     told = [(name.partition("."), x) for name, x in e.items()]
@@ -146,7 +146,7 @@ def _closing(node: Node) -> str:
 
 
 def _row(node: Node, doing: NowNode | None, stuck: set[str]) -> tuple[str, ...]:
-    from alchemist_dsl.explain import count, dollars, reason, skipped
+    from alchemist_dsl.explain.wording import count, dollars, reason, skipped
 
     why = "; ".join(reason(r) for r in doing.reasons) if doing else ""
     why = why or _closing(node)
@@ -159,7 +159,7 @@ def _row(node: Node, doing: NowNode | None, stuck: set[str]) -> tuple[str, ...]:
 
 def _totals(plan: Plan) -> list[str]:
     from alchemist_dsl.cli.hosts import keys_that_leave
-    from alchemist_dsl.explain import count, dollars_range
+    from alchemist_dsl.explain.wording import count, dollars_range
 
     calls, usd = plan.totals.get("calls"), plan.totals.get("usd")
     out = []
@@ -193,7 +193,7 @@ def _covered(plan: Plan) -> list[str]:
 
 def _template(node: Node) -> str:
     """Which chat template a training takes, and the day that it writes."""
-    from alchemist_runtime.plan import TrainSpec
+    from alchemist_runtime.schema.plan import TrainSpec
 
     spec = node.spec
     assert isinstance(spec, TrainSpec)
@@ -216,10 +216,10 @@ def _template(node: Node) -> str:
 
 def _training(node: Node) -> list[str]:
     """How a training will go, what its last run left out and cut, and what it takes on each GPU."""
-    from alchemist_runtime.plan import TrainSpec
+    from alchemist_runtime.schema.plan import TrainSpec
 
-    from alchemist_dsl.explain import count
-    from alchemist_dsl.training import gigabytes
+    from alchemist_dsl.estimate.training import gigabytes
+    from alchemist_dsl.explain.wording import count
 
     spec, e = node.spec, node.estimate
     assert isinstance(spec, TrainSpec)
@@ -244,7 +244,7 @@ def _training(node: Node) -> list[str]:
 
 
 def _checks(checks: list[Check]) -> list[str]:
-    from alchemist_dsl.tables import grid
+    from alchemist_dsl.explain.text_table import grid
 
     rows = [(c.id, c.verdict if c.verdict != "unknown" else "open", c.text, c.value or "") for c in checks]
     return grid(("check", "verdict", "promise", "expected"), rows, terminal_width(), right=set())

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from alchemist_runtime.plan import Plan
+    from alchemist_runtime.schema.plan import Plan
 
-    from alchemist_dsl.project import Compiled
+    from alchemist_dsl.project.workspace import Compiled
 
 #: Problems of the world, not of the recipe: they exit with 3.
 WORLD: Final = frozenset({"A306", "A309", "A702", "A708", "A902"})
@@ -20,11 +20,11 @@ WORLD: Final = frozenset({"A306", "A309", "A702", "A708", "A902"})
 
 def compiled_or_exit(recipe: Path, *, warnings: bool = True, **options: Any) -> Compiled:
     """Compile and print the diagnostics; exits where there is no such recipe or an option cannot be read."""
-    from alchemist_runtime.errors import USAGE
+    from alchemist_runtime.schema.errors import USAGE
 
     from alchemist_dsl.cli.output import show
     from alchemist_dsl.compiler import severity
-    from alchemist_dsl.project import ParamsError, compile_recipe
+    from alchemist_dsl.project.workspace import ParamsError, compile_recipe
 
     try:
         made = compile_recipe(recipe, **options)
@@ -52,7 +52,7 @@ def unopened(recipe: Path, error: OSError, what: str = "recipe") -> str:
 
 def exit_code(made: Compiled) -> int:
     """0 fine; 1 the recipe is wrong or a check says no; 3 something could not be evaluated."""
-    from alchemist_runtime.errors import NOT_CARRIED_OUT, OK, SAID_NO
+    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, OK, SAID_NO
 
     from alchemist_dsl.compiler import severity
 
@@ -64,8 +64,8 @@ def exit_code(made: Compiled) -> int:
 
 def plan_or_exit(path: Path) -> Plan:
     """A plan file; exits with a message where it is none, or one that is not to be trusted."""
-    from alchemist_runtime.errors import USAGE, RunError
-    from alchemist_runtime.plan import NotAPlan, load
+    from alchemist_runtime.schema.errors import USAGE, RunError
+    from alchemist_runtime.schema.plan import NotAPlan, load
 
     from alchemist_dsl.cli.output import plain
 

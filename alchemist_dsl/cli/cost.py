@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from alchemist_runtime.engine.peek import Ahead
-    from alchemist_runtime.plan import Estimate, Node, Plan, Teacher
+    from alchemist_runtime.engine.preview_calls import Ahead
+    from alchemist_runtime.schema.plan import Estimate, Node, Plan, Teacher
 
     from alchemist_dsl.diff.impact import Asked
-    from alchemist_dsl.project import Compiled
+    from alchemist_dsl.project.workspace import Compiled
 
 
 @click.command()
@@ -92,11 +92,11 @@ class Step:
 
 def _steps(made: Compiled, plan: Plan) -> Iterator[Step]:
     """The steps of a plan that ask a teacher, in its order."""
-    from alchemist_runtime.plan import TeacherStepSpec
+    from alchemist_runtime.schema.plan import TeacherStepSpec
 
-    from alchemist_dsl.estimate import cost as cost_of
-    from alchemist_dsl.estimate import figures
-    from alchemist_dsl.ranges import estimate, exactly
+    from alchemist_dsl.estimate.figures import cost as cost_of
+    from alchemist_dsl.estimate.figures import figures
+    from alchemist_dsl.estimate.ranges import estimate, exactly
 
     nodes = [n for n in plan.nodes if isinstance(n.spec, TeacherStepSpec)]
     keys = {n.key for n in nodes}
@@ -126,11 +126,11 @@ def _steps(made: Compiled, plan: Plan) -> Iterator[Step]:
 def _sampled(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> tuple[Plan, dict[str, int]]:
     """The plan with the tokens of a call as they were in the answers that steps which no complete run has measured got
     already, for example by a run with `--limit`; and how many answers that is, by step."""
-    from alchemist_runtime.cache import CallCache
-    from alchemist_runtime.errors import RunError
+    from alchemist_runtime.calls.cache import CallCache
+    from alchemist_runtime.schema.errors import RunError
 
-    from alchemist_dsl.estimate import Figures, cost, figures, with_estimates
-    from alchemist_dsl.ranges import Range, between
+    from alchemist_dsl.estimate.figures import Figures, cost, figures, with_estimates
+    from alchemist_dsl.estimate.ranges import Range, between
 
     path, asked = made.project.state / "calls.sqlite", {n.id for n in nodes}
     if made.resources is None or not asked or not path.exists():
@@ -162,8 +162,8 @@ def _sampled(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> tuple[Plan, d
 
 def _looked_at(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> dict[str, Ahead]:
     """What lies in the store and the call cache of the steps' questions, for those whose inputs are built."""
-    from alchemist_runtime.engine.peek import ahead
-    from alchemist_runtime.errors import RunError
+    from alchemist_runtime.engine.preview_calls import ahead
+    from alchemist_runtime.schema.errors import RunError
 
     try:
         return ahead(plan, made.project.root, made.project.state, nodes) if nodes else {}
@@ -175,7 +175,7 @@ def _looked_at(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> dict[str, A
 
 def _now(plan: Plan, node: Node, found: Ahead | None, *, sampled: bool) -> Asked:
     """What a run now would ask of a step's teacher, and spend."""
-    from alchemist_runtime.plan import Estimate
+    from alchemist_runtime.schema.plan import Estimate
 
     from alchemist_dsl.diff import impact
 
@@ -198,9 +198,9 @@ def _from_none(e: Estimate) -> Estimate:
 
 def _measured(made: Compiled, node: Node, teacher: Teacher) -> tuple[dict[str, Estimate] | None, Estimate | None]:
     """The figures of the run that made a step's result: of all answers, and what was spent on new ones."""
-    from alchemist_runtime.errors import RunError
+    from alchemist_runtime.schema.errors import RunError
 
-    from alchemist_dsl.ranges import estimate, exactly
+    from alchemist_dsl.estimate.ranges import estimate, exactly
 
     try:
         manifest = made.project.store.manifest(node.key)
@@ -222,8 +222,8 @@ def _measured(made: Compiled, node: Node, teacher: Teacher) -> tuple[dict[str, E
 def _lines(plan: Plan, steps: Sequence[Step]) -> Iterator[str]:
     from alchemist_dsl.cli.compile import terminal_width
     from alchemist_dsl.diff.impact import summed
-    from alchemist_dsl.explain import count, dollars, dollars_range
-    from alchemist_dsl.tables import grid
+    from alchemist_dsl.explain.text_table import grid
+    from alchemist_dsl.explain.wording import count, dollars, dollars_range
 
     name = plan.recipe.get("path", "") + (f" · variant {plan.variant}" if plan.variant else "")
     if not steps:
@@ -265,8 +265,8 @@ def _lines(plan: Plan, steps: Sequence[Step]) -> Iterator[str]:
 def _last_run(steps: Sequence[Step]) -> Iterator[str]:
     """What runs measured beside what was expected."""
     from alchemist_dsl.cli.compile import terminal_width
-    from alchemist_dsl.explain import figure
-    from alchemist_dsl.tables import grid
+    from alchemist_dsl.explain.text_table import grid
+    from alchemist_dsl.explain.wording import figure
 
     rows = []
     for step in steps:
@@ -302,9 +302,9 @@ def _off(expected: Estimate | None, actual: Estimate) -> str:
 
 def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
     """What the figures rest on."""
-    from alchemist_dsl.cli.cache import _names
+    from alchemist_dsl.cli.cache import quoted
     from alchemist_dsl.cli.compile import terminal_width
-    from alchemist_dsl.tables import fold
+    from alchemist_dsl.explain.text_table import fold
 
     for teacher in {s.teacher.name: s.teacher for s in steps}.values():
         yield f"price    {teacher.name}: {_price(teacher)}"
@@ -325,7 +325,7 @@ def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
         notes.append("what is paid is told at the price that the recipe names today")
     if declared:
         notes.append(
-            f"tokens of {_names(declared)} are not measured yet: one stands for 4 characters, and an answer takes up to"
+            f"tokens of {quoted(declared)} are not measured yet: one stands for 4 characters, and an answer takes up to"
             " `max_tokens`"
         )
     notes += [
@@ -334,10 +334,10 @@ def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
         if s.sampled
     ]
     if again:
-        notes.append(f"answers to {_names(again)} that a rule refuses are drawn again: the upper end counts that")
+        notes.append(f"answers to {quoted(again)} that a rule refuses are drawn again: the upper end counts that")
     if unbuilt:
         notes.append(
-            f"what {_names(unbuilt)} reads is not built, so nobody can say which of its questions have an answer"
+            f"what {quoted(unbuilt)} reads is not built, so nobody can say which of its questions have an answer"
         )
     for note in notes:
         first, *rest = fold(note, terminal_width() - 9)
@@ -346,7 +346,7 @@ def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
 
 
 def _price(teacher: Teacher) -> str:
-    from alchemist_dsl.verdicts import money
+    from alchemist_dsl.estimate.checks import money
 
     price = teacher.charged
     if price is None:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from alchemist_runtime.plan import Plan
+    from alchemist_runtime.schema.plan import Plan
 
-    from alchemist_dsl.cli.comparing import Comparison
-    from alchemist_dsl.cli.comparing_data import Results
+    from alchemist_dsl.cli.diff_data import Results
+    from alchemist_dsl.cli.diff_operands import Comparison
     from alchemist_dsl.diff.model import Diff, RecipeDiff
-    from alchemist_dsl.diff.sides import Side
+    from alchemist_dsl.diff.side import Side
 
 
 @click.command()
@@ -59,26 +59,26 @@ def diff(
     A side is a recipe, a plan file, REV:path, or a git revision for all recipes that changed since. Without B, A is
     compared with what lies here; without both, the last commit is. A..B compares two revisions.
     """
-    from alchemist_runtime.errors import NOT_CARRIED_OUT, OK, SAID_NO, USAGE
+    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, OK, SAID_NO, USAGE
 
-    from alchemist_dsl.cli.comparing import BadOperand, Settings, comparison
     from alchemist_dsl.cli.compiling import WORLD
+    from alchemist_dsl.cli.diff_operands import BadOperand, Settings, comparison
 
     if samples is not None and not data_:
         raise click.UsageError("--samples is about --data: give both")
     if data_:
-        from alchemist_dsl.cli import comparing_data
+        from alchemist_dsl.cli import diff_data
 
-        paths = comparing_data.paths(sides)
+        paths = diff_data.paths(sides)
         if paths is not None:
-            sys.exit(comparing_data.show_paths(*paths, 3 if samples is None else samples, format_, exit_code))
+            sys.exit(diff_data.show_paths(*paths, 3 if samples is None else samples, format_, exit_code))
     try:
         found = comparison(sides, Settings(sets, params, variant))
     except BadOperand as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(USAGE)
     made = compared(found)
-    rows = comparing_data.recipes(found, 3 if samples is None else samples) if data_ else None
+    rows = diff_data.recipes(found, 3 if samples is None else samples) if data_ else None
     _print(made, format_, all_, rows)
     unread = [d["code"] for r in made.recipes if r.status == "unreadable" for d in r.diagnostics]
     if any(r.status == "unreadable" for r in made.recipes):
@@ -91,7 +91,7 @@ def diff(
 
 def compared(found: Comparison) -> Diff:
     """The whole comparison as a value."""
-    from alchemist_dsl.diff.whole import whole
+    from alchemist_dsl.diff.project_diff import whole
 
     recipes = [_recipe(b, a) for b, a in found.pairs]
     return whole(found.before, found.after, recipes, found.same)
@@ -99,7 +99,7 @@ def compared(found: Comparison) -> Diff:
 
 def _recipe(before: Side | None, after: Side | None) -> RecipeDiff:
     from alchemist_dsl.diff.compare import compare
-    from alchemist_dsl.diff.whole import one_sided, unreadable
+    from alchemist_dsl.diff.project_diff import one_sided, unreadable
 
     if before is None or after is None:
         some = after or before
@@ -120,12 +120,12 @@ def _looked_at(before: Plan | None, side: Side) -> Side:
     plan = side.plan
     if side.ahead is None or side.root is None or plan is None or plan.now is None:
         return side
-    from alchemist_runtime.engine.peek import ahead
-    from alchemist_runtime.errors import RunError
-    from alchemist_runtime.plan import TeacherStepSpec
+    from alchemist_runtime.engine.preview_calls import ahead
+    from alchemist_runtime.schema.errors import RunError
+    from alchemist_runtime.schema.plan import TeacherStepSpec
 
     from alchemist_dsl.diff.impact import Ahead
-    from alchemist_dsl.project import Project
+    from alchemist_dsl.project.workspace import Project
 
     project = Project(side.root)
     doing = {n.id for n in plan.now.nodes if n.action in ("build", "extend")}
@@ -143,7 +143,7 @@ def _looked_at(before: Plan | None, side: Side) -> Side:
 
 def _with_store(side: Side, here: Side) -> Side:
     """The side with figures of results that lie in the store, where `recipe.lock` has none of them."""
-    from alchemist_dsl.project import Project, measured
+    from alchemist_dsl.project.workspace import Project, measured
 
     if side.plan is None or side.measured is None or here.root is None:
         return side
@@ -159,18 +159,18 @@ def _with_store(side: Side, here: Side) -> Side:
 def _print(made: Diff, format_: str, all_: bool, rows: Results | None) -> None:
     """Print the comparison, and behind it that of the rows where there is one."""
     if rows is not None:
-        from alchemist_dsl.cli import comparing_data
+        from alchemist_dsl.cli import diff_data
     if format_ == "json":
         if rows is None:
             click.echo(made.model_dump_json(indent=2, exclude_none=True))
         else:
-            found = comparing_data.published(made, rows)
+            found = diff_data.published(made, rows)
             click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     if format_ == "markdown":
         from alchemist_dsl.diff.markdown import markdown
 
-        page = [] if rows is None else comparing_data.page(rows)
+        page = [] if rows is None else diff_data.page(rows)
         click.echo("\n".join([*markdown(made), *page]))
         return
     from alchemist_dsl.cli.compile import terminal_width
@@ -179,5 +179,5 @@ def _print(made: Diff, format_: str, all_: bool, rows: Results | None) -> None:
 
     width, color = terminal_width(), colored(sys.stdout)
     shown: Sequence[str] = lines(made, width, color=color, everything=all_)
-    more = [] if rows is None else comparing_data.lines(rows, width, color)
+    more = [] if rows is None else diff_data.lines(rows, width, color)
     click.echo("\n".join([*shown, *more]))

@@ -45,7 +45,7 @@ def _asked(name: str | None, format_: str) -> str:
 
 def _found(name: str) -> Iterator[str]:
     """The entries of a name: a kind, a function, an attribute of all kinds that have it, or KIND.ATTRIBUTE."""
-    from alchemist_runtime.functions import AGGREGATES, FUNCTIONS
+    from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
 
     from alchemist_dsl.docs import reference
     from alchemist_dsl.docs.words import kinds_with
@@ -65,7 +65,7 @@ def _found(name: str) -> Iterator[str]:
 
 
 def _unknown(name: str) -> str:
-    from alchemist_runtime.functions import AGGREGATES, FUNCTIONS
+    from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
 
     from alchemist_dsl.diagnostics.suggest import near
     from alchemist_dsl.kinds import KINDS

@@ -56,7 +56,7 @@ def export(
     from alchemist_dsl.cli.output import show
     from alchemist_dsl.diagnostics.render import sort_unique
     from alchemist_dsl.migrate import to_axolotl, to_trl
-    from alchemist_dsl.migrate.trained import NoTraining, find, trained
+    from alchemist_dsl.migrate.train_view import NoTraining, find, trained
 
     if output is not None and output.exists():
         raise click.UsageError(f"`{output}` is there already and is not written over; name another file with `-o`")
@@ -87,14 +87,14 @@ def _refuse(headline: str, help_: str | None) -> NoReturn:
 def _program(recipe: Path, sets: tuple[str, ...], variant: str | None) -> tuple[Program, dict[str, SourceFile]]:
     """The checked recipe; leaves where it is wrong."""
     from alchemist_dsl.check import check
-    from alchemist_dsl.cli.check import _bytes, _outside
+    from alchemist_dsl.cli.check import formatted_bytes, outside_values
     from alchemist_dsl.cli.output import show
     from alchemist_dsl.compiler import severity
-    from alchemist_dsl.folder import folder_of
+    from alchemist_dsl.project.folder import folder_of
     from alchemist_dsl.syntax.decode import decode
 
     stdin = str(recipe) == "-"
-    data = sys.stdin.buffer.read() if stdin else _bytes(recipe)
+    data = sys.stdin.buffer.read() if stdin else formatted_bytes(recipe)
     folder = folder_of(Path.cwd() / "-" if stdin else recipe)
     shown = "-" if stdin else folder.relative(recipe.resolve())
     file, problems = decode(shown, data)
@@ -102,7 +102,7 @@ def _program(recipe: Path, sets: tuple[str, ...], variant: str | None) -> tuple[
     sources: dict[str, SourceFile] = {}
     if file is not None:
         sources[shown] = file
-        program, problems = check(file, folder.read, sets=_outside(sets), variant=variant, listing=folder.listing)
+        program, problems = check(file, folder.read, sets=outside_values(sets), variant=variant, listing=folder.listing)
     errors = [p for p in problems if severity(p) == "error"]
     if program is not None:
         sources |= program.files

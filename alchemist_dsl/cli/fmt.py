@@ -94,7 +94,7 @@ def _format(path: str) -> Formatted:
 
 
 def _read(path: str) -> bytes:
-    from alchemist_dsl.folder import folder_of, read_recipe
+    from alchemist_dsl.project.folder import folder_of, read_recipe
 
     try:
         return read_recipe(Path(path), folder_of(Path(path).parent / "-").root)

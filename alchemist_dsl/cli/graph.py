@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from alchemist_runtime.plan import Plan
+    from alchemist_runtime.schema.plan import Plan
 
     from alchemist_dsl.graph.model import Graph
 
@@ -61,11 +61,11 @@ def graph(
 
 def _compared(against: str, plan: Path, sets: tuple[str, ...], params: Path | None, variant: str | None) -> Graph:
     """The graph with what changed since another side; exits where one of the two cannot be compared."""
-    from alchemist_runtime.errors import SAID_NO, USAGE
+    from alchemist_runtime.schema.errors import SAID_NO, USAGE
 
-    from alchemist_dsl.cli.comparing import BadOperand, Settings, comparison
+    from alchemist_dsl.cli.diff_operands import BadOperand, Settings, comparison
     from alchemist_dsl.diff.compare import compare
-    from alchemist_dsl.diff.whole import unreadable
+    from alchemist_dsl.diff.project_diff import unreadable
     from alchemist_dsl.graph.model import Mark, compared, graph_of
 
     try:
@@ -129,7 +129,7 @@ def _of_plan(path: Path, names: tuple[str, ...]) -> Graph:
 
 def _whole(plan: Plan, path: Path) -> None:
     """Exits where the steps of a plan file do not hang together: it was written by hand, or cut."""
-    from alchemist_runtime.errors import USAGE
+    from alchemist_runtime.schema.errors import USAGE
 
     from alchemist_dsl.passes.verify import IllegalPlan, verify_plan
 
@@ -170,7 +170,7 @@ def render(graph: Graph, form: str, *, color: bool = False) -> str:
 
 
 def _write(drawn: str, output: Path | None) -> None:
-    from alchemist_runtime.errors import NOT_CARRIED_OUT
+    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT
 
     if output is None:
         click.echo(drawn, nl=False)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import click
 
 if TYPE_CHECKING:
-    from alchemist_runtime.plan import Node, Plan, Teacher
+    from alchemist_runtime.schema.plan import Node, Plan, Teacher
 
 #: What everybody who names the provider has agreed to.
 _OWN = ("api.openai.com", "OPENAI_API_KEY")
@@ -28,7 +28,7 @@ def destinations(teacher: Teacher) -> list[tuple[str, str]]:
     """The host that a teacher is asked at, with each variable whose value it is sent; nothing where none leaves the
     machine.
     """
-    from alchemist_runtime.teachers.openai import OFFICIAL, is_local
+    from alchemist_runtime.calls.openai_client import OFFICIAL, is_local
 
     key = teacher.api_key_env or (None if teacher.base_url else _OWN[1])
     if teacher.provider in ("rules", "replay", "transformers") or is_local(teacher.base_url):
@@ -53,7 +53,7 @@ def agree(plan: Plan, project: Path, todo: Sequence[Node], allowed: Iterable[str
     """Ask for every key that would go to a host for the first time. RunError A713 where nobody agrees, or may be asked
     now.
     """
-    from alchemist_runtime.errors import Problem, RunError
+    from alchemist_runtime.schema.errors import Problem, RunError
 
     known = _read()
     hosts = {host.lower() for host in allowed}
@@ -96,7 +96,7 @@ def _read() -> list[Any]:
 
 
 def _write(known: list[Any]) -> None:
-    from alchemist_runtime.store import write_atomic
+    from alchemist_runtime.storage.store import write_atomic
 
     with suppress(OSError):  # asked again the next time
         _file().parent.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from alchemist_dsl.drift import Change
-    from alchemist_dsl.locking import Resource, Survey
-    from alchemist_dsl.project import Project
+    from alchemist_dsl.project.drift import Change
+    from alchemist_dsl.project.pinning import Resource, Survey
+    from alchemist_dsl.project.workspace import Project
 
 
 #: New facts that are listed for people.
@@ -44,8 +44,8 @@ def lock(
 
     A fact that is known never changes but by --update NAME or --update-all. --check asks the hub again and hashes every
     file again, writes nothing, and exits with 1 where something differs, with 3 where something could not be asked."""
-    from alchemist_dsl.locking import ask, survey
-    from alchemist_dsl.project import read_lock
+    from alchemist_dsl.project.pinning import ask, survey
+    from alchemist_dsl.project.workspace import read_lock
 
     asked = Asked(updates, update_all, check, prune)
     _sensible(asked, recipes)
@@ -102,8 +102,8 @@ def _sensible(asked: Asked, recipes: Sequence[Path]) -> None:
 
 def _recipes(recipes: Sequence[Path]) -> tuple[Project, list[Path]]:
     from alchemist_dsl.cli.compiling import unopened
-    from alchemist_dsl.locking import recipes_of
-    from alchemist_dsl.project import project_of
+    from alchemist_dsl.project.pinning import recipes_of
+    from alchemist_dsl.project.workspace import project_of
 
     for path in recipes:
         if not path.is_file():
@@ -156,8 +156,8 @@ def _decide(found: Survey, asked: Asked, targets: set[Resource], whole: bool) ->
 
 
 def _write(project: Project, changes: Sequence[Change], found: Survey) -> None:
-    from alchemist_dsl.drift import applied
-    from alchemist_dsl.project import change_lock
+    from alchemist_dsl.project.drift import applied
+    from alchemist_dsl.project.workspace import change_lock
 
     try:
         change_lock(project, found.lock, lambda known: applied(known, changes))
@@ -167,7 +167,7 @@ def _write(project: Project, changes: Sequence[Change], found: Survey) -> None:
 
 
 def _exit_code(found: Survey, done: Done, asked: Asked) -> int:
-    from alchemist_runtime.errors import NOT_CARRIED_OUT, OK, SAID_NO
+    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, OK, SAID_NO
 
     if found.broken or (asked.check and done.left):
         return SAID_NO
@@ -194,7 +194,7 @@ def _print(found: Survey, done: Done, asked: Asked, format_: str) -> None:
 
 def data(found: Survey, done: Done) -> dict[str, Any]:
     """The same as JSON."""
-    from alchemist_dsl.locking import licences
+    from alchemist_dsl.project.pinning import licences
 
     return {
         "recipes": found.recipes,
@@ -219,7 +219,7 @@ def data(found: Survey, done: Done) -> dict[str, Any]:
 
 
 def _data(change: Change) -> dict[str, Any]:
-    from alchemist_dsl.drift import sentence
+    from alchemist_dsl.project.drift import sentence
 
     return {
         "section": change.section,
@@ -267,7 +267,7 @@ def _written(found: Survey, done: Done, asked: Asked) -> Iterator[str]:
 
 def _moves(change: Change) -> bool:
     """Whether the keys of steps move with a fact."""
-    from alchemist_dsl.lock import PINS
+    from alchemist_dsl.project.lockfile import PINS
 
     before, after = change.before or {}, change.after or {}
     return change.kind != "unused" and any(before.get(p) != after.get(p) for p in PINS)
@@ -292,7 +292,7 @@ def _listed(changes: Sequence[Change]) -> Iterator[str]:
 
 
 def _line(change: Change) -> str:
-    from alchemist_dsl.drift import brief, sentence
+    from alchemist_dsl.project.drift import brief, sentence
 
     words = brief(change) if change.kind in ("new", "unused") else sentence(change)
     return f"  {_MARKS[change.kind]} {words}"
@@ -308,8 +308,8 @@ def _recipes_of(found: Survey) -> str:
 
 
 def _notes(found: Survey, asked: Asked) -> Iterator[str]:
-    from alchemist_dsl.drift import subject
-    from alchemist_dsl.locking import licences
+    from alchemist_dsl.project.drift import subject
+    from alchemist_dsl.project.pinning import licences
 
     for source, own, name, stated in licences(found):
         yield (

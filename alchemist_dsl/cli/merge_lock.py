@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from alchemist_dsl.lock import Conflict, Lock
+    from alchemist_dsl.project.lockfile import Conflict, Lock
 
 _path = click.Path(path_type=Path)
 
@@ -28,7 +28,7 @@ def merge_lock(base: Path, ours: Path, theirs: Path, name: str) -> None:
     `git config merge.recipe-lock.driver "alchemist merge-lock %O %A %B %P"`.
     A fact that both sides changed differently stands between markers, and the exit code is 1.
     """
-    from alchemist_dsl.lock import LockError, dumps, merge
+    from alchemist_dsl.project.lockfile import LockError, dumps, merge
 
     try:
         sides = [_lock(path, side) for path, side in ((base, "base"), (ours, "ours"), (theirs, "theirs"))]
@@ -42,7 +42,7 @@ def merge_lock(base: Path, ours: Path, theirs: Path, name: str) -> None:
 
 
 def _lock(path: Path, side: str) -> Lock:
-    from alchemist_dsl.lock import LockError, loads
+    from alchemist_dsl.project.lockfile import LockError, loads
 
     try:
         return loads(path.read_text("utf-8"))

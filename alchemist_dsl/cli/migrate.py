@@ -13,8 +13,8 @@ import click
 
 if TYPE_CHECKING:
     from alchemist_dsl.diagnostics.model import Diagnostic
-    from alchemist_dsl.migrate.places import Kind
     from alchemist_dsl.migrate.run import Migrated
+    from alchemist_dsl.migrate.source_location import Kind
     from alchemist_dsl.source import SourceFile
 
 TOOLS: Final = ("axolotl", "llama-factory", "trl", "open-instruct")
@@ -82,7 +82,7 @@ def migrate(file: Path, output: Path | None, tool: str | None, gpus: int | None,
 def _read(file: Path) -> tuple[SourceFile, Diagnostic | None]:
     """The configuration's text; a problem where it is none."""
     from alchemist_dsl.diagnostics.model import Diagnostic
-    from alchemist_dsl.folder import read_file
+    from alchemist_dsl.project.folder import read_file
     from alchemist_dsl.source import SourceFile, Span
 
     shown = str(file)
@@ -179,7 +179,7 @@ class Disk:
 
 def _data_in(place: Path) -> list[Path]:
     """A file, or the data files of a folder."""
-    from alchemist_runtime.sources._formats import format_of
+    from alchemist_runtime.formats.files import format_of
 
     if not place.is_dir():
         return [place]
@@ -188,9 +188,9 @@ def _data_in(place: Path) -> list[Path]:
 
 def _columns(file: Path) -> frozenset[str] | None:
     """The columns of a file's first records; None where they cannot be told."""
-    from alchemist_runtime.sources._formats import format_of
+    from alchemist_runtime.formats.files import format_of
 
-    from alchemist_dsl.resources import describe
+    from alchemist_dsl.project.facts_on_disk import describe
 
     kind = format_of(file.name)
     if kind is None or not file.is_file():
@@ -234,9 +234,9 @@ def _checked(text: str, out: Path | None) -> tuple[tuple[Diagnostic, ...], dict[
     """What `alchemist check` would call an error: columns that the data does not have."""
     from alchemist_dsl.check import check
     from alchemist_dsl.compiler import severity
-    from alchemist_dsl.folder import folder_of, library
-    from alchemist_dsl.lock import Lock
-    from alchemist_dsl.resources import FileCache, Resources
+    from alchemist_dsl.project.facts_on_disk import FileCache, Resources
+    from alchemist_dsl.project.folder import folder_of, library
+    from alchemist_dsl.project.lockfile import Lock
     from alchemist_dsl.source import SourceFile
 
     path = Path.cwd() / "-" if out is None else out.resolve()

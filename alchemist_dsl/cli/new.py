@@ -66,7 +66,7 @@ def new(folder: Path, git_: bool, pre_commit: bool, github: bool) -> None:
 
 def _files(folder: Path, top: Path, pre_commit: bool, github: bool) -> Iterator[str]:
     """Write what is missing; a line for each file."""
-    from alchemist_dsl.folder import folder_of
+    from alchemist_dsl.project.folder import folder_of
 
     folder.mkdir(parents=True, exist_ok=True)
     root = folder_of(folder / RECIPE).root

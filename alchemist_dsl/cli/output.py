@@ -12,10 +12,10 @@ from typing import IO, TYPE_CHECKING, Literal
 import click
 
 if TYPE_CHECKING:
-    from alchemist_runtime.errors import Problem
+    from alchemist_runtime.schema.errors import Problem
 
     from alchemist_dsl.diagnostics.model import Diagnostic
-    from alchemist_dsl.project import Compiled
+    from alchemist_dsl.project.workspace import Compiled
     from alchemist_dsl.source import SourceFile, Span
 
 

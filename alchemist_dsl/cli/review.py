@@ -136,7 +136,7 @@ def _is_broken(recipe: dict[str, Any]) -> bool:
 
 
 def _alchemist(*arguments: str) -> subprocess.CompletedProcess[str]:
-    from alchemist_dsl.resources import ONLY_PROJECT
+    from alchemist_dsl.project.facts_on_disk import ONLY_PROJECT
     from alchemist_dsl.review.workflow import log_others
 
     # `-P`: the checkout is the pull request's, and no module of it is ours

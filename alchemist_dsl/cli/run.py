@@ -17,10 +17,10 @@ import click
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
     from alchemist_runtime.engine.local import Result
-    from alchemist_runtime.errors import Problem, RunError
-    from alchemist_runtime.plan import Node, Plan
+    from alchemist_runtime.schema.errors import Problem, RunError
+    from alchemist_runtime.schema.plan import Node, Plan
 
-    from alchemist_dsl.project import Compiled
+    from alchemist_dsl.project.workspace import Compiled
 
 
 @click.command()
@@ -118,7 +118,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 def _planned(path: Path, options: object) -> Compiled:
     """A plan file as what a recipe compiles to. What a plan holds can no longer be changed by options."""
     from alchemist_dsl.cli.compiling import plan_or_exit
-    from alchemist_dsl.project import Compiled, project_of
+    from alchemist_dsl.project.workspace import Compiled, project_of
 
     if options:
         raise click.UsageError(
@@ -139,9 +139,9 @@ def _money(text: str | None) -> Fraction | None:
 
 
 def _run(compiled: Compiled, plan: Plan, upto: tuple[str, ...], asked: dict[str, Any], format_: str) -> int:
-    from alchemist_runtime import errors
     from alchemist_runtime.engine.context import Context, Options
     from alchemist_runtime.engine.local import unfinished
+    from alchemist_runtime.schema import errors
 
     from alchemist_dsl.cli.hosts import agree
 
@@ -174,11 +174,11 @@ def _run(compiled: Compiled, plan: Plan, upto: tuple[str, ...], asked: dict[str,
 
 
 def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, format_: str, locked: bool) -> int:
-    from alchemist_runtime import errors
     from alchemist_runtime.engine import local
+    from alchemist_runtime.schema import errors
 
-    from alchemist_dsl.cli.display import Both, Lines, Live, open_log
     from alchemist_dsl.cli.output import plain
+    from alchemist_dsl.cli.progress import Both, Lines, Live, open_log
 
     begun = time.perf_counter()
     result = local.Result(local.run_name())
@@ -221,8 +221,8 @@ def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, form
 
 def _stopped(error: RunError | OSError, what: str) -> RunError:
     """A full disk or a folder that may not be written, wherever it showed, as a problem with a way out."""
-    from alchemist_runtime.errors import RunError
-    from alchemist_runtime.store import disk_problem
+    from alchemist_runtime.schema.errors import RunError
+    from alchemist_runtime.storage.store import disk_problem
 
     if isinstance(error, RunError):
         return error
@@ -269,8 +269,8 @@ def _finish(
     compiled: Compiled, ctx: Context, result: Result, seconds: float, log: _Lazy, format_: str, *, wrote: bool
 ) -> int:
     """Say what came of a run. `wrote`: it took changed facts over into the lock."""
-    from alchemist_runtime import errors
     from alchemist_runtime.engine.verdicts import judge_check
+    from alchemist_runtime.schema import errors
 
     from alchemist_dsl.cli import summary
 
@@ -314,7 +314,7 @@ def _finish(
 
 
 def _not_built(ctx: Context, stuck: list[str]) -> Problem:
-    from alchemist_runtime.errors import Problem
+    from alchemist_runtime.schema.errors import Problem
 
     first = next((n for n in stuck if not ctx.node(n).runnable), stuck[0])
     others = [f"`{n}`" for n in stuck if n != first]
@@ -357,7 +357,7 @@ def _say(compiled: Compiled, problem: Problem) -> None:
 
 def _consent(plan: Plan, todo: Sequence[Node], most: Fraction | None, *, ask: bool = True) -> None:
     """Nothing that costs money happens by surprise: ask once on a terminal, else want a budget. RunError A702, A709."""
-    from alchemist_runtime.errors import Problem, RunError
+    from alchemist_runtime.schema.errors import Problem, RunError
 
     asked = [n for n in todo if _costs(plan, n)]
     if not asked:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from alchemist_runtime.plan import Node, Plan
+    from alchemist_runtime.schema.plan import Node, Plan
 
-    from alchemist_dsl.project import Project
+    from alchemist_dsl.project.workspace import Project
 
 
 @click.command()
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def show(plan: Path, node: str | None, format_: str, sets: tuple[str, ...], variant: str | None) -> None:
     """Show the plan in PLAN, or of RECIPE; with NODE, everything about that step."""
     from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, is_plan, plan_or_exit
-    from alchemist_dsl.project import project_of
+    from alchemist_dsl.project.workspace import project_of
 
     if is_plan(plan):
         found = plan_or_exit(plan)
@@ -39,7 +39,7 @@ def show(plan: Path, node: str | None, format_: str, sets: tuple[str, ...], vari
 
 
 def _print(plan: Plan, node: str | None, format_: str, project: Project) -> None:
-    from alchemist_runtime.plan import dump
+    from alchemist_runtime.schema.plan import dump
 
     from alchemist_dsl.cli.compile import plan_lines, terminal_width
 
@@ -58,7 +58,7 @@ def find_node(plan: Plan, name: str) -> Node:
     """The node of this name; exits with near names where there is none."""
     from difflib import get_close_matches
 
-    from alchemist_runtime.errors import USAGE
+    from alchemist_runtime.schema.errors import USAGE
 
     names = [n.id for n in plan.nodes]
     if name in names:
@@ -87,7 +87,7 @@ def _reads(node: Node) -> Iterator[str]:
 
 def _spec(node: Node, plan: Plan) -> Iterator[str]:
     """What the spec says beyond its defaults, in words."""
-    from alchemist_dsl.written import expression
+    from alchemist_dsl.explain.expressions import expression
 
     data = node.spec.model_dump(exclude_defaults=True, exclude={"kind", "rules", "sets", "schema_columns"})
     for name, value in data.items():
@@ -104,7 +104,7 @@ def _spec(node: Node, plan: Plan) -> Iterator[str]:
 
 
 def _texts(node: Node, plan: Plan) -> list[str]:
-    from alchemist_runtime.plan import TeacherStepSpec
+    from alchemist_runtime.schema.plan import TeacherStepSpec
 
     spec = node.spec
     if isinstance(spec, TeacherStepSpec):
@@ -116,8 +116,8 @@ def _texts(node: Node, plan: Plan) -> list[str]:
 
 def _words(name: str, value: Any) -> str:
     """A value of a spec, as the recipe would write it where it can."""
-    from alchemist_dsl.explain import amount, percent, plain
-    from alchemist_dsl.written import expression, is_tree
+    from alchemist_dsl.explain.expressions import expression, is_tree
+    from alchemist_dsl.explain.wording import amount, percent, plain
 
     match value:
         case _ if is_tree(value):
@@ -153,14 +153,14 @@ def _columns(node: Node) -> Iterator[str]:
 
 
 def _figures(node: Node) -> Iterator[str]:
-    from alchemist_dsl.explain import figure
+    from alchemist_dsl.explain.wording import figure
 
     for name, e in node.estimate.items():
         yield f"{name:<10} {figure(name, e)} ({e.basis})"
 
 
 def _now(node: Node, plan: Plan) -> Iterator[str]:
-    from alchemist_dsl.explain import reason
+    from alchemist_dsl.explain.wording import reason
 
     doing = next((n for n in plan.now.nodes if n.id == node.id), None) if plan.now else None
     if doing is not None:
@@ -177,8 +177,8 @@ _VERBS = {
 
 
 def _stored(node: Node, project: Project) -> Iterator[str]:
-    from alchemist_runtime.errors import RunError
-    from alchemist_runtime.store import closing, trained
+    from alchemist_runtime.schema.errors import RunError
+    from alchemist_runtime.storage.store import closing, trained
 
     yield f"key      {node.key}"
     try:

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from alchemist_dsl.cli.display import amount, took
-from alchemist_dsl.tables import grid
+from alchemist_dsl.cli.progress import amount, took
+from alchemist_dsl.explain.text_table import grid
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
@@ -45,7 +45,7 @@ def lines(ctx: Context, result: Result, seconds: float, width: int) -> list[str]
 
 def steps(ctx: Context, result: Result, width: int) -> list[str]:
     """One line a step: rows in and out, and what each rule dropped."""
-    from alchemist_runtime.store import closing
+    from alchemist_runtime.storage.store import closing
 
     rows = []
     for done in result.done:
@@ -70,7 +70,7 @@ def _rows(done: Done) -> int | None:
 
 def training(figures: Mapping[str, Any]) -> str:
     """What was trained, left out and cut, and the loss, in words."""
-    from alchemist_runtime.store import trained
+    from alchemist_runtime.storage.store import trained
 
     world = figures.get("world_size", 1)
     layout = figures.get("prepared", {}).get("layout")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from alchemist_dsl.cli.testing import Tested
+    from alchemist_dsl.cli.test_runner import Tested
 
 
 @click.command()
@@ -50,19 +50,19 @@ def _expanded(recipes: tuple[Path, ...]) -> list[Path]:
 def _tested(path: Path, name: str | None) -> Tested:
     from alchemist_dsl.cli.compiling import unopened
     from alchemist_dsl.cli.output import show
-    from alchemist_dsl.cli.testing import run_tests
+    from alchemist_dsl.cli.test_runner import run_tests
     from alchemist_dsl.compiler import severity
-    from alchemist_dsl.project import ParamsError
+    from alchemist_dsl.project.workspace import ParamsError
 
     try:
-        tested = run_tests(path, name)
+        test_report = run_tests(path, name)
     except ParamsError as error:
         raise click.UsageError(str(error)) from None
     except OSError as error:
         raise click.UsageError(unopened(path, error)) from None
-    if tested.wrong:
-        show([d for d in tested.diagnostics if severity(d) == "error"], tested.sources)
-    return tested
+    if test_report.wrong:
+        show([d for d in test_report.diagnostics if severity(d) == "error"], test_report.sources)
+    return test_report
 
 
 def _nothing_called(name: str, found: list[Tested]) -> None:
@@ -75,13 +75,13 @@ def _nothing_called(name: str, found: list[Tested]) -> None:
 
 
 def _print(found: list[Tested], format_: str, seconds: float) -> None:
-    from alchemist_dsl.cli import tested
+    from alchemist_dsl.cli import test_report
     from alchemist_dsl.cli.output import colored
 
     if format_ == "json":
         import json
 
-        text = json.dumps(tested.data(found, _shown(found), seconds), indent=2, ensure_ascii=False)
+        text = json.dumps(test_report.data(found, _shown(found), seconds), indent=2, ensure_ascii=False)
         click.echo(text)
         return
     on = colored(sys.stdout)
@@ -89,14 +89,14 @@ def _print(found: list[Tested], format_: str, seconds: float) -> None:
     def paint(colour: str, text: str) -> str:
         return click.style(text, fg=colour) if on else text
 
-    for line in tested.lines(found, _shown(found), paint):
+    for line in test_report.lines(found, _shown(found), paint):
         click.echo(line)
     click.echo()
-    click.echo(tested.total(found, seconds))
+    click.echo(test_report.total(found, seconds))
 
 
 def _write(path: Path, found: list[Tested], seconds: float) -> None:
-    from alchemist_dsl.cli.tested import junit
+    from alchemist_dsl.cli.test_report import junit
 
     try:
         path.write_bytes(junit(found, _shown(found), seconds))
@@ -119,7 +119,7 @@ class _shown:
 
 def _code(found: list[Tested]) -> int:
     """0 all hold; 1 one does not, or a recipe is wrong; 3 one could not be carried out."""
-    from alchemist_runtime.errors import NOT_CARRIED_OUT, OK, SAID_NO
+    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, OK, SAID_NO
 
     outcomes = {r.outcome for one in found for r in one.results}
     if "failed" in outcomes or any(one.wrong for one in found):

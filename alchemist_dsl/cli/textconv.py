@@ -43,7 +43,7 @@ def _canonical(path: str, data: bytes) -> bytes:
 
 
 def _read(path: str) -> bytes:
-    from alchemist_dsl.folder import read_file
+    from alchemist_dsl.project.folder import read_file
 
     try:
         return sys.stdin.buffer.read() if path == "-" else read_file(Path(path))

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from alchemist_runtime.store import Manifest
+    from alchemist_runtime.storage.store import Manifest
 
-    from alchemist_dsl.project import Project
+    from alchemist_dsl.project.workspace import Project
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ def verify(folder: Path, repair: bool, format_: str) -> None:
     """Read every byte that the project of FOLDER keeps and hold it against its checksum. Exits with 1 where one
     differs.
     """
-    from alchemist_runtime.errors import OK, SAID_NO, USAGE
+    from alchemist_runtime.schema.errors import OK, SAID_NO, USAGE
 
-    from alchemist_dsl.project import project_of
+    from alchemist_dsl.project.workspace import project_of
 
     if not folder.is_dir():
         click.echo(f"error: there is no folder `{folder}`", err=True)
@@ -85,7 +85,7 @@ def checked(project: Project) -> Checked:
 
 
 def _results(project: Project, out: Checked) -> None:
-    from alchemist_runtime.errors import RunError
+    from alchemist_runtime.schema.errors import RunError
 
     store, seen = project.store, set()
     for key in store.all_keys():
@@ -111,7 +111,7 @@ def _results(project: Project, out: Checked) -> None:
 
 def _step(folder: Path) -> str | None:
     """The step that a result was made for, as far as its manifest can be read."""
-    from alchemist_runtime.sealed import read_json
+    from alchemist_runtime.schema.sealed import read_json
 
     try:
         return str(read_json((folder / "manifest.json").read_bytes())["node"])
@@ -121,7 +121,7 @@ def _step(folder: Path) -> str | None:
 
 def _export(project: Project, made: Manifest) -> Iterator[Damage]:
     """Files of an export, where it still is the one that lies in its folder."""
-    from alchemist_runtime.engine.placed import changed, marked
+    from alchemist_runtime.engine.export_marker import changed, marked
 
     path = made.figures.get("path")
     if not isinstance(path, str) or (marked(project.root / path) or {}).get("key") != made.data["key"]:
@@ -133,8 +133,8 @@ def _export(project: Project, made: Manifest) -> Iterator[Damage]:
 
 
 def _answers(project: Project, out: Checked) -> None:
-    from alchemist_runtime.cache import CallCache
-    from alchemist_runtime.errors import RunError
+    from alchemist_runtime.calls.cache import CallCache
+    from alchemist_runtime.schema.errors import RunError
 
     path = project.state / "calls.sqlite"
     if not path.exists():
@@ -153,9 +153,9 @@ def _answers(project: Project, out: Checked) -> None:
 
 
 def _records(project: Project, out: Checked) -> None:
-    from alchemist_runtime.plan import text_digest
+    from alchemist_runtime.schema.plan import text_digest
 
-    from alchemist_dsl.project import read_lock, read_runs
+    from alchemist_dsl.project.workspace import read_lock, read_runs
 
     runs = project.state / "runs.jsonl"
     lines = len(runs.read_bytes().splitlines()) if runs.is_file() else 0

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from alchemist_runtime.plan import Node, NowNode, Plan, Reason
+    from alchemist_runtime.schema.plan import Node, NowNode, Plan, Reason
 
-    from alchemist_dsl.project import Compiled
-    from alchemist_dsl.rerun import Cause, Step
-    from alchemist_dsl.state import Remembered
+    from alchemist_dsl.explain.causes import Cause, Step
+    from alchemist_dsl.explain.state import Remembered
+    from alchemist_dsl.project.workspace import Compiled
 
 
 @click.command()
@@ -87,7 +87,7 @@ class _History:
     """What earlier runs of a project recorded, read once."""
 
     def __init__(self, made: Compiled) -> None:
-        from alchemist_dsl.project import last_records, past, read_runs
+        from alchemist_dsl.project.workspace import last_records, past, read_runs
 
         assert made.plan is not None
         records = read_runs(made.project)
@@ -97,14 +97,14 @@ class _History:
         self.causes = self._causes(made.plan)
 
     def _causes(self, plan: Plan) -> tuple[Cause, ...]:
-        from alchemist_dsl.rerun import causes
+        from alchemist_dsl.explain.causes import causes
 
         return causes(plan, self.made.ingredients, self.last, self.past)
 
     def texts(self, plan: Plan, *tables: Mapping[str, Any]) -> dict[str, str]:
         """The templates that ingredients name by digest, as far as they are at hand."""
-        from alchemist_dsl.project import kept_text
-        from alchemist_dsl.reasons import TEMPLATES
+        from alchemist_dsl.explain.staleness import TEMPLATES
+        from alchemist_dsl.project.workspace import kept_text
 
         known = dict(plan.texts)
         for digest in {str(t[p]) for t in tables for p in TEMPLATES & t.keys()} - known.keys():
@@ -147,17 +147,17 @@ def _cause(cause: Cause, step: Step) -> dict[str, Any]:
 
 def lines(told: _History, plan: Plan, node: Node, width: int) -> list[str]:
     """The answer for people."""
-    from alchemist_dsl.cli import ingredients
+    from alchemist_dsl.cli import why_report
     from alchemist_dsl.cli.output import colored
 
     last, now = told.last.get(node.id), told.made.ingredients[node.id]
     texts = told.texts(plan, now, {} if last is None else last.ingredients)
-    view = ingredients.View(plan, node, now, last, told.past, texts, width, colored(sys.stdout))
+    view = why_report.View(plan, node, now, last, told.past, texts, width, colored(sys.stdout))
     return [
         *_verdict(plan, node, last, told, width),
         "",
         "what its result is made of:",
-        *ingredients.lines(view),
+        *why_report.lines(view),
         "",
         *_then(plan, node),
     ]
@@ -215,7 +215,7 @@ def rerun_lines(plan: Plan, told: _History, width: int) -> list[str]:
 
 def _because(cause: Cause) -> str:
     """A cause in words, with the step that it is in."""
-    from alchemist_dsl.explain import reason
+    from alchemist_dsl.explain.wording import reason
 
     if cause.root is None:
         (only,) = cause.reasons
@@ -234,7 +234,7 @@ _COMMON = {
 
 
 def _words(r: Reason) -> str:
-    from alchemist_dsl.explain import reason
+    from alchemist_dsl.explain.wording import reason
 
     if r.code != "input_changed":
         return reason(r)
@@ -259,7 +259,7 @@ def _doing(plan: Plan, node: Node) -> NowNode | None:
 
 
 def _verdict(plan: Plan, node: Node, last: Remembered | None, told: _History, width: int) -> Iterator[str]:
-    from alchemist_dsl.explain import reason, short
+    from alchemist_dsl.explain.wording import reason, short
 
     doing = _doing(plan, node)
     explained = {s.node for c in told.causes for s in c.steps} | {c.root for c in told.causes}
@@ -285,7 +285,7 @@ def _verdict(plan: Plan, node: Node, last: Remembered | None, told: _History, wi
 
 
 def _skipped(plan: Plan, node: Node) -> str:
-    from alchemist_runtime.plan import not_run
+    from alchemist_runtime.schema.plan import not_run
 
     if not node.runnable:
         return "would not be run: this version does not carry it out"

@@ -91,7 +91,7 @@ def _concise(d: Diagnostic, sources: Mapping[str, SourceFile]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(_plain(text).split())
+    return " ".join(plain(text).split())
 
 
 def _as_json(d: Diagnostic, sources: Mapping[str, SourceFile]) -> dict[str, object]:
@@ -146,7 +146,7 @@ def _text(d: Diagnostic, sources: Mapping[str, SourceFile], paint: _Paint) -> st
     kind = severity(d)
     tone = _RED if kind is Severity.ERROR else _YELLOW
     slug = CODES[d.code].slug
-    out = [paint(tone, f"{kind}[{d.code} {slug}]") + paint(_BOLD, f": {_plain(d.headline)}")]
+    out = [paint(tone, f"{kind}[{d.code} {slug}]") + paint(_BOLD, f": {plain(d.headline)}")]
     source = sources.get(d.span.file)
     same = [one for one in d.labels if one.span.file == d.span.file]
     other = [one for one in d.labels if one.span.file != d.span.file]
@@ -175,14 +175,14 @@ def masked(text: str) -> str:
     return _KEY.sub(lambda key: "*" * len(key[0]), text)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that a terminal may be sent: a recipe's control characters and keys do not reach it."""
     text = masked(text)
     return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def _advice(word: str, text: str, fix: bool, paint: _Paint) -> str:
-    first, *rest = _plain(text).split("\n")
+    first, *rest = plain(text).split("\n")
     line = f"{word}: {first}"
     if fix:
         line = (
@@ -224,7 +224,7 @@ def _lines(source: SourceFile, primary: _Mark, labels: list[_Mark], tone: str, p
         for mark in marks:
             start, end = starts(mark.start), starts(mark.end)
             color = tone if mark.sign == "^" else _BLUE
-            text = f" {_plain(mark.text)}" if mark.text else ""
+            text = f" {plain(mark.text)}" if mark.text else ""
             under = mark.sign * max(end - start, 1) + text
             out.append(paint(_BLUE, f"{'':>{width}} | ") + " " * start + paint(color, under))
     return out

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from alchemist_dsl.diagnostics.codes import AREAS, CODES
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit
 from alchemist_dsl.diagnostics.page import load, markdown, plain
-from alchemist_dsl.diagnostics.render import _plain as one
+from alchemist_dsl.diagnostics.render import plain as one
 from alchemist_dsl.diagnostics.render import severity
 from alchemist_dsl.source import SourceFile, Span
 

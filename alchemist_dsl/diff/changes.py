@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
+from alchemist_dsl.diff.attributes import Named, Table
 from alchemist_dsl.diff.model import Category, Change
-from alchemist_dsl.diff.table import Named, Table
 from alchemist_dsl.diff.words import Piece, word_diff
 
 CHARS_PER_TOKEN: Final = 4

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from alchemist_runtime.plan import Check, Plan
+from alchemist_runtime.schema.plan import Check, Plan
 
 from alchemist_dsl.diff import declarations, impact
+from alchemist_dsl.diff.attributes import Named, Table
 from alchemist_dsl.diff.changes import changes
 from alchemist_dsl.diff.effects import worst
 from alchemist_dsl.diff.flows import Ports
 from alchemist_dsl.diff.matching import matched
 from alchemist_dsl.diff.model import Category, CheckDiff, NodeDiff, Pair, RecipeDiff, Totals
-from alchemist_dsl.diff.referred import resources_between
-from alchemist_dsl.diff.relaxed import relaxed
-from alchemist_dsl.diff.scaled import scaled
-from alchemist_dsl.diff.sides import Side
+from alchemist_dsl.diff.resources import resources_between
+from alchemist_dsl.diff.scaled_estimates import scaled
+from alchemist_dsl.diff.side import Side
 from alchemist_dsl.diff.steps import Steps
-from alchemist_dsl.diff.table import Named, Table
+from alchemist_dsl.diff.weakened import relaxed
 
 
 def compare(before: Side, after: Side) -> RecipeDiff:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from alchemist_dsl.diff.model import Category, Declaration
-from alchemist_dsl.diff.sides import Declared, Side, declared
+from alchemist_dsl.diff.side import Declared, Side, declared
 
 #: Kinds whose changes show in the steps, in the figures, in `checks` or in the recipe's own line.
 _ELSEWHERE: Final = frozenset({"recipe", "teacher", "prompt", "check"})

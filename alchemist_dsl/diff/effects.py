@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_runtime.plan import (
+from alchemist_runtime.schema.plan import (
     DecontaminateSpec,
     EvaluateSpec,
     ExportSpec,
@@ -27,7 +27,7 @@ from alchemist_runtime.plan import (
     TaskSpec,
     TeacherStepSpec,
 )
-from alchemist_runtime.rows import MADE_BY
+from alchemist_runtime.schema.rows import MADE_BY
 
 from alchemist_dsl.diff.flows import GROW, OTHER, SAME, SHRINK, UNCHANGED, UNKNOWN, Flow, Ports, alike, content, steady
 from alchemist_dsl.diff.model import Category, Change

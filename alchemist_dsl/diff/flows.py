@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from alchemist_runtime.plan import (
+from alchemist_runtime.schema.plan import (
     DecontaminateSpec,
     DedupSpec,
     Edge,
@@ -19,7 +19,7 @@ from alchemist_runtime.plan import (
     TaskSpec,
     TeacherStepSpec,
 )
-from alchemist_runtime.rows import MADE_BY
+from alchemist_runtime.schema.rows import MADE_BY
 
 Kind = Literal["same", "grow", "shrink", "content", "other"]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from alchemist_runtime.plan import Estimate, Node, Plan, TeacherStepSpec
+from alchemist_runtime.schema.plan import Estimate, Node, Plan, TeacherStepSpec
 
+from alchemist_dsl.diff.attributes import Names, stream
 from alchemist_dsl.diff.flows import Flow
 from alchemist_dsl.diff.model import Entry, MixtureDiff, MixtureRow, Pair
-from alchemist_dsl.diff.table import Names, stream
-from alchemist_dsl.explain import amount
-from alchemist_dsl.ranges import NOTHING, UNKNOWN, Range, estimate, exactly, total
+from alchemist_dsl.estimate.ranges import NOTHING, UNKNOWN, Range, estimate, exactly, total
+from alchemist_dsl.explain.wording import amount
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Final
 from alchemist_dsl.diff import phrases
 from alchemist_dsl.diff.model import Diff, Entry, MixtureDiff, NodeDiff, RecipeDiff, ResourceDiff
 from alchemist_dsl.diff.text import bar, worded
-from alchemist_dsl.explain import count
+from alchemist_dsl.explain.wording import count
 
 #: Cells of the bar of a whole mixture: it stands beside three columns on a phone.
 _BAR: Final = 8

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from alchemist_runtime.plan import Node, Plan
+from alchemist_runtime.schema.plan import Node, Plan
 
+from alchemist_dsl.diff.attributes import table
 from alchemist_dsl.diff.model import Match
-from alchemist_dsl.diff.table import table
 
 #: Share of equal values from which two steps of the same kind may be one step that was renamed.
 ALIKE: Final = 0.6

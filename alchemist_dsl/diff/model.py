@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from alchemist_runtime.plan import At, Estimate
+from alchemist_runtime.schema.plan import At, Estimate
 from pydantic import BaseModel, ConfigDict
 
 DIFF_FORMAT = "1.0"

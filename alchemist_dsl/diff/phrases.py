@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Final
 
-from alchemist_runtime.plan import Estimate
+from alchemist_runtime.schema.plan import Estimate
 
 from alchemist_dsl.diff.changes import relative_words
 from alchemist_dsl.diff.model import (
@@ -23,9 +23,9 @@ from alchemist_dsl.diff.model import (
     ResourceDiff,
     Totals,
 )
-from alchemist_dsl.explain import count
-from alchemist_dsl.explain import hours as hours_of
-from alchemist_dsl.verdicts import money
+from alchemist_dsl.estimate.checks import money
+from alchemist_dsl.explain.wording import count
+from alchemist_dsl.explain.wording import hours as hours_of
 
 SIGNS: Final = {"added": "+", "removed": "-", "changed": "~"}
 _GROUPS: Final = {

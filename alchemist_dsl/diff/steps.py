@@ -7,18 +7,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from alchemist_runtime.plan import Edge, Node, Plan, TeacherStepSpec, card_digest
+from alchemist_runtime.schema.plan import Edge, Node, Plan, TeacherStepSpec, card_digest
 
 from alchemist_dsl.diff import declarations, impact
+from alchemist_dsl.diff.attributes import stream, table
 from alchemist_dsl.diff.changes import changes
 from alchemist_dsl.diff.effects import ENTRY_NAMES, Effect, effect
 from alchemist_dsl.diff.flows import OTHER, SAME, UNCHANGED, UNKNOWN, Flow, Ports, joined, passed
 from alchemist_dsl.diff.matching import Matched
 from alchemist_dsl.diff.model import Category, Change, MixtureDiff, NodeDiff
-from alchemist_dsl.diff.sides import Side
-from alchemist_dsl.diff.table import stream, table
-from alchemist_dsl.reasons import changes as reasons_of
-from alchemist_dsl.state import Remembered
+from alchemist_dsl.diff.side import Side
+from alchemist_dsl.explain.staleness import changes as reasons_of
+from alchemist_dsl.explain.state import Remembered
 
 
 @dataclass

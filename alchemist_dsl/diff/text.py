@@ -10,7 +10,7 @@ from typing import Final
 
 from alchemist_dsl.diff import phrases
 from alchemist_dsl.diff.model import Change, Diff, Entry, Mark, MixtureDiff, NodeDiff, RecipeDiff, ResourceDiff
-from alchemist_dsl.explain import count
+from alchemist_dsl.explain.wording import count
 
 _RED, _GREEN, _YELLOW, _BOLD, _DIM = "31", "32", "33", "1", "2"
 _TONES: Final = {"breaking": _RED, "removed": _RED, "extending": _GREEN, "added": _GREEN, "narrowing": _YELLOW}
@@ -265,7 +265,7 @@ def _clipped(row: list[tuple[Mark, str]], width: int) -> list[tuple[Mark, str]]:
 
 def mixture(m: MixtureDiff, width: int) -> Iterator[str]:
     """Entries before and after as a table with bars."""
-    from alchemist_dsl.tables import grid
+    from alchemist_dsl.explain.text_table import grid
 
     found, same = phrases.entries(m)
     rows = [(e.name, *_side(e.before), *_side(e.after), bar(e.after or e.before, e.after is None)) for e in found]

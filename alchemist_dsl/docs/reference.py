@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from alchemist_runtime.functions import AGGREGATES, FUNCTIONS, Function
+from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS, Function
 
 from alchemist_dsl.diagnostics.page import table
 from alchemist_dsl.docs import words

@@ -1,9 +1,9 @@
 """JSON Schemas (draft 2020-12): of the plan, of `recipe.lock`, of every kind of block as data, and of a whole recipe as
 data.
 
-A recipe as data says the same as its text; `alchemist_dsl.data` writes it out. Names, expressions and amounts are
-strings in the words of the language (`"5%"`, `"chars(response) < 80"`); texts are strings; what has no form of its own
-is `{"recipe": "…"}`, the words of the language as they stand, and a template may be `{"template": "…"}`.
+A recipe as data says the same as its text; `alchemist_dsl.migrate.recipe_data` writes it out. Names, expressions and
+amounts are strings in the words of the language (`"5%"`, `"chars(response) < 80"`); texts are strings; what has no form
+of its own is `{"recipe": "…"}`, the words of the language as they stand, and a template may be `{"template": "…"}`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from alchemist_dsl import lock as locks
 from alchemist_dsl.check.attrtypes import AttrType, attr_type
 from alchemist_dsl.check.methods import method_names
-from alchemist_dsl.data import EDITION, parts_of
 from alchemist_dsl.docs import words
 from alchemist_dsl.kinds import KINDS, NAMED_EXPRESSIONS, Attribute
+from alchemist_dsl.migrate.recipe_data import EDITION, parts_of
+from alchemist_dsl.project import lockfile as locks
 
 Schema = dict[str, Any]
 
@@ -95,7 +95,7 @@ def plan_schema() -> Schema:
     """Of the plan file. It refuses no additional property: minor versions add some, and readers ignore what they do not
     know.
     """
-    from alchemist_runtime.plan import Plan
+    from alchemist_runtime.schema.plan import Plan
 
     schema = Plan.model_json_schema()
     schema["properties"]["plan_format"]["pattern"] = r"^1\.[0-9]+$"

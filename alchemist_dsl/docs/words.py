@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_runtime import catalog
-from alchemist_runtime.functions import FUNCTIONS, Function
+from alchemist_runtime.schema import catalog
+from alchemist_runtime.schema.functions import FUNCTIONS, Function
 
 from alchemist_dsl.check.attrtypes import AttrType, attr_type
 from alchemist_dsl.check.methods import Parameter, method_names, parameters
-from alchemist_dsl.check.shapes import NOUNS
+from alchemist_dsl.check.value_messages import NOUNS
 from alchemist_dsl.kinds import KINDS, Attribute, Kind, spelled
 
 #: What stands in a block beside attributes: how it is written, and what it does.

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from alchemist_runtime.plan import Estimate
+from alchemist_runtime.schema.plan import Estimate
 from pydantic import BaseModel, ConfigDict
 
 from alchemist_dsl.graph.model import Figure, Graph, Link, Mark, State, Step

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from alchemist_runtime.plan import Edge, Estimate, MixtureSpec, Node, NowNode, Plan, not_run
+from alchemist_runtime.schema.plan import Edge, Estimate, MixtureSpec, Node, NowNode, Plan, not_run
 
-from alchemist_dsl.explain import amount, count, dollars, dollars_range, range_words, reason, skipped
+from alchemist_dsl.explain.wording import amount, count, dollars, dollars_range, range_words, reason, skipped
 
 #: What a run would do with a step; `planned`: the plan does not say, `not_run`: this version does not carry it out.
 State = Literal["build", "extend", "reuse", "skip", "not_run", "planned"]

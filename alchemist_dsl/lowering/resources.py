@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from alchemist_runtime.plan import Price, Prompt, Teacher
+from alchemist_runtime.schema.plan import Price, Prompt, Teacher
 
-from alchemist_dsl.bases import base_folder, own_model
-from alchemist_dsl.check.given import literal
+from alchemist_dsl.check.test_rows import literal
 from alchemist_dsl.ir import Block, ChoiceV, Qty, RecordV, RefV, TemplateV
+from alchemist_dsl.lowering.base_models import base_folder, own_model
 from alchemist_dsl.lowering.scope import Scope
 from alchemist_dsl.lowering.targets import locked_base
 from alchemist_dsl.lowering.values import decimal, exact, flag, items, quantity, text, texts, whole

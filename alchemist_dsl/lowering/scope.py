@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from alchemist_runtime.plan import At, Expr, Method, Rule, Select, SetColumn, text_digest
-from alchemist_runtime.registry import Component, Family
-from alchemist_runtime.rows import SFT
+from alchemist_runtime.schema.plan import At, Expr, Method, Rule, Select, SetColumn, text_digest
+from alchemist_runtime.schema.registry import Component, Family
+from alchemist_runtime.schema.rows import SFT
 
-from alchemist_dsl.facts import Facts, SourceFacts
+from alchemist_dsl.explain.expressions import expression
 from alchemist_dsl.ir import Block, MethodV, Program, RuleV, TemplateV
+from alchemist_dsl.lowering.facts import Facts, SourceFacts
 from alchemist_dsl.lowering.values import exact, text
 from alchemist_dsl.passes import Options
 from alchemist_dsl.source import Span
-from alchemist_dsl.written import expression
 
 Find = Callable[[Family, str], Component | None]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from alchemist_runtime.plan import Method, SourceSpec, SuiteSpec
+from alchemist_runtime.schema.plan import Method, SourceSpec, SuiteSpec
 
-from alchemist_dsl.canon import canon_value
 from alchemist_dsl.ir import Block, MethodV
+from alchemist_dsl.lowering.canonical import canon_value
 from alchemist_dsl.lowering.scope import Scope, salt
 from alchemist_dsl.lowering.values import flag, text, texts, whole
 

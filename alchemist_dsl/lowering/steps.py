@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from alchemist_runtime.plan import (
+from alchemist_runtime.schema.plan import (
     DecontaminateSpec,
     DedupSpec,
     Expr,

@@ -6,10 +6,10 @@ import posixpath
 from fractions import Fraction
 from typing import Any
 
-from alchemist_runtime.plan import EvaluateSpec, ExportSpec, MeasureSpec, Method, TrainSpec, variant_part
+from alchemist_runtime.schema.plan import EvaluateSpec, ExportSpec, MeasureSpec, Method, TrainSpec, variant_part
 
-from alchemist_dsl.bases import base_folder
 from alchemist_dsl.ir import Block, ExprV, MethodV, Qty, RecordV, RefV, TemplateV, TextV
+from alchemist_dsl.lowering.base_models import base_folder
 from alchemist_dsl.lowering.scope import Scope, salt
 from alchemist_dsl.lowering.values import decimal, exact, items, method, quantity, text, texts, whole
 
@@ -101,7 +101,7 @@ def _speed(block: Block) -> dict[str, Any]:
 
 def command(spec: TrainSpec) -> list[str]:
     """The `accelerate launch` command line, with `{processes}` and `{node_dir}` left open."""
-    from alchemist_runtime.launch import command as launch_line
+    from alchemist_runtime.train.launch import command as launch_line
 
     return list(launch_line(spec))
 

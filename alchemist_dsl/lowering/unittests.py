@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from alchemist_runtime.plan import Plan
+from alchemist_runtime.schema.plan import Plan
 
-from alchemist_dsl.check.given import Inlet, Unfit, answer, column_types, inlets, row, rows_by_label, suite_columns
-from alchemist_dsl.facts import Facts
+from alchemist_dsl.check.test_rows import Inlet, Unfit, answer, column_types, inlets, row, rows_by_label, suite_columns
 from alchemist_dsl.ir import Attr, Block, ChoiceV, ListV, Program, RecordV, RefV, RowSchema, RuleV, TextV, Value
-from alchemist_dsl.lower import lower
+from alchemist_dsl.lowering.facts import Facts
+from alchemist_dsl.lowering.lower import lower
 from alchemist_dsl.lowering.scope import Find, Scope
 from alchemist_dsl.passes import Options
 from alchemist_dsl.passes.order import order

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from alchemist_dsl import ir
 from alchemist_dsl.check import Checked, examine
+from alchemist_dsl.check.context import Room, Stream, World
 from alchemist_dsl.check.scope import Decl, Scope
 from alchemist_dsl.check.templates import Variables
-from alchemist_dsl.check.world import Room, Stream, World
 from alchemist_dsl.diagnostics.model import Diagnostic
-from alchemist_dsl.folder import Folder
 from alchemist_dsl.lsp.documents import Buffer, Documents
-from alchemist_dsl.lsp.facts import LocalFacts
+from alchemist_dsl.lsp.local_columns import LocalFacts
 from alchemist_dsl.lsp.names import Names
+from alchemist_dsl.project.folder import Folder
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax.parse import parse

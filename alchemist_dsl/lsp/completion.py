@@ -9,14 +9,14 @@ from typing import Final
 from lsprotocol import types as lsp
 
 from alchemist_dsl.check.attrtypes import AttrType, attr_type
-from alchemist_dsl.folder import STD
 from alchemist_dsl.kinds import KINDS, Kind, spelled
-from alchemist_dsl.lsp import texts
+from alchemist_dsl.lsp import markdown
 from alchemist_dsl.lsp.analysis import NO_SIGHT, Analysis, Sight
 from alchemist_dsl.lsp.completion_names import members, parts_of, references
 from alchemist_dsl.lsp.completion_rows import expression, in_template, types_of_fields
 from alchemist_dsl.lsp.context import Cursor, Frame, Token
 from alchemist_dsl.lsp.items import Item, K, item
+from alchemist_dsl.project.folder import STD
 from alchemist_dsl.syntax import ast
 
 #: Tokens after which no name can begin.
@@ -103,7 +103,7 @@ def _items(analysis: Analysis) -> Iterator[Item]:
         yield item(name, K.Keyword, doc=doc, snippet=snippet, sort="1")
     for name, kind in KINDS.items():
         title = {"required": " ${1:name}", "text": ' "${1:what it shows}"'}.get(kind.name, "")
-        doc = texts.kind_text(name, kind)
+        doc = markdown.kind_text(name, kind)
         yield item(name, K.Class, kind.doc, doc, f"{name}{title} {{\n  $0\n}}", sort="2")
 
 
@@ -140,7 +140,7 @@ def _begin(analysis: Analysis, at: Cursor, block: Frame, kind: Kind) -> Iterator
         attribute = kind.attributes.get(sub.name)
         for one in attr_type(attribute.type).alternatives if attribute is not None else ():
             for part in one.fields:
-                yield item(part.name, K.Property, texts.readable(part.type), snippet=f"{part.name} = $0")
+                yield item(part.name, K.Property, markdown.readable(part.type), snippet=f"{part.name} = $0")
 
 
 def _statements(analysis: Analysis, at: Cursor, block: Frame, kind: Kind) -> Iterator[Item]:
@@ -152,8 +152,8 @@ def _statements(analysis: Analysis, at: Cursor, block: Frame, kind: Kind) -> Ite
         yield item(
             name,
             K.Property,
-            texts.readable(type_) + (f" = {attribute.default}" if attribute.default else ""),
-            texts.attribute_text(block.name, name, attribute),
+            markdown.readable(type_) + (f" = {attribute.default}" if attribute.default else ""),
+            markdown.attribute_text(block.name, name, attribute),
             _assignment(name, type_),
             sort="1" if attribute.required else "2",
         )
@@ -303,8 +303,8 @@ def _changed(analysis: Analysis, path: tuple[str, ...]) -> Iterator[Item]:
     if len(path) == 1:
         kind = KINDS[decl.kind]
         for name, attribute in kind.attributes.items():
-            doc = texts.attribute_text(decl.kind, name, attribute)
-            yield item(name, K.Property, texts.readable(attr_type(attribute.type)), doc)
+            doc = markdown.attribute_text(decl.kind, name, attribute)
+            yield item(name, K.Property, markdown.readable(attr_type(attribute.type)), doc)
         yield from _words(kind.blocks, K.Struct)
     elif len(path) == 2:
         yield from _words(decl.body.blocks.get(path[1], {}), K.Reference)
@@ -419,7 +419,7 @@ def _methods(analysis: Analysis, at: Cursor, block: Frame, type_: AttrType) -> I
     for name in method_names(type_):
         known = parameters(name, type_) or ()
         inner = "$0" if known else ""
-        yield item(name, K.Method, doc=texts.method_text(type_, name) or "", snippet=f"{name}({inner})")
+        yield item(name, K.Method, doc=markdown.method_text(type_, name) or "", snippet=f"{name}({inner})")
 
 
 def _templates(analysis: Analysis, at: Cursor, block: Frame, type_: AttrType) -> Iterator[Item]:
@@ -451,15 +451,15 @@ def _arguments(at: Cursor, call: Frame, type_: AttrType) -> Iterator[Item]:
     from alchemist_dsl.check.methods import parameters
 
     known = parameters(call.name, type_) or ()
-    found = texts.component(type_, call.name)
+    found = markdown.component(type_, call.name)
     inside = [t for t in at.statement if t.start > call.start]
     given = {a.text for a, b in pairwise(inside) if b.kind == "EQ"}
     if at.last in ("LPAR", "COMMA"):
         for param in known:
             if param.name not in given:
-                default = "" if param.default is ... else f" = {texts.plain(param.default)}"
+                default = "" if param.default is ... else f" = {markdown.plain(param.default)}"
                 doc = found.doc if found is not None else ""
-                detail = texts.readable(param.type) + default
+                detail = markdown.readable(param.type) + default
                 yield item(param.name, K.Variable, detail, doc, f"{param.name} = $0")
     elif at.last == "EQ" and len(inside) > 1:
         type_of = next((p.type for p in known if p.name == inside[-2].text), None)

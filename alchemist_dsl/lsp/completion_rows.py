@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from alchemist_runtime.functions import AGGREGATES, FUNCTIONS
+from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
 
 from alchemist_dsl.check.expressions import PLAN_FIGURES, column_type, readable, row_variables
 from alchemist_dsl.check.templates import GLOBALS, template_words
 from alchemist_dsl.check.types import ANY, family, fields
-from alchemist_dsl.lsp import texts
+from alchemist_dsl.lsp import markdown
 from alchemist_dsl.lsp.analysis import Analysis, Sight
 from alchemist_dsl.lsp.context import Cursor
 from alchemist_dsl.lsp.items import Item, K, item
@@ -80,8 +80,8 @@ def _roots(analysis: Analysis, sight: Sight, total: bool, promises: bool) -> Ite
 def _functions(promises: bool) -> Iterator[Item]:
     known = {**FUNCTIONS, **AGGREGATES} if promises else FUNCTIONS
     for name, function in known.items():
-        doc = texts.function_text(name, promises) or ""
-        yield item(name, K.Function, texts.signature(function), doc, f"{name}($0)", sort="4")
+        doc = markdown.function_text(name, promises) or ""
+        yield item(name, K.Function, markdown.signature(function), doc, f"{name}($0)", sort="4")
 
 
 def _field(analysis: Analysis, path: tuple[str, ...], sight: Sight, total: bool) -> Iterator[Item]:
@@ -140,7 +140,7 @@ def in_template(at: Cursor, sight: Sight, over_row: bool) -> Iterator[Item]:
                 yield item(tag, K.Keyword, snippet=snippet)
         case "filter" | "test":
             for name, function in template_words(where.place).items():
-                yield item(name, K.Function, where.place, texts.filter_doc(function))
+                yield item(name, K.Function, where.place, markdown.filter_doc(function))
         case "field":
             type_ = known.types.get(where.base, "")
             parts = fields(type_) if family(type_) == "record" else {}

@@ -11,8 +11,8 @@ from typing import Final
 from lsprotocol import types as lsp
 from pygls.uris import from_fs_path, to_fs_path
 
-from alchemist_dsl.folder import STD, Folder, folder_of, library, read_recipe
 from alchemist_dsl.lsp.positions import Converter, changed, plain
+from alchemist_dsl.project.folder import STD, Folder, folder_of, library, read_recipe
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax.decode import decode
 

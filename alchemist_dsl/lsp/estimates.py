@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from alchemist_runtime import catalog
-from alchemist_runtime.plan import Node
+from alchemist_runtime.schema import catalog
+from alchemist_runtime.schema.plan import Node
 
-from alchemist_dsl import explain
 from alchemist_dsl.compiler import compile_program, has_errors
 from alchemist_dsl.diagnostics.model import Diagnostic
-from alchemist_dsl.facts import SourceFacts
+from alchemist_dsl.explain import wording
 from alchemist_dsl.ir import Block, Program
+from alchemist_dsl.lowering.facts import SourceFacts
 from alchemist_dsl.lsp.analysis import Analysis
-from alchemist_dsl.lsp.facts import LocalFacts
+from alchemist_dsl.lsp.local_columns import LocalFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,11 @@ def _line(node: Node) -> str:
     basis = known["rows"].basis.replace("_", " ") if "rows" in known else ""
     parts = []
     for name, word in (("rows", "rows"), ("calls", "teacher calls")):
-        told = explain.count(known.get(name))
+        told = wording.count(known.get(name))
         if told and told != "?":
             of = f" ({basis})" if name == "rows" and basis not in ("", "unknown") else ""
             parts.append(f"{told} {word}{of}")
-    money = explain.dollars(known.get("usd"))
+    money = wording.dollars(known.get("usd"))
     if money and money != "?":
         parts.append(money)
     return f"Expected: {', '.join(parts)}" if parts else ""

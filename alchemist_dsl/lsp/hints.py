@@ -9,7 +9,7 @@ from typing import Final
 
 from alchemist_dsl import ir
 from alchemist_dsl.lsp.analysis import Analysis
-from alchemist_dsl.lsp.texts import percent
+from alchemist_dsl.lsp.markdown import percent
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 

@@ -12,11 +12,11 @@ from alchemist_dsl.check.expressions import column_type, row_variables
 from alchemist_dsl.check.params import value_text
 from alchemist_dsl.check.scope import Decl
 from alchemist_dsl.kinds import KINDS
-from alchemist_dsl.lsp import texts
+from alchemist_dsl.lsp import markdown
 from alchemist_dsl.lsp.analysis import NO_SIGHT, Analysis
 from alchemist_dsl.lsp.jinja import variables
 from alchemist_dsl.lsp.names import Occurrence, Symbol
-from alchemist_dsl.lsp.nodes import enclosing, is_column_name, statement_at, top_block
+from alchemist_dsl.lsp.tree_queries import enclosing, is_column_name, statement_at, top_block
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
@@ -56,7 +56,7 @@ def hover(analysis: Analysis, offset: int) -> Shown | None:
     if block is None:
         return None
     if _within(block.kind.span, offset) and block.kind.name in KINDS:
-        return Shown(texts.kind_text(block.kind.name, KINDS[block.kind.name]), block.kind.span)
+        return Shown(markdown.kind_text(block.kind.name, KINDS[block.kind.name]), block.kind.span)
     return _in_block(analysis, block, offset) if block.kind.name in KINDS else None
 
 
@@ -95,7 +95,7 @@ def declared(analysis: Analysis, symbol: Symbol) -> Decl | None:
 
 def _block_text(analysis: Analysis, decl: Decl) -> str:
     kind = KINDS[decl.kind]
-    parts = [texts.code(f"{decl.kind} {decl.name}"), decl.block.doc or kind.doc]
+    parts = [markdown.code(f"{decl.kind} {decl.name}"), decl.block.doc or kind.doc]
     made = analysis.world.blocks.get(decl.key)
     if made is not None:
         parts += _facts(made)
@@ -105,7 +105,7 @@ def _block_text(analysis: Analysis, decl: Decl) -> str:
             if stream is not None and not stream.lost:
                 name = decl.name if port == "rows" else f"{decl.name}.{port}"
                 if port == "rows":
-                    parts.append(texts.table(stream.columns, stream.open))
+                    parts.append(markdown.table(stream.columns, stream.open))
                 else:
                     extra = [c for c in stream.columns if c not in _rows(analysis, decl)]
                     parts.append(f"`{name}`" + (f" has also {', '.join(f'`{c}`' for c in extra)}" if extra else ""))
@@ -134,19 +134,19 @@ def _facts(block: ir.Block) -> Iterator[str]:
 
 def _alias_text(statement: ast.Import | None, symbol: Symbol) -> str:
     path = statement.path.value if statement is not None else ""
-    return texts.code(f'import "{path}" as {symbol.name}')
+    return markdown.code(f'import "{path}" as {symbol.name}')
 
 
 def _param_text(analysis: Analysis, symbol: Symbol) -> str:
     found = analysis.scope.params.get(symbol.name)
     if found is None:
-        return texts.code(f"param {symbol.name}")
+        return markdown.code(f"param {symbol.name}")
     value = analysis.program.params.get(found.scope.prefix + symbol.name)
     default = found.decl.default
     head = f"param {symbol.name}: {found.decl.type.text}"
     if default is not None:
         head += f" = {value_text(default)}"
-    parts = [texts.code(head), found.decl.doc or ""]
+    parts = [markdown.code(head), found.decl.doc or ""]
     if value is not None:
         parts.append(f"Here `{value.text}` ({value.origin}).")
     return "\n\n".join(p for p in parts if p)
@@ -163,7 +163,7 @@ def _part_text(analysis: Analysis, symbol: Symbol) -> str:
         "output": "What `{}` gets back.",
         "field": "A column of the schema `{}`.",
     }[symbol.what]
-    return "\n\n".join([texts.code(line), what.format(symbol.owner)])
+    return "\n\n".join([markdown.code(line), what.format(symbol.owner)])
 
 
 # --- inside a block ---------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def _attribute(kind: str, name: ast.Ident) -> Shown | None:
     attribute = KINDS[kind].attributes.get(name.name) if kind in KINDS else None
     if attribute is None:
         return None
-    return Shown(texts.attribute_text(kind, name.name, attribute), name.span)
+    return Shown(markdown.attribute_text(kind, name.name, attribute), name.span)
 
 
 def _in_value(analysis: Analysis, block: ast.Block, statement: ast.Statement, offset: int) -> Shown | None:
@@ -212,10 +212,10 @@ def _quantity(node: ast.Quantity) -> str:
     unit = _UNITS.get(node.kind, "")
     if node.kind == "rate":
         what = node.unit or "calls"
-        return f"`{node.text}`: {texts.number(node.value * 60)} {what} a minute"
+        return f"`{node.text}`: {markdown.number(node.value * 60)} {what} a minute"
     if node.kind == "percent":
         return f"`{node.text}` = {node.value}, {unit}"
-    return f"`{node.text}` = {texts.number(node.value)}" + (f" {unit}" if unit else "")
+    return f"`{node.text}` = {markdown.number(node.value)}" + (f" {unit}" if unit else "")
 
 
 def _call(block: ast.Block, statement: ast.Statement, function: ast.Ident) -> Shown | None:
@@ -223,8 +223,8 @@ def _call(block: ast.Block, statement: ast.Statement, function: ast.Ident) -> Sh
     if isinstance(statement, ast.Assign) and not statement.set:
         attribute = KINDS[block.kind.name].attributes.get(statement.path[0].name)
         for one in attr_type(attribute.type).alternatives if attribute is not None else ():
-            text = text or texts.method_text(one.of[0] if one.name == "list" else one, function.name)
-    text = text or texts.function_text(function.name, block.kind.name == "check")
+            text = text or markdown.method_text(one.of[0] if one.name == "list" else one, function.name)
+    text = text or markdown.function_text(function.name, block.kind.name == "check")
     return None if text is None else Shown(text, function.span)
 
 
@@ -257,7 +257,7 @@ def _name(analysis: Analysis, block: ast.Block, statement: ast.Statement, chain:
     if isinstance(statement, ast.Assign):
         attribute = KINDS[block.kind.name].attributes.get(statement.path[0].name)
         for one in attr_type(attribute.type).alternatives if attribute is not None else ():
-            text = texts.method_text(one.of[0] if one.name == "list" else one, node.name)
+            text = markdown.method_text(one.of[0] if one.name == "list" else one, node.name)
             if text is not None:
                 return Shown(text, node.span)
     return None

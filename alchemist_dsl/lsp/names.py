@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from alchemist_runtime.functions import AGGREGATES
+from alchemist_runtime.schema.functions import AGGREGATES
 
 from alchemist_dsl.check.attrtypes import AttrType, attr_type
 from alchemist_dsl.check.load import Loader
@@ -17,7 +17,7 @@ from alchemist_dsl.check.names import Found, find, path_of
 from alchemist_dsl.check.scope import Decl, Scope
 from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lsp.jinja import variables
-from alchemist_dsl.lsp.nodes import every
+from alchemist_dsl.lsp.tree_queries import every
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 

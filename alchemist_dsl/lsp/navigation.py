@@ -11,11 +11,11 @@ from alchemist_dsl import ir
 from alchemist_dsl.check.load import Loader
 from alchemist_dsl.check.problems import Problems
 from alchemist_dsl.check.scope import Decl
-from alchemist_dsl.folder import STD, Folder
 from alchemist_dsl.lsp.analysis import Analyser, Analysis
 from alchemist_dsl.lsp.hover import declaration
 from alchemist_dsl.lsp.names import Names, Occurrence, Symbol
-from alchemist_dsl.lsp.nodes import enclosing, is_column_name, statement_at, top_block
+from alchemist_dsl.lsp.tree_queries import enclosing, is_column_name, statement_at, top_block
+from alchemist_dsl.project.folder import STD, Folder
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax import ast
 

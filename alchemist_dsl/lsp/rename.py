@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from alchemist_dsl.check.scope import Decl
-from alchemist_dsl.folder import STD
 from alchemist_dsl.kinds import KINDS, RESERVED, TAKEN
 from alchemist_dsl.lsp.analysis import Analyser, Analysis
 from alchemist_dsl.lsp.hover import declared
 from alchemist_dsl.lsp.names import Occurrence, Symbol
 from alchemist_dsl.lsp.navigation import Found, places
+from alchemist_dsl.project.folder import STD
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 #: Names that become data: why, in a sentence.

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_dsl.migrate import layouts, training
+from alchemist_dsl.migrate import row_layout, training
 from alchemist_dsl.migrate.amounts import times
-from alchemist_dsl.migrate.asked import Asked
 from alchemist_dsl.migrate.axolotl_keys import ENTRY_LEFT, ENTRY_UNSAID, FAMILIES, LEFT, UNSAID, USED
-from alchemist_dsl.migrate.draft import Draft, Source
 from alchemist_dsl.migrate.hf import betas
-from alchemist_dsl.migrate.layouts import Columns, Pair
-from alchemist_dsl.migrate.places import DRAWN, At, Files, place
 from alchemist_dsl.migrate.reading import Reading, Refused, distinct, none_found, of_source
+from alchemist_dsl.migrate.recipe_draft import Draft, Source
+from alchemist_dsl.migrate.row_layout import Columns, Pair
+from alchemist_dsl.migrate.source_location import DRAWN, At, Files, place
+from alchemist_dsl.migrate.tracked_mapping import Asked
 
 #: Types of datasets whose rows are one question and one answer, by the first words of their name.
 PAIRS: Final[Mapping[str, Pair]] = {
@@ -120,7 +120,7 @@ def _plain_text(reading: Reading, draft: Draft, asked: Asked, source: Source, ke
         reading.files,
     )
     field = asked.text("text_column")
-    layouts.text(source, field or "text")
+    row_layout.text(source, field or "text")
     if "type" in asked:
         asked.leave("type", "plain text")
     asked.otherwise(
@@ -156,7 +156,7 @@ def _type(entry: Asked, source: Source, have: Columns) -> str:
     if kind in ("chat_template", "chat_template.default", "sharegpt", "chatml", "llama3"):
         return _turns(entry, source, "conversations" if kind == "sharegpt" else "messages")
     if kind in PAIRS or kind.split(".")[0] == "alpaca":
-        layouts.pair(source, PAIRS.get(kind, PAIRS["alpaca"]), have)
+        row_layout.pair(source, PAIRS.get(kind, PAIRS["alpaca"]), have)
         entry.otherwise(
             "type",
             f"axolotl writes `{kind}` rows in a prompt of its own; here they go through the chat template",
@@ -164,7 +164,7 @@ def _type(entry: Asked, source: Source, have: Columns) -> str:
         )
         return "assistant"
     if kind in ("completion", "pretrain"):
-        layouts.text(source, entry.text("field") or "text" if "field" in entry else "text")
+        row_layout.text(source, entry.text("field") or "text" if "field" in entry else "text")
         entry.otherwise(
             "type", "text without turns: it is the answer to an empty question, in the chat template", "instruction"
         )
@@ -180,8 +180,8 @@ def _type(entry: Asked, source: Source, have: Columns) -> str:
 
 def _turns(entry: Asked, source: Source, default: str) -> str:
     field = entry.text("field_messages")
-    layouts.conversation(source, field or default)
-    layouts.tools(source, entry.text("field_tools"))
+    row_layout.conversation(source, field or default)
+    row_layout.tools(source, entry.text("field_tools"))
     _keys(entry)
     _roles(entry)
     if "roles_to_train" not in entry.data:
@@ -191,7 +191,7 @@ def _turns(entry: Asked, source: Source, default: str) -> str:
     if not names:  # the last answer only
         entry.leave("roles_to_train", "nothing is listed: `loss = last`")
         return "last"
-    if names <= layouts.ROLES["assistant"]:
+    if names <= row_layout.ROLES["assistant"]:
         return "assistant"
     entry.otherwise("roles_to_train", f"`loss = all` counts every turn, this {value.shown}")
     return "all"
@@ -199,8 +199,11 @@ def _turns(entry: Asked, source: Source, default: str) -> str:
 
 def _keys(entry: Asked) -> None:
     """Keys of a turn: `turns(…)` knows the usual ones."""
-    usual = {"role": layouts.ROLE_KEYS, "content": layouts.CONTENT_KEYS}
-    for key, names in (("message_field_role", layouts.ROLE_KEYS), ("message_field_content", layouts.CONTENT_KEYS)):
+    usual = {"role": row_layout.ROLE_KEYS, "content": row_layout.CONTENT_KEYS}
+    for key, names in (
+        ("message_field_role", row_layout.ROLE_KEYS),
+        ("message_field_content", row_layout.CONTENT_KEYS),
+    ):
         name = entry.text(key)
         if name is not None and name not in names:
             entry.unsaid(key, f"`turns(…)` reads {', '.join(sorted(names))}", "messages")
@@ -220,7 +223,7 @@ def _roles(entry: Asked) -> None:
         return
     for key in list(inner.data):
         names = set(inner.texts(key) or ())
-        known = layouts.ROLES.get(key, frozenset({key}))
+        known = row_layout.ROLES.get(key, frozenset({key}))
         if odd := sorted(n for n in names if n.lower() not in known):
             inner.unsaid(key, f"`turns(…)` does not take {', '.join(odd)} for {key}", "messages")
     inner.rest({}, {})
@@ -236,7 +239,7 @@ def _own_type(entry: Asked, source: Source, have: Columns) -> str:
     between = "\n" if form and "{instruction}\n" in form else " "
     question = inner.text("field_instruction") or "instruction"
     answer = inner.text("field_output") or "output"
-    layouts.pair(source, Pair(question, answer, below, inner.text("field_system"), between), have)
+    row_layout.pair(source, Pair(question, answer, below, inner.text("field_system"), between), have)
     prompt = inner.text("system_prompt")
     if prompt and "field_system" not in inner:
         source.sets = {"system": {"recipe": json.dumps(prompt, ensure_ascii=False)}, **source.sets}
@@ -277,13 +280,13 @@ def _rates(asked: Asked, out: dict[str, Any], gpus: int | None) -> None:
     }:
         warm = "3%"
         asked.remark("axolotl warms up for 3% of the steps, but no more than 100", "schedule")
-    training.schedule(asked, out, "lr_scheduler", warm, _floor(asked, out), default="cosine")
+    training.schedule(asked, out, "lr_scheduler", warm, floor(asked, out), default="cosine")
     training.optimizer(asked, out, "optimizer")
     betas(asked)
 
 
-def _floor(asked: Asked, out: dict[str, Any]) -> Fraction | None:
-    from alchemist_dsl.migrate.hf import _floor as given
+def floor(asked: Asked, out: dict[str, Any]) -> Fraction | None:
+    from alchemist_dsl.migrate.hf import floor as given
 
     floor = given(asked, out)
     ratio = asked.real("cosine_min_lr_ratio", 0, 1)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from alchemist_dsl.migrate import training
 from alchemist_dsl.migrate.amounts import real
-from alchemist_dsl.migrate.asked import Asked
+from alchemist_dsl.migrate.tracked_mapping import Asked
 
 #: Key -> what becomes of it, for the documentation; everything here is asked for below.
 USED: Final[dict[str, str]] = {
@@ -204,7 +204,7 @@ def read(asked: Asked, out: dict[str, Any], gpus: int | None, *, learning_rate: 
         },
     )
     warm = training.warmup(asked, "warmup_steps", "warmup_ratio")
-    training.schedule(asked, out, "lr_scheduler_type", warm, _floor(asked, out), default="linear")
+    training.schedule(asked, out, "lr_scheduler_type", warm, floor(asked, out), default="linear")
     training.optimizer(asked, out, "optim")
     _precision(asked, out, precision)
     training.save(asked, out, "save_steps", "save_strategy", _epochs(out))
@@ -219,7 +219,7 @@ def _epochs(out: dict[str, Any]) -> float | None:
     return float(out["epochs"]["recipe"]) if "epochs" in out else None
 
 
-def _floor(asked: Asked, out: dict[str, Any]) -> Fraction | None:
+def floor(asked: Asked, out: dict[str, Any]) -> Fraction | None:
     inner = asked.table("lr_scheduler_kwargs")
     if inner is None:
         return None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from alchemist_dsl.migrate import hf, layouts, training
+from alchemist_dsl.migrate import hf, row_layout, training
 from alchemist_dsl.migrate.amounts import counted, percent, plain
-from alchemist_dsl.migrate.asked import Asked, Log, masked
-from alchemist_dsl.migrate.draft import Draft, Remark, Source
-from alchemist_dsl.migrate.layouts import Pair
 from alchemist_dsl.migrate.llama_factory_keys import FAMILIES, LEFT, PICTURES, UNSAID, USED
-from alchemist_dsl.migrate.places import DRAWN, At, place
 from alchemist_dsl.migrate.reading import Reading, Refused, none_found, of_source
+from alchemist_dsl.migrate.recipe_draft import Draft, Remark, Source
+from alchemist_dsl.migrate.row_layout import Pair
+from alchemist_dsl.migrate.source_location import DRAWN, At, place
+from alchemist_dsl.migrate.tracked_mapping import Asked, Log, masked
 from alchemist_dsl.migrate.tree import TreeError
 from alchemist_dsl.migrate.tree import read as read_tree
 from alchemist_dsl.source import SourceFile
@@ -115,9 +115,9 @@ def _data(reading: Reading, asked: Asked, draft: Draft, *, plain_text: bool) -> 
             own = Asked(asked.value, "", reading.log, of_source(source))
             place(own, source, At("dataset"), reading.files, path=name)
             if plain_text:
-                layouts.text(source, "instruction")
+                row_layout.text(source, "instruction")
             else:
-                layouts.pair(source, Pair("instruction", "output", "input"), None)
+                row_layout.pair(source, Pair("instruction", "output", "input"), None)
             own.remark("without dataset_info.json LLaMA-Factory reads rows as alpaca", "instruction")
         else:
             what = f"{INFO} does not name it" if info else f"there is no {INFO}"
@@ -211,11 +211,11 @@ def _columns(reading: Reading, own: Asked, source: Source, plain_text: bool) -> 
     usual = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
     given = {k: inner.text(k) for k in _COLUMNS if k in inner} if inner else usual
     if plain_text:
-        layouts.text(source, given.get("prompt") or "text")
+        row_layout.text(source, given.get("prompt") or "text")
         own.remark("text without turns: it is the answer to an empty question, in the chat template", "instruction")
     elif form in ("sharegpt", "openai"):
-        layouts.conversation(source, given.get("messages") or "conversations")
-        layouts.tools(source, given.get("tools"))
+        row_layout.conversation(source, given.get("messages") or "conversations")
+        row_layout.tools(source, given.get("tools"))
         if inner and "system" in inner:
             source.sets["system"] = given["system"]
         _tags(own)
@@ -228,7 +228,7 @@ def _columns(reading: Reading, own: Asked, source: Source, plain_text: bool) -> 
             given.get("query"),
             given.get("system"),
         )
-        layouts.pair(source, pair, None)
+        row_layout.pair(source, pair, None)
         if inner and "history" in inner:
             inner.unsaid("history", "earlier turns as pairs; write `set history = …`")
     if inner:
@@ -248,13 +248,13 @@ def _tags(own: Asked) -> None:
     tags = own.table("tags")
     if tags is None:
         return
-    for key, names in (("role_tag", layouts.ROLE_KEYS), ("content_tag", layouts.CONTENT_KEYS)):
+    for key, names in (("role_tag", row_layout.ROLE_KEYS), ("content_tag", row_layout.CONTENT_KEYS)):
         name = tags.text(key)
         if name is not None and name not in names:
             tags.unsaid(key, f"`turns(…)` reads {', '.join(sorted(names))}", "messages")
     for key, role in _TAGS.items():
         name = tags.text(key)
-        if name is not None and name.lower() not in layouts.ROLES[role]:
+        if name is not None and name.lower() not in row_layout.ROLES[role]:
             tags.unsaid(key, f"`turns(…)` does not take `{training._short(name)}` for {role}", "messages")
     name = tags.text("function_tag")
     if name not in (None, "function_call"):

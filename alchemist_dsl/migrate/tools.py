@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from alchemist_dsl.migrate import axolotl, axolotl_keys, llama_factory, llama_factory_keys, open_instruct, trl
-from alchemist_dsl.migrate.draft import Draft
 from alchemist_dsl.migrate.reading import Reading
+from alchemist_dsl.migrate.recipe_draft import Draft
 from alchemist_dsl.migrate.tree import Value
 
 

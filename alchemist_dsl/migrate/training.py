@@ -10,9 +10,9 @@ from typing import Any, Final
 from alchemist_dsl.check.chat import FILES as CHAT_FILES
 from alchemist_dsl.check.chat import MODEL as CHAT_MODEL
 from alchemist_dsl.migrate.amounts import counted, percent, real
-from alchemist_dsl.migrate.asked import Asked
-from alchemist_dsl.migrate.draft import Draft
-from alchemist_dsl.migrate.places import Files
+from alchemist_dsl.migrate.recipe_draft import Draft
+from alchemist_dsl.migrate.source_location import Files
+from alchemist_dsl.migrate.tracked_mapping import Asked
 
 #: Names of optimisers -> that of the language. What comes after the name in them is speed or memory.
 OPTIMIZERS: Final[Mapping[str, str]] = {

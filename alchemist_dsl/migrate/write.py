@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from alchemist_dsl import data
-from alchemist_dsl.migrate.draft import Draft, Remark
+from alchemist_dsl.migrate import recipe_data
+from alchemist_dsl.migrate.recipe_draft import Draft, Remark
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax.format import format_text
 
@@ -18,7 +18,7 @@ EXPORT: Final = "dataset"
 
 def write(draft: Draft, head: str) -> str:
     """The recipe. `head` is the comment that it opens with."""
-    parts = [f"edition {data.EDITION}\n", "\n".join(_comment(head, "")) + "\n"]
+    parts = [f"edition {recipe_data.EDITION}\n", "\n".join(_comment(head, "")) + "\n"]
     parts += [_block(b, remarks) for b, remarks in _blocks(draft)]
     return format_text(SourceFile("-", "\n".join(parts)))[0]
 
@@ -59,7 +59,7 @@ def _mixture(draft: Draft) -> dict[str, Any] | None:
 
 def _block(block: Mapping[str, Any], remarks: Iterable[Remark]) -> str:
     """The text of a block with its remarks: above the attribute that they speak of, else at its end."""
-    lines = data.block(block).splitlines()
+    lines = recipe_data.block(block).splitlines()
     for remark in remarks:
         start = (f"  {remark.at} = ", f"  {remark.at} {{", f"  set {remark.at} = ")
         at = next((i for i, line in enumerate(lines) if remark.at and line.startswith(start)), len(lines) - 1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from alchemist_dsl.check.unsupported import unrun
 from alchemist_dsl.ir import Program
 from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.passes.reads import reads
-from alchemist_dsl.unrun import unrun
 
 if TYPE_CHECKING:
-    from alchemist_dsl.unrun import Has
+    from alchemist_dsl.check.unsupported import Has
 
 
 def carried_out(program: Program, has: Has, upto: Sequence[str] = ()) -> set[str]:

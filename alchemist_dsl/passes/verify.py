@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from alchemist_runtime.plan import Node, Plan, TeacherStepSpec
+from alchemist_runtime.schema.plan import Node, Plan, TeacherStepSpec
 
 from alchemist_dsl.ir import Program
 from alchemist_dsl.kinds import KINDS

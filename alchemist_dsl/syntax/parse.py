@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.source import SourceFile
-from alchemist_dsl.syntax import ast, conflict, opening
+from alchemist_dsl.syntax import ast, merge_markers
+from alchemist_dsl.syntax import edition as opening
 from alchemist_dsl.syntax.brackets import Pairs, pair, pairs
 from alchemist_dsl.syntax.build import Builder
 from alchemist_dsl.syntax.decode import decode, too_large
@@ -35,7 +36,7 @@ def parse(source: SourceFile) -> tuple[ast.File, tuple[Diagnostic, ...]]:
     if large is not None:
         return ast.File(source.span(0, len(source.text)), None, (), ()), (large,)
     tables = load()
-    shown, conflicts = conflict.resolve(source)
+    shown, conflicts = merge_markers.resolve(source)
     tokens = scan(shown, tables)
     run = _Run(tables, tokens)
     items = run.parse("file") or []

@@ -65,15 +65,15 @@ def _scanner(patterns: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], tu
 
 
 def _odd(out: Tokens, start: int) -> int:
-    from alchemist_dsl.syntax import spelling  # only where something is wrong
+    from alchemist_dsl.syntax import lex_errors  # only where something is wrong
 
-    return spelling.odd(out, start)
+    return lex_errors.odd(out, start)
 
 
 def _broken_text(out: Tokens, start: int, opened: int, quotes: int) -> int:
-    from alchemist_dsl.syntax import spelling
+    from alchemist_dsl.syntax import lex_errors
 
-    return spelling.broken_text(out, start, opened, quotes)
+    return lex_errors.broken_text(out, start, opened, quotes)
 
 
 def _lacks_a_quote(text: str, end: int) -> bool:
@@ -85,11 +85,11 @@ def _lacks_a_quote(text: str, end: int) -> bool:
 
 
 def _two_quotes(out: Tokens, start: int) -> int:
-    from alchemist_dsl.syntax import spelling
+    from alchemist_dsl.syntax import lex_errors
 
     closer = _closer(3).search(out.source.text, start)
     assert closer is not None
-    return spelling.two_quotes(out, start, closer.end())
+    return lex_errors.two_quotes(out, start, closer.end())
 
 
 def _closer(quotes: int) -> re.Pattern[str]:

@@ -1,5 +1,5 @@
 // The recipe language, edition 2026, for tree-sitter. `../recipe.lark` is the definition; this one is for editors and lets
-// more pass. Words that are units come from `words.json`, which `python -m alchemist_dsl.editors --write` makes.
+// more pass. Words that are units come from `words.json`, which `python -m alchemist_dsl.docs.editors --write` makes.
 
 const words = require("./words.json");
 

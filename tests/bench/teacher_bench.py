@@ -158,10 +158,10 @@ async def package(base: str, calls: int, concurrency: int, aiohttp: bool) -> tup
 
 def ours(base: str, calls: int, concurrency: int) -> tuple[float, float, Any]:
     """The whole way: cache, limits, ledger, budget, retries."""
-    from alchemist_runtime import plan
-    from alchemist_runtime.calls import Faculty, Inquiry
-    from alchemist_runtime.ledger import Account, Ledger
-    from alchemist_runtime.teacher import Request, call_key
+    from alchemist_runtime.calls.dispatch import Faculty, Inquiry
+    from alchemist_runtime.calls.ledger import Account, Ledger
+    from alchemist_runtime.calls.teacher import Request, call_key
+    from alchemist_runtime.schema import plan
 
     spec = plan.Teacher(
         name="t",

@@ -63,8 +63,8 @@ def rows(n: int) -> Iterator[Any]:
 
 
 def ours(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    from alchemist_runtime.plan import Method, TrainSpec
-    from alchemist_runtime.train_job import run_train
+    from alchemist_runtime.schema.plan import Method, TrainSpec
+    from alchemist_runtime.train.step import run_train
 
     scratch = {
         "layers": args.layers,
@@ -96,7 +96,7 @@ import torch
 from datasets import load_dataset
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
-from alchemist_runtime.train_data import Collator, Sequence_
+from alchemist_runtime.train.data import Collator, Sequence_
 
 folder, base, steps, micro, batch, length = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
 gpu = torch.cuda.is_available()
@@ -166,7 +166,7 @@ def main() -> None:
     ):
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
-    from alchemist_runtime.devices import visible_gpus
+    from alchemist_runtime.train.devices import visible_gpus
 
     if not visible_gpus() and not args.anyway:
         print("no CUDA device here: nothing to measure")

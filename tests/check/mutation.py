@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from alchemist_runtime import catalog
+from alchemist_runtime.schema import catalog
 
 from alchemist_dsl.check import Checked, examine
 from alchemist_dsl.compiler import compile_text
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.diagnostics.render import FORMATS, render, severity
-from alchemist_dsl.folder import Folder, library
-from alchemist_dsl.lock import Lock
-from alchemist_dsl.resources import FileCache, Resources
+from alchemist_dsl.project.facts_on_disk import FileCache, Resources
+from alchemist_dsl.project.folder import Folder, library
+from alchemist_dsl.project.lockfile import Lock
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax.grammar import load

@@ -10,9 +10,9 @@ import pytest
 from alchemist_runtime.engine import local
 from alchemist_runtime.engine.compare import DataDiff, compare_plans
 from alchemist_runtime.engine.context import Context
-from alchemist_runtime.plan import Plan
+from alchemist_runtime.schema.plan import Plan
 
-from alchemist_dsl.project import compile_recipe, project_of
+from alchemist_dsl.project.workspace import compile_recipe, project_of
 
 
 @dataclass

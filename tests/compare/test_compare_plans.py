@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from alchemist_runtime.engine.compare import DataDiff, PortDiff, StepDiff
 from alchemist_runtime.engine.context import Context
-from alchemist_runtime.store import Store, name_of
+from alchemist_runtime.storage.store import Store, name_of
 from conftest import Trial
 
 RECIPE = """edition 2026
@@ -340,7 +340,7 @@ def test_what_one_step_has_read_is_not_read_again_behind_it(trial: Trial, monkey
 def test_two_stores_are_compared_by_content_even_where_keys_are_equal(trial: Trial, tmp_path: Path) -> None:
     """A key says what was asked of a teacher, not what it answered: only one store holds one result for it."""
     from alchemist_runtime.engine.compare import compare_plans
-    from alchemist_runtime.sealed import seal, unseal
+    from alchemist_runtime.schema.sealed import seal, unseal
 
     plan = trial.run(RECIPE, "sft")
     other = tmp_path / "other"

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from alchemist_runtime.engine.columns import Constant, Held
-from alchemist_runtime.engine.compare.found import PortDiff
+from alchemist_runtime.engine.compare.model import PortDiff
 from alchemist_runtime.engine.compare.rows import Comparison
 from alchemist_runtime.engine.compare.values import unequal
 from alchemist_runtime.engine.streams import Segment, Stream, arrow_type
+from alchemist_runtime.storage.columns import Constant, Held
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from naive import Row, compared

@@ -8,10 +8,10 @@ import unicodedata
 import numpy as np
 import pyarrow as pa
 import pytest
-from alchemist_runtime import catalog
-from alchemist_runtime.operators import _words
-from alchemist_runtime.operators.decontaminate._leaks import Items
+from alchemist_runtime.operators import words as _words
 from alchemist_runtime.operators.decontaminate._places import text_between
+from alchemist_runtime.operators.leaks import Items
+from alchemist_runtime.schema import catalog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

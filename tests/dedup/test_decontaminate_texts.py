@@ -6,8 +6,8 @@ import re
 
 import pyarrow as pa
 import pytest
-from alchemist_runtime import catalog
-from alchemist_runtime.operators.decontaminate._leaks import Items, Leaks
+from alchemist_runtime.operators.leaks import Items, Leaks
+from alchemist_runtime.schema import catalog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

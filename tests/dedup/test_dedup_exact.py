@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
-from alchemist_runtime import catalog
+from alchemist_runtime.schema import catalog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,7 +61,7 @@ def test_text_types_and_chunks(kind):
 def test_components_are_found_without_importing_what_they_need():
     program = """
 import sys
-from alchemist_runtime import catalog
+from alchemist_runtime.schema import catalog
 for family, name in (("dedup", "exact"), ("dedup", "minhash"), ("decontaminate", "ngram")):
     found = catalog.find(family, name)
     print(name, [(p.name, p.type, p.default, p.range.low, p.range.high) for p in found.params])

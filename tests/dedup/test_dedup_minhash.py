@@ -9,9 +9,9 @@ from itertools import combinations
 import numpy as np
 import pyarrow as pa
 import pytest
-from alchemist_runtime import catalog
-from alchemist_runtime.operators import _words
+from alchemist_runtime.operators import words as _words
 from alchemist_runtime.operators.dedup import minhash as module
+from alchemist_runtime.schema import catalog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

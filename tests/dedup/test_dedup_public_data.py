@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from alchemist_runtime import catalog
-from alchemist_runtime.operators import _words
-from alchemist_runtime.operators.decontaminate._leaks import Items
+from alchemist_runtime.operators import words as _words
+from alchemist_runtime.operators.leaks import Items
+from alchemist_runtime.schema import catalog
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 pytestmark = pytest.mark.needs("data")

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from alchemist_runtime.store import closing
+from alchemist_runtime.storage.store import closing
 
 from alchemist_dsl.cli.main import main
-from alchemist_dsl.cli.testing import run_tests
+from alchemist_dsl.cli.test_runner import run_tests
 
 CHAIN = [" ".join(f"w{k}" for k in range(5 * i, 5 * i + 60)) for i in range(8)]
 PROMPT = '''from typing import List

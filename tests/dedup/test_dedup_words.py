@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import pyarrow as pa
 import pytest
-from alchemist_runtime.operators import _words
+from alchemist_runtime.operators import words as _words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

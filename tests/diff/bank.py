@@ -16,16 +16,16 @@ from typing import Any
 
 import rows_of_projects
 from alchemist_runtime.engine.compare import DataDiff, compare_plans
-from alchemist_runtime.plan import Plan
-from alchemist_runtime.store import Store
+from alchemist_runtime.schema.plan import Plan
+from alchemist_runtime.storage.store import Store
 from click.testing import CliRunner
 
-from alchemist_dsl.cli.comparing import Comparison, Settings, comparison
 from alchemist_dsl.cli.diff import compared
+from alchemist_dsl.cli.diff_operands import Comparison, Settings, comparison
 from alchemist_dsl.cli.run import run as run_command
 from alchemist_dsl.diff.model import Diff, NodeDiff, RecipeDiff
 from alchemist_dsl.diff.text import lines
-from alchemist_dsl.lock import Lock, dumps
+from alchemist_dsl.project.lockfile import Lock, dumps
 
 HERE = Path(__file__).parent
 CASES = HERE / "cases"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.plan import Estimate
+from alchemist_runtime.schema.plan import Estimate
 from bank import CASES, Bench, Case, Made, read_cases, rewrite
 from jsonschema import Draft202012Validator
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from alchemist_runtime.plan import Price, Teacher
+from alchemist_runtime.schema.plan import Price, Teacher
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alchemist_dsl.diff.scaled import _tokens
-from alchemist_dsl.estimate import Figures
-from alchemist_dsl.ranges import between
+from alchemist_dsl.diff.scaled_estimates import _tokens
+from alchemist_dsl.estimate.figures import Figures
+from alchemist_dsl.estimate.ranges import between
 
 MADE = Figures(calls=between(20, 30, 40, "scaled"), tokens_in=between(1, 2, 3), tokens_out=between(4, 5, 6))
 MODEL = Teacher(name="m", provider="openai", sampling={"max_tokens": 300}, price=Price(free=True))

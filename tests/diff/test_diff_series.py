@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from alchemist_dsl.cli.comparing import Settings, comparison
 from alchemist_dsl.cli.diff import compared
+from alchemist_dsl.cli.diff_operands import Settings, comparison
 from alchemist_dsl.diff.model import RecipeDiff
 from alchemist_dsl.diff.text import lines, mixture
 

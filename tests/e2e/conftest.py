@@ -28,7 +28,7 @@ def llmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., s
 @pytest.fixture(scope="session")
 def tiny_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`transformers serve` with a tiny model made here; gives "BASE_URL MODEL"."""
-    from alchemist_runtime.base_model import scratch_model
+    from alchemist_runtime.train.base_model import scratch_model
 
     folder = tmp_path_factory.mktemp("tiny") / "model"
     scratch_model(folder, {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 64, "context": 4096}, 1)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.plan import digest
+from alchemist_runtime.schema.plan import digest
 from e2e_cli import ALCHEMIST, alchemist, built, edit, environment, exported, jsonl, place, refused, run, squares
 from fault_server import FaultServer, error
 from servers import free_port

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.cache import CallCache
-from alchemist_runtime.teacher import Reply
+from alchemist_runtime.calls.cache import CallCache
+from alchemist_runtime.calls.teacher import Reply
 from e2e_cli import alchemist, edit, jsonl, run, squares, start
 from fault_server import FaultServer
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime import faults
+from alchemist_runtime.storage import faults
 from e2e_cli import call, edit, exported, jsonl, place, squares
 
 RECIPE = """edition 2026

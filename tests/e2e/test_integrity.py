@@ -346,7 +346,7 @@ def test_a_folder_of_somebody_else_in_the_store_is_not_removed(project: Path) ->
 
 def as_before(project: Path) -> None:
     """Everything without its checksums, as versions before them wrote it."""
-    from alchemist_runtime.sealed import unseal
+    from alchemist_runtime.schema.sealed import unseal
 
     for file in (project / ".alchemist").rglob("*"):
         if file.name == "manifest.json":
@@ -375,7 +375,7 @@ def test_a_store_without_checksums_is_still_good(edit: str, project: Path, right
 
 def test_rows_that_were_made_again_otherwise_are_seen(project: Path) -> None:
     """A view shows rows of another step: where these have changed since, what it shows is not what it chose."""
-    from alchemist_runtime.sealed import seal, unseal
+    from alchemist_runtime.schema.sealed import seal, unseal
 
     manifest = result(project, "source") / "manifest.json"
     made, _ = unseal(manifest.read_bytes())

@@ -269,10 +269,10 @@ def test_a_file_that_unpacks_without_end(
     import gzip
 
     import pyarrow as pa
-    from alchemist_runtime.sources import _formats
+    from alchemist_runtime.formats import files
 
-    monkeypatch.setattr(_formats, "FREE", 1 << 10)
-    monkeypatch.setattr(_formats, "RATIO", 20)
+    monkeypatch.setattr(files, "FREE", 1 << 10)
+    monkeypatch.setattr(files, "RATIO", 20)
     (project / "r.recipe").write_text(RECIPE.replace("a.jsonl", f"a.jsonl.{packing}"))
     for blank, code in ((" " * 200, 0), (" " * 1_000_000, 3)):
         data = (json.dumps(ROW)[:-1] + blank + "}\n").encode()
@@ -284,9 +284,9 @@ def test_a_file_that_unpacks_without_end(
 
 
 def test_a_line_without_end(project: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from alchemist_runtime.sources import _formats
+    from alchemist_runtime.formats import files
 
-    monkeypatch.setattr(_formats, "LINE", 1 << 20)
+    monkeypatch.setattr(files, "LINE", 1 << 20)
     (project / "a.jsonl").write_text(json.dumps(ROW) + "\n" + "[" * (2 << 20))
     says(command("run", "r.recipe"), 3, "error[A312", "line 2 is longer than 1 MiB")
 
@@ -403,7 +403,7 @@ def test_a_host_is_allowed_once_for_a_project(asked: Path, project: Path, comman
     ],
 )
 def test_where_a_key_goes(base_url: str | None, variable: str | None, at: tuple[str, str] | None) -> None:
-    from alchemist_runtime.plan import Teacher
+    from alchemist_runtime.schema.plan import Teacher
 
     from alchemist_dsl.cli.hosts import destinations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.plan import digest, text_digest
+from alchemist_runtime.schema.plan import digest, text_digest
 from e2e_cli import call, jsonl, squares
 
 RECIPE = '''edition 2026

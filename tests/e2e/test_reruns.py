@@ -212,7 +212,7 @@ FAULTS = [
 
 #: A run of the command line, with what it imports on its way.
 GO = """
-import alchemist_dsl.cli.run, alchemist_dsl.compiler, alchemist_dsl.project
+import alchemist_dsl.cli.run, alchemist_dsl.compiler, alchemist_dsl.project.workspace
 from alchemist_dsl.cli.main import main
 from alchemist_runtime.engine import blend, deliver, groups, local, rowwise, tasks, teacher_steps
 def go():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from alchemist_runtime.sealed import seal, unseal
+from alchemist_runtime.schema.sealed import seal, unseal
 from click.testing import CliRunner
 from e2e_cli import jsonl
 

@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 
 import pytest
-from alchemist_runtime.store import left_out
+from alchemist_runtime.storage.store import left_out
 from click.testing import CliRunner
 from e2e_cli import jsonl
 

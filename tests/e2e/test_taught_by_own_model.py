@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from alchemist_runtime import devices
+from alchemist_runtime.train import devices
 from e2e_cli import alchemist
 
 pytest.importorskip("torch")

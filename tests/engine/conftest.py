@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime import plan as p
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.progress import Silent
-from alchemist_runtime.store import Store
+from alchemist_runtime.schema import plan as p
+from alchemist_runtime.storage.store import Store
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alchemist_runtime import plan as p
+from alchemist_runtime.schema import plan as p
 
 AT = p.At(file="r.recipe", line=1, column=1)
 

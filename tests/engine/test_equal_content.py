@@ -8,7 +8,7 @@ from pathlib import Path
 from alchemist_runtime.engine import local
 from alchemist_runtime.engine.context import Context
 
-from alchemist_dsl.project import compile_recipe, project_of
+from alchemist_dsl.project.workspace import compile_recipe, project_of
 
 RECIPE = """edition 2026
 

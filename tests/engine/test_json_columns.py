@@ -10,7 +10,7 @@ import pytest
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.local import run
 
-from alchemist_dsl.project import compile_recipe
+from alchemist_dsl.project.workspace import compile_recipe
 
 SOURCE = """edition 2026
 

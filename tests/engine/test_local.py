@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from alchemist_runtime import plan as p
 from alchemist_runtime.engine import local
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.local import run
-from alchemist_runtime.errors import RunError
+from alchemist_runtime.schema import plan as p
+from alchemist_runtime.schema.errors import RunError
 from engine_plans import call, col, edge, jsonl, lit, make_plan, source
 from killing import ended
 
@@ -27,8 +27,8 @@ from pathlib import Path
 from alchemist_runtime.engine import blend, deliver, groups, rowwise
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.local import run
-from alchemist_runtime.plan import Plan
-from alchemist_runtime.store import Store
+from alchemist_runtime.schema.plan import Plan
+from alchemist_runtime.storage.store import Store
 def go():
     root = Path.cwd()
     plan = Plan.model_validate_json((root / "plan.json").read_text())
@@ -187,7 +187,7 @@ def test_killed_anywhere_a_run_goes_on_to_the_same_bytes(tmp_path: Path, context
 def test_a_full_disk_is_named_and_loses_nothing(
     step: str, tmp_path: Path, context: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from alchemist_runtime import faults
+    from alchemist_runtime.storage import faults
 
     write_sources(tmp_path)
     faults._SEEN.clear()

@@ -7,10 +7,10 @@ import random
 import numpy as np
 import pyarrow as pa
 import pytest
-from alchemist_runtime.engine.columns import GROUP_ROWS, Shards, Stored
+from alchemist_runtime.engine.frames import filled, hex_ids, tables
 from alchemist_runtime.engine.streams import Segment, Stream
-from alchemist_runtime.exporters._frames import filled, hex_ids, tables
-from alchemist_runtime.store import write_parquet
+from alchemist_runtime.storage.columns import GROUP_ROWS, Shards, Stored
+from alchemist_runtime.storage.store import write_parquet
 
 TYPES = {"text": "text", "number": "int", "nothing": "text?"}
 

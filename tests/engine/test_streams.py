@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from alchemist_runtime.engine.columns import Constant, Held, Patched, Shards, Stored
 from alchemist_runtime.engine.streams import Segment, Stream, arrow_type, column_type
 from alchemist_runtime.engine.turns import join, split
-from alchemist_runtime.store import Store
+from alchemist_runtime.storage.columns import Constant, Held, Patched, Shards, Stored
+from alchemist_runtime.storage.store import Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

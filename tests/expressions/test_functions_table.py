@@ -13,12 +13,12 @@ from typing import Any
 import orjson
 import pyarrow as pa
 import pytest
+from alchemist_runtime.code import functions as code_functions
 from alchemist_runtime.engine.expressions import evaluate
 from alchemist_runtime.engine.streams import TURN, arrow_type
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.functions import FUNCTIONS
-from alchemist_runtime.operators import code as code_functions
-from alchemist_runtime.rows import required
+from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.functions import FUNCTIONS
+from alchemist_runtime.schema.rows import required
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from alchemist_runtime.engine import select as s
-from alchemist_runtime.plan import Select
+from alchemist_runtime.schema.plan import Select
 from hypothesis import given
 from hypothesis import strategies as st
 

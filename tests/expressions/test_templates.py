@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from alchemist_runtime.engine.templates import render
-from alchemist_runtime.errors import RunError
+from alchemist_runtime.schema.errors import RunError
 
 
 def test_values_enter_as_text_and_are_never_read_as_templates() -> None:
@@ -129,7 +129,7 @@ def test_a_template_that_is_nested_too_deeply(text: str) -> None:
 
 def test_compiling_evaluates_nothing() -> None:
     """Every kind of constant expression; a filter that is called would be noticed."""
-    from alchemist_runtime.sandbox import Sandbox, undeclared
+    from alchemist_runtime.schema.template_sandbox import Sandbox, undeclared
 
     def noticed(*_: object) -> str:
         raise AssertionError("evaluated while it was compiled")

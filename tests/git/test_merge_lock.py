@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from git_repo import Repo
 
-from alchemist_dsl.lock import Lock, dumps, loads
+from alchemist_dsl.project.lockfile import Lock, dumps, loads
 
 
 def lock(**files: str) -> str:

@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from alchemist_runtime.plan import (
+from alchemist_runtime.schema.plan import (
     At,
     Edge,
     Estimate,
@@ -26,7 +26,7 @@ from alchemist_runtime.plan import (
 from hypothesis import strategies as st
 
 from alchemist_dsl.graph.model import Graph, graph_of
-from alchemist_dsl.project import compile_recipe
+from alchemist_dsl.project.workspace import compile_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -228,7 +228,7 @@ def test_mermaids_own_parser_draws_every_recipe(place: Path) -> None:
 
 def odd_graph() -> Any:
     """Steps whose names mean something to Mermaid, Markdown or HTML."""
-    from alchemist_runtime.plan import At, Edge, FilterSpec, Node, Plan
+    from alchemist_runtime.schema.plan import At, Edge, FilterSpec, Node, Plan
 
     from alchemist_dsl.graph.model import graph_of
 

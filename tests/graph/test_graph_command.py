@@ -13,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from alchemist_runtime.plan import digest
+from alchemist_runtime.schema.plan import digest
 
 RECIPE = """edition 2026
 

@@ -13,8 +13,8 @@ from xml.etree import ElementTree as ET
 
 import jsonschema
 import pytest
-from alchemist_runtime.plan import At, Node, Plan
-from alchemist_runtime.plan import Edge as Input
+from alchemist_runtime.schema.plan import At, Node, Plan
+from alchemist_runtime.schema.plan import Edge as Input
 from graph_plans import ODD, PLAIN, links, plans, spec_of, streams
 from hypothesis import given, settings
 from sheet_checks import check_sheet

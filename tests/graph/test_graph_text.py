@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from alchemist_runtime.plan import Plan
+from alchemist_runtime.schema.plan import Plan
 from graph_plans import PLAIN, bundled, links, plans, streams
 from hypothesis import given, settings
 from sheet_checks import check_sheet

@@ -9,7 +9,7 @@ import pytest
 
 from alchemist_dsl.check import check
 from alchemist_dsl.diagnostics.codes import CODES
-from alchemist_dsl.project import Project
+from alchemist_dsl.project.workspace import Project
 from alchemist_dsl.source import SourceFile
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,69 +13,31 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: Layers from the top down; a module may import its own layer and those below. Longest prefix wins.
-DSL = [
-    ("alchemist_dsl.cli", "alchemist_dsl.docs", "alchemist_dsl.__main__", "alchemist_dsl.lsp", "alchemist_dsl.review"),
-    ("alchemist_dsl.locking",),
-    ("alchemist_dsl.project", "alchemist_dsl.revisions"),
-    ("alchemist_dsl.compiler",),
-    ("alchemist_dsl.diff",),
-    ("alchemist_dsl.graph",),
-    ("alchemist_dsl.migrate",),
-    (
-        "alchemist_dsl.data",
-        "alchemist_dsl.lower",
-        "alchemist_dsl.lowering",
-        "alchemist_dsl.keys",
-        "alchemist_dsl.canon",
-        "alchemist_dsl.written",
-        "alchemist_dsl.estimate",
-        "alchemist_dsl.training",
-        "alchemist_dsl.bases",
-        "alchemist_dsl.ranges",
-        "alchemist_dsl.verdicts",
-        "alchemist_dsl.shortage",
-        "alchemist_dsl.reasons",
-        "alchemist_dsl.state",
-        "alchemist_dsl.explain",
-        "alchemist_dsl.tables",
-        "alchemist_dsl.resources",
-        "alchemist_dsl.facts",
-        "alchemist_dsl.lock",
-        "alchemist_dsl.drift",
-        "alchemist_dsl.declared",
-        "alchemist_dsl.rerun",
-        "alchemist_dsl.folder",
-    ),
-    ("alchemist_dsl.passes",),
-    ("alchemist_dsl.editors", "alchemist_dsl.pygments_lexer", "alchemist_dsl.vocabulary"),
-    ("alchemist_dsl.check",),
-    ("alchemist_dsl.syntax",),
-    (
-        "alchemist_dsl.diagnostics",
-        "alchemist_dsl.source",
-        "alchemist_dsl.kinds",
-        "alchemist_dsl.ir",
-        "alchemist_dsl.trees",
-        "alchemist_dsl.unrun",
-    ),
-]
-BORDER = {"plan", "rows", "registry", "errors", "functions", "catalog"}
-#: What the compiler may import of the runtime besides the border; launch is the one line that starts a training.
-EXECUTION = {
-    "engine",
-    "train",
-    "train_job",
-    "evaluate",
-    "report",
-    "store",
-    "cache",
-    "calls",
-    "answers",
-    "ledger",
-    "limits",
-    "teacher",
+#: Rooms from the top down; a module may import its own layer and those below.
+LAYERS = {
+    "alchemist_dsl": [
+        {"cli", "docs", "lsp", "review", "__main__"},
+        {"project"},
+        {"compiler"},
+        {"diff"},
+        {"graph"},
+        {"migrate"},
+        {"explain", "estimate", "lowering"},
+        {"passes"},
+        {"check"},
+        {"syntax"},
+        {"diagnostics", "source", "kinds", "ir"},
+    ],
+    "alchemist_runtime": [
+        {"engine", "train", "report", "exporters", "teachers"},
+        {"operators", "sources", "metrics"},
+        {"calls", "formats", "code"},
+        {"storage"},
+        {"schema"},
+    ],
 }
+#: What the compiler may import of the runtime outside its schema, and only where it acts: in `cli` and `project`.
+EXECUTION = {"engine", "report", "storage", "calls", "teachers", "exporters"}
 
 
 def modules(folder: str, package: str) -> Iterator[tuple[str, Path]]:
@@ -99,29 +61,31 @@ def imported(path: Path, *, top_only: bool = False) -> set[str]:
 
 
 def layer(module: str) -> int | None:
-    best = None
-    for number, names in enumerate(DSL):
-        for name in names:
-            if (module == name or module.startswith(name + ".")) and (best is None or len(name) > best[0]):
-                best = (len(name), number)
-    return None if best is None else best[1]
+    package, _, rest = module.partition(".")
+    room = rest.partition(".")[0]
+    return next((n for n, rooms in enumerate(LAYERS.get(package, ())) if room in rooms), None)
+
+
+@pytest.mark.parametrize(("folder", "package"), [(".", "alchemist_dsl"), ("runtime", "alchemist_runtime")])
+def test_imports_point_down(folder: str, package: str) -> None:
+    wrong = []
+    for name, path in modules(folder, package):
+        mine = layer(name)
+        if mine is None:
+            assert name == package, f"{name} stands in no layer"
+            continue
+        wrong += [
+            f"{name} imports {other}, which lies above it"
+            for other in sorted(imported(path))
+            if (theirs := layer(other)) is not None and other.startswith(package) and theirs < mine
+        ]
+    assert wrong == []
 
 
 def test_runtime_never_imports_the_compiler() -> None:
     for name, path in modules("runtime", "alchemist_runtime"):
         for other in imported(path):
             assert not other.startswith(("alchemist_dsl", "lark")), f"{name} imports {other}"
-
-
-def test_compiler_imports_point_down() -> None:
-    for name, path in modules(".", "alchemist_dsl"):
-        mine = layer(name)
-        if mine is None:
-            assert name == "alchemist_dsl", f"{name} stands in no layer"
-            continue
-        for other in imported(path):
-            theirs = layer(other)
-            assert theirs is None or theirs >= mine, f"{name} imports {other}, which lies above it"
 
 
 def test_only_the_command_line_and_project_reach_execution() -> None:
@@ -131,6 +95,28 @@ def test_only_the_command_line_and_project_reach_execution() -> None:
         for other in imported(path):
             if other.startswith("alchemist_runtime."):
                 assert other.split(".")[1] not in EXECUTION, f"{name} imports {other}"
+
+
+def test_no_private_module_is_imported_by_another_room() -> None:
+    wrong = set()
+    for folder, package in ((".", "alchemist_dsl"), ("runtime", "alchemist_runtime")):
+        for name, path in modules(folder, package):
+            for other in imported(path):
+                parts = other.split(".")
+                private = next((i for i, p in enumerate(parts[1:], 1) if p[0] == "_" and not p.startswith("__")), None)
+                if (
+                    parts[0] in LAYERS
+                    and private
+                    and name.split(".")[:private] != parts[:private]
+                    and len(parts) > private
+                ):
+                    wrong.add(f"{name} imports {other}")
+    assert wrong == set()
+
+
+def test_the_roots_hold_rooms() -> None:
+    loose = [p.name for folder in ("alchemist_dsl", "runtime/alchemist_runtime") for p in (ROOT / folder).glob("*.py")]
+    assert len(loose) <= 12, loose
 
 
 HEAVY = (
@@ -154,10 +140,10 @@ HEAVY = (
 @pytest.mark.parametrize(
     "code",
     [
-        "import alchemist_dsl.compiler, alchemist_dsl.check, alchemist_runtime.plan, alchemist_runtime.catalog as c\n"
+        "import alchemist_dsl.compiler, alchemist_dsl.check, alchemist_runtime.schema.plan, alchemist_runtime.schema.catalog as c\n"
         "[c.find(f, n) for f in c._FOLDERS for n in c.names(f)]",
         "import alchemist_dsl.cli.main",
-        "import alchemist_dsl.project",
+        "import alchemist_dsl.project.workspace",
     ],
 )
 def test_compiler_and_catalog_import_nothing_heavy(code: str) -> None:

@@ -18,7 +18,7 @@ from alchemist_dsl.syntax.parse import parse
 from alchemist_dsl.source import SourceFile
 file, problems = parse(SourceFile("r.recipe", "edition 2026\\nrecipe {\\n  seed = 1\\n}\\n"))
 assert file.items and not problems, problems
-from alchemist_dsl.project import library
+from alchemist_dsl.project.workspace import library
 assert (library() / "alchemy.recipe").is_file(), "the standard library is not there"
 print(pathlib.Path(alchemist_dsl.__file__).parent, pathlib.Path(alchemist_runtime.__file__).parent)
 """

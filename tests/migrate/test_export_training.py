@@ -16,12 +16,12 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alchemist_dsl import data, ir
+from alchemist_dsl import ir
 from alchemist_dsl.check import check
 from alchemist_dsl.cli.main import group
-from alchemist_dsl.migrate import to_axolotl, to_trl
+from alchemist_dsl.migrate import recipe_data, to_axolotl, to_trl
 from alchemist_dsl.migrate.run import migrate
-from alchemist_dsl.migrate.trained import Trained, find, trained
+from alchemist_dsl.migrate.train_view import Trained, find, trained
 from alchemist_dsl.source import SourceFile
 
 ROWS = {"kind": "source", "name": "talks", "hub": "acme/talks", "revision": "0" * 40}
@@ -66,7 +66,7 @@ def program(train: dict[str, Any], seed: int = 42) -> ir.Program:
     recipe = {"kind": "recipe", "title": "t", "seed": seed}
     if train.get("packing") == "none":
         train = train | {n: train[n].replace("pack", "row") for n in ("batch", "micro_batch")}
-    text = data.recipe({"edition": 2026, "blocks": [recipe, ROWS, EXPORT, train]})
+    text = recipe_data.recipe({"edition": 2026, "blocks": [recipe, ROWS, EXPORT, train]})
     made, problems = check(SourceFile("r.recipe", text), lambda _: None)
     assert made is not None
     assert [p.headline for p in problems if "A9" not in p.code and p.code not in ("A307", "A804", "A807")] == []
@@ -278,12 +278,12 @@ def alchemist(*args: str) -> Result:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    text = data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT, BASE]})
+    text = recipe_data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT, BASE]})
     (tmp_path / "r.recipe").write_text(text)
-    (tmp_path / "two.recipe").write_text(text + data.block(BASE | {"name": "other"}))
-    (tmp_path / "none.recipe").write_text(data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}))
+    (tmp_path / "two.recipe").write_text(text + recipe_data.block(BASE | {"name": "other"}))
+    (tmp_path / "none.recipe").write_text(recipe_data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}))
     (tmp_path / "new.recipe").write_text(
-        data.recipe(
+        recipe_data.recipe(
             {
                 "edition": 2026,
                 "blocks": [
@@ -314,8 +314,8 @@ def test_rows_are_those_of_the_export_from_where_the_file_lies(folder: Path) -> 
 def test_the_file_of_a_template_is_named_from_where_the_file_lies(folder: Path, tool: str, said: str) -> None:
     (folder / "deep").mkdir()
     (folder / "chat.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
-    block = data.block({k: v for k, v in BASE.items() if k != "chat_template"} | {"chat_template": "chat.jinja"})
-    (folder / "f.recipe").write_text(data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}) + block)
+    block = recipe_data.block({k: v for k, v in BASE.items() if k != "chat_template"} | {"chat_template": "chat.jinja"})
+    (folder / "f.recipe").write_text(recipe_data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}) + block)
     assert alchemist("export", "f.recipe", "--to", tool, "-o", "deep/x").exit_code == 0
     assert said in (folder / "deep" / "x").read_text()
 
@@ -389,7 +389,7 @@ def test_the_script_trains(folder: Path) -> None:
         "precision": "fp32",
         "chat_template": {"template": template},
     }
-    (folder / "r.recipe").write_text(data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT, train]}))
+    (folder / "r.recipe").write_text(recipe_data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT, train]}))
     assert alchemist("export", "r.recipe", "--to", "trl", "-o", "go.py").exit_code == 0
     done = subprocess.run([sys.executable, "go.py"], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from alchemist_dsl.check import check
 from alchemist_dsl.compiler import severity
-from alchemist_dsl.migrate.asked import NOTHING
 from alchemist_dsl.migrate.run import Migrated, migrate
 from alchemist_dsl.migrate.tools import TOOLS
+from alchemist_dsl.migrate.tracked_mapping import NOTHING
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax.format import format_text
 

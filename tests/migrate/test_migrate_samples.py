@@ -10,8 +10,8 @@ import pytest
 from alchemist_dsl.check import check
 from alchemist_dsl.compiler import severity
 from alchemist_dsl.diagnostics.render import render
-from alchemist_dsl.migrate.places import Kind, NoFiles
 from alchemist_dsl.migrate.run import Migrated, migrate
+from alchemist_dsl.migrate.source_location import Kind, NoFiles
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax.format import format_text
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.plan import Node, Plan
+from alchemist_runtime.schema.plan import Node, Plan
 
-from alchemist_dsl import project
 from alchemist_dsl.passes.verify import verify_plan
-from alchemist_dsl.project import Compiled
+from alchemist_dsl.project import workspace
+from alchemist_dsl.project.workspace import Compiled
 
 ROWS = [{"instruction": f"Write function {i}", "response": f"def f{i}(): return {i}"} for i in range(40)]
 
@@ -189,7 +189,7 @@ class Workplace:
     def compile(self, text: str | None = None, **options: Any) -> Compiled:
         if text is not None:
             self.write(text)
-        made = project.compile_recipe(self.recipe, **options)
+        made = workspace.compile_recipe(self.recipe, **options)
         if made.plan is not None:
             verify_plan(made.plan)
         return made

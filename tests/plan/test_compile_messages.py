@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alchemist_dsl.diagnostics.render import render
-from alchemist_dsl.project import compile_recipe
+from alchemist_dsl.project.workspace import compile_recipe
 
 GOLDEN = Path(__file__).parent / "golden" / "messages.txt"
 _SOURCE = """source sums {

@@ -5,16 +5,16 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from alchemist_runtime.engine.mixture import EntrySize, plan_counts
-from alchemist_runtime.plan import Check, Estimate, MixtureSpec, Plan, Take
+from alchemist_runtime.engine.mixture_counts import EntrySize, plan_counts
+from alchemist_runtime.schema.plan import Check, Estimate, MixtureSpec, Plan, Take
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from alchemist_dsl.cli.show import node_lines
-from alchemist_dsl.estimate import Figures, _covered, _wanted
-from alchemist_dsl.explain import figure
-from alchemist_dsl.ranges import UNKNOWN, Range, between, exactly, part, total
-from alchemist_dsl.verdicts import Counts, _holds, money, with_verdicts
+from alchemist_dsl.estimate.checks import Counts, _holds, money, with_verdicts
+from alchemist_dsl.estimate.figures import Figures, _covered, _wanted
+from alchemist_dsl.estimate.ranges import UNKNOWN, Range, between, exactly, part, total
+from alchemist_dsl.explain.wording import figure
 
 numbers = st.fractions(min_value=0, max_value=10**6, max_denominator=100)
 ranges = st.tuples(numbers, numbers, numbers).map(lambda t: between(*sorted(t)))

@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 import pytest
-from alchemist_runtime.plan import dump
+from alchemist_runtime.schema.plan import dump
 
-from alchemist_dsl.canon import canon_value, frozen_default
 from alchemist_dsl.kinds import KINDS
+from alchemist_dsl.lowering.canonical import canon_value, frozen_default
 from alchemist_dsl.lowering.values import decimal
 
 HERE = Path(__file__).parent / "golden"
@@ -25,7 +25,7 @@ def test_golden_keys_and_plan(work, monkeypatch):
     """A key that moves makes every user's step run again. If that is meant, bump the version of what changed and `make
     golden`.
     """
-    monkeypatch.setattr("alchemist_dsl.keys.PYTHON_MINOR", "3.11")
+    monkeypatch.setattr("alchemist_dsl.lowering.keys.PYTHON_MINOR", "3.11")
     plan = work.plan((HERE / "every_kind.recipe").read_text(), here=False)
     made = {"keys.json": json.dumps({n.id: n.key for n in plan.nodes}, indent=2) + "\n", "plan.json": dump(plan)}
     if os.environ.get("UPDATE_GOLDEN"):
@@ -271,7 +271,7 @@ def test_own_key_does_not_know_the_inputs_keys(work, full):
 
 
 def test_the_key_is_the_digest_of_the_ingredients(work, full):
-    from alchemist_dsl.keys import node_key
+    from alchemist_dsl.lowering.keys import node_key
 
     made = work.compile(full)
     assert made.plan is not None

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alchemist_dsl import lock as locks
-from alchemist_dsl.lock import Lock, LockError, dumps, loads
-from alchemist_dsl.project import add_facts, record_figures
-from alchemist_dsl.resources import FileCache, column_types, merged
+from alchemist_dsl.project import lockfile as locks
+from alchemist_dsl.project.facts_on_disk import FileCache, column_types, merged
+from alchemist_dsl.project.lockfile import Lock, LockError, dumps, loads
+from alchemist_dsl.project.workspace import add_facts, record_figures
 
 scalars = st.one_of(st.booleans(), st.integers(-(2**63), 2**63 - 1), st.text(max_size=20), st.floats(allow_nan=False))
 values = st.recursive(
@@ -115,7 +115,7 @@ def test_digests_are_cached_by_stamp_and_only_once_settled(tmp_path, monkeypatch
     file = tmp_path / "x.jsonl"
     file.write_text("{}\n")
     hashed: list[Path] = []
-    monkeypatch.setattr("alchemist_dsl.resources.file_digest", lambda f: hashed.append(f) or "b2:0")
+    monkeypatch.setattr("alchemist_dsl.project.facts_on_disk.file_digest", lambda f: hashed.append(f) or "b2:0")
 
     def look() -> int:
         cache = FileCache(tmp_path / "cache")
@@ -126,7 +126,7 @@ def test_digests_are_cached_by_stamp_and_only_once_settled(tmp_path, monkeypatch
     assert (look(), look()) == (1, 2)  # written a moment ago: it may change again unseen
     old = time.time_ns() - 10 * 10**9
     os.utime(file, ns=(old, old))
-    monkeypatch.setattr("alchemist_dsl.resources.SETTLED_NS", -(10**12))  # ctime cannot be set back
+    monkeypatch.setattr("alchemist_dsl.project.facts_on_disk.SETTLED_NS", -(10**12))  # ctime cannot be set back
     assert (look(), look()) == (3, 3)
     assert FileCache(tmp_path / "cache", again=True).get(file)["digest"] == "b2:0" and len(hashed) == 4
     file.write_text("{}\n{}\n")
@@ -291,7 +291,7 @@ def test_a_base_with_a_commit_of_its_own_moves_no_key(work, slice_, monkeypatch)
 
 @pytest.mark.parametrize("cached", [None, "f" * 40])
 def test_without_the_hub_the_cache_tells_what_a_run_would_load(work, slice_, monkeypatch, cached):
-    from alchemist_runtime.errors import Problem, RunError
+    from alchemist_runtime.schema.errors import Problem, RunError
 
     def facts(*_: object, **__: object) -> dict[str, str]:
         raise RunError(Problem("A309", "hub-unreachable", "no answer"))
@@ -337,7 +337,7 @@ def test_a_base_in_the_project_is_a_file_of_the_lock(work, slice_):
 
 def finish(work, plan, name: str, *, rows: int, **figures: object) -> None:
     """A finished step, as the engine leaves one."""
-    from alchemist_runtime.sealed import seal
+    from alchemist_runtime.schema.sealed import seal
 
     key = plan.node(name).key.removeprefix("b2:")
     folder = work.root / ".alchemist/store" / key
@@ -386,7 +386,7 @@ def test_a_file_that_could_not_be_read_once_is_looked_at_again(work, slice_, mon
     """Columns decide keys: what nobody saw for a moment must not be remembered as if there were none."""
     import errno
 
-    from alchemist_runtime.sources import _formats
+    from alchemist_runtime.formats import files
 
     before = work.keys(slice_)
     (work.root / ".alchemist/files").unlink(missing_ok=True)
@@ -395,7 +395,7 @@ def test_a_file_that_could_not_be_read_once_is_looked_at_again(work, slice_, mon
         def busy(path: Path) -> None:
             raise OSError(errno.EMFILE, "Too many open files")
 
-        patch.setattr(_formats, "open_bytes", busy)
+        patch.setattr(files, "open_bytes", busy)
         work.compile()
     made = work.compile()
     assert made.plan is not None and {n.id: n.key for n in made.plan.nodes} == before

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from alchemist_dsl.cli.lock import lock
-from alchemist_dsl.lock import dumps, loads
+from alchemist_dsl.project.lockfile import dumps, loads
 
 VARIANTS = """
 variant cheaper {
@@ -252,7 +252,7 @@ def test_a_lock_that_cannot_be_read(here, full):
 
 def test_two_commands_at_once_lose_no_fact(here, full, slice_):
     """A run began with an old lock; what was written meanwhile stays when it ends."""
-    from alchemist_dsl.project import add_facts
+    from alchemist_dsl.project.workspace import add_facts
 
     began = here.compile(slice_)
     here.write(full)
@@ -264,7 +264,7 @@ def test_two_commands_at_once_lose_no_fact(here, full, slice_):
 
 def test_a_lock_that_is_being_merged_is_left_alone(here, slice_):
     """Conflict markers that came while a run went on are the person's, and stay."""
-    from alchemist_dsl.project import record_figures
+    from alchemist_dsl.project.workspace import record_figures
 
     began = here.compile(slice_)
     (here.root / "recipe.lock").write_text("<<<<<<< ours\n")
@@ -279,7 +279,7 @@ def test_what_changes_nothing_touches_nothing(here, slice_):
     call()
     shutil.rmtree(here.root / ".alchemist")
     before = (here.root / "recipe.lock").stat().st_mtime_ns
-    from alchemist_dsl.project import add_facts
+    from alchemist_dsl.project.workspace import add_facts
 
     made = here.compile()
     shutil.rmtree(here.root / ".alchemist", ignore_errors=True)

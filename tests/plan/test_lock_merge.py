@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alchemist_dsl.lock import MEASURED, Conflict, Lock, dumps, loads, merge
+from alchemist_dsl.project.lockfile import MEASURED, Conflict, Lock, dumps, loads, merge
 
 small = st.dictionaries(
     st.sampled_from(["digest", "revision", "rows", "license"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from alchemist_runtime.plan import TeacherStepSpec, TrainSpec, dump, load
+from alchemist_runtime.schema.plan import TeacherStepSpec, TrainSpec, dump, load
 
 
 def test_nodes_stand_after_what_they_read_and_ties_go_by_name(work, full):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.plan import Plan, digest, dump, load, portable
+from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.plan import Plan, digest, dump, load, portable
 
 RECIPE = """edition 2026
 source rows_a {

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alchemist_runtime.packing import pieces
-from alchemist_runtime.plan import Estimate, Method, Node, TrainSpec
+from alchemist_runtime.schema.plan import Estimate, Method, Node, TrainSpec
+from alchemist_runtime.train.packing import pieces
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemist_dsl.cli.compile import plan_text
 from alchemist_dsl.cli.show import node_lines
-from alchemist_dsl.estimate import figures, with_estimates
-from alchemist_dsl.project import Project
-from alchemist_dsl.ranges import UNKNOWN, exactly
-from alchemist_dsl.training import course, gigabytes, layouts_that_fit, memory
+from alchemist_dsl.estimate.figures import figures, with_estimates
+from alchemist_dsl.estimate.ranges import UNKNOWN, exactly
+from alchemist_dsl.estimate.training import course, gigabytes, layouts_that_fit, memory
+from alchemist_dsl.project.workspace import Project
 
 
 def spec(**more: Any) -> TrainSpec:

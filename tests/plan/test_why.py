@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.engine.placed import MARKER, marker
-from alchemist_runtime.plan import Plan
+from alchemist_runtime.engine.export_marker import MARKER, marker
+from alchemist_runtime.schema.plan import Plan
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -277,10 +277,10 @@ def test_now_is_no_part_of_the_portable_plan(work, full):
 
 def test_every_reason_of_the_language_occurs():
     """The codes of reasons.py are those that the tests above make happen, and each has words."""
-    from alchemist_runtime.plan import Reason
+    from alchemist_runtime.schema.plan import Reason
 
-    from alchemist_dsl import explain
-    from alchemist_dsl import reasons as made
+    from alchemist_dsl.explain import staleness as made
+    from alchemist_dsl.explain import wording
 
     known = {
         *made._CODES.values(),
@@ -310,7 +310,7 @@ def test_every_reason_of_the_language_occurs():
         "unknown_history",
     }
     for code in known:
-        said = explain.reason(Reason(code=code, path=None if code in explain._PLAIN else "x", before="1", after="2"))
+        said = wording.reason(Reason(code=code, path=None if code in wording._PLAIN else "x", before="1", after="2"))
         assert said and "{" not in said
 
 

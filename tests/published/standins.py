@@ -200,7 +200,7 @@ def _card(configs: Mapping[str, Iterable[str]]) -> bytes:
 
 def tiny_model(folder: Path) -> dict[str, bytes]:
     """The files of a model of one layer with a byte tokenizer and a chat template."""
-    from alchemist_runtime.base_model import scratch_model
+    from alchemist_runtime.train.base_model import scratch_model
 
     args = {"layers": 1, "hidden": 32, "heads": 2, "context": 1 << 19}
     path = scratch_model(folder, args, 0)
@@ -253,8 +253,8 @@ def value(schema: Mapping[str, Any], number: int, name: str = "") -> Any:
 
 def trained_here(spec: Any, job: Path, **_: Any) -> Any:
     """Instead of `accelerate launch`: the program that trains, in a fork of this process."""
-    from alchemist_runtime import train
-    from alchemist_runtime.launch import TrainResult, _failure
+    from alchemist_runtime.train import trainer
+    from alchemist_runtime.train.launch import TrainResult, _failure
 
     child = os.fork()
     if not child:
@@ -263,7 +263,7 @@ def trained_here(spec: Any, job: Path, **_: Any) -> Any:
             os.dup2(log.fileno(), 2)
         code = 1
         try:
-            code = train.main(["--job", str(job)])
+            code = trainer.main(["--job", str(job)])
         finally:
             os._exit(code)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -274,7 +274,7 @@ def trained_here(spec: Any, job: Path, **_: Any) -> Any:
 
 def last_steps(plan: Any) -> list[str]:
     """The steps that nothing reads, or only steps that this version does not run: as far as a run can get."""
-    from alchemist_runtime.plan import not_run
+    from alchemist_runtime.schema.plan import not_run
 
     stuck = not_run(plan.nodes)
     read = {e.node for n in plan.nodes if n.id not in stuck for e in n.inputs}
@@ -316,12 +316,12 @@ def main(project: Path, report: Path, names: list[str], more: Mapping[str, Any])
             CUDA_VISIBLE_DEVICES="",
         )
         import torch
-        from alchemist_runtime import train_job
+        from alchemist_runtime.train import step
 
-        from alchemist_dsl.project import compile_recipe
+        from alchemist_dsl.project.workspace import compile_recipe
 
         torch.set_num_threads(1)
-        train_job.launch = trained_here  # type: ignore[assignment]
+        step.launch = trained_here  # type: ignore[assignment]
         model = tiny_model(Path(scratch) / "model")
         for recipe in folder.glob("*.recipe"):
             text = recipe.read_text()

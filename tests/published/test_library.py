@@ -7,15 +7,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from alchemist_runtime.answers import read
+from alchemist_runtime.calls.answers import read
 from alchemist_runtime.engine.templates import environment
-from alchemist_runtime.plan import Plan
+from alchemist_runtime.schema.plan import Plan
 
 from alchemist_dsl.check import check
 from alchemist_dsl.compiler import severity
 from alchemist_dsl.diagnostics.model import Severity
 from alchemist_dsl.ir import Block, TemplateV
-from alchemist_dsl.project import Project, compile_recipe
+from alchemist_dsl.project.workspace import Project, compile_recipe
 from alchemist_dsl.source import SourceFile
 
 ROOT = Path(__file__).parents[2]

@@ -12,13 +12,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from alchemist_runtime.plan import Plan, not_run
+from alchemist_runtime.schema.plan import Plan, not_run
 
 from alchemist_dsl.check import check
 from alchemist_dsl.compiler import severity
 from alchemist_dsl.diagnostics.model import Severity
 from alchemist_dsl.ir import Program
-from alchemist_dsl.project import Compiled, Project, compile_recipe
+from alchemist_dsl.project.workspace import Compiled, Project, compile_recipe
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax.format import format_text
 

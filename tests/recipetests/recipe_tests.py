@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from alchemist_dsl.check import check
-from alchemist_dsl.cli.testing import Tested, run_tests
-from alchemist_dsl.project import Project
+from alchemist_dsl.cli.test_runner import Tested, run_tests
+from alchemist_dsl.project.workspace import Project
 from alchemist_dsl.source import SourceFile
 
 HERE = Path(__file__).parent

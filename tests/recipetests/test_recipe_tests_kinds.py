@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from recipe_tests import HERE, copied
 
-from alchemist_dsl.cli.testing import run_tests
+from alchemist_dsl.cli.test_runner import run_tests
 
 #: Names of the tests of `kinds.recipe`, in the order of the file.
 NAMES = re.findall(r'^test "(.*)" \{$', (HERE / "kinds.recipe").read_text(), re.M)

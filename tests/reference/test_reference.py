@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from alchemist_runtime.functions import AGGREGATES, FUNCTIONS
+from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
 from click.testing import CliRunner
 
 from alchemist_dsl.check import check

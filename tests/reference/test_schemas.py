@@ -10,13 +10,14 @@ from typing import Any
 
 import jsonschema
 import pytest
-from alchemist_runtime import plan
-from alchemist_runtime.plan import Plan
+from alchemist_runtime.schema import plan
+from alchemist_runtime.schema.plan import Plan
 
-from alchemist_dsl import data, lock
 from alchemist_dsl.check import check
 from alchemist_dsl.docs import schemas
 from alchemist_dsl.kinds import KINDS
+from alchemist_dsl.migrate import recipe_data
+from alchemist_dsl.project import lockfile
 from alchemist_dsl.source import SourceFile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,26 +61,26 @@ def test_a_plan_holds_and_a_broken_one_does_not() -> None:
 
 def test_a_lock_holds() -> None:
     digest = "b2:" + "0" * 64
-    made = lock.Lock(
+    made = lockfile.Lock(
         {
-            lock.FILES: {"a.jsonl": {"digest": digest, "size": 3, "rows": 1, "columns": {"a": "text"}}},
-            lock.HUB: {"a/b@main": {"revision": "0" * 40, "license": ""}},
-            lock.MODELS: {"a/m": {"revision": "1" * 40, "license": "mit"}},
-            lock.SOURCES: {"r.recipe#s": {"license": "MIT", "columns": {"a": "text?"}}},
-            lock.TEACHERS: {
+            lockfile.FILES: {"a.jsonl": {"digest": digest, "size": 3, "rows": 1, "columns": {"a": "text"}}},
+            lockfile.HUB: {"a/b@main": {"revision": "0" * 40, "license": ""}},
+            lockfile.MODELS: {"a/m": {"revision": "1" * 40, "license": "mit"}},
+            lockfile.SOURCES: {"r.recipe#s": {"license": "MIT", "columns": {"a": "text?"}}},
+            lockfile.TEACHERS: {
                 "r.recipe@v#t": {"provider": "openai", "model": "m", "input": "$2.5 per 1M tokens"},
                 "r.recipe#f": {"provider": "rules", "free": True},
             },
-            lock.PYTHON: {"json": {"digest": digest, "python": "3.11"}},
-            lock.MEASURED: {digest: {"node": "clean", "rows": 3, "dropped": {"short": 1}}},
+            lockfile.PYTHON: {"json": {"digest": digest, "python": "3.11"}},
+            lockfile.MEASURED: {digest: {"node": "clean", "rows": 3, "dropped": {"short": 1}}},
             "later": {"x": {"y": 1}},
         }
     )
     against = validator("lock.json")
-    read = tomllib.loads(lock.dumps(made))
+    read = tomllib.loads(lockfile.dumps(made))
     against.validate(read)
     assert set(read) <= {*against.schema["properties"], "later"}
-    assert not against.is_valid({**read, "version": lock.LOCK_VERSION + 1})
+    assert not against.is_valid({**read, "version": lockfile.LOCK_VERSION + 1})
     assert not against.is_valid({**read, "files": {"a.jsonl": {"digest": "md5:0"}}})
 
 
@@ -307,7 +308,7 @@ def problems(text: str) -> list[str]:
 def test_a_recipe_as_data_is_a_recipe() -> None:
     assert {b["kind"] for b in RECIPE["blocks"]} == set(KINDS), "every kind takes part"
     validator("recipe.json").validate(RECIPE)
-    text = data.recipe(RECIPE)
+    text = recipe_data.recipe(RECIPE)
     found = problems(text)
     assert [p for p in found if p[:4] not in ("A807", "A604")] == [], text
     assert "## Questions and answers.\n## Ours.\nsource chat {\n" in text
@@ -368,5 +369,5 @@ def test_the_schema_refuses(kind: str, wrong: dict[str, Any]) -> None:
     ],
 )
 def test_data_of_another_form_is_refused(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(data.DataError, match=said):
-        data.recipe(wrong)
+    with pytest.raises(recipe_data.DataError, match=said):
+        recipe_data.recipe(wrong)

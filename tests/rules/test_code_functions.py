@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from alchemist_runtime.operators.code import blocks, clarity, code, fences, lang, organised, parses
+from alchemist_runtime.code.functions import blocks, clarity, code, fences, lang, organised, parses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

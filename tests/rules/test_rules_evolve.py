@@ -10,7 +10,7 @@ import subprocess
 from collections import Counter
 
 import pytest
-from alchemist_runtime.operators.code import parses
+from alchemist_runtime.code.functions import parses
 from alchemist_runtime.teachers._rules.evolve import DEEP, PLAIN, evolve, fitting
 from alchemist_runtime.teachers._rules.shown import Shown
 from hypothesis import given, settings

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from alchemist_runtime.operators.code import parses
+from alchemist_runtime.code.functions import parses
 from alchemist_runtime.teachers._rules import pysource
 from alchemist_runtime.teachers._rules.review import NOTHING, review
 from alchemist_runtime.teachers._rules.shown import shown

@@ -6,9 +6,9 @@ import asyncio
 import json
 
 import pytest
-from alchemist_runtime import catalog, plan
-from alchemist_runtime.answers import Unreadable, read
-from alchemist_runtime.teacher import CallFailed, Request
+from alchemist_runtime.calls.answers import Unreadable, read
+from alchemist_runtime.calls.teacher import CallFailed, Request
+from alchemist_runtime.schema import catalog, plan
 
 CODE = "def add(a, b):\n    return a + b"
 REVIEW = {"correctness": "int(0..10)", "clarity": "int(0..10)", "suggestions": "text", "refined": "text"}

@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from alchemist_runtime import plan as p
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.local import run
 from alchemist_runtime.engine.progress import Silent
-from alchemist_runtime.message import as_json, message, text_of
-from alchemist_runtime.store import Store
+from alchemist_runtime.schema import plan as p
+from alchemist_runtime.schema.message import as_json, message, text_of
+from alchemist_runtime.storage.store import Store
 
 AT = p.At(file="r.recipe", line=1, column=1)
 CALLS = [{"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}]

@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.sources._formats import format_of
-from alchemist_runtime.sources._identity import Identities, canonical
-from alchemist_runtime.sources._records import Bad, Chunk, Where
+from alchemist_runtime.formats.files import format_of
+from alchemist_runtime.formats.identity import Identities, canonical
+from alchemist_runtime.formats.records import Bad, Chunk, Where
+from alchemist_runtime.schema.errors import RunError
 from alchemist_runtime.sources.files import files
 
 RECORDS: list[dict[str, Any]] = [

@@ -19,8 +19,8 @@ from hub_server import Hub, serve
 READ = """
 import json, sys
 from pathlib import Path
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.sources._records import Where
+from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.formats.records import Where
 from alchemist_runtime.sources.hub import hub, resolve_revision
 for what in json.loads(sys.argv[1]):
     try:

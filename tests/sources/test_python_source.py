@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.sources._packages import licence, package_files, stdlib_files
-from alchemist_runtime.sources._records import Where
+from alchemist_runtime.formats.packages import licence, package_files, stdlib_files
+from alchemist_runtime.formats.records import Where
+from alchemist_runtime.schema.errors import RunError
 from alchemist_runtime.sources.python import python
 
 SHAPES = '''"""Shapes.

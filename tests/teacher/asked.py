@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from alchemist_runtime import plan
-from alchemist_runtime.calls import Faculty, Inquiry
-from alchemist_runtime.ledger import Account, Ledger, money
-from alchemist_runtime.teacher import Request, call_key
+from alchemist_runtime.calls.dispatch import Faculty, Inquiry
+from alchemist_runtime.calls.ledger import Account, Ledger, money
+from alchemist_runtime.calls.teacher import Request, call_key
+from alchemist_runtime.schema import plan
 
 
 def teacher(base_url: str | None, **more: Any) -> plan.Teacher:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.calls import Faculty
+from alchemist_runtime.calls.dispatch import Faculty
 from fault_server import Answer, FaultServer
 from stub import Stub
 

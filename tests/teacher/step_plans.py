@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alchemist_runtime import plan as p
 from alchemist_runtime.engine.context import Context, Options
 from alchemist_runtime.engine.local import run
 from alchemist_runtime.engine.streams import Stream
-from alchemist_runtime.store import Manifest, Store
+from alchemist_runtime.schema import plan as p
+from alchemist_runtime.storage.store import Manifest, Store
 
 AT = p.At(file="r.recipe", line=1, column=1)
 Inputs = Sequence[tuple[str, str, str]]  # node, port, role

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import step_plans as s
-from alchemist_runtime import plan as p
 from alchemist_runtime.engine import teacher_steps
-from alchemist_runtime.engine.asking import enough
-from alchemist_runtime.engine.peek import ahead
-from alchemist_runtime.store import closing, left_out
+from alchemist_runtime.engine.preview_calls import ahead
+from alchemist_runtime.engine.prompt_calls import enough
+from alchemist_runtime.schema import plan as p
+from alchemist_runtime.storage.store import closing, left_out
 from asked import teacher
 from fault_server import FaultServer
 from hypothesis import given

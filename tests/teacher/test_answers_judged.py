@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 import step_plans as s
-from alchemist_runtime import plan as p
-from alchemist_runtime.cache import CallCache
-from alchemist_runtime.calls import Faculty
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.teacher import Reply, ending
+from alchemist_runtime.calls.cache import CallCache
+from alchemist_runtime.calls.dispatch import Faculty
+from alchemist_runtime.calls.teacher import Reply, ending
+from alchemist_runtime.schema import plan as p
+from alchemist_runtime.schema.errors import RunError
 from asked import inquiry, requests, teacher
 from stub import Stub
 
 
 @pytest.fixture(autouse=True)
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alchemist_runtime.limits.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("alchemist_runtime.calls.limits.FIRST_PAUSE_SECONDS", 0.01)
 
 
 def plan_of(stub: Stub, root: Path, marks: list[str], **more: Any) -> p.Plan:
@@ -229,12 +229,12 @@ def test_a_body_without_an_answer_is_read_again_by_a_better_reader(
 ) -> None:
     mark = '[[b=raw:{"choices":[{"message":{"words":"hello"}}&rsqb;}]]'
     assert judged(stub, tmp_path, [mark])[mark][0] == "unreadable"
-    from alchemist_runtime.teachers import _completion
+    from alchemist_runtime.calls import completion
 
-    def better(content: bytes) -> _completion.Completion:
-        return _completion.Completion(json.loads(content)["choices"][0]["message"]["words"], "stop")
+    def better(content: bytes) -> completion.Completion:
+        return completion.Completion(json.loads(content)["choices"][0]["message"]["words"], "stop")
 
-    monkeypatch.setattr(_completion, "read", better)
+    monkeypatch.setattr(completion, "read", better)
     (tmp_path / "again" / ".alchemist").mkdir(parents=True)
     (tmp_path / ".alchemist/calls.sqlite").rename(tmp_path / "again/.alchemist/calls.sqlite")
     assert judged(stub, tmp_path / "again", [mark])[mark] == ("data", "hello")

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime import plan
-from alchemist_runtime.cache import CallCache, Origin
-from alchemist_runtime.calls import Faculty
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.teacher import Reply, call_key
+from alchemist_runtime.calls.cache import CallCache, Origin
+from alchemist_runtime.calls.dispatch import Faculty
+from alchemist_runtime.calls.teacher import Reply, call_key
+from alchemist_runtime.schema import plan
+from alchemist_runtime.schema.errors import RunError
 from alchemist_runtime.teachers.replay import Recorded
 from asked import inquiry, requests, teacher
 from fault_server import FaultServer, completion, error
@@ -33,7 +33,7 @@ Serve = Callable[[Any], FaultServer]
 
 @pytest.fixture(autouse=True)
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alchemist_runtime.limits.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("alchemist_runtime.calls.limits.FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime import plan as p
-from alchemist_runtime.calls import Faculty
-from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.ledger import Account, Ledger, money
-from alchemist_runtime.teachers import _batches
-from alchemist_runtime.teachers._batches import Batched
+from alchemist_runtime.calls import batch_api
+from alchemist_runtime.calls.batch_api import Batched
+from alchemist_runtime.calls.dispatch import Faculty
+from alchemist_runtime.calls.ledger import Account, Ledger, money
+from alchemist_runtime.schema import plan as p
+from alchemist_runtime.schema.errors import Problem, RunError
 from asked import requests, teacher
 from batch_server import BatchServer, Ends
 from click.testing import CliRunner
@@ -40,9 +40,9 @@ Start = Callable[..., BatchServer]
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_batches, "FIRST_PAUSE_SECONDS", 0.002)
-    monkeypatch.setattr(_batches, "LONGEST_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(_batches, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(batch_api, "FIRST_PAUSE_SECONDS", 0.002)
+    monkeypatch.setattr(batch_api, "LONGEST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(batch_api, "PATIENCE_SECONDS", 1.0)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
@@ -132,11 +132,11 @@ def test_every_question_gets_its_own_answer_at_half_the_price(serve: Start, facu
 
 
 def test_files_are_split_by_the_limits_of_the_api(serve: Start, faculty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_batches, "MOST_REQUESTS", 15)
+    monkeypatch.setattr(batch_api, "MOST_REQUESTS", 15)
     server = serve()
     assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
     assert [len(s) for s in server.sent] == [15, 15, 10]
-    monkeypatch.setattr(_batches, "MOST_BYTES", 1_000)
+    monkeypatch.setattr(batch_api, "MOST_BYTES", 1_000)
     more = [f"more {i}" for i in range(12)]
     assert Asked(faculty(), by_batch(server), more).answers() == [f"re: {q}" for q in more]
     sizes = [len(f) for f in list(server.files.values()) if b'"more ' in f and b'"response"' not in f]
@@ -676,7 +676,7 @@ def test_a_record_that_was_damaged_is_told_and_nothing_is_paid_again(
 RUN = """
 import sys
 from pathlib import Path
-from alchemist_runtime import plan as p
+from alchemist_runtime.schema import plan as p
 from alchemist_runtime.teachers import _batches
 _batches.FIRST_PAUSE_SECONDS, _batches.LONGEST_PAUSE_SECONDS = 0.01, 0.02
 from step_plans import carry_out

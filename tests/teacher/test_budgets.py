@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from alchemist_runtime import plan
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.teachers._completion import used
+from alchemist_runtime.calls.completion import used
+from alchemist_runtime.schema import plan
+from alchemist_runtime.schema.errors import RunError
 from asked import inquiry, requests, teacher
 from stub import Stub
 
@@ -44,7 +44,7 @@ def ask(faculty: Any, stub: Stub, mark: str, rows: int, budget: str, **more: Any
 
 @pytest.fixture(autouse=True)
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alchemist_runtime.limits.FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("alchemist_runtime.calls.limits.FIRST_PAUSE_SECONDS", 0.001)
 
 
 @pytest.mark.parametrize("mark", BEHAVIOURS)

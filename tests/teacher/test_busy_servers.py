@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.teacher import CallFailed
+from alchemist_runtime.calls.teacher import CallFailed
 from virtual import Run, ask_virtually, at_a_rate, busy
 
 Ask = Callable[..., Run]

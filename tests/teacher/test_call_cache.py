@@ -14,10 +14,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from alchemist_runtime import cache
-from alchemist_runtime.cache import BATCH, CallCache
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.teacher import Reply
+from alchemist_runtime.calls import cache
+from alchemist_runtime.calls.cache import BATCH, CallCache
+from alchemist_runtime.calls.teacher import Reply
+from alchemist_runtime.schema.errors import RunError
 
 
 def key(i: int) -> bytes:
@@ -82,7 +82,7 @@ import sys
 sys.path[:0] = {path!r}
 from pathlib import Path
 from test_call_cache import key, reply
-from alchemist_runtime.cache import CallCache
+from alchemist_runtime.calls.cache import CallCache
 cache = CallCache(Path({file!r}))
 i = {first}
 while True:
@@ -183,7 +183,7 @@ def test_a_full_disk_is_said_and_what_was_committed_stays(tmp_path: Path, monkey
     cache.put(key(1), reply(1))
     cache.flush()
     monkeypatch.setenv("ALCHEMIST_FAULT", "full@*:commit:2")
-    monkeypatch.setattr("alchemist_runtime.faults._SEEN", Counter({"calls:commit": 1}))
+    monkeypatch.setattr("alchemist_runtime.storage.faults._SEEN", Counter({"calls:commit": 1}))
     cache.put(key(2), reply(2))
     with pytest.raises(RunError) as e:
         cache.flush()

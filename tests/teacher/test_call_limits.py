@@ -6,11 +6,11 @@ import asyncio
 from decimal import Decimal
 
 import pytest
-from alchemist_runtime import plan
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.ledger import Account, Ledger, dollars, money
-from alchemist_runtime.limits import Bucket, Limits
-from alchemist_runtime.teacher import Used, Want
+from alchemist_runtime.calls.ledger import Account, Ledger, dollars, money
+from alchemist_runtime.calls.limits import Bucket, Limits
+from alchemist_runtime.calls.teacher import Used, Want
+from alchemist_runtime.schema import plan
+from alchemist_runtime.schema.errors import RunError
 
 
 class Clock:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from alchemist_runtime.teachers._completion import NoAnswer, count, read
+from alchemist_runtime.calls.completion import NoAnswer, count, read
 from hypothesis import example, given
 from hypothesis import strategies as st
 

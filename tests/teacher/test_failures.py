@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 import pytest
-from alchemist_runtime.calls import PATIENCE_SECONDS
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.teachers._failures import judge, refused_parameter, refuses_schema, retry_after
+from alchemist_runtime.calls.dispatch import PATIENCE_SECONDS
+from alchemist_runtime.calls.failures import judge, refused_parameter, refuses_schema, retry_after
+from alchemist_runtime.schema.errors import RunError
 from asked import inquiry, requests, teacher
 from stub import Stub
 
@@ -249,7 +249,7 @@ def test_a_schema_that_a_server_cannot_do(message: str) -> None:
 
 @pytest.fixture(autouse=True)
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alchemist_runtime.limits.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("alchemist_runtime.calls.limits.FIRST_PAUSE_SECONDS", 0.01)
 
 
 def ask(faculty: Any, stub: Stub, marks: list[str], outputs: Any = None, **more: Any) -> Any:
@@ -316,7 +316,7 @@ def test_a_parameter_is_tried_once(stub: Stub, faculty: Any) -> None:
 def test_a_server_that_loads_is_waited_for_by_one_call(
     stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alchemist_runtime.limits.LOADING_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr("alchemist_runtime.calls.limits.LOADING_PAUSE_SECONDS", 0.2)
     stub.control("loading", 1)
     outcomes, _ = ask(faculty, stub, [""] * 20, retries=1, concurrency=20)
     assert all(o.reply is not None for o in outcomes)

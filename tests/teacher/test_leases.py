@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime import leases
-from alchemist_runtime.cache import CallCache
-from alchemist_runtime.teacher import Reply
+from alchemist_runtime.calls import leases
+from alchemist_runtime.calls.cache import CallCache
+from alchemist_runtime.calls.teacher import Reply
 from asked import inquiry, requests, teacher
 from stub import Stub
 
@@ -32,8 +32,8 @@ FORKS = """
 import json, os, signal, sys
 sys.path[:0] = {path!r}
 from pathlib import Path
-from alchemist_runtime import leases
-from alchemist_runtime.calls import Faculty
+from alchemist_runtime.calls import leases
+from alchemist_runtime.calls.dispatch import Faculty
 from alchemist_runtime.teachers import openai as chat
 from asked import inquiry, requests, teacher
 from test_leases import QUESTIONS
@@ -192,7 +192,7 @@ def test_a_run_that_stands_still_is_not_waited_for_without_end(
     stub: Stub, faculty: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its heart beats, and no answer comes."""
-    monkeypatch.setattr("alchemist_runtime.calls.STANDSTILL_SECONDS", -19.5)  # + 2 * timeout
+    monkeypatch.setattr("alchemist_runtime.calls.dispatch.STANDSTILL_SECONDS", -19.5)  # + 2 * timeout
     spec = teacher(stub.base_url)
     asked = requests(spec, QUESTIONS[:5])
     other = CallCache(tmp_path / ".alchemist" / "calls.sqlite")

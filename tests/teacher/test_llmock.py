@@ -12,7 +12,7 @@ from asked import inquiry, requests, teacher
 
 @pytest.fixture(autouse=True)
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alchemist_runtime.limits.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("alchemist_runtime.calls.limits.FIRST_PAUSE_SECONDS", 0.05)
 
 
 def test_texts_usage_and_schemas(llmock: Callable[..., str], faculty: Any) -> None:

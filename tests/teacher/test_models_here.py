@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 import step_plans as s
-from alchemist_runtime import plan as p
-from alchemist_runtime.base_model import load_tokenizer, scratch_model
-from alchemist_runtime.calls import Faculty
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.teacher import CallFailed, Reply, Request, call_key
+from alchemist_runtime.calls.dispatch import Faculty
+from alchemist_runtime.calls.teacher import CallFailed, Reply, Request, call_key
+from alchemist_runtime.schema import plan as p
+from alchemist_runtime.schema.errors import RunError
 from alchemist_runtime.teachers import transformers as here
+from alchemist_runtime.train.base_model import load_tokenizer, scratch_model
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -212,7 +212,7 @@ def test_the_model_goes_on_with_a_turn_that_was_begun(folder: Path, turns: list[
 
 
 def test_structured_answers_are_asked_for_in_words(folder: Path) -> None:
-    from alchemist_runtime.answers import in_words
+    from alchemist_runtime.calls.answers import in_words
 
     outputs = {"n": "int", "why": "text"}
     words = in_words(outputs)
@@ -301,8 +301,8 @@ def test_a_question_that_memory_is_too_small_for_fails_alone(folder: Path, monke
 def test_two_teachers_share_a_model_that_goes_when_both_rest(
     folder: Path, tmp_path: Path, faculty: Callable[..., Faculty]
 ) -> None:
-    from alchemist_runtime.calls import Inquiry
-    from alchemist_runtime.ledger import Account, Ledger
+    from alchemist_runtime.calls.dispatch import Inquiry
+    from alchemist_runtime.calls.ledger import Account, Ledger
 
     teachers = faculty()
 
@@ -350,7 +350,7 @@ def test_a_model_that_computes_no_numbers_stops_the_step(folder: Path, tmp_path:
 
 
 def test_a_library_that_is_missing_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from alchemist_runtime import base_model
+    from alchemist_runtime.train import base_model
 
     find = base_model.importlib.util.find_spec
     monkeypatch.setattr(base_model.importlib.util, "find_spec", lambda n: None if n == "torch" else find(n))
@@ -396,7 +396,7 @@ def test_answers_of_the_cache_need_neither_torch_nor_the_model(folder: Path, tmp
     shutil.rmtree(tmp_path / ".alchemist" / "store")
     (tmp_path / "plan.json").write_text(p.dump(plan))
     script = (
-        "import sys; from pathlib import Path; import step_plans as s; from alchemist_runtime import plan as p\n"
+        "import sys; from pathlib import Path; import step_plans as s; from alchemist_runtime.schema import plan as p\n"
         f"root = Path({str(tmp_path)!r})\n"
         "ctx = s.carry_out(p.Plan.model_validate_json((root / 'plan.json').read_text()), root)\n"
         "assert not {'torch', 'transformers'} & set(sys.modules), 'loaded'\n"

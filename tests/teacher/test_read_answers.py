@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from alchemist_runtime.answers import Unreadable, in_words, read, schema
+from alchemist_runtime.calls.answers import Unreadable, in_words, read, schema
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -168,7 +168,7 @@ CASES = {
 
 @pytest.fixture(autouse=True)
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alchemist_runtime.limits.FIRST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("alchemist_runtime.calls.limits.FIRST_PAUSE_SECONDS", 0.05)
 
 
 def write(stub: Stub, root: Path, case: Case) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import step_plans as s
-from alchemist_runtime import plan as p
-from alchemist_runtime.cache import CallCache, Origin
-from alchemist_runtime.calls import Faculty
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.teacher import Reply, Request, call_key, whole
+from alchemist_runtime.calls.cache import CallCache, Origin
+from alchemist_runtime.calls.dispatch import Faculty
+from alchemist_runtime.calls.teacher import Reply, Request, call_key, whole
+from alchemist_runtime.schema import plan as p
+from alchemist_runtime.schema.errors import RunError
 from alchemist_runtime.teachers.replay import Recorded
 from asked import inquiry, requests, teacher
 from stub import Stub

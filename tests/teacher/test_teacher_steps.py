@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 import step_plans as s
-from alchemist_runtime import plan as p
-from alchemist_runtime.engine.peek import ahead
-from alchemist_runtime.errors import RunError
+from alchemist_runtime.engine.preview_calls import ahead
+from alchemist_runtime.schema import plan as p
+from alchemist_runtime.schema.errors import RunError
 from asked import teacher
 from fault_server import FaultServer, completion, error
 
@@ -30,7 +30,7 @@ FROM = [("a", "rows", "from")]
 
 @pytest.fixture(autouse=True)
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alchemist_runtime.limits.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("alchemist_runtime.calls.limits.FIRST_PAUSE_SECONDS", 0.01)
 
 
 def question(body: dict[str, Any]) -> str:

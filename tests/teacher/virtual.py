@@ -16,12 +16,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from alchemist_runtime import calls
-from alchemist_runtime.cache import CallCache
-from alchemist_runtime.calls import Desk, Inquiry, Outcome
-from alchemist_runtime.ledger import Account, Ledger
-from alchemist_runtime.limits import Limits
-from alchemist_runtime.teacher import CallFailed, Reply, Request
+from alchemist_runtime.calls import dispatch
+from alchemist_runtime.calls.cache import CallCache
+from alchemist_runtime.calls.dispatch import Desk, Inquiry, Outcome
+from alchemist_runtime.calls.ledger import Account, Ledger
+from alchemist_runtime.calls.limits import Limits
+from alchemist_runtime.calls.teacher import CallFailed, Reply, Request
 from asked import requests, teacher
 
 
@@ -114,7 +114,7 @@ def ask_virtually(
     """Ask so many questions of a server that takes calls as this function says."""
     loop = VirtualLoop()
     clock = SimpleNamespace(monotonic=loop.time)
-    monkeypatch.setattr(calls, "time", clock)
+    monkeypatch.setattr(dispatch, "time", clock)
     server = Server(loop, takes)
     spec = teacher("http://127.0.0.1:9/v1", **more)
     cache = CallCache(folder / "calls.sqlite")

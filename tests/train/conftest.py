@@ -12,7 +12,7 @@ import pytest
 def byte_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The byte tokenizer of `init = scratch`."""
     pytest.importorskip("transformers")
-    from alchemist_runtime.base_model import load_tokenizer, write_byte_tokenizer
+    from alchemist_runtime.train.base_model import load_tokenizer, write_byte_tokenizer
 
     folder = tmp_path_factory.mktemp("bytes")
     write_byte_tokenizer(Path(folder), 2048)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.plan import Method, TrainSpec
+from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.plan import Method, TrainSpec
 
 pytest.importorskip("transformers")
 
-from alchemist_runtime import base_model
+from alchemist_runtime.train import base_model
 
 OTHER = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from alchemist_dsl.bases import base_folder, wrong_base
 from alchemist_dsl.cli.main import group
 from alchemist_dsl.ir import TextV
+from alchemist_dsl.lowering.base_models import base_folder, wrong_base
 from alchemist_dsl.source import Span
 
 WHOLE = ("config.json", "model.safetensors", "tokenizer.json")

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.plan import Plan, TrainSpec
+from alchemist_runtime.schema.plan import Plan, TrainSpec
 from train_rows import table
 
 pytest.importorskip("transformers")
 
-from alchemist_runtime import base_model
-from alchemist_runtime.chat import Encoder, Template, documents
+from alchemist_runtime.train import base_model
+from alchemist_runtime.train.chat import Encoder, Template, documents
 
-from alchemist_dsl import project
+from alchemist_dsl.project import workspace
 
 PLAIN = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
 OTHER = "{% for m in messages %}[{{ m.role }}] {{ m.content }}<|end|>{% endfor %}"
@@ -41,7 +41,7 @@ train tiny {
 def plan_of(folder: Path, line: str) -> Plan:
     (folder / "rows.jsonl").write_text('{"instruction": "q", "response": "a"}\n')
     (folder / "r.recipe").write_text(RECIPE % line)
-    made = project.compile_recipe(folder / "r.recipe")
+    made = workspace.compile_recipe(folder / "r.recipe")
     assert made.plan is not None, [d.headline for d in made.diagnostics]
     return made.plan
 
@@ -93,7 +93,7 @@ def test_a_parameter_names_a_template_as_a_text_does(folder: Path) -> None:
     (folder / "rows.jsonl").write_text('{"instruction": "q", "response": "a"}\n')
     recipe = 'edition 2026\nparam t: text = "chat.jinja"\n' + RECIPE.partition("\n")[2]
     (folder / "r.recipe").write_text(recipe % "chat_template = param.t")
-    plans = [project.compile_recipe(folder / "r.recipe", sets=sets).plan for sets in ([], ["t=models/chatty"])]
+    plans = [workspace.compile_recipe(folder / "r.recipe", sets=sets).plan for sets in ([], ["t=models/chatty"])]
     assert [set(spec_of(p).chat_template or ()) for p in plans if p] == [{"file", "text"}, {"model"}]
 
 

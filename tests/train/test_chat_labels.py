@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alchemist_runtime.chat import Document, Encoder, Template, documents
 from alchemist_runtime.engine.row_functions import turns
 from alchemist_runtime.engine.turns import split
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.prepare import Settings, prepare
+from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.train.chat import Document, Encoder, Template, documents
+from alchemist_runtime.train.prepare import Settings, prepare
 from train_rows import table
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"at": [1, 2], "city": "Paris"}'}}
@@ -185,7 +185,7 @@ def test_calls_tools_and_replies_that_are_left_out(byte_tokenizer: Any) -> None:
 def test_counts_by_origin_survive_a_preparation_that_was_interrupted(
     tmp_path: Path, byte_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alchemist_runtime.prepare.WINDOW_ROWS", 1_000)
+    monkeypatch.setattr("alchemist_runtime.train.prepare.WINDOW_ROWS", 1_000)
     rows = [
         {"instruction": f"q{i}", "response": "  a" if i % 2 else "a", "origin": "x" if i < 1500 else "y"}
         for i in range(2_000)
@@ -387,7 +387,7 @@ def wordpiece() -> Any:
 
 def composed() -> Any:
     """Bytes behind NFKC: one character may become several, and those several tokens."""
-    from alchemist_runtime.base_model import byte_characters
+    from alchemist_runtime.train.base_model import byte_characters
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     core = Tokenizer(models.BPE({c: n for n, c in enumerate(byte_characters())}, []))
@@ -472,7 +472,7 @@ def test_rows_with_control_tokens_may_be_an_error(tmp_path: Path, byte_tokenizer
 
 
 def test_a_run_names_the_step_the_rows_and_the_day(tmp_path: Path) -> None:
-    from alchemist_runtime.engine.deliver import _rendered
+    from alchemist_runtime.engine.export_step import _rendered
     from test_chat_forms import plan_of, spec_of
 
     plan = plan_of(tmp_path, "")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime import families
-from alchemist_runtime.errors import RunError
+from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.train import families
 from test_chat_forms import plan_of, spec_of
 from test_chat_labels import learnt, made, row
 

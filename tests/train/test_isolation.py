@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.plan import Method, TrainSpec
+from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.plan import Method, TrainSpec
 from train_rows import source, sums
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from alchemist_runtime import base_model, train, train_job  # noqa: E402
-from alchemist_runtime.job import Job  # noqa: E402
-from alchemist_runtime.train_data import Collator, Isolation, isolation  # noqa: E402
+from alchemist_runtime.train import base_model, step, trainer  # noqa: E402
+from alchemist_runtime.train.data import Collator, Isolation, isolation  # noqa: E402
+from alchemist_runtime.train.spec_file import Job  # noqa: E402
 
 WORDS = base_model.BYTE_VOCABULARY
 ENDS = {"pad_token_id": 256, "bos_token_id": None, "eos_token_id": 257}
@@ -149,13 +149,13 @@ def train_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack
     def launch(spec: TrainSpec, job: Path, **_: Any) -> Any:
         with monkeypatch.context() as patch:
             patch.setenv("ACCELERATE_USE_CPU", "true")
-            train.run(Job.read(job))
+            trainer.run(Job.read(job))
         return _Done()
 
     class _Done:
         stopped = False
 
-    monkeypatch.setattr(train_job, "launch", launch)
+    monkeypatch.setattr(step, "launch", launch)
     spec = TrainSpec(
         base=str(folder),
         init=Method(name="pretrained"),
@@ -169,7 +169,7 @@ def train_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack
         schedule=Method(name="constant"),
         precision="fp32",
     )
-    return train_job.run_train(spec, source(sums(40)), tmp_path / packing, project_root=tmp_path)
+    return step.run_train(spec, source(sums(40)), tmp_path / packing, project_root=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["lfm2", "gemma2"])

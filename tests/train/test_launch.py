@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime import devices, launch, train_job
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.plan import Method, TrainSpec
+from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.plan import Method, TrainSpec
+from alchemist_runtime.train import devices, launch, step
 
 
 def spec(**more: Any) -> TrainSpec:
@@ -42,7 +42,7 @@ def test_the_line_in_the_plan() -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys, alchemist_runtime.launch, alchemist_runtime.train_job; print(*sys.modules)"
+    code = "import sys, alchemist_runtime.train.launch, alchemist_runtime.train.step; print(*sys.modules)"
     env = {**os.environ, "PYTHONPATH": str(Path(launch.__file__).parents[1])}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert run.returncode == 0, run.stderr
@@ -158,7 +158,7 @@ def test_the_environment_joins_cpu_processes(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_a_batch_is_cut_exactly(more: dict[str, Any], processes: int, cut: tuple[int, int, int]) -> None:
-    shape = train_job.shape(spec(**more), processes, True)
+    shape = step.shape(spec(**more), processes, True)
     assert (shape.per_step, shape.micro_batch, shape.accumulate) == cut
     assert shape.micro_batch * shape.accumulate * processes == shape.per_step
 
@@ -175,7 +175,7 @@ def test_a_batch_is_cut_exactly(more: dict[str, Any], processes: int, cut: tuple
 )
 def test_a_batch_that_does_not_divide(more: dict[str, Any], processes: int, way_out: str) -> None:
     with pytest.raises(RunError) as caught:
-        train_job.shape(spec(**more), processes, True)
+        step.shape(spec(**more), processes, True)
     assert caught.value.problem.code == "A809" and caught.value.exit_code == 1
     assert way_out in str(caught.value.problem.help)
 
@@ -192,17 +192,17 @@ def test_a_batch_that_does_not_divide(more: dict[str, Any], processes: int, way_
     ],
 )
 def test_amounts_of_steps(value: Any, steps: int) -> None:
-    assert train_job.amount(value, 200, 30.0) == steps
+    assert step.amount(value, 200, 30.0) == steps
 
 
 def test_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n in ("peft", "wandb") else real(n))
     with pytest.raises(RunError) as caught:
-        train_job._extras(spec(method=Method(name="lora", args={"r": 4})))
+        step._extras(spec(method=Method(name="lora", args={"r": 4})))
     assert caught.value.problem.code == "A910" and "alchemist-dsl[lora]" in str(caught.value.problem.help)
     with pytest.raises(RunError, match="wandb"):
-        train_job._extras(spec(report=["wandb"]))
+        step._extras(spec(report=["wandb"]))
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------

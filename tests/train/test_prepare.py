@@ -11,11 +11,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from alchemist_runtime import prepare as module
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.held_out import held_out
-from alchemist_runtime.prepare import SCHEMA, Settings, prepare
-from alchemist_runtime.store import trained
+from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.storage.store import trained
+from alchemist_runtime.train import prepare as module
+from alchemist_runtime.train.eval_split import held_out
+from alchemist_runtime.train.prepare import SCHEMA, Settings, prepare
 from hypothesis import HealthCheck, given
 from hypothesis import settings as settings_
 from hypothesis import strategies as st

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alchemist_runtime.plan import Method
-from alchemist_runtime.prepare import Settings, prepare
+from alchemist_runtime.schema.plan import Method
+from alchemist_runtime.train.prepare import Settings, prepare
 from train_rows import source, sums
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from alchemist_runtime.base_model import new_weights, scratch_model, write_scratch_config  # noqa: E402
-from alchemist_runtime.train import factor  # noqa: E402
-from alchemist_runtime.train_data import NOTHING, Collator, Ordered, Sequence_, mapped, order, shuffled, steps_of  # noqa: E402
+from alchemist_runtime.train.base_model import new_weights, scratch_model, write_scratch_config  # noqa: E402
+from alchemist_runtime.train.data import NOTHING, Collator, Ordered, Sequence_, mapped, order, shuffled, steps_of  # noqa: E402
+from alchemist_runtime.train.trainer import factor  # noqa: E402
 
 #: Written down once: a change would move the order of every training.
 GOLDEN = [2, 5, 1, 4, 6, 0, 3, 7]

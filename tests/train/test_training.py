@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime import devices
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.plan import Method, TrainSpec
-from alchemist_runtime.train_job import run_train
+from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.plan import Method, TrainSpec
+from alchemist_runtime.train import devices
+from alchemist_runtime.train.step import run_train
 from train_rows import source, sums
 
 pytest.importorskip("torch")
@@ -98,7 +98,7 @@ def test_the_model_is_an_ordinary_folder(undisturbed: Any) -> None:
 
 
 def test_a_second_call_does_nothing(undisturbed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from alchemist_runtime import train_job
+    from alchemist_runtime.train import step as train_job
 
     folder, metrics, _ = undisturbed
     monkeypatch.setattr(train_job, "launch", lambda *a, **k: pytest.fail("launched again"))
@@ -111,9 +111,9 @@ def test_a_plain_loop_over_accelerate_gives_the_same_losses(tmp_path: Path) -> N
     processes that each take their share in two forward passes."""
     import torch
     from accelerate import Accelerator
-    from alchemist_runtime.base_model import new_weights
-    from alchemist_runtime.train import factor
-    from alchemist_runtime.train_data import Collator, Ordered, mapped, order
+    from alchemist_runtime.train.base_model import new_weights
+    from alchemist_runtime.train.data import Collator, Ordered, mapped, order
+    from alchemist_runtime.train.trainer import factor
 
     run_train(spec(dropout=None, steps=6), source(ROWS), tmp_path, seed=11)
     packs = mapped(tmp_path / "prepared", "train", tmp_path / "again", first=True)

@@ -21,7 +21,7 @@ from alchemist_dsl.diff.rows import (
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.compare import DataDiff, GroupDiff, PortDiff, Sample, StepDiff
-    from alchemist_runtime.errors import Problem
+    from alchemist_runtime.schema.errors import Problem
 
 
 def data_json(result: DataDiff) -> dict[str, Any]:

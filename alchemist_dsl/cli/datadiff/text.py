@@ -19,7 +19,7 @@ from alchemist_dsl.cli.datadiff.samples import (
     unseen,
 )
 from alchemist_dsl.cli.datadiff.words import headline, missing, moves, notes, quiet, state_words, title, told, unread
-from alchemist_dsl.tables import fold, grid
+from alchemist_dsl.explain.text_table import fold, grid
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.compare import DataDiff, PortDiff, Sample, StepDiff

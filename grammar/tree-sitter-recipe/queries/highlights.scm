@@ -34,7 +34,7 @@
 ["{" "}" "[" "]" "(" ")"] @punctuation.bracket
 ["," "." ":"] @punctuation.delimiter
 
-; words: begin (python -m alchemist_dsl.editors --write)
+; words: begin (python -m alchemist_dsl.docs.editors --write)
 ((block kind: (identifier) @keyword)
   (#any-of? @keyword "check" "decontaminate" "dedup" "evaluate" "export" "filter" "generate" "map" "measure" "mixture" "moved" "prompt" "recipe" "relabel" "schema" "source" "split" "suite" "task" "teacher" "test" "train" "variant" "classes" "input" "output" "take"))
 ((assignment name: (path . (identifier) @attribute .))

@@ -1,2 +1,2 @@
-// Made by `python -m alchemist_dsl.editors --write`.
+// Made by `python -m alchemist_dsl.docs.editors --write`.
 static const char *const TIMES[] = {"s", "min", "h"};

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alchemist_runtime.engine.progress import Progress, Silent
-from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.plan import Edge, Node, Plan, works
-from alchemist_runtime.store import Manifest, Store, outdated
+from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.plan import Edge, Node, Plan, works
+from alchemist_runtime.storage.store import Manifest, Store, outdated
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -154,7 +154,7 @@ class Context:
         if self.plan.tokenizer is None:
             return None
         if "tokenizer" not in self.services:
-            from alchemist_runtime.tokens import counter
+            from alchemist_runtime.train.tokens import counter
 
             self.services["tokenizer"] = counter(self.plan.tokenizer, self.project)
         return self.services["tokenizer"]  # type: ignore[no-any-return]

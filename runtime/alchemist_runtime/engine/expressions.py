@@ -19,7 +19,6 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alchemist_runtime import plan
 from alchemist_runtime.engine.row_functions import Session, session
 from alchemist_runtime.engine.streams import TURN, column_type
 from alchemist_runtime.engine.values import (
@@ -41,9 +40,10 @@ from alchemist_runtime.engine.values import (
     unified,
 )
 from alchemist_runtime.engine.vector_functions import VECTOR, Call, Tokenizer
-from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.functions import FUNCTIONS
-from alchemist_runtime.rows import required
+from alchemist_runtime.schema import plan
+from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.functions import FUNCTIONS
+from alchemist_runtime.schema.rows import required
 
 Batch: TypeAlias = pa.RecordBatch | pa.Table
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from alchemist_runtime import faults
 from alchemist_runtime.engine.context import Context
-from alchemist_runtime.errors import NOT_CARRIED_OUT, SAID_NO, Problem, RunError
-from alchemist_runtime.plan import (
+from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, SAID_NO, Problem, RunError
+from alchemist_runtime.schema.plan import (
     Edge,
     ExportSpec,
     Node,
@@ -24,24 +23,25 @@ from alchemist_runtime.plan import (
     not_run,
     variant_part,
 )
-from alchemist_runtime.sealed import seal
-from alchemist_runtime.store import Manifest, Output, looked_at, name_of, remove_result, write_atomic
+from alchemist_runtime.schema.sealed import seal
+from alchemist_runtime.storage import faults
+from alchemist_runtime.storage.store import Manifest, Output, looked_at, name_of, remove_result, write_atomic
 
 #: kind -> "module:function" that builds it; imported when a node of the kind is built.
 STEPS: Mapping[str, str] = {
     "source": "alchemist_runtime.engine.sources:run_source",
     "suite": "alchemist_runtime.engine.sources:run_suite",
-    "map": "alchemist_runtime.engine.rowwise:run_map",
-    "filter": "alchemist_runtime.engine.rowwise:run_filter",
-    "dedup": "alchemist_runtime.engine.groups:run_dedup",
-    "decontaminate": "alchemist_runtime.engine.groups:run_decontaminate",
-    "split": "alchemist_runtime.engine.deliver:run_split",
+    "map": "alchemist_runtime.engine.filter_map:run_map",
+    "filter": "alchemist_runtime.engine.filter_map:run_filter",
+    "dedup": "alchemist_runtime.engine.dedup_steps:run_dedup",
+    "decontaminate": "alchemist_runtime.engine.dedup_steps:run_decontaminate",
+    "split": "alchemist_runtime.engine.export_step:run_split",
     "relabel": "alchemist_runtime.engine.teacher_steps:run_teacher_step",
     "generate": "alchemist_runtime.engine.teacher_steps:run_teacher_step",
     "task": "alchemist_runtime.engine.tasks:run_task",
-    "mixture": "alchemist_runtime.engine.blend:run_mixture",
-    "export": "alchemist_runtime.engine.deliver:run_export",
-    "train": "alchemist_runtime.engine.deliver:run_train_node",
+    "mixture": "alchemist_runtime.engine.mixture_step:run_mixture",
+    "export": "alchemist_runtime.engine.export_step:run_export",
+    "train": "alchemist_runtime.engine.export_step:run_train_node",
 }
 
 Step = Callable[[Context, Node, Output], None]
@@ -139,7 +139,7 @@ def finished(ctx: Context, node: Node) -> Manifest | None:
     if manifest is None or node.id in ctx.outdated:
         return None
     if node.kind == "export":
-        from alchemist_runtime.engine.placed import folder, in_place
+        from alchemist_runtime.engine.export_marker import folder, in_place
 
         if folder(ctx, node.spec) is None:  # type: ignore[arg-type]
             return manifest
@@ -203,7 +203,7 @@ def _work(ctx: Context, targets: Iterable[str] | None, result: Result) -> None:
 
 def _clear_way(ctx: Context, targets: Iterable[str] | None) -> None:
     """See before anything is spent that every export may be written where it goes. RunError A906, A909, A915."""
-    from alchemist_runtime.exporters._swap import refuse_foreign
+    from alchemist_runtime.engine.export_folder import refuse_foreign
 
     for node in unfinished(ctx, targets):
         if isinstance(node.spec, ExportSpec) and node.spec.path and not ctx.options.limited:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from alchemist_runtime.errors import Problem
+from alchemist_runtime.schema.errors import Problem
 
 
 class Progress(Protocol):

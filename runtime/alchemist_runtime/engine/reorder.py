@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from alchemist_runtime.engine.columns import Index
+from alchemist_runtime.storage.columns import Index
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.streams import Stream

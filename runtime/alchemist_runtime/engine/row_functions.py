@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from alchemist_runtime.code import batch
 from alchemist_runtime.engine.streams import TURN, arrow_type
 from alchemist_runtime.engine.values import distinct_rows, json_text, plain
-from alchemist_runtime.exact_json import as_json, loads
-from alchemist_runtime.functions import FUNCTIONS
-from alchemist_runtime.message import CONTENT, text_of
-from alchemist_runtime.operators import _batch
+from alchemist_runtime.schema.exact_json import as_json, loads
+from alchemist_runtime.schema.functions import FUNCTIONS
+from alchemist_runtime.schema.message import CONTENT, text_of
 
 #: Functions of `operators/code.py`: slow enough for worker processes and worth remembering.
 CODE: Final = frozenset({"lang", "code", "fences", "parses", "clarity", "organised"})
@@ -181,7 +181,7 @@ _HERE: Final[dict[str, Callable[..., Any]]] = {
 def implementation(name: str) -> Callable[..., Any]:
     """The Python function behind a function of shape `rows`."""
     if name in CODE:
-        from alchemist_runtime.operators import code as module
+        from alchemist_runtime.code import functions as module
 
         function: Callable[..., Any] = getattr(module, name)
         return function
@@ -201,14 +201,14 @@ class Workers:
     def map(self, name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The function's results for all rows, in order."""
         if self.processes < 2 or len(rows) < POOL_FROM:
-            return _batch.over(name, rows)
+            return batch.over(name, rows)
         parts = [rows[i : i + POOL_BATCH] for i in range(0, len(rows), POOL_BATCH)]
         try:
-            done = list(self._started().map(_batch.over, [name] * len(parts), parts))
+            done = list(self._started().map(batch.over, [name] * len(parts), parts))
         except BrokenProcessPool:  # a worker was killed, by lack of memory as a rule: go on with one process
             self.close()
             self.processes = 1
-            return _batch.over(name, rows)
+            return batch.over(name, rows)
         return [value for part in done for value in part]
 
     def _started(self) -> ProcessPoolExecutor:
@@ -216,8 +216,8 @@ class Workers:
             import multiprocessing
 
             context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload([_batch.__name__])
-            self._pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=_batch.leave_with_parent)
+            context.set_forkserver_preload([batch.__name__])
+            self._pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=batch.leave_with_parent)
         return self._pool
 
     def close(self) -> None:
@@ -267,7 +267,7 @@ class Session:
             out[i] = value
         for i in asked:
             value = self.verdicts[keys[i]] if keys[i] in self.verdicts else out[i]
-            out[i] = rows[i][0] if value == _batch.ITSELF else value
+            out[i] = rows[i][0] if value == batch.ITSELF else value
             self._keep(keys[i], value)
         return out
 

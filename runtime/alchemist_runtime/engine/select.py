@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from alchemist_runtime import plan
 from alchemist_runtime.engine.streams import ids_to_u64
+from alchemist_runtime.schema import plan
 
 __all__ = [
     "choose",

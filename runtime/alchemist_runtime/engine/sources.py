@@ -16,23 +16,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alchemist_runtime import catalog
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.expressions import columns_read
+from alchemist_runtime.engine.filter_map import assign
 from alchemist_runtime.engine.row_functions import turns
-from alchemist_runtime.engine.rowwise import assign
 from alchemist_runtime.engine.select import draw_order, u64_to_ids
 from alchemist_runtime.engine.streams import arrow_type, column_type
 from alchemist_runtime.engine.turns import TURN_TYPES, split_columns
 from alchemist_runtime.engine.values import INT64, json_text, real_of
 from alchemist_runtime.engine.views import Part, port
-from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.exact_json import loads
-from alchemist_runtime.plan import Node, SourceSpec, SuiteSpec
-from alchemist_runtime.rows import DROPPED_COLUMNS, IDENTITY, IDENTITY_TYPES, MESSAGES, SFT, nullable, required
-from alchemist_runtime.sources._identity import Identities
-from alchemist_runtime.sources._records import Bad, Chunk, Remark, Where
-from alchemist_runtime.store import Output
+from alchemist_runtime.formats.identity import Identities
+from alchemist_runtime.formats.records import Bad, Chunk, Remark, Where
+from alchemist_runtime.schema import catalog
+from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.exact_json import loads
+from alchemist_runtime.schema.plan import Node, SourceSpec, SuiteSpec
+from alchemist_runtime.schema.rows import DROPPED_COLUMNS, IDENTITY, IDENTITY_TYPES, MESSAGES, SFT, nullable, required
+from alchemist_runtime.storage.store import Output
 
 #: Bad records whose places a message names.
 SHOWN = 3
@@ -164,7 +164,7 @@ _REMARKS: Mapping[str, tuple[str, str, str, str]] = {
 
 
 def _keys(chunk: Chunk, column: str, node: Node) -> list[bytes]:
-    from alchemist_runtime.sources._identity import canonical
+    from alchemist_runtime.formats.identity import canonical
 
     missing = next((i for i, r in enumerate(chunk.records) if r.get(column) is None), None)
     if missing is not None:

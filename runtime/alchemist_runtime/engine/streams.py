@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alchemist_runtime.engine.columns import Column, Constant, Held, Index, Patched
 from alchemist_runtime.engine.reorder import Order, in_order
-from alchemist_runtime.rows import optional, required
+from alchemist_runtime.schema.rows import optional, required
+from alchemist_runtime.storage.columns import Column, Constant, Held, Index, Patched
 
 TURN = pa.struct([("role", pa.string()), ("content", pa.string()), ("extra", pa.string())])
 _ARROW: dict[str, pa.DataType] = {
@@ -305,7 +305,7 @@ def _cast(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), wanted)
     if pa.types.is_nested(array.type) and wanted == pa.string():
-        from alchemist_runtime.exact_json import as_json
+        from alchemist_runtime.schema.exact_json import as_json
 
         values = [None if v is None else as_json(v) for v in array.to_pylist()]
         return pa.array(values, pa.string())

@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from alchemist_runtime.base_model import located
-from alchemist_runtime.calls import Desk, Faculty, Inquiry, Tally
-from alchemist_runtime.engine.asking import CALL_FAILED, UNREADABLE, Asking, Draw, enough, taken, why_unusable
+from alchemist_runtime.calls.dispatch import Desk, Faculty, Inquiry, Tally
+from alchemist_runtime.calls.ledger import Account, Ledger, dollars, money
 from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.expressions import columns_read
-from alchemist_runtime.engine.rowwise import (
+from alchemist_runtime.engine.filter_map import (
     assign,
     candidates,
     in_draw_order,
@@ -32,16 +31,17 @@ from alchemist_runtime.engine.rowwise import (
     set_types,
     sieves,
 )
+from alchemist_runtime.engine.prompt_calls import CALL_FAILED, UNREADABLE, Asking, Draw, enough, taken, why_unusable
 from alchemist_runtime.engine.select import derive_ids
 from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import TURN_TYPES, columns_for, with_messages
 from alchemist_runtime.engine.values import cast_null
 from alchemist_runtime.engine.views import Part, port
-from alchemist_runtime.errors import Problem
-from alchemist_runtime.ledger import Account, Ledger, dollars, money
-from alchemist_runtime.plan import Node, Prompt, Teacher, TeacherStepSpec
-from alchemist_runtime.rows import COPY, DROPPED_COLUMNS, IDENTITY, IDENTITY_TYPES, MESSAGES, optional
-from alchemist_runtime.store import Output, TableWriter
+from alchemist_runtime.schema.errors import Problem
+from alchemist_runtime.schema.plan import Node, Prompt, Teacher, TeacherStepSpec
+from alchemist_runtime.schema.rows import COPY, DROPPED_COLUMNS, IDENTITY, IDENTITY_TYPES, MESSAGES, optional
+from alchemist_runtime.storage.store import Output, TableWriter
+from alchemist_runtime.train.base_model import located
 
 #: Rows asked at a time; answers of so many rows are held in memory.
 ROWS = 4_096
@@ -142,8 +142,8 @@ def _kind_of_inquiry(ctx: Context, desk: Desk) -> Callable[..., Inquiry]:
     """Call by call, or by the Batch API where the recipe says so; a recording is read, whatever it was made with."""
     if not desk.spec.batch:
         return Inquiry
-    from alchemist_runtime.teachers._batches import Batched
-    from alchemist_runtime.teachers.openai import Chat
+    from alchemist_runtime.calls.batch_api import Batched
+    from alchemist_runtime.calls.openai_client import Chat
 
     if not isinstance(desk.client, Chat):
         return Inquiry

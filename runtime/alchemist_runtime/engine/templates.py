@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from alchemist_runtime.errors import Problem, RunError
+from alchemist_runtime.schema.errors import Problem, RunError
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from alchemist_runtime.sandbox import Sandbox
+    from alchemist_runtime.schema.template_sandbox import Sandbox
 
 #: Filters and globals of jinja2 that give different text at every call, or reach beyond the row.
 _WITHOUT_FILTERS = ("random",)
@@ -29,7 +29,7 @@ def environment() -> Sandbox:
     """The one environment of all templates."""
     from jinja2 import StrictUndefined
 
-    from alchemist_runtime.sandbox import Sandbox, bounded
+    from alchemist_runtime.schema.template_sandbox import Sandbox, bounded
 
     env = Sandbox(
         undefined=StrictUndefined,

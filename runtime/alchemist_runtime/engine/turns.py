@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from alchemist_runtime.engine.streams import TURN, Stream, arrow_type
-from alchemist_runtime.exact_json import as_json, loads
-from alchemist_runtime.rows import EXTRA, HISTORY, INSTRUCTION, MESSAGES, RESPONSE, SYSTEM, TAIL
+from alchemist_runtime.schema.exact_json import as_json, loads
+from alchemist_runtime.schema.rows import EXTRA, HISTORY, INSTRUCTION, MESSAGES, RESPONSE, SYSTEM, TAIL
 
 Turn = Mapping[str, Any]  # role, content, extra
 

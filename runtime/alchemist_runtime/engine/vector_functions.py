@@ -30,8 +30,8 @@ from alchemist_runtime.engine.values import (
     text_of,
     unified,
 )
-from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.exact_json import dumps
+from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.exact_json import dumps
 
 Tokenizer = Callable[[Sequence[str]], Sequence[int]]
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from alchemist_runtime.errors import Problem
-from alchemist_runtime.plan import Check, Expr, MixtureSpec, Node, Rule
+from alchemist_runtime.schema.errors import Problem
+from alchemist_runtime.schema.plan import Check, Expr, MixtureSpec, Node, Rule
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alchemist_runtime.registry import exporter
+from alchemist_runtime.schema.registry import exporter
 
 if TYPE_CHECKING:
     import pyarrow as pa

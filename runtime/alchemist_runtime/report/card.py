@@ -10,12 +10,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alchemist_runtime.plan import ExportSpec, Node, Plan, SourceSpec, TeacherStepSpec, TrainSpec
-from alchemist_runtime.store import closing, trained
+from alchemist_runtime.schema.plan import ExportSpec, Node, Plan, SourceSpec, TeacherStepSpec, TrainSpec
+from alchemist_runtime.storage.store import closing, trained
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
-    from alchemist_runtime.engine.deliver import Split
+    from alchemist_runtime.engine.export_step import Split
     from alchemist_runtime.engine.streams import Stream
 
 _NUMBER = re.compile(r"[\d.,]*%?")
@@ -95,7 +95,7 @@ def _front(
     values (dates stay text). A split without a row is not among the files, since `load_dataset` refuses one."""
     import yaml
 
-    from alchemist_runtime.exporters._frames import features
+    from alchemist_runtime.engine.frames import features
 
     total = sum(s.rows for s in splits.values())
     files = [{"split": name, "path": split.files} for name, split in splits.items() if split.rows]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.registry import source
-from alchemist_runtime.sealed import SETTLED_NS, file_digest, stamp
-from alchemist_runtime.sources._formats import read, unreadable
-from alchemist_runtime.sources._records import Chunk, Where
+from alchemist_runtime.formats.files import read, unreadable
+from alchemist_runtime.formats.records import Chunk, Where
+from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.registry import source
+from alchemist_runtime.schema.sealed import SETTLED_NS, file_digest, stamp
 
 
 @source()

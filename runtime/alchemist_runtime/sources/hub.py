@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from alchemist_runtime.errors import SAID_NO, Problem, RunError
-from alchemist_runtime.registry import source
-from alchemist_runtime.sources._formats import ENDINGS, PACKED, format_of, items, read
-from alchemist_runtime.sources._records import CHUNK, Chunk, Where
+from alchemist_runtime.formats.files import ENDINGS, PACKED, format_of, items, read
+from alchemist_runtime.formats.records import CHUNK, Chunk, Where
+from alchemist_runtime.schema.errors import SAID_NO, Problem, RunError
+from alchemist_runtime.schema.registry import source
 
 Kind: TypeAlias = Literal["dataset", "model"]
 #: Seconds that the hub has for an answer about a repository.
@@ -239,7 +239,7 @@ def _streamed(folder: Path, repo: str, commit: str, config: str, split: str, whe
     """The records of one split as `datasets` streams them from the snapshot."""
     import datasets
 
-    from alchemist_runtime.sources._tables import records
+    from alchemist_runtime.formats.tables import records
 
     shown = f"{repo} {config + ' ' if config else ''}{split}"
     at = 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from alchemist_runtime.registry import source
-from alchemist_runtime.sources._records import Chunk, Where
+from alchemist_runtime.formats.records import Chunk, Where
+from alchemist_runtime.schema.registry import source
 
 
 @source()

@@ -12,9 +12,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from alchemist_runtime import plan
-from alchemist_runtime.registry import teacher
-from alchemist_runtime.teacher import CallFailed, Client, Reply, Request
+from alchemist_runtime.calls.teacher import CallFailed, Client, Reply, Request
+from alchemist_runtime.schema import plan
+from alchemist_runtime.schema.registry import teacher
 
 #: Rule -> (inputs that it needs, inputs that it reads when they are there, outputs that it can fill). `describe` fills
 #: one output of any name, of type text.

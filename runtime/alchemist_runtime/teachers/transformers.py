@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from alchemist_runtime import answers, plan
-from alchemist_runtime.base_model import GGUF, load_tokenizer, needs, no_model
-from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.registry import teacher
-from alchemist_runtime.teacher import CallFailed, Client, Reply, Request, whole
+from alchemist_runtime.calls import answers
+from alchemist_runtime.calls.teacher import CallFailed, Client, Reply, Request, whole
+from alchemist_runtime.schema import plan
+from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.registry import teacher
+from alchemist_runtime.train.base_model import GGUF, load_tokenizer, needs, no_model
 
 #: How long questions that follow one another are gathered before a batch starts.
 GATHER_SECONDS: Final = 0.005
@@ -51,7 +52,7 @@ class Loaded:
         from transformers import AutoModelForCausalLM, GenerationConfig
         from transformers.utils import logging
 
-        from alchemist_runtime.chat import Template
+        from alchemist_runtime.train.chat import Template
 
         quiet: Any = logging
         quiet.set_verbosity_error()
@@ -275,7 +276,7 @@ class InProcess:
 
     def _rows(self, model: Loaded, some: Sequence[tuple[Request, asyncio.Future[Reply]]], tell: Tell) -> list[Row]:
         """The questions as tokens, the shortest first; one that leaves no room for an answer is told at once."""
-        from alchemist_runtime.talks import Talk
+        from alchemist_runtime.train.conversations import Talk
 
         asked = [_asked(r) for r, _ in some]
         talks = [model.template.fit(Talk([dict(m) for m in a], None, {}, "?")) for a in asked]

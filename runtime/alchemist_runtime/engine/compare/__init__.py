@@ -1,6 +1,6 @@
 """Compares materialised results by row: what `alchemist diff --data` shows."""
 
-from alchemist_runtime.engine.compare.found import (
+from alchemist_runtime.engine.compare.model import (
     ColumnDiff,
     DataDiff,
     GroupDiff,

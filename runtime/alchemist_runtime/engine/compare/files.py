@@ -13,14 +13,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from alchemist_runtime.engine.columns import Column, Index, Shards, Stored
-from alchemist_runtime.engine.placed import MARKER
+from alchemist_runtime.engine.export_marker import MARKER
 from alchemist_runtime.engine.streams import Segment, Stream, arrow_type, column_type
-from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.exact_json import as_json
-from alchemist_runtime.rows import optional, required
-from alchemist_runtime.sources import _formats
-from alchemist_runtime.sources._records import Chunk
+from alchemist_runtime.formats import files
+from alchemist_runtime.formats.records import Chunk
+from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.exact_json import as_json
+from alchemist_runtime.schema.rows import optional, required
+from alchemist_runtime.storage.columns import Column, Index, Shards, Stored
 
 #: What stands behind a split's name in that of a file: a digest, the number of a part.
 _SPLIT = re.compile(r"(-[0-9a-f]{12})?(-\d{5,})?$")
@@ -162,7 +162,7 @@ def _lines(path: Path, scratch: Path) -> Stream:
     """JSON lines, laid out in columns in `scratch`. A column of mixed values is JSON, so that 5 and "5" differ."""
     tables: list[_Table] = []
     try:
-        for chunk in _formats.read(path, str(path), "jsonl"):
+        for chunk in files.read(path, str(path), "jsonl"):
             if chunk.bad:
                 bad = chunk.bad[0]
                 raise _unreadable(path, f"`{bad.place}` is no record ({bad.reason})", "mend that line")

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alchemist_runtime.engine.columns import Index
 from alchemist_runtime.engine.compare.reading import stored_order
 from alchemist_runtime.engine.select import U64, Ids, splitmix64
 from alchemist_runtime.engine.streams import Stream, ids_to_u64
-from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.rows import COPY, ID, required
+from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.rows import COPY, ID, required
+from alchemist_runtime.storage.columns import Index
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def _texts(stream: Stream, called: str) -> pa.ChunkedArray:
     if ID not in stream.types:
         raise RunError(_no_ids(f"`{called}` has no column `_id`", called))
     if required(stream.types[ID]) == "id":
-        from alchemist_runtime.exporters._frames import hex_ids
+        from alchemist_runtime.engine.frames import hex_ids
 
         return pa.chunked_array([hex_ids(b.column(0)) for b in stream.batches([ID])], pa.string())
     kind = Stream(stream.segments, {ID: "text?"})

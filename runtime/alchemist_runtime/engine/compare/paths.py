@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 
 from alchemist_runtime.engine.compare.files import alike, opened
-from alchemist_runtime.engine.compare.found import DataDiff, PortDiff, StepDiff
+from alchemist_runtime.engine.compare.model import DataDiff, PortDiff, StepDiff
 from alchemist_runtime.engine.compare.rows import Comparison, one_side, state
-from alchemist_runtime.errors import Problem, RunError
-from alchemist_runtime.store import disk_problem
+from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.storage.store import disk_problem
 
 
 def compare_paths(before: Path, after: Path, *, samples: int = 3) -> DataDiff:

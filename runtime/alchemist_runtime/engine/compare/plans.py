@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from alchemist_runtime.engine.compare.files import alike, opened_files
-from alchemist_runtime.engine.compare.found import (
+from alchemist_runtime.engine.compare.matching import match
+from alchemist_runtime.engine.compare.model import (
     DataDiff,
     GroupDiff,
     Made,
@@ -23,17 +24,16 @@ from alchemist_runtime.engine.compare.found import (
     State,
     StepDiff,
 )
-from alchemist_runtime.engine.compare.matching import match
 from alchemist_runtime.engine.compare.reading import Places
 from alchemist_runtime.engine.compare.rows import Compared, Comparison, codes, one_side, row_sample, shown
 from alchemist_runtime.engine.compare.rows import state as port_state
 from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.memory import give_back
 from alchemist_runtime.engine.streams import Stream
-from alchemist_runtime.errors import RunError
-from alchemist_runtime.plan import Node, Plan
-from alchemist_runtime.rows import DROPPED, PORTS, ROWS
-from alchemist_runtime.store import Manifest, Store, disk_problem
+from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.plan import Node, Plan
+from alchemist_runtime.schema.rows import DROPPED, PORTS, ROWS
+from alchemist_runtime.storage.store import Manifest, Store, disk_problem
 
 #: Kinds that leave figures and no rows.
 ROWLESS = {"evaluate": "an evaluation has no rows", "measure": "a measure has no rows"}

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alchemist_runtime.engine.columns import Index
-from alchemist_runtime.engine.compare.found import ColumnDiff, GroupDiff, PortDiff, Sample, State
 from alchemist_runtime.engine.compare.matching import Keys, Matched, keys, match
+from alchemist_runtime.engine.compare.model import ColumnDiff, GroupDiff, PortDiff, Sample, State
 from alchemist_runtime.engine.compare.reading import Places, below, in_step, same_type, stored_order, values
 from alchemist_runtime.engine.compare.values import Mask, unequal
 from alchemist_runtime.engine.streams import Stream, arrow_type
-from alchemist_runtime.rows import COPY, ID, IDENTITY, INSTRUCTION, RESPONSE, required
+from alchemist_runtime.schema.rows import COPY, ID, IDENTITY, INSTRUCTION, RESPONSE, required
+from alchemist_runtime.storage.columns import Index
 
 #: What a sample of a row that came or went shows, as far as it has them; without any, its first columns.
 SHOWN = ("rule", "reason", INSTRUCTION, RESPONSE, "out")

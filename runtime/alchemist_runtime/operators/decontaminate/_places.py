@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from alchemist_runtime.operators import _words
+from alchemist_runtime.operators import words as _words
 
 _WORD = re.compile(r"\w")
 

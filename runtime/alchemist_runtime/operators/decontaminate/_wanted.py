@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from alchemist_runtime.operators import _words
-from alchemist_runtime.operators.decontaminate._leaks import Items
+from alchemist_runtime.operators import words as _words
+from alchemist_runtime.operators.leaks import Items
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from alchemist_runtime.operators.decontaminate._leaks import Items, Leaks
-from alchemist_runtime.registry import decontaminate
+from alchemist_runtime.operators.leaks import Items, Leaks
+from alchemist_runtime.schema.registry import decontaminate
 
 if TYPE_CHECKING:
     import pyarrow as pa

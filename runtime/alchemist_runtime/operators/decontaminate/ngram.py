@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from alchemist_runtime.operators import _words
-from alchemist_runtime.operators.decontaminate._leaks import Items, Leaks
+from alchemist_runtime.operators import words as _words
 from alchemist_runtime.operators.decontaminate._places import text_between
 from alchemist_runtime.operators.decontaminate._wanted import Wanted
-from alchemist_runtime.registry import Range, decontaminate
+from alchemist_runtime.operators.leaks import Items, Leaks
+from alchemist_runtime.schema.registry import Range, decontaminate
 
 if TYPE_CHECKING:
     import numpy as np

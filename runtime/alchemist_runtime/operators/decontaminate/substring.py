@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
-from alchemist_runtime.operators import _words
-from alchemist_runtime.operators.decontaminate._leaks import Items, Leaks
-from alchemist_runtime.registry import Range, decontaminate
+from alchemist_runtime.operators import words
+from alchemist_runtime.operators.leaks import Items, Leaks
+from alchemist_runtime.schema.registry import Range, decontaminate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +47,7 @@ def substring(
     wanted = _Wanted.of(items, frozenset(_bare(allow)), shortest)
     found: list[tuple[int, int, str]] = []
     if wanted.texts:
-        for part in _words.in_threads(lambda block: _leaks(block, wanted), _words.blocks(texts)):
+        for part in words.in_threads(lambda block: _leaks(block, wanted), words.blocks(texts)):
             found += part
     return Leaks(
         np.array([row for row, _, _ in found], np.int64),
@@ -58,7 +58,7 @@ def substring(
 
 
 def _bare(texts: Iterable[str]) -> list[str]:
-    return [_BLANKS.sub(" ", _words.compatible(t)).strip() for t in texts]
+    return [_BLANKS.sub(" ", words.compatible(t)).strip() for t in texts]
 
 
 def _windows(data: Bytes) -> Windows:
@@ -116,7 +116,7 @@ class _Wanted:
         return _Wanted(made, [first[t] for t in made], at, chosen[order], order, table, tuple(short))
 
 
-def _leaks(block: _words.Block, wanted: _Wanted) -> list[tuple[int, int, str]]:
+def _leaks(block: words.Block, wanted: _Wanted) -> list[tuple[int, int, str]]:
     """The rows of a block that leak, with item and matching text."""
     best: dict[int, tuple[int, int, int, int]] = {}  # row -> (length, -item, column, text)
     for column in range(len(block.columns)):
@@ -135,7 +135,7 @@ def _search(column: pa.ChunkedArray, wanted: _Wanted) -> list[tuple[int, int]]:
     """Row and number of every text that stands whole in a row."""
     import numpy as np
 
-    data, ends = _squeezed(*_words.folded(column, _words.compatible))
+    data, ends = _squeezed(*words.folded(column, words.compatible))
     if len(data) < _WINDOW:
         return []
     windows = _windows(data)

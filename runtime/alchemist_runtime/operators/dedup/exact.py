@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from alchemist_runtime.operators import _words
+from alchemist_runtime.operators import words
 from alchemist_runtime.operators.dedup._groups import Duplicates
-from alchemist_runtime.registry import dedup
+from alchemist_runtime.schema.registry import dedup
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,7 @@ def _suspects(texts: list[Any]) -> np.ndarray:
     """Rows that have some text and share the length of every text with another row: only they are worth reading."""
     import numpy as np
 
-    lengths = np.stack([_words.byte_lengths(t) for t in texts], axis=1)
+    lengths = np.stack([words.byte_lengths(t) for t in texts], axis=1)
     kinds = np.zeros(len(lengths), np.int64)
     for column in lengths.T:
         kinds = kinds * len(kinds) + np.unique(column, return_inverse=True)[1]

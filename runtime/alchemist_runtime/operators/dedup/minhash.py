@@ -13,9 +13,9 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
-from alchemist_runtime.operators import _words
+from alchemist_runtime.operators import words as _words
 from alchemist_runtime.operators.dedup._groups import Components, Duplicates
-from alchemist_runtime.registry import Range, dedup
+from alchemist_runtime.schema.registry import Range, dedup
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from alchemist_runtime.operators import _clarity, _fences, _grammars
-from alchemist_runtime.operators import code as code_functions
+from alchemist_runtime.code import clarity, fences, grammars
+from alchemist_runtime.code import functions as code_functions
 from alchemist_runtime.teachers._rules import phrases
 from alchemist_runtime.teachers._rules.scan import Scan, scan
 from alchemist_runtime.teachers._rules.shown import (
@@ -59,10 +59,10 @@ def read(response: str, code: Shown) -> Facts:
     """Everything that can be said of a response with code."""
     language = NAMES.get(code.lang, code.lang)
     found = scan(code.code, code.lang)
-    page = _clarity.page_of(code.code, code.lang)
+    page = clarity.page_of(code.code, code.lang)
     if found is None:
         out = Facts(language)
-        if code.lang not in _grammars.PARSED:
+        if code.lang not in grammars.PARSED:
             _by_words(code, "\n".join(page.lines), out)
     else:
         out = Facts(language, *_unit(found, code))
@@ -159,7 +159,7 @@ def _extra(found: Scan, response: str, code: Shown) -> None:
     if code.alone:
         return
     lines = [x.strip() for x in response.strip().split("\n")]
-    blocks = _fences.scan(response)
+    blocks = fences.scan(response)
     marks = [i for i, x in enumerate(lines) if x.startswith(("```", "~~~"))]
     if blocks and marks:
         before, after = lines[: marks[0]], lines[marks[-1] + 1 :] if len(marks) > 1 else []

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from alchemist_runtime.operators import _grammars
+from alchemist_runtime.code import grammars
 from alchemist_runtime.teachers._rules import evolve_other, evolve_python, pysource
 from alchemist_runtime.teachers._rules.fixes_other import tree
 from alchemist_runtime.teachers._rules.shown import NAMES, Draw, Shown, edited, is_session, shown, text_of
@@ -59,7 +59,7 @@ def evolve(instruction: str, response: str, lang: str | None = None, sample: int
     code = shown(response, instruction, lang)
     if code is None or not instruction.strip() or is_session(code.code) or not _whole(code, response):
         return None
-    if code.lang not in _grammars.PARSED or not _grammars.parses(code.code, code.lang):
+    if code.lang not in grammars.PARSED or not grammars.parses(code.code, code.lang):
         return None
     draw = Draw(instruction + "\0" + response, sample)
     for side in [DEEP, PLAIN] if draw.below(2) else [PLAIN, DEEP]:
@@ -82,7 +82,7 @@ def fitting(code: str, lang: str) -> list[str]:
 
 def _sound(way: Way, code: Shown) -> Made | None:
     made = way(code)
-    return made if made and made[1] != code.code and _grammars.parses(made[1], code.lang) else None
+    return made if made and made[1] != code.code and grammars.parses(made[1], code.lang) else None
 
 
 def _whole(code: Shown, response: str) -> bool:

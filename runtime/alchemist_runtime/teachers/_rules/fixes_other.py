@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from alchemist_runtime.operators import _grammars
+from alchemist_runtime.code import grammars
 from alchemist_runtime.teachers._rules.fixes_python import Fix
 from alchemist_runtime.teachers._rules.scan import FUNCTIONS, name_of
 from alchemist_runtime.teachers._rules.shown import Edit, parse, text_of, words
@@ -65,7 +65,7 @@ def _all(root: Node) -> list[Node]:
 def tree(code: str, lang: str) -> Tree | None:
     if lang == "python":
         return Tree(code, lang, parse(code.encode("utf-8", "replace"), lang).root_node, 0)
-    parsed = _grammars.tree(code, lang)
+    parsed = grammars.tree(code, lang)
     if parsed is None:
         return None
     shift = parsed.source.find(code.encode("utf-8", "replace"))
@@ -74,7 +74,7 @@ def tree(code: str, lang: str) -> Tree | None:
 
 def found(code: str, lang: str, request: str) -> Iterator[Fix]:
     """Everything that is found in code of a language with a parser."""
-    if not _grammars.parses(code, lang):
+    if not grammars.parses(code, lang):
         yield _broken(code, lang)
         return
     made = tree(code, lang) if lang != "json" else None
@@ -90,7 +90,7 @@ def _broken(code: str, lang: str) -> Fix:
     raw = code.encode("utf-8", "replace")
     if lang == "json":
         made = re.sub(r",(?=\s*[}\]])", "", code)
-        edits = ((0, len(raw), made),) if _grammars.parses(made, lang) else ()
+        edits = ((0, len(raw), made),) if grammars.parses(made, lang) else ()
         return Fix(
             None,
             "The code does not parse" + (": a comma stands after the last value." if edits else "."),
@@ -106,7 +106,7 @@ def _broken(code: str, lang: str) -> Fix:
         if (n.is_missing or n.is_error) and line is None:
             line = n.start_point[0] + 1
     for at, _, token in missing[:1]:
-        if _grammars.parses((raw[:at] + token.encode() + raw[at:]).decode("utf-8", "replace"), lang):
+        if grammars.parses((raw[:at] + token.encode() + raw[at:]).decode("utf-8", "replace"), lang):
             return Fix(line, f"The code does not parse: `{token}` is missing.", ((at, at, token),), wrong=9)
     return Fix(line, "The code does not parse.", (), wrong=9)
 

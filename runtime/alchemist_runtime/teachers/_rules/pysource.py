@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from typing import Final
 
-from alchemist_runtime.operators import _grammars
+from alchemist_runtime.code import grammars
 from alchemist_runtime.teachers._rules.shown import Edit
 
 FUNCTION: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -150,7 +150,7 @@ class Python:
 @lru_cache(maxsize=4)
 def parse(text: str) -> Python | None:
     """Source that parses as it stands; None for anything else."""
-    tree = _grammars._ast(text)
+    tree = grammars._ast(text)
     return Python(text, tree) if tree is not None and tree.body and "\r" not in text and "\f" not in text else None
 
 

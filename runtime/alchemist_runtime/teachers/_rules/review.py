@@ -8,8 +8,8 @@ import warnings
 from dataclasses import dataclass
 from typing import Final
 
-from alchemist_runtime.operators import _grammars
-from alchemist_runtime.operators import code as code_functions
+from alchemist_runtime.code import functions as code_functions
+from alchemist_runtime.code import grammars
 from alchemist_runtime.teachers._rules import fixes_other, fixes_python, pysource
 from alchemist_runtime.teachers._rules.fixes_python import Fix
 from alchemist_runtime.teachers._rules.shown import NAMES, asked, edited, is_session, listed, shown
@@ -51,9 +51,9 @@ def review(response: str, instruction: str | None = None, lang: str | None = Non
             (f"The request asks for code, and the answer holds none. {_UNCHANGED.replace('code', 'answer')}",),
             response,
         )
-    if is_session(code.code) or code.lang not in _grammars.PARSED:
+    if is_session(code.code) or code.lang not in grammars.PARSED:
         return None
-    if not _grammars.judged(code.code, code.lang):
+    if not grammars.judged(code.code, code.lang):
         return None
     about = _about_request(request, code.lang)
     fixes, text = _mended(code.code, code.lang, request)
@@ -99,14 +99,14 @@ def _mended(code: str, lang: str, request: str) -> tuple[list[Fix], str]:
             continue
         if not any((a < d and c < b) or (a, b) == (c, d) or a == c for a, b in spans for c, d in taken):
             trial = edited(raw, [e for g in [*chosen, f] for e in g.edits])
-            if not f.edits or f.wrong >= 9 or _grammars.parses(trial, lang):
+            if not f.edits or f.wrong >= 9 or grammars.parses(trial, lang):
                 chosen.append(f)
                 taken += spans
     return chosen, edited(raw, [e for g in chosen for e in g.edits])
 
 
 def _python(code: str, request: str) -> list[Fix]:
-    if _grammars.module(code) is None:
+    if grammars.module(code) is None:
         return [_syntax(code)]
     source = pysource.parse(code)
     if source is None:

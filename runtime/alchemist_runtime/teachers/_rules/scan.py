@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from alchemist_runtime.operators import _grammars
+from alchemist_runtime.code import grammars
 from alchemist_runtime.teachers._rules.shown import is_session, parse, text_of, words
 
 if TYPE_CHECKING:
@@ -77,13 +77,13 @@ class Scan:
 def scan(code: str, lang: str) -> Scan | None:
     """None where the code does not parse as it stands or as a snippet, or is too long to judge."""
     if lang == "python":
-        if _grammars.module(code) is None:
+        if grammars.module(code) is None:
             return None
-        code = _grammars.session(code) if is_session(code) else code
+        code = grammars.session(code) if is_session(code) else code
         source, inside = code.encode("utf-8", "replace"), ""
         root = parse(source, "python").root_node
     else:
-        parsed = _grammars.tree(code, lang) if lang in _grammars.PARSED and lang != "json" else None
+        parsed = grammars.tree(code, lang) if lang in grammars.PARSED and lang != "json" else None
         if parsed is None:
             return None
         source, inside, root = parsed.source, parsed.inside, parsed.tree.root_node
@@ -151,7 +151,7 @@ def _interpolated(node: Node) -> bool:
 
 def _names(root: Node, out: Scan, wrappers: set[str]) -> None:
     heads = [
-        n for n in _grammars.walk(root) if n.type in FUNCTIONS or n.type in _CLASSES or n.type == "variable_declarator"
+        n for n in grammars.walk(root) if n.type in FUNCTIONS or n.type in _CLASSES or n.type == "variable_declarator"
     ]
     for node in heads:
         name = name_of(node)
@@ -291,7 +291,7 @@ def _imports(code: str, out: Scan) -> None:
     """The modules that Python code imports, by the names that they have in it."""
     import ast
 
-    tree = _grammars.module(code)
+    tree = grammars.module(code)
     for n in ast.walk(tree) if tree is not None else ():
         if isinstance(n, ast.Import):
             out.modules |= {(a.asname or a.name).partition(".")[0]: a.name.partition(".")[0] for a in n.names}

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from alchemist_runtime.operators import _grammars, _languages
-from alchemist_runtime.operators import code as code_functions
+from alchemist_runtime.code import functions as code_functions
+from alchemist_runtime.code import grammars, languages
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
@@ -99,12 +99,12 @@ def shown(response: str, request: str = "", lang: str | None = None) -> Shown | 
     fenced = bool(code_functions.fences(response)) and bool(blocks)
     text = "\n\n".join(blocks) if fenced else response
     alone = not fenced
-    if not fenced and name in _grammars.PARSED and not _grammars.parses(text.strip("\n"), name):
+    if not fenced and name in grammars.PARSED and not grammars.parses(text.strip("\n"), name):
         kept = without_prose(text)
-        if kept != text.strip("\n") and kept and _grammars.parses(kept, name):
+        if kept != text.strip("\n") and kept and grammars.parses(kept, name):
             text, alone = kept, False
-    wanted = [k for k in asked(request) if k in _grammars.PARSED and k not in ("bash", "json")]
-    if len(wanted) == 1 and wanted[0] != name and not fenced and _grammars.parses(text, wanted[0]):
+    wanted = [k for k in asked(request) if k in grammars.PARSED and k not in ("bash", "json")]
+    if len(wanted) == 1 and wanted[0] != name and not fenced and grammars.parses(text, wanted[0]):
         name = wanted[0]
     return Shown(name, text.strip("\n"), alone, fenced and len(blocks) == 1)
 
@@ -113,7 +113,7 @@ def without_prose(text: str) -> str:
     """The lines that are neither sentences nor labels as `Corrected code:`."""
     label = re.compile(r"\s*(?!Else)[A-Z][a-z]*(?: [A-Za-z]+){0,5}:\s*")
     return "\n".join(
-        line for line in text.split("\n") if not _languages.prose(line) and not label.fullmatch(line)
+        line for line in text.split("\n") if not languages.prose(line) and not label.fullmatch(line)
     ).strip("\n")
 
 
@@ -123,7 +123,7 @@ def is_session(code: str) -> bool:
 
 def parse(raw: bytes, lang: str) -> Tree:
     """The tree-sitter tree of bytes as they stand, errors included."""
-    return _python_parser().parse(raw) if lang == "python" else _grammars.parser(lang).parse(raw)
+    return _python_parser().parse(raw) if lang == "python" else grammars.parser(lang).parse(raw)
 
 
 @cache

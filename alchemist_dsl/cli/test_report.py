@@ -1,0 +1,311 @@
+"""Results of tests as text for people, as JSON, and as JUnit XML for CI."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from alchemist_dsl.cli.value_diff import compared, cut, shown
+
+if TYPE_CHECKING:
+    from alchemist_runtime.engine.step_test import Miss
+    from alchemist_runtime.schema.errors import Problem
+
+    from alchemist_dsl.cli.test_runner import At, Failure, Result, Tested
+
+Path = Callable[[str], str]  # a path of the project as the reader would write it
+Paint = Callable[[str, str], str]  # (colour, text) -> text
+#: Rows for which an expectation is shown to fail; the others are counted.
+ROWS: Final = 3
+_WORD: Final = {"passed": ("green", "ok     "), "failed": ("red", "FAILED "), "error": ("yellow", "ERROR  ")}
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def lines(tested: Sequence[Tested], path: Path, paint: Paint) -> Iterator[str]:
+    """A line for each test, then what failed, then the sum."""
+    for one in tested:
+        yield path(one.recipe)
+        if one.wrong:
+            yield "  it has errors, so its tests were not carried out"
+        elif not one.results:
+            yield "  no tests" if not one.found else "  no test of this name"
+        for result in one.results:
+            colour, word = _WORD[result.outcome]
+            yield f"  {paint(colour, word)} {result.name} ({result.step}, {_seconds(result.seconds)})"
+    for result in _results(tested):
+        if result.outcome != "passed":
+            yield ""
+            yield from _told(result, path, paint)
+
+
+def total(tested: Sequence[Tested], seconds: float) -> str:
+    """`3 tests: 2 passed, 1 failed in 0.4 s`."""
+    found = list(_results(tested))
+    counts = [
+        (sum(r.outcome == "passed" for r in found), "passed"),
+        (sum(r.outcome == "failed" for r in found), "failed"),
+        (sum(r.outcome == "error" for r in found), "not carried out"),
+    ]
+    said = ", ".join(f"{n} {word}" for n, word in counts if n) or "nothing was carried out"
+    wrong = sum(one.wrong for one in tested)
+    more = f"; {_counted(wrong, 'recipe')} with errors" if wrong else ""
+    return f"{_counted(len(found), 'test')}: {said}{more} in {_seconds(seconds)}"
+
+
+def _results(tested: Sequence[Tested]) -> Iterator[Result]:
+    for one in tested:
+        yield from one.results
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s"
+
+
+def _told(result: Result, path: Path, paint: Paint) -> Iterator[str]:
+    colour, word = _WORD[result.outcome]
+    yield f"{paint(colour, word.strip())} {result.name}"
+    yield f"  {_came(result)}"
+    for failure in result.failures:
+        yield f"  {_place(failure.at, path)}"
+        yield f"    {cut(' '.join(failure.text.split()))}"
+        yield from (f"      {line}" for line in _misses(failure, result))
+    for at, problem in result.problems:
+        yield f"  {_place(at, path)}"
+        yield from (f"    {line}" for line in _problem(problem))
+    for note in result.notes:
+        yield f"  note: {note}"
+
+
+def _place(at: At, path: Path) -> str:
+    return f"{path(at.file)}:{at.line}:{at.column}"
+
+
+def _came(result: Result) -> str:
+    """`2 rows given to clean: 1 left, 1 dropped (too_short 1)`."""
+    rows = f"{_counted(result.given, 'row')} given to `{result.step}`"
+    summary = result.summary
+    if "rows" not in summary:
+        return rows
+    parts = [f"{summary['rows']} left"]
+    if "dropped" in summary or summary["rules"]:
+        rules = ", ".join(f"{n} {v}" for n, v in summary["rules"].items())
+        number = summary.get("dropped", sum(summary["rules"].values()))
+        parts.append(f"{number} dropped" + (f" ({rules})" if rules else ""))
+    if "trace" in summary:
+        parts.append(f"{_counted(summary['trace'], 'answer')} accepted")
+    return f"{rows}: {', '.join(parts)}"
+
+
+def _misses(failure: Failure, result: Result) -> Iterator[str]:
+    part = failure.text.removeprefix("expect ")
+    for miss in failure.misses[:ROWS]:
+        if miss.text != part and miss.reason is None:
+            part = miss.text
+            yield f"in it: {cut(part)}"
+        yield from _miss(miss, result)
+    left = len(failure.misses) - ROWS
+    if left > 0:
+        yield f"… and {left} more"
+
+
+def _miss(miss: Miss, result: Result) -> Iterator[str]:
+    if miss.reason is not None:
+        yield miss.reason
+        return
+    if miss.row is not None:
+        yield f"row {miss.row} of {result.summary['rows']}{_root(miss, result)}"
+    if miss.op is None:
+        yield from ("expected  true", "got       false")
+    else:
+        yield from compared(miss.op, miss.wanted, miss.got)
+    width = max((len(n) for n in miss.reads), default=0)
+    for name, value in miss.reads.items():
+        yield f"{name:<{max(width, 8)}}  {cut(shown(value))}"
+
+
+def _root(miss: Miss, result: Result) -> str:
+    if miss.root is None:
+        return ""
+    node, number = miss.root
+    of = f" of `{result.labels[node]}`" if len(result.labels) > 1 and node in result.labels else ""
+    return f", from given row {number}{of}"
+
+
+def _problem(problem: Problem) -> Iterator[str]:
+    yield f"{problem.severity}[{problem.code} {problem.slug}]: {problem.headline}"
+    if problem.place:
+        yield f"at: {problem.place}"
+    if problem.note:
+        yield f"note: {problem.note}"
+    if problem.help:
+        yield f"help: {problem.help}"
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def data(tested: Sequence[Tested], path: Path, seconds: float) -> dict[str, Any]:
+    """Everything as JSON data. Values of rows stand as they are."""
+    found = list(_results(tested))
+    return {
+        "recipes": [
+            {
+                "recipe": path(one.recipe),
+                "diagnostics": _diagnostics(one, path) if one.wrong else [],
+                "tests": [_result(r, path) for r in one.results],
+            }
+            for one in tested
+        ],
+        "passed": sum(r.outcome == "passed" for r in found),
+        "failed": sum(r.outcome == "failed" for r in found),
+        "errors": sum(r.outcome == "error" for r in found),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _diagnostics(one: Tested, path: Path) -> Any:
+    """What is wrong with a recipe, as `check --format json` says it."""
+    from alchemist_dsl.diagnostics.render import render
+
+    return json.loads(render(one.diagnostics, one.sources, "json", shown=path))
+
+
+def _result(result: Result, path: Path) -> dict[str, Any]:
+    return {
+        "name": result.name,
+        "step": result.step,
+        **_where(result.at, path),
+        "outcome": result.outcome,
+        "seconds": round(result.seconds, 3),
+        "given": result.given,
+        "came": dict(result.summary),
+        "failures": [
+            {
+                **_where(f.at, path),
+                "expect": f.text.removeprefix("expect "),
+                "misses": [_miss_data(m) for m in f.misses],
+            }
+            for f in result.failures
+        ],
+        "problems": [
+            {**_where(at, path), "code": p.code, "headline": p.headline, "note": p.note, "help": p.help}
+            for at, p in result.problems
+        ],
+        "notes": list(result.notes),
+    }
+
+
+def _where(at: At, path: Path) -> dict[str, Any]:
+    return {"file": path(at.file), "line": at.line, "column": at.column}
+
+
+def _miss_data(miss: Miss) -> dict[str, Any]:
+    return {
+        "part": miss.text,
+        "op": miss.op,
+        "expected": _plain(miss.wanted),
+        "got": _plain(miss.got),
+        "row": miss.row,
+        "given_row": None if miss.root is None else miss.root[1],
+        "reads": {n: _plain(v) for n, v in miss.reads.items()},
+        "reason": miss.reason,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold."""
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError):
+        return shown(value)
+
+
+# --- JUnit XML --------------------------------------------------------------------------------------------------------
+
+_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit(tested: Sequence[Tested], path: Path, seconds: float) -> bytes:
+    """JUnit XML: a suite for each recipe, a case for each test, with its file and line."""
+    from xml.etree import ElementTree as xml
+
+    sums = _sums(list(_results(tested)), tested, seconds)
+    root = xml.Element("testsuites", {"name": "alchemist test", **sums})
+    for one in tested:
+        sums = _sums(one.results, [one], sum(r.seconds for r in one.results))
+        suite = xml.SubElement(root, "testsuite", {"name": path(one.recipe), "skipped": "0", **sums})
+        if one.wrong:
+            case = xml.SubElement(
+                suite,
+                "testcase",
+                name="check",
+                classname=path(one.recipe),
+                file=path(one.recipe),
+                line="1",
+                time="0.000",
+            )
+            told = "\n".join(d.headline for d in one.diagnostics)
+            _said(xml.SubElement(case, "error", type="check"), "the recipe has errors", told)
+        for result in one.results:
+            suite.append(_case(result, one, path))
+    xml.indent(root)
+    return bytes(xml.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
+
+
+def _sums(results: Sequence[Result], tested: Sequence[Tested], seconds: float) -> dict[str, str]:
+    wrong = sum(one.wrong for one in tested)
+    return {
+        "tests": str(len(results) + wrong),
+        "failures": str(sum(r.outcome == "failed" for r in results)),
+        "errors": str(sum(r.outcome == "error" for r in results) + wrong),
+        "time": f"{seconds:.3f}",
+    }
+
+
+def _case(result: Result, one: Tested, path: Path) -> Any:
+    from xml.etree import ElementTree as xml
+
+    case = xml.Element(
+        "testcase",
+        name=_xml(result.name),
+        classname=f"{path(one.recipe)}.{result.step}",
+        file=path(result.at.file),
+        line=str(result.at.line),
+        time=f"{result.seconds:.3f}",
+    )
+    told = [line for failure in result.failures for line in _failure(failure, result, path)]
+    for at, problem in result.problems:
+        told += [_place(at, path), *(f"  {line}" for line in _problem(problem))]
+    if result.failures:
+        texts = [f.text for f in result.failures]
+        more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
+        made = xml.SubElement(case, "failure", type="expect")
+        _said(made, texts[0] + more, "\n".join([*told, _came(result)]))
+    elif result.problems:
+        _, first = result.problems[0]
+        _said(xml.SubElement(case, "error", type=first.code), first.headline, "\n".join(told))
+    return case
+
+
+def _failure(failure: Failure, result: Result, path: Path) -> Iterator[str]:
+    yield _place(failure.at, path)
+    yield f"  {failure.text}"
+    yield from (f"    {line}" for line in _misses(failure, result))
+
+
+def _said(element: Any, message: str, text: str) -> None:
+    element.set("message", _xml(" ".join(message.split())))
+    element.text = _xml(text)
+
+
+def _xml(text: str) -> str:
+    """Text without the characters that XML cannot hold."""
+    return _NOT_XML.sub("\ufffd", text)

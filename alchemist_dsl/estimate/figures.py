@@ -1,0 +1,612 @@
+"""Estimates of every node from scratch: rows, calls, tokens, money, each with its range and its basis.
+
+Measured by the last complete run where `recipe.lock` has figures of the very key; else exact where counts are known;
+else declared (characters / 4); else unknown. No store and no cache is looked at: the figures are the same everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, Final
+
+from alchemist_runtime.schema.plan import (
+    Edge,
+    Estimate,
+    ExportSpec,
+    FilterSpec,
+    MapSpec,
+    MixtureSpec,
+    Node,
+    Plan,
+    Prompt,
+    Select,
+    SourceSpec,
+    SplitSpec,
+    SuiteSpec,
+    TaskSpec,
+    Teacher,
+    TeacherStepSpec,
+    TrainSpec,
+)
+
+from alchemist_dsl.estimate.ranges import NOTHING, UNKNOWN, Range, between, estimate, exactly, part, total, worse
+from alchemist_dsl.estimate.training import course, gpu_hours, memory, sequences
+from alchemist_dsl.lowering.facts import FileFact, SourceFacts
+
+CHARS_PER_TOKEN: Final = Fraction(4)
+#: Characters that a token may stand for in the texts that are met: what the range of an estimate rests on.
+_FEWEST, _MOST = Fraction(3), Fraction(5)
+
+Measured = Callable[[str], Mapping[str, Any] | None]
+Places = Mapping[str, SourceFacts]
+Guess = Callable[[Node, "Figures", Mapping[str, "Figures"]], "Figures"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is expected of a node. `ports`: rows by port; `chars`: of one row; `entries`: rows by entry of a mixture."""
+
+    ports: Mapping[str, Range] = field(default_factory=dict)
+    origins: Mapping[str, Range] = field(default_factory=dict)
+    chars: Fraction | None = None
+    calls: Range = NOTHING
+    tokens_in: Range = NOTHING
+    tokens_out: Range = NOTHING
+    usd: Range = NOTHING
+    entries: Mapping[str, Range] = field(default_factory=dict)
+    learnt: Range = NOTHING  # tokens that a training sees, all epochs together
+    gpu_hours: Range = UNKNOWN
+    #: What a run left out and cut, packs and steps of a training.
+    course: Mapping[str, Range] = field(default_factory=dict)
+    covered: Fraction = Fraction(1)  # share of a mixture whose entries are not declared missing
+
+    @property
+    def rows(self) -> Range:
+        return self.ports.get("rows", UNKNOWN)
+
+
+def figures(plan: Plan, measured: Measured, places: Places, unmeasured: Guess | None = None) -> dict[str, Figures]:
+    """Figures of every node of a plan, in its order. `unmeasured`: a better guess at a node that no run has measured,
+    from what is expected of it and of the nodes before it."""
+    known: dict[str, Figures] = {}
+    for node in plan.nodes:
+        made = _kind(node, known, plan, places)
+        fact = measured(node.key)
+        if fact is None and unmeasured is not None:
+            made = unmeasured(node, made, known)
+        known[node.id] = _with_last_run(made, fact, plan, node)
+    return known
+
+
+def with_estimates(plan: Plan, known: Mapping[str, Figures]) -> Plan:
+    """The plan with its estimates and totals filled in."""
+    nodes = [n.model_copy(update={"estimate": _estimates(known[n.id], n)}) for n in plan.nodes]
+    totals = {name: estimate(total_of(known, name), whole=name != "usd") for name in _SPENT}
+    return plan.model_copy(update={"nodes": nodes, "totals": totals})
+
+
+_SPENT: Final = ("calls", "tokens_in", "tokens_out", "usd")
+
+
+def total_of(known: Mapping[str, Figures], name: str) -> Range:
+    return total(getattr(f, name) for f in known.values())
+
+
+def _estimates(f: Figures, node: Node) -> dict[str, Estimate]:
+    out = {}
+    if node.kind not in ("evaluate", "measure"):
+        out["rows"] = estimate(f.rows)
+    if isinstance(node.spec, TeacherStepSpec):
+        out |= {name: estimate(getattr(f, name), whole=name != "usd") for name in _SPENT}
+    if isinstance(node.spec, MixtureSpec):
+        out |= {f"take.{name}": estimate(r) for name, r in f.entries.items()}
+        if f.covered != 1:
+            out["covered"] = Estimate(value=str(f.covered), basis="declared")
+    out |= {name: estimate(r) for name, r in f.course.items()}
+    if isinstance(node.spec, TrainSpec):
+        out["tokens"] = estimate(f.learnt)
+        out["gpu_hours"] = estimate(f.gpu_hours, whole=False)
+        out |= _memory(node.spec)
+    return out
+
+
+def _memory(spec: TrainSpec) -> dict[str, Estimate]:
+    """Bytes on each GPU, in all and by what they hold."""
+    found = memory(spec)
+    if found is None:
+        return {}
+    parts = {f"memory.{n}": getattr(found, n) for n in ("weights", "gradients", "optimizer", "activations")}
+    return {n: Estimate(value=str(v), basis="declared") for n, v in {"memory": found.total, **parts}.items()}
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+def rows_of(known: Mapping[str, Figures], node: str, port: str, origin: str | None) -> Range:
+    """Rows of a stream."""
+    f = known.get(node, Figures())
+    if origin is None:
+        return f.ports.get(port, UNKNOWN)
+    if port == "rows" and origin in f.origins:
+        return f.origins[origin]
+    whole = f.ports.get(port, UNKNOWN)
+    return Range(Fraction(0), None, whole.high, "unknown")
+
+
+def _edge(edge: Edge, known: Mapping[str, Figures]) -> Range:
+    return rows_of(known, edge.node, edge.port, edge.origin)
+
+
+def _roles(node: Node, *roles: str) -> list[Edge]:
+    return [e for e in node.inputs if e.role.partition(".")[0] in roles]
+
+
+def joined_rows(node: Node, known: Mapping[str, Figures]) -> Range:
+    """The rows that go into a node."""
+    return _joined(_roles(node, "from", "learn", "data", "take"), known).rows
+
+
+def _joined(edges: list[Edge], known: Mapping[str, Figures]) -> Figures:
+    """The rows of several edges together, with their origins and the mean length of a row."""
+    rows = [_edge(e, known) for e in edges]
+    origins: dict[str, Range] = {}
+    for e, r in zip(edges, rows, strict=True):
+        of = {e.origin: r} if e.origin else known[e.node].origins if e.port == "rows" else {}
+        for name, count in of.items():
+            origins[name] = total([origins[name], count]) if name in origins else count
+    return Figures({"rows": total(rows)}, origins, _mean(edges, rows, known))
+
+
+def _mean(edges: list[Edge], rows: list[Range], known: Mapping[str, Figures]) -> Fraction | None:
+    return mean((r.value, known[e.node].chars) for e, r in zip(edges, rows, strict=True))
+
+
+def mean(pairs: Iterable[tuple[Fraction | None, Fraction | None]]) -> Fraction | None:
+    """The mean of (how many, how long), None where one that counts is unknown."""
+    whole = weight = Fraction(0)
+    for rows, chars in pairs:
+        if rows == 0:
+            continue
+        if rows is None or chars is None:
+            return None
+        whole, weight = whole + rows * chars, weight + rows
+    return whole / weight if weight else None
+
+
+# --- kinds ------------------------------------------------------------------------------------------------------------
+
+
+def _kind(node: Node, known: Mapping[str, Figures], plan: Plan, places: Places) -> Figures:
+    match node.spec:
+        case SourceSpec() | SuiteSpec():
+            return _source(node.spec, places.get(node.id, SourceFacts()))
+        case MapSpec() as spec:
+            read = _joined(_roles(node, "from"), known)
+            out = _kept(read, _by_mode(spec.mode, read.rows, selected(read.rows, spec.select)))
+            return replace(out, ports={**out.ports, "rest": _set_aside(read.rows, spec.select)})
+        case FilterSpec() as spec:
+            read = _joined(_roles(node, "from"), known)
+            ruled = any(r.verb != "expect" for r in spec.rules)
+            kept = _up_to(read.rows) if ruled else read.rows
+            out = _kept(read, selected(kept, spec.select))
+            ports = {"dropped": _refused(read.rows, ruled), "rest": _set_aside(kept, spec.select)}
+            return replace(out, ports={**out.ports, **ports})
+        case SplitSpec() as spec:
+            read = _joined(_roles(node, "from"), known)
+            held = _near_share(read.rows, Fraction(spec.eval))
+            taught = _near_share(read.rows, 1 - Fraction(spec.eval))
+            return replace(read, ports={**read.ports, "train": taught, "eval": held})
+        case TeacherStepSpec() as spec:
+            return _teacher_step(_joined(_roles(node, "from"), known), spec, plan)
+        case TaskSpec() as spec:
+            return _task(node, spec, known)
+        case MixtureSpec() as spec:
+            return _mixture(node, spec, known)
+        case ExportSpec():
+            return _joined(_roles(node, "data"), known)
+        case TrainSpec() as spec:
+            read = _joined(_roles(node, "data"), known)
+            made = course(spec, read.rows, _of_row(spec, read.chars))
+            hours = gpu_hours(spec, made.learnt, None)
+            return replace(read, learnt=made.learnt, gpu_hours=hours, course=made.counts)
+        case _:
+            return _sieve(_joined(_roles(node, "from"), known))
+
+
+def _sieve(read: Figures) -> Figures:
+    """Dedup and decontaminate: anything up to all of the rows."""
+    out = _kept(read, _up_to(read.rows))
+    return replace(out, ports={**out.ports, "dropped": _refused(read.rows, True)})
+
+
+def _kept(read: Figures, rows: Range) -> Figures:
+    """Rows of a step that keeps or takes some of those it reads; origins shrink alike, known only where all stay."""
+    same = rows == read.rows
+    origins = read.origins if same else {name: _up_to(r) for name, r in read.origins.items()}
+    return Figures({"rows": rows}, origins, read.chars)
+
+
+def _of_row(spec: TrainSpec, chars: Fraction | None) -> Range:
+    """Tokens of a row; the tokenizer of a model made here has one for each byte."""
+    if chars is None:
+        return UNKNOWN
+    if spec.init.name == "scratch":
+        return between(chars * 2 / 3, chars, chars * 6 / 5)
+    return between(chars / _MOST, chars / CHARS_PER_TOKEN, chars / _FEWEST)
+
+
+def _up_to(rows: Range) -> Range:
+    """At most these rows, nobody knows how many before the data is read."""
+    if rows.high is None:
+        return UNKNOWN
+    if rows.high == 0:
+        return rows
+    return Range(Fraction(0), rows.value, rows.high, "declared")
+
+
+def _refused(rows: Range, ruled: bool) -> Range:
+    if not ruled:
+        return NOTHING
+    return UNKNOWN if rows.high is None else Range(Fraction(0), None, rows.high, "declared")
+
+
+def selected(rows: Range, select: Select | None) -> Range:
+    """The rows that `select` chooses."""
+    if select is None:
+        return rows
+    if select.fraction is not None:
+        return part(rows, Fraction(select.fraction))
+    if select.count is not None and not select.per:
+        return rows.at_most(select.count)
+    return _up_to(rows)
+
+
+def _by_mode(mode: str, rows: Range, chosen: Range) -> Range:
+    match mode:
+        case "only":
+            return chosen
+        case "add":
+            return total([rows, chosen])
+        case _:
+            return rows
+
+
+def _set_aside(rows: Range, select: Select | None) -> Range:
+    """The rows that `select` does not choose."""
+    if select is None:
+        return NOTHING
+    if select.fraction is None and (select.count is None or select.per):
+        return _up_to(rows)
+    chosen = selected(rows, select)
+    return Range(
+        _less(rows.low, chosen.low), _less(rows.value, chosen.value), _less(rows.high, chosen.high), chosen.basis
+    )
+
+
+def _less(a: Fraction | None, b: Fraction | None) -> Fraction | None:
+    return None if a is None or b is None else a - b
+
+
+def _near_share(rows: Range, share: Fraction) -> Range:
+    """About a share of the rows: groups stay together."""
+    near = part(rows, share)
+    return replace(near, low=Fraction(0), high=rows.high)
+
+
+def _source(spec: SourceSpec | SuiteSpec, facts: SourceFacts) -> Figures:
+    rows = _counted(spec, facts.files)
+    limits = [n for n in (getattr(spec, "limit", None), getattr(spec, "run_limit", None)) if n is not None]
+    for limit in limits:
+        rows = rows.at_most(limit)
+    return Figures({"rows": rows, "dropped": NOTHING}, {spec.name: rows}, _row_chars(facts.files))
+
+
+def _counted(spec: SourceSpec | SuiteSpec, files: tuple[FileFact, ...]) -> Range:
+    if spec.reader.name == "missing":
+        return NOTHING
+    counts = [f.rows for f in files]
+    if not counts or any(c is None for c in counts):
+        return UNKNOWN
+    return exactly(sum(c for c in counts if c is not None))
+
+
+def _row_chars(files: tuple[FileFact, ...]) -> Fraction | None:
+    """Characters of a record, from the size of files that are not compressed."""
+    plain = [f for f in files if f.rows and f.size and f.format in ("jsonl", "json", "csv")]
+    plain = [f for f in plain if not f.path.endswith((".gz", ".zst"))]
+    rows = sum(f.rows or 0 for f in plain)
+    return Fraction(sum(f.size or 0 for f in plain), rows) if rows else None
+
+
+def _task(node: Node, spec: TaskSpec, known: Mapping[str, Figures]) -> Figures:
+    told = _joined(_roles(node, "learn"), known)
+    rows = _up_to(told.rows) if spec.standard or spec.classes else told.rows
+    if spec.sound is not None:
+        rows = rows.times(1 / (1 - Fraction(spec.sound))) if Fraction(spec.sound) < 1 else UNKNOWN
+    return Figures({"rows": selected(rows, spec.select), "dropped": _up_to(rows)}, {}, told.chars)
+
+
+# --- teacher steps ----------------------------------------------------------------------------------------------------
+
+
+def _teacher_step(read: Figures, spec: TeacherStepSpec, plan: Plan) -> Figures:
+    chosen = selected(read.rows, spec.select)
+    misfit = _may_misfit(plan.prompts.get(spec.prompt))
+    judged = any(r.verb != "expect" for r in spec.rules) or misfit
+    most = spec.samples * (1 + (spec.retries_on_reject if judged else 0))
+    most *= 1 + (spec.repair if misfit else 0)
+    answers = chosen.times(spec.samples)
+    calls = replace(answers, high=None if chosen.high is None else chosen.high * most)
+    accepted = _up_to(answers) if judged else answers
+    if spec.accept is not None:
+        accepted = accepted.at_most(spec.accept)
+        few = answers.at_most(spec.accept)
+        calls = replace(few, high=calls.high) if judged else few
+        answers = replace(few, high=answers.high) if judged else few
+    rows = _by_mode(spec.mode, read.rows, accepted)
+    out = _kept(read, rows)
+    ports = {**out.ports, "dropped": _refused(answers, judged), "trace": accepted}
+    ports["rest"] = _set_aside(read.rows, spec.select)
+    if spec.accept is not None:
+        ports["rest"] = _up_to(read.rows)
+    tokens_in, tokens_out = _tokens(read.chars, calls, spec, plan)
+    usd = cost(plan.teachers.get(spec.teacher), tokens_in, tokens_out)
+    return replace(out, ports=ports, calls=calls, tokens_in=tokens_in, tokens_out=tokens_out, usd=usd)
+
+
+def _may_misfit(prompt: Prompt | None) -> bool:
+    """Whether an answer may have another form than asked for: any text is a text."""
+    return prompt is None or list(prompt.outputs.values()) != ["text"]
+
+
+def _tokens(chars: Fraction | None, calls: Range, spec: TeacherStepSpec, plan: Plan) -> tuple[Range, Range]:
+    """Tokens sent and received: characters / 4 of the templates and of a row; an answer is at most `max_tokens`."""
+    prompt = plan.prompts.get(spec.prompt)
+    asked = sum(len(plan.texts.get(d or "", "")) for d in (prompt.system, prompt.user, prompt.prefill)) if prompt else 0
+    teacher = plan.teachers.get(spec.teacher)
+    most = Fraction((teacher.sampling if teacher else {}).get("max_tokens", 1024))
+    if chars is None:
+        sent = UNKNOWN
+        got = between(1, most / 2, most)
+    else:
+        each = asked + chars
+        sent = between(each / _MOST, each / CHARS_PER_TOKEN, each / _FEWEST)
+        got = between(1, min(most, max(Fraction(16), chars / CHARS_PER_TOKEN)), most)
+    return calls.times(sent), calls.times(got)
+
+
+def cost(teacher: Teacher | None, tokens_in: Range, tokens_out: Range) -> Range:
+    """Dollars of these tokens; unknown where nobody wrote a price."""
+    price = None if teacher is None else teacher.charged
+    if price is None:
+        return UNKNOWN
+    if price.free:
+        return NOTHING
+    each = (tokens_in.times(Fraction(price.input)), tokens_out.times(Fraction(price.output)))
+    return total(each)
+
+
+# --- mixtures ---------------------------------------------------------------------------------------------------------
+
+
+def _mixture(node: Node, spec: MixtureSpec, known: Mapping[str, Figures]) -> Figures:
+    """Rows of every entry: what is there, cut to what the entry asks for."""
+    chars = _chars(node, spec, known)
+    sizes, wanted = offered(node, spec, known)
+    rows = {name: r if spec.unit == "rows" else _in_rows(r, chars[name]) for name, r in wanted.items()}
+    chars_of_row = mean((rows[name].value, chars[name]) for name in rows)
+    return Figures(
+        {"rows": _size(spec, total(rows.values()))}, {}, chars_of_row, entries=rows, covered=_covered(spec, sizes)
+    )
+
+
+def offered(node: Node, spec: MixtureSpec, known: Mapping[str, Figures]) -> tuple[dict[str, Range], dict[str, Range]]:
+    """What each entry has and what it should give, in the mixture's unit; entries that are missing are left out."""
+    chars = _chars(node, spec, known)
+    there = {t.name: _edge(node.inputs[t.edge], known) for t in spec.take if not t.missing}
+    sizes = {name: r if spec.unit == "rows" else _in_tokens(r, chars[name]) for name, r in there.items()}
+    return sizes, _wanted(spec, sizes)
+
+
+def _chars(node: Node, spec: MixtureSpec, known: Mapping[str, Figures]) -> dict[str, Fraction | None]:
+    return {t.name: known[node.inputs[t.edge].node].chars for t in spec.take}
+
+
+def _size(spec: MixtureSpec, rows: Range) -> Range:
+    """A declared total of rows holds, but where the mixture may shrink."""
+    if spec.total is None or spec.unit != "rows":
+        return rows
+    return rows.at_most(spec.total) if spec.on_short == "shrink" else exactly(spec.total, "declared")
+
+
+def _in_tokens(rows: Range, chars: Fraction | None) -> Range:
+    if chars is None:
+        return UNKNOWN
+    return rows.times(between(chars / _MOST, chars / CHARS_PER_TOKEN, chars / _FEWEST))
+
+
+def _in_rows(tokens: Range, chars: Fraction | None) -> Range:
+    if chars is None or chars == 0:
+        return UNKNOWN
+    return tokens.times(between(_FEWEST / chars, CHARS_PER_TOKEN / chars, _MOST / chars))
+
+
+def _wanted(spec: MixtureSpec, sizes: Mapping[str, Range]) -> dict[str, Range]:
+    """What each entry gives, in the mixture's unit, by the rules of its amounts."""
+    takes = [t for t in spec.take if t.name in sizes]
+    fixed = _fixed(spec, sizes)
+    shares = {t.name: Fraction(t.value or 0) for t in takes if t.amount == "share"}
+    parts = {t.name: Fraction(t.value or 1) for t in takes if t.amount in ("parts", "rest")}
+    if len(takes) < len(spec.take):
+        shares, parts = _without_missing(spec, total(fixed.values()), shares, parts)
+    whole = _whole(spec, fixed, shares, parts, sizes)
+    out = dict(fixed)
+    out |= {name: whole.times(share) for name, share in shares.items()}
+    left = whole.times(1 - sum(shares.values(), Fraction(0))).minus(total(fixed.values()))
+    weight = sum(parts.values(), Fraction(0))
+    out |= {name: left.times(p / weight) for name, p in parts.items()}
+    if spec.on_short == "shrink" and not all(_fits(out[n], sizes[n]) for n in (*shares, *parts)):
+        out |= {n: replace(out[n], low=Fraction(0)) for n in (*shares, *parts)}  # all of them shrink
+    return {t.name: out.get(t.name, NOTHING) for t in takes}
+
+
+def _without_missing(
+    spec: MixtureSpec, fixed: Range, shares: Mapping[str, Fraction], parts: Mapping[str, Fraction]
+) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
+    """Shares and parts of the entries that are there, grown in proportion by what the missing ones would have given."""
+    gone = [t for t in spec.take if t.missing]
+    lost = sum((Fraction(t.value or 0) for t in gone if t.amount == "share"), Fraction(0))
+    whole = Fraction(1) if spec.total is None else Fraction(spec.total)
+    if spec.total is None and fixed.value:
+        return {name: share / (1 - lost) for name, share in shares.items()}, dict(parts)
+    absent = sum(
+        (Fraction(t.value or 0) for t in gone if spec.total is not None and t.amount == spec.unit), Fraction(0)
+    )
+    given = sum(shares.values(), lost)
+    left = max(whole * (1 - given) - (fixed.value or 0) - absent, Fraction(0))
+    weight = sum(parts.values(), Fraction(0)) + sum(
+        (Fraction(t.value or 1) for t in gone if t.amount in ("parts", "rest")), Fraction(0)
+    )
+    weights = {name: share * whole for name, share in shares.items()}
+    weights |= {name: left * part / weight for name, part in parts.items()}
+    return {}, {name: w for name, w in weights.items() if w}
+
+
+def _covered(spec: MixtureSpec, sizes: Mapping[str, Range]) -> Fraction:
+    """The share of a mixture whose entries are there; missing ones of unknown size (`all`, `2x`) do not count."""
+    gone = [t for t in spec.take if t.missing]
+    lost = sum((Fraction(t.value or 0) for t in gone if t.amount == "share"), Fraction(0))
+    shares = sum((Fraction(t.value or 0) for t in spec.take if t.amount == "share"), Fraction(0))
+    parts = [t for t in spec.take if t.amount in ("parts", "rest")]
+    left = 1 - shares
+    if spec.total is not None:
+        amounts = [Fraction(t.value or 0) for t in gone if t.amount == spec.unit]
+        absent = sum(amounts, Fraction(0)) / spec.total
+        lost += absent
+        left -= absent + (_given(spec, sizes) / spec.total)
+    if parts and left > 0:
+        weight = sum((Fraction(t.value or 1) for t in parts), Fraction(0))
+        lost += left * sum((Fraction(t.value or 1) for t in parts if t.missing), Fraction(0)) / weight
+    return max(1 - lost, Fraction(0))
+
+
+def _given(spec: MixtureSpec, sizes: Mapping[str, Range]) -> Fraction:
+    """What entries that are no shares and no parts give, as far as it is known."""
+    return sum((r.value or Fraction(0) for r in _fixed(spec, sizes).values()), Fraction(0))
+
+
+def _fixed(spec: MixtureSpec, sizes: Mapping[str, Range]) -> dict[str, Range]:
+    """What the entries give whose amount does not depend on the others."""
+    out: dict[str, Range] = {}
+    for t in spec.take:
+        if t.missing:
+            continue
+        if t.amount in ("all", "multiplier"):
+            out[t.name] = sizes[t.name].times(Fraction(t.value or 1))
+        elif t.amount in ("rows", "tokens"):
+            asked = exactly(Fraction(t.value or 0)) if t.amount == spec.unit else UNKNOWN
+            out[t.name] = _least(asked, sizes[t.name]) if spec.on_short == "shrink" else asked
+    return out
+
+
+def _fits(wanted: Range, there: Range) -> bool:
+    return wanted.high is not None and there.low is not None and wanted.high <= there.low
+
+
+def _least(a: Range, b: Range) -> Range:
+    """The smaller of two, whatever they are; of an unknown one only what bounds both."""
+    if not a.known or not b.known:
+        return Range(Fraction(0), None, _min(tuple(h for h in (a.high, b.high) if h is not None)), worse(a, b))
+    return _smallest([a, b])
+
+
+def _whole(
+    spec: MixtureSpec,
+    fixed: Mapping[str, Range],
+    shares: Mapping[str, Fraction],
+    parts: Mapping[str, Fraction],
+    sizes: Mapping[str, Range],
+) -> Range:
+    """The size of the mixture: declared, or what the entries that are no shares fix, or the largest without repeats."""
+    if spec.total is not None:
+        return exactly(spec.total)
+    given = sum(shares.values(), Fraction(0))
+    if parts:
+        weight = sum(parts.values(), Fraction(0))
+        bounds = [sizes[n].times(weight / p) for n, p in parts.items() if p]
+        rest = _smallest(bounds)
+        return total([rest, *fixed.values()]).times(1 / (1 - given)) if given < 1 else UNKNOWN
+    if fixed:
+        return total(fixed.values()).times(1 / (1 - given)) if given < 1 else UNKNOWN
+    return _smallest([sizes[n].times(1 / s) for n, s in shares.items() if s])
+
+
+def _smallest(ranges: list[Range]) -> Range:
+    if not ranges or any(not r.known for r in ranges):
+        return UNKNOWN
+    lows, values, highs = zip(*(r.ends() for r in ranges), strict=True)
+    return Range(_min(lows), _min(values), _min(highs), worse(*ranges))
+
+
+def _min(values: tuple[Fraction | None, ...]) -> Fraction | None:
+    known = [v for v in values if v is not None]
+    return min(known) if len(known) == len(values) else None
+
+
+# --- the last run -----------------------------------------------------------------------------------------------------
+
+
+def _with_last_run(made: Figures, fact: Mapping[str, Any] | None, plan: Plan, node: Node) -> Figures:
+    """What the last complete run measured, in place of what was expected."""
+    if fact is None:
+        return made
+    ports = dict(made.ports)
+    if isinstance(fact.get("rows"), int):
+        ports["rows"] = _run(fact["rows"])
+    if isinstance(fact.get("dropped"), Mapping):
+        ports["dropped"] = _run(sum(fact["dropped"].values()))
+    ports |= {port: _run(fact[port]) for port in ("trace", "rest") if isinstance(fact.get(port), int)}
+    origins = {name: _run(n) for name, n in fact.get("origins", {}).items()} or made.origins
+    out = replace(made, ports=ports, origins=origins)
+    if isinstance(fact.get("rows_in"), int):
+        out = replace(out, course={"rows_in": _run(fact["rows_in"]), **_sum(fact)})
+    if isinstance(fact.get("entries"), Mapping):
+        out = replace(out, entries={name: _run(n) for name, n in fact["entries"].items()})
+    if isinstance(fact.get("calls"), int) and isinstance(node.spec, TeacherStepSpec):
+        sent, got = _run(fact.get("tokens_in", 0)), _run(fact.get("tokens_out", 0))
+        usd = cost(plan.teachers.get(node.spec.teacher), sent, got)
+        out = replace(out, calls=_run(fact["calls"]), tokens_in=sent, tokens_out=got, usd=usd)
+    if isinstance(fact.get("tokens"), int) and isinstance(node.spec, TrainSpec):
+        learnt = _run(fact["tokens"])
+        out = replace(out, learnt=learnt, gpu_hours=gpu_hours(node.spec, learnt, fact))
+        out = replace(out, course=_trained(node.spec, fact) or out.course)
+    return out
+
+
+def _trained(spec: TrainSpec, fact: Mapping[str, Any]) -> dict[str, Range]:
+    """How the last run of a training went; empty where it did not say."""
+    if not isinstance(fact.get("packs"), int) or not isinstance(fact.get("steps"), int):
+        return {}
+    size = sequences(spec)
+    out = {
+        "sequences" if spec.packing == "none" else "packs": _run(fact["packs"]),
+        "steps_per_epoch": _run(math.ceil(fact["packs"] / size)) if size else UNKNOWN,
+        "tokens_per_step": _run(round(fact["tokens"] / max(1, fact["steps"]))),
+        "steps": _run(fact["steps"]),
+        "trained": _run(fact.get("trained", 0)),
+    }
+    out |= {n: _run(fact[n]) for n in ("held_out", "cut") if fact.get(n)}
+    return out | _sum(fact)
+
+
+def _sum(fact: Mapping[str, Any]) -> dict[str, Range]:
+    """What a step left out, by reason, and what it made beside."""
+    parts = ("left_out", "added")
+    return {f"{part}.{why}": _run(n) for part in parts for why, n in fact.get(part, {}).items()}
+
+
+def _run(count: int) -> Range:
+    return exactly(count, "last_run")

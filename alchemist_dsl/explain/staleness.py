@@ -1,0 +1,276 @@
+"""What a run would do with every node, and why: today's ingredients compared with those of the last run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from itertools import zip_longest
+from typing import Any, Final
+
+from alchemist_runtime.schema.plan import Estimate, Node, Now, NowNode, Plan, Reason, TeacherStepSpec, not_run
+
+from alchemist_dsl.explain.state import Remembered, State
+from alchemist_dsl.kinds import KINDS
+from alchemist_dsl.lowering.canonical import Ingredients
+from alchemist_dsl.lowering.keys import readable
+from alchemist_dsl.lowering.values import decimal
+
+#: First part of an ingredient's path -> the code of a change to it.
+_CODES: Final[Mapping[str, str]] = {
+    "input": "input_changed",
+    "file": "file_changed",
+    "module": "file_changed",
+    "revision": "source_revision_changed",
+    "teacher": "teacher_changed",
+    "operator_version": "operator_changed",
+    "version": "operator_changed",
+    "kind": "operator_changed",
+    "seed": "seed_changed",
+}
+TEMPLATES: Final = frozenset(
+    {
+        "prompt.system",
+        "prompt.user",
+        "prompt.prefill",
+        "attribute.instruction",
+        "attribute.response",
+        "attribute.system",
+        "attribute.template",
+        "attribute.chat_template",
+    }
+)
+
+
+def now(plan: Plan, ingredients: Mapping[str, Ingredients], state: State) -> Now:
+    """The `now` part of a plan."""
+    wanted = _wanted(plan, state)
+    nodes = [_node(n, ingredients.get(n.id, {}), plan, state, n.id in wanted) for n in plan.nodes]
+    return Now(nodes=nodes, base_run=state.run)
+
+
+def _wanted(plan: Plan, state: State) -> set[str]:
+    """The nodes that must be there: results, what nobody reads, and what an unfinished node reads.
+
+    A result that is read is whole only with the results that it looks at: where one of those is gone, it is made again.
+    """
+    read = {e.node for n in plan.nodes for e in n.inputs}
+    wanted: set[str] = set()
+    opened: set[str] = set()  # by a node that is built
+    goals = {n.id for n in plan.nodes if n.id not in read or KINDS[n.kind].root} | state.forced
+    stuck = not_run(plan.nodes, lambda n: _finished(n, state))
+    by_name = {n.id: n for n in plan.nodes}
+    for node in reversed(plan.nodes):
+        if node.id not in goals:
+            continue
+        wanted.add(node.id)
+        inputs = {e.node for e in node.inputs}
+        if node.id in stuck:
+            continue
+        if not _finished(node, state):
+            goals |= inputs
+            opened |= inputs
+        elif node.id in opened:
+            seen = state.views.get(node.id, frozenset())
+            opened |= seen
+            goals |= {name for name in seen if not _whole(by_name[name], by_name, state)}
+    return wanted - stuck
+
+
+def _whole(node: Node, by_name: Mapping[str, Node], state: State) -> bool:
+    seen = state.views.get(node.id, frozenset())
+    there = state.stored.get(node.key) == "complete"
+    return there and all(_whole(by_name[name], by_name, state) for name in seen)
+
+
+def _finished(node: Node, state: State) -> bool:
+    there = state.stored.get(node.key) == "complete" and node.id not in state.moved
+    return there and node.id not in state.forced and node.id not in state.again
+
+
+def _node(node: Node, made: Ingredients, plan: Plan, state: State, wanted: bool) -> NowNode:
+    if _finished(node, state):
+        return NowNode(id=node.id, action="reuse")
+    if not wanted:
+        return NowNode(id=node.id, action="skip")
+    reasons = _reasons(node, made, plan, state)
+    extends = _extends(node, reasons)
+    new = _new_share(reasons[0]) if extends else Fraction(1)
+    if reasons[0].code == "calls_failed" and (calls := _calls(node, Fraction(1))):
+        new = min(new, Fraction(reasons[0].before or "0") / calls)
+    return NowNode(
+        id=node.id,
+        action="extend" if extends else "build",
+        reasons=reasons,
+        calls_new=_calls(node, new),
+        usd=_usd(node, new),
+    )
+
+
+def _new_share(grown: Reason) -> Fraction:
+    """Of a draw that grew, the part that was not drawn before."""
+    after = Fraction(grown.after or "1")
+    return 1 - Fraction(grown.before or "1") / after if after else Fraction(1)
+
+
+def _calls(node: Node, share: Fraction) -> int | None:
+    """Calls that a run would make, if the cache knew no other."""
+    found = node.estimate.get("calls")
+    return None if found is None or found.value is None else int(Fraction(found.value) * share)
+
+
+def _usd(node: Node, share: Fraction) -> Estimate | None:
+    found = node.estimate.get("usd")
+    if found is None or found.value is None:
+        return found
+    ends = {k: getattr(found, k) for k in ("low", "value", "high")}
+    scaled = {k: None if v is None else decimal(Fraction(v) * share) for k, v in ends.items()}
+    return found.model_copy(update=scaled)
+
+
+def _reasons(node: Node, made: Ingredients, plan: Plan, state: State) -> list[Reason]:
+    if node.id in state.forced:
+        return [Reason(code="forced")]
+    if (rows := state.again.get(node.id)) is not None:
+        if rows:
+            return [Reason(code="calls_failed", before=str(rows))]
+        inputs = [e.node for e in node.inputs]
+        remade = next((n for n in inputs if n in state.again), inputs[0])
+        return [Reason(code="input_remade", path=remade)]
+    if state.stored.get(node.key) == "incomplete":
+        return [Reason(code="output_incomplete")]
+    if node.id in state.moved:
+        return [Reason(code="output_missing", path=getattr(node.spec, "path", None))]
+    last = state.last.get(node.id)
+    if last is None:
+        return [Reason(code="never_built")]
+    if last.key == node.key:
+        return [Reason(code="cache_evicted" if _between(node, plan) else "output_missing")]
+    if not last.ingredients:
+        return [Reason(code="unknown_history")]
+    return changes(made, last, node)
+
+
+def _between(node: Node, plan: Plan) -> bool:
+    """Whether a result is only kept for others to read it: nothing that a person asked for."""
+    return not KINDS[node.kind].root and any(e.node == node.id for n in plan.nodes for e in n.inputs)
+
+
+def _extends(node: Node, reasons: list[Reason]) -> bool:
+    """A teacher step whose draw only grew keeps every answer that it has."""
+    grown = [r for r in reasons if r.path == "select.share" and _larger(r.after, r.before)]
+    return isinstance(node.spec, TeacherStepSpec) and len(reasons) == 1 == len(grown)
+
+
+def _larger(after: str | None, before: str | None) -> bool:
+    return Fraction(after or "1") > Fraction(before or "1")
+
+
+# --- differences ------------------------------------------------------------------------------------------------------
+
+
+def changes(made: Mapping[str, Any], last: Remembered, node: Node) -> list[Reason]:
+    """Every ingredient that differs, what the person wrote first, inputs last."""
+    before, after = last.ingredients, made
+    paths = sorted(p for p in {**before, **after} if before.get(p) != after.get(p) and not is_input(p))
+    files = list(_files(last.files, files_of(node))) if any(is_file(p) for p in paths) else []
+    own = [_reason(p, before.get(p), after.get(p)) for p in paths if not (files and is_file(p))]
+    read = [
+        Reason(code="input_changed", path=_input_name(role, new or old, node), **_edges(old, new))
+        for role, old, new in edge_changes(before, after, node)
+    ]
+    found = dict.fromkeys([*files, *own, *read])  # two roles may read the same step
+    return list(found) or [Reason(code="unknown_history")]
+
+
+def edge_changes(before: Mapping[str, Any], after: Mapping[str, Any], node: Node) -> Iterator[tuple[str, Any, Any]]:
+    """Role, edge before and edge now of every input that differs; None where there is none. Where the order of a role
+    says nothing, an input that only stands elsewhere does not differ."""
+    for role in roles_of(before, after):
+        old, new = edges_of(before, role), edges_of(after, role)
+        spec = KINDS[node.kind].attributes.get(role)
+        if spec is not None and spec.order == "set":
+            old, new = _without(old, new), _without(new, old)
+        for was, now_ in zip_longest(old, new):
+            if was != now_:
+                yield role, was, now_
+
+
+def roles_of(*tables: Mapping[str, Any]) -> list[str]:
+    """The roles of all inputs."""
+    return sorted({_role(p) for table in tables for p in table if is_input(p)})
+
+
+def is_input(path: str) -> bool:
+    return path.startswith("input.")
+
+
+def _role(path: str) -> str:
+    return path.removeprefix("input.").rpartition(".")[0]
+
+
+def edges_of(ingredients: Mapping[str, Any], role: str) -> list[Any]:
+    """The inputs of a role, in order."""
+    found = [p for p in ingredients if is_input(p) and _role(p) == role]
+    return [ingredients[p] for p in sorted(found, key=lambda p: int(p.rpartition(".")[2]))]
+
+
+def _without(some: list[Any], others: list[Any]) -> list[Any]:
+    left = list(others)
+    out = []
+    for item in some:
+        if item in left:
+            left.remove(item)
+        else:
+            out.append(item)
+    return out
+
+
+def is_file(path: str) -> bool:
+    first, _, number = path.partition(".")
+    return first == "file" and number.isdigit()
+
+
+def files_of(node: Node) -> dict[str, str]:
+    """The files of a source or suite, path -> digest."""
+    return {f["path"]: f["digest"] for f in getattr(node.spec, "files", [])}
+
+
+def _files(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Reason]:
+    """Files by their paths, where those of the earlier run are known."""
+    for path in sorted({**before, **after}) if before else ():
+        old, new = before.get(path), after.get(path)
+        if old != new:
+            yield Reason(code="file_changed", path=path, before=old, after=new)
+
+
+def _reason(path: str, before: Any, after: Any) -> Reason:
+    return Reason(
+        code=code_of(path),
+        path=path.removeprefix("attribute."),
+        before=None if before is None else readable(before),
+        after=None if after is None else readable(after),
+    )
+
+
+def code_of(path: str) -> str:
+    """The reason that a change of an ingredient is."""
+    if path in TEMPLATES:
+        return "template_changed"
+    return _CODES.get(path.partition(".")[0], "attribute_changed")
+
+
+def _input_name(role: str, edge: Any, node: Node) -> str:
+    """The node that an input of the table is, by its key; an input that is gone only has its role."""
+    key = edge.get("key") if isinstance(edge, dict) else None
+    return next((e.node for e in node.inputs if e.key == key), role)
+
+
+def _edges(before: Any, after: Any) -> dict[str, str]:
+    """What differs beside the key: that one is no text for people."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return {"before": "not read"} if before is None else {"after": "not read"} if after is None else {}
+    same_key = before.get("key") == after.get("key")
+    if not same_key:
+        return {}
+    shown = [", ".join(f"{k} {v}" for k, v in e.items() if k != "key" and v) for e in (before, after)]
+    return {"before": shown[0], "after": shown[1]}

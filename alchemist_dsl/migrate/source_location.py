@@ -1,0 +1,203 @@
+"""Where a tool's rows come from -> the place of a source: hub, files, or missing with the reason; and slices of
+splits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final, Literal, Protocol
+
+from alchemist_dsl.migrate.amounts import counted, times
+from alchemist_dsl.migrate.recipe_draft import Source
+from alchemist_dsl.migrate.tracked_mapping import Asked
+
+ENDINGS: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
+DRAWN: Final = "as many rows, drawn by hash instead of by their number"
+_HUB: Final = re.compile(r"[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)?")
+_SLICE: Final = re.compile(r"([\w.\-]+)\[(-?\d+%?)?:(-?\d+%?)?\]")
+_FORMATS: Final = {"json": None, "jsonl": "jsonl", "csv": "csv", "parquet": "parquet", "arrow": "arrow"}
+
+
+Kind = Literal["file", "folder", "pattern"]
+
+
+class Files(Protocol):
+    """What a migration may know of the disk."""
+
+    def kind(self, path: str) -> Kind | None:
+        """What a path of the configuration is, None where nothing is there; a pattern is one that finds files."""
+
+    def read(self, path: str) -> str | None:
+        """The text of a file."""
+
+    def columns(self, path: str) -> frozenset[str] | None:
+        """The columns of a file's first record, None where they cannot be told."""
+
+    def listed(self, path: str) -> list[str]:
+        """The data files of a folder, as the recipe would name them."""
+
+    def shown(self, path: str) -> str:
+        """A path of the configuration as the recipe would name it."""
+
+
+class NoFiles:
+    """A disk with nothing on it."""
+
+    def kind(self, path: str) -> Kind | None:
+        return None
+
+    def read(self, path: str) -> str | None:
+        return None
+
+    def columns(self, path: str) -> frozenset[str] | None:
+        return None
+
+    def listed(self, path: str) -> list[str]:
+        return []
+
+    def shown(self, path: str) -> str:
+        return path
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """The keys under which a tool says where rows are."""
+
+    path: str
+    config: str = ""
+    split: str = ""
+    revision: str = ""
+    files: str = ""
+    format: str = ""
+
+
+def place(asked: Asked, source: Source, at: At, files: Files, *, path: str | None = None) -> frozenset[str] | None:
+    """Fill in where a source's rows are; the columns of its records where they are at hand."""
+    where = path if path is not None else asked.text(at.path)
+    for key in (at.config, at.split, at.revision, at.format):
+        asked.get(key)  # what a file does not have says nothing of it
+    given = asked.texts(at.files) if at.files and at.files in asked else None
+    config, revision = _text(asked, at.config), _text(asked, at.revision)
+    if where is None:
+        _missing(asked, source, at.path, "it names no place")
+        return None
+    if where in _FORMATS and given:  # `datasets` takes the format for the path
+        return _local(asked, source, at.files, given, files, _FORMATS[where])
+    if _on_disk(where, files):
+        more = [f"{where.rstrip('/')}/{g}" for g in given] if given else [where]
+        format_ = _text(asked, at.format)
+        return _local(asked, source, at.path, more, files, _FORMATS.get(format_ or ""))
+    if not _HUB.fullmatch(where):
+        _missing(asked, source, at.path, "it is neither a dataset of the hub nor a file")
+        return None
+    source.attrs["hub"] = where
+    if config and config != "default":
+        source.attrs["config"] = config
+    if revision and revision != "main":
+        source.attrs["revision"] = revision
+    if given:
+        source.attrs["files"] = given if len(given) > 1 else given[0]
+    if at.format and at.format in asked:
+        asked.leave(at.format, "the ending tells the format")
+    if at.split:
+        split(asked, source, at.split)
+    return None
+
+
+def _text(asked: Asked, key: str) -> str | None:
+    return asked.text(key) if key and key in asked else None
+
+
+def _on_disk(where: str, files: Files) -> bool:
+    plain = where.lower().removesuffix(".gz").removesuffix(".zst")
+    return files.kind(where) is not None or where.startswith(("./", "../", "/", "~")) or plain.endswith(ENDINGS)
+
+
+def _local(
+    asked: Asked, source: Source, key: str, paths: Collection[str], files: Files, format_: str | None
+) -> frozenset[str] | None:
+    shown: list[str] = []
+    columns: list[frozenset[str] | None] = []
+    for path in paths:
+        inside = files.listed(path) if files.kind(path) == "folder" else []
+        there = inside or ([files.shown(path)] if files.kind(path) in ("file", "pattern") else [])
+        if not there:
+            name = _line(path)
+            _missing(
+                asked,
+                source,
+                key,
+                f"`{name}` is not there",
+                f'; when it is, write `files = "{name}"` instead of `missing`',
+            )
+            return None
+        shown += there
+        columns.append(files.columns(path))
+    if any(set("*?[]") & set(s) for s in shown) and "pattern" not in map(files.kind, paths):
+        _missing(asked, source, key, "a name with `*`, `?` or `[` would be read as a pattern")
+        return None
+    source.attrs["files"] = shown if len(shown) > 1 else shown[0]
+    if format_ and not all(_ending(s) for s in shown):
+        source.attrs["format"] = format_
+    known = [c for c in columns if c is not None]
+    return frozenset.intersection(*known) if known and len(known) == len(columns) else None
+
+
+def _ending(path: str) -> bool:
+    return path.lower().removesuffix(".gz").removesuffix(".zst").endswith(ENDINGS)
+
+
+def _line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _missing(asked: Asked, source: Source, key: str, why: str, way_out: str = "") -> None:
+    """A source that is declared and not available."""
+    source.attrs = {"missing": why.replace("`", "")}
+    asked.otherwise(key, f"{why}{way_out}", "missing", help="mend the path, or leave the source as `missing`")
+
+
+def split(asked: Asked, source: Source, key: str) -> None:
+    """`split`, with slices (`train[:10%]`) as a limit or an amount, and sums (`train+test`) as a list."""
+    written = _text(asked, key)
+    if written is None or written == "train":
+        return
+    names: list[str] = []
+    for part in written.split("+"):
+        cut = _SLICE.fullmatch(part.strip())
+        names.append(cut[1] if cut else part.strip())
+        if cut and "+" in written:
+            asked.unsaid(key, "of splits that are joined all rows are taken", "split")
+        elif cut:
+            _slice(asked, source, key, cut[2], cut[3])
+    good = [n for n in names if re.fullmatch(r"[\w.\-/]+", n)]
+    if len(good) < len(names):
+        asked.unsaid(key, "it is no name of a split", "split")
+    if good and good != ["train"]:
+        source.attrs["split"] = good if len(good) > 1 else good[0]
+
+
+def _slice(asked: Asked, source: Source, key: str, low: str | None, high: str | None) -> None:
+    """Rows by number, as so many rows drawn by hash: which ones differs, how many does not."""
+    ends = [e for e in (low, high) if e is not None]
+    if any(e.startswith("-") for e in ends) or (low and high is None and not low.endswith("%")):
+        asked.unsaid(key, "counting from the end; all rows are taken", "split")
+    elif all(e.endswith("%") for e in ends) and ends:
+        share = Fraction(int((high or "100%")[:-1]) - int((low or "0%")[:-1]), 100)
+        if 0 < share < 1:
+            source.amount = times(share)
+            asked.otherwise(key, DRAWN, "split")
+        elif share != 1:
+            asked.unsaid(key, "it leaves no row", "split")
+    elif high is not None and not any(e.endswith("%") for e in ends):
+        rows = int(high) - int(low or 0)
+        if rows > 0:
+            source.attrs["limit"] = counted(rows, "rows")
+            asked.otherwise(key, DRAWN, "limit")
+        else:
+            asked.unsaid(key, "it leaves no row", "split")
+    elif ends:
+        asked.unsaid(key, "rows and shares in one slice", "split")

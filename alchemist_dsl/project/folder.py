@@ -1,0 +1,89 @@
+"""The folder of a project as the light commands need it: where it is, its recipes, the shipped library, outside values.
+
+Loads nothing but the standard library, so that `check` stays quick.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from alchemist_dsl.syntax.decode import LARGEST
+
+LOCK: Final = "recipe.lock"
+STATE: Final = ".alchemist"
+STD: Final = "std:"
+
+
+def read_file(path: Path, root: Path | None = None, most: int = -1) -> bytes:
+    """The bytes of a file, at most so many. OSError in plain words for what is no regular file, and for a link that
+    leads out of `root`: a repository of others could name any file of this machine by it."""
+    kind = path.stat().st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # opening a pipe would wait for who writes to it
+        what = "a named pipe" if stat.S_ISFIFO(kind) else "a device or socket"
+        raise OSError(0, f"it is {what}, not a file; `-` reads standard input")
+    if root is not None and not leads_inside(path, root):
+        raise OSError(0, "it is a link that leads out of the project")
+    with path.open("rb") as file:
+        return file.read(most)
+
+
+def read_recipe(path: Path, root: Path | None = None) -> bytes:
+    """The bytes of a recipe, of one that is too large those that show it."""
+    return read_file(path, root, LARGEST + 1)
+
+
+def leads_inside(path: Path, root: Path) -> bool:
+    """Whether a path lies in a folder once its links are followed."""
+    real, base = os.path.realpath(path), os.path.realpath(root)
+    return real == base or real.startswith(base.rstrip(os.sep) + os.sep)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The root of a project: the nearest folder upward with `recipe.lock` or `.git`, else the recipe's own."""
+
+    root: Path
+
+    def relative(self, path: Path) -> str:
+        """A path as plans and messages name it: from the root, with `/`."""
+        return Path(os.path.relpath(path, self.root)).as_posix()
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes of a recipe of the project, or of the library: `std:NAME`; None if there is none.
+
+        OSError for one that may not be read: its `strerror` says why."""
+        try:
+            if path.startswith(STD):
+                return read_recipe(library() / f"{path.removeprefix(STD)}.recipe")
+            return read_recipe(self.root / path, self.root)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
+            return None  # ValueError: a name with a null byte
+
+    def listing(self, folder: str) -> Sequence[str]:
+        """Names beside a file that is not there, for suggestions."""
+        if folder == STD:
+            return sorted(f.stem for f in library().glob("*.recipe"))
+        try:
+            return sorted(p.name for p in (self.root / folder).iterdir())
+        except OSError:
+            return ()
+
+
+def folder_of(recipe: Path) -> Folder:
+    """The project folder of a recipe."""
+    own = recipe.resolve().parent
+    for at in (own, *own.parents):
+        if (at / LOCK).exists() or (at / ".git").exists():
+            return Folder(at)
+    return Folder(own)
+
+
+def library() -> Path:
+    """The folder of the shipped library: in the package, else in the checkout."""
+    packaged = Path(__file__).parents[1] / "_recipes" / "std"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "recipes" / "std"

@@ -1,0 +1,458 @@
+"""A teacher's answer: the JSON schema that it is asked for, and the typed fields that are read from it.
+
+One `text` output is the whole reply; everything else is one JSON object, which may stand among other text. Its values
+are not mended: what does not fit the model of the declared fields is refused with the reason (rule `unreadable`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WrapValidator,
+    with_config,
+)
+from typing_extensions import TypedDict
+
+from alchemist_runtime.calls.teacher import ending
+from alchemist_runtime.schema.exact_json import as_json, loads
+from alchemist_runtime.schema.rows import nullable, required
+
+_BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
+#: Thinking before an answer; its opening tag may have been part of the question, and then the closing one has a line of
+#: its own.
+_THOUGHT = re.compile(
+    r"\A\s*<think>(.*?)(?:</think>|\Z)|\A((?:(?!<think>).)*?)^[ \t]*</think>[ \t]*$", re.DOTALL | re.MULTILINE
+)
+_INT64 = range(-(2**63), 2**63)
+_CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
+#: The line that opens a fence, and what comes before an object in it.
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[ \t]*\w*[ \t]*\n\s*(?=\{)", re.MULTILINE)
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_COMMENT = re.compile(rf"{_STRING}|//[^\n]*|/\*.*?\*/", re.DOTALL)
+_TRAILING = re.compile(rf"{_STRING}|,(?=\s*[}}\]])", re.DOTALL)
+_RAW = re.compile(_STRING, re.DOTALL)
+_ESCAPED = re.compile(r"[\x00-\x1f]")
+_TOKEN = re.compile(rf"{_STRING}|//[^\n]*|/\*.*?\*/|[{{}}]", re.DOTALL)
+#: How many objects of a text are looked at.
+_MOST_OBJECTS: Final = 64
+_NUMBERS: Final = ("real", "percent", "prob", "money", "duration", "rate", "multiplier")
+_COUNTS: Final = ("int", "rows", "tokens", "bytes")
+
+
+class Unreadable(ValueError):
+    """An answer that does not fit the prompt's output; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A column type taken apart."""
+
+    name: str  # text | int | real | bool | enum | list | record | json | messages
+    optional: bool = False
+    low: float | None = None
+    high: float | None = None
+    options: tuple[str, ...] = ()
+    element: Type | None = None
+    fields: tuple[tuple[str, Type], ...] = ()
+
+
+_TURN: Final = (("role", Type("text")), ("content", Type("text")))
+
+
+@cache
+def type_of(text: str) -> Type:
+    """A column type, as `list<int(0..10)>?`, taken apart."""
+    name, optional = required(text.strip()).strip(), nullable(text.strip())
+    if name.startswith("list<"):
+        return Type("list", optional, element=type_of(name[5:-1]))
+    if name.startswith("record<"):
+        parts = [p.partition(":") for p in _split(name[7:-1])]
+        fields = tuple((p[0].strip(), type_of(p[2])) for p in parts)
+        return Type("record", optional, fields=fields)
+    call = _CALL.fullmatch(name)
+    if call is None:
+        return _plain(name, optional)
+    if call[1] == "enum":
+        return Type("enum", optional, options=tuple(loads(f"[{call[2]}]")))
+    low, _, high = call[2].replace("_", "").partition("..")
+    return Type(_plain(call[1], False).name, optional, float(low) if low else None, float(high) if high else None)
+
+
+def _plain(name: str, optional: bool) -> Type:
+    if name in ("prob", "percent"):
+        return Type("real", optional, 0.0, 1.0 if name == "prob" else None)
+    if name in _NUMBERS:
+        return Type("real", optional)
+    return Type("int" if name in _COUNTS else name, optional)
+
+
+def _split(text: str) -> list[str]:
+    """Parts at the commas of the top level."""
+    parts, depth, quoted, start = [], 0, False, 0
+    for i, c in enumerate(text):
+        quoted ^= c == '"'
+        if not quoted:
+            depth += (c in "<(") - (c in ">)")
+            if c == "," and depth == 0:
+                parts.append(text[start:i])
+                start = i + 1
+    return [p for p in (*parts, text[start:]) if p.strip()]
+
+
+def is_plain(outputs: Mapping[str, str]) -> bool:
+    """Whether the whole reply is the answer: one `text`."""
+    return len(outputs) == 1 and type_of(next(iter(outputs.values()))).name == "text"
+
+
+def is_structured(outputs: Mapping[str, str]) -> bool:
+    """Whether an answer is a JSON object."""
+    return not is_plain(outputs) and not is_probability(outputs)
+
+
+def is_probability(outputs: Mapping[str, str]) -> bool:
+    """Whether the answer is P(yes) of the first token: one `prob`."""
+    return len(outputs) == 1 and required(next(iter(outputs.values()))) == "prob"
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------
+
+
+def schema(outputs: Mapping[str, str]) -> dict[str, Any]:
+    """The JSON schema of an answer: an object with exactly these fields."""
+    made = _adapter(tuple(outputs.items())).json_schema()
+    whole: dict[str, Any] = _inlined(made, made.pop("$defs", {}))
+    return whole
+
+
+def _inlined(value: Any, named: Mapping[str, Any]) -> Any:
+    """A schema without titles, and with its parts where they are used, which every server understands."""
+    if isinstance(value, list):
+        return [_inlined(v, named) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if "$ref" in value:
+        return _inlined(named[value["$ref"].rpartition("/")[2]], named)
+    if "const" in value:
+        value = {"type": value["type"], "enum": [value["const"]]}
+    out = {k: _inlined(v, named) for k, v in value.items() if k not in ("title", "properties")}
+    if "properties" in value:
+        out["properties"] = {k: _inlined(v, named) for k, v in value["properties"].items()}
+    return out
+
+
+@cache
+def _adapter(outputs: tuple[tuple[str, str], ...]) -> TypeAdapter[dict[str, Any]]:
+    """The model of an answer, made from its declared fields."""
+    return TypeAdapter(_record(tuple((n, type_of(t)) for n, t in outputs)))
+
+
+def _record(fields: tuple[tuple[str, Type], ...]) -> Any:
+    """An object with these fields; others are left out, and one that may be null may be missing."""
+
+    def declared(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {n: value.get(n) for n, t in fields if n in value or t.optional}
+
+    make: Any = TypedDict  # called with fields that no type checker knows
+    made = make("Answer", {n: _model(t) for n, t in fields})
+    return Annotated[with_config(ConfigDict(strict=True, extra="forbid"))(made), BeforeValidator(declared)]
+
+
+def _model(type_: Type) -> Any:
+    made: Any
+    bounds = Field(ge=_exact(type_.low), le=_exact(type_.high))
+    match type_.name:
+        case "int":
+            made = Annotated[int, bounds, AfterValidator(_int64), BeforeValidator(_whole)]
+        case "real":
+            made = Annotated[float, bounds, Field(allow_inf_nan=False)]
+        case "bool":
+            made = bool
+        case "enum":
+            made = Literal[type_.options]
+        case "list":
+            assert type_.element is not None
+            made = list[_model(type_.element)]  # type: ignore[misc]
+        case "record":
+            made = _record(type_.fields)
+        case "messages":
+            made = list[Annotated[_record(_TURN), WrapValidator(_turn)]]  # type: ignore[misc]
+        case "json":
+            return Annotated[Any, AfterValidator(_json_or_null if type_.optional else _json_text)]
+        case _:
+            made = str
+    return made | None if type_.optional else made
+
+
+def _turn(value: Any, handler: Any) -> dict[str, Any]:
+    """A turn as rows hold it, with what else it says as JSON."""
+    turn = handler(value)
+    rest = {k: v for k, v in value.items() if k not in turn}
+    return {**turn, "extra": as_json(rest) if rest else None}
+
+
+def _json_text(value: Any) -> str:
+    if value is None:
+        raise ValueError("null")
+    return as_json(value)
+
+
+def _json_or_null(value: Any) -> str | None:
+    return None if value is None else as_json(value)
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _int64(value: int) -> int:
+    if value not in _INT64:
+        raise ValueError("more than 64 bits")
+    return value
+
+
+def _exact(bound: float | None) -> float | None:
+    return bound if bound is None or bound != int(bound) else int(bound)
+
+
+def in_words(outputs: Mapping[str, str]) -> str:
+    """The same for a model whose server knows no schema: one sentence and one line for each field."""
+    lines = [f"- {name}: {_words(type_of(t))}" for name, t in outputs.items()]
+    head = "Answer with one JSON object and nothing else. Its fields:"
+    return "\n".join([head, *lines])
+
+
+def asked_in_words(
+    messages: Sequence[Mapping[str, str]], outputs: Mapping[str, str], continues: bool = False
+) -> list[Mapping[str, str]]:
+    """The turns of a question whose last one says how to answer, where the answer is an object.
+
+    `continues`: behind the question stands how the answer begins."""
+    turns = list(messages)
+    if is_structured(outputs):
+        asks = turns[at := -2 if continues else -1]
+        turns[at] = {**asks, "content": f"{asks['content']}\n\n{in_words(outputs)}"}
+    return turns
+
+
+def _words(type_: Type) -> str:
+    match type_.name:
+        case "int" | "real":
+            text = "a whole number" if type_.name == "int" else "a number"
+            bounds = [f"at least {type_.low:g}"] if type_.low is not None else []
+            bounds += [f"at most {type_.high:g}"] if type_.high is not None else []
+            text = ", ".join([text, *bounds])
+        case "bool":
+            text = "true or false"
+        case "enum":
+            text = "one of " + ", ".join(as_json(o) for o in type_.options)
+        case "list":
+            assert type_.element is not None
+            text = f"a list, each element {_words(type_.element)}"
+        case "record":
+            text = "an object with " + "; ".join(f"{n}: {_words(t)}" for n, t in type_.fields)
+        case "messages":
+            text = "a list of objects with role and content"
+        case "json":
+            text = "any JSON value"
+        case _:
+            text = "a text"
+    return f"{text}, or null" if type_.optional else text
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def read(text: str, outputs: Mapping[str, str], finish_reason: str = "stop", *, bare: bool = False) -> dict[str, Any]:
+    """The fields of an answer, each of its type. Unreadable where it does not fit or is not whole.
+
+    A plain answer is what was sent, without thinking before it; `bare` leaves out the white space around it.
+    """
+    match ending(finish_reason):
+        case "cut":
+            raise Unreadable(f"it was cut off at `max_tokens`{_word(finish_reason, 'length')}")
+        case "filtered" if finish_reason == "refusal":
+            raise Unreadable(f"the model refuses: {_excerpt(text)}" if text else "the model refuses")
+        case "filtered":
+            raise Unreadable(f"the provider's content filter stopped it{_word(finish_reason, 'content_filter')}")
+        case "broken":
+            raise Unreadable(broken(text, finish_reason))
+    reasoning, text = thought(text)
+    if is_plain(outputs):
+        if not text.strip():
+            raise Unreadable(
+                "it is empty" if reasoning is None else f"it holds nothing but reasoning: {_excerpt(reasoning)}"
+            )
+        return {next(iter(outputs)): _bare(text) if bare else text}
+    if is_probability(outputs):
+        return _checked({next(iter(outputs)): _json(text)}, outputs)
+    return _fitting(text, outputs)
+
+
+def _fitting(text: str, outputs: Mapping[str, str]) -> dict[str, Any]:
+    """The one JSON object in a text that fits, wherever it stands."""
+    whole = _json(text)
+    if whole is not None and not isinstance(whole, dict):
+        raise Unreadable(f"it is {_kind(whole)}, not a JSON object")
+    objects = _objects(text) if whole is None else [whole]
+    fitting: list[dict[str, Any]] = []
+    why = Unreadable("it is not JSON")
+    for value in objects:
+        try:
+            made = _checked(value, outputs)
+        except Unreadable as e:
+            why = e
+        else:
+            fitting += [] if made in fitting else [made]
+    if not fitting:
+        raise why
+    if len(fitting) > 1:
+        raise Unreadable(f"it holds {len(fitting)} JSON objects that fit and differ")
+    return fitting[0]
+
+
+def _checked(value: Any, outputs: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        return _adapter(tuple(outputs.items())).validate_python(value)
+    except ValidationError as e:
+        first = e.errors(include_url=False)[0]
+        place, type_ = _place(first["loc"], outputs)
+        given = first["input"]
+        if first["type"] == "missing":
+            raise Unreadable(f"`{place}` is missing") from None
+        if given is None:
+            raise Unreadable(f"`{place}` is null") from None
+        short = type_.name in ("int", "real", "enum")
+        wanted = _words(type_) if short else _words(type_).partition(",")[0]
+        raise Unreadable(f"`{place}` is {_short(given) if short else _kind(given)}, not {wanted}") from None
+
+
+def _place(loc: Sequence[int | str], outputs: Mapping[str, str]) -> tuple[str, Type]:
+    """Where a value stands in an answer, as `spot.lines[2]`, and what it should be."""
+    place = str(loc[0])
+    type_ = type_of(outputs[place])
+    for part in loc[1:]:
+        if isinstance(part, int):
+            place += f"[{part}]"
+            type_ = type_.element or Type("record", fields=_TURN)
+        else:
+            place += f".{part}"
+            type_ = dict(type_.fields).get(part, type_of("text"))
+    return place, type_
+
+
+def thought(text: str) -> tuple[str | None, str]:
+    """What a model thought before its answer, None where it did not, and the answer as it was sent."""
+    if "think>" not in text:
+        return None, text
+    found = _THOUGHT.match(text)
+    if found is None:
+        return None, text
+    return (found[1] or found[2] or "").strip(), _BLANK_LINES.sub("", text[found.end() :])
+
+
+def broken(text: str, finish_reason: str) -> str:
+    """Why an answer that broke off is none."""
+    held = f": {_excerpt(text)}" if text.strip() else ""
+    return f"the answer ended with `{finish_reason}`{held}"
+
+
+def told(why: str, text: str) -> str:
+    """Why an answer was refused, with the answer itself; one of more than 2,000 characters is whole in the call cache
+    alone.
+    """
+    held = (text, thought(text)[0] or text)
+    if not text.strip() or any(_excerpt(t)[:40] in why for t in held):
+        return why
+    return f"{why}; it says: {text if len(text) <= 2_000 else text[:1_999] + '…'}"
+
+
+def _word(finish_reason: str, usual: str) -> str:
+    return "" if finish_reason == usual else f" (`{finish_reason}`)"
+
+
+def _excerpt(text: str) -> str:
+    said = " ".join(text.split())
+    return said if len(said) <= 200 else said[:199] + "…"
+
+
+def _bare(text: str) -> str:
+    """A text without the white space around it. Where it has several lines the first keeps its indentation."""
+    bare = _BLANK_LINES.sub("", text.rstrip())
+    return bare if "\n" in bare else bare.strip()
+
+
+def _json(text: str) -> Any:
+    """JSON as models write it: maybe with comments, trailing commas and raw line breaks; None where it is none."""
+    text = text.strip().removeprefix("\ufeff")
+    try:
+        return loads(text)
+    except ValueError:
+        pass
+    for pattern in (_COMMENT, _TRAILING):
+        text = pattern.sub(lambda m: m[0] if m[0].startswith('"') else "", text)
+    try:
+        return loads(_RAW.sub(lambda m: _ESCAPED.sub(lambda c: f"\\u{ord(c[0]):04x}", m[0]), text))
+    except ValueError:
+        return None
+
+
+def _objects(text: str) -> list[Any]:
+    """The JSON objects in a text, those in fences where it has any. An object that does not end hides what is in it."""
+    fenced = [m.end() for m in _FENCE.finditer(text)]
+    found: list[Any] = []
+    for starts in (fenced, [0]):
+        at = 0
+        for start in starts:
+            at = max(at, start)
+            while len(found) < _MOST_OBJECTS and (open_ := text.find("{", at)) >= 0:
+                end = _end(text, open_)
+                if end is None:
+                    return found
+                value = _json(text[open_:end])
+                found += [value] if isinstance(value, dict) else []
+                at = end
+                if starts is fenced:
+                    break
+        if found:
+            break
+    return found
+
+
+def _end(text: str, start: int) -> int | None:
+    """Where the object that opens here ends."""
+    depth = 0
+    for token in _TOKEN.finditer(text, start):
+        depth += (token[0] == "{") - (token[0] == "}")
+        if depth == 0:
+            return token.end()
+    return None
+
+
+def _kind(value: Any) -> str:
+    names = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "a text",
+        list: "a list",
+        dict: "an object",
+    }
+    return names.get(type(value), "null")
+
+
+def _short(value: Any) -> str:
+    text = as_json(value)
+    return text if len(text) <= 40 else text[:37] + "…"

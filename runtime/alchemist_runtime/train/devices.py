@@ -1,0 +1,93 @@
+"""What a training runs on: GPUs counted without torch, the number of processes, and their environment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alchemist_runtime.schema.errors import Problem, RunError
+
+if TYPE_CHECKING:
+    from alchemist_runtime.schema.plan import TrainSpec
+
+
+def visible_gpus() -> int:
+    """GPUs that a training would see, counted without torch."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        listed = [d.strip() for d in named.split(",")]
+        return len([d for d in listed[: listed.index("-1")] if d] if "-1" in listed else [d for d in listed if d])
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        answer = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=30, check=False)
+        return sum(line.startswith("GPU ") for line in answer.stdout.splitlines())
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """What trains: on the CPU if there is no GPU. `processes` counts all machines."""
+
+    cpu: bool
+    processes: int
+    note: str | None = None
+
+
+def devices(spec: TrainSpec, processes: int | None = None) -> Devices:
+    """Where a spec is trained on this machine; RunError A802 where more GPUs are asked for than there are."""
+    gpus = visible_gpus()
+    wanted = processes or spec.processes
+    asked = gpus if spec.gpus == "auto" else int(spec.gpus)
+    if asked > gpus:
+        raise RunError(
+            Problem(
+                "A802",
+                "world-size",
+                f"{asked} GPUs are asked for, this machine shows {gpus}",
+                help="write `gpus = auto`, or `gpus = 0` to train on the CPU",
+            )
+        )
+    if asked == 0:
+        note = f"`parallel = {spec.parallel}` needs GPUs: on the CPU every process holds the whole model"
+        return Devices(True, (wanted or 1) * spec.nodes, note if spec.parallel != "ddp" else None)
+    local = wanted or asked
+    if local > gpus:
+        raise RunError(
+            Problem(
+                "A802",
+                "world-size",
+                f"{local} processes are asked for, this machine shows {gpus} GPUs",
+                help="take one process for each GPU: leave `processes` out",
+            )
+        )
+    return Devices(False, local * spec.nodes)
+
+
+def threads(processes: int) -> int:
+    """Threads of one process: its share of the cores that this machine lets us use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(16, cores // max(1, processes)))
+
+
+def environment(spec: TrainSpec, on: Devices) -> dict[str, str]:
+    """The environment of the training processes."""
+    env = dict(os.environ)
+    env["PYTHONPATH"] = os.pathsep.join(p for p in (str(Path(__file__).parents[2]), env.get("PYTHONPATH", "")) if p)
+    env["HF_HUB_DISABLE_TELEMETRY"] = env["DO_NOT_TRACK"] = "1"
+    if "wandb" not in spec.report:
+        env["WANDB_MODE"] = "disabled"
+    env["TOKENIZERS_PARALLELISM"] = "false"
+    env.setdefault("OMP_NUM_THREADS", str(threads(on.processes // spec.nodes)))
+    env["ALCHEMIST_PARENT"] = str(os.getpid())
+    if on.cpu:
+        # without this the launcher starts processes that do not know of one another
+        env["ACCELERATE_USE_CPU"] = "true"
+        env["CUDA_VISIBLE_DEVICES"] = ""
+    return env
