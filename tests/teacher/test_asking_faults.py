@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 from alchemist_runtime.calls.cache import CallCache, Origin
 from alchemist_runtime.calls.dispatch import Faculty
+from alchemist_runtime.calls.recorded import Recorded
 from alchemist_runtime.calls.teacher import Reply, call_key
 from alchemist_runtime.schema import plan
 from alchemist_runtime.schema.errors import RunError
-from alchemist_runtime.teachers.replay import Recorded
 from asked import inquiry, requests, teacher
 from fault_server import FaultServer, completion, error
 

@@ -11,10 +11,10 @@ import pytest
 import step_plans as s
 from alchemist_runtime.calls.cache import CallCache, Origin
 from alchemist_runtime.calls.dispatch import Faculty
+from alchemist_runtime.calls.recorded import Recorded
 from alchemist_runtime.calls.teacher import Reply, Request, call_key, whole
 from alchemist_runtime.schema import plan as p
 from alchemist_runtime.schema.errors import RunError
-from alchemist_runtime.teachers.replay import Recorded
 from asked import inquiry, requests, teacher
 from stub import Stub
 
