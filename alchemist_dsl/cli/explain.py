@@ -28,7 +28,7 @@ def explain(code: str | None, format_: str) -> None:
         case "markdown":
             text = markdown(page)
         case "json":
-            from alchemist_dsl.diagnostics.codes import CODES
+            from alchemist_runtime.schema.codes import CODES
 
             about = {"code": page.code, **CODES[page.code]._asdict(), "area": page.area, "page": markdown(page)}
             text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
@@ -39,7 +39,8 @@ def explain(code: str | None, format_: str) -> None:
 
 def _code(word: str) -> str:
     """The code that a word stands for: itself in any case, its slug, or `A103 unknown-name` as messages write it."""
-    from alchemist_dsl.diagnostics.codes import CODES
+    from alchemist_runtime.schema.codes import CODES
+
     from alchemist_dsl.diagnostics.suggest import near
 
     by_slug = {c.slug: code for code, c in CODES.items()}
@@ -55,13 +56,13 @@ def _code(word: str) -> str:
 
 
 def _holding(word: str) -> tuple[str, ...]:
-    from alchemist_dsl.diagnostics.codes import CODES
+    from alchemist_runtime.schema.codes import CODES
 
     return tuple(c.slug for c in CODES.values() if len(word) > 2 and word in c.slug)[:3]
 
 
 def _listed(format_: str) -> str:
-    from alchemist_dsl.diagnostics.codes import AREAS, CODES
+    from alchemist_runtime.schema.codes import AREAS, CODES
 
     if format_ == "json":
         rows = [{"code": code, **c._asdict(), "area": AREAS[code[:2]]} for code, c in CODES.items()]

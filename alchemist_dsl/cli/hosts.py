@@ -71,7 +71,6 @@ def agree(plan: Plan, project: Path, todo: Sequence[Node], allowed: Iterable[str
             raise RunError(
                 Problem(
                     "A713",
-                    "host-not-allowed",
                     said + ("" if there else ", and nobody is there to agree"),
                     node=node.id,
                     help=f"see that `{name}` is a server that you trust with it; then `--allow-host {at[0]}`",

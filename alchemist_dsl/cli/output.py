@@ -39,7 +39,7 @@ def show(
 
 def worst(diagnostics: Sequence[Diagnostic]) -> int:
     """The exit code that diagnostics ask for: 1 where one is an error."""
-    from alchemist_dsl.diagnostics.codes import CODES
+    from alchemist_runtime.schema.codes import CODES
 
     def severity(d: Diagnostic) -> str:
         return str(d.severity or CODES[d.code].severity)

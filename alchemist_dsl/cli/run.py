@@ -321,7 +321,6 @@ def _not_built(ctx: Context, stuck: list[str]) -> Problem:
     waiting = f", so {', '.join(others)} {'are' if len(others) > 1 else 'is'} not built either"
     return Problem(
         "A918",
-        "not-built",
         f"`{first}` was not built: this version does not run it{waiting if others else ''}",
         node=first,
         help="`--upto STEP` builds what can be built and asks for no more",
@@ -367,7 +366,6 @@ def _consent(plan: Plan, todo: Sequence[Node], most: Fraction | None, *, ask: bo
         raise RunError(
             Problem(
                 "A702",
-                "no-price",
                 f"the cost of `{unknown[0]}` is unknown, so a budget cannot be kept",
                 node=unknown[0],
                 help="add `price { input = … output = … }` to its teacher, or `price = free` for a local model",
@@ -382,7 +380,6 @@ def _consent(plan: Plan, todo: Sequence[Node], most: Fraction | None, *, ask: bo
     raise RunError(
         Problem(
             "A709",
-            "no-consent",
             "nothing was spent: the run was not agreed to" if agreed else f"{text}, and nobody is there to agree",
             node=asked[0].id,
             help="give `--budget $N`, or a `budget` in each step that asks a teacher",

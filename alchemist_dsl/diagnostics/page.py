@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from alchemist_dsl.diagnostics.codes import AREAS, CODES
+from alchemist_runtime.schema.codes import AREAS, CODES
 
 FOLDER: Final = Path(__file__).parent / "pages"
 WRONG, RIGHT, TODO = "Wrong", "Right", "What to do"

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from alchemist_dsl.diagnostics.codes import CODES
+from alchemist_runtime.schema.codes import CODES
+
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.source import SourceFile, Span
 

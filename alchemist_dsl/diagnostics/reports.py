@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from alchemist_dsl.diagnostics.codes import AREAS, CODES
+from alchemist_runtime.schema.codes import AREAS, CODES
+
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit
 from alchemist_dsl.diagnostics.page import load, markdown, plain
 from alchemist_dsl.diagnostics.render import plain as one

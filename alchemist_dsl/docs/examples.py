@@ -6,8 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from alchemist_runtime.schema.codes import CODES
+
 from alchemist_dsl.cli.check import Found, check_one
-from alchemist_dsl.diagnostics.codes import CODES
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.diagnostics.page import ROWS, Example, load, parse, path_of, with_says
 from alchemist_dsl.diagnostics.render import render, sort_unique

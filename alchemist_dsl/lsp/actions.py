@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from alchemist_runtime.schema.codes import CODES
 from lsprotocol import types as lsp
 from pygls.uris import from_fs_path
 
-from alchemist_dsl.diagnostics.codes import CODES
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.diagnostics.page import path_of
 from alchemist_dsl.diagnostics.render import severity, sort_unique

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any, Final
 
+from alchemist_runtime.schema.codes import CODES
+
 from alchemist_dsl.check import check
-from alchemist_dsl.diagnostics.codes import CODES
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.diagnostics.render import sort_unique
 from alchemist_dsl.migrate import flags, tree

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from alchemist_runtime.schema.codes import CODES
 
 from alchemist_dsl.check import check
-from alchemist_dsl.diagnostics.codes import CODES
 from alchemist_dsl.source import SourceFile
 
 RECIPES = Path(__file__).parents[2] / "recipes"

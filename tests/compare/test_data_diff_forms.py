@@ -93,7 +93,7 @@ FULL = DataDiff(
             "bad",
             "map",
             "unknown",
-            problem=Problem("A907", "damaged-store", "the shard `a` is damaged", place="store/a", help="delete it"),
+            problem=Problem("A907", "the shard `a` is damaged", place="store/a", help="delete it"),
         ),
         StepDiff(
             "coder",

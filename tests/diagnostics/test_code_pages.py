@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 import pytest
+from alchemist_runtime.schema.codes import AREAS, CODES
 from click.testing import CliRunner
 
 from alchemist_dsl.cli.main import group
-from alchemist_dsl.diagnostics.codes import AREAS, CODES
 from alchemist_dsl.diagnostics.page import FOLDER, Page, load, markdown, plain
 from alchemist_dsl.docs.examples import diagnostics, says
 

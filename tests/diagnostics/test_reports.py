@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from alchemist_runtime.schema.codes import CODES
 from click.testing import CliRunner, Result
 
 from alchemist_dsl.cli.main import group
 from alchemist_dsl.diagnostics import reports
-from alchemist_dsl.diagnostics.codes import CODES
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label, Severity
 from alchemist_dsl.diagnostics.render import FORMATS, render
 from alchemist_dsl.source import SourceFile, Span

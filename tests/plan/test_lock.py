@@ -294,7 +294,7 @@ def test_without_the_hub_the_cache_tells_what_a_run_would_load(work, slice_, mon
     from alchemist_runtime.schema.errors import Problem, RunError
 
     def facts(*_: object, **__: object) -> dict[str, str]:
-        raise RunError(Problem("A309", "hub-unreachable", "no answer"))
+        raise RunError(Problem("A309", "no answer"))
 
     monkeypatch.setattr("alchemist_runtime.sources.hub.facts", facts)
     monkeypatch.setattr("alchemist_runtime.sources.hub.cached_model", lambda name, ref: cached)

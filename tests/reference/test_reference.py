@@ -8,13 +8,13 @@ import subprocess
 import sys
 
 import pytest
+from alchemist_runtime.schema.codes import CODES
 from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
 from click.testing import CliRunner
 
 from alchemist_dsl.check import check
 from alchemist_dsl.check.attrtypes import attr_type
 from alchemist_dsl.cli.main import group
-from alchemist_dsl.diagnostics.codes import CODES
 from alchemist_dsl.docs import reference, words
 from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import SourceFile

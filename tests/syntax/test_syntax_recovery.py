@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alchemist_runtime.schema.codes import CODES
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from alchemist_dsl.diagnostics.codes import CODES
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.diagnostics.render import render
 from alchemist_dsl.source import SourceFile, Span

@@ -607,7 +607,6 @@ class Batched(Inquiry):
             raise RunError(
                 Problem(
                     "A703",
-                    "over-budget",
                     f"the budget of {what} ({dollars(full.limit or full.spent)}) does not bear a batch of"
                     f" {len(wants):,} calls, which may cost up to {dollars(amount)}",
                     node=self.node,
@@ -744,7 +743,6 @@ class Batched(Inquiry):
         if failed.status in _LACKING:
             return Problem(
                 "A725",
-                "no-batch-api",
                 f"{server} has no Batch API",
                 node=self.node,
                 note=f"{failed.reason}; no call was sent",
@@ -754,7 +752,6 @@ class Batched(Inquiry):
             return cannot(self, failed)
         return Problem(
             "A726",
-            "unread-batch",
             f"{server} did not take a batch of `{self.node}` to `{spec.model}`",
             node=self.node,
             note=failed.reason,
@@ -766,7 +763,6 @@ class Batched(Inquiry):
             return cannot(self, failed)
         return Problem(
             "A726",
-            "unread-batch",
             f"the batch `{record.batch}` of `{record.node}` cannot be read from the server of `{self.desk.spec.name}`",
             node=self.node,
             place=str(record.path),
@@ -780,7 +776,6 @@ class Batched(Inquiry):
     def _unknown(self, record: Record, failed: CallFailed) -> Problem:
         return Problem(
             "A726",
-            "unread-batch",
             f"nobody can tell whether the server of `{self.desk.spec.name}` has taken a batch of {len(record.keys):,}"
             " calls",
             node=self.node,
@@ -795,7 +790,6 @@ class Batched(Inquiry):
     def _away(self, record: Record) -> Problem:
         return Problem(
             "A726",
-            "unread-batch",
             f"questions of `{self.node}` are in a batch at {record.url}, and `{self.desk.spec.name}` is now asked at"
             f" {self._url}",
             node=self.node,
@@ -809,7 +803,6 @@ class Batched(Inquiry):
         what, goes = ("the batch", "goes") if len(records) == 1 else ("the batches", "go")
         return Problem(
             "A726",
-            "unread-batch",
             f"{what} {names} of `{self.node}` {goes} on at the server; the same command takes up the answers",
             node=self.node,
             note="`alchemist batches RECIPE` says how far they are; with `--cancel all` it cancels them",
@@ -878,7 +871,6 @@ def _parsed(line: bytes) -> Mapping[str, Any]:
 def _damaged(path: Path, error: Exception) -> Problem:
     return Problem(
         "A907",
-        "damaged-store",
         "the record of a batch that was submitted cannot be read",
         place=str(path),
         note=str(error),

@@ -504,7 +504,6 @@ def _problem(path: Path, error: sqlite3.Error | OSError) -> Problem:
     if code == sqlite3.SQLITE_FULL or (isinstance(error, OSError) and error.errno in full):
         return Problem(
             "A905",
-            "disk-full",
             "there is no space left on the device for the teacher's answers",
             place=place,
             help="make room, then run again: every answer that was written is kept and not paid again",
@@ -512,14 +511,12 @@ def _problem(path: Path, error: sqlite3.Error | OSError) -> Problem:
     if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Problem(
             "A907",
-            "damaged-store",
             f"another process has held the call cache for more than {BUSY_SECONDS:.0f} s",
             place=place,
             help="wait for the other run, or end it, then run again",
         )
     return Problem(
         "A907",
-        "damaged-store",
         "the call cache cannot be read or written",
         place=place,
         note=str(error),
@@ -533,7 +530,6 @@ def _problem(path: Path, error: sqlite3.Error | OSError) -> Problem:
 def _newer(path: Path) -> Problem:
     return Problem(
         "A907",
-        "damaged-store",
         "the call cache was written by a newer version of this program",
         place=str(path),
         help="update the program, or move the file away to start an empty one",

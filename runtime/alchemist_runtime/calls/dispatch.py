@@ -522,7 +522,6 @@ def cannot(inquiry: Inquiry, failed: CallFailed) -> Problem:
     if failed.kind == "not_recorded":
         return Problem(
             "A710",
-            "not-recorded",
             f"a question of `{inquiry.node}` to `{spec.name}` has no recorded answer",
             node=inquiry.node,
             note="the prompt, its inputs, the teacher or its sampling differ from when the answers were recorded",
@@ -530,12 +529,7 @@ def cannot(inquiry: Inquiry, failed: CallFailed) -> Problem:
         )
     headline, way_out = _hopeless(spec, failed)
     return Problem(
-        "A708",
-        "teacher-unreachable",
-        headline,
-        node=inquiry.node,
-        note=failed.reason,
-        help=f"{way_out}, then run again; {kept(inquiry)}",
+        "A708", headline, node=inquiry.node, note=failed.reason, help=f"{way_out}, then run again; {kept(inquiry)}"
     )
 
 
@@ -572,7 +566,6 @@ def _too_many(inquiry: Inquiry, failed: CallFailed) -> Problem:
     spec = inquiry.desk.spec
     return Problem(
         "A705",
-        "teacher-failed",
         f"more than {_share(inquiry)} of the {inquiry.planned:,} calls of `{inquiry.node}` to `{spec.name}` failed for"
         " good",
         node=inquiry.node,
@@ -590,7 +583,6 @@ def _useless(inquiry: Inquiry, left: int, judged: Sequence[bool]) -> Problem:
         cost = f" and cost about {dollars(spent * left / max(1, tally.new))}"
     return Problem(
         "A719",
-        "unusable-answers",
         f"{sum(judged):,} of the {which} {len(judged):,} answers to `{inquiry.node}` cannot be used, more than the "
         f"{_share(inquiry)} that `max_failed` allows",
         node=inquiry.node,
@@ -669,7 +661,6 @@ class Faculty:
 def _no_recording(path: Path) -> Problem:
     return Problem(
         "A302",
-        "no-files",
         f"there is no recording `{path.name}`",
         place=str(path),
         help="a recording is the file `.alchemist/calls.sqlite` of a run",
@@ -680,7 +671,6 @@ def _no_provider(spec: plan.Teacher) -> Problem:
     known = ", ".join(f"`{n}`" for n in catalog.names("teachers"))
     return Problem(
         "A910",
-        "missing-extra",
         f"`{spec.name}` has the provider `{scrub(spec.provider)}`, which is not installed",
         help=f"available here: {known}",
     )

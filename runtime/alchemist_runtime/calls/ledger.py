@@ -160,7 +160,6 @@ def _reached(ledger: Ledger, amount: Decimal) -> Problem:
     what = "the budget of this run" if ledger.node is None else f"the budget of `{ledger.node}`"
     return Problem(
         "A703",
-        "over-budget",
         f"{what} ({dollars(ledger.limit)}) is reached: {dollars(ledger.spent)} are spent, "
         f"and the next call may cost up to {dollars(amount)}",
         node=ledger.node,
@@ -179,7 +178,6 @@ def _reached(ledger: Ledger, amount: Decimal) -> Problem:
 def _no_price(teacher: plan.Teacher) -> Problem:
     return Problem(
         "A702",
-        "no-price",
         f"the cost of `{teacher.name}` is unknown, so the budget cannot be kept",
         help=(
             f"add `price {{ … }}` with `input` and `output` to `teacher {teacher.name}`, "

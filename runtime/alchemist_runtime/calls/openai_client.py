@@ -69,7 +69,6 @@ def key_of(spec: plan.Teacher) -> str:
     raise RunError(
         Problem(
             "A701",
-            "no-key",
             f"the environment variable `{variable}` with the key of `{spec.name}` is not set",
             note=f"`{spec.name}` is asked at {where}",
             help=f"set `{variable}`, or name another variable with `api_key_env`",
@@ -87,7 +86,6 @@ def headers_of(spec: plan.Teacher) -> dict[str, str]:
             raise RunError(
                 Problem(
                     "A701",
-                    "no-key",
                     f"the environment variable `{variable}` with the header `{header}` of `{spec.name}` {is_set}",
                     note=f"`{spec.name}` is asked at {scrub(spec.base_url or OFFICIAL)}",
                     help=f"set `{variable}`, or name another variable in `headers_env`",

@@ -167,7 +167,6 @@ def _warn_unsearchable(ctx: Context, node: Node, items: Any, leaks: Any) -> None
         ctx.progress.warn(
             Problem(
                 "A512",
-                "not-searchable",
                 f"{len(short)} benchmark items are too short to be searched for, so rows with them stay: {shown}",
                 node=node.id,
                 severity="warning",

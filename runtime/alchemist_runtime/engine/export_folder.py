@@ -25,7 +25,6 @@ def refuse_foreign(project: Path, shown: str, node: str, recipe: str | None) -> 
         raise RunError(
             Problem(
                 "A909",
-                "outside-project",
                 f"`{shown}` is a link that leads out of the project",
                 node=node,
                 place=str(target.resolve()),
@@ -38,7 +37,6 @@ def refuse_foreign(project: Path, shown: str, node: str, recipe: str | None) -> 
         raise RunError(
             Problem(
                 "A915",
-                "same-folder",
                 f"`{shown}` holds the export `{found and found.get('node')}` of `{other}`",
                 node=node,
                 note="each run would replace what the other recipe wrote",
@@ -57,7 +55,7 @@ def refuse_foreign(project: Path, shown: str, node: str, recipe: str | None) -> 
 
 def _foreign(headline: str, node: str) -> RunError:
     way_out = "choose another `path`, or move that folder away"
-    return RunError(Problem("A906", "foreign-folder", headline, node=node, help=way_out))
+    return RunError(Problem("A906", headline, node=node, help=way_out))
 
 
 def put(made: Path, target: Path, marker: Mapping[str, Any]) -> dict[str, list[int]]:

@@ -62,7 +62,6 @@ def _may_be_empty(ctx: Context, node: Node) -> bool:
 def _empty(node: Node) -> Problem:
     return Problem(
         "A608",
-        "empty-mixture",
         f"`{node.id}` would write a dataset without a single row",
         node=node.id,
         help="see where the rows went: `alchemist run` prints how many each rule dropped",
@@ -93,7 +92,6 @@ def _identity(stream: Stream) -> list[str]:
 def _empty_split(node: Node, name: str, n: int) -> Problem:
     return Problem(
         "A513",
-        "empty-split",
         f"the split `{name}` of `{node.id}` has no row: none of {n:,} rows, which stay together by source row and"
         " near-duplicates, fell to it",
         node=node.id,
@@ -290,7 +288,6 @@ def _rendered(node: Node, spec: TrainSpec, prepared: Mapping[str, Any]) -> Itera
         counts = ", ".join(f"{n:,} of `{origin}`" for origin, n in by.items())
         yield Problem(
             "A817",
-            "rendered-otherwise",
             f"`{node.id}` trains on {sentence(name, by)} (the first is {prepared['first'][name]})",
             node=node.id,
             note=counts,
@@ -299,7 +296,6 @@ def _rendered(node: Node, spec: TrainSpec, prepared: Mapping[str, Any]) -> Itera
     if prepared.get("date") is not None and spec.date is None:
         yield Problem(
             "A818",
-            "day-of-the-run",
             f"`{node.id}` is trained with {prepared['date']}, the day of the run, in every row",
             node=node.id,
             help=f'write `date = "{prepared["date"]}"`, so that the same recipe gives the same tokens',

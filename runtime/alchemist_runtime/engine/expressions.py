@@ -230,10 +230,7 @@ def _column(scope: Scope, expr: plan.Expr) -> Datum:
     name = expr[1]
     if name not in scope.batch.schema.names:
         have = ", ".join(scope.batch.schema.names) or "none"
-        raise RunError(
-            Problem("A503", "unknown-column", f"the rows have no column `{name}`", note=f"columns read: {have}"),
-            exit_code=1,
-        )
+        raise RunError(Problem("A503", f"the rows have no column `{name}`", note=f"columns read: {have}"), exit_code=1)
     return plain(scope.batch.column(name))
 
 

@@ -377,15 +377,7 @@ def _expectations(ctx: Context, node: Node) -> None:
             headline = f"`expect {rule.text}` of `{node.id}` is not judged"
             note = "this run leaves rows out: it has a `--limit`"
             ctx.progress.warn(
-                replace(
-                    problem,
-                    code="A902",
-                    slug="check-unknown",
-                    headline=headline,
-                    note=note,
-                    help=None,
-                    severity="warning",
-                )
+                replace(problem, code="A902", headline=headline, note=note, help=None, severity="warning")
             )
         elif problem is not None:
             raise RunError(problem, exit_code=SAID_NO if problem.code == "A911" else NOT_CARRIED_OUT)

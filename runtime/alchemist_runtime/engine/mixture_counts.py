@@ -213,7 +213,7 @@ class _Sum:
 
     def counts(self) -> MixtureCounts:
         if not self.here():
-            raise self.problem("A608", "empty-mixture", "the mixture takes nothing: none of its entries is there")
+            raise self.problem("A608", "the mixture takes nothing: none of its entries is there")
         fills = {i: self.fixed_fill(i) for i in self.fixed()}
         if self.spec.on_short != "shrink":
             self.refuse_short({i: (f[2], self.spec.take[i].amount) for i, f in fills.items() if f[3]}, None)
@@ -237,7 +237,7 @@ class _Sum:
             gives = size.measure(copies, remainder, self.spec.unit)
             entries.append(EntryCount(take.name, wanted, gives, copies, remainder, size.rows, short=short))
         if not any(e.rows for e in entries):
-            raise self.problem("A608", "empty-mixture", "the mixture takes nothing: all its entries are empty")
+            raise self.problem("A608", "the mixture takes nothing: all its entries are empty")
         return MixtureCounts(self.spec.unit, tuple(entries), self.covered(total, fixed))
 
     def relative(self, fixed: Fraction) -> tuple[Fraction, dict[int, Fraction]]:
@@ -262,7 +262,6 @@ class _Sum:
         if self.weights():
             raise self.problem(
                 "A603",
-                "mixture-unit",
                 "`rest` and parts divide what other entries leave of a total, and there is no `total`",
                 help="add `total = …`, or write a share",
             )
@@ -274,9 +273,7 @@ class _Sum:
         lost = sum((Fraction(t.value or 0) for t in take if t.missing and t.amount == "share"), Fraction(0))
         if self.share_sum() >= 1:
             raise self.problem(
-                "A601",
-                "shares-over-100",
-                f"the shares add up to {_percent(self.share_sum())} and leave nothing for the other entries",
+                "A601", f"the shares add up to {_percent(self.share_sum())} and leave nothing for the other entries"
             )
         shares = {i: self.value(i) / (1 - lost) for i in self.here("share")}
         total = fixed / (1 - sum(shares.values()))
@@ -293,7 +290,7 @@ class _Sum:
         else:
             headline = f"the entries add up to {_number(given)} {self.spec.unit}, `total` is {_number(total)}"
         help_ = "lower them" if given > total else "add an entry `= rest`, or raise them"
-        raise self.problem("A601", "shares-over-100", headline, help=help_)
+        raise self.problem("A601", headline, help=help_)
 
     # --- too little ---------------------------------------------------------------------------------------------------
 
@@ -339,9 +336,7 @@ class _Sum:
             if i != worst
         ]
         note = f"also short: {', '.join(others)}" if others else None
-        raise self.problem(
-            "A602", "not-enough-data", headline, entry=name, note=note, help=self.ways_out(worst, wanted, unit, total)
-        )
+        raise self.problem("A602", headline, entry=name, note=note, help=self.ways_out(worst, wanted, unit, total))
 
     def ways_out(self, i: int, wanted: Fraction, unit: str, total: Fraction | None) -> str:
         take, ways = self.spec.take[i], []
@@ -383,8 +378,8 @@ class _Sum:
             lost += absent + (left * gone / sum(weights.values()) if gone else 0)
         return max(1 - lost, Fraction(0))
 
-    def problem(self, code: str, slug: str, headline: str, **more: Any) -> RunError:
-        return RunError(Problem(code, slug, headline, node=self.node, **more), exit_code=1)
+    def problem(self, code: str, headline: str, **more: Any) -> RunError:
+        return RunError(Problem(code, headline, node=self.node, **more), exit_code=1)
 
 
 def apportion(targets: Sequence[Fraction], whole: int) -> list[int]:

@@ -38,7 +38,6 @@ def run_mixture(ctx: Context, node: Node, out: Output) -> None:
         raise RunError(
             Problem(
                 "A608",
-                "empty-mixture",
                 f"`{node.id}` takes no row: its entries are empty",
                 node=node.id,
                 help="see where the rows went: `alchemist run` prints how many each rule dropped",

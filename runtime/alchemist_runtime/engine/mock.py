@@ -45,7 +45,6 @@ class Mock:
         had = len(self._list)
         return Problem(
             "A712",
-            "replies",
             f"`{self._node}` asks a {_nth(self.asked)} time, and `reply` has {had or 'no'}"
             f" answer{'' if had == 1 else 's'}",
             node=self._node,

@@ -283,7 +283,6 @@ class Asking:
             raise RunError(
                 Problem(
                     "A704",
-                    "prompt-too-long",
                     f"a row of `{self.node.id}` does not fit the context of `{self.teacher.name}`",
                     node=self.node.id,
                     note=outcome.failure,

@@ -103,7 +103,6 @@ def _read(ctx: Context, node: Node, spec: SourceSpec | SuiteSpec, out: Output) -
         raise RunError(
             Problem(
                 "A307",
-                "unpinned",
                 f"the plan does not say which commit of `{spec.reader.args['repo']}` to read",
                 node=node.id,
                 help="`alchemist lock` asks the hub for it; then compile the recipe again",
@@ -129,7 +128,7 @@ def _read(ctx: Context, node: Node, spec: SourceSpec | SuiteSpec, out: Output) -
 
 def _tell(ctx: Context, node: Node, remarks: list[Remark]) -> None:
     """Warn of what was read over."""
-    for kind, (code, slug, said, help_) in _REMARKS.items():
+    for kind, (code, said, help_) in _REMARKS.items():
         found = [r for r in remarks if r.kind == kind]
         if found:
             shown = "; ".join(f"{r.place}: `{r.name}`" for r in found[:SHOWN])
@@ -137,7 +136,6 @@ def _tell(ctx: Context, node: Node, remarks: list[Remark]) -> None:
             ctx.progress.warn(
                 Problem(
                     code,
-                    slug,
                     f"`{node.id}` {said}: {shown}{more}",
                     node=node.id,
                     place=found[0].place,
@@ -147,16 +145,14 @@ def _tell(ctx: Context, node: Node, remarks: list[Remark]) -> None:
             )
 
 
-_REMARKS: Mapping[str, tuple[str, str, str, str]] = {
+_REMARKS: Mapping[str, tuple[str, str, str]] = {
     "key-twice": (
         "A316",
-        "key-twice",
         "has objects with a key twice, of which only the last value is read",
         "give each key of an object another name",
     ),
     "unread-member": (
         "A317",
-        "unread-member",
         "reads one list of an object, and not the other members beside it",
         "put what belongs to the records into them, or delete it",
     ),
@@ -171,7 +167,6 @@ def _keys(chunk: Chunk, column: str, node: Node) -> list[bytes]:
         raise RunError(
             Problem(
                 "A304",
-                "missing-column",
                 f"`{node.id}` takes its identity from `{column}`, which a record does not have",
                 node=node.id,
                 place=chunk.place(missing),
@@ -190,7 +185,6 @@ def _spill(raw: Raw, chunk: Chunk, node: Node) -> None:
         raise RunError(
             Problem(
                 "A322",
-                "too-many-columns",
                 f"the records of `{node.id}` have more than {COLUMNS:,} columns",
                 node=node.id,
                 place=chunk.place(0),
@@ -370,7 +364,6 @@ class _Rows:
             raise RunError(
                 Problem(
                     "A304",
-                    "missing-column",
                     f"`{self.node.id}` must give `{wanted.name}: {column_type(wanted.type)}`, but the column holds"
                     f" {column_type(array.type)}",
                     node=self.node.id,
@@ -545,7 +538,6 @@ def _bad_rows(node: Node, bad: list[Bad], total: int, most: int | None = None) -
     many = f"{len(bad):,} of its {total:,} records" if total > 1 else "its only record"
     return Problem(
         "A305",
-        "bad-row",
         f"`{node.id}` cannot take {many}{allowed}",
         node=node.id,
         place=bad[0].place,
@@ -558,7 +550,6 @@ def _missing_column(node: Node, absent: list[str], raw: Raw) -> Problem:
     have = ", ".join(f"{n} ({column_type(t) if t != JSON else 'json'})" for n, t in sorted(raw.types.items()))
     return Problem(
         "A304",
-        "missing-column",
         f"`{node.id}` must give `{absent[0]}`, but has no such column",
         node=node.id,
         note=f"its columns: {have}",
@@ -569,7 +560,6 @@ def _missing_column(node: Node, absent: list[str], raw: Raw) -> Problem:
 def _empty(node: Node, spec: SourceSpec) -> Problem:
     return Problem(
         "A308",
-        "empty-source",
         f"`{node.id}` gives no row",
         node=node.id,
         place=spec.files[0]["path"] if spec.files else None,
@@ -587,7 +577,7 @@ def run_suite(ctx: Context, node: Node, out: Output) -> None:
     if raw.bad:
         raise RunError(_bad_rows(node, raw.bad, len(raw.ids) + len(raw.bad)))
     if not raw.ids and spec.reader.name != "missing":
-        raise RunError(Problem("A308", "empty-source", f"the suite `{node.id}` has no item", node=node.id))
+        raise RunError(Problem("A308", f"the suite `{node.id}` has no item", node=node.id))
     wanted = [*spec.text, spec.id_column, spec.entry_point]
     made = {s.column for s in spec.sets}
     absent = [c for c in wanted if c and c not in raw.types and c not in made]

@@ -211,7 +211,6 @@ _TURNED: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
 def _unknown(text: str) -> Problem:
     return Problem(
         "A902",
-        "check-unknown",
         f"`expect {text}` could not be evaluated: the step has no such count",
         help="count `rows`, `dropped`, `dropped.RULE` or `trace`",
     )
@@ -246,7 +245,6 @@ def carry_out(
 def _not_run(step: str) -> Problem:
     return Problem(
         "A807",
-        "not-run-yet",
         f"this version does not run `{step}`, so it cannot be tested",
         node=step,
         help="`alchemist check` says what of it is not run yet",

@@ -137,7 +137,6 @@ def _sound(ctx: Context, node: Node, spec: TaskSpec, defects: int, refused: Ids)
         ctx.progress.warn(
             Problem(
                 "A602",
-                "not-enough-data",
                 f"`{node.id}` has {rows.n:,} sound rows and wants {wanted:,}, {share} of its rows",
                 node=node.id,
                 help="all of them are taken; lower `sound`, or `select` fewer rows",

@@ -152,13 +152,7 @@ def _kind_of_inquiry(ctx: Context, desk: Desk) -> Callable[..., Inquiry]:
 
 def _worn(node: Node, n: int) -> Problem:
     many = f"{n:,} answers were" if n > 1 else "one answer was"
-    return Problem(
-        "A907",
-        "damaged-store",
-        f"{many} damaged in the call cache and asked for again",
-        node=node.id,
-        severity="warning",
-    )
+    return Problem("A907", f"{many} damaged in the call cache and asked for again", node=node.id, severity="warning")
 
 
 def _larger(node: Node, teacher: Teacher, account: Account) -> Problem:
@@ -169,7 +163,6 @@ def _larger(node: Node, teacher: Teacher, account: Account) -> Problem:
     told = " and ".join(f"{n:,} {what}" for n, what in beyond if n)
     return Problem(
         "A724",
-        "larger-answers",
         f"the server of `{teacher.name}` charges up to {told}",
         node=node.id,
         note="the budget was kept: as much more was reserved for every call after the first such one",
@@ -180,7 +173,6 @@ def _larger(node: Node, teacher: Teacher, account: Account) -> Problem:
 def _lacks(node: Node, teacher: Teacher, told: str) -> Problem:
     return Problem(
         "A723",
-        "server-lacks",
         f"the server of `{teacher.name}` does not take a way of asking: {told}",
         node=node.id,
         severity="warning",

@@ -72,7 +72,7 @@ def compiled(text: str) -> Template:
         said = f"{e.message} (line {e.lineno})"
     except (RecursionError, SyntaxError):
         said = "it is nested too deeply"
-    problem = Problem("A401", "template-syntax", f"a template does not parse: {said}")
+    problem = Problem("A401", f"a template does not parse: {said}")
     raise RunError(problem, exit_code=1)
 
 
@@ -106,10 +106,9 @@ def _problem(error: Exception, row: int, node: str | None, place: Callable[[int]
 
     where = place(row) if place else f"row {row}"
     if isinstance(error, UndefinedError):
-        code, slug, headline = ("A402", "unknown-variable", f"a template reads what is not there: {error}")
+        code, headline = ("A402", f"a template reads what is not there: {error}")
     elif isinstance(error, SecurityError):
-        code, slug, headline = "A409", "template-failed", f"a template may not do that: {error}"
+        code, headline = "A409", f"a template may not do that: {error}"
     else:
-        code, slug = "A409", "template-failed"
-        headline = f"a template cannot be rendered: {type(error).__name__}: {error}"
-    return RunError(Problem(code, slug, headline, node=node, place=where), exit_code=1)
+        code, headline = "A409", f"a template cannot be rendered: {type(error).__name__}: {error}"
+    return RunError(Problem(code, headline, node=node, place=where), exit_code=1)

@@ -26,7 +26,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 def column_error(headline: str, help_: str | None = None) -> RunError:
     """The error for a value that has another type than it is read with."""
-    return RunError(Problem("A504", "column-type", headline, help=help_), exit_code=1)
+    return RunError(Problem("A504", headline, help=help_), exit_code=1)
 
 
 def spread(value: Datum, n: int) -> pa.Array:

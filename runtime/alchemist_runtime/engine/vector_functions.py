@@ -270,7 +270,6 @@ def _match(kernel: Kernel, x: pa.Array, pattern: str) -> pa.Array:
         why = str(e).removeprefix("Invalid regular expression: ")
         problem = Problem(
             "A208",
-            "wrong-arguments",
             f"`{pattern}` is no regular expression that RE2 reads: {why}",
             help="RE2 has no look-around and no back-references",
         )

@@ -96,7 +96,7 @@ def broken_expectation(ctx: Context, node: Node, rule: Rule) -> Problem | None:
     manifest = ctx.manifest(node.id)
     rows = manifest.data["ports"].get("rows", {}).get("rows")
     return Problem(
-        *(("A911", "expect-failed") if verdict is False else ("A902", "check-unknown")),
+        "A911" if verdict is False else "A902",
         f"`expect {rule.text}` of `{node.id}` {word}",
         node=node.id,
         note=f"it has {rows:,} rows" if rows is not None else None,

@@ -94,7 +94,6 @@ def unreadable(shown: str, error: Exception) -> RunError:
     return RunError(
         Problem(
             "A312",
-            "unreadable-file",
             f"`{shown}` cannot be read: {reason}",
             place=shown,
             help="see that the file is whole (a download that broke off?) and that you may read it",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from alchemist_runtime.schema.codes import CODES
+
 #: Exit codes of the command line (docs/language.md, "Exit codes").
 OK, SAID_NO, USAGE, NOT_CARRIED_OUT, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -12,8 +14,7 @@ OK, SAID_NO, USAGE, NOT_CARRIED_OUT, BUG, INTERRUPTED = 0, 1, 2, 3, 4, 130
 class Problem:
     """One message: a complete headline, a stable code, where it is, why, and a way out."""
 
-    code: str  # "A302"
-    slug: str  # "no-files"
+    code: str  # "A302", a key of schema.codes.CODES
     headline: str
     node: str | None = None  # the block it concerns; the caller adds file, line and column from the plan
     place: str | None = None  # a place outside the recipe: "data/a.jsonl:17"
@@ -21,6 +22,11 @@ class Problem:
     help: str | None = None
     severity: str = "error"
     entry: str | None = None  # the entry of a mixture that it concerns
+
+    @property
+    def slug(self) -> str:
+        """The code in words: "no-files"."""
+        return CODES[self.code].slug
 
 
 class RunError(Exception):

@@ -27,15 +27,21 @@ PLAN_FORMAT = "1.0"
 CANON = "alc/1"
 
 #: A typed expression tree. A call's arguments are always by parameter name (a variadic parameter holds a ["list", …]).
-#: ["lit", TYPE, VALUE]          VALUE as JSON; exact numbers as strings in lowest terms; ["lit", "null", null] ["col",
-#: NAME]                 a column of the row as it came in (also _id, origin, rule, before, …) ["out", NAME]
-#: a field of the teacher's answer ["field", E, NAME]            a field of a record or of json        ["item", E, E]
-#: an element, from 0, negative from the end ["call", FUNCTION, {PARAM: E}] ["not", E]   ["neg", E]   ["and", [E…]]
-#: ["or", [E…]] ["cmp", "==" "!=" "<" "<=" ">" ">=", A, B]    ["num", "+" "-" "*" "/", A, B]    ["cat", A, B] (text)
-#: ["in", A, B]                  B a ["list", [E…]] or an ["interval", LO, HI] (closed) ["list", [E…]]   ["record",
-#: {NAME: E}] ["template", DIGEST, [NAMES]] the template `texts[DIGEST]` rendered over these columns of the row and in
-#: `expect` and `check` also ["total", NAME]               "rows" or "tokens" of the step itself, "dropped.RULE" ["ref",
-#: NODE, PORT, ORIGIN]   a stream, argument of rows(…), share(…)       ["plan", NAME]   "cost", "calls", …
+#:   ["lit", TYPE, VALUE]           VALUE as JSON; exact numbers as strings in lowest terms; ["lit", "null", null]
+#:   ["col", NAME]                  a column of the row as it came in (also _id, origin, rule, before, …)
+#:   ["out", NAME]                  a field of the teacher's answer
+#:   ["field", E, NAME]             a field of a record or of json
+#:   ["item", E, E]                 an element, from 0, negative from the end
+#:   ["call", FUNCTION, {PARAM: E}]
+#:   ["not", E]  ["neg", E]  ["and", [E…]]  ["or", [E…]]
+#:   ["cmp", "==" "!=" "<" "<=" ">" ">=", A, B]  ["num", "+" "-" "*" "/", A, B]  ["cat", A, B] (text)
+#:   ["in", A, B]                   B a ["list", [E…]] or an ["interval", LO, HI] (closed)
+#:   ["list", [E…]]  ["record", {NAME: E}]
+#:   ["template", DIGEST, [NAMES]]  the template `texts[DIGEST]` rendered over these columns of the row
+#: and in `expect` and `check` also
+#:   ["total", NAME]                "rows" or "tokens" of the step itself, "dropped.RULE"
+#:   ["ref", NODE, PORT, ORIGIN]    a stream, argument of rows(…), share(…)
+#:   ["plan", NAME]                 "cost", "calls", …
 _PARTS: dict[str, tuple[type, ...]] = {
     "lit": (str, object),
     "col": (str,),
@@ -726,7 +732,6 @@ def _places(plan: Plan) -> Iterator[str]:
 def _too_new(shown: str, found: str) -> Problem:
     return Problem(
         "A904",
-        "plan-version",
         f"`{shown}` has plan format {found[:20]}, this program reads {PLAN_FORMAT}",
         help="update this program, or compile the recipe again",
     )
@@ -735,7 +740,6 @@ def _too_new(shown: str, found: str) -> Problem:
 def _changed(shown: str, why: str) -> Problem:
     return Problem(
         "A917",
-        "plan-changed",
         f"`{shown}` is not as the compiler wrote it: {why}",
         note="its results would be stored under keys that stand for something else",
         help="change the recipe, and compile it again",
@@ -745,7 +749,6 @@ def _changed(shown: str, why: str) -> Problem:
 def _outside(shown: str, place: str) -> Problem:
     return Problem(
         "A909",
-        "outside-project",
         f"`{shown}` writes to `{place[:200]}`, which lies outside the project",
         help="compile a recipe that writes into the project",
     )

@@ -36,7 +36,6 @@ def files(where: Where) -> Iterator[Chunk]:
 def _changed(where: Where, path: str, what: str) -> Problem:
     return Problem(
         "A913",
-        "file-changed",
         f"`{path}` {what}",
         node=where.node,
         place=path,

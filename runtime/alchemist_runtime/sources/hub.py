@@ -152,7 +152,6 @@ def _gated(repo: str, status: int | None, node: str | None, kind: Kind) -> RunEr
     return RunError(
         Problem(
             "A306",
-            "gated-dataset",
             f"the hub refuses `{repo}` ({status or f'no such {kind}'})",
             node=node,
             help=f"log in{token} and accept the conditions on the {kind}'s page; a wrong name gives the same answer",
@@ -168,7 +167,6 @@ def _unreachable(repo: str, error: Exception, node: str | None) -> RunError:
     return RunError(
         Problem(
             "A309",
-            "hub-unreachable",
             f"`{repo}` cannot be fetched: {why}",
             node=node,
             note=f"{type(error).__name__}: {first}" if first else None,
@@ -178,7 +176,7 @@ def _unreachable(repo: str, error: Exception, node: str | None) -> RunError:
 
 
 def _unknown(headline: str, help_: str, node: str | None) -> RunError:
-    return RunError(Problem("A310", "unknown-revision", headline, node=node, help=help_), exit_code=SAID_NO)
+    return RunError(Problem("A310", headline, node=node, help=help_), exit_code=SAID_NO)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -200,7 +198,6 @@ def _files(folder: Path, repo: str, commit: str, patterns: list[str], format_: s
         if kind is None:
             problem = Problem(
                 "A303",
-                "file-type",
                 f"the type of `{path}` in `{repo}` is not supported",
                 node=where.node,
                 help="jsonl, json, csv, parquet and arrow are, also .gz and .zst; say which with `format`",
@@ -250,7 +247,7 @@ def _streamed(folder: Path, repo: str, commit: str, config: str, split: str, whe
             at += batch.num_rows
     except (ValueError, datasets.exceptions.DatasetsError, OSError, RuntimeError) as e:
         headline = f"`{repo}` at {commit[:12]} cannot be read: {_sentence(e)}"
-        problem = Problem("A312", "unreadable-file", headline, node=where.node, help="name its data files with `files`")
+        problem = Problem("A312", headline, node=where.node, help="name its data files with `files`")
         raise RunError(problem) from e
 
 

@@ -126,7 +126,6 @@ def _added(call: ast.Call) -> Iterator[tuple[str, int, str]]:
 def _not_installed(name: str, node: str) -> Problem:
     return Problem(
         "A311",
-        "module-not-found",
         f"the Python package `{name}` is not installed, or has no Python source",
         node=node,
         help=f"install it: `pip install {name.partition('.')[0]}`",

@@ -175,7 +175,6 @@ def name_of(key: str) -> str:
         raise RunError(
             Problem(
                 "A916",
-                "not-a-key",
                 f"`{str(key)[:80]}` is no key of a step",
                 note="a key is `b2:` and 64 hex digits",
                 help="compile the recipe again: a plan or a record was written by somebody else, or is damaged",
@@ -381,7 +380,6 @@ def remove_result(path: Path) -> None:
     raise RunError(
         Problem(
             "A906",
-            "foreign-folder",
             f"`{path.name[:12]}…` lies where a result belongs and was not written by alchemist, so it is not removed",
             place=str(path),
             help="move it away, then run again",
@@ -402,7 +400,6 @@ def damaged(folder: Path, name: str, error: Exception) -> RunError:
     return RunError(
         Problem(
             "A907",
-            "damaged-store",
             f"the stored result {folder.name[:12]}… {'is damaged: its' if lost else 'is out of reach: its'} `{name}`"
             " cannot be read",
             place=str(folder / name),
@@ -567,7 +564,6 @@ def disk_problem(error: OSError, what: str, step: str | None = None) -> Problem 
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Problem(
             "A905",
-            "disk-full",
             f"there is no space left on the device while {what} was written",
             node=step,
             place=place,
@@ -576,7 +572,6 @@ def disk_problem(error: OSError, what: str, step: str | None = None) -> Problem 
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return Problem(
             "A914",
-            "not-writable",
             f"{what} cannot be written: {(error.strerror or str(error)).lower()}",
             node=step,
             place=place,

@@ -160,7 +160,6 @@ def _no_template(source: str) -> RunError:
     return RunError(
         Problem(
             "A801",
-            "no-template",
             f"the teacher's model `{source}` has no chat template",
             note="without one nobody knows how it is asked",
             help="take a model that was trained on chats, or put a `chat_template.jinja` beside its tokenizer",
@@ -172,7 +171,6 @@ def _no_room(source: str) -> RunError:
     return RunError(
         Problem(
             "A730",
-            "model-failed",
             f"there is not enough memory to load the model `{source}`",
             help="take a smaller model, or a machine with more memory; a server is asked with `provider = openai`",
         )
@@ -485,7 +483,6 @@ def _failed(spec: plan.Teacher, error: Exception) -> RunError:
     return RunError(
         Problem(
             "A730",
-            "model-failed",
             f"the model of `{spec.name}` failed: {type(error).__name__}: {said}",
             help="the answers so far are kept; another model, or another version of torch or transformers, may do",
         )

@@ -58,9 +58,7 @@ def needs(libraries: Mapping[str, str], what: str) -> None:
     for library, extra in libraries.items():
         if importlib.util.find_spec(library) is None:
             installed = f"'alchemist-dsl[{extra}]'" if extra else library
-            raise RunError(
-                Problem("A910", "missing-extra", f"{what} needs the library {library}", help=f"pip install {installed}")
-            )
+            raise RunError(Problem("A910", f"{what} needs the library {library}", help=f"pip install {installed}"))
 
 
 # --- from scratch -----------------------------------------------------------------------------------------------------
@@ -116,7 +114,7 @@ def scratch_sizes(args: Mapping[str, Any], max_length: int = 0) -> tuple[int, in
 
 
 def _scratch(headline: str, way_out: str) -> RunError:
-    return RunError(Problem("A808", "no-model", headline, help=way_out), exit_code=1)
+    return RunError(Problem("A808", headline, help=way_out), exit_code=1)
 
 
 def write_scratch_config(folder: Path, args: Mapping[str, Any], dropout: float = 0.0) -> None:
@@ -200,7 +198,6 @@ def no_model(source: str, revision: str | None, error: Exception) -> RunError:
     return RunError(
         Problem(
             "A808",
-            "no-model",
             f"the model `{source}`{at} cannot be loaded",
             note=" ".join(str(error).split())[:300],
             help="check name and revision; without network the model must be in the local cache of the hub",
@@ -221,7 +218,6 @@ def _template(spec: TrainSpec, texts: Mapping[str, str], project: Path, base: An
             raise RunError(
                 Problem(
                     "A801",
-                    "no-template",
                     f"the chat template `{wanted['file']}` cannot be read",
                     place=str(path),
                     note=error.strerror,
@@ -258,7 +254,6 @@ def prepare_start(
         raise RunError(
             Problem(
                 "A801",
-                "no-template",
                 f"`{model}` has no chat template and none is declared",
                 help='add `chat_template = "…"`: a template, a file, or a model that has one',
             ),
@@ -277,7 +272,6 @@ def located(name: str | None, project: Path) -> str:
         raise RunError(
             Problem(
                 "A808",
-                "no-model",
                 "no model to start from is named",
                 help="add `base = …`, or `init = scratch()` for a small model made here",
             ),

@@ -49,4 +49,4 @@ def nearest(value: int, unit: int) -> str:
 
 
 def _uneven(headline: str, way_out: str) -> RunError:
-    return RunError(Problem("A809", "batch-size", headline, help=way_out), exit_code=1)
+    return RunError(Problem("A809", headline, help=way_out), exit_code=1)

@@ -311,7 +311,6 @@ def _refused(talk: Talk, error: Exception) -> RunError:
     return RunError(
         Problem(
             "A810",
-            "row-refused",
             f"the chat template refuses row {talk.row}: {said}",
             note="roles of the row: " + ", ".join(m["role"] for m in talk.messages),
             help="drop such rows with a filter, or set `chat_template` to one that takes them",
@@ -327,7 +326,6 @@ def _unstable(talk: Talk, turn: int, loss: Loss) -> RunError:
     return RunError(
         Problem(
             "A801",
-            "no-template",
             f"the chat template does not show what the assistant wrote in turn {turn + 1} of row {talk.row}",
             note=(
                 "it has no {% generation %} marks, and the text up to that turn is no prefix of the whole conversation"
@@ -345,7 +343,6 @@ def _unclear(talk: Talk, found: int) -> RunError:
     return RunError(
         Problem(
             "A801",
-            "no-template",
             f"the chat template marks {found} replies of row {talk.row}, which has {len(talk.replies)}",
             note="some of them have weight 0, and which of the marks are theirs cannot be told",
             help="put {% generation %} and {% endgeneration %} around each reply in `chat_template`",
@@ -462,7 +459,6 @@ def _inseparable(why: str) -> RunError:
     return RunError(
         Problem(
             "A816",
-            "special-tokens",
             "control tokens in the text of rows cannot be taken apart from those of the template",
             note=why,
             help='drop such rows with a filter, or write `special_tokens_in_text = "keep"`',

@@ -49,7 +49,6 @@ def devices(spec: TrainSpec, processes: int | None = None) -> Devices:
         raise RunError(
             Problem(
                 "A802",
-                "world-size",
                 f"{asked} GPUs are asked for, this machine shows {gpus}",
                 help="write `gpus = auto`, or `gpus = 0` to train on the CPU",
             )
@@ -62,7 +61,6 @@ def devices(spec: TrainSpec, processes: int | None = None) -> Devices:
         raise RunError(
             Problem(
                 "A802",
-                "world-size",
                 f"{local} processes are asked for, this machine shows {gpus} GPUs",
                 help="take one process for each GPU: leave `processes` out",
             )

@@ -103,11 +103,7 @@ def _unknown_keys(data: Mapping[str, Any]) -> set[str]:
 
 def _config_error(path: Path, why: str, way_out: str) -> RunError:
     problem = Problem(
-        "A805",
-        "accelerate-file",
-        f"the accelerate configuration `{path.name}` cannot be used: {why}",
-        place=str(path),
-        help=way_out,
+        "A805", f"the accelerate configuration `{path.name}` cannot be used: {why}", place=str(path), help=way_out
     )
     return RunError(problem, exit_code=1)
 
@@ -132,7 +128,6 @@ def _line(spec: TrainSpec, on: Devices, job: Path, project: Path) -> list[str]:
         raise RunError(
             Problem(
                 "A910",
-                "missing-extra",
                 f"`parallel = {spec.parallel}` needs the library deepspeed",
                 help="pip install deepspeed, or take `parallel = fsdp`",
             )
@@ -155,7 +150,6 @@ def _machine(spec: TrainSpec, on: Devices, job: Path) -> tuple[str, str, str]:
         raise RunError(
             Problem(
                 "A803",
-                "training-failed",
                 f"training on {spec.nodes} machines is started on each of them",
                 note=f"the line is: {line}",
                 help="set MACHINE_RANK, MASTER_ADDR and MASTER_PORT on every machine and run there again",
@@ -275,7 +269,7 @@ def _failure(folder: Path, log: Path, code: int) -> RunError:
     lines = [line for line in text.splitlines() if line.strip()]
     tail = "\n".join(lines[-_TAIL_LINES:])
     headline, way_out = _reading("\n".join(lines[-400:]), code)
-    return RunError(Problem("A803", "training-failed", headline, place=str(log), note=tail or None, help=way_out))
+    return RunError(Problem("A803", headline, place=str(log), note=tail or None, help=way_out))
 
 
 def _reading(text: str, code: int) -> tuple[str, str]:

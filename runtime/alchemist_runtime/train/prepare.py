@@ -335,7 +335,6 @@ def _summary(prepared: _Set, settings: Settings, date: Date | None) -> dict[str,
         raise RunError(
             Problem(
                 "A811",
-                "nothing-to-learn",
                 "no row is left with a token to learn from",
                 note=_why(by_why),
                 help="raise `max_length`, or look at `loss` and `chat_template`",
@@ -370,7 +369,6 @@ def _special(by_origin: Counter[str], first: str) -> RunError:
     return RunError(
         Problem(
             "A816",
-            "special-tokens",
             f"{sum(by_origin.values()):,} rows hold control tokens in their own text",
             note=f"{counts}; the first is row {first}",
             help=(
@@ -392,7 +390,6 @@ def _too_long(entries: list[dict[str, Any]], by_origin: Counter[str], settings: 
     return RunError(
         Problem(
             "A806",
-            "row-too-long",
             f"{len(entries):,} rows are longer than {settings.max_length:,} tokens",
             note=f"{counts}; the longest has {longest['tokens']:,} tokens (row {longest['id']})",
             help='write `on_long = "drop"` or `on_long = truncate`, or raise `max_length`',

@@ -111,7 +111,6 @@ def _alone(path: Path) -> Any:
             raise RunError(
                 Problem(
                     "A803",
-                    "training-failed",
                     "another training works in the same folder",
                     place=str(path.parent),
                     help="wait for it, or end it",
@@ -153,14 +152,12 @@ def _unforeseen(error: Exception) -> Problem:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Problem(
             "A905",
-            "disk-full",
             "there is no space left on the device while the training wrote",
             help="make room, then run again: it goes on from the last checkpoint",
         )
     said = " ".join(str(error).split())[:300]
     return Problem(
         "A803",
-        "training-failed",
         f"the training failed: {type(error).__name__}: {said}",
         help="read the log; a further run goes on from the last checkpoint",
     )
@@ -169,7 +166,6 @@ def _unforeseen(error: Exception) -> Problem:
 def _no_memory(job: Job) -> Problem:
     return Problem(
         "A803",
-        "training-failed",
         f"the device has no memory left at micro_batch = {job.micro_batch}, max_length = {job.spec.max_length}",
         help="lower `micro_batch` or `max_length`, take `method = lora(…)` or `parallel = fsdp`",
     )
@@ -236,7 +232,6 @@ def _check_world(job: Job, found: int) -> None:
     raise RunError(
         Problem(
             "A802",
-            "world-size",
             f"training started in {found} process{'' if found == 1 else 'es'} instead of {job.processes}",
             note="each would train alone on the same data and write over the others",
             help=(
@@ -417,7 +412,6 @@ def prove(job: Job, trainer: Any) -> None:
     raise RunError(
         Problem(
             "A814",
-            "packs-leak",
             f"a model of type `{config.model_type}` does not keep the rows of a pack apart: each would be trained"
             " behind others",
             note=(

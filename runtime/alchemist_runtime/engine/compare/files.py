@@ -75,9 +75,7 @@ def _stream(paths: list[Path], scratch: Path) -> Stream:
 
 
 def _unreadable(path: Path, why: str, help_: str) -> RunError:
-    return RunError(
-        Problem("A312", "unreadable-file", f"`{path}` cannot be compared: {why}", place=str(path), help=help_)
-    )
+    return RunError(Problem("A312", f"`{path}` cannot be compared: {why}", place=str(path), help=help_))
 
 
 def _broken(path: Path, error: Exception) -> RunError:

@@ -144,7 +144,6 @@ def _texts(stream: Stream, called: str) -> pa.ChunkedArray:
 def _no_ids(what: str, place: str) -> Problem:
     return Problem(
         "A304",
-        "missing-column",
         f"{what}: rows are matched by their ids",
         place=place,
         help="compare what `alchemist run` stored or exported, or give both files an `_id` for every row",

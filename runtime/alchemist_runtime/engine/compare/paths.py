@@ -20,7 +20,6 @@ def compare_paths(before: Path, after: Path, *, samples: int = 3) -> DataDiff:
         raise RunError(
             Problem(
                 "A312",
-                "unreadable-file",
                 f"`{before}` and `{after}` cannot be compared: one is a folder and one a file",
                 place=str(after),
                 help="name two folders that exports wrote, or two files",
