@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import command_line
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -97,6 +98,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         reasons = {str(r.longrepr[2]) if isinstance(r.longrepr, tuple) else str(r.longrepr) for r in skipped}
         for reason in sorted(reasons):
             terminalreporter.write_line(f"  {reason}")
+
+
+@pytest.fixture
+def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`alchemist …` in this process: what it says and how it ends, as `subprocess.run` tells it."""
+    return command_line.cli
+
+
+@pytest.fixture
+def process() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`alchemist …` in a process of its own, where that is the point."""
+    return command_line.process
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from command_line import cli
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -53,8 +55,10 @@ class Repo:
     def git(self, *arguments: str, code: int | None = 0) -> str:
         return self.run("git", *arguments, code=code)
 
-    def alchemist(self, *arguments: str, code: int | None = 0) -> str:
-        return self.run(sys.executable, "-m", "alchemist_dsl", *arguments, code=code)
+    def alchemist(self, *arguments: str, code: int | None = 0, **more: str) -> str:
+        done = cli(*arguments, cwd=self.folder, env=environment() | more, merged=True)
+        assert code is None or done.returncode == code, (done.returncode, done.stdout)
+        return done.stdout
 
     def write(self, name: str, text: str) -> None:
         path = self.folder / name

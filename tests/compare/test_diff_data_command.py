@@ -7,10 +7,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import cli
 from jsonschema import Draft202012Validator
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs/schemas"
@@ -72,14 +72,7 @@ export done {
 
 def alchemist(*args: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith("ALCHEMIST_")}
-    return subprocess.run(
-        [sys.executable, "-m", "alchemist_dsl", *map(str, args)],
-        cwd=cwd,
-        env={**env, "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return cli(*args, cwd=cwd, env={**env, "COLUMNS": "100"})
 
 
 @pytest.fixture(scope="module")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
-ALCHEMIST = [sys.executable, "-m", "alchemist_dsl"]
+from command_line import ALCHEMIST, cli, process
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -24,43 +20,11 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**clean, "OPENAI_API_KEY": "", **(more or {})}
 
 
-def alchemist(
-    *args: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout: float | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run `alchemist …` off a terminal: in this process, which saves seconds, and in one of its own where it gets a
-    time, or a variable that ends it or is read when modules are imported."""
-    if timeout is None and not any(n.startswith(("ALCHEMIST_", "HF_", "PYTHON")) for n in env or ()):
-        return _inside(*args, cwd=cwd, env=env)
-    return subprocess.run(
-        [*ALCHEMIST, *map(str, args)],
-        cwd=cwd,
-        env=environment(env),
-        capture_output=True,
-        text=True,
-        timeout=timeout or 300,
-    )
-
-
-def _inside(*args: str | Path, cwd: Path, env: Mapping[str, str] | None) -> subprocess.CompletedProcess[str]:
-    from alchemist_dsl.cli.main import main
-
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
-    with (
-        patch.dict(os.environ, environment(env), clear=True),
-        patch("sys.stdin", io.StringIO()),
-        chdir(cwd),
-        redirect_stdout(out),
-        redirect_stderr(err),
-    ):
-        try:
-            main([str(a) for a in args])
-        except SystemExit as left:
-            code = left.code
-    said = []
-    for stream in (out, err):
-        stream.flush()
-        said.append(stream.buffer.getvalue().decode())  # type: ignore[attr-defined]
-    return subprocess.CompletedProcess(args, int(code or 0), *said)
+def alchemist(*args: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `alchemist …` off a terminal: in this process, and in one of its own where a variable ends it or is read when
+    modules are imported."""
+    own = any(n == "ALCHEMIST_FAULT" or n.startswith(("HF_", "PYTHON")) for n in env or ())
+    return (process if own else cli)(*args, cwd=cwd, env=environment(env))
 
 
 class Said(NamedTuple):

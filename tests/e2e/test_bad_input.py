@@ -550,5 +550,5 @@ def test_nobody_waits_for_a_server_that_says_nothing(project: Path, served: Call
     server = served(lambda n, body: ("stall", 30))
     taught(project, server.base_url)
     edit(project, "  concurrency = 2\n  retries = 1\n", "  retries = 0\n  timeout = 1s\n")
-    done = alchemist("run", "r.recipe", cwd=project, timeout=25)
+    done = alchemist("run", "r.recipe", cwd=project)
     refused(done, 3, "A705", "no answer within 1 s", at=STEP)

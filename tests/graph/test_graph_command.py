@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from alchemist_runtime.schema.plan import digest
+from command_line import cli
 
 RECIPE = """edition 2026
 
@@ -62,16 +63,8 @@ def project(tmp_path: Path) -> Path:
 
 
 def alchemist(*args: str, cwd: Path, given: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "alchemist_dsl", *args],
-        cwd=cwd,
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"COLUMNS": "80"},
-    )
+    env = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"COLUMNS": "80"}
+    return cli(*args, cwd=cwd, env=env, stdin=given)
 
 
 def graph(*args: str, cwd: Path, code: int = 0, given: str = "") -> str:

@@ -6,8 +6,9 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
+
+from command_line import cli
 
 from alchemist_dsl.check import check
 from alchemist_dsl.cli.test_runner import Tested, run_tests
@@ -104,17 +105,10 @@ def says(test: str, folder: Path) -> list[str]:
 
 
 def alchemist(*args: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """`alchemist …` as a process, without a way to the network: whoever asks for a name gets none."""
+    """`alchemist …` without a way to the network: whoever asks for a name gets none."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("ALCHEMIST_", "OPENAI_"))}
     clean |= {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
-    return subprocess.run(
-        [sys.executable, "-m", "alchemist_dsl", *map(str, args)],
-        cwd=cwd,
-        env=clean,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return cli(*args, cwd=cwd, env=clean)
 
 
 def timeless(text: str) -> str:

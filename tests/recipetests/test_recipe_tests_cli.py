@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from command_line import cli
 from recipe_tests import BASE, HERE, alchemist, project, timeless
 
 PASSES = '\ntest "kept" {\n  step = clean\n  given = { response = "long enough to stay" }\n  expect rows == 1\n}\n'
@@ -100,17 +101,7 @@ def test_tests_stand_in_no_key(folder: Path) -> None:
 
 
 def test_standard_input(folder: Path) -> None:
-    import subprocess
-    import sys
-
-    done = subprocess.run(
-        [sys.executable, "-m", "alchemist_dsl", "test", "-"],
-        input=BASE + PASSES,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    done = cli("test", "-", cwd=folder, stdin=BASE + PASSES)
     assert done.returncode == 0 and re.search(r"ok +kept", done.stdout), done.stderr
 
 

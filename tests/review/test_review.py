@@ -8,15 +8,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import yaml
+from command_line import cli
 from fault_server import FaultServer, completion
 from git_repo import Repo, environment
 from github_server import TOKEN, GitHub
 from pull_requests import Pull, event, pull, with_api
 
+from alchemist_dsl.cli import review
 from alchemist_dsl.review.comment import mark
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +67,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     server = FaultServer(lambda n, body: completion("Say it plainly.", usage=usage))
     recipe = RECIPE.replace("BASE_URL", server.base_url)
     project.write("r.recipe", recipe)
-    project.run(sys.executable, "-m", "alchemist_dsl", "run", "r.recipe", "--budget", "$9000", TEACHER_KEY="none")
+    project.alchemist("run", "r.recipe", "--budget", "$9000", TEACHER_KEY="none")
     assert server.asked > 5
     server.close()
     return recipe, project.read("recipe.lock")
@@ -80,6 +84,15 @@ def origin(measured: tuple[str, str], tmp_path: Path) -> Repo:
     repo.commit("base")
     repo.git("checkout", "--quiet", "-b", "side")
     return repo
+
+
+def _here(command: list[str], env: dict[str, str], **_: Any) -> subprocess.CompletedProcess[str]:
+    """What the review starts, in this process."""
+    assert command[:4] == [sys.executable, "-P", "-m", "alchemist_dsl"]
+    return cli(*command[4:], env=env)
+
+
+_HERE = SimpleNamespace(run=_here, DEVNULL=subprocess.DEVNULL)
 
 
 class Workflow:
@@ -103,13 +116,8 @@ class Workflow:
         request = pull(self.origin)
         clone = request.checkout(self.folder / f"clone{self.runs}", depth=1)
         own = environment() | with_api(event(self.step, request, fork), self.github) | env
-        done = subprocess.run(
-            [sys.executable, "-m", "alchemist_dsl", "review", *options],
-            cwd=clone.folder,
-            env=own,
-            capture_output=True,
-            text=True,
-        )
+        with patch.object(review, "subprocess", _HERE):
+            done = cli("review", *options, cwd=clone.folder, env=own)
         log = done.stdout + done.stderr
         assert done.returncode == code, log
         assert "Traceback" not in log and "our bug" not in log

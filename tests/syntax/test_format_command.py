@@ -6,10 +6,10 @@ import json
 import os
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import cli_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = "edition 2026\n\nmap a { from = b }\n"
@@ -18,14 +18,7 @@ BAD = "edition 2026\n\nmap a {from=b}\n\nmap   c { = }\n"
 
 
 def fmt(*args: str, cwd: Path, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "runtime")])
-    return subprocess.run(
-        [sys.executable, "-m", "alchemist_dsl", "fmt", *args],
-        cwd=cwd,
-        input=data,
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": paths},
-    )
+    return cli_bytes("fmt", *args, cwd=cwd, stdin=data)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from command_line import cli
 
 from alchemist_dsl.cli import main as shell
 
@@ -19,15 +20,7 @@ BAD = GOOD.replace("data = a", "data = b")
 
 
 def alchemist(*args: str, cwd: Path, text: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "runtime")])
-    return subprocess.run(
-        [sys.executable, "-m", "alchemist_dsl", *args],
-        cwd=cwd,
-        input=text,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": paths, **env},
-    )
+    return cli(*args, cwd=cwd, stdin=text or "", env={**os.environ, **env})
 
 
 @pytest.fixture

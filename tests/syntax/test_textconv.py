@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from random import Random
 
 import pytest
 from click.testing import CliRunner
+from command_line import cli_bytes
 from format_texts import damaged, read, recipes, tree
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -28,14 +28,7 @@ def shown(text: str) -> str:
 
 
 def textconv(*args: str, cwd: Path, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "runtime")])
-    return subprocess.run(
-        [sys.executable, "-m", "alchemist_dsl", "textconv", *args],
-        cwd=cwd,
-        input=data,
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": paths},
-    )
+    return cli_bytes("textconv", *args, cwd=cwd, stdin=data)
 
 
 # --- layout is no difference, all else is -----------------------------------------------------------------------------
