@@ -74,7 +74,7 @@ def compile_text(
     made = compile_program(program, find, facts, options)
     plan = made.plan
     if plan is not None and (known := state(plan)) is not None:
-        plan = plan.model_copy(update={"now": now(plan, made.ingredients, known)})
+        plan = replace(plan, now=now(plan, made.ingredients, known))
     return replace(made, plan=plan, diagnostics=(*found, *made.diagnostics), sources=sources, whole=program)
 
 
@@ -97,7 +97,7 @@ def compile_program(
     plan, ingredients = lower(scope)
     expected = figures(plan, facts.measured, scope.known)
     plan = with_verdicts(with_estimates(plan, expected), expected)
-    plan = plan.model_copy(update={"digest": digest(portable(plan))})
+    plan = replace(plan, digest=digest(portable(plan)))
     if verify:
         verify_plan(plan)
     found += [d for c in plan.checks for d in _verdict(c, plan, program)]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from alchemist_runtime.schema.plan import to_json
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.preview_calls import Ahead
@@ -193,7 +194,7 @@ def _now(plan: Plan, node: Node, found: Ahead | None, *, sampled: bool) -> Asked
 
 def _from_none(e: Estimate) -> Estimate:
     """A figure of which a part, nobody knows which, is there already."""
-    return e if e.value in (None, "0") else e.model_copy(update={"low": "0"})
+    return e if e.value in (None, "0") else replace(e, low="0")
 
 
 def _measured(made: Compiled, node: Node, teacher: Teacher) -> tuple[dict[str, Estimate] | None, Estimate | None]:
@@ -362,7 +363,7 @@ def _data(plan: Plan, steps: Sequence[Step]) -> dict[str, Any]:
     from alchemist_dsl.diff.impact import summed
 
     def plain(e: Estimate | None) -> Any:
-        return None if e is None else e.model_dump(exclude_none=True)
+        return None if e is None else to_json(e, without_none=True)
 
     def each(found: dict[str, Estimate] | None) -> Any:
         return None if found is None else {n: plain(e) for n, e in found.items()}
@@ -375,7 +376,7 @@ def _data(plan: Plan, steps: Sequence[Step]) -> dict[str, Any]:
                 "step": s.node.id,
                 "teacher": s.teacher.name,
                 "model": s.teacher.model,
-                "price": None if s.teacher.charged is None else s.teacher.charged.model_dump(),
+                "price": None if s.teacher.charged is None else to_json(s.teacher.charged),
                 "scratch": each(s.scratch),
                 "answered": s.cached,
                 "sampled": s.sampled,

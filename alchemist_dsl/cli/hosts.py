@@ -28,7 +28,7 @@ def destinations(teacher: Teacher) -> list[tuple[str, str]]:
     """The host that a teacher is asked at, with each variable whose value it is sent; nothing where none leaves the
     machine.
     """
-    from alchemist_runtime.calls.openai_client import OFFICIAL, is_local
+    from alchemist_runtime.calls.teacher import OFFICIAL, is_local
 
     key = teacher.api_key_env or (None if teacher.base_url else _OWN[1])
     if teacher.provider in ("rules", "replay", "transformers") or is_local(teacher.base_url):

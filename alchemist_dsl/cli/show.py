@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from alchemist_runtime.schema.plan import Node, Plan
+    from alchemist_runtime.schema.plan import Node, Plan, Prompt
 
     from alchemist_dsl.project.workspace import Project
 
@@ -39,7 +39,9 @@ def show(plan: Path, node: str | None, format_: str, sets: tuple[str, ...], vari
 
 
 def _print(plan: Plan, node: str | None, format_: str, project: Project) -> None:
-    from alchemist_runtime.schema.plan import dump
+    import json
+
+    from alchemist_runtime.schema.plan import dump, to_json
 
     from alchemist_dsl.cli.compile import plan_lines, terminal_width
 
@@ -49,7 +51,7 @@ def _print(plan: Plan, node: str | None, format_: str, project: Project) -> None
         return
     shown = find_node(plan, node)
     if format_ == "json":
-        click.echo(shown.model_dump_json(indent=2, exclude_none=True))
+        click.echo(json.dumps(to_json(shown, without_none=True), indent=2, ensure_ascii=False))
     else:
         click.echo("\n".join(node_lines(shown, plan, project)))
 
@@ -73,77 +75,37 @@ def node_lines(node: Node, plan: Plan, project: Project) -> list[str]:
     """A node for people, one fact a line."""
     out = [f"{node.kind} {node.id} · {node.at.file}:{node.at.line}"]
     out += [f"  {line}" for line in (node.doc or "").splitlines()]
-    out += ["", *_reads(node), *_spec(node, plan), "", *_columns(node)]
+    out += ["", *_facts(node, plan), "", *_columns(node)]
     out += ["", *_figures(node), *_now(node, plan), *_stored(node, project)]
     return out
 
 
-def _reads(node: Node) -> Iterator[str]:
-    for edge in node.inputs:
-        port = "" if edge.port == "rows" else f".{edge.port}"
-        origin = f".{edge.origin}" if edge.origin else ""
-        yield f"reads    {edge.node}{port}{origin} ({edge.role})"
+def _facts(node: Node, plan: Plan) -> Iterator[str]:
+    """What the step says, each fact as the recipe would write it; texts in full."""
+    from alchemist_runtime.schema.plan import TeacherStepSpec, TrainSpec
+
+    from alchemist_dsl.explain.description import describe
+
+    facts = {name: fact for name, fact in describe(plan, node, {}).items() if not fact.part and name != "##"}
+    width = max(map(len, facts), default=0)
+    for name, fact in facts.items():
+        yield f"{name:<{width}}  {fact.text}"
+        if fact.template is not None:
+            yield from (f"  | {line}" for line in fact.template.splitlines())
+    if isinstance(node.spec, TrainSpec):
+        yield f"{'command':<{width}}  {' '.join(node.spec.command)}"
+    if isinstance(node.spec, TeacherStepSpec):
+        yield from _prompt(plan.prompts[node.spec.prompt], plan)
 
 
-def _spec(node: Node, plan: Plan) -> Iterator[str]:
-    """What the spec says beyond its defaults, in words."""
-    from alchemist_dsl.explain.expressions import expression
+def _prompt(asked: Prompt, plan: Plan) -> Iterator[str]:
+    """The texts of the prompt that a step sends."""
+    from alchemist_dsl.explain.description import prompt
 
-    data = node.spec.model_dump(exclude_defaults=True, exclude={"kind", "rules", "sets", "schema_columns"})
-    for name, value in data.items():
-        if value not in (None, [], {}):
-            yield f"{name:<8} {_words(name, value)}"
-    for s in getattr(node.spec, "sets", []):
-        yield f"set      {s.column} = {expression(s.expr)}"
-    for rule in getattr(node.spec, "rules", []):
-        named = "" if rule.name == expression(rule.expr) else f" as {rule.name}"
-        yield f"rule     {rule.verb} {rule.text}{named}"
-    for digest in _texts(node, plan):
-        yield f"text     {digest[3:15]}"
-        yield from (f"  | {line}" for line in plan.texts[digest].splitlines())
-
-
-def _texts(node: Node, plan: Plan) -> list[str]:
-    from alchemist_runtime.schema.plan import TeacherStepSpec
-
-    spec = node.spec
-    if isinstance(spec, TeacherStepSpec):
-        prompt = plan.prompts[spec.prompt]
-        return [d for d in (prompt.system, prompt.user, prompt.prefill) if d]
-    named = [getattr(spec, n, None) for n in ("system", "instruction", "response")]
-    return [e[1] for e in named if e and e[0] == "template" and e[1] in plan.texts]
-
-
-def _words(name: str, value: Any) -> str:
-    """A value of a spec, as the recipe would write it where it can."""
-    from alchemist_dsl.explain.expressions import expression, is_tree
-    from alchemist_dsl.explain.wording import amount, percent, plain
-
-    match value:
-        case _ if is_tree(value):
-            return expression(value)
-        case {"name": method, "args": dict(args)}:
-            return f"{method}({', '.join(f'{k} = {plain(v)}' for k, v in args.items())})"
-        case {"name": entry, "rules": rules}:
-            return f"{entry} = {' or '.join(rules)}"
-        case {"name": method} if name in ("reader", "init", "method", "methods", "schedule"):
-            return f"{method}()"
-        case {"path": path, "digest": _}:
-            return str(path)
-        case {"unit": _, "value": _}:
-            return plain(value)
-        case {"amount": kind, "name": entry}:
-            return f"{entry} = {amount(kind, value.get('value'))}"
-        case {"fraction": share}:
-            return " ".join([percent(share), *(["per", *value["per"]] if value.get("per") else [])])
-        case str() if name in ("max_failed", "sound", "eval_share"):
-            return percent(value)
-        case list():
-            return (" " if name == "command" else ", ").join(_words(name, v) for v in value)
-        case dict():
-            return ", ".join(f"{k} = {_words(k, v)}" for k, v in value.items() if v not in (None, [], {}))
-        case _:
-            return plain(value)
+    for name, fact in prompt(asked, plan).items():
+        if fact.template is not None:
+            yield f"prompt.{name}"
+            yield from (f"  | {line}" for line in fact.template.splitlines())
 
 
 def _columns(node: Node) -> Iterator[str]:

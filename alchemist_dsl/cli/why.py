@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from alchemist_runtime.schema.plan import to_json
 
 if TYPE_CHECKING:
     from alchemist_runtime.schema.plan import Node, NowNode, Plan, Reason
@@ -123,7 +124,7 @@ def data(told: _History, plan: Plan, node: Node) -> dict[str, Any]:
         "node": node.id,
         "key": node.key,
         "action": doing.action if doing else None,
-        "reasons": [r.model_dump(exclude_none=True) for r in doing.reasons] if doing else [],
+        "reasons": [to_json(r, without_none=True) for r in doing.reasons] if doing else [],
         "causes": [_cause(c, s) for c in told.causes for s in c.steps if s.node == node.id],
         "ingredients": dict(now),
         "before": (
@@ -139,7 +140,7 @@ def data(told: _History, plan: Plan, node: Node) -> dict[str, Any]:
 def _cause(cause: Cause, step: Step) -> dict[str, Any]:
     return {
         "root": cause.root or step.node,
-        "reasons": [r.model_dump(exclude_none=True) for r in cause.reasons],
+        "reasons": [to_json(r, without_none=True) for r in cause.reasons],
         "words": _because(cause),
         "chain": list(step.chain),
     }
@@ -184,7 +185,7 @@ def rerun_data(plan: Plan, told: _History) -> dict[str, Any]:
         "causes": [
             {
                 "root": c.root,
-                "reasons": [r.model_dump(exclude_none=True) for r in c.reasons],
+                "reasons": [to_json(r, without_none=True) for r in c.reasons],
                 "words": _because(c),
                 "steps": [{"node": s.node, "action": doing.get(s.node), "chain": list(s.chain)} for s in c.steps],
             }

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from alchemist_dsl.diff.attributes import Named, Table
 from alchemist_dsl.diff.model import Category, Change
 from alchemist_dsl.diff.words import Piece, word_diff
+from alchemist_dsl.explain.description import Fact, Facts
 
 CHARS_PER_TOKEN: Final = 4
 #: A change to what decides no byte.
 _META: Final = frozenset({"cost", "speed", "doc"})
 
 
-def changes(before: Table, after: Table) -> list[Change]:
+def changes(before: Facts, after: Facts) -> list[Change]:
     """Every value that differs, in the order of the tables; what a changed method took as arguments stands with it."""
     names = list(dict.fromkeys((*before, *after)))
     found = [n for n in names if _data(before.get(n)) != _data(after.get(n))]
@@ -27,17 +27,17 @@ def changes(before: Table, after: Table) -> list[Change]:
     ]
 
 
-def _told(name: str, found: Sequence[str], before: Table, after: Table) -> bool:
+def _told(name: str, found: Sequence[str], before: Facts, after: Facts) -> bool:
     """Whether a part of something stands already in the text of the whole, which changed too."""
     part = any(name in side and side[name].part for side in (before, after))
     return part and name.rpartition(".")[0] in found
 
 
-def _data(value: Named | None) -> object:
+def _data(value: Fact | None) -> object:
     return None if value is None else [value.data]
 
 
-def _change(path: str, before: Named | None, after: Named | None) -> Change:
+def _change(path: str, before: Fact | None, after: Fact | None) -> Change:
     some = after or before
     assert some is not None
     category: Category = "metadata" if some.affects in _META else "breaking"
@@ -56,7 +56,7 @@ def _change(path: str, before: Named | None, after: Named | None) -> Change:
     )
 
 
-def _relative(before: Named | None, after: Named | None) -> str | None:
+def _relative(before: Fact | None, after: Fact | None) -> str | None:
     old, new = (None if v is None else v.number for v in (before, after))
     if old is None or new is None or old == 0:
         return None
@@ -73,7 +73,7 @@ def relative_words(relative: str) -> str:
     return f"{text}%"
 
 
-def _items(before: Named | None, after: Named | None) -> tuple[list[str], list[str]]:
+def _items(before: Fact | None, after: Fact | None) -> tuple[list[str], list[str]]:
     """What came and went of a set or a sequence; of one that is only in another order, nothing."""
     if (before is None or before.items is None) and (after is None or after.items is None):
         return [], []
@@ -93,7 +93,7 @@ def _minus(some: list[str], others: list[str]) -> list[str]:
     return out
 
 
-def _words(before: Named | None, after: Named | None) -> tuple[list[Piece], tuple[int, int] | None]:
+def _words(before: Fact | None, after: Fact | None) -> tuple[list[Piece], tuple[int, int] | None]:
     """A text as words that stayed, came and went. A text of which only a digest is known is no text."""
     old, new = (None if v is None else v.template for v in (before, after))
     if old is None and new is None:
@@ -108,7 +108,7 @@ def tokens(text: str) -> int:
     return -(-len(text) // CHARS_PER_TOKEN)
 
 
-def _reordered(name: str, before: Table, after: Table) -> bool:
+def _reordered(name: str, before: Facts, after: Facts) -> bool:
     """Whether what is on both sides stands in another order. An order that only follows from what came or went is no
     change.
     """

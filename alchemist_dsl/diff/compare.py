@@ -8,7 +8,6 @@ from dataclasses import replace
 from alchemist_runtime.schema.plan import Check, Plan
 
 from alchemist_dsl.diff import declarations, impact
-from alchemist_dsl.diff.attributes import Named, Table
 from alchemist_dsl.diff.changes import changes
 from alchemist_dsl.diff.effects import worst
 from alchemist_dsl.diff.flows import Ports
@@ -19,6 +18,7 @@ from alchemist_dsl.diff.scaled_estimates import scaled
 from alchemist_dsl.diff.side import Side
 from alchemist_dsl.diff.steps import Steps
 from alchemist_dsl.diff.weakened import relaxed
+from alchemist_dsl.explain.description import Fact, Facts
 
 
 def compare(before: Side, after: Side) -> RecipeDiff:
@@ -86,7 +86,7 @@ def _overall(found: Sequence[Category], before: Side, after: Side) -> Category:
 # --- the recipe as a whole --------------------------------------------------------------------------------------------
 
 
-def _recipe(plan: Plan) -> Table:
+def _recipe(plan: Plan) -> Facts:
     found = {
         "title": (plan.title, "doc"),
         "license": (plan.license, "doc"),
@@ -95,14 +95,14 @@ def _recipe(plan: Plan) -> Table:
         "edition": (plan.edition, "data"),
     }
     return {
-        name: Named(value, str(value), "doc" if affects == "doc" else "data")
+        name: Fact(value, str(value), "doc" if affects == "doc" else "data")
         for name, (value, affects) in found.items()
         if value is not None
     }
 
 
-def _params(plan: Plan) -> Table:
-    return {p.name: Named(p.value, p.value) for p in plan.params}
+def _params(plan: Plan) -> Facts:
+    return {p.name: Fact(p.value, p.value) for p in plan.params}
 
 
 def _checks(old: Plan, new: Plan) -> list[CheckDiff]:

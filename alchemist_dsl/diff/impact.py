@@ -9,10 +9,10 @@ from typing import Final
 
 from alchemist_runtime.schema.plan import Estimate, Node, Plan, TeacherStepSpec
 
-from alchemist_dsl.diff.attributes import Names, stream
 from alchemist_dsl.diff.flows import Flow
 from alchemist_dsl.diff.model import Entry, MixtureDiff, MixtureRow, Pair
 from alchemist_dsl.estimate.ranges import NOTHING, UNKNOWN, Range, estimate, exactly, total
+from alchemist_dsl.explain.description import Names, stream
 from alchemist_dsl.explain.wording import amount
 
 

@@ -10,8 +10,8 @@ from typing import Final
 
 from alchemist_runtime.schema.plan import Node, Plan
 
-from alchemist_dsl.diff.attributes import table
 from alchemist_dsl.diff.model import Match
+from alchemist_dsl.explain.description import describe
 
 #: Share of equal values from which two steps of the same kind may be one step that was renamed.
 ALIKE: Final = 0.6
@@ -71,7 +71,7 @@ def _similar(old: list[Node], new: list[Node], before: Plan, after: Plan) -> Fou
 
 
 def _likeness(b: Node, a: Node, before: Plan, after: Plan) -> float:
-    left, right = table(before, b, {}), table(after, a, {})
+    left, right = describe(before, b, {}), describe(after, a, {})
     names = ({*left} | {*right}) - {"salt"}
     same = sum(left[n].data == right[n].data for n in names if n in left and n in right)
     return same / len(names) if names else 0.0

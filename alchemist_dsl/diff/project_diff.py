@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from alchemist_runtime.schema.plan import Estimate
 
@@ -59,9 +60,7 @@ def one_sided(before: Side | None, after: Side | None) -> RecipeDiff:
     """A recipe that is new, or gone: compared with a recipe of no steps."""
     some = after or before
     assert some is not None and some.plan is not None
-    nothing = some.plan.model_copy(
-        update={"nodes": [], "checks": [], "teachers": {}, "prompts": {}, "totals": {}, "params": [], "now": None}
-    )
+    nothing = replace(some.plan, nodes=[], checks=[], teachers={}, prompts={}, totals={}, params=[], now=None)
     empty = Side("nothing", some.path, nothing)
     made = compare(before or empty, after or empty)
     status = "removed" if after is None else "added"

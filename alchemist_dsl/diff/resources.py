@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from alchemist_runtime.schema.plan import Plan
 
-from alchemist_dsl.diff.attributes import Table, prompt, teacher
 from alchemist_dsl.diff.changes import changes
 from alchemist_dsl.diff.effects import worst
 from alchemist_dsl.diff.model import Category, ResourceDiff
+from alchemist_dsl.explain.description import Facts, prompt, teacher
 
 
 def resources_between(old: Plan, new: Plan) -> Iterator[ResourceDiff]:
@@ -48,7 +48,7 @@ def _by_name(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[tuple[s
 
 
 def _resource(
-    kind: str, names: tuple[str | None, str | None], old: Table | None, new: Table | None, users: list[str]
+    kind: str, names: tuple[str | None, str | None], old: Facts | None, new: Facts | None, users: list[str]
 ) -> Iterator[ResourceDiff]:
     before, after = names
     found = [] if old is None or new is None else changes(old, new)

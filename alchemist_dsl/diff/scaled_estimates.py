@@ -58,7 +58,7 @@ def scaled(before: Side, after: Side, pairs: Mapping[str, str], proved: Mapping[
 
     found = figures(plan, after.measured, after.places, guess)
     better = with_verdicts(with_estimates(plan, found), found)
-    return better.model_copy(update={"digest": plan.digest, "now": plan.now})
+    return replace(better, digest=plan.digest, now=plan.now)
 
 
 def _guess(

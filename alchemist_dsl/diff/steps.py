@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from alchemist_runtime.schema.plan import Edge, Node, Plan, TeacherStepSpec, card_digest
 
 from alchemist_dsl.diff import declarations, impact
-from alchemist_dsl.diff.attributes import stream, table
 from alchemist_dsl.diff.changes import changes
 from alchemist_dsl.diff.effects import ENTRY_NAMES, Effect, effect
 from alchemist_dsl.diff.flows import OTHER, SAME, UNCHANGED, UNKNOWN, Flow, Ports, joined, passed
 from alchemist_dsl.diff.matching import Matched
 from alchemist_dsl.diff.model import Category, Change, MixtureDiff, NodeDiff
 from alchemist_dsl.diff.side import Side
+from alchemist_dsl.explain.description import describe, stream
 from alchemist_dsl.explain.staleness import changes as reasons_of
 from alchemist_dsl.explain.state import Remembered
 
@@ -126,7 +126,7 @@ class Steps:
 
     def _changes(self, b: Node, a: Node) -> list[Change]:
         """What differs in the block; what the tables do not show is told by the ingredients of the keys."""
-        old, new = table(self.old, b, self.names), table(self.new, a, {})
+        old, new = describe(self.old, b, self.names), describe(self.new, a, {})
         found = changes(old, new)
         deciding = any(c.category != "metadata" for c in found)
         if b.own_key != a.own_key and not deciding:

@@ -95,9 +95,9 @@ def plan_schema() -> Schema:
     """Of the plan file. It refuses no additional property: minor versions add some, and readers ignore what they do not
     know.
     """
-    from alchemist_runtime.schema.plan import Plan
+    from alchemist_runtime.schema.plan import Plan, adapter
 
-    schema = Plan.model_json_schema()
+    schema = adapter(Plan).json_schema()
     schema["properties"]["plan_format"]["pattern"] = r"^1\.[0-9]+$"
     return {"$schema": DRAFT, "title": "Plan of a recipe", **{k: v for k, v in schema.items() if k != "title"}}
 

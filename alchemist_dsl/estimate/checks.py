@@ -5,7 +5,7 @@ range.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Any, Literal
@@ -39,8 +39,8 @@ class Counts:
 def with_verdicts(plan: Plan, figures: Mapping[str, Figures]) -> Plan:
     """The plan with a verdict and the value that was compared for every check."""
     counts = Counts(plan, figures)
-    checks = [c.model_copy(update=_judged(c, counts)) for c in plan.checks]
-    return plan.model_copy(update={"checks": checks})
+    checks = [replace(c, **_judged(c, counts)) for c in plan.checks]
+    return replace(plan, checks=checks)
 
 
 def _judged(check: Check, counts: Counts) -> dict[str, Any]:

@@ -83,9 +83,9 @@ def figures(plan: Plan, measured: Measured, places: Places, unmeasured: Guess | 
 
 def with_estimates(plan: Plan, known: Mapping[str, Figures]) -> Plan:
     """The plan with its estimates and totals filled in."""
-    nodes = [n.model_copy(update={"estimate": _estimates(known[n.id], n)}) for n in plan.nodes]
+    nodes = [replace(n, estimate=_estimates(known[n.id], n)) for n in plan.nodes]
     totals = {name: estimate(total_of(known, name), whole=name != "usd") for name in _SPENT}
-    return plan.model_copy(update={"nodes": nodes, "totals": totals})
+    return replace(plan, nodes=nodes, totals=totals)
 
 
 _SPENT: Final = ("calls", "tokens_in", "tokens_out", "usd")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final
 
@@ -248,14 +248,14 @@ def layouts_that_fit(spec: TrainSpec) -> list[str]:
     several = many is None or many > 1
     found = []
     for layout in ("zero2", "fsdp") if several else ():
-        if layout != spec.parallel and (m := memory(spec.model_copy(update={"parallel": layout}))):
+        if layout != spec.parallel and (m := memory(replace(spec, parallel=layout))):
             for nodes in (spec.nodes, 2 * spec.nodes, 4 * spec.nodes):
-                m = memory(spec.model_copy(update={"parallel": layout, "nodes": nodes}))
+                m = memory(replace(spec, parallel=layout, nodes=nodes))
                 if m is not None and m.total <= COMMON_GPU:
                     on = (many or _MACHINE * spec.nodes) * nodes // spec.nodes
                     found.append(f"`parallel = {layout}` on {on} GPUs ({gigabytes(m.total)} each)")
                     break
-    lora = spec.model_copy(update={"method": spec.method.model_copy(update={"name": "lora", "args": {}})})
+    lora = replace(spec, method=replace(spec.method, name="lora", args={}))
     if spec.method.name != "lora" and (m := memory(lora)) and m.total <= COMMON_GPU:
         found.append(f"`method = lora()` ({gigabytes(m.total)})")
     return found

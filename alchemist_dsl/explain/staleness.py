@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from itertools import zip_longest
 from typing import Any, Final
@@ -122,9 +123,11 @@ def _usd(node: Node, share: Fraction) -> Estimate | None:
     found = node.estimate.get("usd")
     if found is None or found.value is None:
         return found
-    ends = {k: getattr(found, k) for k in ("low", "value", "high")}
-    scaled = {k: None if v is None else decimal(Fraction(v) * share) for k, v in ends.items()}
-    return found.model_copy(update=scaled)
+
+    def scaled(end: str | None) -> str | None:
+        return None if end is None else decimal(Fraction(end) * share)
+
+    return replace(found, low=scaled(found.low), value=scaled(found.value), high=scaled(found.high))
 
 
 def _reasons(node: Node, made: Ingredients, plan: Plan, state: State) -> list[Reason]:

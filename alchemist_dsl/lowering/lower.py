@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from alchemist_runtime.schema.plan import Check, Edge, Node, Param, Plan, Prompt, Spec, Teacher, digest
+from alchemist_runtime.schema.plan import Check, Edge, Node, Param, Plan, Prompt, Spec, Teacher, digest, to_json
 
 from alchemist_dsl.check.unsupported import unrun
 from alchemist_dsl.ir import Block, ParamValue, Program, RefV
@@ -60,7 +61,7 @@ def lower(scope: Scope) -> tuple[Plan, dict[str, Ingredients]]:
         nodes=nodes,
         checks=_checks(scope),
     )
-    return plan.model_copy(update={"texts": _texts(plan, scope)}), made
+    return replace(plan, texts=_texts(plan, scope)), made
 
 
 def _node(block: Block, scope: Scope, known: Mapping[str, str]) -> tuple[Node, Ingredients]:
@@ -146,8 +147,8 @@ def _teachers(scope: Scope, known: Mapping[str, str]) -> dict[str, Teacher]:
         identity = keys.teacher_identity(block, scope)
         if isinstance(model := block.get("model"), RefV):
             identity["teacher.model"] = {"train": known[model.target]}
-        told = {"identity_of": identity, "identity_key": digest(identity)}
-        out[block.name] = resources.teacher(block, scope).model_copy(update=told)
+        teacher = resources.teacher(block, scope)
+        out[block.name] = replace(teacher, identity_of=identity, identity_key=digest(identity))
     return out
 
 
@@ -155,7 +156,7 @@ def _prompts(scope: Scope) -> dict[str, Prompt]:
     out = {}
     for block in _of_kind(scope.program, "prompt"):
         key = digest(keys.prompt_ingredients(block))
-        out[block.name] = resources.prompt(block, scope).model_copy(update={"key": key})
+        out[block.name] = replace(resources.prompt(block, scope), key=key)
     return out
 
 
@@ -184,7 +185,7 @@ def _promises(block: Block, scope: Scope) -> Iterator[Check]:
 def _texts(plan: Plan, scope: Scope) -> dict[str, str]:
     """The templates that the plan names by digest, and no others."""
     known = {**scope.program.texts, **scope.texts}
-    data = plan.model_dump(include={"nodes", "prompts"})
+    data = to_json([plan.nodes, plan.prompts])
     named = sorted({d for d in _digests(data) if d in known})
     return {d: known[d] for d in named}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -82,7 +83,7 @@ def train(block: Block, scope: Scope) -> TrainSpec:
         **_speed(block),
         on_long=_choice(block, "on_long"),
     )
-    return spec.model_copy(update={"command": command(spec)})
+    return replace(spec, command=command(spec))
 
 
 def _speed(block: Block) -> dict[str, Any]:

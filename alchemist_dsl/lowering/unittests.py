@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from alchemist_runtime.schema.plan import Plan
+from alchemist_runtime.schema.plan import Plan, to_json
 
 from alchemist_dsl.check.test_rows import Inlet, Unfit, answer, column_types, inlets, row, rows_by_label, suite_columns
 from alchemist_dsl.ir import Attr, Block, ChoiceV, ListV, Program, RecordV, RefV, RowSchema, RuleV, TextV, Value
@@ -180,9 +180,9 @@ def _mocked(teacher: Block) -> Block:
 
 def _without_tokenizer(plan: Plan, block: Block) -> Plan:
     """A tokenizer is loaded only where something counts tokens."""
-    specs = [n.spec.model_dump(mode="json") for n in plan.nodes]
+    specs = [to_json(n.spec) for n in plan.nodes]
     reads = _calls_tokens(specs) or _calls_tokens([r.expr.tree for r in block.rules])
-    return plan if reads else plan.model_copy(update={"tokenizer": None})
+    return plan if reads else replace(plan, tokenizer=None)
 
 
 def _calls_tokens(value: Any) -> bool:

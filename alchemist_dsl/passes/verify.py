@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from alchemist_runtime.schema.plan import Node, Plan, TeacherStepSpec
+from alchemist_runtime.schema.plan import Node, Plan, TeacherStepSpec, to_json
 
 from alchemist_dsl.ir import Program
 from alchemist_dsl.kinds import KINDS
@@ -46,7 +46,7 @@ def verify_plan(plan: Plan) -> None:
             _rule(not streams or edge.port in KINDS[source.kind].ports, f"`{node.id}` reads `{edge.node}.{edge.port}`")
         _spec(node, plan)
         keys[node.id] = node
-    for named in _texts(plan.model_dump(include={"nodes"})):
+    for named in _texts(to_json(plan.nodes)):
         _rule(named in plan.texts, f"no text {named}")
     for check in plan.checks:
         _rule(all(name in keys for name in check.reads), f"check `{check.id}` counts {check.reads}")

@@ -4,6 +4,7 @@ counts none.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from alchemist_runtime.schema.plan import Price, Teacher
@@ -33,5 +34,5 @@ def test_a_call_has_what_it_had(calls: int, sent: int, got: int) -> None:
 def test_rules_count_no_tokens_and_a_model_in_their_place_does() -> None:
     none = {"calls": 5, "tokens_in": 0, "tokens_out": 0}
     assert _tokens(none, MADE, MODEL) == (MADE.tokens_in, MADE.tokens_out)
-    rules = MODEL.model_copy(update={"provider": "rules"})
+    rules = replace(MODEL, provider="rules")
     assert [made.value for made in _tokens(none, MADE, rules)] == [0, 0]

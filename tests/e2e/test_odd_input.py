@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -409,7 +410,7 @@ def test_where_a_key_goes(base_url: str | None, variable: str | None, at: tuple[
 
     teacher = Teacher(name="t", provider="openai", base_url=base_url, api_key_env=variable)
     assert destinations(teacher) == ([] if at is None else [at])
-    more = teacher.model_copy(update={"headers_env": {"api-key": "H", "X-Other": "H"}})
+    more = replace(teacher, headers_env={"api-key": "H", "X-Other": "H"})
     local = base_url in ("http://localhost:8000/v1", "http://127.0.0.1:8000/v1")
     own = [] if at is None else [at[1]]
     assert [v for _, v in destinations(more)] == ([] if local else [*own, "H"])

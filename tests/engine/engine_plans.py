@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alchemist_runtime.schema import plan as p
+from alchemist_runtime.schema.plan import to_json
 
 AT = p.At(file="r.recipe", line=1, column=1)
 
@@ -33,7 +34,7 @@ def make_plan(nodes: Sequence[tuple[str, Sequence[p.Edge], Any]], **more: Any) -
     out: list[p.Node] = []
     keys: dict[str, str] = {}
     for name, inputs, spec in nodes:
-        own = p.digest([name, spec.model_dump(mode="json")])
+        own = p.digest([name, to_json(spec)])
         key = p.digest([own, [[keys[e.node], e.port, e.origin, e.role] for e in inputs]])
         keys[name] = key
         out.append(

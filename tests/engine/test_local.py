@@ -6,6 +6,7 @@ import hashlib
 import json
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,14 @@ Make = Callable[..., Context]
 
 GO = """
 from pathlib import Path
-from alchemist_runtime.engine import blend, deliver, groups, rowwise
+from alchemist_runtime.engine import dedup_steps, export_step, filter_map, mixture_step
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.local import run
 from alchemist_runtime.schema.plan import Plan
 from alchemist_runtime.storage.store import Store
 def go():
     root = Path.cwd()
-    plan = Plan.model_validate_json((root / "plan.json").read_text())
+    plan = from_json(Plan, json.loads((root / "plan.json").read_text()))
     run(Context(plan, root, root / ".alchemist", Store(root / ".alchemist")))
 """
 
@@ -250,9 +251,7 @@ def test_a_missing_file_is_named(tmp_path: Path, context: Make) -> None:
 
 def test_a_file_that_changed_after_planning_is_refused(tmp_path: Path, context: Make) -> None:
     jsonl(tmp_path / "a.jsonl", rows(3))
-    spec = source("s", "a.jsonl").model_copy(
-        update={"files": [{"path": "a.jsonl", "format": "jsonl", "digest": "b2:" + "0" * 64}]}
-    )
+    spec = replace(source("s", "a.jsonl"), files=[{"path": "a.jsonl", "format": "jsonl", "digest": "b2:" + "0" * 64}])
     assert failing(context, spec).problem.code == "A913"
 
 
@@ -327,8 +326,8 @@ def test_weights_by_size(temperature: str, share: float, tmp_path: Path, context
 def test_what_this_version_does_not_run_is_said_and_so_is_what_needs_it(tmp_path: Path, context: Make) -> None:
     write_sources(tmp_path)
     plan = small_plan()
-    nodes = [n.model_copy(update={"runnable": n.id != "pool"}) for n in plan.nodes]
-    result = run(context(plan.model_copy(update={"nodes": nodes})))
+    nodes = [replace(n, runnable=n.id != "pool") for n in plan.nodes]
+    result = run(context(replace(plan, nodes=nodes)))
     actions = {d.node: d.action for d in result.done}
     assert {n for n, a in actions.items() if a == "not run"} == {"pool", "sft", "out"}
     assert set(actions) == {"pool", "sft", "out"}, "what feeds nothing else is not built"

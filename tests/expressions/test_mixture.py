@@ -5,6 +5,7 @@ smaller one.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -129,27 +130,27 @@ def test_too_little_is_an_error_that_says_how_to_go_on() -> None:
 def test_following_the_advice_helps() -> None:
     short = spec(total=200_000, review="1.5%", rest="98.5%")
     assert rows(plan_counts(short, [size(3_100), size(400_000)])) == [3_000, 197_000]
-    repeat = spec(total=200_000, review="6%", rest="94%").model_copy(update={"on_short": "repeat", "repeat_max": "4"})
+    repeat = replace(spec(total=200_000, review="6%", rest="94%"), on_short="repeat", repeat_max="4")
     counts = plan_counts(repeat, [size(3_100), size(400_000)])
     assert rows(counts) == [12_000, 188_000]
     assert (counts.entries[0].copies, counts.entries[0].remainder) == (3, 2_700)
 
 
 def test_repeat_has_an_end() -> None:
-    repeat = spec(total=100, a="50%", b="50%").model_copy(update={"on_short": "repeat", "repeat_max": "2"})
+    repeat = replace(spec(total=100, a="50%", b="50%"), on_short="repeat", repeat_max="2")
     _, headline, help_ = problem(repeat, size(10), size(99))
     assert headline == "`a` should give 50 rows but has 10, 2x of it 20"
     assert help_.startswith("lower it to 20%, "), "with the repeats that are allowed, not without"
-    lower = repeat.model_copy(update={"take": spec(total=100, a="20%", b="80%").take})
+    lower = replace(repeat, take=spec(total=100, a="20%", b="80%").take)
     assert rows(plan_counts(lower, [size(10), size(99)])) == [20, 80]
 
 
 def test_shrink_lowers_the_total_and_keeps_the_shares() -> None:
-    shrink = spec(total=1000, a="60%", b="rest").model_copy(update={"on_short": "shrink"})
+    shrink = replace(spec(total=1000, a="60%", b="rest"), on_short="shrink")
     counts = plan_counts(shrink, [size(300), size(999)])
     assert rows(counts) == [300, 200]
     assert counts.entries[0].short
-    gone = spec(final="all", a="50%").model_copy(update={"on_short": "shrink"})
+    gone = replace(spec(final="all", a="50%"), on_short="shrink")
     assert rows(plan_counts(gone, [size(100), size(7)])) == [100, 7]
 
 

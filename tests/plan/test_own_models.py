@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,22 +148,22 @@ def test_a_teacher_here_costs_nothing_unless_a_price_is_written(work: Any) -> No
 
 
 def signed(plan: Plan) -> bytes:
-    return dump(plan.model_copy(update={"digest": digest(portable(plan))})).encode()
+    return dump(replace(plan, digest=digest(portable(plan)))).encode()
 
 
 def test_a_plan_that_asks_another_model_than_it_says_is_refused(work: Any) -> None:
     plan = work.plan(recipe("coder"))
     assert load(signed(plan), "p.json").teachers["here"].model == "coder"
     step = plan.node("answered")
-    other = step.model_copy(update={"inputs": [e for e in step.inputs if e.role != "model"]})
+    other = replace(step, inputs=[e for e in step.inputs if e.role != "model"])
     nodes = [other if n.id == "answered" else n for n in plan.nodes]
     with pytest.raises(RunError) as refused:
-        load(signed(plan.model_copy(update={"nodes": nodes})), "p.json")
+        load(signed(replace(plan, nodes=nodes)), "p.json")
     assert "does not read the training" in str(refused.value)
     teacher = plan.teachers["here"]
     told = {**teacher.identity_of, "teacher.model": {"train": "b2:" + "0" * 64}}
-    lying = teacher.model_copy(update={"identity_of": told, "identity_key": digest(told)})
+    lying = replace(teacher, identity_of=told, identity_key=digest(told))
     with pytest.raises(RunError) as refused:
-        load(signed(plan.model_copy(update={"teachers": {"here": lying}})), "p.json")
+        load(signed(replace(plan, teachers={"here": lying})), "p.json")
     assert "does not read the training" in str(refused.value)
     assert json.loads(signed(plan))["teachers"]["here"]["model"] == "coder"

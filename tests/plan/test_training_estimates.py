@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -172,11 +173,11 @@ def test_the_plan_says_how_a_training_goes_and_what_its_last_run_left_out(work, 
     counts = {"trained": 5_667, "cut": 1_908, "left_out.nothing_to_learn": 333, "packs": 700, "steps": 44}
     node = plan.node("big")
     last = {n: Estimate(low=str(v), value=str(v), high=str(v), basis="last_run") for n, v in counts.items()}
-    told = node.model_copy(update={"estimate": {**node.estimate, **last}})
+    told = replace(node, estimate={**node.estimate, **last})
     nodes: list[Node] = [told if n.id == "big" else n for n in plan.nodes]
     from alchemist_dsl.cli.compile import plan_lines
 
-    text = "\n".join(plan_lines(plan.model_copy(update={"nodes": nodes}), 120))
+    text = "\n".join(plan_lines(replace(plan, nodes=nodes), 120))
     assert "its last run trained 5,667 rows, cut 1,908 at 4,096 tokens, left out 333 (nothing_to_learn)" in text
     assert "training big: 700 packs of 4,096 tokens" in text
 

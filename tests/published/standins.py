@@ -19,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from alchemist_runtime.schema.plan import to_json
+
 TESTS = Path(__file__).parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "sources"), str(TESTS / "teacher")]
 
@@ -209,7 +211,7 @@ def tiny_model(folder: Path) -> dict[str, bytes]:
 
 def models(plan: Any) -> set[str]:
     """Everything of the shape `owner/name` that a training, a tokenizer or a chat template names."""
-    specs = [n.spec.model_dump(mode="json") for n in plan.nodes if n.kind in ("train", "mixture")]
+    specs = [to_json(n.spec) for n in plan.nodes if n.kind in ("train", "mixture")]
     return set(re.findall(r'"([\w.-]+/[\w.-]+)"', json.dumps([specs, plan.tokenizer])))
 
 

@@ -330,7 +330,7 @@ HOSTILE = [
 def test_hostile_texts_crash_nothing():
     program = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
-        "from alchemist_runtime.operators import code as c\n"
+        "from alchemist_runtime.code import functions as c\n"
         f"texts = [eval(t) for t in {[repr(t) for t in HOSTILE]!r}]\n"
         "for t in texts:\n"
         "    for name in ('python', 'javascript', 'java', 'c', 'cpp', 'go', 'rust', 'bash', 'json', None):\n"

@@ -16,6 +16,7 @@ from alchemist_runtime.engine.local import run
 from alchemist_runtime.engine.progress import Silent
 from alchemist_runtime.schema import plan as p
 from alchemist_runtime.schema.message import as_json, message, text_of
+from alchemist_runtime.schema.plan import to_json
 from alchemist_runtime.storage.store import Store
 
 AT = p.At(file="r.recipe", line=1, column=1)
@@ -55,7 +56,7 @@ def export(root: Path, rows: list[dict[str, Any]], between: p.MapSpec | None = N
     if between is not None:
         steps.append((last, [p.Edge(node="chat", role="from", key="")], between))
     for name, inputs, made in (*steps, ("set", [p.Edge(node=last, role="data", key="")], sink)):
-        key = p.digest([name, made.model_dump(mode="json")])
+        key = p.digest([name, to_json(made)])
         nodes.append(
             p.Node(id=name, kind=made.kind, at=AT, inputs=inputs, spec=made, key=key, meta_key="", own_key=key)
         )

@@ -11,6 +11,7 @@ from alchemist_runtime.engine.context import Context, Options
 from alchemist_runtime.engine.local import run
 from alchemist_runtime.engine.streams import Stream
 from alchemist_runtime.schema import plan as p
+from alchemist_runtime.schema.plan import to_json
 from alchemist_runtime.storage.store import Manifest, Store
 
 AT = p.At(file="r.recipe", line=1, column=1)
@@ -64,9 +65,9 @@ def make_plan(
         user=p.text_digest(user),
         **prompt,
     )
-    ingredients = [teacher.identity_key, asked.model_dump(mode="json"), user, seed]
+    ingredients = [teacher.identity_key, to_json(asked), user, seed]
     for name, inputs, spec in nodes:
-        own = p.digest([name, spec.model_dump(mode="json"), ingredients])
+        own = p.digest([name, to_json(spec), ingredients])
         keys[name] = p.digest([own, [[keys[n], port, role] for n, port, role in inputs]])
         edges = [p.Edge(node=n, port=port, role=role, key=keys[n]) for n, port, role in inputs]
         made.append(
@@ -107,4 +108,4 @@ def figures(ctx: Context, node: str) -> Mapping[str, Any]:
 if __name__ == "__main__":  # PLAN ROOT: carry a plan out in a process of its own, which a test may kill
     import sys
 
-    carry_out(p.Plan.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))
+    carry_out(p.from_json(p.Plan, json.loads(Path(sys.argv[1]).read_text())), Path(sys.argv[2]))

@@ -674,18 +674,19 @@ def test_a_record_that_was_damaged_is_told_and_nothing_is_paid_again(
 
 #: A run in a process of its own with short pauses, which a test may kill.
 RUN = """
+import json
 import sys
 from pathlib import Path
 from alchemist_runtime.schema import plan as p
-from alchemist_runtime.teachers import _batches
-_batches.FIRST_PAUSE_SECONDS, _batches.LONGEST_PAUSE_SECONDS = 0.01, 0.02
+from alchemist_runtime.calls import batch_api
+batch_api.FIRST_PAUSE_SECONDS, batch_api.LONGEST_PAUSE_SECONDS = 0.01, 0.02
 from step_plans import carry_out
-carry_out(p.Plan.model_validate_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2]))
+carry_out(p.from_json(p.Plan, json.loads(Path(sys.argv[1]).read_text())), Path(sys.argv[2]))
 """
 
 
 def process(plan: p.Plan, root: Path, fault: str = "") -> subprocess.Popen[str]:
-    (root / "plan.json").write_text(plan.model_dump_json())
+    (root / "plan.json").write_text(json.dumps(p.to_json(plan)))
     env = {**os.environ, "ALCHEMIST_FAULT": fault, "PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, "-c", RUN, str(root / "plan.json"), str(root)]
     return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)

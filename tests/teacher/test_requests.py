@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def begun(stub: Stub, root: Path, rows: list[str], prefill: str, **more: Any) ->
         **more,
     )
     if more.get("turn"):
-        made = made.model_copy(update={"prompts": {"ask": made.prompts["ask"].model_copy(update={"user": None})}})
+        made = replace(made, prompts={"ask": replace(made.prompts["ask"], user=None)})
     ctx = s.carry_out(made, root)
     lost = {r["instruction"]: (r["rule"], r["reason"]) for r in s.rows(ctx, "g", "dropped")}
     return {r["instruction"]: r["response"] for r in s.rows(ctx, "g")}, lost

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,13 +157,13 @@ def test_a_row_without_text_is_kept_with_its_reason(tmp_path: Path) -> None:
     spec = p.TaskSpec(instruction=template(empty, "n"), response=template(TELL + "{{ rule }}", "rule"), salt="q")
     texts = {p.text_digest(t): t for t in (empty, TELL + "{{ rule }}")}
     plan = quiz(tmp_path, spec, n=60)
-    plan = plan.model_copy(update={"texts": {**plan.texts, **texts}})
+    plan = replace(plan, texts={**plan.texts, **texts})
     with pytest.raises(Exception, match="answer"):  # no choice, so no answer
         s.carry_out(plan, tmp_path)
-    spec = spec.model_copy(update={"response": template("{{ rule }}", "rule")})
+    spec = replace(spec, response=template("{{ rule }}", "rule"))
     plan = quiz(tmp_path, spec, n=60)
     texts[p.text_digest("{{ rule }}")] = "{{ rule }}"
-    ctx = s.carry_out(plan.model_copy(update={"texts": {**plan.texts, **texts}}), tmp_path)
+    ctx = s.carry_out(replace(plan, texts={**plan.texts, **texts}), tmp_path)
     assert len(s.rows(ctx, "quiz")) == 40
     assert s.figures(ctx, "quiz")["dropped"] == {"empty": 20}
     left = s.rows(ctx, "quiz", "dropped")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -485,6 +486,6 @@ def test_a_run_names_the_step_the_rows_and_the_day(tmp_path: Path) -> None:
         ("A818", "`tiny` is trained with 2026-11-30, the day of the run, in every row"),
     ]
     assert said[1].note == "1,000 of `x`, 2 of `y`"
-    pinned = spec_of(plan).model_copy(update={"date": "2026-11-30"})
+    pinned = replace(spec_of(plan), date="2026-11-30")
     assert [p.code for p in _rendered(plan.node("tiny"), pinned, prepared)] == ["A817", "A817"]
     assert list(_rendered(plan.node("tiny"), pinned, {})) == []

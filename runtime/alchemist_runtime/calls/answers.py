@@ -8,25 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Annotated, Any, Final, Literal
-
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    WrapValidator,
-    with_config,
-)
-from typing_extensions import TypedDict
+from typing import Any, Final
 
 from alchemist_runtime.calls.teacher import ending
 from alchemist_runtime.schema.exact_json import as_json, loads
-from alchemist_runtime.schema.rows import nullable, required
+from alchemist_runtime.schema.rows import required
+from alchemist_runtime.schema.types import TURN, Type, type_of
 
 _BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 #: Thinking before an answer; its opening tag may have been part of the question, and then the closing one has a line of
@@ -34,8 +21,6 @@ _BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 _THOUGHT = re.compile(
     r"\A\s*<think>(.*?)(?:</think>|\Z)|\A((?:(?!<think>).)*?)^[ \t]*</think>[ \t]*$", re.DOTALL | re.MULTILINE
 )
-_INT64 = range(-(2**63), 2**63)
-_CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 #: The line that opens a fence, and what comes before an object in it.
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[ \t]*\w*[ \t]*\n\s*(?=\{)", re.MULTILINE)
 _STRING = r'"(?:[^"\\]|\\.)*"'
@@ -46,68 +31,10 @@ _ESCAPED = re.compile(r"[\x00-\x1f]")
 _TOKEN = re.compile(rf"{_STRING}|//[^\n]*|/\*.*?\*/|[{{}}]", re.DOTALL)
 #: How many objects of a text are looked at.
 _MOST_OBJECTS: Final = 64
-_NUMBERS: Final = ("real", "percent", "prob", "money", "duration", "rate", "multiplier")
-_COUNTS: Final = ("int", "rows", "tokens", "bytes")
 
 
 class Unreadable(ValueError):
     """An answer that does not fit the prompt's output; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Type:
-    """A column type taken apart."""
-
-    name: str  # text | int | real | bool | enum | list | record | json | messages
-    optional: bool = False
-    low: float | None = None
-    high: float | None = None
-    options: tuple[str, ...] = ()
-    element: Type | None = None
-    fields: tuple[tuple[str, Type], ...] = ()
-
-
-_TURN: Final = (("role", Type("text")), ("content", Type("text")))
-
-
-@cache
-def type_of(text: str) -> Type:
-    """A column type, as `list<int(0..10)>?`, taken apart."""
-    name, optional = required(text.strip()).strip(), nullable(text.strip())
-    if name.startswith("list<"):
-        return Type("list", optional, element=type_of(name[5:-1]))
-    if name.startswith("record<"):
-        parts = [p.partition(":") for p in _split(name[7:-1])]
-        fields = tuple((p[0].strip(), type_of(p[2])) for p in parts)
-        return Type("record", optional, fields=fields)
-    call = _CALL.fullmatch(name)
-    if call is None:
-        return _plain(name, optional)
-    if call[1] == "enum":
-        return Type("enum", optional, options=tuple(loads(f"[{call[2]}]")))
-    low, _, high = call[2].replace("_", "").partition("..")
-    return Type(_plain(call[1], False).name, optional, float(low) if low else None, float(high) if high else None)
-
-
-def _plain(name: str, optional: bool) -> Type:
-    if name in ("prob", "percent"):
-        return Type("real", optional, 0.0, 1.0 if name == "prob" else None)
-    if name in _NUMBERS:
-        return Type("real", optional)
-    return Type("int" if name in _COUNTS else name, optional)
-
-
-def _split(text: str) -> list[str]:
-    """Parts at the commas of the top level."""
-    parts, depth, quoted, start = [], 0, False, 0
-    for i, c in enumerate(text):
-        quoted ^= c == '"'
-        if not quoted:
-            depth += (c in "<(") - (c in ">)")
-            if c == "," and depth == 0:
-                parts.append(text[start:i])
-                start = i + 1
-    return [p for p in (*parts, text[start:]) if p.strip()]
 
 
 def is_plain(outputs: Mapping[str, str]) -> bool:
@@ -130,7 +57,9 @@ def is_probability(outputs: Mapping[str, str]) -> bool:
 
 def schema(outputs: Mapping[str, str]) -> dict[str, Any]:
     """The JSON schema of an answer: an object with exactly these fields."""
-    made = _adapter(tuple(outputs.items())).json_schema()
+    from alchemist_runtime.calls.answer_models import adapter
+
+    made = adapter(tuple(outputs.items())).json_schema()
     whole: dict[str, Any] = _inlined(made, made.pop("$defs", {}))
     return whole
 
@@ -149,82 +78,6 @@ def _inlined(value: Any, named: Mapping[str, Any]) -> Any:
     if "properties" in value:
         out["properties"] = {k: _inlined(v, named) for k, v in value["properties"].items()}
     return out
-
-
-@cache
-def _adapter(outputs: tuple[tuple[str, str], ...]) -> TypeAdapter[dict[str, Any]]:
-    """The model of an answer, made from its declared fields."""
-    return TypeAdapter(_record(tuple((n, type_of(t)) for n, t in outputs)))
-
-
-def _record(fields: tuple[tuple[str, Type], ...]) -> Any:
-    """An object with these fields; others are left out, and one that may be null may be missing."""
-
-    def declared(value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {n: value.get(n) for n, t in fields if n in value or t.optional}
-
-    make: Any = TypedDict  # called with fields that no type checker knows
-    made = make("Answer", {n: _model(t) for n, t in fields})
-    return Annotated[with_config(ConfigDict(strict=True, extra="forbid"))(made), BeforeValidator(declared)]
-
-
-def _model(type_: Type) -> Any:
-    made: Any
-    bounds = Field(ge=_exact(type_.low), le=_exact(type_.high))
-    match type_.name:
-        case "int":
-            made = Annotated[int, bounds, AfterValidator(_int64), BeforeValidator(_whole)]
-        case "real":
-            made = Annotated[float, bounds, Field(allow_inf_nan=False)]
-        case "bool":
-            made = bool
-        case "enum":
-            made = Literal[type_.options]
-        case "list":
-            assert type_.element is not None
-            made = list[_model(type_.element)]  # type: ignore[misc]
-        case "record":
-            made = _record(type_.fields)
-        case "messages":
-            made = list[Annotated[_record(_TURN), WrapValidator(_turn)]]  # type: ignore[misc]
-        case "json":
-            return Annotated[Any, AfterValidator(_json_or_null if type_.optional else _json_text)]
-        case _:
-            made = str
-    return made | None if type_.optional else made
-
-
-def _turn(value: Any, handler: Any) -> dict[str, Any]:
-    """A turn as rows hold it, with what else it says as JSON."""
-    turn = handler(value)
-    rest = {k: v for k, v in value.items() if k not in turn}
-    return {**turn, "extra": as_json(rest) if rest else None}
-
-
-def _json_text(value: Any) -> str:
-    if value is None:
-        raise ValueError("null")
-    return as_json(value)
-
-
-def _json_or_null(value: Any) -> str | None:
-    return None if value is None else as_json(value)
-
-
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _int64(value: int) -> int:
-    if value not in _INT64:
-        raise ValueError("more than 64 bits")
-    return value
-
-
-def _exact(bound: float | None) -> float | None:
-    return bound if bound is None or bound != int(bound) else int(bound)
 
 
 def in_words(outputs: Mapping[str, str]) -> str:
@@ -324,8 +177,12 @@ def _fitting(text: str, outputs: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _checked(value: Any, outputs: Mapping[str, str]) -> dict[str, Any]:
+    from pydantic import ValidationError
+
+    from alchemist_runtime.calls.answer_models import adapter
+
     try:
-        return _adapter(tuple(outputs.items())).validate_python(value)
+        return adapter(tuple(outputs.items())).validate_python(value)
     except ValidationError as e:
         first = e.errors(include_url=False)[0]
         place, type_ = _place(first["loc"], outputs)
@@ -346,7 +203,7 @@ def _place(loc: Sequence[int | str], outputs: Mapping[str, str]) -> tuple[str, T
     for part in loc[1:]:
         if isinstance(part, int):
             place += f"[{part}]"
-            type_ = type_.element or Type("record", fields=_TURN)
+            type_ = type_.element or Type("record", fields=TURN)
         else:
             place += f".{part}"
             type_ = dict(type_.fields).get(part, type_of("text"))

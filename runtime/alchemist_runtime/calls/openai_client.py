@@ -12,13 +12,12 @@ import os
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import cached_property
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from alchemist_runtime.calls import answers, completion, failures
-from alchemist_runtime.calls.teacher import UNREAD, CallFailed, Reply, Request, scrub, whole
+from alchemist_runtime.calls.teacher import OFFICIAL, UNREAD, CallFailed, Reply, Request, is_local, scrub, whole
 from alchemist_runtime.schema import plan
 from alchemist_runtime.schema.errors import Problem, RunError
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     import aiohttp
     from openai import AsyncOpenAI
 
-OFFICIAL = "https://api.openai.com/v1"
 TOP_LOGPROBS = 20
 #: Parameters that are left out where a server does not take them, and those that have another name there.
 _LEFT_OUT = frozenset({"temperature", "top_p"})
@@ -41,15 +39,6 @@ _GO_ON = frozenset({"api.anthropic.com", "api.groq.com", "openrouter.ai"})
 _ANSWERED = (
     "the server answered the user's turn instead of going on with it, as vLLM does with `continue_final_message`"
 )
-
-
-def is_local(base_url: str | None) -> bool:
-    """Whether an address is this machine."""
-    host = urlsplit(base_url or OFFICIAL).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:  # a name; `127.0.0.1.example.com` is one of somebody
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def key_of(spec: plan.Teacher) -> str:

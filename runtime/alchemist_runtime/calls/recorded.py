@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from alchemist_runtime.calls.cache import CallCache, identity
@@ -28,9 +29,7 @@ class Recorded:
         found += [told for text in cache.identities() if _same(told := json.loads(text), own)]
         free = [told for told in found if told.get(_WHO[0]) == "rules"]  # where others were paid
         self._others = {
-            plan.digest(told): spec.model_copy(
-                update={"provider": told.get(_WHO[0]), "identity_key": plan.digest(told)}
-            )
+            plan.digest(told): replace(spec, provider=str(told.get(_WHO[0])), identity_key=plan.digest(told))
             for told in [told for told in found if told not in free] + free
             if told != own
         }

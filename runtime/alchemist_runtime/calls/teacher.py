@@ -11,11 +11,16 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, Final, Literal, Protocol
+from urllib.parse import urlsplit
 
 from alchemist_runtime.schema import plan
 
 KEY_BYTES = 24
+
+#: Where a teacher is asked that names no `base_url`.
+OFFICIAL = "https://api.openai.com/v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,3 +216,12 @@ def scrub(text: str, *secrets: str | None) -> str:
         if secret and len(secret) >= 4:
             text = text.replace(secret, "***")
     return _SECRET.sub("***", text)
+
+
+def is_local(base_url: str | None) -> bool:
+    """Whether an address is this machine."""
+    host = urlsplit(base_url or OFFICIAL).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name; `127.0.0.1.example.com` is one of somebody
+        return host == "localhost" or host.endswith(".localhost")

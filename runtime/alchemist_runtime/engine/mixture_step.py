@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -55,12 +56,10 @@ def weighted(spec: MixtureSpec, sizes: Sequence[EntrySize]) -> MixtureSpec:
         return spec
     temperature = float(Fraction(str(spec.weights.args.get("temperature", "1"))))
     take = [
-        t.model_copy(
-            update={"value": str(Fraction(float(s.stock(spec.unit)) ** (1 / temperature)).limit_denominator(10**6))}
-        )
+        replace(t, value=str(Fraction(float(s.stock(spec.unit)) ** (1 / temperature)).limit_denominator(10**6)))
         for t, s in zip(spec.take, sizes, strict=True)
     ]
-    return spec.model_copy(update={"take": take})
+    return replace(spec, take=take)
 
 
 def _tokens(ctx: Context, spec: MixtureSpec, streams: list[Stream]) -> list[Counts | None]:

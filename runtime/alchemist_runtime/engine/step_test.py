@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
@@ -254,10 +254,10 @@ def _not_run(step: str) -> Problem:
 def _quiet(plan: Plan) -> Plan:
     """The plan with teachers that neither wait nor cost: a mock answers at once, one question after the other."""
     teachers = {
-        name: t.model_copy(update={"rate": [], "concurrency": 1, "retries": 0, "batch": False, "api_key_env": None})
+        name: replace(t, rate=[], concurrency=1, retries=0, batch=False, api_key_env=None)
         for name, t in plan.teachers.items()
     }
-    return plan.model_copy(update={"teachers": teachers, "now": None})
+    return replace(plan, teachers=teachers, now=None)
 
 
 def _seat(ctx: Context, mock: Mock) -> None:

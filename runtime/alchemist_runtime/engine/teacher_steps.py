@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -135,7 +135,7 @@ def _placed(ctx: Context, node: Node, teacher: Teacher) -> Teacher:
         place = str(ctx.manifest(node.inputs[trained[0]].node).folder("model"))
     else:
         place = located(teacher.model, ctx.project)
-    return teacher.model_copy(update={"model": place})
+    return replace(teacher, model=place)
 
 
 def _kind_of_inquiry(ctx: Context, desk: Desk) -> Callable[..., Inquiry]:

@@ -13,15 +13,20 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from fractions import Fraction
+from functools import cache
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from alchemist_runtime.schema.errors import Problem, RunError
 from alchemist_runtime.schema.sealed import KEY, read_json
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
 
 PLAN_FORMAT = "1.0"
 CANON = "alc/1"
@@ -89,20 +94,27 @@ def _tree(expr: list[Any]) -> list[Any]:
     return expr
 
 
-Expr = Annotated[list[Any], AfterValidator(_tree)]
+class _Checked:
+    """Has pydantic look at expressions when a plan is read; importing the plan does not import pydantic."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core.core_schema import no_info_after_validator_function
+
+        return no_info_after_validator_function(_tree, handler(source))
 
 
-class Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+Expr = Annotated[list[Any], _Checked()]
 
 
-class At(Model):
+@dataclass(frozen=True, kw_only=True)
+class At:
     file: str  # relative to the project, with "/", or "std:…"
     line: int
     column: int
 
 
-class Edge(Model):
+@dataclass(frozen=True, kw_only=True)
+class Edge:
     """One input stream of a node: a port of another node, or the part of it that came from one source."""
 
     node: str
@@ -113,18 +125,20 @@ class Edge(Model):
     take: Literal["all"] | int = "all"
 
 
-class Select(Model):
+@dataclass(frozen=True, kw_only=True)
+class Select:
     """Which rows a step works on. Exactly one of fraction, count, where."""
 
     fraction: str | None = None  # "1/20"
     count: int | None = None
     where: Expr | None = None
-    per: list[str] = []  # inside each group of these columns
-    best: list[Expr] = []  # the highest instead of a draw by hash; later ones break ties
+    per: list[str] = field(default_factory=list)  # inside each group of these columns
+    best: list[Expr] = field(default_factory=list)  # the highest instead of a draw by hash; later ones break ties
     salt: str = ""
 
 
-class Rule(Model):
+@dataclass(frozen=True, kw_only=True)
+class Rule:
     verb: Literal["keep", "drop", "expect"]
     name: str
     expr: Expr
@@ -132,30 +146,34 @@ class Rule(Model):
     at: At | None = None
 
 
-class SetColumn(Model):
+@dataclass(frozen=True, kw_only=True)
+class SetColumn:
     column: str
     type: str
     expr: Expr
 
 
-class Method(Model):
+@dataclass(frozen=True, kw_only=True)
+class Method:
     """A component with its arguments, defaults filled in: minhash(ngram = 5, …)."""
 
     name: str
     version: int = 1
-    args: dict[str, Any] = {}
+    args: dict[str, Any] = field(default_factory=dict)
 
 
 # --- resources that steps refer to ------------------------------------------------------------------------------------
 
 
-class Price(Model):
+@dataclass(frozen=True, kw_only=True)
+class Price:
     input: str = "0"  # dollars per token, exact: "3/100000"
     output: str = "0"
     free: bool = False
 
 
-class Teacher(Model):
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
     name: str
     provider: str  # component of the family `teachers`
     model: str | None = None
@@ -164,18 +182,18 @@ class Teacher(Model):
     identity: str | None = None
     api_key_env: str | None = None
     #: temperature, top_p (exact strings; absent: not sent), max_tokens, stop, seed, reasoning_effort
-    sampling: dict[str, Any] = {}
-    extra: dict[str, Any] = {}  # further fields of the body
-    query: dict[str, str] = {}  # parameters of the address
-    headers_env: dict[str, str] = {}  # header -> environment variable with its value
+    sampling: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)  # further fields of the body
+    query: dict[str, str] = field(default_factory=dict)  # parameters of the address
+    headers_env: dict[str, str] = field(default_factory=dict)  # header -> environment variable with its value
     price: Price | None = None  # None: unknown
-    rate: list[dict[str, Any]] = []  # [{"unit": "calls" | "tokens", "per_second": "25/3"}]
+    rate: list[dict[str, Any]] = field(default_factory=list)  # [{"unit": "calls" | "tokens", "per_second": "25/3"}]
     concurrency: int = 64
     timeout_seconds: float = 120.0  # 0: an answer is waited for as long as it takes
     retries: int = 6
     batch: bool = False
     #: provider, model, revision, sampling, extra, query, identity or foreign base_url
-    identity_of: dict[str, Any] = {}
+    identity_of: dict[str, Any] = field(default_factory=dict)
     identity_key: str = ""  # H(identity_of): in call keys and node keys
     at: At | None = None
 
@@ -184,11 +202,13 @@ class Teacher(Model):
         """What a token costs in the way that it is asked: the Batch API takes half."""
         if self.price is None or not self.batch:
             return self.price
-        half = {n: str(Fraction(getattr(self.price, n)) / 2) for n in ("input", "output")}
-        return self.price.model_copy(update=half)
+        return replace(
+            self.price, input=str(Fraction(self.price.input) / 2), output=str(Fraction(self.price.output) / 2)
+        )
 
 
-class Prompt(Model):
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
     name: str
     inputs: dict[str, str]  # field -> type
     outputs: dict[str, str]
@@ -205,78 +225,87 @@ class Prompt(Model):
 # --- specs, one per kind ----------------------------------------------------------------------------------------------
 
 
-class SourceSpec(Model):
+@dataclass(frozen=True, kw_only=True)
+class SourceSpec:
     kind: Literal["source"] = "source"
     name: str  # data: it becomes `origin`
     salt: str  # repo/config/split, or the source's name for files
     reader: Method  # component of the family `sources`: files | python | hub | missing
-    files: list[dict[str, str]] = []  # [{"path": relative, "digest": "b2:…", "format": "jsonl"}], sorted, from the lock
-    columns: dict[str, str] = {}  # known columns of the record as read ({}: unknown)
-    sets: list[SetColumn] = []
+    #: [{"path": relative, "digest": "b2:…", "format": "jsonl"}], sorted, from the lock
+    files: list[dict[str, str]] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)  # known columns of the record as read ({}: unknown)
+    sets: list[SetColumn] = field(default_factory=list)
     id_column: str | None = None
     limit: int | None = None  # rows, of lowest hash
     run_limit: int | None = None  # run --limit
     on_bad_row: Literal["error", "skip"] = "error"
     max_bad: int | None = None
-    rules: list[Rule] = []
+    rules: list[Rule] = field(default_factory=list)
     license: str | None = None
     missing: str | None = None
-    schema_columns: dict[str, str] = {}  # required columns and types of the row schema
+    schema_columns: dict[str, str] = field(default_factory=dict)  # required columns and types of the row schema
 
 
-class MapSpec(Model):
+@dataclass(frozen=True, kw_only=True)
+class MapSpec:
     kind: Literal["map"] = "map"
     sets: list[SetColumn]
     select: Select | None = None
     mode: Literal["only", "replace", "add"] = "replace"
     salt: str = ""
-    rules: list[Rule] = []
+    rules: list[Rule] = field(default_factory=list)
 
 
-class FilterSpec(Model):
+@dataclass(frozen=True, kw_only=True)
+class FilterSpec:
     kind: Literal["filter"] = "filter"
     rules: list[Rule]
     select: Select | None = None
 
 
-class DedupSpec(Model):
+@dataclass(frozen=True, kw_only=True)
+class DedupSpec:
     kind: Literal["dedup"] = "dedup"
     on: list[Expr]
     method: Method
     prefer: Expr | None = None
     clusters: Literal["star", "connected"] = "star"
-    rules: list[Rule] = []
+    rules: list[Rule] = field(default_factory=list)
 
 
-class SplitSpec(Model):
+@dataclass(frozen=True, kw_only=True)
+class SplitSpec:
     kind: Literal["split"] = "split"
     eval: str  # share, exact
     salt: str
 
 
-class SuiteSpec(Model):
+@dataclass(frozen=True, kw_only=True)
+class SuiteSpec:
     kind: Literal["suite"] = "suite"
     name: str
     reader: Method
-    files: list[dict[str, str]] = []
-    columns: dict[str, str] = {}
-    sets: list[SetColumn] = []
+    files: list[dict[str, str]] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+    sets: list[SetColumn] = field(default_factory=list)
     text: list[str]  # columns that hold text to look for
     id_column: str | None = None
     entry_point: str | None = None
     engine: str | None = None
     license: str | None = None
-    evaluation: dict[str, Any] = {}
+    evaluation: dict[str, Any] = field(default_factory=dict)
 
 
-class DecontaminateSpec(Model):
+@dataclass(frozen=True, kw_only=True)
+class DecontaminateSpec:
     kind: Literal["decontaminate"] = "decontaminate"
     on: list[Expr]  # texts of a row; default: all turns
     methods: list[Method]
-    rules: list[Rule] = []
+    rules: list[Rule] = field(default_factory=list)
 
 
-class TeacherStepSpec(Model):
+@dataclass(frozen=True, kw_only=True)
+class TeacherStepSpec:
     """relabel and generate."""
 
     kind: Literal["relabel", "generate"]
@@ -286,7 +315,7 @@ class TeacherStepSpec(Model):
     mode: Literal["only", "replace", "add"]
     place: Literal["before", "after", "system"] | None = None  # relabel; already lowered into `sets`
     sets: list[SetColumn]
-    rules: list[Rule] = []
+    rules: list[Rule] = field(default_factory=list)
     samples: int = 1
     accept: int | None = None  # so many rows are enough
     retries_on_reject: int = 0
@@ -298,21 +327,24 @@ class TeacherStepSpec(Model):
     salt: str = ""
 
 
-class TaskSpec(Model):
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec:
     kind: Literal["task"] = "task"
     standard: Literal["evolution", "filtering", "review"] | None = None
     instruction: Expr  # ["template", …]
     response: Expr
     system: Expr | None = None
-    classes: list[dict[str, Any]] = []  # [{"name": "short_response", "rules": ["too_short"], "text": "…"}]
+    #: [{"name": "short_response", "rules": ["too_short"], "text": "…"}]
+    classes: list[dict[str, Any]] = field(default_factory=list)
     sound: str | None = None  # share of the task rows whose answer is "none of these"
     select: Select | None = None
     lang: Expr | None = None
     salt: str = ""
-    rules: list[Rule] = []
+    rules: list[Rule] = field(default_factory=list)
 
 
-class Take(Model):
+@dataclass(frozen=True, kw_only=True)
+class Take:
     name: str
     edge: int  # index in node.inputs
     amount: Literal["share", "parts", "rest", "rows", "tokens", "all", "multiplier"]
@@ -320,7 +352,8 @@ class Take(Model):
     missing: bool = False  # all its rows come from `missing` sources
 
 
-class MixtureSpec(Model):
+@dataclass(frozen=True, kw_only=True)
+class MixtureSpec:
     kind: Literal["mixture"] = "mixture"
     unit: Literal["rows", "tokens"]
     total: int | None = None  # in `unit`
@@ -333,24 +366,26 @@ class MixtureSpec(Model):
         None  # {"name": …, "revision": …} | {"bytes": true} | None: declared estimate chars / 4
     )
     salt: str = ""
-    rules: list[Rule] = []
+    rules: list[Rule] = field(default_factory=list)
 
 
-class ExportSpec(Model):
+@dataclass(frozen=True, kw_only=True)
+class ExportSpec:
     kind: Literal["export"] = "export"
     format: Literal["parquet", "jsonl", "messages"] = "parquet"
     path: str | None = None
     hub: str | None = None
-    columns: list[str] = []
+    columns: list[str] = field(default_factory=list)
     lineage: Literal["columns", "sidecar"] = "columns"
-    split: dict[str, str] = {}  # {"train": "19/20", "eval": "1/20"}
+    split: dict[str, str] = field(default_factory=dict)  # {"train": "19/20", "eval": "1/20"}
     license: str | None = None
     title: str | None = None
-    schema_columns: dict[str, str] = {}
+    schema_columns: dict[str, str] = field(default_factory=dict)
     salt: str = ""
 
 
-class TrainSpec(Model):
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec:
     kind: Literal["train"] = "train"
     base: str | None = None  # path, hub id, or the name of a train node (then an edge of role "model")
     revision: str | None = None
@@ -383,21 +418,32 @@ class TrainSpec(Model):
     processes: int | None = None
     micro_batch: int | None = None
     save_every: dict[str, Any] | None = None
-    report: list[str] = []
+    report: list[str] = field(default_factory=list)
     on_long: Literal["error", "drop", "truncate"] = "drop"
-    command: list[str] = []  # accelerate launch … {processes} …
+    command: list[str] = field(default_factory=list)  # accelerate launch … {processes} …
 
 
-class EvaluateSpec(Model):
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSpec:
     kind: Literal["evaluate"] = "evaluate"
     suites: list[str]
     limit: int | None = None
 
 
-class MeasureSpec(Model):
+@dataclass(frozen=True, kw_only=True)
+class MeasureSpec:
     kind: Literal["measure"] = "measure"
     by: str = "origin"
-    metrics: list[Method] = []
+    metrics: list[Method] = field(default_factory=list)
+
+
+class _ByKind:
+    """Has pydantic choose the spec by its `kind`, so that it tells of the fields of that one."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic import Field
+
+        return handler.generate_schema(Annotated[source, Field(discriminator="kind")])
 
 
 Spec = Annotated[
@@ -415,14 +461,15 @@ Spec = Annotated[
     | TrainSpec
     | EvaluateSpec
     | MeasureSpec,
-    Field(discriminator="kind"),
+    _ByKind(),
 ]
 
 
 # --- the plan ---------------------------------------------------------------------------------------------------------
 
 
-class Estimate(Model):
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
     low: str | None = None
     value: str | None = None
     high: str | None = None
@@ -430,12 +477,13 @@ class Estimate(Model):
     basis: Literal["last_run", "scaled", "sampled", "declared", "exact", "unknown"] = "unknown"
 
 
-class Node(Model):
+@dataclass(frozen=True, kw_only=True)
+class Node:
     id: str
     kind: str
     doc: str | None = None
     at: At
-    inputs: list[Edge] = []
+    inputs: list[Edge] = field(default_factory=list)
     spec: Spec
     key: str
     meta_key: str
@@ -443,11 +491,12 @@ class Node(Model):
         ""  # the key's ingredients without the inputs' keys; with the inputs' content digests: the content key
     )
     runnable: bool = True  # False: this version compiles the node but does not run it
-    columns: dict[str, dict[str, str]] = {}  # port -> column -> type
-    estimate: dict[str, Estimate] = {}  # rows, calls, tokens_in, tokens_out, usd
+    columns: dict[str, dict[str, str]] = field(default_factory=dict)  # port -> column -> type
+    estimate: dict[str, Estimate] = field(default_factory=dict)  # rows, calls, tokens_in, tokens_out, usd
 
 
-class Check(Model):
+@dataclass(frozen=True, kw_only=True)
+class Check:
     id: str
     at: At
     severity: Literal["warn", "error"] = "error"
@@ -455,38 +504,43 @@ class Check(Model):
     text: str
     verdict: Literal["pass", "fail", "unknown"] = "unknown"
     value: str | None = None
-    reads: list[str] = []  # nodes
+    reads: list[str] = field(default_factory=list)  # nodes
 
 
-class Param(Model):
+@dataclass(frozen=True, kw_only=True)
+class Param:
     name: str
     type: str
     value: str  # canonical text
     origin: str  # default | set | file | environment | variant
 
 
-class Reason(Model):
+@dataclass(frozen=True, kw_only=True)
+class Reason:
     code: str
     path: str | None = None
     before: str | None = None
     after: str | None = None
 
 
-class NowNode(Model):
+@dataclass(frozen=True, kw_only=True)
+class NowNode:
     id: str
     action: Literal["reuse", "build", "extend", "skip"]
-    reasons: list[Reason] = []
+    reasons: list[Reason] = field(default_factory=list)
     calls_cached: int | None = None
     calls_new: int | None = None
     usd: Estimate | None = None
 
 
-class Now(Model):
-    nodes: list[NowNode] = []
+@dataclass(frozen=True, kw_only=True)
+class Now:
+    nodes: list[NowNode] = field(default_factory=list)
     base_run: str | None = None
 
 
-class Plan(Model):
+@dataclass(frozen=True, kw_only=True)
+class Plan:
     plan_format: str = PLAN_FORMAT
     canon: str = CANON
     edition: int
@@ -496,19 +550,49 @@ class Plan(Model):
     seed: int = 0
     license: str | None = None
     tokenizer: dict[str, Any] | None = None  # of `tokens(…)` in expressions; form as in MixtureSpec
-    params: list[Param] = []
-    teachers: dict[str, Teacher] = {}
-    prompts: dict[str, Prompt] = {}
-    texts: dict[str, str] = {}  # digest -> template text
+    params: list[Param] = field(default_factory=list)
+    teachers: dict[str, Teacher] = field(default_factory=dict)
+    prompts: dict[str, Prompt] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)  # digest -> template text
     nodes: list[Node]  # topological order, ties by name
-    checks: list[Check] = []
-    totals: dict[str, Estimate] = {}  # usd, calls, tokens_in, tokens_out (from scratch)
+    checks: list[Check] = field(default_factory=list)
+    totals: dict[str, Estimate] = field(default_factory=dict)  # usd, calls, tokens_in, tokens_out (from scratch)
     digest: str = ""
     now: Now | None = None
 
     def node(self, id_: str) -> Node:
         """The node of this name; KeyError if there is none."""
         return next(n for n in self.nodes if n.id == id_)
+
+
+def to_json(value: Any, *, without_none: bool = False) -> Any:
+    """What a plan, or a part of one, is as JSON data. `without_none`: fields that are None are left out."""
+    match value:
+        case list():
+            return [to_json(v, without_none=without_none) for v in value]
+        case dict():
+            return {k: to_json(v, without_none=without_none) for k, v in value.items()}
+        case _ if is_dataclass(value):
+            found = ((f.name, getattr(value, f.name)) for f in fields(value))
+            return {
+                name: to_json(v, without_none=without_none) for name, v in found if not (without_none and v is None)
+            }
+        case _:
+            return value
+
+
+def from_json(type_: type[T], data: Any) -> T:
+    """A part of a plan from JSON data. pydantic.ValidationError where it is none; unknown fields are ignored."""
+    made: T = adapter(type_).validate_python(data)  # type: ignore[arg-type]
+    return made
+
+
+@cache
+def adapter(type_: Any) -> TypeAdapter[Any]:
+    """What reads a part of a plan from JSON data, and tells its schema."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(type_)
 
 
 def variant_part(variant: str) -> str:
@@ -560,19 +644,21 @@ def works(plan: Plan) -> dict[str, str]:
         spec = node.spec
         edges = [[e.role, e.port, e.origin, e.take, out[e.node]] for e in node.inputs]
         named = [getattr(plan, f"{n}s").get(getattr(spec, n, None)) for n in ("teacher", "prompt")]
-        told = [m and m.model_dump(mode="json") for m in (spec, *named)]
+        told = [m and to_json(m) for m in (spec, *named)]
         out[node.id] = digest([node.kind, plan.seed, plan.tokenizer, edges, told])
     return out
 
 
 def portable(plan: Plan) -> dict[str, Any]:
     """The part of a plan that is the same on every machine, as JSON data without its digest."""
-    return plan.model_dump(mode="json", exclude={"now", "digest"}, exclude_none=True)
+    data: dict[str, Any] = to_json(replace(plan, now=None), without_none=True)
+    del data["digest"]
+    return data
 
 
 def dump(plan: Plan) -> str:
     """The plan file: indented JSON with sorted keys and a final newline."""
-    data = plan.model_dump(mode="json", exclude_none=True)
+    data = to_json(plan, without_none=True)
     return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -601,8 +687,10 @@ def load(data: bytes, shown: str) -> Plan:
         raise NotAPlan(" ".join(str(error).split())) from None
     if version.partition(".")[0] != PLAN_FORMAT.partition(".")[0]:
         raise RunError(_too_new(shown, version))
+    from pydantic import ValidationError
+
     try:
-        plan = Plan.model_validate(found)
+        plan = from_json(Plan, found)
         wrong = None if plan.digest else "it has no digest"
         if wrong is None:
             told = digest({k: v for k, v in found.items() if k not in ("now", "digest")})
@@ -710,7 +798,7 @@ def _templates(plan: Plan) -> Iterator[str]:
     """The texts that a plan names by digest."""
     for prompt in plan.prompts.values():
         yield from (d for d in (prompt.system, prompt.user, prompt.prefill) if d is not None)
-    todo: list[Any] = [n.spec.model_dump() for n in plan.nodes]
+    todo: list[Any] = [to_json(n.spec) for n in plan.nodes]
     while todo:
         match todo.pop():
             case ["template", str(name), list()]:

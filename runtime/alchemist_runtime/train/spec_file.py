@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alchemist_runtime.schema.plan import TrainSpec
+from alchemist_runtime.schema.plan import TrainSpec, from_json, to_json
 from alchemist_runtime.storage.store import write_atomic
 
 
@@ -41,12 +41,12 @@ class Job:
     @staticmethod
     def read(path: Path) -> Job:
         data = json.loads(path.read_text())
-        spec = TrainSpec.model_validate(data.pop("spec"))
+        spec = from_json(TrainSpec, data.pop("spec"))
         return Job(spec=spec, folder=path.resolve().parent, **data)
 
     def write(self, path: Path) -> None:
         data = {k: getattr(self, k) for k in self.__dataclass_fields__ if k not in ("spec", "folder")}
-        data["spec"] = self.spec.model_dump(mode="json")
+        data["spec"] = to_json(self.spec)
         write_atomic(path, json.dumps(data, indent=1, sort_keys=True).encode())
 
     def at(self, name: str) -> Path:

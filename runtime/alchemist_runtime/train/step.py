@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from alchemist_runtime.schema.plan import TrainSpec, digest
+from alchemist_runtime.schema.plan import TrainSpec, digest, to_json
 from alchemist_runtime.storage.store import write_atomic
 from alchemist_runtime.train import batching
 from alchemist_runtime.train.base_model import needs
@@ -81,7 +81,8 @@ def _extras(spec: TrainSpec) -> None:
 def _fresh(spec: TrainSpec, folder: Path, seed: int, base: Path | None) -> None:
     """Drop what an earlier call for another training left in the folder."""
     speed = {"parallel", "gpus", "nodes", "processes", "micro_batch", "save_every", "report", "command"}
-    key = digest([spec.model_dump(mode="json", exclude=speed), seed, str(base) if base else None])
+    own = {name: value for name, value in to_json(spec).items() if name not in speed}
+    key = digest([own, seed, str(base) if base else None])
     mark = folder / "train.key"
     if mark.exists() and mark.read_text() == key:
         return

@@ -1,6 +1,4 @@
-"""A step of a plan as a table of named values: what a reader calls them, how the recipe would write them, how they
-compare.
-"""
+"""What a step says, as facts: what a reader calls each, how the recipe would write it, how two of them compare."""
 
 from __future__ import annotations
 
@@ -33,6 +31,7 @@ from alchemist_runtime.schema.plan import (
     Teacher,
     TeacherStepSpec,
     TrainSpec,
+    to_json,
 )
 from alchemist_runtime.schema.rows import SFT
 
@@ -43,8 +42,8 @@ from alchemist_dsl.lowering.values import decimal
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """A value. `data` is what is compared, `text` how the recipe would write it; `items` of sets and sequences,
+class Fact:
+    """A fact. `data` is what is compared, `text` how the recipe would write it; `items` of sets and sequences,
     `template` of texts, `number` of what has a size. `part`: the text of the whole, whose name comes before the last
     dot, tells it too.
     """
@@ -58,17 +57,17 @@ class Named:
     part: bool = False
 
 
-Table = dict[str, Named]
+Facts = dict[str, Fact]
 #: Name of a step on this side -> the name that both sides go by.
 Names = Mapping[str, str]
 
 
-def table(plan: Plan, node: Node, names: Names) -> Table:
+def describe(plan: Plan, node: Node, names: Names) -> Facts:
     """Everything that a step's block says, by name."""
     out = dict(_streams(node, names))
     out |= dict(_SPECS[type(node.spec)](node.spec, plan, node, names))
     if node.doc is not None:
-        out["##"] = Named(node.doc, node.doc, "doc", template=node.doc)
+        out["##"] = Fact(node.doc, node.doc, "doc", template=node.doc)
     return out
 
 
@@ -81,7 +80,7 @@ def stream(edge: Edge, names: Names) -> str:
 _ROLES: Final = {"sound": "sound", "model": "model", "examples": "prompt.examples"}
 
 
-def _streams(node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _streams(node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     """The inputs by role. The entries of a mixture have amounts and stand with them."""
     by_role: dict[str, list[str]] = {}
     for edge in node.inputs:
@@ -90,26 +89,26 @@ def _streams(node: Node, names: Names) -> Iterator[tuple[str, Named]]:
     for role, found in by_role.items():
         spec = KINDS[node.kind].attributes.get(role)
         listed = sorted(found) if spec is not None and spec.order == "set" else found
-        yield _ROLES.get(role, role), Named(listed, _list(listed), items=tuple(listed))
+        yield _ROLES.get(role, role), Fact(listed, _list(listed), items=tuple(listed))
 
 
 # --- parts that several kinds have ------------------------------------------------------------------------------------
 
 
-def _value(value: Any, text: str | None = None, affects: Affects = "data", number: Any = None) -> Named:
+def _value(value: Any, text: str | None = None, affects: Affects = "data", number: Any = None) -> Fact:
     shown = plain(value) if text is None else text
-    return Named(value, shown, affects, None if number is None else Fraction(number))
+    return Fact(value, shown, affects, None if number is None else Fraction(number))
 
 
 def _list(items: list[str]) -> str:
     return items[0] if len(items) == 1 else f"[{', '.join(items)}]"
 
 
-def _items(items: list[str], affects: Affects = "data") -> Named:
-    return Named(items, _list(items), affects, items=tuple(items))
+def _items(items: list[str], affects: Affects = "data") -> Fact:
+    return Fact(items, _list(items), affects, items=tuple(items))
 
 
-def _select(select: Select | None, salted: bool = False) -> Iterator[tuple[str, Named]]:
+def _select(select: Select | None, salted: bool = False) -> Iterator[tuple[str, Fact]]:
     if select is None:
         return
     chosen: tuple[Any, str, Any] | None = None
@@ -133,7 +132,7 @@ def rows(n: int) -> str:
     return f"{n:,} row{'s' if n != 1 else ''}"
 
 
-def _rules(rules: list[Rule]) -> Iterator[tuple[str, Named]]:
+def _rules(rules: list[Rule]) -> Iterator[tuple[str, Fact]]:
     """Rules by name; the order of sieves says which of them counts a row; expectations change no byte."""
     seen: dict[str, int] = {}
     for rule in rules:
@@ -151,19 +150,19 @@ def _affects(rule: Rule) -> Affects:
     return "doc" if rule.verb == "expect" else "data"
 
 
-def _sets(sets: list[SetColumn], plan: Plan) -> Iterator[tuple[str, Named]]:
+def _sets(sets: list[SetColumn], plan: Plan) -> Iterator[tuple[str, Fact]]:
     for s in sets:
         yield f"set.{s.column}", _expr(s.expr, plan)
 
 
-def _expr(expr: Any, plan: Plan) -> Named:
+def _expr(expr: Any, plan: Plan) -> Fact:
     """An expression, or a template by its text."""
     if expr and expr[0] == "template":
-        return Named(expr, expression(expr), template=plan.texts.get(expr[1]))
+        return Fact(expr, expression(expr), template=plan.texts.get(expr[1]))
     return _value(expr, expression(expr))
 
 
-def _method(name: str, method: Method) -> Iterator[tuple[str, Named]]:
+def _method(name: str, method: Method) -> Iterator[tuple[str, Fact]]:
     args = ", ".join(f"{k} = {argument(v)}" for k, v in method.args.items())
     yield name, _value([method.name, method.version], f"{method.name}({args})")
     for key, value in method.args.items():
@@ -202,12 +201,12 @@ def _number(value: Any) -> Fraction | None:
             return None
 
 
-def _optional(name: str, value: Any, **more: Any) -> Iterator[tuple[str, Named]]:
+def _optional(name: str, value: Any, **more: Any) -> Iterator[tuple[str, Fact]]:
     if value not in (None, [], {}):
         yield name, _items(value, **more) if isinstance(value, list) else _value(value, **more)
 
 
-def _schema(columns: dict[str, str]) -> Iterator[tuple[str, Named]]:
+def _schema(columns: dict[str, str]) -> Iterator[tuple[str, Fact]]:
     if columns and columns != SFT:
         yield "schema", _items([f"{name}: {type_}" for name, type_ in columns.items()])
 
@@ -215,7 +214,7 @@ def _schema(columns: dict[str, str]) -> Iterator[tuple[str, Named]]:
 # --- kinds ------------------------------------------------------------------------------------------------------------
 
 
-def _place(reader: Method, files: list[dict[str, str]]) -> Iterator[tuple[str, Named]]:
+def _place(reader: Method, files: list[dict[str, str]]) -> Iterator[tuple[str, Fact]]:
     args = dict(reader.args)
     for written, name in (("hub", "repo"), ("python", "modules")):
         yield from _optional(written, args.pop(name, None))
@@ -225,7 +224,7 @@ def _place(reader: Method, files: list[dict[str, str]]) -> Iterator[tuple[str, N
         yield (f"file.{file['path']}", _value([file["digest"], file["format"]], short(file["digest"])))
 
 
-def _source(s: SourceSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _source(s: SourceSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     yield from _place(s.reader, s.files)
     if s.reader.name in ("files", "python"):
         yield "salt", _value(s.salt)
@@ -242,7 +241,7 @@ def _source(s: SourceSpec, plan: Plan, node: Node, names: Names) -> Iterator[tup
     yield from _schema(s.schema_columns)
 
 
-def _suite(s: SuiteSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _suite(s: SuiteSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     yield from _place(s.reader, s.files)
     yield from _sets(s.sets, plan)
     yield "text", _items(s.text)
@@ -254,19 +253,19 @@ def _suite(s: SuiteSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple
         yield from _optional(name, value)
 
 
-def _map(s: MapSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _map(s: MapSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     yield "mode", _value(s.mode)
     yield from _select(s.select, s.mode != "replace")
     yield from _sets(s.sets, plan)
     yield from _rules(s.rules)
 
 
-def _filter(s: FilterSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _filter(s: FilterSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     yield from _rules(s.rules)
     yield from _select(s.select)
 
 
-def _dedup(s: DedupSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _dedup(s: DedupSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     yield "on", _items([expression(e) for e in s.on])
     yield from _method("method", s.method)
     if s.prefer is not None:
@@ -276,7 +275,7 @@ def _dedup(s: DedupSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple
     yield from _rules(s.rules)
 
 
-def _decontaminate(s: DecontaminateSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _decontaminate(s: DecontaminateSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     if s.on:
         yield "on", _items([expression(e) for e in s.on])
     seen: dict[str, int] = {}
@@ -287,7 +286,7 @@ def _decontaminate(s: DecontaminateSpec, plan: Plan, node: Node, names: Names) -
     yield from _rules(s.rules)
 
 
-def _teacher_step(s: TeacherStepSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _teacher_step(s: TeacherStepSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     teacher, prompt = plan.teachers[s.teacher], plan.prompts[s.prompt]
     yield "teacher", _value(teacher.identity_key, s.teacher)
     yield "teacher.name", replace(_value(s.teacher, affects="doc"), part=True)
@@ -319,10 +318,11 @@ def _teacher_step(s: TeacherStepSpec, plan: Plan, node: Node, names: Names) -> I
 
 def _unkeyed(teacher: Teacher) -> dict[str, Any]:
     """What of a teacher costs money or time and decides no byte."""
-    return teacher.model_dump(exclude={"name", "at", "identity_key", "sampling", "model"})
+    left = {"name", "at", "identity_key", "sampling", "model"}
+    return {name: value for name, value in to_json(teacher).items() if name not in left}
 
 
-def _task(s: TaskSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _task(s: TaskSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     if s.standard is not None:
         yield "standard task", _value(s.standard)
     for name in ("system", "instruction", "response"):
@@ -339,7 +339,7 @@ def _task(s: TaskSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[s
     yield from _rules(s.rules)
 
 
-def _mixture(s: MixtureSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _mixture(s: MixtureSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     yield "unit", _value(s.unit)
     if s.total is not None:
         yield "total", _value(s.total, f"{s.total:,} {s.unit}", number=s.total)
@@ -358,12 +358,12 @@ def _mixture(s: MixtureSpec, plan: Plan, node: Node, names: Names) -> Iterator[t
     yield from _rules(s.rules)
 
 
-def _split(s: SplitSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _split(s: SplitSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     yield "eval", _value(s.eval, percent(s.eval))
     yield "salt", _value(s.salt)
 
 
-def _export(s: ExportSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _export(s: ExportSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     yield "format", _value(s.format)
     yield "lineage", _value(s.lineage)
     for name in ("path", "hub", "license", "title"):
@@ -420,7 +420,7 @@ def _written(name: str, value: Any) -> str:
     return argument(value)
 
 
-def _train(s: TrainSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _train(s: TrainSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     chained = any(e.role == "model" for e in node.inputs)  # the base is an input
     for name in _TRAIN:
         value = getattr(s, name)
@@ -436,21 +436,21 @@ def _train(s: TrainSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple
         digest = s.chat_template.get("text")
         shown = plan.texts.get(digest or "")
         text = s.chat_template["model"] if digest is None else short(digest)
-        yield "chat_template", Named(digest or s.chat_template, text, template=shown)
+        yield "chat_template", Fact(digest or s.chat_template, text, template=shown)
 
 
-def _evaluate(s: EvaluateSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _evaluate(s: EvaluateSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     if s.limit is not None:
         yield "limit", _value(s.limit, rows(s.limit), number=s.limit)
 
 
-def _measure(s: MeasureSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Named]]:
+def _measure(s: MeasureSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     yield "by", _value(s.by)
     for method in s.metrics:
         yield from _method(f"metrics.{method.name}", method)
 
 
-_SPECS: Final[dict[type, Callable[[Any, Plan, Node, Names], Iterator[tuple[str, Named]]]]] = {
+_SPECS: Final[dict[type, Callable[[Any, Plan, Node, Names], Iterator[tuple[str, Fact]]]]] = {
     SourceSpec: _source,
     SuiteSpec: _suite,
     MapSpec: _map,
@@ -471,9 +471,9 @@ _SPECS: Final[dict[type, Callable[[Any, Plan, Node, Names], Iterator[tuple[str, 
 # --- what steps refer to ----------------------------------------------------------------------------------------------
 
 
-def teacher(t: Teacher) -> Table:
+def teacher(t: Teacher) -> Facts:
     """A teacher as a table."""
-    out: Table = {"provider": _value(t.provider)}
+    out: Facts = {"provider": _value(t.provider)}
     for name in ("model", "revision", "identity"):
         out |= dict(_optional(name, getattr(t, name)))
     for name, value in {"temperature": "none", **t.sampling}.items():
@@ -508,16 +508,16 @@ def _rate(rate: dict[str, Any]) -> str:
     return f"{decimal(each)} {rate['unit']}/min"
 
 
-def prompt(p: Prompt, plan: Plan) -> Table:
+def prompt(p: Prompt, plan: Plan) -> Facts:
     """A prompt as a table."""
-    out: Table = {
+    out: Facts = {
         "input": _items([f"{n}: {t}" for n, t in p.inputs.items()]),
         "output": _items([f"{n}: {t}" for n, t in p.outputs.items()]),
     }
     for name in ("system", "user", "prefill"):
         digest = getattr(p, name)
         if digest is not None:
-            out[name] = Named(digest, short(digest), template=plan.texts.get(digest))
+            out[name] = Fact(digest, short(digest), template=plan.texts.get(digest))
     if p.shots:
         out["shots"] = _value(p.shots, number=p.shots)
     return out | dict(_optional("rules", p.rules)) | dict(_optional("turn", p.turn))
