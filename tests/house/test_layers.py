@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,29 @@ def test_runtime_never_imports_the_compiler() -> None:
     for name, path in modules("runtime", "alchemist_runtime"):
         for other in imported(path):
             assert not other.startswith(("alchemist_dsl", "lark")), f"{name} imports {other}"
+
+
+def test_the_offline_teacher_knows_code_and_what_a_teacher_is() -> None:
+    """It could be anybody's package."""
+    may = ("alchemist_rules", "alchemist_runtime.schema", "alchemist_runtime.code", "alchemist_runtime.calls.teacher")
+    for name, path in modules("runtime", "alchemist_rules"):
+        wrong = [m for m in imported(path) if m.startswith("alchemist_") and not m.startswith(may)]
+        assert not wrong, f"{name} imports {wrong}"
+    assert sum(len(path.read_text().splitlines()) for _, path in modules("runtime", "alchemist_rules")) <= 1_500
+
+
+def test_packages_of_this_distribution_are_known_without_a_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    from alchemist_runtime.schema import catalog
+
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][catalog.GROUP]
+    assert declared == catalog.OWN
+    monkeypatch.setattr(catalog, "_foreign", lambda *_: pytest.fail("scanned"))
+    catalog.find.cache_clear()
+    for name in declared:
+        family, _, component = name.partition(".")
+        made = catalog.find(family, component)  # type: ignore[arg-type]
+        assert made is not None and (made.family, made.name) == (family, component)
+        assert component in catalog.names(family)  # type: ignore[arg-type]
 
 
 def test_only_the_command_line_and_project_reach_execution() -> None:

@@ -20,6 +20,9 @@ file, problems = parse(SourceFile("r.recipe", "edition 2026\\nrecipe {\\n  seed 
 assert file.items and not problems, problems
 from alchemist_dsl.project.workspace import library
 assert (library() / "alchemy.recipe").is_file(), "the standard library is not there"
+from importlib.metadata import entry_points
+(entry,) = entry_points(group="alchemist.components", name="teachers.rules")
+assert entry.load().__alchemist__.name == "rules"
 print(pathlib.Path(alchemist_dsl.__file__).parent, pathlib.Path(alchemist_runtime.__file__).parent)
 """
 
@@ -63,6 +66,8 @@ def test_wheel_is_whole(tmp_path: Path) -> None:
         "alchemist_dsl/starter/data/samples.jsonl",
         "alchemist_runtime/_accelerate/fsdp.yaml",
         "alchemist_runtime/operators/dedup/minhash.py",
+        "alchemist_rules/teacher.py",
+        "alchemist_rules/py.typed",
     ):
         assert wanted in names, wanted
     assert not [n for n in names if n.startswith(("tests/", "runtime/"))]

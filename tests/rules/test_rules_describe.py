@@ -7,13 +7,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from alchemist_runtime.teachers._rules.describe import describe, read
-from alchemist_runtime.teachers._rules.shown import shown
+from alchemist_rules.describe import describe, read
+from alchemist_rules.snippet import snippet
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 BINARY = "def find(xs, x):\n    lo, hi = 0, len(xs) - 1\n    while lo <= hi:\n        mid = (lo + hi) // 2\n        if xs[mid] < x:\n            lo = mid + 1\n        else:\n            hi = mid - 1\n    return lo"
-TABLE = "def ways(n):\n    out = [1] * (n + 1)\n    for i in range(2, n + 1):\n        out[i] = out[i - 1] + out[i - 2]\n    return out[n]"
 
 # topic -> (code that shows it, a near miss that does not)
 IDEAS = {
@@ -30,7 +29,6 @@ IDEAS = {
         "from functools import lru_cache\n\n@lru_cache\ndef f(n):\n    return n",
         "def lru_caches(n):\n    return n",
     ),
-    "table": (TABLE, "def shift(a):\n    for i in range(1, len(a)):\n        a[i] = a[i - 1]\n    return a"),
     "search": (BINARY, BINARY.replace("(lo + hi) // 2", "lo + 1")),
     "pointer": (
         "def pal(s):\n    i, j = 0, len(s) - 1\n    while i < j:\n        i += 1\n        j -= 1\n    return True",
@@ -64,7 +62,7 @@ IDEAS = {
 
 
 def said(text: str, request: str = "") -> dict:
-    facts = read(text, shown(text, request))
+    facts = read(text, snippet(text, request))
     return facts.says | facts.has
 
 
@@ -87,31 +85,35 @@ def test_an_idea_is_named_where_it_is_shown_and_only_there(idea):
         ("package main\n\nfunc send(c chan int) {\n\tgo func() { c <- 1 }()\n}", "Go", "goroutine"),
         ("fn sign(n: i32) -> i32 {\n    match n {\n        0 => 0,\n        _ => 1,\n    }\n}", "Rust", "match"),
         ("#!/bin/bash\ncat log.txt | sort | uniq -c", "Bash", "pipe"),
-        ("SELECT a.x, COUNT(*) FROM a JOIN b ON a.i = b.i GROUP BY a.x;", "SQL", "join"),
-        ("<form><input name='a'><button>Go</button></form>", "HTML", "form"),
     ],
 )
 def test_every_language_is_read(text, language, topic):
-    assert read(text, shown(text)).language == language
+    assert read(text, snippet(text)).language == language
     assert topic in said(text)
     assert language in describe(text)
 
 
+@pytest.mark.parametrize("text, language", [("SELECT a.x FROM a JOIN b ON a.i = b.i;", "SQL"), ("<p>Go</p>", "HTML")])
+def test_of_a_language_without_a_parser_only_its_name_and_length_are_said(text, language):
+    assert read(text, snippet(text)).language == language and set(said(text)) <= {"length"}
+    assert language in describe(text)
+
+
 def test_words_in_strings_and_comments_prove_nothing():
-    assert "join" not in said("SELECT 'join' FROM t -- join\nWHERE x = 1;")
+    assert "recurs" not in said("def f(a):\n    # f(a) again\n    return 'f(a)'")
     assert "print" not in said('#include <string>\nint main() {\n    std::string s = "cout <<";\n}')
 
 
 def test_the_request_names_the_language_where_the_code_parses_in_both():
     text = "int twice(int n) {\n    return 2 * n;\n}"
-    assert read(text, shown(text)).language == "C"
+    assert read(text, snippet(text)).language == "C"
     for request, language in {
         "Create a C++ function": "C++",
         "Write a Java method": "Java",
         "Write a C function": "C",
         "Write a Python function": "C",
     }.items():
-        assert read(text, shown(text, request)).language == language
+        assert read(text, snippet(text, request)).language == language
         assert f" {NOT[language]} " not in describe(text, request=request)
 
 
@@ -150,15 +152,6 @@ def test_no_label_says_a_clause_twice_or_copies_a_line(data, library):
         assert not any(len(x) > 12 and x in label for x in map(str.strip, response.split("\n")))
 
 
-STEPS = "He buys 2*3=<<2*3=6>>6 apples.\nThen he has 6+1=<<6+1=7>>7 for $8.\n#### 7"
-
-
-def test_worked_steps():
-    text = describe(STEPS)
-    assert "two calculations" in text and "multiplication and addition" in text and "`####`" in text
-    assert not set("678") & set(text)  # no number of the answer
-
-
 @pytest.mark.parametrize(
     "text, word",
     [
@@ -176,8 +169,9 @@ def test_prose_is_described_by_its_form(text, word):
 
 def test_text_around_code_is_named():
     fenced = "This adds two numbers:\n\n```python\ndef add(a, b):\n    return a + b\n```\n"
-    assert said(fenced)["explained"] == ("a short introduction",)
-    assert "before and after" in said(fenced + "\nIt uses the plus sign.")["explained"][0]
+    assert said(fenced)["explained"] == ("a short introduction", "a word before the code")
+    assert "after the code" in said(fenced.partition("\n\n")[2] + "\nIt uses the plus sign.")["explained"][0]
+    assert "explained" not in said(fenced.partition("\n\n")[2])
 
 
 def test_of_code_that_does_not_parse_only_the_language_is_said():
@@ -186,8 +180,8 @@ def test_of_code_that_does_not_parse_only_the_language_is_said():
 
 
 def test_wordings_differ_but_follow_from_the_text():
-    drawn = {describe(TABLE, sample=i) for i in range(20)}
-    assert len(drawn) > 8 and describe(TABLE, sample=3) == describe(TABLE, sample=3)
+    drawn = {describe(BINARY, sample=i) for i in range(20)}
+    assert len(drawn) > 8 and describe(BINARY, sample=3) == describe(BINARY, sample=3)
     assert all(t.endswith(".") and "  " not in t and t[0].isupper() for t in drawn)
 
 

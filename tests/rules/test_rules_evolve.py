@@ -6,31 +6,25 @@ from __future__ import annotations
 
 import ast
 import os
-import subprocess
 from collections import Counter
 
 import pytest
+from alchemist_rules.evolve import DEEP, PLAIN, evolve
+from alchemist_rules.snippet import Snippet
 from alchemist_runtime.code.functions import parses
-from alchemist_runtime.teachers._rules.evolve import DEEP, PLAIN, evolve, fitting
-from alchemist_runtime.teachers._rules.shown import Shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 EVEN = "def even(items):\n    found = []\n    for item in items:\n        if item % 2 == 0:\n            found.append(item)\n    return found"
 GCD = "def gcd(a, b):\n    while b:\n        a, b = b, a % b\n    return a"
 SIZE = "def size(word):\n    return len(word)"
-PAIR = "def halves(items):\n    middle = len(items) // 2\n    left = items[:middle]\n    right = items[middle:]\n    return left, right"
-SHOUT = 'def shout(words):\n    text = ""\n    for word in words:\n        text += word.upper()\n    return text'
-COUNT = "def count(items):\n    seen = {}\n    for item in items:\n        seen[item] = seen.get(item, 0) + 1\n    return seen"
-GRID = "def grid(n):\n    out = []\n    for i in range(n):\n        for j in range(n):\n            out.append(i * j)\n    return out"
 HAS = "def has(items, bound):\n    for item in items:\n        if item > bound:\n            return True\n    return False"
-CHECK = 'def root(n):\n    if n < 0:\n        raise ValueError("negative")\n    return n ** 0.5'
 POWER = "def power(base, exponent=2):\n    return base ** exponent"
 ALL = DEEP | PLAIN
 
 
 def made(way: str, code: str, lang: str = "python"):
-    return ALL[way][1](Shown(lang, code, True, False))
+    return ALL[way][1](Snippet(lang, code))
 
 
 def run(code: str) -> dict:
@@ -41,29 +35,9 @@ def run(code: str) -> dict:
 
 # way -> (code, what must stand in the new code, an expression over it, its value)
 WAYS = {
-    "comprehension": (EVEN, "if item % 2 == 0]", "even([1, 2, 4])", [2, 4]),
-    "explicit loop": (
-        "def twice(items):\n    return [2 * x for x in items if x]",
-        ".append(2 * x)",
-        "twice([1, 0, 2])",
-        [2, 4],
-    ),
-    "iterator": (EVEN, "next(values)", "even([1, 2, 4])", [2, 4]),
-    "string join": (SHOUT, '"".join(', "shout(['a', 'b'])", "AB"),
-    "counter": (COUNT, "Counter(item for", "dict(count('aab'))", {"a": 2, "b": 1}),
-    "product": (GRID, "product(range(n), range(n))", "grid(3)", [0, 0, 0, 0, 1, 2, 0, 2, 4]),
-    "reduce": (
-        "def total(items):\n    out = 0\n    for item in items:\n        out += item * 2\n    return out",
-        "reduce(lambda",
-        "total([1, 2])",
-        6,
-    ),
-    "quantifier": (HAS, "return any(item > bound for", "(has([1, 5], 4), has([1], 4))", (True, False)),
-    "recursion": (GCD, "return step(a, b)", "gcd(12, 18)", 6),
-    "named tuple": (PAIR, 'namedtuple("HalvesResult"', "(halves([1, 2, 3]).right, halves([1, 2])[0])", ([2, 3], [1])),
     "grouping": (SIZE, "setdefault", "group_by_size(['a', 'bb', 'c'])", {1: ["a", "c"], 2: ["bb"]}),
     "heap": (SIZE, "heapq.nlargest", "top_by_size(['a', 'bbb', 'cc'], 2)", ["bbb", "cc"]),
-    "thread pool": (SIZE, "ThreadPoolExecutor()", "size_in_parallel(['a', 'bbb'])", [1, 3]),
+    "lazy": (SIZE, "yield size(item)", "list(each_size(['a', 'bbb']))", [1, 3]),
     "cache": (
         "calls = []\n\ndef size(word):\n    calls.append(word)\n    return word.count('')",
         "known[item]",
@@ -78,26 +52,12 @@ WAYS = {
         [3, 7],
     ),
     "call history": (SIZE, "deque(maxlen=10)", "(size('abc'), list(size.calls))", (3, [(("abc",), {})])),
-    "bounded cache": (
-        "calls = []\n\ndef size(word):\n    calls.append(word)\n    return word.count('')",
-        "popitem(last=False)",
-        "(size('ab'), size('ab'), calls)",
-        (3, 3, ["ab"]),
-    ),
     "timed": (SIZE, "perf_counter", "size('abc')", 3),
     "logged": (SIZE, "logging.getLogger", "size('abc')", 3),
     "locked": (SIZE, "with lock", "size('abc')", 3),
-    "retried": (
-        "left = [OSError('a'), OSError('b')]\n\ndef read():\n    if left:\n        raise left.pop()\n    return 1",
-        "except OSError",
-        "read()",
-        1,
-    ),
     "filter": ("def is_even(n):\n    return n % 2 == 0", "if is_even(item)", "where_is_even([1, 2])", [2]),
     "none check": (EVEN, "must not be None", "even([2])", [2]),
     "keyword only": (POWER, "*, exponent=2", "power(3, exponent=3)", 27),
-    "own error": (CHECK, "class RootError(ValueError)", "(root(4), issubclass(RootError, ValueError))", (2.0, True)),
-    "main guard": (SIZE + '\n\nprint(size("a"))', 'if __name__ == "__main__":\n    print', "size('abc')", 3),
 }
 
 
@@ -110,30 +70,22 @@ def test_a_way_does_what_it_asks_for(way):
 
 
 def test_every_python_way_is_tested():
-    others = {"while loop", "grouping in a Map", "cache in a Map", "null check", "strict shell", "usage check", "debug"}
-    assert set(WAYS) | others == set(ALL)
+    assert {*WAYS, "debug"} == set(ALL)
     assert len(DEEP) >= len(PLAIN) >= 5
 
 
 NEAR = [
-    ("comprehension", EVEN.replace("found.append(item)", "found.append(len(found))")),
-    ("iterator", EVEN.replace("    return", "    else:\n        pass\n    return")),
-    ("string join", SHOUT.replace("word.upper()", "word + text[:1]")),
-    ("product", GRID.replace("range(n):\n            ", "range(i):\n            ")),
-    ("product", GRID.replace("out.append(i * j)", "break")),
-    ("reduce", "def f(items):\n    out = 0\n    for x in items:\n        out += out + x\n    return out"),
-    ("recursion", GCD.replace("a, b = b, a % b", "if a: break")),
-    ("named tuple", PAIR.replace("left, right", "left, 1")),
     ("grouping", EVEN),  # lists cannot be keys
     ("heap", "def f(a):\n    return {a: 1}"),
     ("none check", "def f(a):\n    if not a:\n        return 1\n    return a"),
     ("keyword only", POWER + "\n\nprint(power(2, 3))"),
-    ("bounded cache", "def f(a):\n    print(a)"),
-    ("bounded cache", "def f(a):\n    return a['x']"),
     ("cache", "def f(a):\n    return len(a)"),
     ("heap", "def f(a):\n    return np.array(a).T"),
     ("heap", "def f(a):\n    b = g(a)\n    b.append(1)\n    return b"),
-    ("thread pool", "def f(a):\n    global b\n    b = a\n    return b"),
+    ("cache", "def f(a):\n    return a['x']"),
+    ("filter", "def f(a):\n    return a + 1"),
+    ("lazy", "def f(a):\n    yield a"),
+    ("timed", "def timed(f):\n    return f\n\ndef g(a):\n    return a"),
 ]
 
 
@@ -154,37 +106,6 @@ def test_methods_are_called_through_their_object():
 JS = "function twice(n) {\n  if (n < 0) {\n    return 0;\n  }\n  return 2 * n;\n}"
 JAVA = "public static int total(int[] items) {\n    int sum = 0;\n    for (int i = 0; i < items.length; i++) {\n        sum += items[i];\n    }\n    return sum;\n}"
 SH = '#!/bin/bash\n\nfor f in "$1"/*; do\n  echo "$f"\ndone'
-OTHERS = [
-    (
-        "null check",
-        "javascript",
-        JS,
-        "n === undefined",
-        "function f(a) {\n  if (!a) {\n    return 1;\n  }\n  return a;\n}",
-    ),
-    ("null check", "java", JAVA, "items == null", JAVA.replace("int[] items", "int items")),
-    ("while loop", "java", JAVA, "while (i < items.length)", JAVA.replace("sum += items[i];", "if (i > 3) continue;")),
-    ("grouping in a Map", "javascript", JS, "groupByTwice", "function f(a) {\n  return [a];\n}"),
-    ("cache in a Map", "javascript", JS, "eachTwice", "function f(a, b) {\n  return a;\n}"),
-    ("strict shell", "bash", SH, "set -euo pipefail", SH.replace("#!/bin/bash", "#!/bin/sh")),
-    ("usage check", "bash", SH, '"$#" -lt 1', "#!/bin/bash\nls"),
-]
-
-
-@pytest.mark.parametrize("way, lang, code, mark, near", OTHERS)
-def test_other_languages(way, lang, code, mark, near):
-    _, new = made(way, code, lang)
-    assert mark in new and mark not in code and parses(new, lang)
-    assert made(way, near, lang) is None
-
-
-def test_evolved_shell_scripts_run(tmp_path):
-    (tmp_path / "a.txt").write_text("")
-    for way in ("strict shell", "usage check"):
-        new = made(way, SH, "bash")[1]
-        ran = subprocess.run(["bash", "-c", new, "x", str(tmp_path)], capture_output=True, text=True)
-        assert (ran.returncode, ran.stdout) == (0, f"{tmp_path}/a.txt\n")
-    assert subprocess.run(["bash", "-c", new, "x"], capture_output=True).returncode == 1
 
 
 def test_a_faulty_attempt_has_one_fault_and_the_answer_names_it():
@@ -201,7 +122,7 @@ def test_a_faulty_attempt_has_one_fault_and_the_answer_names_it():
 def test_instruction_and_response_change_together():
     out = evolve("Find the even numbers", EVEN)
     assert out.instruction.startswith("Find the even numbers") and out.response != EVEN
-    assert len({evolve("Find the even numbers.", EVEN, sample=i).way for i in range(60)}) >= 8
+    assert len({evolve("Do it.", code, sample=i).way for code in (EVEN, SIZE) for i in range(40)}) >= 11
     assert evolve("Find them.", EVEN, sample=4) == evolve("Find them.", EVEN, sample=4)
 
 
@@ -249,12 +170,14 @@ def test_library_code_is_evolved_evenly_into_code_that_compiles(library):
 
 def test_every_way_leaves_library_code_that_compiles(library):
     for text in library[:: 3 if os.environ.get("ALCHEMIST_TEST_ALL") else 9]:
-        for way in fitting(text, "python"):
-            ast.parse(made(way, text)[1])
+        for way in ALL:
+            if done := made(way, text):
+                assert done[1] != text
+                ast.parse(done[1])
 
 
 def test_real_rows_evolve(data):
     rows = data("gpteacher_codegen.json")[:800:2]
     outs = [o for r in rows if (o := evolve(r["instruction"], r["response"]))]
-    assert len(outs) > len(rows) / 2 and len({o.way for o in outs}) >= 15
+    assert len(outs) > len(rows) / 4 and len({o.way for o in outs}) >= 10
     assert all(parses(o.response) for o in outs)

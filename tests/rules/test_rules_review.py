@@ -11,10 +11,10 @@ import subprocess
 import sys
 
 import pytest
+from alchemist_rules import python_code
+from alchemist_rules.review import NOTHING, review
+from alchemist_rules.snippet import snippet
 from alchemist_runtime.code.functions import parses
-from alchemist_runtime.teachers._rules import pysource
-from alchemist_runtime.teachers._rules.review import NOTHING, review
-from alchemist_runtime.teachers._rules.shown import shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +22,7 @@ SOUND = 'def area(radius):\n    """Compute the area of a circle."""\n    return 
 
 # finding -> (its words, code that has it, the code refined, code that has it not)
 PYTHON = {
-    "undefined": (
+    "unimported": (
         "never imported",
         "def f(a):\n    return math.sqrt(a)",
         "import math\n\ndef f(a):\n    return math.sqrt(a)",
@@ -55,10 +55,22 @@ PYTHON = {
         "def f(a, b):\n    return not a == b",
     ),
     "condition": (
-        "already says",
-        "def f(a):\n    if a in 'xy':\n        return True\n    return False",
+        "Return the test",
+        "def f(a):\n    if a in 'xy':\n        return True\n    else:\n        return False",
         "def f(a):\n    return a in 'xy'",
-        "def f(a):\n    if a:\n        return True\n    return False",
+        "def f(a):\n    if a:\n        return True\n    else:\n        return False",
+    ),
+    "opposite": (
+        "Return the negated test",
+        "def f(a):\n    if a:\n        return False\n    else:\n        return True",
+        "def f(a):\n    return not (a)",
+        "def f(a):\n    if a:\n        return False\n    else:\n        return 1",
+    ),
+    "is not": (
+        "write `is not`",
+        "def f(a, b):\n    return not a is b",
+        "def f(a, b):\n    return a is not b",
+        "def f(a, b):\n    return not a == b",
     ),
     "else": (
         "`else` is not needed",
@@ -66,42 +78,12 @@ PYTHON = {
         "def f(a):\n    if a:\n        return 1\n    a = 2\n    return a",
         "def f(a):\n    if a:\n        return 1\n    elif a is None:\n        return 3\n    else:\n        return 2",
     ),
-    "loop variable": (
-        "never reads its variable",
-        "for i in range(3):\n    print('x')",
-        "for _ in range(3):\n    print('x')",
-        "for i in range(3):\n    print(f'{i}')",
-    ),
-    "swap": (
-        "exchanged",
-        "def f(a, b):\n    c = a\n    a = b\n    b = c\n    return a, b",
-        "def f(a, b):\n    a, b = b, a\n    return a, b",
-        "def f(a, b):\n    c = a\n    a = b\n    b = c\n    return a, b, c",
-    ),
     "range": ("begins at 0", "x = list(range(0, 9))", "x = list(range(9))", "x = list(range(0, 9, 2))"),
-    "open": (
-        "reads by default",
-        "with open('a', 'r') as f:\n    f.read()",
-        "with open('a') as f:\n    f.read()",
-        "with open('a', 'w') as f:\n    f.close()",
-    ),
     "list": (
         "needs no list",
         "def f(a):\n    return sum([x * x for x in a])",
         "def f(a):\n    return sum(x * x for x in a)",
         "def f(a):\n    return any([x() for x in a])",
-    ),
-    "shadowed": (
-        "hides the built-in",
-        "def f(a):\n    sum = 0\n    for x in a:\n        sum += x\n    return sum",
-        "def f(a):\n    total = 0\n    for x in a:\n        total += x\n    return total",
-        "def f(sum):\n    return sum",
-    ),
-    "import": (
-        "never used",
-        "import os, re\nx = re.compile('a')",
-        "import re\nx = re.compile('a')",
-        "import os\n__all__ = ['os']",
     ),
     "docstring": (
         "single quotes",
@@ -109,20 +91,6 @@ PYTHON = {
         'def f(a):\n    """Do."""\n    return a',
         "def f(a):\n    return 'Do.'",
     ),
-    "semicolons": ("Semicolons", "a = 1; b = 2;", "a = 1\nb = 2", "a = ';'"),
-    "parentheses": (
-        "parentheses after `if`",
-        "a = 1\nif (a > 0):\n    a = 2",
-        "a = 1\nif a > 0:\n    a = 2",
-        "a = 1\nif (a > 0) and (a < 9):\n    a = 2",
-    ),
-    "spacing": (
-        "spaces that PEP 8",
-        "a=[1,2]\nb = a==[3]",
-        "a = [1, 2]\nb = a == [3]",
-        "def f(a, *, b=1):\n    return a[1:2], b",
-    ),
-    "white space": ("ends in white space", "a = 1  \nb = 2", "a = 1\nb = 2", 'a = """x  \n"""'),
     "print": ("does not parse", "print 'a'", "print('a')", "print('a')"),
     "colon": ("does not parse", "def f(a)\n    return a", "def f(a):\n    return a", "def f(a):\n    return a"),
     "bracket": ("does not parse", "x = max(1, 2", "x = max(1, 2)", "x = max(1, 2)"),
@@ -148,20 +116,6 @@ OTHERS = {
         "function f(a) {\n    return a;}",
         "function f(a) {\n    return a;\n}",
         "const a = [1].map((x) => { return x; });",
-    ),
-    "var": (
-        "javascript",
-        "`var` is visible",
-        "function f() {\n  var a = 1;\n  return a;\n}",
-        "function f() {\n  const a = 1;\n  return a;\n}",
-        "function f(b) {\n  if (b) {\n    var a = 1;\n  }\n  return a;\n}",
-    ),
-    "quotes": (
-        "bash",
-        "falls apart",
-        "if [ -e $1 ]; then\n  ls\nfi",
-        'if [ -e "$1" ]; then\n  ls\nfi',
-        "if [[ -e $1 ]]; then\n  ls\nfi",
     ),
     "missing token": (
         "java",
@@ -190,9 +144,9 @@ def test_what_no_rule_mends_is_said_to_stay():
     made = review("def f(a:\n    return a +", lang="python")
     assert made.correctness == 1 and made.refined == "def f(a:\n    return a +"
     assert "No rule mends this, so the code below is as it was." in made.suggestions
-    some = review("def f(a):\n    return g(a) == None", "Write it.", "python")
-    assert some.refined == "def f(a):\n    return g(a) is None"
-    assert some.suggestions[-1] == "The refined code leaves open: `g` is used and defined nowhere in the code."
+    some = review("def f(a):\n    return a == None\nreturn f", "Write it.", "python")
+    assert (some.correctness, some.refined) == (4, "def f(a):\n    return a is None\nreturn f")
+    assert some.suggestions[-1] == "The refined code leaves open: The code does not compile: 'return' outside function."
 
 
 def test_sound_code_has_full_marks_and_is_said_to_stay():
@@ -213,24 +167,13 @@ def test_what_rules_cannot_judge_gets_no_marks(response, request_):
     assert review(response, request_) is None
 
 
-def test_a_part_of_a_class_or_module_is_not_blamed_for_what_the_rest_defines():
-    part = "def unshare_mask(self):\n    return _copy(self._mask)"
-    assert review(part, "Write the method `unshare_mask(self)` of the Python class `MaskedArray`.").correctness == 10
-    cut = "def decompress(data):\n    return Decompressor().all(data)"
-    assert review(cut, "Write the Python function `decompress(data)` for the module `bz2`.").correctness == 10
-    assert review(cut, "Use Decompressor:\nclass Decompressor: ...").correctness == 10
-    assert review(cut, "Write a Python function that decompresses data.").correctness == 7
-
-
-def test_the_request_counts():
-    wrong = review(SOUND, "Write a Java method that gives the area of a circle.")
-    assert wrong.correctness == 4 and "asks for Java" in wrong.suggestions[0]
-    assert review(SOUND, "Convert this Java method to another language.").correctness == 10
-    named = review(SOUND, "Write a function named circle_area.")
-    assert named.correctness == 6 and named.refined == SOUND.replace("def area", "def circle_area")
-    assert review(SOUND, "Write a function named area.").correctness == 10
-    none = review("It is 3.14 times the square.", "Write a function for the area.")
-    assert (none.correctness, none.refined) == (0, "It is 3.14 times the square.")
+def test_a_part_of_a_class_or_module_is_not_blamed_for_what_the_rest_imports():
+    part = "def size(self):\n    return math.ceil(self._size)"
+    assert review(part, "Write the method `size(self)` of the Python class `Box`.").correctness == 10
+    cut = "def size(data):\n    return math.ceil(data)"
+    assert review(cut, "Write the Python function `size(data)` for the module `boxes`.").correctness == 10
+    assert review(cut, "Write a Python function that rounds up.").correctness == 7
+    assert review("def size(math):\n    return math.ceil(1)", "Write it.").correctness == 10
 
 
 def test_lines_of_the_same_finding_are_told_together():
@@ -242,48 +185,40 @@ def test_lines_of_the_same_finding_are_told_together():
 def test_code_is_found_in_fences_and_prose():
     assert review(f"Here you are:\n```python\n{SOUND}\n```\nIt is exact.").refined == SOUND
     prose = f"You can compute the area of a circle with this:\n\n{SOUND}"
-    assert review(prose, lang="python").refined == SOUND
+    assert review(prose, lang="python") is None  # where the code begins is not known
+    assert review(prose.replace(":\n", ": see\n").replace("return", "return ("), lang="python") is None
 
 
 # --- real code --------------------------------------------------------------------------------------------------------
 
 #: Words of a claim -> the rules of ruff that say the same. What ruff has no rule for is held by the tree alone.
 RUFF = {
-    "never imported|defined nowhere": "F821",
+    "never imported": "F821",
     "all calls share": "B006",
     "bare `except`": "E722",
     "Identity": "F632",
     "None is compared": "E711",
     "negation": "E71[34]",
-    "already says|opposite": "SIM103",
+    "Return the": "SIM103",
     "`else` is not": "RET50|RET51",
-    "line of its head": "E701",
-    "never reads": "B007",
     "needs no list": "C4",
     "begins at": "PIE808",
-    "reads by default": "UP015",
-    "hides the built-in": "A001",
-    "never used": "F401",
     "docstring stands": "D300|Q002",
-    "Semicolons": "E70[23]",
-    "spaces that PEP": "E2[23]",
-    "white space": "W29",
     "always holds": "F631",
 }
 
 
 def layout_only(made) -> bool:
-    words = r"white space|spaces that PEP|Semicolons|parentheses|line of its head|single quotes"
-    return all(re.search(words, s) for s in made.suggestions if s != NOTHING)
+    return all("single quotes" in s for s in made.suggestions if s != NOTHING)
 
 
 def test_every_claim_about_real_python_is_confirmed_by_ruff(data, library, tmp_path):
-    rows = [(r["text"], r["code"].replace("\r\n", "\n")) for r in data("mbpp_11_260.jsonl")[::3]]
-    rows += [(r["instruction"], r["response"]) for r in data("gpteacher_codegen.json")[::15]]
+    rows = [(r["text"], r["code"].replace("\r\n", "\n")) for r in data("mbpp_11_260.jsonl")[::2]]
+    rows += [(r["instruction"], r["response"]) for r in data("gpteacher_codegen.json")[::6]]
     rows += [("Write the function for the module.", text) for text in library[::2]]
     claims = []
     for i, (request, response) in enumerate(rows):
-        code = shown(response, request)
+        code = snippet(response, request)
         made = review(response, request) if code and code.lang == "python" else None
         if made is None or not parses(code.code, "python"):
             continue
@@ -317,7 +252,7 @@ def test_every_claim_about_real_python_is_confirmed_by_ruff(data, library, tmp_p
     for x in json.loads(ran.stdout):
         name = x["filename"].rpartition("/")[2]
         found[name] = found.get(name, "") + f" {x['code']}"
-    assert len(claims) > 60
+    assert len(claims) > 40
     false = [c for c in claims if not re.search(c[1], found.get(c[0], ""))]
     assert not false, false
 
@@ -327,7 +262,7 @@ def test_refined_code_of_real_rows_parses(data):
     marks, changed = set(), 0
     for r in rows:
         response = r.get("response") or r["output"]
-        made, code = review(response, r["instruction"]), shown(response, r["instruction"])
+        made, code = review(response, r["instruction"]), snippet(response, r["instruction"])
         if made is not None and code is not None:
             marks.add((made.correctness, made.clarity))
             changed += made.refined != code.code
@@ -345,6 +280,6 @@ def test_any_text_can_be_reviewed(text, lang):
     if made is not None:
         assert 0 <= made.correctness <= 10 and 0 <= made.clarity <= 10
         assert made.suggestions and all("\n" not in s for s in made.suggestions)
-        source = pysource.parse(text.strip("\n")) if lang == "python" else None
+        source = python_code.parse(text.strip("\n")) if lang == "python" else None
         if source is not None and layout_only(made):
             assert ast.dump(ast.parse(made.refined)) == ast.dump(source.tree)

@@ -17,6 +17,9 @@ from typing import Any, Final, Literal
 
 Family = Literal["sources", "dedup", "decontaminate", "teachers", "exporters", "metrics"]
 FAMILIES: Final[tuple[Family, ...]] = ("sources", "dedup", "decontaminate", "teachers", "exporters", "metrics")
+#: What the answers of a teacher come from: a server, a model in this process, what calls recorded; or, by a function
+#: that is free and always at hand, from the rendered messages or from the typed inputs of a prompt alone.
+Origin = Literal["server", "model", "recording", "messages", "inputs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,12 @@ class Component:
     doc: str
     version: int
     requires: tuple[tuple[str, str], ...] = ()  # (library, extra that brings it)
+    answers: Origin = "server"  # of a teacher
+
+    @property
+    def offline(self) -> bool:
+        """Whether a teacher answers by a function of the question alone: free, without a model, its version in keys."""
+        return self.answers in ("messages", "inputs")
 
 
 _TYPES: Final[dict[Any, str]] = {
@@ -75,13 +84,14 @@ def _params(function: Callable[..., Any]) -> tuple[ComponentParam, ...]:
 
 
 def component(
-    family: Family, *, version: int = 1, requires: tuple[tuple[str, str], ...] = ()
+    family: Family, *, version: int = 1, requires: tuple[tuple[str, str], ...] = (), answers: Origin = "server"
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Mark a function as a component of a family; its name is the function's, without a trailing `_`."""
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:
         doc = " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())
-        made = Component(family, function.__name__.rstrip("_"), function, _params(function), doc, version, requires)
+        name, params = function.__name__.rstrip("_"), _params(function)
+        made = Component(family, name, function, params, doc, version, requires, answers)
         function.__alchemist__ = made  # type: ignore[attr-defined]
         return function
 

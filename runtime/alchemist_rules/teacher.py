@@ -1,5 +1,4 @@
-"""The teacher without a model: answers from the syntax of what it is given, deterministic, offline, and honest about
-being rules.
+"""`provider = rules`: answers from the syntax of the code in the inputs of a request, deterministic and offline.
 
 It reads the typed inputs of a request, never the words of a prompt. What it does is named by the prompt: `describe`
 says in a sentence what a response does, `review` marks and refines code, `evolve` changes an instruction together with
@@ -10,34 +9,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from alchemist_runtime.calls.teacher import CallFailed, Client, Reply, Request
-from alchemist_runtime.schema import plan
 from alchemist_runtime.schema.registry import teacher
 
-#: Rule -> (inputs that it needs, inputs that it reads when they are there, outputs that it can fill). `describe` fills
-#: one output of any name, of type text.
-FIELDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]] = {
-    "describe": (("response",), ("instruction", "lang"), ()),
-    "review": (("response",), ("instruction", "lang"), ("correctness", "clarity", "suggestions", "refined")),
-    "evolve": (("instruction", "response"), ("lang",), ("instruction", "response")),
+#: Rule -> (inputs that it needs, outputs that it can fill). `describe` fills one output of any name, of type text.
+FIELDS: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "describe": (("response",), ()),
+    "review": (("response",), ("correctness", "clarity", "suggestions", "refined")),
+    "evolve": (("instruction", "response"), ("instruction", "response")),
 }
 
 
-@teacher(version=2)
-def rules(spec: plan.Teacher) -> Client:
-    """Rules in place of a model: hindsight labels, reviews and evolutions from the syntax of the code; free,
-    offline.
-    """
-    return Rules(spec.name)
+@teacher(version=3, answers="inputs")
+def rules(spec: object) -> Client:
+    """Rules in place of a model: labels, reviews and evolutions from the syntax of the code; free, offline."""
+    return Rules()
 
 
 class Rules:
     """Answers at once; holds nothing."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
 
     async def reply(self, request: Request) -> Reply:
         """The answer of the rule that the prompt names."""
@@ -61,65 +54,41 @@ def answer(request: Request) -> str:
             raise CallFailed(f"`rules = {rule}` reads the input `{name}`, which the prompt lacks", stop=True)
         if not isinstance(request.inputs[name], str):
             raise CallFailed(f"the input `{name}` is null in this row")
+    known = FIELDS[rule][1]
+    for name in request.outputs if known else ():
+        if name not in known:
+            reason = f"`rules = {rule}` cannot fill the output `{name}`; it knows {', '.join(known)}"
+            raise CallFailed(reason, stop=True)
     return _ANSWERS[rule](request)
 
 
 def _describe(request: Request) -> str:
-    from alchemist_runtime.teachers._rules.describe import describe
+    from alchemist_rules.describe import describe
 
-    name = _single(request)
-    asked = _text(request, "instruction") or ""
-    sentence = describe(request.inputs["response"], _text(request, "lang"), request.sample, asked)
-    return sentence if request.outputs[name] == "text" else json.dumps({name: sentence}, ensure_ascii=False)
-
-
-def _single(request: Request) -> str:
-    texts = [n for n, t in request.outputs.items() if t in ("text", "text?")]
-    if len(request.outputs) != 1 or len(texts) != 1:
+    if list(request.outputs.values()) not in (["text"], ["text?"]):
         raise CallFailed("`rules = describe` gives one output of type text", stop=True)
-    return texts[0]
+    words = (_text(request, "lang"), request.sample, _text(request, "instruction") or "")
+    sentence = describe(request.inputs["response"], *words)
+    return _fill(request, dict.fromkeys(request.outputs, sentence))
 
 
 def _review(request: Request) -> str:
-    from alchemist_runtime.teachers._rules.review import review
+    from alchemist_rules.review import review
 
-    _known(request)
     made = review(request.inputs["response"], _text(request, "instruction"), _text(request, "lang"))
     if made is None:
         return "No rule judges this answer."
-    values: dict[str, Any] = {
-        "correctness": made.correctness,
-        "clarity": made.clarity,
-        "suggestions": "\n".join(made.suggestions),
-        "refined": made.refined,
-    }
-    return _fill(request, values)
+    return _fill(request, {**asdict(made), "suggestions": "\n".join(made.suggestions)})
 
 
 def _evolve(request: Request) -> str:
-    from alchemist_runtime.teachers._rules.evolve import evolve
+    from alchemist_rules.evolve import evolve
 
-    _known(request)
-    if set(request.outputs) != {"instruction", "response"}:
-        raise CallFailed(
-            "`rules = evolve` gives the outputs `instruction` and `response`, both: the new code answers the new"
-            " instruction",
-            stop=True,
-        )
+    if len(request.outputs) < 2:
+        raise CallFailed("`rules = evolve` gives the outputs `instruction` and `response`, both", stop=True)
     inputs = request.inputs
     made = evolve(inputs["instruction"], inputs["response"], _text(request, "lang"), request.sample)
-    if made is None:
-        return "No rule evolves this instruction."
-    return _fill(request, {"instruction": made.instruction, "response": made.response})
-
-
-def _known(request: Request) -> None:
-    outputs = FIELDS[str(request.rules)][2]
-    for name in request.outputs:
-        if name not in outputs:
-            raise CallFailed(
-                f"`rules = {request.rules}` cannot fill the output `{name}`; it knows {', '.join(outputs)}", stop=True
-            )
+    return "No rule evolves this instruction." if made is None else _fill(request, asdict(made))
 
 
 def _text(request: Request, name: str) -> str | None:
