@@ -171,7 +171,7 @@ KINDS: Final[dict[str, Kind]] = {
     "teacher": Kind(
         "A model that answers prompts.",
         {
-            "provider": A("choice(openai,transformers,rules,replay)", "Who answers.", required=True),
+            "provider": A("choice(openai,transformers,rules,replay,echo)", "Who answers.", required=True),
             "model": A(
                 "text | ref(train)",
                 "Model name; with `provider = transformers` a folder, a GGUF file, a name on the hub, or a train block:"

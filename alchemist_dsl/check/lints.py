@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from alchemist_runtime.schema.catalog import origin
+
 from alchemist_dsl import ir
 from alchemist_dsl.check import unsupported_blocks
 from alchemist_dsl.check.context import World, shown
@@ -161,7 +163,7 @@ def _read(block: ir.Block) -> Iterator[str]:
 
 def _undated(block: ir.Block, world: World) -> None:
     provider, model = block.get("provider"), block.get("model")
-    if not isinstance(provider, ir.ChoiceV) or provider.name in ("rules", "replay"):
+    if not isinstance(provider, ir.ChoiceV) or origin(provider.name) not in ("server", "model"):
         return
     if not isinstance(model, ir.TextV) or _DATE.search(model.value):
         return

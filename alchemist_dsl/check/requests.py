@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from alchemist_runtime.schema.catalog import origin
+
 from alchemist_dsl import ir
 from alchemist_dsl.check.block_checker import Building
 from alchemist_dsl.check.problems import either
@@ -48,7 +50,7 @@ def added(b: Building) -> None:
     """`extra`, `query`, `headers_env` and the address that they go to."""
     written = [n for n in ADDED if b.get(n) is not None]
     provider = b.get("provider")
-    if written and isinstance(provider, ir.ChoiceV) and provider.name in ("rules", "transformers"):
+    if written and isinstance(provider, ir.ChoiceV) and origin(provider.name) not in ("server", "recording"):
         b.error(
             "A738",
             f"`{provider.name}` sends no requests, so `{written[0]}` goes nowhere",

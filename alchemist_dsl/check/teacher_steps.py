@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from alchemist_runtime.schema.catalog import origin
 from alchemist_runtime.schema.rows import DROPPED_COLUMNS, optional, required
 
 from alchemist_dsl import ir
@@ -182,7 +183,7 @@ def _by_rules(b: Building) -> bool:
     teacher = b.get("teacher")
     block = b.world.blocks.get(teacher.target) if isinstance(teacher, ir.RefV) else None
     provider = block.get("provider") if block is not None else None
-    return isinstance(provider, ir.ChoiceV) and provider.name == "rules"
+    return isinstance(provider, ir.ChoiceV) and origin(provider.name) == "inputs"
 
 
 def _inputs(b: Building, prompt: ir.Block | None) -> dict[str, ir.ExprV]:

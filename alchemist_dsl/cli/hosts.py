@@ -29,9 +29,10 @@ def destinations(teacher: Teacher) -> list[tuple[str, str]]:
     machine.
     """
     from alchemist_runtime.calls.teacher import OFFICIAL, is_local
+    from alchemist_runtime.schema.catalog import origin
 
     key = teacher.api_key_env or (None if teacher.base_url else _OWN[1])
-    if teacher.provider in ("rules", "replay", "transformers") or is_local(teacher.base_url):
+    if origin(teacher.provider) != "server" or is_local(teacher.base_url):
         return []
     url = urlsplit(teacher.base_url or OFFICIAL)
     host = (url.hostname or "") + (f":{url.port}" if url.port else "")

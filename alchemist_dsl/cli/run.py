@@ -406,11 +406,14 @@ def _spending(plan: Plan, asked: Sequence[Node], unknown: bool) -> str:
 
 
 def _costs(plan: Plan, node: Node) -> bool:
+    from alchemist_runtime.schema.catalog import origin
+
     name = getattr(node.spec, "teacher", None)
     if name is None:
         return False
     teacher = plan.teachers[name]
-    return teacher.provider not in ("rules", "replay") and not (teacher.price and teacher.price.free)
+    free = origin(teacher.provider) in ("recording", "messages", "inputs")
+    return not free and not (teacher.price and teacher.price.free)
 
 
 def _teacher(plan: Plan, node: str) -> str:

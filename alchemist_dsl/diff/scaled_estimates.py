@@ -11,6 +11,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final
 
+from alchemist_runtime.schema.catalog import offline
 from alchemist_runtime.schema.plan import Node, Plan, Teacher, TeacherStepSpec, TrainSpec
 
 from alchemist_dsl.diff.flows import Ports
@@ -197,7 +198,7 @@ def _tokens(fact: Mapping[str, Any], made: Figures, teacher: Teacher | None) -> 
     Chinese.
     """
     sent, got = (Fraction(fact.get(name, 0), fact["calls"]) for name in ("tokens_in", "tokens_out"))
-    if teacher is None or (not sent and teacher.provider != "rules"):
+    if teacher is None or (not sent and not offline(teacher.provider)):
         return made.tokens_in, made.tokens_out  # who answered then counts no tokens
     most = teacher.sampling.get("max_tokens", 1024)
     return made.calls.times(_about(sent)), made.calls.times(_about(got).at_most(most))

@@ -132,8 +132,9 @@ def teacher_identity(block: Block, scope: Scope) -> Ingredients:
         out.pop(f"attribute.{name}", None)
         if value not in (None, {}):
             out[f"attribute.{name}"] = value
-    if out.get("attribute.provider") == "rules":
-        out["version"] = scope.version("teachers", "rules")
+    component = scope.find("teachers", text(block, "provider") or "")
+    if component is not None and component.offline:
+        out["version"] = component.version
     return _under("teacher", out)
 
 

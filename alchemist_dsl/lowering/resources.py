@@ -34,7 +34,7 @@ def teacher(block: Block, scope: Scope) -> Teacher:
         extra=fields(block, "extra"),
         query=fields(block, "query"),
         headers_env=fields(block, "headers_env"),
-        price=price(block),
+        price=price(block, scope),
         rate=[_rate(r) for r in items(block.get("rate")) if isinstance(r, Qty)],
         concurrency=_concurrency(block, here),
         timeout_seconds=0.0 if here else 120.0 if timeout is None else float(timeout.value),
@@ -92,16 +92,15 @@ def fields(block: Block, name: str) -> dict[str, Any]:
     return literal(value) if isinstance(value, RecordV) else {}
 
 
-def price(block: Block) -> Price | None:
-    """Exact dollars per token. Rules and recordings cost nothing; an unwritten price is unknown."""
+def price(block: Block, scope: Scope) -> Price | None:
+    """Exact dollars per token. What no server answers costs nothing; an unwritten price is unknown."""
     match block.get("price"):
         case RecordV(fields=fields):
             return Price(input=_per_token(fields.get("input")), output=_per_token(fields.get("output")))
         case ChoiceV(name="free"):
             return Price(free=True)
         case _:
-            free = text(block, "provider") in ("rules", "replay", "transformers")
-            return Price(free=True) if free else None
+            return None if scope.origin(block) == "server" else Price(free=True)
 
 
 def _per_token(value: object) -> str:

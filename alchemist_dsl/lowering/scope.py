@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alchemist_runtime.schema.plan import At, Expr, Method, Rule, Select, SetColumn, text_digest
-from alchemist_runtime.schema.registry import Component, Family
+from alchemist_runtime.schema.registry import Component, Family, Origin
 from alchemist_runtime.schema.rows import SFT
 
 from alchemist_dsl.explain.expressions import expression
@@ -65,6 +65,12 @@ class Scope:
     def version(self, family: Family, name: str) -> int:
         found = self.find(family, name)
         return 1 if found is None else found.version
+
+    def origin(self, teacher: Block) -> Origin:
+        """What the answers of a teacher come from."""
+        provider = text(teacher, "provider")
+        found = self.find("teachers", provider) if provider else None
+        return "server" if found is None else found.answers
 
     def component(self, family: Family, value: MethodV) -> Method:
         return Method(name=value.name, version=self.version(family, value.name), args=value.args)

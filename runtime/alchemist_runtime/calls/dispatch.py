@@ -627,14 +627,15 @@ class Faculty:
         return Desk(spec, client, self.cache, Limits(spec.rate, spec.concurrency))
 
     async def _open(self, spec: plan.Teacher) -> Desk:
-        provider = "replay" if self._replays and spec.provider != "rules" else spec.provider
+        provider = "replay" if self._replays and not catalog.offline(spec.provider) else spec.provider
         component = catalog.find("teachers", provider)
         if component is None:
             raise RunError(_no_provider(spec))
         client = component.function(spec)
         limits = Limits(spec.rate, spec.concurrency)
-        recorded = Recorded(self.cache, spec) if provider == "replay" else None
-        costs = provider not in ("rules", "replay")
+        replays = component.answers == "recording"
+        recorded = Recorded(self.cache, spec) if replays else None
+        costs = not (replays or component.offline)
         return Desk(spec, client, self.cache, limits, not self._replays, costs, recorded)
 
     def ask(self, inquiry: Inquiry, requests: Sequence[Request]) -> list[Outcome]:

@@ -27,7 +27,7 @@ class Recorded:
         own = spec.identity_of
         found = [_by(own, name) for name in catalog.names("teachers") if name != "replay"]
         found += [told for text in cache.identities() if _same(told := json.loads(text), own)]
-        free = [told for told in found if told.get(_WHO[0]) == "rules"]  # where others were paid
+        free = [told for told in found if catalog.offline(str(told.get(_WHO[0])))]  # where others were paid
         self._others = {
             plan.digest(told): replace(spec, provider=str(told.get(_WHO[0])), identity_key=plan.digest(told))
             for told in [told for told in found if told not in free] + free
@@ -56,8 +56,8 @@ def _by(own: Mapping[str, Any], provider: str) -> dict[str, Any]:
     """The identity of the same teacher behind another provider."""
     told = {**own, _WHO[0]: provider}
     told.pop(_WHO[1], None)
-    if provider == "rules":
-        told[_WHO[1]] = catalog.find("teachers", provider).version  # type: ignore[union-attr]
+    if (component := catalog.find("teachers", provider)) is not None and component.offline:
+        told[_WHO[1]] = component.version
     return told
 
 

@@ -12,10 +12,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 from urllib.parse import urlsplit
 
-from alchemist_runtime.schema import plan
+from alchemist_runtime.schema import catalog
+
+if TYPE_CHECKING:
+    from alchemist_runtime.schema import plan
 
 KEY_BYTES = 24
 
@@ -192,14 +195,14 @@ def call_key(
     rules: str | None = None,
     continues: bool = False,
 ) -> bytes:
-    """`H(teacher identity, rendered messages, answer's fields, sample)`; for a rules teacher, which reads them, also
-    the inputs.
+    """`H(teacher identity, rendered messages, answer's fields, sample)`; for a teacher that reads the inputs, also
+    these.
 
     To go on with a last turn is another question than to answer it."""
     import orjson
 
     parts: list[Any] = ["call/1", teacher.identity_key, messages, sorted(outputs.items()), sample]
-    if teacher.provider == "rules":
+    if catalog.origin(teacher.provider) == "inputs":
         parts += [rules, inputs]
     if continues:
         parts.append("continues")

@@ -22,6 +22,7 @@ from alchemist_runtime.engine.filter_map import candidates, in_draw_order, sieve
 from alchemist_runtime.engine.prompt_calls import CALL_FAILED, HALVINGS, Asking, Draw
 from alchemist_runtime.engine.streams import Stream
 from alchemist_runtime.engine.turns import columns_for, with_messages
+from alchemist_runtime.schema.catalog import origin
 from alchemist_runtime.schema.errors import RunError
 from alchemist_runtime.schema.plan import Node, Plan, Teacher, TeacherStepSpec
 from alchemist_runtime.storage.store import Store
@@ -163,7 +164,7 @@ class _Lookup:
     def _found(self, spec: Teacher, requests: Sequence[Request]) -> dict[bytes, Reply]:
         if self.cache is None:
             found, keys = {}, set[bytes]()
-        elif spec.provider == "replay":
+        elif origin(spec.provider) == "recording":
             recorded = Recorded(self.cache, spec)
             found = recorded.get_many(requests)
             keys = set().union(*(recorded.keys(r) for r in requests)) if self.every is not None else set()

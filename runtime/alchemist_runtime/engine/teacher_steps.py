@@ -37,6 +37,7 @@ from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import TURN_TYPES, columns_for, with_messages
 from alchemist_runtime.engine.values import cast_null
 from alchemist_runtime.engine.views import Part, port
+from alchemist_runtime.schema import catalog
 from alchemist_runtime.schema.errors import Problem
 from alchemist_runtime.schema.plan import Node, Prompt, Teacher, TeacherStepSpec
 from alchemist_runtime.schema.rows import COPY, DROPPED_COLUMNS, IDENTITY, IDENTITY_TYPES, MESSAGES, optional
@@ -121,7 +122,7 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         max_failed=Fraction(spec.max_failed),
         tell=tell,
         retry_refused=ctx.options.retry_refused,
-        unusable=unusable if teacher.provider != "rules" else None,  # what no rule knows costs nothing
+        unusable=None if catalog.offline(teacher.provider) else unusable,  # what is free is not asked again
     )
     return Asking(ctx, node, spec, teachers, inquiry)
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alchemist_runtime.schema.catalog import offline
 from alchemist_runtime.schema.plan import ExportSpec, Node, Plan, SourceSpec, TeacherStepSpec, TrainSpec
 from alchemist_runtime.storage.store import closing, trained
 
@@ -240,7 +241,7 @@ def _teacher_rows(ctx: Context, upstream: list[Node]) -> Iterator[tuple[Any, ...
     for node in upstream:
         if isinstance(node.spec, TeacherStepSpec):
             teacher = ctx.plan.teachers[node.spec.teacher]
-            name = teacher.model or ("rules, no model" if teacher.provider == "rules" else teacher.name)
+            name = teacher.model or (f"{teacher.provider}, no model" if offline(teacher.provider) else teacher.name)
             made = ctx.made(node)
             trace = {} if made is None else made.data["ports"].get("trace", {})
             yield f"`{node.id}`", escaped(name), "" if made is None else trace.get("rows", 0)

@@ -4,12 +4,16 @@ network.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from alchemist_runtime.calls.teacher import CallFailed, Client, Reply, Request
-from alchemist_runtime.schema import plan
 from alchemist_runtime.schema.registry import teacher
 
+if TYPE_CHECKING:
+    from alchemist_runtime.schema import plan
 
-@teacher()
+
+@teacher(answers="recording")
 def replay(spec: plan.Teacher) -> Client:
     """Recorded answers only, by call key; a question that was not recorded is an error."""
     return Recording(spec.name)

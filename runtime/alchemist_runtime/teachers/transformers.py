@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from alchemist_runtime.schema import plan
 
 
-@teacher()
+@teacher(answers="model")
 def transformers(spec: plan.Teacher) -> Client:
     """A model in this process: of a folder, of the hub, or one that the recipe trains."""
     from alchemist_runtime.teachers._in_process import InProcess
