@@ -9,7 +9,20 @@ from fractions import Fraction
 from functools import cache
 
 from alchemist_dsl.check.types import split_top
+from alchemist_dsl.source import Span
+from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax.ast import TypeExpr
+
+
+@dataclass(slots=True)
+class Place:
+    """Which attribute a value belongs to: for messages."""
+
+    name: str
+    span: Span
+    per: ast.Expr | None = None
+    from_param: str | None = None
+    default: bool = False
 
 
 @dataclass(frozen=True, slots=True)

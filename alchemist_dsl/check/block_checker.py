@@ -12,7 +12,7 @@ from alchemist_runtime.schema.rows import SFT
 
 from alchemist_dsl import ir
 from alchemist_dsl.check.aliases import meant
-from alchemist_dsl.check.attrtypes import AttrType, attr_type
+from alchemist_dsl.check.attrtypes import AttrType, Place, attr_type
 from alchemist_dsl.check.context import UNKNOWN, Stream, World, default_value
 from alchemist_dsl.check.expressions import Env
 from alchemist_dsl.check.merge import title
@@ -21,7 +21,7 @@ from alchemist_dsl.check.scope import Body, Decl, Placed, Scope
 from alchemist_dsl.check.streams import joined
 from alchemist_dsl.check.taint import passed
 from alchemist_dsl.check.templates import Variables
-from alchemist_dsl.check.value_messages import NOUNS, Place, nouns, param_name
+from alchemist_dsl.check.value_messages import NOUNS, nouns, param_name
 from alchemist_dsl.check.values import Values
 from alchemist_dsl.diagnostics.model import Edit
 from alchemist_dsl.diagnostics.suggest import near

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.attrtypes import AttrType, Signature, attr_type
+from alchemist_dsl.check.attrtypes import AttrType, Place, Signature, attr_type
 from alchemist_dsl.check.context import default_value
 from alchemist_dsl.check.problems import did_you_mean, either
 from alchemist_dsl.kinds import METHODS
@@ -139,8 +139,6 @@ _WRONG: Final = object()
 
 
 def _argument(values: Values, expr: ast.Expr, param: Parameter, method_name: str) -> Any:
-    from alchemist_dsl.check.value_messages import Place
-
     if isinstance(expr, ast.Null) and param.default is None:
         return None
     made = values.read(expr, param.type, Place(param.name, expr.span))

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Final
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.attrtypes import AttrType, declared_type
+from alchemist_dsl.check.attrtypes import AttrType, Place, declared_type
 from alchemist_dsl.check.context import World
 from alchemist_dsl.check.problems import Problems, article, did_you_mean, listed
 from alchemist_dsl.check.scope import Param, Scope
-from alchemist_dsl.check.value_messages import NOUNS, Place
+from alchemist_dsl.check.value_messages import NOUNS
 from alchemist_dsl.check.values import Values
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.source import SourceFile, Span

@@ -5,11 +5,11 @@ right.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from alchemist_dsl.check import methods
-from alchemist_dsl.check.attrtypes import AttrType
+from alchemist_dsl.check.attrtypes import AttrType, Place
 from alchemist_dsl.check.names import path_of
 from alchemist_dsl.check.problems import either
 from alchemist_dsl.diagnostics.model import Edit
@@ -84,17 +84,6 @@ NUMBER_WORDS: Final = {
     "nine": 9,
     "ten": 10,
 }
-
-
-@dataclass(slots=True)
-class Place:
-    """Which attribute a value belongs to: for messages."""
-
-    name: str
-    span: Span
-    per: ast.Expr | None = None
-    from_param: str | None = None
-    default: bool = False
 
 
 def alternative(type_: AttrType, expr: ast.Expr, place: Place) -> AttrType | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from alchemist_dsl import ir
 from alchemist_dsl.check import methods
-from alchemist_dsl.check.attrtypes import AttrType
+from alchemist_dsl.check.attrtypes import AttrType, Place
 from alchemist_dsl.check.context import World
 from alchemist_dsl.check.expressions import Env, condition, expression
 from alchemist_dsl.check.names import Missing, find, path_of, report_missing, span_of, wrong_kind
@@ -24,7 +24,6 @@ from alchemist_dsl.check.value_messages import (
     NUMBER_WORDS,
     NUMERIC,
     WHOLE,
-    Place,
     alternative,
     choice_name,
     describe,

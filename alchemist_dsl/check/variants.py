@@ -9,14 +9,13 @@ from dataclasses import replace
 from itertools import islice, product
 from math import prod
 
-from alchemist_dsl.check.attrtypes import attr_type, declared_type
+from alchemist_dsl.check.attrtypes import Place, attr_type, declared_type
 from alchemist_dsl.check.context import World
 from alchemist_dsl.check.merge import merge
 from alchemist_dsl.check.names import Found, Missing, dotted, find, report_missing, span_of
 from alchemist_dsl.check.params import value_text
 from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.scope import Body, Decl, Placed
-from alchemist_dsl.check.value_messages import Place
 from alchemist_dsl.check.values import Values
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.diagnostics.suggest import near

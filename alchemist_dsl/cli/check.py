@@ -49,7 +49,8 @@ class Found:
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
 def check(recipes: tuple[Path, ...], format_: str, sets: tuple[str, ...], variant: str | None) -> None:
     """Check recipes: every mistake, with its place and a way out. `-` is standard input, a folder all recipes in it."""
-    from alchemist_dsl.diagnostics.render import severity, sort_unique
+    from alchemist_dsl.diagnostics.model import severity
+    from alchemist_dsl.diagnostics.render import sort_unique
 
     begun = time.perf_counter()
     outside = outside_values(sets)

@@ -5,7 +5,6 @@ characters and tabs.
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from typing import Final, Literal
 
 from alchemist_runtime.schema.codes import CODES
 
-from alchemist_dsl.diagnostics.model import Diagnostic, Severity
+from alchemist_dsl.diagnostics.model import Diagnostic, Severity, masked, plain, severity
 from alchemist_dsl.source import SourceFile, Span
 
 Format = Literal["text", "concise", "json", "sarif", "github"]
@@ -73,11 +72,6 @@ def sort_unique(
     return tuple(
         sorted(seen.values(), key=lambda d: (order.get(d.span.file, len(order)), d.span.file, d.span.start, d.code))
     )
-
-
-def severity(diagnostic: Diagnostic) -> Severity:
-    """Its own severity, else that of its code."""
-    return diagnostic.severity or Severity(CODES[diagnostic.code].severity)
 
 
 # --- one line and JSON ------------------------------------------------------------------------------------------------
@@ -165,21 +159,6 @@ def _text(d: Diagnostic, sources: Mapping[str, SourceFile], paint: _Paint) -> st
     if d.note:
         out.append(_advice("note", d.note, False, paint))
     return "\n".join(out) + "\n"
-
-
-#: What looks like an API key or like a password in an address: it stands in the recipe, and goes no further.
-_KEY: Final = re.compile(r"\b(?:sk-|hf_|gh[pousr]_|gsk_|AKIA|AIza|xox[bap]-)[\w\-]{12,}|(?<=://)[^/@\s\"]+(?=@)")
-
-
-def masked(text: str) -> str:
-    """A text with every key in it as asterisks, as long as before."""
-    return _KEY.sub(lambda key: "*" * len(key[0]), text)
-
-
-def plain(text: str) -> str:
-    """Text that a terminal may be sent: a recipe's control characters and keys do not reach it."""
-    text = masked(text)
-    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def _advice(word: str, text: str, fix: bool, paint: _Paint) -> str:

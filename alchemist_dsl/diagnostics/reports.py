@@ -11,10 +11,9 @@ from urllib.parse import quote
 
 from alchemist_runtime.schema.codes import AREAS, CODES
 
-from alchemist_dsl.diagnostics.model import Diagnostic, Edit
+from alchemist_dsl.diagnostics.model import Diagnostic, Edit, severity
+from alchemist_dsl.diagnostics.model import plain as one
 from alchemist_dsl.diagnostics.page import load, markdown, plain
-from alchemist_dsl.diagnostics.render import plain as one
-from alchemist_dsl.diagnostics.render import severity
 from alchemist_dsl.source import SourceFile, Span
 
 SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"

@@ -114,6 +114,6 @@ def unreadable(before: Side | None, after: Side | None) -> RecipeDiff:
 
 def _errors(side: Side) -> list[Diagnostic]:
     """What keeps a side from compiling; warnings belong to `check`."""
-    from alchemist_dsl.diagnostics.render import severity
+    from alchemist_dsl.diagnostics.model import severity
 
     return [d for d in side.diagnostics if severity(d) == "error"]

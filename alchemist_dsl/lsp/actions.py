@@ -10,9 +10,9 @@ from alchemist_runtime.schema.codes import CODES
 from lsprotocol import types as lsp
 from pygls.uris import from_fs_path
 
-from alchemist_dsl.diagnostics.model import Diagnostic
+from alchemist_dsl.diagnostics.model import Diagnostic, severity
 from alchemist_dsl.diagnostics.page import path_of
-from alchemist_dsl.diagnostics.render import severity, sort_unique
+from alchemist_dsl.diagnostics.render import sort_unique
 from alchemist_dsl.lsp.analysis import Analysis
 from alchemist_dsl.lsp.positions import Converter
 from alchemist_dsl.source import SourceFile

@@ -18,8 +18,8 @@ from alchemist_runtime.schema import catalog
 
 from alchemist_dsl.check import Checked, examine
 from alchemist_dsl.compiler import compile_text
-from alchemist_dsl.diagnostics.model import Diagnostic
-from alchemist_dsl.diagnostics.render import FORMATS, render, severity
+from alchemist_dsl.diagnostics.model import Diagnostic, severity
+from alchemist_dsl.diagnostics.render import FORMATS, render
 from alchemist_dsl.project.facts_on_disk import FileCache, Resources
 from alchemist_dsl.project.folder import Folder, library
 from alchemist_dsl.project.lockfile import Lock

@@ -5,32 +5,19 @@ first used.
 from __future__ import annotations
 
 import ast
-import importlib
 import re
 import textwrap
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from alchemist_runtime.code import newer
+from alchemist_runtime.code.parsers import encoded, parser
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser, Tree
+    from tree_sitter import Node, Tree
 
-_MODULES: Final[dict[str, tuple[str, str]]] = {
-    "python": ("tree_sitter_python", "language"),
-    "javascript": ("tree_sitter_javascript", "language"),
-    "typescript": ("tree_sitter_typescript", "language_typescript"),
-    "tsx": ("tree_sitter_typescript", "language_tsx"),
-    "java": ("tree_sitter_java", "language"),
-    "c": ("tree_sitter_c", "language"),
-    "cpp": ("tree_sitter_cpp", "language"),
-    "go": ("tree_sitter_go", "language"),
-    "rust": ("tree_sitter_rust", "language"),
-    "bash": ("tree_sitter_bash", "language"),
-}
 #: What a snippet may lack around it, tried in order when it does not parse as it stands.
 _WRAPS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "javascript": (("class X {\n", "\n}"), ("async function* f() {\n", "\n}"), ("(", ")")),
@@ -54,20 +41,6 @@ _LIMIT: Final = 50_000  # characters
 _LIMITS: Final[dict[str, int]] = {"bash": 10_000, "python": 1_000_000}
 
 PARSED: Final = frozenset({"python", "javascript", "typescript", "java", "c", "cpp", "go", "rust", "bash", "json"})
-
-
-@cache
-def parser(lang: str) -> Parser:
-    """The tree-sitter parser of a language (`tsx` beside the names of `lang`)."""
-    import tree_sitter
-
-    module, function = _MODULES[lang]
-    grammar = getattr(importlib.import_module(module), function)()
-    return tree_sitter.Parser(tree_sitter.Language(grammar))
-
-
-def encoded(code: str) -> bytes:
-    return code.encode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ import ast
 import re
 from typing import TYPE_CHECKING, Final
 
+from alchemist_runtime.code.parsers import encoded, parser
+
 if TYPE_CHECKING:
     from tree_sitter import Node
 
@@ -76,10 +78,8 @@ def _rewritten(code: str) -> str | None:
     """Template strings and f-strings as empty strings, several exceptions as a tuple; None where one of them is
     wrong.
     """
-    from alchemist_runtime.code import grammars
-
-    source = grammars.encoded(code)
-    root = grammars.parser("python").parse(source).root_node
+    source = encoded(code)
+    root = parser("python").parse(source).root_node
     if root.has_error:
         return None
     edits: list[tuple[int, int, bytes]] = []

@@ -17,8 +17,7 @@ from alchemist_runtime.engine.turns import TURN_TYPES, columns_for, split_column
 from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.schema.plan import Expr, FilterSpec, MapSpec, Node, Rule, Select, SetColumn, TeacherStepSpec
 from alchemist_runtime.schema.rows import DROPPED_COLUMNS, MESSAGES, required
-from alchemist_runtime.storage.columns import SHARD_ROWS
-from alchemist_runtime.storage.store import Output
+from alchemist_runtime.storage.store import SHARD_ROWS, Output
 
 Positions = np.ndarray[Any, np.dtype[np.int64]]
 EVALUATE_ROWS = 16_384

@@ -12,19 +12,21 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.streams import Segment, Stream, arrow_type
 from alchemist_runtime.schema.plan import Node
 from alchemist_runtime.schema.rows import MADE_BY, TURN_COLUMNS
 from alchemist_runtime.schema.sealed import read_array
 from alchemist_runtime.storage.columns import Column, Constant, Shards, Stored
 from alchemist_runtime.storage.store import MANIFEST, Manifest, Output, damaged, looked_at
+
+if TYPE_CHECKING:
+    from alchemist_runtime.engine.context import Context
 
 Table = Mapping[str, Any]  # {"table": name, "rows": [...]}
 Sums = Mapping[str, Mapping[str, Any]]  # file -> size, digest, footer

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from alchemist_runtime.schema.sealed import footer_digest
-from alchemist_runtime.storage.store import damaged
+from alchemist_runtime.storage.store import GROUP_ROWS, damaged
 
 Index = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -47,10 +47,6 @@ def _spare_pandas() -> None:
 
 
 _spare_pandas()
-
-#: Rows of one shard file, and of one row group in it: what a reader holds of a column at a time.
-SHARD_ROWS = 65_536
-GROUP_ROWS = 16_384
 
 
 class Column(Protocol):

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
     from alchemist_runtime.schema.plan import Edge, Node
 
+#: Rows of one shard file, and of one row group in it: what a reader holds of a column at a time.
+SHARD_ROWS = 65_536
+GROUP_ROWS = 16_384
+
 #: Kinds whose result may hold other rows when it is made again under the same key: they ask teachers.
 ASKING = frozenset({"relabel", "generate"})
 MANIFEST_FORMAT = 1
@@ -437,8 +441,6 @@ class TableWriter:
         self._commit()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        from alchemist_runtime.storage.columns import GROUP_ROWS
-
         self._pending.append(batch)
         self._waiting += batch.num_rows
         while self._waiting >= GROUP_ROWS:
@@ -447,8 +449,6 @@ class TableWriter:
     def _group(self, rows: int) -> None:
         """Write the next row group; a shard that is full is committed."""
         import pyarrow as pa
-
-        from alchemist_runtime.storage.columns import SHARD_ROWS
 
         table = pa.Table.from_batches(self._pending, schema=self.schema)
         if self._shard is None:
@@ -515,8 +515,6 @@ class Shard:
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """A table as one shard."""
-    from alchemist_runtime.storage.columns import GROUP_ROWS
-
     shard = Shard(path, table.schema)
     for at in range(0, table.num_rows, GROUP_ROWS):
         shard.write(table.slice(at, GROUP_ROWS))

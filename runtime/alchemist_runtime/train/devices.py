@@ -8,9 +8,24 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from alchemist_runtime.schema.errors import Problem, RunError
+
+#: bf16 operations a second, dense, as the makers state them.
+PEAK_FLOPS: Final = {
+    "B200": 2250e12,
+    "GH200": 989e12,
+    "H200": 989e12,
+    "H100": 989e12,
+    "H800": 989e12,
+    "A100": 312e12,
+    "A800": 312e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "A10": 125e12,
+    "RTX 4090": 165e12,
+}
 
 if TYPE_CHECKING:
     from alchemist_runtime.schema.plan import TrainSpec

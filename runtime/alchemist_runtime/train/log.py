@@ -163,7 +163,7 @@ def _mfu(job: Job, flops: float) -> float | None:
     """Share of the devices' peak that the model's own work makes up; None on a CPU or an unknown device."""
     if job.cpu:
         return None
-    from alchemist_runtime.train.trainer import PEAK_FLOPS
+    from alchemist_runtime.train.devices import PEAK_FLOPS
 
     name = _device(job)
     peak = next((v for k, v in PEAK_FLOPS.items() if k in name), None)

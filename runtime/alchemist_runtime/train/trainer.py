@@ -40,20 +40,6 @@ OPTIMIZERS: Final = {
 UNUSED: Final = ("datasets", "scipy", "sklearn")
 #: A checkpoint that a crash cut short lacks this file.
 COMPLETE: Final = "complete.json"
-#: bf16 operations a second, dense, as the makers state them.
-PEAK_FLOPS: Final = {
-    "B200": 2250e12,
-    "GH200": 989e12,
-    "H200": 989e12,
-    "H100": 989e12,
-    "H800": 989e12,
-    "A100": 312e12,
-    "A800": 312e12,
-    "L40S": 362e12,
-    "L4": 121e12,
-    "A10": 125e12,
-    "RTX 4090": 165e12,
-}
 
 
 # --- the process ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from alchemist_runtime.engine.streams import Stream, arrow_type
-from alchemist_runtime.storage.columns import GROUP_ROWS, Column, Constant, Index, Patched, Stored
+from alchemist_runtime.storage.columns import Column, Constant, Index, Patched, Stored
+from alchemist_runtime.storage.store import GROUP_ROWS
 
 #: Places in (column, row), one below the other.
 Pairs: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
