@@ -15,9 +15,12 @@ import command_line
 import pytest
 from hypothesis import HealthCheck, settings
 
-#: A machine that is busy is no fault: no test judges how long an example takes.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy")
+#: A machine that is busy is no fault: no test judges how long an example takes. `fast` tries the same few examples each
+#: time, `full` many new ones; a property names a number of its own only where each example is a whole run or so.
+_PATIENT = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
+settings.register_profile("fast", max_examples=40, derandomize=True, deadline=None, suppress_health_check=_PATIENT)
+settings.register_profile("full", max_examples=400, deadline=None, suppress_health_check=_PATIENT)
+settings.load_profile("full" if os.environ.get("ALCHEMIST_TEST_ALL") == "1" else "fast")
 #: What a terminal would say, and what a shell takes from a job in the background: no result depends on how the tests
 #: were started.
 os.environ["COLUMNS"] = "100"

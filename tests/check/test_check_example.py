@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from golden_cases import Case, run_check
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from alchemist_dsl import ir
@@ -106,11 +106,7 @@ def _mutants() -> st.SearchStrategy[str]:
 
 
 @settings(
-    max_examples=200,
-    deadline=None,
-    derandomize=True,
-    phases=(Phase.explicit, Phase.generate),  # shrinking takes minutes and the text is small as it is
-    suppress_health_check=list(HealthCheck),
+    phases=(Phase.explicit, Phase.generate)  # shrinking takes minutes and the text is small as it is
 )
 @given(_mutants())
 @example("")

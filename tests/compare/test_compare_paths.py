@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from alchemist_runtime.engine.compare import PortDiff, compare_paths
 from alchemist_runtime.schema.errors import RunError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from naive import equal
 
@@ -44,7 +44,6 @@ FILE = st.dictionaries(st.sampled_from(["one", "two", "three", "7"]), VALUES, mi
 
 
 @given(FILE, FILE)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_json_lines_of_any_values(tmp_path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     a = lines(tmp_path / "a.jsonl", [{"_id": k, "v": v} for k, v in old.items()])
     b = lines(tmp_path / "b.jsonl", [{"_id": k, "v": v} for k, v in new.items()])

@@ -16,7 +16,7 @@ from alchemist_runtime.engine.compare.rows import Comparison
 from alchemist_runtime.engine.compare.values import unequal
 from alchemist_runtime.engine.streams import Segment, Stream, arrow_type
 from alchemist_runtime.storage.columns import Constant, Held
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from naive import Row, compared
 
@@ -88,7 +88,6 @@ def figures(diff: PortDiff) -> dict[str, Any]:
 
 
 @given(st.data(), st.booleans())
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_counts_equal_those_of_a_naive_comparison(tmp_path: Path, data: st.DataObject, copies: bool) -> None:
     (old, before), (new, after) = data.draw(streams(copies)), data.draw(streams(copies))
     diff = Comparison(2, tmp_path).port("rows", before, after).diff
@@ -104,7 +103,6 @@ def test_counts_equal_those_of_a_naive_comparison(tmp_path: Path, data: st.DataO
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_result_is_the_same_as_itself(tmp_path: Path, data: st.DataObject) -> None:
     rows, stream = data.draw(streams(False))
     diff = Comparison(2, tmp_path).port("rows", stream, held(rows, TYPES)).diff
@@ -212,7 +210,6 @@ RECORDS = st.none() | st.lists(
 
 
 @given(st.lists(st.tuples(RECORDS, RECORDS), max_size=8), st.integers(0, 3))
-@settings(deadline=None)
 def test_nested_values_differ_where_python_says_so(pairs: list[tuple[Any, Any]], cut: int) -> None:
     one = pa.array([a for a, _ in pairs], NESTED)[cut:]
     other = pa.array([b for _, b in pairs], NESTED)[cut:]

@@ -22,7 +22,7 @@ from alchemist_runtime.engine.compare import (
     StepDiff,
 )
 from alchemist_runtime.schema.errors import Problem
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemist_dsl.cli.datadiff import data_json, data_lines, data_markdown
@@ -280,7 +280,6 @@ WORDS = st.text("ab \n.é漢字\u0301", max_size=400)
 
 
 @given(WORDS, WORDS, st.integers(72, 120), st.booleans())
-@settings(deadline=None)
 @pytest.mark.parametrize("kind", ["changed", "added"])
 def test_lines_stay_in_their_width_and_say_what_differs(
     kind: str, before: str, after: str, width: int, colour: bool

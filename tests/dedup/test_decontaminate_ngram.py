@@ -12,7 +12,7 @@ from alchemist_runtime.operators import words as _words
 from alchemist_runtime.operators.decontaminate._places import text_between
 from alchemist_runtime.operators.leaks import Items
 from alchemist_runtime.schema import catalog
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 
@@ -86,7 +86,6 @@ TABLE = st.integers(1, 2).flatmap(lambda k: st.lists(st.tuples(*[TEXT] * k), min
 @given(
     TABLE, st.lists(st.lists(TEXT, max_size=3), max_size=4), st.integers(1, 8), st.sampled_from([0.0, 0.3, 0.5, 1.0])
 )
-@settings(max_examples=400, deadline=None)
 def test_rows_and_items_are_those_of_plain_python(rows, items, n, share):
     made = run(rows, items, n=n, share=share)
     assert list(zip(made.row.tolist(), made.item.tolist(), strict=True)) == oracle(rows, items, n, share)
@@ -217,7 +216,6 @@ def test_many_blocks_give_the_same(monkeypatch):
 
 
 @given(st.text(st.sampled_from("ab _.é\u0301İßΣﬁ½²Ⅷ漢\u00ad𝐀\n"), min_size=1, max_size=30), st.data())
-@settings(max_examples=300, deadline=None)
 def test_text_between_finds_the_words(text, data):
     found = _words.words_of(text, _words.compatible)
     if not found:

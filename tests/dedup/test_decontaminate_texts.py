@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from alchemist_runtime.operators.leaks import Items, Leaks
 from alchemist_runtime.schema import catalog
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 Rows = list[list[str | None]]
@@ -73,7 +73,6 @@ PIECE = st.sampled_from(["ab", "ba", "aaaa", "bbbb", " ", "é", "日", "\n"])
 TEXT = st.lists(PIECE, max_size=14).map("".join)
 
 
-@settings(max_examples=120, deadline=None)
 @given(
     st.lists(st.tuples(st.one_of(st.none(), TEXT), TEXT).map(list), min_size=1, max_size=6),
     st.lists(st.lists(TEXT, max_size=2), max_size=5),
@@ -133,7 +132,6 @@ def test_a_name_as_a_word_of_its_own_is_a_leak() -> None:
     assert found(run("entry_point", rows, suite([["a"]]))) == []
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     st.lists(st.text("ab_ (é", max_size=12), min_size=1, max_size=6),
     st.lists(st.text("ab_", min_size=1, max_size=3), max_size=4),

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from alchemist_runtime.schema import catalog
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 TEXT = st.one_of(st.none(), st.sampled_from(["", "a", "b", "aa", "ab", "é", "a\nb", "same length"]))
@@ -22,7 +22,6 @@ def labels(columns: list[list[str | None]]) -> list[int]:
 
 
 @given(st.integers(1, 3).flatmap(lambda k: st.lists(st.tuples(*[TEXT] * k), max_size=40)))
-@settings(max_examples=200, deadline=None)
 def test_groups_are_those_of_equal_texts(rows):
     if not rows:
         return

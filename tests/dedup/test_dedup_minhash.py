@@ -12,7 +12,7 @@ import pytest
 from alchemist_runtime.operators import words as _words
 from alchemist_runtime.operators.dedup import minhash as module
 from alchemist_runtime.schema import catalog
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 
@@ -75,7 +75,6 @@ TEXTS = st.lists(
 
 
 @given(TEXTS, st.integers(1, 6), st.floats(0.1, 1), st.sampled_from([16, 64, 200]))
-@settings(max_examples=250, deadline=None)
 def test_every_group_hangs_together_by_pairs_above_the_threshold(texts, n, threshold, permutations):
     made = run(texts, ngram=n, threshold=threshold, permutations=permutations)
     pairs = list(combinations(range(len(texts)), 2))
@@ -99,7 +98,6 @@ def test_every_group_hangs_together_by_pairs_above_the_threshold(texts, n, thres
 
 
 @given(TEXTS, st.randoms(use_true_random=False), st.integers(1, 60))
-@settings(max_examples=60, deadline=None)
 def test_independent_of_order_and_of_blocks(texts, draw, size):
     ids = np.array([[draw.getrandbits(64), k] for k in range(len(texts))], np.uint64)
     want = groups(run(texts, ids, ngram=2, threshold=0.4).labels)

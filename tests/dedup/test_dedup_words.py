@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from alchemist_runtime.operators import words as _words
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 ALPHABET = "aAbB09_ .-\n\té Éßẞİı\u0301ΣσςЖж漢字ﬁ½Ⅷ\u00ad\u200dक\u093f😀\U0001d400\x00\x7f\x80"
@@ -26,13 +26,11 @@ def found(texts: list[str | None], fold=_words.plain) -> list[list[str]]:
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=8))
-@settings(max_examples=300, deadline=None)
 def test_words_are_those_of_the_regular_expression(texts):
     assert found(texts) == [_words.words_of(t) for t in texts]
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=5))
-@settings(max_examples=200, deadline=None)
 def test_words_in_compatible_form(texts):
     want = [_words.words_of(t, _words.compatible) for t in texts]
     assert found(texts, _words.compatible) == want
@@ -108,7 +106,6 @@ def test_operators_are_told_apart_and_marks_of_prose_are_not(texts):
 
 
 @given(st.lists(st.text("ab+-=!<* \n(", max_size=12), min_size=1, max_size=6))
-@settings(max_examples=200, deadline=None)
 def test_operators_of_a_row_do_not_depend_on_other_rows(texts):
     together = _words.split(block(texts))
     hashes = _words.with_operators(together)
@@ -123,7 +120,6 @@ def test_columns_are_joined_by_a_line_break_and_null_is_empty():
 
 
 @given(st.lists(st.one_of(st.none(), TEXTS), max_size=30), st.integers(1, 80), st.lists(st.integers(1, 5), max_size=6))
-@settings(max_examples=100, deadline=None)
 def test_blocks_hold_every_row_once_however_the_column_is_chunked(texts, size, cuts):
     chunks, at = [], 0
     for cut in cuts:
@@ -148,7 +144,6 @@ WORDS = st.sampled_from(["a", "b", "C", "longer_than_eight_bytes", "longer_than_
 
 
 @given(st.lists(st.lists(WORDS, max_size=9), min_size=1, max_size=6), st.integers(1, 7))
-@settings(max_examples=200, deadline=None)
 def test_shingles_are_the_n_grams(rows, n):
     texts = [" ".join(r) for r in rows]
     hashes, starts = _words.shingles(_words.split(block(texts)), n)

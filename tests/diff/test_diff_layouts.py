@@ -84,7 +84,7 @@ def between(folder: Path, name: str, text: str) -> RecipeDiff | None:
 
 
 @given(name=st.sampled_from(NAMES), draw=st.randoms(use_true_random=False))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)  # each compiles a project
 def test_order_and_comments_are_at_most_cosmetic(folder: Path, name: str, draw: random.Random) -> None:
     text = permuted((folder / name).read_text(), draw)
     made = between(folder, name, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemist_dsl.diff.words import Piece, word_diff
@@ -68,7 +68,6 @@ def holds(before: str, after: str) -> None:
 
 
 @given(st.text(), st.text())
-@settings(deadline=None)
 def test_both_texts_can_be_put_together_again(before: str, after: str) -> None:
     holds(before, after)
 
@@ -77,6 +76,5 @@ words = st.lists(st.sampled_from(["a", "b", "the", "row", ".", " ", "  ", "\n", 
 
 
 @given(words, words)
-@settings(deadline=None)
 def test_both_texts_can_be_put_together_again_from_words_that_repeat(before: list[str], after: list[str]) -> None:
     holds("".join(before), "".join(after))

@@ -14,7 +14,7 @@ from random import Random
 
 import odd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 ALL = os.environ.get("ALCHEMIST_TEST_ALL") == "1"
@@ -46,12 +46,8 @@ OURS = (
 
 
 def examples(few: int) -> settings:
-    return settings(
-        max_examples=40 * few if ALL else few,
-        deadline=None,
-        derandomize=not ALL,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )
+    """Each example is a whole command."""
+    return settings(max_examples=40 * few if ALL else few)
 
 
 def ends(folder: Path, *args: str) -> int:

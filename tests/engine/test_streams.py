@@ -12,14 +12,13 @@ from alchemist_runtime.engine.streams import Segment, Stream, arrow_type, column
 from alchemist_runtime.engine.turns import join, split
 from alchemist_runtime.storage.columns import Constant, Held, Patched, Shards, Stored
 from alchemist_runtime.storage.store import Store
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 values = st.one_of(st.none(), st.text(max_size=5))
 
 
 @given(st.lists(st.lists(values, max_size=6), min_size=1, max_size=4), st.data())
-@settings(max_examples=150, deadline=None)
 def test_select_is_what_a_list_does(parts: list[list[str | None]], data: st.DataObject) -> None:
     streams = [Stream.of({"x": pa.array(part, pa.string())}, {"x": "text?"}) for part in parts]
     whole = Stream.concat(streams)
@@ -34,7 +33,6 @@ def test_select_is_what_a_list_does(parts: list[list[str | None]], data: st.Data
 
 
 @given(st.lists(values, min_size=1, max_size=20), st.data())
-@settings(max_examples=100, deadline=None)
 def test_patches_replace_exactly_what_they_name(plain: list[str | None], data: st.DataObject) -> None:
     new = data.draw(st.lists(values, min_size=1, max_size=6))
     at = data.draw(st.lists(st.integers(-1, len(new) - 1), min_size=len(plain), max_size=len(plain)))
@@ -94,7 +92,6 @@ turn = st.fixed_dictionaries(
 
 
 @given(st.lists(turn, max_size=8))
-@settings(max_examples=300, deadline=None)
 def test_conversations_of_any_shape_survive_the_turn_columns(turns: list[dict[str, Any]]) -> None:
     assert join(split(turns)) == turns
 

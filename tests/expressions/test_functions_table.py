@@ -19,7 +19,7 @@ from alchemist_runtime.engine.streams import TURN, arrow_type
 from alchemist_runtime.schema.errors import RunError
 from alchemist_runtime.schema.functions import FUNCTIONS
 from alchemist_runtime.schema.rows import required
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 TEXTS = [
@@ -355,7 +355,6 @@ ORACLES = [
 ]
 
 
-@settings(max_examples=150)
 @given(st.lists(st.one_of(st.none(), texts()), min_size=1, max_size=8))
 def test_text_functions_on_any_text(values: list[str | None]) -> None:
     for name in ORACLES:
@@ -363,7 +362,6 @@ def test_text_functions_on_any_text(values: list[str | None]) -> None:
         assert value_of(name, values, *others) == [expected(name, oracle, v, others) for v in values], name
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(texts(), min_size=1, max_size=6), st.text("a=é日\n", min_size=1, max_size=2), st.text("ab", max_size=2))
 def test_text_functions_with_a_mark(values: list[str], mark: str, new: str) -> None:
     for name in ("after", "before", "contains", "starts_with", "ends_with"):

@@ -16,7 +16,7 @@ import pytest
 from alchemist_runtime.schema.plan import At, Node, Plan
 from alchemist_runtime.schema.plan import Edge as Input
 from graph_plans import ODD, PLAIN, links, plans, spec_of, streams
-from hypothesis import given, settings
+from hypothesis import given
 from sheet_checks import check_sheet
 
 from alchemist_dsl.docs.schemas import all_schemas
@@ -39,7 +39,6 @@ SCHEMA: Final = jsonschema.Draft202012Validator(json.loads(all_schemas()["graph.
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
 @given(plans(ANY))
 def test_json_holds_every_step_and_input_once(plan: Plan) -> None:
     found = data(graph_of(plan))
@@ -58,7 +57,6 @@ _NODE = re.compile(rf"  (s\d+)(?:\[\({_TEXT}\)\]|\[{_TEXT}\]|\(\[{_TEXT}\]\)|\{{
 _ARROW = re.compile(rf"  (s\d+) -->(?:\|{_TEXT}\|)? (s\d+)")
 
 
-@settings(max_examples=150, deadline=None)
 @given(plans(ANY))
 def test_mermaid_holds_every_step_and_link_once(plan: Plan) -> None:
     graph = graph_of(plan)
@@ -92,7 +90,6 @@ def decoded(text: str) -> str:
 # --- layout -----------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
 @given(plans())
 def test_cards_do_not_touch_and_lines_lead_down_past_them(plan: Plan) -> None:
     graph = graph_of(plan)
@@ -114,7 +111,6 @@ def test_a_chain_is_upright_and_a_cross_is_undone() -> None:
 # --- SVG and page -----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=80, deadline=None)
 @given(plans(ANY))
 def test_svg_holds_every_step_and_link_once(plan: Plan) -> None:
     root = ET.fromstring(image(graph_of(plan)))
@@ -132,7 +128,6 @@ def test_svg_holds_every_step_and_link_once(plan: Plan) -> None:
     assert sorted(e.get("class", "") for e in drawn) == sorted(expected)
 
 
-@settings(max_examples=80, deadline=None)
 @given(plans(ANY))
 def test_the_page_says_every_step_once_and_loads_nothing(plan: Plan) -> None:
     written = page(graph_of(plan))
@@ -185,7 +180,6 @@ def test_contrast_is_that_of_the_standard() -> None:
 # --- parts and comparisons --------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
 @given(plans())
 def test_a_part_holds_what_its_steps_need(plan: Plan) -> None:
     graph = graph_of(plan)
@@ -198,7 +192,6 @@ def test_a_part_holds_what_its_steps_need(plan: Plan) -> None:
     assert all(part.out_of(s.name) for s in part.steps if s.name != last)
 
 
-@settings(max_examples=60, deadline=None)
 @given(plans(), plans())
 def test_a_comparison_shows_both_sides_once(before: Plan, after: Plan) -> None:
     old, new = graph_of(before), graph_of(after)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alchemist_runtime.schema.plan import Plan
 from graph_plans import PLAIN, bundled, links, plans, streams
-from hypothesis import given, settings
+from hypothesis import given
 from sheet_checks import check_sheet
 
 from alchemist_dsl.graph.lanes import rows
@@ -89,7 +89,6 @@ def read_back(graph: Graph) -> set[tuple[str, str]]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
 @given(plans())
 def test_lanes_show_every_link_once(plan: Plan) -> None:
     graph = graph_of(plan)
@@ -132,14 +131,12 @@ def _stream(word: str, target: str, names: list[str]) -> tuple[str, str, str, st
     return source, target, "rows", rest or None
 
 
-@settings(max_examples=150, deadline=None)
 @given(plans(names=PLAIN.map(lambda n: n.replace(".", "_"))))
 def test_text_names_every_step_and_input_once(plan: Plan) -> None:
     graph = graph_of(plan)
     assert said(graph, draw(graph, 250)) == streams(plan)
 
 
-@settings(max_examples=50, deadline=None)
 @given(plans())
 def test_a_narrow_terminal_cuts_nothing(plan: Plan) -> None:
     graph = graph_of(plan)
@@ -150,7 +147,6 @@ def test_a_narrow_terminal_cuts_nothing(plan: Plan) -> None:
     assert wide == narrow
 
 
-@settings(max_examples=50, deadline=None)
 @given(plans())
 def test_colour_changes_no_character(plan: Plan) -> None:
     graph = graph_of(plan)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemist_dsl import ir
@@ -146,7 +146,6 @@ def back(text: str, tool: str) -> dict[str, Any]:
     return values(find(made, None), int(seed.value))
 
 
-@settings(max_examples=40, deadline=None)
 @given(TRAININGS)
 def test_axolotl_and_back(some: dict[str, Any]) -> None:
     made = exported(BASE | some)
@@ -154,7 +153,6 @@ def test_axolotl_and_back(some: dict[str, Any]) -> None:
     assert back(text, "axolotl") == values(made.block, 42)
 
 
-@settings(max_examples=40, deadline=None)
 @given(TRAININGS)
 def test_trl_and_back(some: dict[str, Any]) -> None:
     """The script's own arguments, read as TRL's YAML."""

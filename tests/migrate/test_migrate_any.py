@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemist_dsl.check import check
@@ -137,7 +137,6 @@ def accounted(found: Migrated, given: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("tool", sorted(TOOLS))
-@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_configuration(tool: str, data: st.DataObject) -> None:
     configuration = data.draw(configurations(tool))
@@ -152,7 +151,6 @@ def test_any_configuration(tool: str, data: st.DataObject) -> None:
     accounted(found, configuration)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_gives_a_recipe_or_a_place(text: str) -> None:
     found = migrate(SourceFile("some.yaml", text.replace("\r", "")))

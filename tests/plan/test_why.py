@@ -12,7 +12,7 @@ import pytest
 from alchemist_runtime.engine.export_marker import MARKER, marker
 from alchemist_runtime.schema.plan import Plan, from_json
 from click.testing import CliRunner, Result
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alchemist_dsl.cli.compile import compile_
@@ -548,7 +548,7 @@ EDITS = [
 ]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12)  # each compiles several times
 @given(st.sets(st.integers(0, len(EDITS) - 1), min_size=1, max_size=4))
 def test_every_rerun_has_a_cause_that_somebody_made(work_at, full, chosen):
     name = "-".join(map(str, sorted(chosen)))

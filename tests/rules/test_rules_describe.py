@@ -9,7 +9,7 @@ import re
 import pytest
 from alchemist_rules.describe import describe, read
 from alchemist_rules.snippet import snippet
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 BINARY = "def find(xs, x):\n    lo, hi = 0, len(xs) - 1\n    while lo <= hi:\n        mid = (lo + hi) // 2\n        if xs[mid] < x:\n            lo = mid + 1\n        else:\n            hi = mid - 1\n    return lo"
@@ -185,7 +185,6 @@ def test_wordings_differ_but_follow_from_the_text():
     assert all(t.endswith(".") and "  " not in t and t[0].isupper() for t in drawn)
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.text(max_size=200) | st.text(alphabet="(){}[]=:;<>#`'\"\n\t def", max_size=120),
     st.sampled_from([None, "python", "java", "bash", "sql", "html", "elixir"]),

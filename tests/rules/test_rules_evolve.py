@@ -12,7 +12,7 @@ import pytest
 from alchemist_rules.evolve import DEEP, PLAIN, evolve
 from alchemist_rules.snippet import Snippet
 from alchemist_runtime.code.functions import parses
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 EVEN = "def even(items):\n    found = []\n    for item in items:\n        if item % 2 == 0:\n            found.append(item)\n    return found"
@@ -149,7 +149,6 @@ def test_what_no_rule_evolves(instruction, response):
     assert evolve(instruction, response) is None
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=60), st.text(max_size=200) | st.sampled_from([EVEN, JS, SH, JAVA]), st.integers(0, 3))
 def test_any_text_may_come(instruction, response, sample):
     out = evolve(instruction, response, sample=sample)

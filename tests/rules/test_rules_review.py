@@ -15,7 +15,7 @@ from alchemist_rules import python_code
 from alchemist_rules.review import NOTHING, review
 from alchemist_rules.snippet import snippet
 from alchemist_runtime.code.functions import parses
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 SOUND = 'def area(radius):\n    """Compute the area of a circle."""\n    return 3.14 * radius * radius'
@@ -270,7 +270,6 @@ def test_refined_code_of_real_rows_parses(data):
     assert len(marks) >= 8 and changed > 60
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.text(max_size=300) | st.text(alphabet="if x==1:;(\n ) return\t,", max_size=80),
     st.sampled_from([None, "python", "javascript", "java", "bash", "json"]),

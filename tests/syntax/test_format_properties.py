@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from format_texts import damaged, read, recipes, tree, without_texts
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemist_dsl.source import SourceFile
@@ -17,7 +17,6 @@ from alchemist_dsl.syntax.format import format_text
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = (ROOT / "recipes" / "alchemistcoder.recipe").read_text()
 QUICK = (ROOT / "recipes" / "quickstart.recipe").read_text()
-SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 def formatted(text: str) -> str:
@@ -35,7 +34,6 @@ def keeps(text: str) -> str:
     return out
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=SLOW)
 @given(recipes())
 def test_recipes(text: str) -> None:
     assert read(text)[1] == (), "the strategy writes only what parses"
@@ -49,25 +47,21 @@ def test_recipes(text: str) -> None:
         assert (len(line) - len(line.lstrip(" "))) % 2 == 0
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_damaged_examples(data: st.DataObject) -> None:
     keeps(data.draw(damaged(data.draw(st.sampled_from([EXAMPLE, QUICK])))))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_damaged_recipes(data: st.DataObject) -> None:
     keeps(data.draw(damaged(data.draw(recipes()))))
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text())
 def test_any_text(text: str) -> None:
     keeps(text)
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=12), st.integers(0, len(QUICK)), st.integers(0, 40))
 def test_noise_of_bytes_is_formatted_or_refused_and_never_lost(noise: bytes, at: int, cut: int) -> None:
     whole = QUICK.encode()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemist_dsl.source import SourceFile, Span
@@ -85,7 +85,6 @@ def test_numbers(text: str, kind: str, amount: Fraction, unit: str | None) -> No
     assert (found.kind, found.value, found.unit, found.text) == (kind, amount, unit, text)
 
 
-@settings(deadline=None)
 @given(st.from_regex(r"\$?[0-9][0-9A-Za-z_.%]{0,12}( (rows|tokens|parts))?(/(s|min|h))?", fullmatch=True))
 def test_reading_a_number_never_raises(text: str) -> None:
     read = read_number(text)

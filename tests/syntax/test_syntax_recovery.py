@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from alchemist_runtime.schema.codes import CODES
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alchemist_dsl.diagnostics.model import Diagnostic
@@ -51,7 +51,6 @@ def sound(text: str) -> tuple[ast.File, tuple[Diagnostic, ...]]:
 # --- any text ---------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.text())
 @example('"')
 @example('"""')
@@ -122,19 +121,16 @@ FRAGMENTS = [
 ]
 
 
-@settings(max_examples=500, deadline=None)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=40).map("".join))
 def test_any_pieces_of_recipes(text: str) -> None:
     sound(text)
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.integers(0, len(PAPER)), st.integers(0, 60), st.text(max_size=4) | st.sampled_from(FRAGMENTS))
 def test_any_cut_in_a_recipe(at: int, length: int, instead: str) -> None:
     sound(PAPER[:at] + instead + PAPER[at + length :])
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
     file, problems = decode("x", data)

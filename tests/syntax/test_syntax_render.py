@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label, Severity
@@ -130,7 +130,6 @@ def test_sorted_once() -> None:
     assert sort_unique([late, other, early, late], {"b": a, "a": b}) == (early, late, other)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30), st.integers(0, 30), st.integers(0, 30))
 def test_any_place_can_be_shown(text: str, start: int, length: int) -> None:
     start = min(start, len(text))
@@ -158,7 +157,6 @@ def test_near(name: str, candidates: list[str], found: tuple[str, ...]) -> None:
     assert near(name, candidates) == found
 
 
-@settings(deadline=None)
 @given(st.text(max_size=12), st.lists(st.text(max_size=12), max_size=12))
 def test_near_names_are_candidates(name: str, candidates: list[str]) -> None:
     found = near(name, candidates)

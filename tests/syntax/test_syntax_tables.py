@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lark import Lark
 from lark.exceptions import UnexpectedInput
@@ -132,7 +132,6 @@ def test_recipes_are_accepted_by_both(reference: Lark, path: Path) -> None:
     assert not problems and not bad_nodes(file)
 
 
-@settings(max_examples=600, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=14))
 @example(["filter", "a", "{", "\n", "set", "a", "=", "b", ",", "\n", "}"])
 @example(["param", "a", ":", "b", "?", "=", "{", "}"])

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from command_line import cli_bytes
 from format_texts import damaged, read, recipes, tree
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from relaid import relaid
 
@@ -20,7 +20,6 @@ from alchemist_dsl.syntax.format import PARSES, canonical, format_text
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted((ROOT / "recipes").rglob("*.recipe"))
-SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
 def shown(text: str) -> str:
@@ -43,7 +42,6 @@ def test_another_layout_of_a_shipped_recipe_is_the_same(path: Path, seed: int) -
     assert shown(other) == shown(text)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=SLOW)
 @given(recipes(), st.integers())
 def test_another_layout_of_any_recipe_is_the_same(text: str, seed: int) -> None:
     other = relaid(text, Random(seed))
@@ -81,7 +79,6 @@ def test_what_was_said_otherwise_differs(before: str, after: str) -> None:
 # --- never fails ------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(st.data())
 def test_a_damaged_recipe_is_laid_out_as_far_as_it_parses(data: st.DataObject) -> None:
     text = data.draw(damaged(data.draw(recipes())))
@@ -91,7 +88,6 @@ def test_a_damaged_recipe_is_laid_out_as_far_as_it_parses(data: st.DataObject) -
         assert out == format_text(source)[0]
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.binary())
 @example(b"edition 2026\n\xff\n")
 @example(b"\xff\xfee\x00")

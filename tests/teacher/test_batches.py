@@ -26,7 +26,7 @@ from asked import requests, teacher
 from batch_server import BatchServer, Ends
 from click.testing import CliRunner
 from fault_server import completion, error
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from step_plans import carry_out, context, figures, make_plan, rows, source, step
 
@@ -761,7 +761,7 @@ def test_two_steps_at_once_in_two_processes_pay_equal_questions_once(serve: Star
     assert sum(server.paid.values()) == 30
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8)  # each is several runs against a server
 @given(seed=st.integers(0, 10**6))
 def test_whatever_happens_every_row_is_accounted_for_and_paid_once(
     tmp_path_factory: pytest.TempPathFactory, seed: int

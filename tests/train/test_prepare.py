@@ -16,7 +16,7 @@ from alchemist_runtime.storage.store import trained
 from alchemist_runtime.train import prepare as module
 from alchemist_runtime.train.eval_split import held_out
 from alchemist_runtime.train.prepare import SCHEMA, Settings, prepare
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as settings_
 from hypothesis import strategies as st
 from train_rows import row_id, source, sums, table
@@ -100,7 +100,7 @@ def test_long_rows_are_counted_and_listed(
     assert len(listed["left_out"]) == sum(sum(n.values()) for n in left.values())
 
 
-@settings_(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings_(max_examples=15)  # each prepares a data set
 @given(
     st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), min_size=3, max_size=30),
     st.sampled_from(["drop", "truncate"]),
