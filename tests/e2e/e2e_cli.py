@@ -21,9 +21,9 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def alchemist(*args: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `alchemist …` off a terminal: in this process, and in one of its own where a variable ends it or is read when
-    modules are imported."""
-    own = any(n == "ALCHEMIST_FAULT" or n.startswith(("HF_", "PYTHON")) for n in env or ())
+    """Run `alchemist …` off a terminal: in this process, and in one of its own where a variable ends it or is
+    Python's."""
+    own = any(n == "ALCHEMIST_FAULT" or n.startswith("PYTHON") for n in env or ())
     return (process if own else cli)(*args, cwd=cwd, env=environment(env))
 
 

@@ -1,12 +1,10 @@
-"""A dataset of the hub at one commit, from a stand-in that serves two; each read runs in a process of its own."""
+"""A dataset of the hub at one commit, from a stand-in that serves two."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,29 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from alchemist_runtime.formats.records import Where
+from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.sources.hub import hub as read
+from alchemist_runtime.sources.hub import resolve_revision
+from command_line import variables
 from hub_server import Hub, serve
 
-READ = """
-import json, sys
-from pathlib import Path
-from alchemist_runtime.schema.errors import RunError
-from alchemist_runtime.formats.records import Where
-from alchemist_runtime.sources.hub import hub, resolve_revision
-for what in json.loads(sys.argv[1]):
-    try:
-        if "resolve" in what:
-            print(json.dumps({"commit": resolve_revision(what["resolve"], what.get("ref"))}))
-            continue
-        chunks = list(hub(Where(Path("."), (), "n"), **what))
-        print(json.dumps({
-            "rows": [r for c in chunks for r in c.records],
-            "places": [c.place(i) for c in chunks for i in range(len(c.records))],
-            "canonical": [d.decode() for c in chunks for d in c.canonical],
-        }))
-    except RunError as e:
-        p = e.problem
-        print(json.dumps({"code": p.code, "headline": p.headline, "help": p.help, "note": p.note, "exit": e.exit_code}))
-"""
 README = b"""---
 configs:
 - config_name: default
@@ -89,13 +71,25 @@ def home(tmp_path: Path) -> Path:
 
 
 def ask(hub: Hub, home: Path, *questions: dict[str, Any], endpoint: str = "", **extra: str) -> list[dict[str, Any]]:
-    """The answers of one fresh process, since the client library reads its environment when it is imported."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
-    env |= {"HF_ENDPOINT": endpoint or hub.url, "HF_HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path), **extra}
-    command = [sys.executable, "-c", READ, json.dumps(questions)]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    """What is read of the hub, or said instead."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING"))}
+    with variables({**clean, "HF_ENDPOINT": endpoint or hub.url, "HF_HOME": str(home), **extra}):
+        return [_answer(q) for q in questions]
+
+
+def _answer(what: dict[str, Any]) -> dict[str, Any]:
+    try:
+        if "resolve" in what:
+            return {"commit": resolve_revision(what["resolve"], what.get("ref"))}
+        chunks = list(read(Where(Path(), (), "n"), **what))
+    except RunError as e:
+        p = e.problem
+        return {"code": p.code, "headline": p.headline, "help": p.help, "note": p.note, "exit": e.exit_code}
+    return {
+        "rows": [r for c in chunks for r in c.records],
+        "places": [c.place(i) for c in chunks for i in range(len(c.records))],
+        "canonical": [d.decode() for c in chunks for d in c.canonical],
+    }
 
 
 def commit(hub: Hub, number: int, repo: str = "owner/set") -> dict[str, Any]:

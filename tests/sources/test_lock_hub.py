@@ -1,19 +1,17 @@
-"""`alchemist lock` against a stand-in of the hub: what is asked, what moved, and what could not be asked. Real
-processes.
-"""
+"""`alchemist lock` against a stand-in of the hub: what is asked, what moved, and what could not be asked."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import cli
 from hub_server import Hub, serve
 
 RECIPE = """edition 2026
@@ -109,17 +107,10 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def alchemist(hub: Hub, project: Path, tmp_path: Path) -> Command:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "ALCHEMIST_"))}
-    env = {**clean, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    env = {**clean, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
 
     def call(*args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "alchemist_dsl", *args],
-            cwd=project,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        return cli(*args, cwd=project, env=env)
 
     return call
 

@@ -229,7 +229,6 @@ def test_a_failure_is_read_from_the_log(tmp_path: Path, text: str, code: int, he
 def test_what_the_training_says_itself_comes_first(tmp_path: Path) -> None:
     problem = {
         "code": "A802",
-        "slug": "world-size",
         "headline": "training started in 1 process instead of 2",
         "node": None,
         "place": None,
