@@ -22,6 +22,8 @@ from typing import IO
 from unittest.mock import patch
 
 ALCHEMIST = [sys.executable, "-m", "alchemist_dsl"]
+#: Seconds after which what a test waits for will not come: none is reached by a machine that is only busy.
+PATIENCE = 300.0
 #: Ctrl-C: in this process it is pressed by who runs the tests.
 _INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)

@@ -13,6 +13,8 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from command_line import PATIENCE
+
 
 def free_port() -> int:
     with socket.socket() as s:
@@ -26,12 +28,12 @@ def program(name: str) -> str:
 
 
 @contextlib.contextmanager
-def server(command: Sequence[str], url: str, log: Path, seconds: float = 60) -> Iterator[None]:
+def server(command: Sequence[str], url: str, log: Path) -> Iterator[None]:
     """Run a server until the block ends; it counts as ready when the address answers at all."""
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     try:
-        until = time.monotonic() + seconds
+        until = time.monotonic() + PATIENCE
         while not _answers(url):
             if process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"{command[0]} did not start:\n{log.read_text()[-3000:]}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import PATIENCE
 from markdown_it import MarkdownIt
 
 from alchemist_dsl.cli.diff_operands import Settings, of_file
@@ -91,7 +92,7 @@ def test_nothing_is_wider_than_the_page(name: str, tmp_path: Path) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
         check=True,
     )
     found = re.search(r'<pre id="answer">(.*?)</pre>', done.stdout, re.S)

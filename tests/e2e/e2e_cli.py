@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from command_line import ALCHEMIST, cli, process
+from command_line import ALCHEMIST, PATIENCE, cli, process
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -53,9 +53,9 @@ def start(*args: str | Path, cwd: Path, env: Mapping[str, str] | None = None) ->
     )
 
 
-def wait_for(process: subprocess.Popen[str], what: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(process: subprocess.Popen[str], what: Callable[[], bool]) -> None:
     """Wait until something is so; AssertionError where the process ends or the time is over before."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + PATIENCE
     while not what():
         if process.poll() is not None or time.monotonic() > until:
             process.kill()

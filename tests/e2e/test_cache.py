@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from alchemist_runtime.calls.cache import CallCache
 from alchemist_runtime.calls.teacher import Reply
+from command_line import PATIENCE
 from e2e_cli import alchemist, edit, jsonl, run, squares, start
 from fault_server import FaultServer
 
@@ -309,7 +310,7 @@ def test_two_recipes_at_once_pay_an_equal_question_once(made: Path, server: Faul
 
     server.answer = slowly
     runs = [start("run", name, "--format", "json", cwd=tmp_path) for name in ("a.recipe", "b.recipe")]
-    said = [run.communicate(timeout=120) for run in runs]
+    said = [run.communicate(timeout=PATIENCE) for run in runs]
     server.answer = answer
     assert [run.returncode for run in runs] == [0, 0], said
     assert server.asked == asked + 60

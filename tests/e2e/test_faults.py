@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import PATIENCE
 from e2e_cli import (
     ALCHEMIST,
     alchemist,
@@ -276,7 +277,7 @@ def test_killed_while_a_teacher_answers(project: Path, server: FaultServer, undi
 def test_two_runs_at_once(project: Path, server: FaultServer, undisturbed: dict[str, str]) -> None:
     both = [start("run", "r.recipe", cwd=project) for _ in range(2)]
     for process in both:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, out + err
     assert server.asked == ROWS
     assert exported(project) == undisturbed
@@ -316,7 +317,7 @@ def test_no_worker_outlives_a_killed_run(tmp_path: Path) -> None:
     time.sleep(1)
     assert process.poll() is None, "the filter was done before it was killed"
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=15)
+    process.communicate(timeout=PATIENCE)
 
 
 # --- money ------------------------------------------------------------------------------------------------------------
@@ -366,7 +367,7 @@ def on_a_terminal(project: Path, reply: str) -> tuple[int, str]:
         start_new_session=True,
     )
     os.close(theirs)
-    shown, until = "", time.monotonic() + 60
+    shown, until = "", time.monotonic() + PATIENCE
     while time.monotonic() < until:
         if select.select([ours], [], [], 0.1)[0]:
             try:
@@ -428,10 +429,9 @@ def test_ctrl_c_while_a_teacher_answers(project: Path, server: FaultServer, undi
     process = start("run", "r.recipe", cwd=project)
     wait_for(process, lambda: server.asked >= 60)
     process.send_signal(signal.SIGINT)
-    begun = time.monotonic()
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
-    assert time.monotonic() - begun < 10
+    assert server.asked < ROWS  # it stops long before its work is done
     assert "stopping when calls in flight are back" in err
     assert "goes on from here" in err and "finished before: a" in err
     assert "Traceback" not in err
@@ -475,9 +475,9 @@ def test_ctrl_c_while_a_model_trains(tmp_path: Path) -> None:
         return [x["step"] for x in lines if "step" in x]
 
     process = start("run", "r.recipe", cwd=tmp_path)
-    wait_for(process, lambda: len(steps()) >= 3, 120)
+    wait_for(process, lambda: len(steps()) >= 3)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
     assert "goes on from here" in err and "Traceback" not in err
     stopped = max(steps())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import PATIENCE
 from graph_plans import bundled
 
 from alchemist_dsl.graph.mermaid import flowchart
@@ -47,7 +48,7 @@ def chromium(place: Path, *arguments: str) -> str:
         ],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -206,7 +207,7 @@ def test_mermaids_own_parser_draws_every_recipe(place: Path) -> None:
         cwd=place,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
         check=False,
     )
     assert packed.returncode == 0, packed.stderr

@@ -11,13 +11,13 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from command_line import PATIENCE
 from lsprotocol import types as lsp
 from pygls.lsp.client import LanguageClient
 
 REPO = Path(__file__).resolve().parents[2]
 #: Where the cursor is in the texts of tests.
 CURSOR = "‸"
-_SECONDS = 60.0
 
 
 def capabilities(*, asks: bool = True) -> lsp.ClientCapabilities:
@@ -76,7 +76,7 @@ class Editor:
         self.published[params.uri] = params
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self.loop.run_until_complete(asyncio.wait_for(work, _SECONDS))
+        return self.loop.run_until_complete(asyncio.wait_for(work, PATIENCE))
 
     def close(self) -> None:
         with contextlib.suppress(Exception):
@@ -142,7 +142,7 @@ class Editor:
 
     def until(self, name: str, good: Any) -> lsp.PublishDiagnosticsParams:
         """Wait for problems of which something holds."""
-        end = time.monotonic() + _SECONDS
+        end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             found = self.published.get(self.uri(name))
             if found is not None and good(found):

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from alchemist_runtime.calls.dispatch import Faculty
+from command_line import PATIENCE
 from fault_server import Answer, FaultServer
 from stub import Stub
 
@@ -70,7 +71,7 @@ def llmock() -> Iterator[Callable[..., str]]:
         command += ["--host", "127.0.0.1", "--log-level", "error", *options]  # type: ignore[list-item]
         running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         base = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + 30
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             try:
                 urllib.request.urlopen(f"{base}/v1/models", timeout=1).read()

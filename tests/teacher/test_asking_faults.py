@@ -24,6 +24,7 @@ from alchemist_runtime.calls.teacher import Reply, call_key
 from alchemist_runtime.schema import plan
 from alchemist_runtime.schema.errors import RunError
 from asked import inquiry, requests, teacher
+from command_line import PATIENCE
 from fault_server import FaultServer, completion, error
 
 QUESTIONS = [f"question {i}" for i in range(60)]
@@ -134,7 +135,7 @@ def test_retry_after_is_waited_for(serve: Serve, faculty: Any) -> None:
         server = serve(lambda n, b, h=header: error(429, **h) if n == 1 else "ok")
         outcomes, _ = ask(faculty(), teacher(server.base_url), [f"q {header}"])
         assert outcomes[0].reply is not None
-        assert 0.4 <= server.times[1] - server.times[0] < 1.5
+        assert 0.4 <= server.times[1] - server.times[0] < PATIENCE
 
 
 def test_a_wait_of_an_hour_is_not_waited_for(serve: Serve, faculty: Any) -> None:
@@ -142,7 +143,7 @@ def test_a_wait_of_an_hour_is_not_waited_for(serve: Serve, faculty: Any) -> None
     began = time.monotonic()
     with pytest.raises(RunError) as e:
         ask(faculty(), teacher(server.base_url), QUESTIONS[:3])
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE
     assert e.value.problem.code == "A708"
     assert "the quota of `t` is used up" in e.value.problem.headline
 

@@ -25,6 +25,7 @@ from alchemist_runtime.schema.errors import Problem, RunError
 from asked import requests, teacher
 from batch_server import BatchServer, Ends
 from click.testing import CliRunner
+from command_line import PATIENCE
 from fault_server import completion, error
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -754,7 +755,7 @@ def test_two_steps_at_once_in_two_processes_pay_equal_questions_once(serve: Star
         (tmp_path / name / ".alchemist").symlink_to(tmp_path / ".alchemist")
         running.append((name, plan, process(plan, tmp_path / name)))
     for name, plan, each in running:
-        _, said = each.communicate(timeout=90)
+        _, said = each.communicate(timeout=PATIENCE)
         assert each.returncode == 0, said
         assert context(plan, tmp_path / name).open(name).n == 30
     assert set(server.paid.values()) == {1}

@@ -18,6 +18,7 @@ from alchemist_runtime.calls import cache
 from alchemist_runtime.calls.cache import BATCH, CallCache
 from alchemist_runtime.calls.teacher import Reply
 from alchemist_runtime.schema.errors import RunError
+from command_line import PATIENCE
 
 
 def key(i: int) -> bytes:
@@ -66,7 +67,7 @@ def test_commits_after_64_answers_and_after_50_ms(tmp_path: Path) -> None:
     cache.flush()
     for i in range(3):
         cache.put(key(i), reply(i))
-    until = time.monotonic() + 5
+    until = time.monotonic() + PATIENCE
     while committed() < 4 and time.monotonic() < until:
         time.sleep(0.01)
     assert committed() == 4, "a small batch waits for no second one"

@@ -22,6 +22,7 @@ from alchemist_runtime.calls import leases
 from alchemist_runtime.calls.cache import CallCache
 from alchemist_runtime.calls.teacher import Reply
 from asked import inquiry, requests, teacher
+from command_line import PATIENCE
 from stub import Stub
 
 ROWS = 200
@@ -86,7 +87,7 @@ class Run:
 
     def result(self) -> tuple[int, list[str]]:
         """New calls, and the answers in order."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE
         while not self.file.exists() and time.monotonic() < until:
             time.sleep(0.02)
         new, answers = json.loads(self.file.read_text())
@@ -109,7 +110,7 @@ def runs(stub: Stub, tmp_path: Path, forks: Any) -> Iterator[Callable[..., list[
 
 
 def wait_for(stub: Stub, n: int) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE
     while len(stub.requests(status=200)) < n and time.monotonic() < until:
         time.sleep(0.01)
 

@@ -19,6 +19,7 @@ from alchemist_runtime.schema.errors import RunError
 from alchemist_runtime.schema.plan import Method, TrainSpec
 from alchemist_runtime.train import devices
 from alchemist_runtime.train.step import run_train
+from command_line import PATIENCE
 from train_rows import source, sums
 
 pytest.importorskip("torch")
@@ -157,8 +158,8 @@ def background(folder: Path, env: dict[str, str] | None = None) -> subprocess.Po
     )
 
 
-def wait_for(condition: Callable[[], bool], child: subprocess.Popen[bytes], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
+def wait_for(condition: Callable[[], bool], child: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         if child.poll() is not None or time.monotonic() > deadline:
             pytest.fail(f"it never happened: {child.stderr.read().decode()[-2000:] if child.stderr else ''}")
@@ -216,7 +217,7 @@ def test_ctrl_c_stops_at_a_checkpoint(tmp_path: Path, undisturbed: Any) -> None:
     child = background(tmp_path)
     wait_for(reached(tmp_path, 2), child)
     os.kill(child.pid, signal.SIGINT)
-    _, errors = child.communicate(timeout=120)
+    _, errors = child.communicate(timeout=PATIENCE)
     assert child.returncode == -signal.SIGINT or child.returncode == 130, errors.decode()[-2000:]
     assert b"KeyboardInterrupt" in errors
     done = len(losses(tmp_path))
@@ -238,7 +239,7 @@ def test_the_world_that_was_asked_for_or_none(tmp_path: Path, undisturbed: Any) 
     line += ["--module", "alchemist_runtime.train", "--job", str(tmp_path / "job.json")]
     env = devices.environment(spec(), devices.Devices(True, 2))
     del env["ACCELERATE_USE_CPU"], env["ALCHEMIST_PARENT"]
-    run = subprocess.run(line, env=env, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(line, env=env, capture_output=True, text=True, timeout=PATIENCE)
     assert run.returncode != 0
     assert "A802 training started in 1 process instead of 2" in run.stderr
     said = json.loads((tmp_path / "error-00000.json").read_text())
