@@ -24,8 +24,6 @@ from unittest.mock import patch
 ALCHEMIST = [sys.executable, "-m", "alchemist_dsl"]
 #: Seconds after which what a test waits for will not come: none is reached by a machine that is only busy.
 PATIENCE = 300.0
-#: Ctrl-C: in this process it is pressed by who runs the tests.
-_INTERRUPTED = 130
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)
 
 
@@ -92,8 +90,6 @@ def cli_bytes(
                 main(command)
             except SystemExit as left:
                 code = left.code
-        if code == _INTERRUPTED:
-            raise KeyboardInterrupt
         assert code is None or isinstance(code, int), code
         return subprocess.CompletedProcess(command, code or 0, _all(out), None if merged else _all(err))
 

@@ -12,7 +12,7 @@ import pytest
 from alchemist_runtime.engine.compare import DataDiff, PortDiff, StepDiff
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.storage.store import Store, name_of
-from conftest import Trial
+from trials import Trial
 
 RECIPE = """edition 2026
 

@@ -117,6 +117,7 @@ class Bench:
 
     folder: Path
     name: str
+    known: dict[str, Made] = field(default_factory=dict)  # by the case, as text
 
     def __post_init__(self) -> None:
         before = self.folder / "before"
@@ -163,6 +164,13 @@ class Bench:
             sides = [f"{x}/{self.recipe}" for x in (["after"] if case.variant else ["before", "after"])]
             found = comparison(sides, Settings(case.sets, None, case.variant))
             return Made(found, compared(found))
+
+    def compared(self, case: Case, *, anew: bool = False) -> Made:
+        """What the comparison of a case says; `anew`: with `after` made, for what comes next."""
+        if anew or repr(case) not in self.known:
+            self.edit(case)
+            self.known[repr(case)] = self.compare(case)
+        return self.known[repr(case)]
 
     def run(self, side: str, *options: str) -> dict[str, dict[str, Any]]:
         """Carry a side out; what became of each step."""

@@ -66,8 +66,7 @@ def test_the_bank_is_large() -> None:
 @pytest.mark.parametrize("case", _all())
 def test_what_an_edit_is_said_to_mean(case: Case, bench: Callable[[str], Bench]) -> None:
     place = bench(case.project)
-    place.edit(case)
-    made = place.compare(case)
+    made = place.compared(case, anew=True)
     assert made.readable, made.recipe.messages
     if not GOLDEN:
         assert made.blocks() == case.expected
@@ -80,9 +79,7 @@ def test_what_an_edit_is_said_to_mean(case: Case, bench: Callable[[str], Bench])
 
 @pytest.mark.parametrize("case", _all()[::3])
 def test_the_other_way_round_an_edit_means_the_opposite(case: Case, bench: Callable[[str], Bench]) -> None:
-    place = bench(case.project)
-    place.edit(case)
-    before, after = place.compare(case).found.pairs[0]
+    before, after = bench(case.project).compared(case).found.pairs[0]
     assert before is not None and after is not None
     assert compare(before, before).status == compare(after, after).status == "same"
     there, back = compare(before, after), compare(after, before)
@@ -101,9 +98,7 @@ def test_the_other_way_round_an_edit_means_the_opposite(case: Case, bench: Calla
 
 @pytest.mark.parametrize("case", _all()[::3])
 def test_every_form_can_be_written(case: Case, bench: Callable[[str], Bench]) -> None:
-    place = bench(case.project)
-    place.edit(case)
-    made = place.compare(case).diff
+    made = bench(case.project).compared(case).diff
     SCHEMA.validate(json.loads(made.model_dump_json(exclude_none=True)))
     assert Diff.model_validate_json(made.model_dump_json(exclude_none=True)) == made
     assert "\n".join(markdown(made)) and lines(made, 60, color=True, everything=True)
