@@ -24,11 +24,12 @@ from killing import ended
 Make = Callable[..., Context]
 
 GO = """
+import json
 from pathlib import Path
 from alchemist_runtime.engine import dedup_steps, export_step, filter_map, mixture_step
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.local import run
-from alchemist_runtime.schema.plan import Plan
+from alchemist_runtime.schema.plan import Plan, from_json
 from alchemist_runtime.storage.store import Store
 def go():
     root = Path.cwd()
