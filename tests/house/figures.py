@@ -117,7 +117,12 @@ def main() -> None:
     trees = {name: ast.parse(text) for name, text in texts.items()}
     by_kind = {name: n for name, tree in trees.items() if (n := decisions(tree))}
     named = [n for n, text in texts.items() if ATTRIBUTE in text and ".migrate" not in n]
-    loose = [p for base in (ROOT, ROOT / "runtime") for p in base.glob("alchemist_*/*.py")]
+    loose = [
+        p
+        for base in (ROOT, ROOT / "runtime")
+        for p in base.glob("alchemist_[dr]*/*.py")
+        if p.parent.name != "alchemist_rules"
+    ]
     found = circles({name: imports(name, tree, known) for name, tree in trees.items()})
     print(f"source lines                       {sum(t.count(chr(10)) for t in texts.values()):,}")
     print(f"source files                       {len(texts)}")
