@@ -376,44 +376,12 @@ def _export(s: ExportSpec, plan: Plan, node: Node, names: Names) -> Iterator[tup
     yield from _schema(s.schema_columns)
 
 
-#: Attributes of a training that change how fast it goes, not what it makes.
-_SPEED: Final = frozenset({"parallel", "gpus", "nodes", "processes", "micro_batch", "save_every", "report"})
-_TRAIN: Final = (
-    "base",
-    "revision",
-    "epochs",
-    "steps",
-    "max_length",
-    "packing",
-    "loss",
-    "average",
-    "optimizer",
-    "learning_rate",
-    "weight_decay",
-    "max_grad_norm",
-    "dropout",
-    "precision",
-    "seed",
-    "on_long",
-    "date",
-    "special_tokens_in_text",
-    "eval_rows",
-    "parallel",
-    "gpus",
-    "nodes",
-    "processes",
-    "micro_batch",
-    "save_every",
-    "report",
-    "batch",
-)
-
-
-def _written(name: str, value: Any) -> str:
-    """An attribute of a training in the recipe's words: counts with their unit, small numbers as people write them."""
-    if name == "max_length":
+def _written(type_: str, value: Any) -> str:
+    """A value in the recipe's words, by the type of its attribute: counts with their unit, small numbers as people
+    write them."""
+    if type_.startswith("tokens"):
         return f"{value:,} tokens"
-    number = Fraction(value) if name in ("learning_rate", "weight_decay", "dropout") else None
+    number = Fraction(value) if type_.startswith("real") else None
     if number is not None and 0 < number < Fraction(1, 1000):
         mantissa, _, exponent = f"{float(number):e}".partition("e")
         return f"{float(mantissa):g}e{int(exponent)}"
@@ -422,12 +390,12 @@ def _written(name: str, value: Any) -> str:
 
 def _train(s: TrainSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     chained = any(e.role == "model" for e in node.inputs)  # the base is an input
-    for name in _TRAIN:
-        value = getattr(s, name)
-        if value in (None, [], {}) or (name == "base" and chained):
-            continue
-        affects: Affects = "speed" if name in _SPEED else "data"
-        yield name, _value(value, _written(name, value), affects, _number(value))
+    for name, attribute in KINDS["train"].attributes.items():
+        value = getattr(s, name, None)
+        told = name in ("eval_share", "init", "method", "schedule", "chat_template") or (name == "base" and chained)
+        if value not in (None, [], {}) and not told:
+            yield name, _value(value, _written(attribute.type, value), attribute.affects, _number(value))
+    yield from _optional("eval_rows", s.eval_rows)
     if s.eval_share is not None:
         yield "eval_share", _value(s.eval_share, percent(s.eval_share), number=s.eval_share)
     for name in ("init", "method", "schedule"):

@@ -9,7 +9,7 @@ from alchemist_runtime.schema.plan import Method, SourceSpec, SuiteSpec
 from alchemist_dsl.ir import Block, MethodV
 from alchemist_dsl.lowering.canonical import canon_value
 from alchemist_dsl.lowering.scope import Scope, salt
-from alchemist_dsl.lowering.values import flag, text, texts, whole
+from alchemist_dsl.lowering.values import declared, flag, text, texts
 
 
 def reader_name(block: Block) -> str:
@@ -23,38 +23,34 @@ def reader_name(block: Block) -> str:
 def source(block: Block, scope: Scope) -> SourceSpec:
     on_bad, max_bad = _on_bad_row(block)
     return SourceSpec(
-        name=block.name,
-        salt=source_salt(block),
-        reader=reader(block, scope),
-        files=files(block, scope),
-        columns=dict(scope.facts.columns(block) or {}),
-        sets=scope.sets(block),
-        id_column=text(block, "id"),
-        limit=whole(block, "limit"),
-        run_limit=scope.options.limit,
-        on_bad_row=on_bad,
-        max_bad=max_bad,
-        rules=scope.rules(block),
-        license=text(block, "license"),
-        missing=text(block, "missing"),
-        schema_columns=scope.schema(block),
+        **declared(
+            block,
+            SourceSpec,
+            **_read(block, scope),
+            salt=source_salt(block),
+            run_limit=scope.options.limit,
+            on_bad_row=on_bad,
+            max_bad=max_bad,
+            rules=scope.rules(block),
+            schema_columns=scope.schema(block),
+        )
     )
 
 
 def suite(block: Block, scope: Scope) -> SuiteSpec:
-    return SuiteSpec(
-        name=block.name,
-        reader=reader(block, scope),
-        files=files(block, scope),
-        columns=dict(scope.facts.columns(block) or {}),
-        sets=scope.sets(block),
-        text=texts(block, "text"),
-        id_column=text(block, "id"),
-        entry_point=text(block, "entry_point"),
-        engine=text(block, "engine"),
-        license=text(block, "license"),
-        evaluation=_evaluation(block, scope),
-    )
+    return SuiteSpec(**declared(block, SuiteSpec, **_read(block, scope), evaluation=_evaluation(block, scope)))
+
+
+def _read(block: Block, scope: Scope) -> dict[str, Any]:
+    """What sources and suites have alike."""
+    return {
+        "name": block.name,
+        "reader": reader(block, scope),
+        "files": files(block, scope),
+        "columns": dict(scope.facts.columns(block) or {}),
+        "sets": scope.sets(block),
+        "id_column": text(block, "id"),
+    }
 
 
 def source_salt(block: Block) -> str:

@@ -21,17 +21,12 @@ from alchemist_runtime.schema.plan import (
 
 from alchemist_dsl.ir import Block, EntryV, MethodV, RefV, TemplateV
 from alchemist_dsl.lowering.scope import Scope, salt
-from alchemist_dsl.lowering.values import decimal, exact, items, method, quantity, text, trees, whole
+from alchemist_dsl.lowering.values import declared, exact, items, method, quantity, text, trees
 
 
 def map_(block: Block, scope: Scope) -> MapSpec:
-    return MapSpec(
-        sets=scope.sets(block),
-        select=scope.select(block),
-        mode=_choice(block, "mode", "replace"),
-        salt=salt(block),
-        rules=scope.rules(block),
-    )
+    given = {"sets": scope.sets(block), "select": scope.select(block), "salt": salt(block)}
+    return MapSpec(**declared(block, MapSpec, rules=scope.rules(block), **given))
 
 
 def filter_(block: Block, scope: Scope) -> FilterSpec:
@@ -39,14 +34,8 @@ def filter_(block: Block, scope: Scope) -> FilterSpec:
 
 
 def dedup(block: Block, scope: Scope) -> DedupSpec:
-    prefer: Any = block.get("prefer")
-    return DedupSpec(
-        on=trees(block, "on"),
-        method=scope.component("dedup", method(block, "method")),
-        prefer=None if prefer is None else prefer.tree,
-        clusters=_choice(block, "clusters", "star"),
-        rules=scope.rules(block),
-    )
+    component = scope.component("dedup", method(block, "method"))
+    return DedupSpec(**declared(block, DedupSpec, method=component, rules=scope.rules(block)))
 
 
 def decontaminate(block: Block, scope: Scope) -> DecontaminateSpec:
@@ -59,34 +48,23 @@ def decontaminate(block: Block, scope: Scope) -> DecontaminateSpec:
 
 
 def split(block: Block, scope: Scope) -> SplitSpec:
-    share = quantity(block, "eval")
-    assert share is not None
-    return SplitSpec(eval=exact(share.value), salt=salt(block))
+    return SplitSpec(**declared(block, SplitSpec, salt=salt(block)))
 
 
 def teacher_step(block: Block, scope: Scope) -> TeacherStepSpec:
-    kind: Any = block.kind
-    place: Any = text(block, "place")
-    budget = quantity(block, "budget")
-    max_failed = quantity(block, "max_failed")
     return TeacherStepSpec(
-        kind=kind,
-        teacher=target(block, "teacher"),
-        prompt=target(block, "prompt"),
-        select=scope.select(block),
-        mode=_choice(block, "mode", "replace" if kind == "relabel" else "only"),
-        place=place,
-        sets=scope.sets(block),
-        rules=scope.rules(block),
-        samples=whole(block, "samples") or 1,
-        accept=whole(block, "accept"),
-        retries_on_reject=whole(block, "retries_on_reject") or 0,
-        repair=whole(block, "repair") or 0,
-        max_failed="1/20" if max_failed is None else exact(max_failed.value),
-        budget=None if budget is None else decimal(budget.value),
-        on_long=_choice(block, "on_long", "error"),
-        inputs={name: e.tree for name, e in sorted(block.prompt_inputs.items())},
-        salt=salt(block),
+        **declared(
+            block,
+            TeacherStepSpec,
+            kind=block.kind,
+            teacher=target(block, "teacher"),
+            prompt=target(block, "prompt"),
+            select=scope.select(block),
+            sets=scope.sets(block),
+            rules=scope.rules(block),
+            inputs={name: e.tree for name, e in sorted(block.prompt_inputs.items())},
+            salt=salt(block),
+        )
     )
 
 
@@ -139,16 +117,19 @@ def mixture(block: Block, scope: Scope) -> MixtureSpec:
     if scope.options.limit is not None:
         on_short, repeat_max = "shrink", None  # a trial run has too little of everything
     return MixtureSpec(
-        unit=unit(block),
-        total=whole(block, "total"),
-        take=[_take(i, e) for i, e in enumerate(entries(block))],
-        weights=_weights(block),
-        on_short=on_short,
-        repeat_max=repeat_max,
-        redraw="per_epoch" if text(block, "redraw") == "per_epoch" else None,
-        tokenizer=tokenizer(block, scope),
-        salt=salt(block),
-        rules=scope.rules(block),
+        **declared(
+            block,
+            MixtureSpec,
+            unit=unit(block),
+            take=[_take(i, e) for i, e in enumerate(entries(block))],
+            weights=_weights(block),
+            on_short=on_short,
+            repeat_max=repeat_max,
+            redraw="per_epoch" if text(block, "redraw") == "per_epoch" else None,
+            tokenizer=tokenizer(block, scope),
+            salt=salt(block),
+            rules=scope.rules(block),
+        )
     )
 
 
@@ -237,7 +218,3 @@ def _of_train(train: Block, scope: Scope) -> dict[str, Any]:
         return {"bytes": True}
     name, written = text(train, "base") or "", text(train, "revision")
     return _pinned(name, scope.facts.model(name, written) or written)
-
-
-def _choice(block: Block, name: str, default: str) -> Any:
-    return text(block, name) or default

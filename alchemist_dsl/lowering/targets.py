@@ -7,28 +7,26 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from alchemist_runtime.schema.plan import EvaluateSpec, ExportSpec, MeasureSpec, Method, TrainSpec, variant_part
+from alchemist_runtime.schema.plan import EvaluateSpec, ExportSpec, MeasureSpec, TrainSpec, variant_part
 
 from alchemist_dsl.ir import Block, ExprV, MethodV, Qty, RecordV, RefV, TemplateV, TextV
 from alchemist_dsl.lowering.base_models import base_folder
 from alchemist_dsl.lowering.scope import Scope, salt
-from alchemist_dsl.lowering.values import decimal, exact, items, method, quantity, text, texts, whole
+from alchemist_dsl.lowering.values import declared, exact, items, method, quantity, text, whole
 
 
 def export(block: Block, scope: Scope) -> ExportSpec:
-    kind: Any = text(block, "format") or "parquet"
-    lineage: Any = text(block, "lineage") or "columns"
     return ExportSpec(
-        format=kind,
-        path=_place(block, scope.program.variant),
-        hub=text(block, "hub"),
-        columns=texts(block, "columns"),
-        lineage=lineage,
-        split=_split(block),
-        license=text(block, "license") or scope.stated("license"),
-        title=text(block, "title") or scope.stated("title"),
-        schema_columns=scope.schema(block),
-        salt=salt(block),
+        **declared(
+            block,
+            ExportSpec,
+            path=_place(block, scope.program.variant),
+            split=_split(block),
+            license=text(block, "license") or scope.stated("license"),
+            title=text(block, "title") or scope.stated("title"),
+            schema_columns=scope.schema(block),
+            salt=salt(block),
+        )
     )
 
 
@@ -57,47 +55,18 @@ def _split(block: Block) -> dict[str, str]:
 
 def train(block: Block, scope: Scope) -> TrainSpec:
     spec = TrainSpec(
-        base=_base(block),
-        revision=locked_base(block, scope) or text(block, "revision"),
-        init=_plain(method(block, "init")),
-        method=_plain(method(block, "method")),
-        epochs=_decimal(block, "epochs"),
-        steps=whole(block, "steps"),
-        batch=_amount(block, "batch") or {"unit": "rows", "value": 1},
-        max_length=whole(block, "max_length") or 0,
-        packing=_choice(block, "packing"),
-        loss=_choice(block, "loss"),
-        average="rows" if _choice(block, "average") == "rows" else None,
-        optimizer=_choice(block, "optimizer"),
-        learning_rate=_decimal(block, "learning_rate") or "0",
-        schedule=_plain(method(block, "schedule")),
-        weight_decay=_decimal(block, "weight_decay") or "0",
-        max_grad_norm=_decimal(block, "max_grad_norm") or "1",
-        dropout=_decimal(block, "dropout"),
-        precision=_choice(block, "precision"),
-        chat_template=_chat_template(block, scope),
-        date=text(block, "date"),
-        special_tokens_in_text=_choice(block, "special_tokens_in_text"),
-        **_held_out(block),
-        seed=train_seed(block, scope),
-        **_speed(block),
-        on_long=_choice(block, "on_long"),
+        **declared(
+            block,
+            TrainSpec,
+            base=_base(block),
+            revision=locked_base(block, scope) or text(block, "revision"),
+            average="rows" if text(block, "average") == "rows" else None,
+            chat_template=_chat_template(block, scope),
+            seed=train_seed(block, scope),
+            **_held_out(block),
+        )
     )
     return replace(spec, command=command(spec))
-
-
-def _speed(block: Block) -> dict[str, Any]:
-    """How fast, not what: in no key."""
-    gpus = quantity(block, "gpus")
-    return {
-        "parallel": text(block, "parallel") or "ddp",
-        "gpus": "auto" if gpus is None else str(int(gpus.value)),
-        "nodes": whole(block, "nodes") or 1,
-        "processes": whole(block, "processes"),
-        "micro_batch": whole(block, "micro_batch"),
-        "save_every": _amount(block, "save_every"),
-        "report": texts(block, "report"),
-    }
 
 
 def command(spec: TrainSpec) -> list[str]:
@@ -142,33 +111,12 @@ def locked_base(block: Block, scope: Scope, name: str = "base") -> str | None:
     return None if found == written else found
 
 
-def _plain(value: MethodV) -> Method:
-    return Method(name=value.name, args=value.args)
-
-
-def _choice(block: Block, name: str) -> Any:
-    return text(block, name)
-
-
-def _decimal(block: Block, name: str) -> str | None:
-    found = quantity(block, name)
-    return None if found is None else decimal(found.value)
-
-
-def _amount(block: Block, name: str) -> dict[str, Any] | None:
-    found = quantity(block, name)
-    if found is None:
-        return None
-    value: int | str = int(found.value) if found.value.denominator == 1 else exact(found.value)
-    return {"unit": found.kind, "value": exact(found.value) if found.kind == "percent" else value}
-
-
 def _held_out(block: Block) -> dict[str, Any]:
     found = quantity(block, "eval_share")
     if found is None or found.value == Fraction(0):
-        return {}
+        return {"eval_share": None}
     if found.kind == "rows":
-        return {"eval_rows": int(found.value)}
+        return {"eval_share": None, "eval_rows": int(found.value)}
     return {"eval_share": exact(found.value)}
 
 
@@ -188,7 +136,7 @@ def _chat_template(block: Block, scope: Scope) -> dict[str, str] | None:
 
 def evaluate(block: Block, scope: Scope) -> EvaluateSpec:
     suites = [v.target for v in items(block.get("suites")) if isinstance(v, RefV)]
-    return EvaluateSpec(suites=sorted(set(suites)), limit=whole(block, "limit"))
+    return EvaluateSpec(**declared(block, EvaluateSpec, suites=sorted(set(suites))))
 
 
 def measure(block: Block, scope: Scope) -> MeasureSpec:

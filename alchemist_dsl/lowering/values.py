@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from fractions import Fraction
 from typing import Any
 
+from alchemist_runtime.schema.plan import Method
+
 from alchemist_dsl.ir import Block, BoolV, ChoiceV, ExprV, ListV, MethodV, Qty, TextV, Value
+from alchemist_dsl.kinds import KINDS
 
 
 def exact(value: Fraction) -> str:
@@ -99,3 +103,35 @@ def method(block: Block, name: str) -> MethodV:
             return MethodV(span, bare, {})
         case _:
             raise LookupError(f"{block.kind} {block.name} has no {name}")
+
+
+def declared(block: Block, spec: type, **special: Any) -> dict[str, Any]:
+    """The fields of a spec that are attributes of the block's kind, as the plan writes them by the field's type.
+
+    What is not set has the spec's default. `special`: fields that follow from more than the attribute of their name."""
+    types = {f.name: str(f.type) for f in fields(spec)}
+    named = types.keys() & KINDS[block.kind].attributes.keys() - special.keys()
+    return {n: planned(v, types[n]) for n in named if (v := block.get(n)) is not None} | special
+
+
+def planned(value: Value, type_: str) -> Any:
+    """A value as the plan writes it in a field of this type: exact numbers as texts, amounts with their unit."""
+    if type_.startswith("list["):
+        return [planned(v, type_[5:]) for v in items(value)]
+    match value:
+        case MethodV(name=name, args=args):
+            return Method(name=name, args=args)
+        case TextV(value=name) | ChoiceV(name=name):
+            return Method(name=name) if type_.startswith("Method") else name
+        case BoolV(value=is_set):
+            return is_set
+        case ExprV(tree=tree):
+            return tree
+        case Qty(kind=kind, value=number):
+            number_text = exact(number) if kind == "percent" else decimal(number)
+            if type_.startswith("dict["):
+                is_whole = number.denominator == 1 and kind != "percent"
+                return {"unit": kind, "value": int(number) if is_whole else exact(number)}
+            return int(number) if type_.startswith("int") else number_text
+        case _:
+            raise TypeError(f"{value} has no plain form")
