@@ -35,7 +35,7 @@ sys.path[:0] = {path!r}
 from pathlib import Path
 from alchemist_runtime.calls import leases
 from alchemist_runtime.calls.dispatch import Faculty
-from alchemist_runtime.teachers import openai as chat
+from alchemist_runtime.calls import openai_client as chat
 from asked import inquiry, requests, teacher
 from test_leases import QUESTIONS
 

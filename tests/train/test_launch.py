@@ -43,7 +43,7 @@ def test_the_line_in_the_plan() -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys, alchemist_runtime.train.launch, alchemist_runtime.train.step; print(*sys.modules)"
-    env = {**os.environ, "PYTHONPATH": str(Path(launch.__file__).parents[1])}
+    env = {**os.environ, "PYTHONPATH": str(Path(launch.__file__).parents[2])}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert run.returncode == 0, run.stderr
     heavy = {"torch", "transformers", "accelerate", "pyarrow", "numpy", "datasets", "tokenizers"}

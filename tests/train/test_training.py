@@ -152,7 +152,7 @@ def background(folder: Path, env: dict[str, str] | None = None) -> subprocess.Po
     )
     return subprocess.Popen(
         [sys.executable, "-c", code, str(folder), str(Path(__file__).parent)],
-        env={**os.environ, **(env or {})},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), **(env or {})},
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
