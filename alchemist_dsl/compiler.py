@@ -19,8 +19,7 @@ from alchemist_dsl.estimate.checks import money, with_verdicts
 from alchemist_dsl.estimate.figures import figures, with_estimates
 from alchemist_dsl.estimate.mixture_shortfall import shortages
 from alchemist_dsl.estimate.training import too_large
-from alchemist_dsl.explain.staleness import now
-from alchemist_dsl.explain.state import State
+from alchemist_dsl.explain.staleness import State, now
 from alchemist_dsl.ir import Program
 from alchemist_dsl.lowering.canonical import Ingredients
 from alchemist_dsl.lowering.facts import Facts, SourceFacts

@@ -13,7 +13,7 @@ from typing import Final
 from alchemist_runtime.schema.catalog import origin
 
 from alchemist_dsl import ir
-from alchemist_dsl.check import unsupported_blocks
+from alchemist_dsl.check import unsupported
 from alchemist_dsl.check.context import World, shown
 from alchemist_dsl.check.expression_walk import expressions, named
 from alchemist_dsl.check.problems import listed
@@ -78,7 +78,7 @@ def apply(world: World) -> None:
     sinks = [b for b in own if b.kind in ("export", "train") and not b.poisoned]
     _decontaminated(sinks, world)
     _held_out(sinks, world)
-    unsupported_blocks.apply(own, world)
+    unsupported.apply(own, world)
 
 
 def unused_imports(world: World) -> None:

@@ -83,7 +83,7 @@ def _money(text: str | None) -> Fraction | None:
 
 
 def _fail(text: str) -> NoReturn:
-    from alchemist_dsl.review.workflow import annotate
+    from alchemist_dsl.review.event import annotate
 
     annotate("error", text)
     sys.exit(3)
@@ -137,7 +137,7 @@ def _is_broken(recipe: dict[str, Any]) -> bool:
 
 def _alchemist(*arguments: str) -> subprocess.CompletedProcess[str]:
     from alchemist_dsl.project.facts_on_disk import ONLY_PROJECT
-    from alchemist_dsl.review.workflow import log_others
+    from alchemist_dsl.review.event import log_others
 
     # `-P`: the checkout is the pull request's, and no module of it is ours
     own = {k: v for k, v in os.environ.items() if k not in _SECRETS} | {ONLY_PROJECT: "1"}
@@ -159,7 +159,7 @@ def _alchemist(*arguments: str) -> subprocess.CompletedProcess[str]:
 def _tell(request: PullRequest, compared: Compared, found: Verdict | None, name: str) -> int:
     """Outputs, summary, comment and annotations; the exit code."""
     from alchemist_dsl.review.comment import LONGEST_SUMMARY, cut
-    from alchemist_dsl.review.workflow import annotate, write_outputs, write_summary
+    from alchemist_dsl.review.event import annotate, write_outputs, write_summary
 
     rise = compared.increase.plain if compared.changed else "0"
     write_outputs(os.environ, {"changed": str(compared.changed).lower(), "cost-increase": rise})
@@ -194,8 +194,8 @@ def _around(request: PullRequest, compared: Compared, found: Verdict | None, nam
 def _comment(request: PullRequest, head: str, compared: Compared, foot: str, name: str) -> tuple[str, int]:
     """Keep the comment: what to say where it could not be, and the exit code that it asks for."""
     from alchemist_dsl.review.comment import LONGEST, Sticky, cut, mark, size
+    from alchemist_dsl.review.event import annotate
     from alchemist_dsl.review.github import Api, ApiError
-    from alchemist_dsl.review.workflow import annotate
 
     token = os.environ.get("GITHUB_TOKEN", "")
     if not token:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from alchemist_runtime.schema.plan import Node, NowNode, Plan, Reason
 
     from alchemist_dsl.explain.causes import Cause, Step
-    from alchemist_dsl.explain.state import Remembered
+    from alchemist_dsl.explain.staleness import Remembered
     from alchemist_dsl.project.workspace import Compiled
 
 

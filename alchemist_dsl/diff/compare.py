@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from alchemist_runtime.schema.plan import Check, Plan
 
-from alchemist_dsl.diff import declarations, impact
+from alchemist_dsl.diff import impact
 from alchemist_dsl.diff.changes import changes
 from alchemist_dsl.diff.effects import worst
 from alchemist_dsl.diff.flows import Ports
 from alchemist_dsl.diff.matching import matched
 from alchemist_dsl.diff.model import Category, CheckDiff, NodeDiff, Pair, RecipeDiff, Totals
-from alchemist_dsl.diff.resources import resources_between
+from alchemist_dsl.diff.resources import compared, resources_between
 from alchemist_dsl.diff.scaled_estimates import scaled
 from alchemist_dsl.diff.side import Side
 from alchemist_dsl.diff.steps import Steps
@@ -32,7 +32,7 @@ def compare(before: Side, after: Side) -> RecipeDiff:
     pairs = [replace(m, after=fresh[m.after.id]) if m.after else m for m in pairs]
     work = Steps(before, after, old, new, pairs)
     nodes = list(work.nodes())
-    blocks = declarations.compared(before, after, {n.id for n in (*old.nodes, *new.nodes)})
+    blocks = compared(before, after, {n.id for n in (*old.nodes, *new.nodes)})
     resources = list(resources_between(old, new))
     recipe = changes(_recipe(old), _recipe(new))
     params = changes(_params(old), _params(new))

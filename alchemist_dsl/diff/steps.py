@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from alchemist_runtime.schema.plan import Edge, Node, Plan, TeacherStepSpec, card_digest
 
-from alchemist_dsl.diff import declarations, impact
+from alchemist_dsl.diff import impact, resources
 from alchemist_dsl.diff.changes import changes
 from alchemist_dsl.diff.effects import ENTRY_NAMES, Effect, effect
 from alchemist_dsl.diff.flows import OTHER, SAME, UNCHANGED, UNKNOWN, Flow, Ports, joined, passed
@@ -17,8 +17,8 @@ from alchemist_dsl.diff.matching import Matched
 from alchemist_dsl.diff.model import Category, Change, MixtureDiff, NodeDiff
 from alchemist_dsl.diff.side import Side
 from alchemist_dsl.explain.description import describe, stream
+from alchemist_dsl.explain.staleness import Remembered
 from alchemist_dsl.explain.staleness import changes as reasons_of
-from alchemist_dsl.explain.state import Remembered
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Steps:
     def nodes(self) -> Iterator[NodeDiff]:
         plans = None in (self.before.program, self.after.program)  # which do not say how they were written
         empty: Mapping[str, str] = {}
-        written = (empty, empty) if plans else (declarations.written(self.before), declarations.written(self.after))
+        written = (empty, empty) if plans else (resources.written(self.before), resources.written(self.after))
         for m in self.pairs:
             node = self._one(m, written)
             if node is not None:

@@ -9,8 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from alchemist_runtime.schema.plan import Node, Plan, Reason
 
-from alchemist_dsl.explain.staleness import changes, edge_changes
-from alchemist_dsl.explain.state import Past, Remembered
+from alchemist_dsl.explain.staleness import Past, Remembered, changes, edge_changes
 from alchemist_dsl.lowering.canonical import Ingredients
 
 #: Reasons that lie in a step's own result and not in what it is made of.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import zip_longest
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from alchemist_runtime.schema.plan import Estimate, Node, Now, NowNode, Plan, Reason, TeacherStepSpec, not_run
 
-from alchemist_dsl.explain.state import Remembered, State
 from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lowering.canonical import Ingredients
 from alchemist_dsl.lowering.keys import readable
@@ -277,3 +276,44 @@ def _edges(before: Any, after: Any) -> dict[str, str]:
         return {}
     shown = [", ".join(f"{k} {v}" for k, v in e.items() if k != "key" and v) for e in (before, after)]
     return {"before": shown[0], "after": shown[1]}
+
+
+# --- state -----------------------------------------------------------------------------------------------------------
+
+Finished = Literal["complete", "incomplete"]
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A node in the record of a run."""
+
+    run: str
+    key: str
+    ingredients: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)  # of a source: path -> digest
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a key once stood for."""
+
+    node: str
+    made: Remembered
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`stored`: by key, what lies in the store. `last`: by node, the newest record of it. `moved`: exports that lie
+    elsewhere now. `views`: by node, those whose rows its result shows without holding them. `again`: nodes that are
+    made again though their results are there, with how many of their rows are asked again."""
+
+    stored: Mapping[str, Finished] = field(default_factory=dict)
+    last: Mapping[str, Remembered] = field(default_factory=dict)
+    moved: frozenset[str] = frozenset()
+    forced: frozenset[str] = frozenset()
+    run: str | None = None
+    views: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    again: Mapping[str, int] = field(default_factory=dict)
+
+
+NO_STATE = State()

@@ -15,7 +15,7 @@ from alchemist_dsl.lowering import keys, resources, sources, steps, targets
 from alchemist_dsl.lowering.canonical import Ingredients
 from alchemist_dsl.lowering.scope import Input, Scope, inputs
 from alchemist_dsl.lowering.values import items, text
-from alchemist_dsl.passes.reads import NODE_KINDS, counted
+from alchemist_dsl.passes.needed import NODE_KINDS, counted
 
 LOWER: Final[Mapping[str, Callable[[Block, Scope], Spec]]] = {
     "source": sources.source,

@@ -8,11 +8,10 @@ from fractions import Fraction
 from typing import Any, Final
 
 from alchemist_dsl.migrate import row_layout, training
-from alchemist_dsl.migrate.amounts import times
 from alchemist_dsl.migrate.axolotl_keys import ENTRY_LEFT, ENTRY_UNSAID, FAMILIES, LEFT, UNSAID, USED
 from alchemist_dsl.migrate.hf import betas
 from alchemist_dsl.migrate.reading import Reading, Refused, distinct, none_found, of_source
-from alchemist_dsl.migrate.recipe_draft import Draft, Source
+from alchemist_dsl.migrate.recipe_draft import Draft, Source, times
 from alchemist_dsl.migrate.row_layout import Columns, Pair
 from alchemist_dsl.migrate.source_location import DRAWN, At, Files, place
 from alchemist_dsl.migrate.tracked_mapping import Asked

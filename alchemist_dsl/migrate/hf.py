@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from alchemist_dsl.migrate import training
-from alchemist_dsl.migrate.amounts import real
+from alchemist_dsl.migrate.recipe_draft import real
 from alchemist_dsl.migrate.tracked_mapping import Asked
 
 #: Key -> what becomes of it, for the documentation; everything here is asked for below.

@@ -6,10 +6,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 from alchemist_dsl.migrate import hf, row_layout, training
-from alchemist_dsl.migrate.amounts import counted, percent, plain
 from alchemist_dsl.migrate.llama_factory_keys import FAMILIES, LEFT, PICTURES, UNSAID, USED
 from alchemist_dsl.migrate.reading import Reading, Refused, none_found, of_source
-from alchemist_dsl.migrate.recipe_draft import Draft, Remark, Source
+from alchemist_dsl.migrate.recipe_draft import Draft, Remark, Source, counted, percent, plain
 from alchemist_dsl.migrate.row_layout import Pair
 from alchemist_dsl.migrate.source_location import DRAWN, At, place
 from alchemist_dsl.migrate.tracked_mapping import Asked, Log, masked

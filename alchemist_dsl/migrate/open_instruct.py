@@ -7,9 +7,8 @@ from fractions import Fraction
 from typing import Any, Final
 
 from alchemist_dsl.migrate import row_layout, training
-from alchemist_dsl.migrate.amounts import counted, percent, real, times
 from alchemist_dsl.migrate.reading import Reading, Refused, none_found, of_source
-from alchemist_dsl.migrate.recipe_draft import Draft, Source
+from alchemist_dsl.migrate.recipe_draft import Draft, Source, counted, percent, real, times
 from alchemist_dsl.migrate.row_layout import Pair
 from alchemist_dsl.migrate.source_location import DRAWN, At, place
 from alchemist_dsl.migrate.tracked_mapping import Asked

@@ -16,12 +16,11 @@ from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.diagnostics.render import sort_unique
 from alchemist_dsl.migrate import flags, tree
 from alchemist_dsl.migrate.reading import Reading, Refused
-from alchemist_dsl.migrate.recipe_draft import Draft, Remark
+from alchemist_dsl.migrate.recipe_draft import Draft, Remark, write
 from alchemist_dsl.migrate.source_location import Files, NoFiles
 from alchemist_dsl.migrate.tools import TOOLS, detect
 from alchemist_dsl.migrate.tracked_mapping import Log, masked
 from alchemist_dsl.migrate.tree import TreeError, Value
-from alchemist_dsl.migrate.write import write
 from alchemist_dsl.source import SourceFile, Span
 
 #: Attributes without which a block is none: they are never taken back.

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal, Protocol
 
-from alchemist_dsl.migrate.amounts import counted, times
-from alchemist_dsl.migrate.recipe_draft import Source
+from alchemist_dsl.migrate.recipe_draft import Source, counted, times
 from alchemist_dsl.migrate.tracked_mapping import Asked
 
 ENDINGS: Final = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather")

@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from alchemist_dsl.check.chat import FILES as CHAT_FILES
 from alchemist_dsl.check.chat import MODEL as CHAT_MODEL
-from alchemist_dsl.migrate.amounts import counted, percent, real
-from alchemist_dsl.migrate.recipe_draft import Draft
+from alchemist_dsl.migrate.recipe_draft import Draft, counted, percent, real
 from alchemist_dsl.migrate.source_location import Files
 from alchemist_dsl.migrate.tracked_mapping import Asked
 

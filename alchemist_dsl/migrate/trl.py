@@ -9,9 +9,8 @@ from fractions import Fraction
 from typing import Any, Final
 
 from alchemist_dsl.migrate import hf, row_layout, training
-from alchemist_dsl.migrate.amounts import percent, plain, times
 from alchemist_dsl.migrate.reading import Reading, Refused, distinct, none_found, of_source
-from alchemist_dsl.migrate.recipe_draft import Draft, Source
+from alchemist_dsl.migrate.recipe_draft import Draft, Source, percent, plain, times
 from alchemist_dsl.migrate.row_layout import Columns
 from alchemist_dsl.migrate.source_location import At, Files, place
 from alchemist_dsl.migrate.tracked_mapping import Asked

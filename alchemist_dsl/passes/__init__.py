@@ -8,8 +8,7 @@ from typing import Final
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.ir import Program
 from alchemist_dsl.passes.demand import demand
-from alchemist_dsl.passes.needed import needed
-from alchemist_dsl.passes.options import Options
+from alchemist_dsl.passes.needed import Options, needed
 from alchemist_dsl.passes.order import order
 from alchemist_dsl.passes.salts import salts
 

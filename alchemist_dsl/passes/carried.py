@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from alchemist_dsl.check.unsupported import unrun
 from alchemist_dsl.ir import Program
 from alchemist_dsl.kinds import KINDS
-from alchemist_dsl.passes.reads import reads
+from alchemist_dsl.passes.needed import reads
 
 if TYPE_CHECKING:
     from alchemist_dsl.check.unsupported import Has

@@ -9,9 +9,7 @@ from fractions import Fraction
 
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.ir import Attr, Block, ChoiceV, EntryV, Program, Qty, RefV
-from alchemist_dsl.passes.needed import needed
-from alchemist_dsl.passes.options import Options
-from alchemist_dsl.passes.reads import reads
+from alchemist_dsl.passes.needed import Options, needed, reads
 
 
 def demand(program: Program, options: Options) -> tuple[Program, tuple[Diagnostic, ...]]:

@@ -7,8 +7,7 @@ from heapq import heapify, heappop, heappush
 
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.ir import Program
-from alchemist_dsl.passes.options import Options
-from alchemist_dsl.passes.reads import reads
+from alchemist_dsl.passes.needed import Options, reads
 
 
 def order(program: Program, options: Options) -> tuple[Program, tuple[Diagnostic, ...]]:

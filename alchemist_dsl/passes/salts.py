@@ -7,7 +7,7 @@ from dataclasses import replace
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.ir import Attr, Block, ChoiceV, Program, TextV, Value
 from alchemist_dsl.kinds import KINDS
-from alchemist_dsl.passes.options import Options
+from alchemist_dsl.passes.needed import Options
 
 
 def salts(program: Program, options: Options) -> tuple[Program, tuple[Diagnostic, ...]]:

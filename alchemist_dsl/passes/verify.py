@@ -11,7 +11,7 @@ from alchemist_runtime.schema.plan import Node, Plan, TeacherStepSpec, to_json
 
 from alchemist_dsl.ir import Program
 from alchemist_dsl.kinds import KINDS
-from alchemist_dsl.passes.reads import reads
+from alchemist_dsl.passes.needed import reads
 
 
 class IllegalPlan(AssertionError):

@@ -21,7 +21,7 @@ from alchemist_runtime.storage.store import Manifest, Store, left_out, looked_at
 
 from alchemist_dsl.compiler import Compilation, compile_text, has_errors
 from alchemist_dsl.diagnostics.model import Diagnostic
-from alchemist_dsl.explain.state import Finished, Past, Remembered, State
+from alchemist_dsl.explain.staleness import Finished, Past, Remembered, State
 from alchemist_dsl.ir import Program
 from alchemist_dsl.lowering.canonical import Ingredients
 from alchemist_dsl.lowering.facts import SourceFacts

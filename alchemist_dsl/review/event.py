@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 #: Events whose payload names a pull request with both its sides.
@@ -100,3 +102,39 @@ def _api(url: str) -> str:
 def _page(environment: Mapping[str, str], repository: str) -> str | None:
     server, run = environment.get("GITHUB_SERVER_URL"), environment.get("GITHUB_RUN_ID")
     return f"{server}/{repository}/actions/runs/{run}" if server and run else None
+
+
+# --- workflow --------------------------------------------------------------------------------------------------------
+
+
+def write_outputs(environment: Mapping[str, str], values: Mapping[str, str]) -> None:
+    """Set outputs of the step; their values are single lines."""
+    _append(environment.get("GITHUB_OUTPUT"), "".join(f"{k}={v}\n" for k, v in values.items()))
+
+
+def write_summary(environment: Mapping[str, str], text: str) -> None:
+    """Add Markdown to the job's summary."""
+    _append(environment.get("GITHUB_STEP_SUMMARY"), f"{text}\n")
+
+
+def _append(path: str | None, text: str) -> None:
+    if path:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(text)
+
+
+def annotate(kind: Literal["notice", "warning", "error"], text: str) -> None:
+    """A message that GitHub shows at the top of the run."""
+    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    print(f"::{kind} title=alchemist review::{escaped}", flush=True)
+
+
+def log_others(text: str) -> None:
+    """Put text that we did not write into the log. It may hold a recipe's own words, so no line of it is taken for a
+    command.
+    """
+    if not text.strip():
+        return
+    stop = secrets.token_hex(16)
+    sys.stdout.write(f"::stop-commands::{stop}\n{text.rstrip(chr(10))}\n::{stop}::\n")
+    sys.stdout.flush()

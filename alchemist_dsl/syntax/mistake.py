@@ -7,7 +7,7 @@ from typing import Final
 
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit
 from alchemist_dsl.source import Span
-from alchemist_dsl.syntax.recover import Place
+from alchemist_dsl.syntax.repair import Place
 from alchemist_dsl.syntax.tokens import END
 
 RESERVED: Final = frozenset(

@@ -14,13 +14,12 @@ from typing import Any, Final
 
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.source import SourceFile
-from alchemist_dsl.syntax import ast, merge_markers
+from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax import edition as opening
-from alchemist_dsl.syntax.brackets import Pairs, pair, pairs
 from alchemist_dsl.syntax.build import Builder
-from alchemist_dsl.syntax.decode import decode, too_large
+from alchemist_dsl.syntax.decode import decode, resolve, too_large
 from alchemist_dsl.syntax.grammar import Tables, load
-from alchemist_dsl.syntax.recover import Place, accepts, begins_statement, place
+from alchemist_dsl.syntax.repair import Pairs, Place, accepts, begins_statement, pair, pairs, place
 from alchemist_dsl.syntax.tokens import END, Tokens, scan
 
 __all__ = ["decode", "parse", "parse_value"]
@@ -36,7 +35,7 @@ def parse(source: SourceFile) -> tuple[ast.File, tuple[Diagnostic, ...]]:
     if large is not None:
         return ast.File(source.span(0, len(source.text)), None, (), ()), (large,)
     tables = load()
-    shown, conflicts = merge_markers.resolve(source)
+    shown, conflicts = resolve(source)
     tokens = scan(shown, tables)
     run = _Run(tables, tokens)
     items = run.parse("file") or []

@@ -14,7 +14,7 @@ from alchemist_dsl.syntax import phrase_blocks as blocks
 from alchemist_dsl.syntax import phrase_statements as statements
 from alchemist_dsl.syntax import phrase_values as values
 from alchemist_dsl.syntax.mistake import COMPARE, OPERATORS, VALUES, Mistake, missing_comma_before
-from alchemist_dsl.syntax.recover import Place
+from alchemist_dsl.syntax.repair import Place
 from alchemist_dsl.syntax.tokens import END
 
 _PLAIN: Final = {

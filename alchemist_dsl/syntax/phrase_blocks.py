@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit
 from alchemist_dsl.syntax.mistake import Mistake
-from alchemist_dsl.syntax.recover import VERBS
+from alchemist_dsl.syntax.repair import VERBS
 from alchemist_dsl.syntax.tokens import END
 
 

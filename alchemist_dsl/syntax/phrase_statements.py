@@ -8,7 +8,7 @@ from alchemist_dsl.diagnostics.model import Diagnostic, Edit
 from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.syntax.mistake import ENDS, OPERATORS, RESERVED, VALUES, Mistake
 from alchemist_dsl.syntax.phrase_blocks import name_form
-from alchemist_dsl.syntax.recover import VERBS
+from alchemist_dsl.syntax.repair import VERBS
 
 #: What other languages write where a column is set.
 _ASSIGNS: Final = frozenset({"let", "var", "const", "def", "column", "col", "add", "update", "assign", "with"})

@@ -9,7 +9,7 @@ from alchemist_dsl.diagnostics.model import Diagnostic, Edit
 from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.syntax.mistake import COMPARE, ENDS, OPERATORS, VALUES, Mistake, missing_comma_before
 from alchemist_dsl.syntax.numbers import BadNumber, read_number
-from alchemist_dsl.syntax.recover import VERBS
+from alchemist_dsl.syntax.repair import VERBS
 from alchemist_dsl.syntax.tokens import END
 
 _UNITS: Final = ("rows", "packs", "tokens", "chars", "words", "lines", "steps", "calls", "parts")

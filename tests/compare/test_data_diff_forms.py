@@ -26,7 +26,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemist_dsl.cli.datadiff import data_json, data_lines, data_markdown
-from alchemist_dsl.cli.datadiff.samples import cells
+from alchemist_dsl.cli.datadiff.words import cells
 
 ID = "4f3a9c1200112233445566778899aabb"
 

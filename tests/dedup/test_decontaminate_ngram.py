@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from alchemist_runtime.operators import words as _words
-from alchemist_runtime.operators.decontaminate._places import text_between
+from alchemist_runtime.operators.decontaminate._wanted import text_between
 from alchemist_runtime.operators.leaks import Items
 from alchemist_runtime.schema import catalog
 from hypothesis import given

@@ -214,7 +214,7 @@ FAULTS = [
 GO = """
 import alchemist_dsl.cli.run, alchemist_dsl.compiler, alchemist_dsl.project.workspace
 from alchemist_dsl.cli.main import main
-from alchemist_runtime.engine import dedup_steps, export_step, filter_map, local, mixture_step, tasks, teacher_steps
+from alchemist_runtime.engine import dedup_steps, export_step, filter_map, local, mixture_rows, tasks, teacher_steps
 def go():
     main(["run", "r.recipe"])
 """

@@ -26,7 +26,7 @@ Make = Callable[..., Context]
 GO = """
 import json
 from pathlib import Path
-from alchemist_runtime.engine import dedup_steps, export_step, filter_map, mixture_step
+from alchemist_runtime.engine import dedup_steps, export_step, filter_map, mixture_rows
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.local import run
 from alchemist_runtime.schema.plan import Plan, from_json

@@ -17,8 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from alchemist_runtime.formats.files import format_of
-from alchemist_runtime.formats.identity import Identities, canonical
-from alchemist_runtime.formats.records import Bad, Chunk, Where
+from alchemist_runtime.formats.records import Bad, Chunk, Identities, Where, canonical
 from alchemist_runtime.schema.errors import RunError
 from alchemist_runtime.sources.files import files
 

@@ -7,8 +7,23 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from alchemist_dsl.cli.datadiff.samples import called, columns, cut, moved, safe, unseen
-from alchemist_dsl.cli.datadiff.words import headline, missing, moves, notes, quiet, state_words, title, told, unread
+from alchemist_dsl.cli.datadiff.words import (
+    called,
+    columns,
+    cut,
+    headline,
+    missing,
+    moved,
+    moves,
+    notes,
+    quiet,
+    safe,
+    state_words,
+    title,
+    told,
+    unread,
+    unseen,
+)
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.compare import DataDiff, PortDiff, Sample, StepDiff

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from alchemist_dsl.cli.datadiff.samples import (
+from alchemist_dsl.cli.datadiff.words import (
     BOLD,
     DIM,
     GREEN,
@@ -13,12 +13,20 @@ from alchemist_dsl.cli.datadiff.samples import (
     YELLOW,
     Paint,
     called,
+    headline,
+    missing,
     moved,
+    moves,
+    notes,
+    quiet,
     safe,
     sample_lines,
+    state_words,
+    title,
+    told,
+    unread,
     unseen,
 )
-from alchemist_dsl.cli.datadiff.words import headline, missing, moves, notes, quiet, state_words, title, told, unread
 from alchemist_dsl.explain.text_table import fold, grid
 
 if TYPE_CHECKING:

@@ -7,8 +7,13 @@ code or prose around Markdown fences. Null in, null out.
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
 from collections import Counter
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from alchemist_runtime.code import clarity as _clarity
 from alchemist_runtime.code import fences as _fences
@@ -152,3 +157,32 @@ def _outside_strings(text: str) -> bool:
     if found is None or ">>>" in text:  # of a session only some lines count
         return False
     return not any(mark in text[: found.start()] for mark in _OPENERS)
+
+
+# --- batch -----------------------------------------------------------------------------------------------------------
+
+#: Stands for "the first argument itself", so that a whole text need not travel back or be kept twice.
+ITSELF: Final = ("itself",)
+
+
+def over(name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """The function of this module over some rows; a result that is the first argument itself is a mark."""
+    function: Callable[..., Any] = globals()[name]
+    return [_call(function, row) for row in rows]
+
+
+def _call(function: Callable[..., Any], row: tuple[Any, ...]) -> Any:
+    value = function(*row)
+    return ITSELF if isinstance(value, str) and value == row[0] else value
+
+
+def leave_with_parent() -> None:
+    """End this worker when the run that started it is gone, killed say: nobody else would tell it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_leave_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _leave_after(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from alchemist_runtime.engine import export_folder, export_marker, frames
+from alchemist_runtime.engine import export_marker, frames
 from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.select import hashes, threshold
 from alchemist_runtime.engine.streams import BATCH_ROWS, Stream
@@ -50,7 +50,7 @@ def run_export(ctx: Context, node: Node, out: Output) -> None:
     out.figures["path"] = spec.path
     if target is not None:
         faults.point(node.id, "swap")
-        out.more["placed"] = export_folder.put(made, target, export_marker.marker(ctx.plan, node))
+        out.more["placed"] = export_marker.put(made, target, export_marker.marker(ctx.plan, node))
 
 
 def _may_be_empty(ctx: Context, node: Node) -> bool:

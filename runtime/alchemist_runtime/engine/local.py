@@ -39,7 +39,7 @@ STEPS: Mapping[str, str] = {
     "relabel": "alchemist_runtime.engine.teacher_steps:run_teacher_step",
     "generate": "alchemist_runtime.engine.teacher_steps:run_teacher_step",
     "task": "alchemist_runtime.engine.tasks:run_task",
-    "mixture": "alchemist_runtime.engine.mixture_step:run_mixture",
+    "mixture": "alchemist_runtime.engine.mixture_rows:run_mixture",
     "export": "alchemist_runtime.engine.export_step:run_export",
     "train": "alchemist_runtime.engine.export_step:run_train_node",
 }
@@ -203,7 +203,7 @@ def _work(ctx: Context, targets: Iterable[str] | None, result: Result) -> None:
 
 def _clear_way(ctx: Context, targets: Iterable[str] | None) -> None:
     """See before anything is spent that every export may be written where it goes. RunError A906, A909, A915."""
-    from alchemist_runtime.engine.export_folder import refuse_foreign
+    from alchemist_runtime.engine.export_marker import refuse_foreign
 
     for node in unfinished(ctx, targets):
         if isinstance(node.spec, ExportSpec) and node.spec.path and not ctx.options.limited:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from alchemist_runtime.code import batch
+from alchemist_runtime.code import functions
 from alchemist_runtime.engine.streams import TURN, arrow_type
 from alchemist_runtime.engine.values import distinct_rows, json_text, plain
 from alchemist_runtime.schema.exact_json import as_json, loads
@@ -201,14 +201,14 @@ class Workers:
     def map(self, name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The function's results for all rows, in order."""
         if self.processes < 2 or len(rows) < POOL_FROM:
-            return batch.over(name, rows)
+            return functions.over(name, rows)
         parts = [rows[i : i + POOL_BATCH] for i in range(0, len(rows), POOL_BATCH)]
         try:
-            done = list(self._started().map(batch.over, [name] * len(parts), parts))
+            done = list(self._started().map(functions.over, [name] * len(parts), parts))
         except BrokenProcessPool:  # a worker was killed, by lack of memory as a rule: go on with one process
             self.close()
             self.processes = 1
-            return batch.over(name, rows)
+            return functions.over(name, rows)
         return [value for part in done for value in part]
 
     def _started(self) -> ProcessPoolExecutor:
@@ -216,8 +216,10 @@ class Workers:
             import multiprocessing
 
             context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload([batch.__name__])
-            self._pool = ProcessPoolExecutor(self.processes, mp_context=context, initializer=batch.leave_with_parent)
+            context.set_forkserver_preload([functions.__name__])
+            self._pool = ProcessPoolExecutor(
+                self.processes, mp_context=context, initializer=functions.leave_with_parent
+            )
         return self._pool
 
     def close(self) -> None:
@@ -267,7 +269,7 @@ class Session:
             out[i] = value
         for i in asked:
             value = self.verdicts[keys[i]] if keys[i] in self.verdicts else out[i]
-            out[i] = rows[i][0] if value == batch.ITSELF else value
+            out[i] = rows[i][0] if value == functions.ITSELF else value
             self._keep(keys[i], value)
         return out
 

@@ -25,8 +25,7 @@ from alchemist_runtime.engine.streams import arrow_type, column_type
 from alchemist_runtime.engine.turns import TURN_TYPES, split_columns
 from alchemist_runtime.engine.values import INT64, json_text, real_of
 from alchemist_runtime.engine.views import Part, port
-from alchemist_runtime.formats.identity import Identities
-from alchemist_runtime.formats.records import Bad, Chunk, Remark, Where
+from alchemist_runtime.formats.records import Bad, Chunk, Identities, Remark, Where
 from alchemist_runtime.schema import catalog
 from alchemist_runtime.schema.errors import Problem, RunError
 from alchemist_runtime.schema.exact_json import loads
@@ -160,7 +159,7 @@ _REMARKS: Mapping[str, tuple[str, str, str]] = {
 
 
 def _keys(chunk: Chunk, column: str, node: Node) -> list[bytes]:
-    from alchemist_runtime.formats.identity import canonical
+    from alchemist_runtime.formats.records import canonical
 
     missing = next((i for i, r in enumerate(chunk.records) if r.get(column) is None), None)
     if missing is not None:

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from alchemist_runtime.formats.identity import canonical
-from alchemist_runtime.formats.records import CHUNK, Bad, Chunk, Remark, Unheld, place
+from alchemist_runtime.formats.records import CHUNK, Bad, Chunk, Remark, Unheld, canonical, place
 from alchemist_runtime.schema.errors import Problem, RunError
 from alchemist_runtime.schema.exact_json import LEVELS, TOO_DEEP, dumps, loads, twice
 

@@ -4,9 +4,13 @@ read.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from alchemist_runtime.schema.exact_json import dumps
 
 #: Records that a reader hands over at a time.
 CHUNK = 8_192
@@ -67,3 +71,38 @@ class Chunk:
 def place(path: str, unit: str, number: int) -> str:
     """`data/a.jsonl:17`, or `data/a.json item 17` where lines mean nothing."""
     return f"{path}:{number}" if unit == "line" else f"{path} {unit} {number}"
+
+
+# --- identity --------------------------------------------------------------------------------------------------------
+
+
+def canonical(record: Any) -> bytes:
+    """Canonical JSON of a record: sorted keys, no spaces, UTF-8. ValueError for what is nested too deep."""
+    return dumps(record, sort=True)
+
+
+class Identities:
+    """Gives ids in order of reading: BLAKE2b-128 of salt and canonical record; a repeat adds its number among its
+    equals.
+    """
+
+    def __init__(self, salt: str) -> None:
+        self._start = hashlib.blake2b(salt.encode() + b"\0", digest_size=16)
+        self._seen: dict[bytes, int] = {}
+
+    def of(self, records: Sequence[bytes]) -> list[bytes]:
+        """The ids of records in canonical JSON."""
+        out = []
+        seen, start = self._seen, self._start
+        for data in records:
+            h = start.copy()
+            h.update(data)
+            id_ = h.digest()
+            number = seen.get(id_)
+            if number is None:
+                seen[id_] = 1
+            else:
+                seen[id_] = number + 1
+                id_ = hashlib.blake2b(id_ + number.to_bytes(8, "big"), digest_size=16).digest()
+            out.append(id_)
+        return out

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from alchemist_runtime.operators import words as _words
-from alchemist_runtime.operators.decontaminate._places import text_between
-from alchemist_runtime.operators.decontaminate._wanted import Wanted
+from alchemist_runtime.operators.decontaminate._wanted import Wanted, text_between
 from alchemist_runtime.operators.leaks import Items, Leaks
 from alchemist_runtime.schema.registry import Range, decontaminate
 
