@@ -9,6 +9,7 @@ from typing import Final
 from alchemist_dsl.diff.model import Category, Change
 from alchemist_dsl.diff.words import Piece, word_diff
 from alchemist_dsl.explain.description import Fact, Facts
+from alchemist_dsl.explain.staleness import without
 
 CHARS_PER_TOKEN: Final = 4
 #: A change to what decides no byte.
@@ -79,18 +80,7 @@ def _items(before: Fact | None, after: Fact | None) -> tuple[list[str], list[str
         return [], []
     old = list(before.items or ()) if before is not None else []
     new = list(after.items or ()) if after is not None else []
-    return _minus(new, old), _minus(old, new)
-
-
-def _minus(some: list[str], others: list[str]) -> list[str]:
-    left = list(others)
-    out = []
-    for item in some:
-        if item in left:
-            left.remove(item)
-        else:
-            out.append(item)
-    return out
+    return without(new, old), without(old, new)
 
 
 def _words(before: Fact | None, after: Fact | None) -> tuple[list[Piece], tuple[int, int] | None]:

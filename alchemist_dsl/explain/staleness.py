@@ -191,7 +191,7 @@ def edge_changes(before: Mapping[str, Any], after: Mapping[str, Any], node: Node
         old, new = edges_of(before, role), edges_of(after, role)
         spec = KINDS[node.kind].attributes.get(role)
         if spec is not None and spec.order == "set":
-            old, new = _without(old, new), _without(new, old)
+            old, new = without(old, new), without(new, old)
         for was, now_ in zip_longest(old, new):
             if was != now_:
                 yield role, was, now_
@@ -216,7 +216,8 @@ def edges_of(ingredients: Mapping[str, Any], role: str) -> list[Any]:
     return [ingredients[p] for p in sorted(found, key=lambda p: int(p.rpartition(".")[2]))]
 
 
-def _without(some: list[Any], others: list[Any]) -> list[Any]:
+def without(some: list[Any], others: list[Any]) -> list[Any]:
+    """The items of one list that the other does not hold, each as often as it has more of it."""
     left = list(others)
     out = []
     for item in some:

@@ -1,7 +1,7 @@
 """Recipe text -> syntax tree and every mistake of form in it. Never raises for any text.
 
 The parser runs lark's tables. Where a token does not fit, it reports, goes back to the innermost block or record, skips
-to the end of the statement there and puts a bad statement in its place; brackets are paired before (`brackets.py`), so
+to the end of the statement there and puts a bad statement in its place; brackets are paired before (`repair.py`), so
 that the end of the statement is known.
 """
 

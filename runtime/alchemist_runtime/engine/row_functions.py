@@ -24,7 +24,7 @@ from alchemist_runtime.schema.exact_json import as_json, loads
 from alchemist_runtime.schema.functions import FUNCTIONS
 from alchemist_runtime.schema.message import CONTENT, text_of
 
-#: Functions of `operators/code.py`: slow enough for worker processes and worth remembering.
+#: Functions of `code/functions.py`: slow enough for worker processes and worth remembering.
 CODE: Final = frozenset({"lang", "code", "fences", "parses", "clarity", "organised"})
 #: So many distinct values must wait before worker processes start, and go to a worker at once.
 POOL_FROM, POOL_BATCH = 2_000, 200

@@ -1,6 +1,6 @@
 """The functions of the expression language: one table that the checker, the engine and the documentation read.
 
-Signatures only; the engine holds the implementations (`engine/expressions.py`, `operators/code.py`) under the same
+Signatures only; the engine holds the implementations (`engine/expressions.py`, `code/functions.py`) under the same
 names. Every function is pure and lifted: null in any argument gives null, unless `null_aware`.
 """
 

@@ -55,7 +55,7 @@ DROPPED: Final = "dropped"
 TRACE: Final = "trace"
 PORTS: Final = (ROWS, DROPPED, TRACE)
 
-#: Columns that `.dropped` adds to the columns of the step's input; some kinds add more (compiler, `check/schemas.py`).
+#: Columns that `.dropped` adds to the columns of the step's input; some kinds add more (compiler, `check/columns.py`).
 DROPPED_COLUMNS: Final[dict[str, str]] = {"rule": "text", "reason": "text?"}
 
 
