@@ -2,7 +2,7 @@
 thing.
 
 A component of the family `teachers` is a function `(spec: plan.Teacher) -> Client`. A client answers one request with
-one reply; caching, limits, budget, retries and parsing of the reply are done around it, the same for all (`dispatch.py`).
+one reply; caching, limits, budget, retries and parsing of the reply are done around it, the same for all (`dispatch`).
 """
 
 from __future__ import annotations

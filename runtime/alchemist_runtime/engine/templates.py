@@ -1,6 +1,6 @@
 """jinja2 templates over the rows of a batch: compiled once, values enter as data and are never read as templates.
 
-A sandboxed environment (`schema/template_sandbox.py`) in which a template sees the columns of its row and nothing else: no clock, no
+A sandbox (`template_sandbox`) in which a template sees the columns of its row and nothing else: no clock, no
 chance, no files. An unknown name is an error; a null value prints nothing. As in chat templates, the line of a block
 tag leaves no blank line (`trim_blocks`, `lstrip_blocks`), and one newline at the end of the template is not part of the
 text.
