@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from alchemist_runtime.schema.attributes import Attribute, AttrType, Call, Default, is_name
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.rows import SFT
+from alchemist_runtime.schema.units import Amount
 
 from alchemist_dsl import ir
 from alchemist_dsl.check.aliases import meant
-from alchemist_dsl.check.attrtypes import AttrType, Place, attr_type
-from alchemist_dsl.check.context import UNKNOWN, Stream, World, default_value
+from alchemist_dsl.check.context import UNKNOWN, Stream, World
 from alchemist_dsl.check.expressions import Env
 from alchemist_dsl.check.merge import title
 from alchemist_dsl.check.problems import did_you_mean
-from alchemist_dsl.check.scope import Body, Decl, Placed, Scope
+from alchemist_dsl.check.scope import Body, Decl, Place, Placed, Scope
 from alchemist_dsl.check.streams import joined
 from alchemist_dsl.check.taint import passed
 from alchemist_dsl.check.templates import Variables
@@ -25,7 +27,6 @@ from alchemist_dsl.check.value_messages import NOUNS, nouns, param_name
 from alchemist_dsl.check.values import Values
 from alchemist_dsl.diagnostics.model import Edit
 from alchemist_dsl.diagnostics.suggest import near
-from alchemist_dsl.kinds import KINDS, Attribute
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
@@ -134,7 +135,7 @@ class Building:
             if block in self.kind.blocks and block not in self.body.blocks and "from" not in self.body.attrs:
                 return block
         for attribute, declared in self.kind.attributes.items():
-            for one in attr_type(declared.type).alternatives:
+            for one in declared.type.alternatives:
                 if any(f.name == name for f in one.fields) and attribute not in self.body.blocks:
                     return attribute
         return None
@@ -156,7 +157,7 @@ class Building:
         self.done.add(name)
         attribute = self.kind.attributes[name]
         if name in self.body.blocks:
-            return self._block_attribute(name, attr_type(attribute.type))
+            return self._block_attribute(name, attribute.type)
         placed = self.body.attrs.get(name)
         if placed is None:
             return self._absent(name, attribute)
@@ -165,7 +166,7 @@ class Building:
     def _written(self, name: str, attribute: Attribute, placed: Placed[ast.Assign]) -> ir.Value | None:
         statement = placed.stmt
         name_span = statement.path[-1].span
-        type_ = attr_type(attribute.type)
+        type_ = attribute.type
         used = param_name(statement.value)
         if used is not None and self._null_param(placed, used):
             return self._absent(name, attribute)
@@ -200,14 +201,13 @@ class Building:
         return self.incomplete or written or self.abstract
 
     def _default(self, name: str, attribute: Attribute) -> ir.Value | None:
-        expr = default_value(attribute.default or "")
-        if expr is None:
-            return None
         span = self.name_span
         if name in ("on", "against") and self.stream is UNKNOWN:
             return None
         place = Place(name, span, default=True)
-        value = self.values(self.decl.scope).read(relocated_all(expr, span), attr_type(attribute.type), place)
+        value = self.values(self.decl.scope).read(
+            syntax_of(attribute.default, attribute.type, span), attribute.type, place
+        )
         if value is None:
             self.ok = False
             return None
@@ -312,16 +312,26 @@ class Building:
         )
 
 
-def relocated_all(expr: ast.Expr, span: Span) -> ast.Expr:
-    """A default as if it stood at a place of the recipe: with all of its parts."""
-    match expr:
-        case ast.ListExpr(items=items):
-            return replace(expr, span=span, items=tuple(relocated_all(i, span) for i in items))
-        case ast.Call(args=args):
-            moved = tuple(replace(a, span=span, value=relocated_all(a.value, span)) for a in args)
-            return replace(expr, span=span, args=moved, function=ast.Ident(span, expr.function.name))
+def syntax_of(value: Default, type_: AttrType, span: Span) -> ast.Expr:
+    """A default as if it stood at a place of the recipe."""
+    match value:
+        case Amount(kind=kind, value=number):
+            return ast.Quantity(span, kind, number, str(value))
+        case Call(name=name, args=args):
+            amounts = ((n, ast.Quantity(span, a.kind, a.value, str(a))) for n, a in args)
+            return ast.Call(
+                span, ast.Ident(span, name), tuple(ast.Argument(span, ast.Ident(span, n), a) for n, a in amounts)
+            )
+        case bool():
+            return ast.Bool(span, value)
+        case tuple():
+            return ast.ListExpr(span, tuple(syntax_of(v, type_.of[0], span) for v in value))
+        case str() if is_name(value, type_):
+            return ast.Name(span, value)
+        case str():
+            return ast.Text(span, value)
         case _:
-            return replace(expr, span=span)
+            return ast.Null(span)
 
 
 def _takes_per(type_: AttrType) -> bool:
@@ -330,7 +340,7 @@ def _takes_per(type_: AttrType) -> bool:
 
 def _how(name: str, attribute: Attribute) -> str:
     """How a missing attribute is written."""
-    type_ = attr_type(attribute.type)
+    type_ = attribute.type
     first = type_.of[0] if type_.name == "list" else type_.alternatives[0]
     if first.name == "choice":
         return f"for example `{name} = {first.names[0]}`"

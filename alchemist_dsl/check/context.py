@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import TYPE_CHECKING
 
 from alchemist_dsl import ir
@@ -13,7 +12,6 @@ from alchemist_dsl.check.problems import Problems
 from alchemist_dsl.check.scope import Body, Decl, Scope
 from alchemist_dsl.check.taint import Taints
 from alchemist_dsl.source import Span
-from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax.format import one_line
 
 if TYPE_CHECKING:
@@ -99,12 +97,3 @@ def shown(ref: ir.RefV) -> str:
     """A reference as it is written: `clean.dropped`."""
     port = "" if ref.port == "rows" else f".{ref.port}"
     return ref.target + port + (f".{ref.origin}" if ref.origin else "")
-
-
-@cache
-def default_value(text: str) -> ast.Expr | None:
-    """The syntax of a default of the kind table."""
-    from alchemist_dsl.syntax.parse import parse_value
-
-    found, _ = parse_value(text, "default")
-    return found

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from alchemist_dsl.check.attrtypes import AttrType, attr_type
+from alchemist_runtime.schema.attributes import AttrType
+from alchemist_runtime.schema.kinds import KINDS
+
 from alchemist_dsl.check.context import World
 from alchemist_dsl.check.names import Found, find, path_of
 from alchemist_dsl.check.problems import listed
 from alchemist_dsl.check.scope import Decl, Scope
 from alchemist_dsl.diagnostics.model import Label
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
@@ -33,7 +34,7 @@ def needs(decl: Decl, world: World) -> list[Need]:
         attribute = kind.attributes.get(name)
         if attribute is None or name == "extends" or decl.kind in ("test", "moved"):
             continue
-        if _refers(attr_type(attribute.type)):
+        if _refers(attribute.type):
             found.extend(_targets(placed.stmt.value, placed.scope))
     if decl.kind == "mixture":
         for entry in body.blocks.get("take", {}).values():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from alchemist_runtime.schema.kinds import KINDS
+
 from alchemist_dsl.check.context import World
 from alchemist_dsl.check.merge import inherited, is_null, merge, took_nothing, without_nulls
 from alchemist_dsl.check.names import Found, Missing, dotted, find, path_of, report_missing, span_of, wrong_kind
 from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.scope import Body, Decl
 from alchemist_dsl.diagnostics.model import Label
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 

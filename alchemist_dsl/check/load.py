@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from alchemist_runtime.schema.kinds import KINDS, TAKEN
+
 from alchemist_dsl.check.digest import text_digest
 from alchemist_dsl.check.merge import collect, merge
 from alchemist_dsl.check.problems import Problems, article, did_you_mean
@@ -15,7 +17,6 @@ from alchemist_dsl.check.scope import Alias, Body, Decl, Param, Scope
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label
 from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.ir import ImportedFile
-from alchemist_dsl.kinds import KINDS, TAKEN
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax.decode import decode

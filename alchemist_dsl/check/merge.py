@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from alchemist_dsl.check.attrtypes import AttrType, attr_type
+from alchemist_runtime.schema.attributes import AttrType, Kind
+from alchemist_runtime.schema.kinds import KINDS, NAMED_EXPRESSIONS
+
 from alchemist_dsl.check.problems import Problems, did_you_mean, listed
 from alchemist_dsl.check.scope import Body, Placed, Scope
 from alchemist_dsl.diagnostics.model import Edit, Label
-from alchemist_dsl.kinds import KINDS, NAMED_EXPRESSIONS, Kind
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
@@ -340,11 +341,11 @@ def _is_record(kind: Kind, name: str) -> bool:
     attribute = kind.attributes.get(name)
     if attribute is None:
         return False
-    return any(a.name == "record" for a in attr_type(attribute.type).alternatives)
+    return any(a.name == "record" for a in attribute.type.alternatives)
 
 
 def _record(kind: Kind, name: str) -> AttrType:
-    alternatives = attr_type(kind.attributes[name].type).alternatives
+    alternatives = kind.attributes[name].type.alternatives
     return next(a for a in alternatives if a.name == "record")
 
 

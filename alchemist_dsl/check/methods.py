@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
+from alchemist_runtime.schema.attributes import AttrType, Default, Signature
+from alchemist_runtime.schema.kinds import METHODS
+from alchemist_runtime.schema.units import Amount
+
 from alchemist_dsl import ir
-from alchemist_dsl.check.attrtypes import AttrType, Place, Signature, attr_type
-from alchemist_dsl.check.context import default_value
 from alchemist_dsl.check.problems import did_you_mean, either
-from alchemist_dsl.kinds import METHODS
+from alchemist_dsl.check.scope import Place
 from alchemist_dsl.syntax import ast
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def method_names(type_: AttrType) -> tuple[str, ...]:
 
 def _of_the_language(family: str) -> tuple[Signature, ...]:
     """Methods that the language has and no component of this version brings."""
-    return attr_type(METHODS[family]).methods if family in METHODS else ()
+    return tuple(m for t in METHODS[family].alternatives for m in t.methods) if family in METHODS else ()
 
 
 def parameters(name: str, type_: AttrType) -> tuple[Parameter, ...] | None:
@@ -88,7 +89,9 @@ def _declared(name: str, methods: tuple[Signature, ...]) -> tuple[Parameter, ...
     found = next((s for s in methods if s.name == name), None)
     if found is None:
         return None
-    return tuple(Parameter(f.name, f.type, _default(f.default, f.type)) for f in found.params)
+    return tuple(
+        Parameter(f.name, f.type, ... if f.default is None else plan_default(f.default, f.type)) for f in found.params
+    )
 
 
 def _component_type(text: str, range_: Any) -> AttrType:
@@ -108,19 +111,9 @@ def _plain(value: Any) -> Any:
     return str(Fraction(str(value))) if isinstance(value, float) else value
 
 
-def _default(text: str | None, type_: AttrType) -> Any:
-    if text is None:
-        return ...
-    expr = default_value(text)
-    match expr:
-        case ast.Text(value=value):
-            return value
-        case ast.Bool(value=flag):
-            return flag
-        case ast.Quantity(kind=kind, value=number):
-            return _number(number, kind, type_)
-        case _:
-            return None
+def plan_default(value: Default, type_: AttrType) -> Any:
+    """A default as arguments of methods are written in plans."""
+    return _number(value.value, value.kind, type_) if isinstance(value, Amount) else value
 
 
 def _number(value: Fraction, kind: str, type_: AttrType) -> Any:
@@ -211,6 +204,3 @@ def _unknown(values: Values, name: ast.Ident, type_: AttrType, attribute: str) -
         help=text or (f"it knows {either(names)}" if names else None),
         edit=edit,
     )
-
-
-__all__ = ["Mapping", "Parameter", "method", "method_names", "parameters", "plan_value"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from alchemist_runtime.schema.kinds import KINDS
+
 from alchemist_dsl.check.problems import Problems, article, did_you_mean, either, listed
 from alchemist_dsl.check.scope import Decl, Scope
 from alchemist_dsl.diagnostics.model import Edit, Label
 from alchemist_dsl.diagnostics.suggest import near
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.rows import nullable
 from alchemist_runtime.train import batching
 from alchemist_runtime.train.base_model import scratch_sizes
@@ -23,7 +24,6 @@ from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.sources import recipe_schema
 from alchemist_dsl.check.templates import Variables
 from alchemist_dsl.diagnostics.model import Edit, Label
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Final
 
+from alchemist_runtime.schema.attributes import AttrType
+from alchemist_runtime.schema.units import UNITS
+
 from alchemist_dsl import ir
-from alchemist_dsl.check.attrtypes import AttrType, Place, declared_type
 from alchemist_dsl.check.context import World
 from alchemist_dsl.check.problems import Problems, article, did_you_mean, listed
-from alchemist_dsl.check.scope import Param, Scope
+from alchemist_dsl.check.scope import Param, Place, Scope
 from alchemist_dsl.check.value_messages import NOUNS
 from alchemist_dsl.check.values import Values
 from alchemist_dsl.diagnostics.model import Label
@@ -18,25 +21,7 @@ from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax.parse import parse_value
 
-TYPES: Final = [
-    "text",
-    "int",
-    "real",
-    "bool",
-    "percent",
-    "prob",
-    "money",
-    "duration",
-    "bytes",
-    "rate",
-    "json",
-    "rows",
-    "packs",
-    "tokens",
-    "multiplier",
-    "list",
-    "enum",
-]
+TYPES: Final = ("text", "bool", *(n for n, u in UNITS.items() if u.param), "prob", "json", "list", "enum")
 _PLACES: Final = {"set": "--set", "environment": "environment", "file": "--params"}
 
 
@@ -199,7 +184,23 @@ def _example(type_: ast.TypeExpr) -> str:
     return found or NOUNS.get(type_.base, ("", "1"))[1]
 
 
-def unknown_type(type_: ast.TypeExpr, problems: Problems, known: list[str] | tuple[str, ...]) -> None:
+def declared_type(type_: ast.TypeExpr) -> AttrType | None:
+    """The attribute type of a parameter's declared type; None where nothing is called so."""
+    if type_.base in TYPES and type_.base in ("text", "bool", *UNITS):
+        return AttrType(type_.base, low=type_.low, high=type_.high)
+    if type_.base == "prob":
+        return AttrType("real", low=Fraction(0), high=Fraction(1))
+    if type_.base == "enum":
+        return AttrType("choice", names=type_.values)
+    if type_.base == "json":
+        return AttrType("literal")
+    if type_.base == "list" and type_.args:
+        inner = declared_type(type_.args[0])
+        return None if inner is None else AttrType("list", (inner,))
+    return None
+
+
+def unknown_type(type_: ast.TypeExpr, problems: Problems, known: Sequence[str]) -> None:
     """Report a type that does not exist."""
     base = type_
     while base.base == "list" and base.args:

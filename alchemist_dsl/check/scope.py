@@ -6,9 +6,21 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from alchemist_dsl import ir
+from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
 S = TypeVar("S", bound=ast.Statement, covariant=True)
+
+
+@dataclass(slots=True)
+class Place:
+    """Which attribute a value belongs to: for messages."""
+
+    name: str
+    span: Span
+    per: ast.Expr | None = None
+    from_param: str | None = None
+    default: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.rows import optional
 
 from alchemist_dsl import ir
@@ -24,7 +25,6 @@ from alchemist_dsl.check.names import (
 from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.scope import Scope
 from alchemist_dsl.check.types import ANY, join
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 

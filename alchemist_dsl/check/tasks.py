@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.rows import DROPPED_COLUMNS
 
 from alchemist_dsl import ir
@@ -22,7 +23,6 @@ from alchemist_dsl.check.streams import joined
 from alchemist_dsl.check.teacher_steps import UNREADABLE
 from alchemist_dsl.check.templates import Variables
 from alchemist_dsl.diagnostics.model import Label
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 

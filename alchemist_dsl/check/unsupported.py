@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from alchemist_runtime.schema.functions import FUNCTIONS
+from alchemist_runtime.schema.kinds import KINDS
 
 from alchemist_dsl import ir
 from alchemist_dsl.check.context import World, shown
 from alchemist_dsl.check.expression_walk import called, expressions
 from alchemist_dsl.check.problems import listed
 from alchemist_dsl.ir import Attr, Block, ChoiceV, ListV, MethodV, RefV
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span
 
 if TYPE_CHECKING:

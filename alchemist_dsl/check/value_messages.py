@@ -8,12 +8,14 @@ import re
 from dataclasses import replace
 from typing import Final
 
+from alchemist_runtime.schema.attributes import RESERVED, AttrType, spelled
+from alchemist_runtime.schema.units import UNITS
+
 from alchemist_dsl.check import methods
-from alchemist_dsl.check.attrtypes import AttrType, Place
 from alchemist_dsl.check.names import path_of
 from alchemist_dsl.check.problems import either
+from alchemist_dsl.check.scope import Place
 from alchemist_dsl.diagnostics.model import Edit
-from alchemist_dsl.kinds import RESERVED, spelled
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
@@ -22,24 +24,7 @@ NOUNS: Final = {
     "text": ("text", '"…"'),
     "template": ("a template", 'jinja"""…"""'),
     "bool": ("true or false", "true"),
-    "int": ("a whole number", "2"),
-    "real": ("a number", "0.5"),
-    "percent": ("a share", "5%"),
-    "rows": ("a number of rows", "500 rows"),
-    "packs": ("a number of packs", "16 packs"),
-    "tokens": ("a number of tokens", "2k tokens"),
-    "steps": ("a number of steps", "100 steps"),
-    "multiplier": ("a multiplier", "3x"),
-    "parts": ("a weight", "3 parts"),
-    "money": ("money", "$20"),
-    "price": ("a price", "$30 per 1M tokens"),
-    "bytes": ("a size in bytes", "512MiB"),
-    "duration": ("a duration", "90s"),
-    "rate": ("a rate", "500/min"),
-    "chars": ("a number of characters", "800 chars"),
-    "words": ("a number of words", "60 words"),
-    "lines": ("a number of lines", "12 lines"),
-    "calls": ("a number of calls", "4 calls"),
+    **{name: (unit.noun, unit.example) for name, unit in UNITS.items()},
     "ref": ("the name of a block", "…"),
     "stream": ("the name of a stream", "clean"),
     "method": ("a method", "exact()"),
@@ -49,29 +34,6 @@ NOUNS: Final = {
     "choice": ("one of a few names", "…"),
     "literal": ("a value", "1"),
 }
-NUMERIC: Final = frozenset(
-    [
-        "int",
-        "real",
-        "percent",
-        "rows",
-        "packs",
-        "tokens",
-        "steps",
-        "multiplier",
-        "parts",
-        "money",
-        "price",
-        "bytes",
-        "duration",
-        "rate",
-        "chars",
-        "words",
-        "lines",
-        "calls",
-    ]
-)
-WHOLE: Final = frozenset(["int", "rows", "packs", "tokens", "steps", "chars", "words", "lines", "calls", "bytes"])
 NUMBER_WORDS: Final = {
     "one": 1,
     "two": 2,
@@ -274,22 +236,10 @@ def with_unit(expr: ast.Quantity, numeric: list[str]) -> tuple[str | None, Edit 
     if "percent" in numeric and 0 < expr.value < 1:
         text = f"{float(expr.value * 100):g}%"
         return f"write `{text}`", Edit(expr.span, text)
-    shapes = {
-        "rows": f"{expr.text} rows",
-        "packs": f"{expr.text} packs",
-        "tokens": f"{expr.text} tokens",
-        "steps": f"{expr.text} steps",
-        "percent": f"{expr.text}%",
-        "money": f"${expr.text}",
-        "multiplier": f"{expr.text}x",
-        "duration": f"{expr.text}s",
-        "rate": f"{expr.text}/min",
-        "price": f"${expr.text} per 1M tokens",
-    }
     usable = [
-        shapes[n]
+        UNITS[n].form.format(expr.text)
         for n in numeric
-        if n in shapes and (whole or n not in WHOLE) and not (n == "percent" and expr.value > 100)
+        if UNITS[n].form and (whole or not UNITS[n].whole) and not (n == "percent" and expr.value > 100)
     ]
     if not usable:
         return None, None
@@ -306,7 +256,7 @@ def example(expr: ast.Expr, type_: AttrType, name: str) -> tuple[str | None, Edi
             number = NUMBER_WORDS.get(value.lower(), value)
             if re.fullmatch(r"[0-9]+(\.[0-9]+)?", str(number)):
                 return f"write `{name} = {number}`", Edit(expr.span, str(number))
-        if names & (NUMERIC | {"bool", "stream", "ref", "choice"}) and re.fullmatch(
+        if names & (UNITS.keys() | {"bool", "stream", "ref", "choice"}) and re.fullmatch(
             r"[A-Za-z0-9_.%$/]+( [a-z]+)?", value
         ):
             choices = [n for t in type_.alternatives for n in t.names if t.name == "choice"]

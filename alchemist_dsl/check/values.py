@@ -9,21 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from alchemist_runtime.schema.attributes import AttrType, spelled
+from alchemist_runtime.schema.units import UNITS
+
 from alchemist_dsl import ir
 from alchemist_dsl.check import methods
-from alchemist_dsl.check.attrtypes import AttrType, Place
 from alchemist_dsl.check.context import World
 from alchemist_dsl.check.expressions import Env, condition, expression
 from alchemist_dsl.check.names import Missing, find, path_of, report_missing, span_of, wrong_kind
 from alchemist_dsl.check.problems import did_you_mean, either
-from alchemist_dsl.check.scope import Scope
+from alchemist_dsl.check.scope import Place, Scope
 from alchemist_dsl.check.streams import stream_ref
 from alchemist_dsl.check.templates import Variables, check_template
 from alchemist_dsl.check.value_messages import (
     NOUNS,
     NUMBER_WORDS,
-    NUMERIC,
-    WHOLE,
     alternative,
     choice_name,
     describe,
@@ -38,7 +38,6 @@ from alchemist_dsl.check.value_messages import (
     with_unit,
 )
 from alchemist_dsl.diagnostics.model import Edit
-from alchemist_dsl.kinds import spelled
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
@@ -106,7 +105,7 @@ class Values:
     # --- one type -----------------------------------------------------------------------------------------------------
 
     def _one(self, expr: ast.Expr, type_: AttrType, place: Place) -> ir.Value | None:
-        if type_.name in NUMERIC:
+        if type_.name in UNITS:
             assert isinstance(expr, ast.Quantity)
             return self._number(expr, type_, place)
         readers: dict[str, Callable[[Any, AttrType, Place], ir.Value | None]] = {
@@ -161,7 +160,7 @@ class Values:
         value, name = expr.value, type_.name
         if name == "price":
             return self._price(expr, place)
-        if name in WHOLE and value.denominator != 1:
+        if UNITS[name].whole and value.denominator != 1:
             self._report("A206", f"`{place.name}` is {NOUNS[name][0]}, and `{expr.text}` is not whole", expr)
             return None
         if name == "percent" and not 0 <= value <= 1:
@@ -386,8 +385,8 @@ class Values:
         )
 
     def _wrong_unit(self, expr: ast.Quantity, type_: AttrType, place: Place, wanted: str, via: str) -> bool:
-        numeric = [t.name for t in type_.alternatives if t.name in NUMERIC]
-        if type_.name == "list" and type_.of[0].name in NUMERIC:
+        numeric = [t.name for t in type_.alternatives if t.name in UNITS]
+        if type_.name == "list" and type_.of[0].name in UNITS:
             numeric = [type_.of[0].name]
         if type_.name == "select":
             numeric = ["percent", "rows"]

@@ -9,17 +9,18 @@ from dataclasses import replace
 from itertools import islice, product
 from math import prod
 
-from alchemist_dsl.check.attrtypes import Place, attr_type, declared_type
+from alchemist_runtime.schema.kinds import KINDS
+from alchemist_runtime.schema.units import UNITS
+
 from alchemist_dsl.check.context import World
 from alchemist_dsl.check.merge import merge
 from alchemist_dsl.check.names import Found, Missing, dotted, find, report_missing, span_of
-from alchemist_dsl.check.params import value_text
+from alchemist_dsl.check.params import declared_type, value_text
 from alchemist_dsl.check.problems import did_you_mean, listed
-from alchemist_dsl.check.scope import Body, Decl, Placed
+from alchemist_dsl.check.scope import Body, Decl, Place, Placed
 from alchemist_dsl.check.values import Values
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.diagnostics.suggest import near
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
@@ -30,26 +31,7 @@ _ALL = 64
 #: So many runs of one variant a message names.
 _SHOWN = 12
 #: Types whose values can be read without knowing the rows.
-_PLAIN = frozenset(
-    [
-        "text",
-        "bool",
-        "choice",
-        "int",
-        "real",
-        "percent",
-        "rows",
-        "packs",
-        "tokens",
-        "steps",
-        "multiplier",
-        "money",
-        "bytes",
-        "duration",
-        "rate",
-        "name",
-    ]
-)
+_PLAIN = frozenset(UNITS) - {"price"} | {"text", "bool", "choice", "name"}
 
 
 def names(world: World) -> tuple[str, ...]:
@@ -274,7 +256,7 @@ def _check_value(world: World, change: Change) -> None:
     kind = KINDS[decl.kind]
     attribute = kind.attributes.get(rest[0].name)
     if len(rest) == 1 and attribute is not None:
-        type_ = attr_type(attribute.type)
+        type_ = attribute.type
         if any(t.name not in _PLAIN for t in type_.alternatives) or isinstance(change.stmt.value, ast.Null):
             return
         for option in _options(change.stmt.value) or [change.stmt.value]:

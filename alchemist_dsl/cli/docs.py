@@ -24,8 +24,9 @@ def docs(name: str | None, format_: str) -> None:
 
 
 def _asked(name: str | None, format_: str) -> str:
+    from alchemist_runtime.schema.kinds import KINDS
+
     from alchemist_dsl.docs import reference
-    from alchemist_dsl.kinds import KINDS
 
     if format_ != "text":
         if name not in KINDS:
@@ -46,10 +47,10 @@ def _asked(name: str | None, format_: str) -> str:
 def _found(name: str) -> Iterator[str]:
     """The entries of a name: a kind, a function, an attribute of all kinds that have it, or KIND.ATTRIBUTE."""
     from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
+    from alchemist_runtime.schema.kinds import KINDS
 
     from alchemist_dsl.docs import reference
     from alchemist_dsl.docs.words import kinds_with
-    from alchemist_dsl.kinds import KINDS
 
     kind, dot, attribute = name.partition(".")
     if dot:
@@ -66,9 +67,9 @@ def _found(name: str) -> Iterator[str]:
 
 def _unknown(name: str) -> str:
     from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
+    from alchemist_runtime.schema.kinds import KINDS
 
     from alchemist_dsl.diagnostics.suggest import near
-    from alchemist_dsl.kinds import KINDS
 
     kind, dot, attribute = name.partition(".")
     if dot and kind in KINDS:

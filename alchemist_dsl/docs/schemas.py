@@ -11,33 +11,20 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from alchemist_dsl.check.attrtypes import AttrType, attr_type
+from alchemist_runtime.schema.attributes import Attribute, AttrType
+from alchemist_runtime.schema.kinds import KINDS, NAMED_EXPRESSIONS
+from alchemist_runtime.schema.units import UNITS
+
 from alchemist_dsl.check.methods import method_names
 from alchemist_dsl.docs import words
-from alchemist_dsl.kinds import KINDS, NAMED_EXPRESSIONS, Attribute
 from alchemist_dsl.migrate.recipe_data import EDITION, parts_of
 from alchemist_dsl.project import lockfile as locks
 
 Schema = dict[str, Any]
 
 DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
-_NUMBER: Final = r"[0-9]+(_[0-9]+)*(\.[0-9]+)?"
 _NAME: Final = "[A-Za-z_][A-Za-z0-9_]*"
 _PATH: Final = rf"{_NAME}(\.{_NAME})*"
-#: Amounts as the language writes them.
-_AMOUNTS: Final = {
-    "percent": f"{_NUMBER}%",
-    "rows": f"{_NUMBER}[kMB]? rows?",
-    "packs": f"{_NUMBER}[kMB]? packs?",
-    "tokens": f"{_NUMBER}[kMB]? tokens?",
-    "steps": f"{_NUMBER}[kMB]? steps?",
-    "multiplier": f"{_NUMBER}x",
-    "money": rf"\${_NUMBER}[kMB]?",
-    "price": rf"\${_NUMBER}[kMB]? per {_NUMBER}[kMB]? tokens",
-    "bytes": f"{_NUMBER}[KMGT]i?B",
-    "duration": f"{_NUMBER}(ms|s|m|h|d)",
-    "rate": f"{_NUMBER}[kMB]?( tokens| calls)?/(s|min|h)",
-}
 _TEXTS: Final = {"$ref": "#/$defs/text"}
 _EXPRESSION: Final = {"$ref": "#/$defs/expression"}
 _DEFS: Final[dict[str, Schema]] = {
@@ -319,12 +306,12 @@ def _block(name: str) -> Schema:
 
 
 def _attribute(name: str, attribute: Attribute, *, nullable: bool) -> Schema:
-    type_ = attr_type(attribute.type)
+    type_ = attribute.type
     value = _free(_EXPRESSION) if name in NAMED_EXPRESSIONS else _value(type_)
     options = [value, {"$ref": "#/$defs/recipe"}] + [{"type": "null"}] * nullable
     schema: Schema = {"description": words.about(name, attribute), "anyOf": _flat(options)}
     if attribute.default is not None:
-        schema["x-default"] = attribute.default
+        schema["x-default"] = attribute.default_text
     return schema
 
 
@@ -371,7 +358,7 @@ def _value(type_: AttrType) -> Schema:
         case "record":
             return {"type": "object"}
         case unit:
-            return {"type": "string", "pattern": f"^{_AMOUNTS[unit]}$"}
+            return {"type": "string", "pattern": f"^{UNITS[unit].pattern}$"}
 
 
 def _number(type_: AttrType) -> Schema:

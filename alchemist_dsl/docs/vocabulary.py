@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from alchemist_runtime.schema.attributes import RESERVED
 from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.rows import IDENTITY_TYPES, SFT, required
 
-from alchemist_dsl.kinds import KINDS, RESERVED
 from alchemist_dsl.syntax.numbers import SUFFIXES, TIMES, UNITS
 
 #: Words that mean something where a line of the file's top level begins, and are names elsewhere.

@@ -10,12 +10,13 @@ from fractions import Fraction
 from typing import Any, Final
 
 from alchemist_runtime.schema import catalog
+from alchemist_runtime.schema.attributes import Attribute, AttrType, Kind, spelled
 from alchemist_runtime.schema.functions import FUNCTIONS, Function
+from alchemist_runtime.schema.kinds import KINDS
+from alchemist_runtime.schema.units import UNITS, Amount
 
-from alchemist_dsl.check.attrtypes import AttrType, attr_type
 from alchemist_dsl.check.methods import Parameter, method_names, parameters
 from alchemist_dsl.check.value_messages import NOUNS
-from alchemist_dsl.kinds import KINDS, Attribute, Kind, spelled
 
 #: What stands in a block beside attributes: how it is written, and what it does.
 STATEMENTS: Final = {
@@ -83,7 +84,7 @@ class Method:
 
 def attribute_type(attribute: Attribute) -> str:
     """The type of an attribute in words."""
-    return type_words(attr_type(attribute.type))
+    return type_words(attribute.type)
 
 
 def type_words(type_: AttrType) -> str:
@@ -175,7 +176,7 @@ def about(name: str, attribute: Attribute) -> str:
 
 def methods_of(attribute: Attribute) -> tuple[Method, ...]:
     """The methods that an attribute takes, with their parameters."""
-    return tuple(_methods(attr_type(attribute.type)))
+    return tuple(_methods(attribute.type))
 
 
 def _methods(type_: AttrType) -> Iterator[Method]:
@@ -230,23 +231,7 @@ def value(default: Any, type_: str = "") -> str:
         case str() if type_ in ("", "text") or not default[:1].isdigit():
             return f'"{default}"'
         case _:
-            return _quantity(Fraction(default), type_)
-
-
-def _quantity(number: Fraction, type_: str) -> str:
-    match type_:
-        case "percent":
-            return f"{_number(number * 100)}%"
-        case "multiplier":
-            return f"{_number(number)}x"
-        case "duration":
-            return f"{_number(number)}s"
-        case "bytes" if number % 10**9 == 0:
-            return f"{_number(number / 10**9)}GB"
-        case "rows" | "packs" | "steps" | "tokens":
-            return f"{_number(number)} {type_}"
-        case _:
-            return _number(number)
+            return str(Amount(type_ if type_ in UNITS else "real", Fraction(default)))
 
 
 # --- functions --------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
+from alchemist_runtime.schema.attributes import Affects, AttrType
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import (
     DecontaminateSpec,
     DedupSpec,
@@ -14,6 +16,7 @@ from alchemist_runtime.schema.plan import (
     EvaluateSpec,
     ExportSpec,
     FilterSpec,
+    GenerateSpec,
     MapSpec,
     MeasureSpec,
     Method,
@@ -21,6 +24,7 @@ from alchemist_runtime.schema.plan import (
     Node,
     Plan,
     Prompt,
+    RelabelSpec,
     Rule,
     Select,
     SetColumn,
@@ -37,7 +41,6 @@ from alchemist_runtime.schema.rows import SFT
 
 from alchemist_dsl.explain.expressions import expression
 from alchemist_dsl.explain.wording import amount, percent, plain, short
-from alchemist_dsl.kinds import KINDS, Affects
 from alchemist_dsl.lowering.values import decimal
 
 
@@ -376,12 +379,12 @@ def _export(s: ExportSpec, plan: Plan, node: Node, names: Names) -> Iterator[tup
     yield from _schema(s.schema_columns)
 
 
-def _written(type_: str, value: Any) -> str:
+def _written(type_: AttrType, value: Any) -> str:
     """A value in the recipe's words, by the type of its attribute: counts with their unit, small numbers as people
     write them."""
-    if type_.startswith("tokens"):
+    if type_.alternatives[0].name == "tokens":
         return f"{value:,} tokens"
-    number = Fraction(value) if type_.startswith("real") else None
+    number = Fraction(value) if type_.alternatives[0].name == "real" else None
     if number is not None and 0 < number < Fraction(1, 1000):
         mantissa, _, exponent = f"{float(number):e}".partition("e")
         return f"{float(mantissa):g}e{int(exponent)}"
@@ -425,7 +428,8 @@ _SPECS: Final[dict[type, Callable[[Any, Plan, Node, Names], Iterator[tuple[str, 
     FilterSpec: _filter,
     DedupSpec: _dedup,
     DecontaminateSpec: _decontaminate,
-    TeacherStepSpec: _teacher_step,
+    RelabelSpec: _teacher_step,
+    GenerateSpec: _teacher_step,
     TaskSpec: _task,
     MixtureSpec: _mixture,
     SplitSpec: _split,

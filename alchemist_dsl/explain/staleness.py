@@ -8,9 +8,9 @@ from fractions import Fraction
 from itertools import zip_longest
 from typing import Any, Final, Literal
 
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import Estimate, Node, Now, NowNode, Plan, Reason, TeacherStepSpec, not_run
 
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lowering.canonical import Ingredients
 from alchemist_dsl.lowering.keys import readable
 from alchemist_dsl.lowering.values import decimal

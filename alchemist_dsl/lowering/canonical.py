@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
+from alchemist_runtime.schema.attributes import TEXT, Attribute, AttrType, Call, Default
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import canonical, text_digest
+from alchemist_runtime.schema.units import UNITS, Amount
 
 from alchemist_dsl.check import methods
-from alchemist_dsl.check.attrtypes import AttrType, attr_type
-from alchemist_dsl.check.context import default_value
 from alchemist_dsl.ir import (
     Attr,
     Block,
@@ -29,21 +30,19 @@ from alchemist_dsl.ir import (
     TextV,
     Value,
 )
-from alchemist_dsl.kinds import KINDS, Attribute
 from alchemist_dsl.lowering.scope import rule_name
-from alchemist_dsl.syntax import ast
 
 Ingredients = dict[str, Any]  # path -> JSON value
 
 #: Attributes that stand in other ingredients.
 _ELSEWHERE: Final = frozenset({"extends", "salt", "seed", "teacher", "prompt", "schema", "tokenizer", "select", "best"})
-#: Units that may stand side by side in one attribute's type.
-_UNITS: Final = frozenset({"percent", "rows", "tokens", "multiplier", "steps", "money", "bytes", "duration"})
+#: What an amount without a unit is.
+_BARE: Final = frozenset({"int", "real"})
 #: Units that stand for the sequences of a training: which of the two is right, its packing says, so keys have one word.
 _SAME: Final = {"packs": "rows"}
 
 
-def canon_value(value: Value, type_: str = "text") -> Any:
+def canon_value(value: Value, type_: AttrType = TEXT) -> Any:
     """A value as canonical JSON. Numbers are exact; a unit stands beside one only where the type leaves a choice of
     units.
     """
@@ -76,20 +75,19 @@ def canon_value(value: Value, type_: str = "text") -> Any:
             return {name: canon_value(item, type_) for name, item in fields.items()}
 
 
-def _number(value: Qty, type_: str) -> str:
-    exact = value.value / value.per[1] if value.per else value.value
+def _number(value: Qty | Amount, type_: AttrType) -> str:
+    exact = value.value / value.per[1] if isinstance(value, Qty) and value.per else value.value
     kind, *units = (_SAME.get(n, n) for n in (value.kind, *(a.name for a in _alternatives(type_))))
     if value.unit is not None:
         return f"{exact} {value.unit}"
-    return f"{exact} {kind}" if len(_UNITS.intersection(units)) > 1 and kind in _UNITS else str(exact)
+    return f"{exact} {kind}" if len({n for n in units if n in UNITS} - _BARE) > 1 and kind not in _BARE else str(exact)
 
 
-def _alternatives(type_: str) -> tuple[AttrType, ...]:
-    found = attr_type(type_)
-    return found.of[0].alternatives if found.name == "list" else found.alternatives
+def _alternatives(type_: AttrType) -> tuple[AttrType, ...]:
+    return type_.of[0].alternatives if type_.name == "list" else type_.alternatives
 
 
-def _written_args(value: MethodV, type_: str) -> dict[str, Any]:
+def _written_args(value: MethodV, type_: AttrType) -> dict[str, Any]:
     """Arguments that differ from the method's defaults, so that a new parameter moves no key."""
     defaults = method_defaults(type_, value.name)
     return {k: v for k, v in sorted(value.args.items()) if k not in defaults or defaults[k] != v}
@@ -110,13 +108,13 @@ def canon_select(value: SelectV) -> dict[str, Any]:
 
 
 @cache
-def method_defaults(type_: str, name: str) -> Mapping[str, Any]:
+def method_defaults(type_: AttrType, name: str) -> Mapping[str, Any]:
     """Defaults of a method's parameters in plan form, from the kind table or from the component."""
     params = _parameters(type_, name)
     return {p.name: p.default for p in params.values() if p.default is not ...}
 
 
-def _parameters(type_: str, name: str) -> dict[str, methods.Parameter]:
+def _parameters(type_: AttrType, name: str) -> dict[str, methods.Parameter]:
     for t in _alternatives(type_):
         found = methods.parameters(name, t) if t.name == "method" else None
         if found is not None:
@@ -128,42 +126,23 @@ def _parameters(type_: str, name: str) -> dict[str, methods.Parameter]:
 def frozen_default(kind: str, name: str) -> Any:
     """The first published default of an attribute in canonical form, None where there is none."""
     spec = KINDS[kind].attributes[name]
-    expr = None if spec.frozen_default is None else default_value(spec.frozen_default)
-    return None if expr is None else _ordered(_canon_syntax(expr, spec.type), spec)
+    return None if spec.frozen_default is None else _ordered(_canon_default(spec.frozen_default, spec.type), spec)
 
 
-def _canon_syntax(expr: ast.Expr, type_: str) -> Any:
-    """The canonical form of a default, which is plain: numbers, names, texts, methods, lists of these."""
-    match expr:
-        case ast.Quantity():
-            return _number(_quantity(expr), type_)
-        case ast.Text(value=text):
-            return text
-        case ast.Bool(value=truth):
-            return truth
-        case ast.Name(name=name):
-            return ["col", name] if "expr" in {t.name for t in _alternatives(type_)} else name
-        case ast.ListExpr(items=items):
-            return [_canon_syntax(item, type_) for item in items]
-        case ast.Call(function=function, args=args):
-            return {"method": function.name, **_given(function.name, args, type_)}
+def _canon_default(value: Default, type_: AttrType) -> Any:
+    match value:
+        case Amount():
+            return _number(value, type_)
+        case Call(name=name, args=args):
+            params, defaults = _parameters(type_, name), method_defaults(type_, name)
+            planned = {n: methods.plan_default(v, params[n].type) for n, v in sorted(args)}
+            return {"method": name, **{n: v for n, v in planned.items() if defaults.get(n) != v}}
+        case tuple():
+            return [_canon_default(v, type_.of[0]) for v in value]
+        case str() if type_.name == "expr":
+            return ["col", value]
         case _:
-            raise ValueError(f"a default that is no plain value: {expr}")
-
-
-def _quantity(q: ast.Quantity) -> Qty:
-    return Qty(q.span, q.kind, q.value, q.text, q.unit)
-
-
-def _given(name: str, args: tuple[ast.Argument, ...], type_: str) -> dict[str, Any]:
-    """Arguments of a default that differ from the method's own defaults, in plan form."""
-    params, defaults = _parameters(type_, name), method_defaults(type_, name)
-    out: dict[str, Any] = {}
-    for arg in args:
-        if arg.name is not None and isinstance(arg.value, ast.Quantity):
-            param = params[arg.name.name]
-            out[param.name] = methods.plan_value(_quantity(arg.value), param.type)
-    return {k: v for k, v in sorted(out.items()) if defaults.get(k) != v}
+            return value
 
 
 # --- attributes and statements ----------------------------------------------------------------------------------------
@@ -190,7 +169,7 @@ def _refers(attr: Attr) -> bool:
 
 def _ordered(value: Any, spec: Attribute) -> Any:
     """A list where the type takes several; sorted where their order says nothing."""
-    if value is None or attr_type(spec.type).name != "list":
+    if value is None or spec.type.name != "list":
         return value
     listed = value if isinstance(value, list) else [value]
     return sorted(listed, key=canonical) if spec.order == "set" else listed

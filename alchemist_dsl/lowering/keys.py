@@ -11,12 +11,12 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import CANON, canonical, digest
 from alchemist_runtime.schema.rows import SFT, required
 
 from alchemist_dsl.check.expression_walk import called, expressions
 from alchemist_dsl.ir import Block, ChoiceV, ListV, MethodV, Program, RefV, SelectV, TextV
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lowering.base_models import base_folder, own_model
 from alchemist_dsl.lowering.canonical import Ingredients, canon_value, data_attributes, selection, statements
 from alchemist_dsl.lowering.facts import PYTHON_MINOR

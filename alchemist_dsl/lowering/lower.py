@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import Check, Edge, Node, Param, Plan, Prompt, Spec, Teacher, digest, to_json
 
 from alchemist_dsl.check.unsupported import unrun
 from alchemist_dsl.ir import Block, ParamValue, Program, RefV
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lowering import keys, resources, sources, steps, targets
 from alchemist_dsl.lowering.canonical import Ingredients
 from alchemist_dsl.lowering.scope import Input, Scope, inputs

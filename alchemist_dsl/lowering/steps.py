@@ -10,13 +10,14 @@ from alchemist_runtime.schema.plan import (
     DedupSpec,
     Expr,
     FilterSpec,
+    GenerateSpec,
     MapSpec,
     Method,
     MixtureSpec,
+    RelabelSpec,
     SplitSpec,
     Take,
     TaskSpec,
-    TeacherStepSpec,
 )
 
 from alchemist_dsl.ir import Block, EntryV, MethodV, RefV, TemplateV
@@ -51,12 +52,12 @@ def split(block: Block, scope: Scope) -> SplitSpec:
     return SplitSpec(**declared(block, SplitSpec, salt=salt(block)))
 
 
-def teacher_step(block: Block, scope: Scope) -> TeacherStepSpec:
-    return TeacherStepSpec(
+def teacher_step(block: Block, scope: Scope) -> RelabelSpec | GenerateSpec:
+    spec = GenerateSpec if block.kind == "generate" else RelabelSpec
+    return spec(
         **declared(
             block,
-            TeacherStepSpec,
-            kind=block.kind,
+            spec,
             teacher=target(block, "teacher"),
             prompt=target(block, "prompt"),
             select=scope.select(block),

@@ -6,10 +6,10 @@ from dataclasses import fields
 from fractions import Fraction
 from typing import Any
 
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import Method
 
 from alchemist_dsl.ir import Block, BoolV, ChoiceV, ExprV, ListV, MethodV, Qty, TextV, Value
-from alchemist_dsl.kinds import KINDS
 
 
 def exact(value: Fraction) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
+from alchemist_runtime.schema.attributes import AttrType, Kind, spelled
+from alchemist_runtime.schema.kinds import KINDS
 from lsprotocol import types as lsp
 
-from alchemist_dsl.check.attrtypes import AttrType, attr_type
-from alchemist_dsl.kinds import KINDS, Kind, spelled
 from alchemist_dsl.lsp import markdown
 from alchemist_dsl.lsp.analysis import NO_SIGHT, Analysis, Sight
 from alchemist_dsl.lsp.completion_names import members, parts_of, references
@@ -138,7 +138,7 @@ def _begin(analysis: Analysis, at: Cursor, block: Frame, kind: Kind) -> Iterator
         yield from _row_fields(analysis, block, sub.name)
     else:
         attribute = kind.attributes.get(sub.name)
-        for one in attr_type(attribute.type).alternatives if attribute is not None else ():
+        for one in attribute.type.alternatives if attribute is not None else ():
             for part in one.fields:
                 yield item(part.name, K.Property, markdown.readable(part.type), snippet=f"{part.name} = $0")
 
@@ -148,11 +148,11 @@ def _statements(analysis: Analysis, at: Cursor, block: Frame, kind: Kind) -> Ite
     for name, attribute in kind.attributes.items():
         if name in written:
             continue
-        type_ = attr_type(attribute.type)
+        type_ = attribute.type
         yield item(
             name,
             K.Property,
-            markdown.readable(type_) + (f" = {attribute.default}" if attribute.default else ""),
+            markdown.readable(type_) + (f" = {attribute.default_text}" if attribute.default_text else ""),
             markdown.attribute_text(block.name, name, attribute),
             _assignment(name, type_),
             sort="1" if attribute.required else "2",
@@ -304,7 +304,7 @@ def _changed(analysis: Analysis, path: tuple[str, ...]) -> Iterator[Item]:
         kind = KINDS[decl.kind]
         for name, attribute in kind.attributes.items():
             doc = markdown.attribute_text(decl.kind, name, attribute)
-            yield item(name, K.Property, markdown.readable(attr_type(attribute.type)), doc)
+            yield item(name, K.Property, markdown.readable(attribute.type), doc)
         yield from _words(kind.blocks, K.Struct)
     elif len(path) == 2:
         yield from _words(decl.body.blocks.get(path[1], {}), K.Reference)
@@ -337,7 +337,7 @@ def _type(kind: Kind, sub: Frame | None, path: tuple[str, ...]) -> AttrType | No
     attribute = kind.attributes.get(name)
     if attribute is None:
         return None
-    type_ = attr_type(attribute.type)
+    type_ = attribute.type
     if sub is None:
         return type_
     for one in type_.alternatives:
@@ -352,7 +352,7 @@ def _changed_type(analysis: Analysis, path: tuple[str, ...]) -> AttrType | None:
     if decl is None or len(path) != 2:
         return None
     attribute = KINDS[decl.kind].attributes.get(path[1])
-    return None if attribute is None else attr_type(attribute.type)
+    return None if attribute is None else attribute.type
 
 
 def _typed(analysis: Analysis, at: Cursor, block: Frame, type_: AttrType) -> Iterator[Item]:

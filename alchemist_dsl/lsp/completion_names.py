@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from alchemist_runtime.schema.attributes import AttrType
+from alchemist_runtime.schema.kinds import KINDS
+
 from alchemist_dsl import ir
-from alchemist_dsl.check.attrtypes import AttrType
 from alchemist_dsl.check.scope import Decl, Scope
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lsp.analysis import Analysis
 from alchemist_dsl.lsp.context import Frame
 from alchemist_dsl.lsp.items import Item, K, item

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
+from alchemist_runtime.schema.kinds import KINDS
 
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lsp.analysis import Analysis
 from alchemist_dsl.lsp.jinja import marks
 from alchemist_dsl.lsp.positions import Converter

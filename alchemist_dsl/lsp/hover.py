@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+
+from alchemist_runtime.schema.kinds import KINDS
+from alchemist_runtime.schema.units import UNITS
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.attrtypes import attr_type
 from alchemist_dsl.check.expressions import column_type, row_variables
 from alchemist_dsl.check.params import value_text
 from alchemist_dsl.check.scope import Decl
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lsp import markdown
 from alchemist_dsl.lsp.analysis import NO_SIGHT, Analysis
 from alchemist_dsl.lsp.jinja import variables
@@ -19,23 +19,6 @@ from alchemist_dsl.lsp.names import Occurrence, Symbol
 from alchemist_dsl.lsp.tree_queries import enclosing, is_column_name, statement_at, top_block
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
-
-_UNITS: Final = {
-    "percent": "a share",
-    "multiplier": "times its own size",
-    "parts": "a weight beside the other parts",
-    "money": "dollars",
-    "bytes": "bytes",
-    "duration": "seconds",
-    "rows": "rows",
-    "packs": "packs of rows",
-    "tokens": "tokens",
-    "chars": "characters",
-    "words": "words",
-    "lines": "lines",
-    "steps": "optimiser steps",
-    "calls": "teacher calls",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +192,7 @@ def _in_value(analysis: Analysis, block: ast.Block, statement: ast.Statement, of
 
 
 def _quantity(node: ast.Quantity) -> str:
-    unit = _UNITS.get(node.kind, "")
+    unit = UNITS[node.kind].doc
     if node.kind == "rate":
         what = node.unit or "calls"
         return f"`{node.text}`: {markdown.number(node.value * 60)} {what} a minute"
@@ -222,7 +205,7 @@ def _call(block: ast.Block, statement: ast.Statement, function: ast.Ident) -> Sh
     text = None
     if isinstance(statement, ast.Assign) and not statement.set:
         attribute = KINDS[block.kind.name].attributes.get(statement.path[0].name)
-        for one in attr_type(attribute.type).alternatives if attribute is not None else ():
+        for one in attribute.type.alternatives if attribute is not None else ():
             text = text or markdown.method_text(one.of[0] if one.name == "list" else one, function.name)
     text = text or markdown.function_text(function.name, block.kind.name == "check")
     return None if text is None else Shown(text, function.span)
@@ -256,7 +239,7 @@ def _name(analysis: Analysis, block: ast.Block, statement: ast.Statement, chain:
             return Shown(f"`{node.name}: {type_}`\n\n{origin}", node.span)
     if isinstance(statement, ast.Assign):
         attribute = KINDS[block.kind.name].attributes.get(statement.path[0].name)
-        for one in attr_type(attribute.type).alternatives if attribute is not None else ():
+        for one in attribute.type.alternatives if attribute is not None else ():
             text = markdown.method_text(one.of[0] if one.name == "list" else one, node.name)
             if text is not None:
                 return Shown(text, node.span)

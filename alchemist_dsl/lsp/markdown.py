@@ -10,11 +10,10 @@ from fractions import Fraction
 from typing import Any, Final
 
 from alchemist_runtime.schema import catalog
+from alchemist_runtime.schema.attributes import Attribute, AttrType, Kind, spelled, written
 from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS, Function
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.registry import Component
-
-from alchemist_dsl.check.attrtypes import AttrType, attr_type
-from alchemist_dsl.kinds import KINDS, Attribute, Kind, spelled
 
 _AFFECTS: Final = {
     "cost": "Changes what it costs, not the data: nothing runs again.",
@@ -53,9 +52,9 @@ def kind_text(name: str, kind: Kind) -> str:
 
 def attribute_text(kind: str, name: str, attribute: Attribute) -> str:
     """What an attribute means, takes and defaults to."""
-    head = f"{name}: {readable(attr_type(attribute.type))}"
+    head = f"{name}: {readable(attribute.type)}"
     if attribute.default is not None:
-        head += f" = {attribute.default}"
+        head += f" = {attribute.default_text}"
     parts = [code(head), attribute.doc]
     if attribute.required:
         parts.append(f"Every `{kind}` needs it.")
@@ -132,7 +131,8 @@ def method_text(type_: AttrType, name: str) -> str | None:
     for method in type_.methods:
         if method.name == name:
             params = ", ".join(
-                f"{f.name}: {readable(f.type)}" + (f" = {f.default}" if f.default else "") for f in method.params
+                f"{f.name}: {readable(f.type)}" + ("" if f.default is None else f" = {written(f.default, f.type)}")
+                for f in method.params
             )
             return code(f"{name}({params})")
     return None

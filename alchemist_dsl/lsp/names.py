@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from alchemist_runtime.schema.attributes import AttrType
 from alchemist_runtime.schema.functions import AGGREGATES
+from alchemist_runtime.schema.kinds import KINDS
 
-from alchemist_dsl.check.attrtypes import AttrType, attr_type
 from alchemist_dsl.check.load import Loader
 from alchemist_dsl.check.names import Found, find, path_of
 from alchemist_dsl.check.scope import Decl, Scope
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lsp.jinja import variables
 from alchemist_dsl.lsp.tree_queries import every
 from alchemist_dsl.source import Span
@@ -246,7 +246,7 @@ class _Walk:
         elif self.block.kind.name == "moved" and name.name == "to":
             self._path(statement.value)
         else:
-            self.value(statement.value, attr_type(known.type), name.name)
+            self.value(statement.value, known.type, name.name)
         if statement.per is not None:
             self.expression(statement.per)
 
@@ -269,7 +269,7 @@ class _Walk:
         attribute = KINDS[decl.kind].attributes.get(rest[0].name)
         if len(rest) == 1:
             if attribute is not None:
-                return attr_type(attribute.type)
+                return attribute.type
             self.add(self.table.rule(decl, rest[0].name), rest[0].span)
         elif rest[0].name == "take":
             self.resolve(rest[1:])
@@ -311,7 +311,7 @@ class _Walk:
                 case ast.Assign() if name == "map":
                     self._mapped(statement.path[0], statement.value)
                 case ast.Assign() if known is not None:
-                    self.value(statement.value, _field_type(attr_type(known.type), statement.path[0].name))
+                    self.value(statement.value, _field_type(known.type, statement.path[0].name))
 
     def _rules_named(self, value: ast.Expr) -> None:
         """Rules that a class of a task stands for: of the steps whose refused rows it learns from."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from alchemist_dsl.check.attrtypes import AttrType, attr_type
-from alchemist_dsl.kinds import KINDS
+from alchemist_runtime.schema.attributes import AttrType
+from alchemist_runtime.schema.kinds import KINDS
+
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
@@ -96,7 +97,7 @@ def is_column_name(block: ast.Block, statement: ast.Statement) -> bool:
         case ast.Assign(path=path):
             kind = KINDS.get(block.kind.name)
             known = kind.attributes.get(path[0].name) if kind is not None else None
-            return known is not None and _reads_rows(attr_type(known.type))
+            return known is not None and _reads_rows(known.type)
         case _:
             return False
 

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from alchemist_dsl.check.attrtypes import AttrType, attr_type
-from alchemist_dsl.kinds import KINDS, NAMED_EXPRESSIONS, spelled
+from alchemist_runtime.schema.attributes import AttrType, spelled
+from alchemist_runtime.schema.kinds import KINDS, NAMED_EXPRESSIONS
 
 EDITION: Final = 2026
 _FIELDS: Final = ("input", "output")
@@ -72,7 +72,7 @@ def _body(kind: str, data: Mapping[str, Any]) -> Iterator[str]:
         raise DataError(f"a block of kind `{kind}` has no `{min(rest)}`")
     for name, attribute in known.attributes.items():
         if name in data:
-            yield from _attribute(name, attr_type(attribute.type), data[name])
+            yield from _attribute(name, attribute.type, data[name])
     for part in parts_of(kind):
         if part in data:
             yield from _part(part, data[part])

@@ -12,7 +12,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_dsl.kinds import RESERVED, TAKEN
+from alchemist_runtime.schema.attributes import RESERVED
+from alchemist_runtime.schema.kinds import TAKEN
+
 from alchemist_dsl.migrate import recipe_data
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax.format import format_text

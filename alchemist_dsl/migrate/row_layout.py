@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from alchemist_dsl.kinds import RESERVED
+from alchemist_runtime.schema.attributes import RESERVED
+
 from alchemist_dsl.migrate.recipe_draft import Source, column
 
 Columns = frozenset[str] | None

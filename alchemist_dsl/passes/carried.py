@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from alchemist_runtime.schema.kinds import KINDS
+
 from alchemist_dsl.check.unsupported import unrun
 from alchemist_dsl.ir import Program
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.passes.needed import reads
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from alchemist_runtime.schema.kinds import KINDS
+
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.ir import Block, ListV, Program, RecordV, RefV, Value
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import Span
 
 

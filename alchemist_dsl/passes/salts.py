@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from alchemist_runtime.schema.kinds import KINDS
+
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.ir import Attr, Block, ChoiceV, Program, TextV, Value
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.passes.needed import Options
 
 

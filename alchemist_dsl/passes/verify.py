@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import Node, Plan, TeacherStepSpec, to_json
 
 from alchemist_dsl.ir import Program
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.passes.needed import reads
 
 

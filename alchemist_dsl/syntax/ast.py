@@ -20,26 +20,8 @@ class Ident:
 
 # --- values and expressions (one grammar for both) --------------------------------------------------------------------
 
-#: Unit kinds of a number. "int" and "real" have none. A price is written as money `per` a count (statement level).
-QuantityKind = Lit[
-    "int",
-    "real",
-    "percent",
-    "multiplier",
-    "parts",
-    "money",
-    "bytes",
-    "duration",
-    "rate",
-    "rows",
-    "packs",
-    "tokens",
-    "chars",
-    "words",
-    "lines",
-    "steps",
-    "calls",
-]
+#: A name of `units.UNITS`; "int" and "real" have no unit. A price is written as money `per` a count (statement level).
+QuantityKind = str
 
 
 @dataclass(frozen=True, slots=True)

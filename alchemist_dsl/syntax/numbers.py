@@ -8,41 +8,14 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
-from alchemist_dsl.syntax.ast import QuantityKind
+from alchemist_runtime.schema.units import BYTES, COUNTS, DURATIONS, Amount
 
 _SHAPE: Final = re.compile(
     r"(?P<money>\$)?(?P<digits>[0-9]+(?:_[0-9]+)*(?:\.[0-9]+(?:_[0-9]+)*)?)(?P<exp>[eE][+-]?[0-9]+)?"
     r"(?P<suffix>[A-Za-z%]*)(?:[ \t]+(?P<unit>[a-z]+))?(?:/(?P<time>s|min|h))?"
 )
 _SCALES: Final = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9}
-_BYTES: Final = {
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KiB": 2**10,
-    "MiB": 2**20,
-    "GiB": 2**30,
-    "TiB": 2**40,
-}
-_DURATIONS: Final = {
-    "ms": Fraction(1, 1000),
-    "s": Fraction(1),
-    "m": Fraction(60),
-    "h": Fraction(3600),
-    "d": Fraction(86400),
-}
 _TIMES: Final = {"s": 1, "min": 60, "h": 3600}
-_COUNTS: Final[dict[str, QuantityKind]] = {
-    "rows": "rows",
-    "packs": "packs",
-    "tokens": "tokens",
-    "chars": "chars",
-    "words": "words",
-    "lines": "lines",
-    "steps": "steps",
-    "calls": "calls",
-}
 #: What people write for a unit, and how the language writes it.
 _SPELLINGS: Final = {
     "K": "k",
@@ -80,13 +53,6 @@ _SPELLINGS: Final = {
     "X": "x",
 }
 _LONGEST: Final = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Amount:
-    kind: QuantityKind
-    value: Fraction
-    unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +96,17 @@ def read_number(text: str) -> Amount | BadNumber:
         return Amount("percent", value / 100)
     if suffix == "x":
         return Amount("multiplier", value)
-    if suffix in _BYTES:
-        amount = value * _BYTES[suffix]
+    if suffix in BYTES:
+        amount = value * BYTES[suffix]
         return Amount("bytes", amount) if amount.denominator == 1 else _not_whole(text, "bytes", amount)
-    if suffix in _DURATIONS:
-        return Amount("duration", value * _DURATIONS[suffix])
+    if suffix in DURATIONS:
+        return Amount("duration", value * DURATIONS[suffix])
     return _bad_suffix(text, m)
 
 
 def _count(text: str, value: Fraction, unit: str | None, time: str | None, real: bool) -> Amount | BadNumber:
-    kind = _COUNTS.get(unit if unit is None or unit.endswith("s") else unit + "s") if unit else None
+    plural = unit if unit is None or unit.endswith("s") else f"{unit}s"
+    kind = plural if plural in COUNTS else None
     if time:
         if kind not in (None, "tokens", "calls"):
             return BadNumber(
@@ -199,6 +166,6 @@ def _no_shape(text: str) -> BadNumber:
 
 
 #: What may follow a count, a number at once, and a slash: for editors and docs.
-UNITS: Final = tuple(word for plural in (*_COUNTS, "parts") for word in (plural.removesuffix("s"), plural))
-SUFFIXES: Final = (*filter(None, _SCALES), "%", "x", *_BYTES, *_DURATIONS)
+UNITS: Final = tuple(word for plural in (*COUNTS, "parts") for word in (plural.removesuffix("s"), plural))
+SUFFIXES: Final = (*filter(None, _SCALES), "%", "x", *BYTES, *DURATIONS)
 TIMES: Final = tuple(_TIMES)

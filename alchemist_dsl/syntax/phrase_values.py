@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from alchemist_runtime.schema.units import COUNTS
+
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit
 from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.syntax.mistake import COMPARE, ENDS, OPERATORS, VALUES, Mistake, missing_comma_before
@@ -12,7 +14,7 @@ from alchemist_dsl.syntax.numbers import BadNumber, read_number
 from alchemist_dsl.syntax.repair import VERBS
 from alchemist_dsl.syntax.tokens import END
 
-_UNITS: Final = ("rows", "packs", "tokens", "chars", "words", "lines", "steps", "calls", "parts")
+_UNITS: Final = (*COUNTS, "parts")
 _SYNONYMS: Final = {
     "row": "rows",
     "sample": "rows",

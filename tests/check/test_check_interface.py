@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from alchemist_runtime.schema.kinds import KINDS
 
 from alchemist_dsl import ir
 from alchemist_dsl.check import check
-from alchemist_dsl.check.attrtypes import attr_type
 from alchemist_dsl.check.types import bounded, element, family, fields, fits, join, plain
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import SourceFile
 
 RECIPE = """edition 2026
@@ -127,7 +126,7 @@ def test_every_attribute_type_of_the_kind_table_is_understood() -> None:
     }
     for kind in KINDS.values():
         for attribute in kind.attributes.values():
-            for one in attr_type(attribute.type).alternatives:
+            for one in attribute.type.alternatives:
                 assert one.name in known, attribute.type
                 for method in one.methods:
                     assert method.name.isidentifier()

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "runtime")]
 
-from alchemist_dsl.kinds import KINDS  # noqa: E402
+from alchemist_runtime.schema.kinds import KINDS  # noqa: E402
 
 #: An attribute of one kind, and how it is written in sources.
 ATTRIBUTE = "weight_decay"

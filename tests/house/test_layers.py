@@ -27,7 +27,7 @@ LAYERS = {
         {"passes"},
         {"check"},
         {"syntax"},
-        {"diagnostics", "source", "kinds", "ir"},
+        {"diagnostics", "source", "ir"},
     ],
     "alchemist_runtime": [
         {"engine", "train", "report", "exporters", "teachers"},

@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 
 import pytest
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import dump
 
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.lowering.canonical import canon_value, frozen_default
 from alchemist_dsl.lowering.values import decimal
 
@@ -310,26 +310,28 @@ def test_every_default_of_a_kind_may_be_written_out(work, full, block, kind):
     start = full.index(header) + len(header)
     body = full[start : full.index("\n}\n", start)]
     for name, spec in KINDS[kind].attributes.items():
-        if spec.default is None or spec.affects != "data" or re.search(rf"^  {name} =", body, re.M):
+        if spec.default_text is None or spec.affects != "data" or re.search(rf"^  {name} =", body, re.M):
             continue
         if kind == "source" and name == "split":
             continue  # only with `hub`
-        text = full[:start] + f"  {name} = {spec.default}\n" + full[start:]
+        text = full[:start] + f"  {name} = {spec.default_text}\n" + full[start:]
         assert moved(before, work.keys(text)) == set(), name
 
 
 def test_numbers_of_the_same_value_are_equal():
     from fractions import Fraction
 
+    from alchemist_runtime.schema.attributes import PERCENT, ROWS, TOKENS, integer
+
     from alchemist_dsl.ir import Qty
     from alchemist_dsl.source import Span
 
     at = Span("x", 0, 0)
     bare, counted = (Qty(at, "int", Fraction(128), "128"), Qty(at, "tokens", Fraction(128), "128 tokens"))
-    assert canon_value(bare, "tokens | int(1..)") == canon_value(counted, "tokens | int(1..)") == "128"
+    assert canon_value(bare, TOKENS | integer(1)) == canon_value(counted, TOKENS | integer(1)) == "128"
     share, rows = Qty(at, "percent", Fraction(1, 20), "5%"), Qty(at, "rows", Fraction(5), "5 rows")
-    assert canon_value(share, "percent | rows") == "1/20 percent"
-    assert canon_value(rows, "percent | rows") == "5 rows"
+    assert canon_value(share, PERCENT | ROWS) == "1/20 percent"
+    assert canon_value(rows, PERCENT | ROWS) == "5 rows"
 
 
 @pytest.mark.parametrize("text", ["0", "1", "1/2", "1/2000", "5/4", "-3/8", "123456789/1000000"])

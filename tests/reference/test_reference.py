@@ -8,15 +8,15 @@ import subprocess
 import sys
 
 import pytest
+from alchemist_runtime.schema.attributes import TEXT, choice, integer, list_of, real, signature, whole
 from alchemist_runtime.schema.codes import CODES
 from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
+from alchemist_runtime.schema.kinds import KINDS
 from click.testing import CliRunner
 
 from alchemist_dsl.check import check
-from alchemist_dsl.check.attrtypes import attr_type
 from alchemist_dsl.cli.main import group
 from alchemist_dsl.docs import reference, words
-from alchemist_dsl.kinds import KINDS
 from alchemist_dsl.source import SourceFile
 
 ATTRIBUTES = [(k, a) for k, kind in KINDS.items() for a in kind.attributes]
@@ -94,9 +94,9 @@ def test_defaults_of_the_reference_are_those_of_a_recipe() -> None:
     """A default as it is printed can be written into a recipe."""
     for kind, attribute in ATTRIBUTES:
         row = KINDS[kind].attributes[attribute]
-        if row.default is None:
+        if row.default_text is None:
             continue
-        text = f"edition 2026\n{kind} x {{\n  {attribute} = {row.default}\n}}\n"
+        text = f"edition 2026\n{kind} x {{\n  {attribute} = {row.default_text}\n}}\n"
         _, found = check(SourceFile("r.recipe", text), lambda path: None)
         wrong = [d.headline for d in found if d.code in ("A201", "A202", "A204", "A213") or d.code[:2] == "A0"]
         assert wrong == [], f"{kind}.{attribute}"
@@ -139,11 +139,11 @@ def test_cells_of_tables_are_whole() -> None:
 
 
 def test_alternatives_are_told_once() -> None:
-    assert words.type_words(attr_type("choice(error,shrink) | method(repeat(max: int = 4))")) == (
+    assert words.type_words(choice("error", "shrink") | signature("repeat", max=(integer(), whole(4)))) == (
         "`error`, `shrink` or `repeat(…)`"
     )
-    assert words.type_words(attr_type("real(0..) | int(0..)")) == "number from 0"
-    assert words.type_words(attr_type("text | list(text)")) == "text, or a list of such"
+    assert words.type_words(real(0) | integer(0)) == "number from 0"
+    assert words.type_words(TEXT | list_of(TEXT)) == "text, or a list of such"
 
 
 def test_docs_and_explain_load_nothing_heavy() -> None:

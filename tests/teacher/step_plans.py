@@ -30,8 +30,8 @@ def source(rows: Sequence[Mapping[str, Any]], root: Path, name: str = "a") -> p.
 
 def step(kind: str = "relabel", **more: Any) -> p.TeacherStepSpec:
     """A relabel step: the answer goes before the instruction."""
+    spec = p.RelabelSpec if kind == "relabel" else p.GenerateSpec
     given: dict[str, Any] = {
-        "kind": kind,
         "teacher": "t",
         "prompt": "ask",
         "mode": "replace",
@@ -39,7 +39,7 @@ def step(kind: str = "relabel", **more: Any) -> p.TeacherStepSpec:
         "inputs": {"instruction": ["col", "instruction"], "response": ["col", "response"]},
         "salt": "step",
     }
-    return p.TeacherStepSpec(**{**given, **more})
+    return spec(**{**given, **more})
 
 
 def rule(verb: Any, name: str, expr: p.Expr) -> p.Rule:

@@ -1,0 +1,281 @@
+"""What a kind of block declares: its attributes with their types, units, defaults and what they affect."""
+
+from __future__ import annotations
+
+from ast import literal_eval
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, replace
+from fractions import Fraction
+from inspect import get_annotations
+from typing import Any, Final, Literal, TypeVar, cast, dataclass_transform
+
+from alchemist_runtime.schema.units import Amount
+
+Affects = Literal["data", "cost", "speed", "doc"]
+C = TypeVar("C", bound=type)
+
+
+@dataclass(frozen=True, slots=True)
+class AttrType:
+    """A type, or alternatives (`name` is "alt"), and the value of `ir` that it becomes:
+
+    text -> TextV · bool -> BoolV · int, real and the units of `units.py` -> Qty (in base units) · choice -> ChoiceV ·
+    template -> TemplateV · expr, condition -> ExprV · select -> SelectV · ref, stream -> RefV · method -> MethodV ·
+    list -> ListV (a single value is a list of one) · record -> RecordV
+    """
+
+    name: str
+    of: tuple[AttrType, ...] = ()  # alternatives, or the element of a list
+    names: tuple[str, ...] = ()  # of a choice; kinds of a ref
+    low: Fraction | None = None
+    high: Fraction | None = None
+    fields: tuple[Field, ...] = ()  # of a record
+    methods: tuple[Signature, ...] = ()
+    family: str | None = None  # of a method: where its components live
+
+    @property
+    def alternatives(self) -> tuple[AttrType, ...]:
+        return self.of if self.name == "alt" else (self,)
+
+    def __or__(self, other: AttrType) -> AttrType:
+        """The alternatives of both; methods side by side are one type."""
+        *rest, last = self.alternatives
+        if last.methods and other.methods:
+            both = AttrType("method", methods=last.methods + other.methods)
+            return AttrType("alt", (*rest, both)) if rest else both
+        return AttrType("alt", self.alternatives + other.alternatives)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a record type, or a parameter of a method."""
+
+    name: str
+    type: AttrType
+    default: Default = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A method that the language itself declares: `cosine(warmup: percent = 0%)`."""
+
+    name: str
+    params: tuple[Field, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A method with the arguments that a default names."""
+
+    name: str
+    args: tuple[tuple[str, Amount], ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(f'{n} = {v}' for n, v in self.args)})"
+
+
+#: A text, or a name where the type has such a choice; a tuple is a list, of columns where expressions are expected.
+Default = bool | str | Amount | Call | tuple["Default", ...] | None
+
+
+TEXT, TEMPLATE, BOOL, NAME = (AttrType(n) for n in ("text", "template", "bool", "name"))
+EXPR, SELECT, STREAM = (AttrType(n) for n in ("expr", "select", "stream"))
+PERCENT, ROWS, PACKS, TOKENS, STEPS, MULTIPLIER, MONEY, PRICE, DURATION, RATE = (
+    AttrType(n)
+    for n in ("percent", "rows", "packs", "tokens", "steps", "multiplier", "money", "price", "duration", "rate")
+)
+
+
+def integer(low: int | None = None, high: int | None = None) -> AttrType:
+    return AttrType("int", low=_bound(low), high=_bound(high))
+
+
+def real(low: int | None = None, high: int | None = None) -> AttrType:
+    return AttrType("real", low=_bound(low), high=_bound(high))
+
+
+def _bound(value: int | None) -> Fraction | None:
+    return None if value is None else Fraction(value)
+
+
+def choice(*names: str) -> AttrType:
+    return AttrType("choice", names=names)
+
+
+def ref(*kinds: str) -> AttrType:
+    """The name of a block of one of these kinds; `any`, or `same` as the block itself."""
+    return AttrType("ref", names=kinds)
+
+
+def list_of(element: AttrType) -> AttrType:
+    return AttrType("list", (element,))
+
+
+def record(**fields: AttrType) -> AttrType:
+    """A record of these fields; without fields, of any."""
+    return AttrType("record", fields=tuple(Field(n, t) for n, t in fields.items()))
+
+
+def signature(name: str, **params: tuple[AttrType, Default] | AttrType) -> AttrType:
+    """A method by its parameters, each a type or a type with its default."""
+    fields = tuple(Field(n, *p) if isinstance(p, tuple) else Field(n, p) for n, p in params.items())
+    return AttrType("method", methods=(Signature(name, fields),))
+
+
+def component(family: str) -> AttrType:
+    """A component of a family, as a method with the parameters of its function."""
+    return AttrType("method", family=family)
+
+
+def percent(number: int) -> Amount:
+    return Amount("percent", Fraction(number, 100))
+
+
+def whole(number: int) -> Amount:
+    return Amount("int", Fraction(number))
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute of a kind. `key_default`: the first published default; keys leave out for ever what equals it."""
+
+    type: AttrType
+    doc: str
+    default: Default = None
+    required: bool = False
+    affects: Affects = "data"
+    order: Literal["sequence", "set"] = "sequence"
+    since: int = 2026
+    key_default: Default = None
+
+    @property
+    def frozen_default(self) -> Default:
+        return self.default if self.key_default is None else self.key_default
+
+    @property
+    def default_text(self) -> str | None:
+        """The default as a recipe writes it; None where there is none."""
+        return None if self.default is None else written(self.default, self.type)
+
+
+def written(value: Default, type_: AttrType) -> str:
+    """A default as a recipe writes it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case tuple():
+            return f"[{', '.join(written(v, type_.of[0]) for v in value)}]"
+        case str():
+            return spelled(value) if is_name(value, type_) else f'"{value}"'
+        case _:
+            return str(value)
+
+
+def is_name(value: str, type_: AttrType) -> bool:
+    """Whether a default is the name of a choice or of a column, and no text."""
+    return type_.name == "expr" or any(value in t.names for t in type_.alternatives)
+
+
+#: Words that are not names, because they mean something in the language itself.
+RESERVED: Final = frozenset(
+    {"set", "keep", "drop", "expect", "as", "per", "and", "or", "not", "in", "true", "false", "null"}
+)
+
+
+def spelled(name: str) -> str:
+    """A choice as it is written: one that is a reserved word stands in quotes, `on_long = "drop"`."""
+    return f'"{name}"' if name in RESERVED else name
+
+
+# --- kinds ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`statements`: which statements beside attributes a block takes: set, keep, drop, expect, field, and sub-block
+    names.
+    """
+
+    doc: str
+    attributes: dict[str, Attribute]
+    spec: type  # what the plan holds of a block; for kinds that become no part of a plan only their attributes
+    statements: frozenset[str] = frozenset()
+    blocks: tuple[str, ...] = ()  # sub-blocks that are not attributes: take, classes, input, output
+    name: Literal["required", "optional", "none", "text"] = "required"
+    stream: bool = False  # its name may stand where a stream may
+    ports: tuple[str, ...] = ()
+    root: bool = False  # built by `run` without being asked for
+    runnable: bool = True  # this version carries it out
+    draws: bool = False  # the seed is part of its key
+    operator_version: int = 1
+
+
+#: Every kind by its name, in the order of declaration; `kinds.KINDS` when all are declared.
+DECLARED: Final[dict[str, Kind]] = {}
+_DERIVED: Final = object()
+#: The choice of the names in the field's annotation, `Literal["ffd", "wrapped"]`.
+CHOICE: Final = AttrType("choice")
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    attribute: Attribute
+    stored: Any
+
+
+def attr(type_: AttrType, doc: str, default: Default = None, *, stored: Any = _DERIVED, **properties: Any) -> Any:
+    """Declare an attribute in the class of a kind; with an annotation it is a field of the plan too.
+
+    `default`: what holds where nothing is written. `stored`: what the plan holds then, where that does not follow from
+    `default` and the annotation. `properties`: further fields of `Attribute`."""
+    return _Declared(Attribute(type_, doc, default, **properties), stored)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def spec(cls: C) -> C:
+    """Make a class with attributes a dataclass of the plan; `__attributes__` holds what it and its bases declare."""
+    attributes = dict(getattr(cls, "__attributes__", {}))
+    types = get_annotations(cls)
+    for name, declared in [(n, d) for n, d in vars(cls).items() if isinstance(d, _Declared)]:
+        attribute, annotation = declared.attribute, str(types.get(name, ""))
+        if attribute.type is CHOICE:
+            names = literal_eval(f"({annotation.removeprefix('Literal').strip('[]')},)")
+            attribute = replace(attribute, type=choice(*names))
+        attributes[name.rstrip("_")] = attribute
+        default = _stored(attribute, annotation) if declared.stored is _DERIVED else declared.stored
+        if annotation and default is not MISSING:
+            setattr(cls, name, field(default_factory=default) if isinstance(default, type) else default)
+        else:
+            delattr(cls, name)
+    cls.__attributes__ = attributes  # type: ignore[attr-defined]
+    return cast(C, dataclass(frozen=True, kw_only=True)(cls))
+
+
+def _stored(attribute: Attribute, annotation: str) -> Any:
+    """What a plan holds where nothing is written; a type for a new one of it, MISSING where the plan always says it."""
+    match attribute.default:
+        case Amount(value=value):
+            return int(value) if annotation == "int" else str(value)
+        case bool() | str() as value:
+            return value if annotation != "Method" else MISSING
+        case None if not attribute.required:
+            empty = {"list": list, "dict": dict}.get(annotation.partition("[")[0], MISSING)
+            return None if annotation.endswith("| None") else empty
+        case _:
+            return MISSING
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def kind(doc: str, **properties: Any) -> Callable[[C], C]:
+    """Declare a kind of block by the class that describes it in plans; the default of its `kind` is its name.
+
+    `properties`: further fields of `Kind`."""
+
+    def declare(cls: C) -> C:
+        made = spec(cls)
+        DECLARED[made.kind] = Kind(doc, made.__attributes__, made, **properties)  # type: ignore[attr-defined]
+        return made
+
+    return declare
