@@ -25,9 +25,7 @@ from alchemist_dsl.lowering.canonical import Ingredients
 from alchemist_dsl.lowering.facts import Facts, SourceFacts
 from alchemist_dsl.lowering.lower import lower
 from alchemist_dsl.lowering.scope import Find, Scope
-from alchemist_dsl.passes import PASSES, Options
-from alchemist_dsl.passes.carried import carried_out
-from alchemist_dsl.passes.verify import verify_plan, verify_program
+from alchemist_dsl.passes import PASSES, Options, carried_out, verify_plan, verify_program
 from alchemist_dsl.source import SourceFile, Span
 
 PLAIN: Final = Options()

@@ -25,7 +25,7 @@ from alchemist_dsl.check import (
     unittests,
     variants,
 )
-from alchemist_dsl.check.block_checker import Building
+from alchemist_dsl.check.block_checker import CHECKS, Building
 from alchemist_dsl.check.context import Columns, Room, World
 from alchemist_dsl.check.load import Loader, Parse
 from alchemist_dsl.check.problems import Problems
@@ -35,31 +35,8 @@ from alchemist_dsl.syntax.parse import parse as parse_file
 
 _NOTHING: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({})
 
-_BUILDERS: Final[dict[str, Callable[[Building], None]]] = {
-    "recipe": Building.rest,
-    "schema": sources.schema,
-    "source": sources.source,
-    "suite": sources.suite,
-    "teacher": prompts.teacher,
-    "prompt": prompts.prompt,
-    "map": steps.map_,
-    "filter": steps.filter_,
-    "dedup": steps.dedup,
-    "decontaminate": steps.decontaminate,
-    "split": steps.split,
-    "relabel": teacher_steps.relabel,
-    "generate": teacher_steps.generate,
-    "task": tasks.task,
-    "mixture": mixture.mixture,
-    "export": outputs.export,
-    "train": outputs.train,
-    "evaluate": outputs.evaluate,
-    "measure": outputs.measure,
-    "check": outputs.check,
-    "test": unittests.test,
-    "variant": outputs.variant,
-    "moved": outputs.moved,
-}
+#: The modules whose functions are marked by `checks`.
+_MARKED: Final = (mixture, outputs, prompts, sources, steps, tasks, teacher_steps, unittests)
 #: Kinds that others need without naming them, so they come first.
 _FIRST: Final = ("schema", "recipe")
 
@@ -140,7 +117,7 @@ def _build(world: World) -> None:
     for key in dict.fromkeys([*first, *(k for k in world.order if world.decls[k].kind != "test"), *last]):
         b = Building(world.decls[key], world)
         b.unknown_attributes()
-        _BUILDERS[b.decl.kind](b)
+        CHECKS.get(b.decl.kind, Building.rest)(b)
         world.blocks[key] = b.finish()
         world.rooms[key] = Room(b.env, b.variables)
 

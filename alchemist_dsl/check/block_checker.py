@@ -4,9 +4,9 @@ missing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from alchemist_runtime.schema.attributes import Attribute, AttrType, Call, Default, is_name
 from alchemist_runtime.schema.kinds import KINDS
@@ -14,12 +14,11 @@ from alchemist_runtime.schema.rows import SFT
 from alchemist_runtime.schema.units import Amount
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.aliases import meant
 from alchemist_dsl.check.context import UNKNOWN, Stream, World
 from alchemist_dsl.check.expressions import Env
-from alchemist_dsl.check.merge import title
+from alchemist_dsl.check.inheritance import title
+from alchemist_dsl.check.names import Body, Decl, Place, Placed, Scope
 from alchemist_dsl.check.problems import did_you_mean
-from alchemist_dsl.check.scope import Body, Decl, Place, Placed, Scope
 from alchemist_dsl.check.streams import joined
 from alchemist_dsl.check.taint import passed
 from alchemist_dsl.check.templates import Variables
@@ -31,6 +30,21 @@ from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
 _KEY_NAMES = frozenset({"api_key", "apikey", "key", "token", "secret", "password", "api_token"})
+
+
+Check = Callable[["Building"], None]
+#: By kind what reads its blocks; the others have attributes alone.
+CHECKS: dict[str, Check] = {}
+
+
+def checks(*kinds: str) -> Callable[[Check], Check]:
+    """Mark the function that reads the blocks of these kinds."""
+
+    def mark(function: Check) -> Check:
+        CHECKS.update(dict.fromkeys(kinds, function))
+        return function
+
+    return mark
 
 
 class Building:
@@ -353,3 +367,69 @@ def _how(name: str, attribute: Attribute) -> str:
         known = method_names(first)
         example = f"{known[0]}()" if known else example
     return f"for example `{name} = {example}`"
+
+
+# --- aliases ---------------------------------------------------------------------------------------------------------
+
+#: Name elsewhere -> names here; the first that the kind has is meant.
+_ELSEWHERE: Final[dict[str, tuple[str, ...]]] = {
+    "batch_size": ("batch",),
+    "per_device_train_batch_size": ("micro_batch", "batch"),
+    "micro_batch_size": ("micro_batch",),
+    "lr": ("learning_rate",),
+    "num_epochs": ("epochs",),
+    "num_train_epochs": ("epochs",),
+    "max_steps": ("steps",),
+    "max_seq_length": ("max_length",),
+    "max_seq_len": ("max_length",),
+    "seq_len": ("max_length",),
+    "sequence_len": ("max_length",),
+    "lr_scheduler_type": ("schedule",),
+    "lr_scheduler": ("schedule",),
+    "scheduler": ("schedule",),
+    "model_name_or_path": ("base", "model"),
+    "base_model": ("base", "model"),
+    "model": ("base",),
+    "name": ("title",),
+    "file": ("files",),
+    "path": ("files",),
+    "data_files": ("files",),
+    "dataset": ("data", "hub", "from"),
+    "repo": ("hub",),
+    "repo_id": ("hub",),
+    "dataset_name": ("hub", "data"),
+    "input": ("from", "data"),
+    "inputs": ("from", "data"),
+    "source": ("from", "data"),
+    "sources": ("from", "data"),
+    "from": ("data", "learn"),
+    "data": ("from", "learn"),
+    "output": ("path",),
+    "output_dir": ("path",),
+    "licence": ("license",),
+    "subset": ("config",),
+    "columns": ("on",),
+    "key": ("on",),
+    "benchmarks": ("against", "suites"),
+    "suites": ("against",),
+    "shards": ("split",),
+    "ratio": ("select",),
+    "sample": ("select",),
+    "fraction": ("select",),
+    "n": ("samples",),
+    "num_samples": ("samples",),
+    "max_new_tokens": ("max_tokens",),
+    "system_prompt": ("system",),
+    "user_prompt": ("user",),
+    "template": ("user",),
+    "api_base": ("base_url",),
+    "endpoint": ("base_url",),
+    "gradient_clip": ("max_grad_norm",),
+    "size": ("total", "limit"),
+}
+
+
+def meant(name: str, attributes: Iterable[str]) -> str | None:
+    """The attribute of a kind that goes by another name elsewhere."""
+    known = set(attributes)
+    return next((a for a in _ELSEWHERE.get(name.lower(), ()) if a in known), None)

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.load import Loader
+from alchemist_dsl.check.names import Body, Decl, Scope
 from alchemist_dsl.check.problems import Problems
-from alchemist_dsl.check.scope import Body, Decl, Scope
 from alchemist_dsl.check.taint import Taints
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax.format import one_line
 
 if TYPE_CHECKING:
     from alchemist_dsl.check.expressions import Env
+    from alchemist_dsl.check.load import Loader
     from alchemist_dsl.check.templates import Variables
 
 Columns = Callable[[ir.Block], Mapping[str, str] | None]

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from alchemist_runtime.schema.plan import text_digest
 from alchemist_runtime.schema.rows import COPY, IDENTITY_TYPES, MESSAGES, optional, required
 
 from alchemist_dsl import ir
 from alchemist_dsl.check.context import Stream, World
-from alchemist_dsl.check.digest import text_digest
-from alchemist_dsl.check.names import path_of
+from alchemist_dsl.check.names import Scope, path_of
 from alchemist_dsl.check.problems import did_you_mean, either, listed
-from alchemist_dsl.check.scope import Scope
 from alchemist_dsl.check.templates import Variables, check_template
 from alchemist_dsl.check.types import ANY, NULL, TURN, element, family, fields, join, noun, record
 from alchemist_dsl.diagnostics.model import Edit, Label

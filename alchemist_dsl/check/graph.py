@@ -9,9 +9,8 @@ from alchemist_runtime.schema.attributes import AttrType
 from alchemist_runtime.schema.kinds import KINDS
 
 from alchemist_dsl.check.context import World
-from alchemist_dsl.check.names import Found, find, path_of
+from alchemist_dsl.check.names import Decl, Found, Scope, find, path_of
 from alchemist_dsl.check.problems import listed
-from alchemist_dsl.check.scope import Decl, Scope
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from alchemist_runtime.schema.kinds import KINDS, TAKEN
+from alchemist_runtime.schema.plan import text_digest
 
-from alchemist_dsl.check.digest import text_digest
-from alchemist_dsl.check.merge import collect, merge
+from alchemist_dsl.check.inheritance import collect, merge
+from alchemist_dsl.check.names import Alias, Body, Decl, Param, Scope
 from alchemist_dsl.check.problems import Problems, article, did_you_mean
-from alchemist_dsl.check.scope import Alias, Body, Decl, Param, Scope
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label
 from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.ir import ImportedFile

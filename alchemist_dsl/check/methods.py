@@ -11,8 +11,8 @@ from alchemist_runtime.schema.kinds import METHODS
 from alchemist_runtime.schema.units import Amount
 
 from alchemist_dsl import ir
+from alchemist_dsl.check.names import Place
 from alchemist_dsl.check.problems import did_you_mean, either
-from alchemist_dsl.check.scope import Place
 from alchemist_dsl.syntax import ast
 
 if TYPE_CHECKING:

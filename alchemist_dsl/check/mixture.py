@@ -10,11 +10,11 @@ from typing import Final, Literal
 from alchemist_runtime.schema.rows import nullable
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.block_checker import Building
+from alchemist_dsl.check.block_checker import Building, checks
 from alchemist_dsl.check.columns import read_rules
 from alchemist_dsl.check.context import shown
+from alchemist_dsl.check.names import Placed
 from alchemist_dsl.check.problems import either, listed
-from alchemist_dsl.check.scope import Placed
 from alchemist_dsl.check.sources import recipe_schema
 from alchemist_dsl.check.streams import joined, stream_at
 from alchemist_dsl.check.value_messages import describe, folded, param_name
@@ -32,6 +32,7 @@ _KINDS: Final[dict[str, Amount]] = {
 _EXAMPLES: Final = "`5%`, `500 rows`, `2M tokens`, `3x`, `14 parts`, `all` or `rest`"
 
 
+@checks("mixture")
 def mixture(b: Building) -> None:
     """A mixture with its entries."""
     entries = _entries(b)

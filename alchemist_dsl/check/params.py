@@ -12,8 +12,8 @@ from alchemist_runtime.schema.units import UNITS
 
 from alchemist_dsl import ir
 from alchemist_dsl.check.context import World
+from alchemist_dsl.check.names import Param, Place, Scope
 from alchemist_dsl.check.problems import Problems, article, did_you_mean, listed
-from alchemist_dsl.check.scope import Param, Place, Scope
 from alchemist_dsl.check.value_messages import NOUNS
 from alchemist_dsl.check.values import Values
 from alchemist_dsl.diagnostics.model import Label

@@ -9,7 +9,7 @@ from typing import Final
 from alchemist_runtime.schema.rows import DROPPED_COLUMNS, MESSAGES, SFT, nullable
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.block_checker import Building
+from alchemist_dsl.check.block_checker import Building, checks
 from alchemist_dsl.check.columns import TURNS, field_columns, read_fields, read_rules, read_sets, with_sets
 from alchemist_dsl.check.context import Stream, World
 from alchemist_dsl.check.problems import listed
@@ -27,6 +27,7 @@ _GUESSES: Final = {
 REQUEST: Final = ("input", "context", "query", "question", "prompt", "passage", "document")
 
 
+@checks("schema")
 def schema(b: Building) -> None:
     """A schema: its fields become the columns that rows must have."""
     placed = b.body.attrs.get("extends")
@@ -49,6 +50,7 @@ def recipe_schema(world: World, ref: ir.Value | None = None) -> dict[str, str]:
     return dict(SFT)
 
 
+@checks("source")
 def source(b: Building) -> None:
     """A source: its place, the columns of its records, and those of the rows it gives."""
     b.rest()
@@ -181,6 +183,7 @@ def _guess(name: str, columns: Mapping[str, str]) -> str:
     return f"set {name} = {texts[0] if texts else '…'}"
 
 
+@checks("suite")
 def suite(b: Building) -> None:
     """A benchmark: its items are a stream as they are."""
     from alchemist_dsl.check.templates import Variables

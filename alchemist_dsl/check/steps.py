@@ -8,7 +8,7 @@ from alchemist_runtime.schema.rows import DROPPED_COLUMNS
 
 from alchemist_dsl import ir
 from alchemist_dsl.check import taint
-from alchemist_dsl.check.block_checker import Building
+from alchemist_dsl.check.block_checker import Building, checks
 from alchemist_dsl.check.columns import columns_of_one_type, read_rules, read_sets, rule_names, with_sets
 from alchemist_dsl.check.expression_walk import called
 from alchemist_dsl.check.expressions import Env
@@ -52,6 +52,7 @@ def selected(b: Building) -> ir.SelectV | None:
     return select
 
 
+@checks("map")
 def map_(b: Building) -> None:
     """New or changed columns."""
     b.read_from()
@@ -71,6 +72,7 @@ def map_(b: Building) -> None:
     set_aside(b, select)
 
 
+@checks("filter")
 def filter_(b: Building) -> None:
     """Ordered rules that refuse rows."""
     b.read_from()
@@ -90,6 +92,7 @@ def set_aside(b: Building, select: ir.SelectV | None, accept: ir.Value | None = 
         b.publish("rest", b.stream.columns)
 
 
+@checks("dedup")
 def dedup(b: Building) -> None:
     """One row of each group of duplicates."""
     b.read_from()
@@ -104,6 +107,7 @@ def dedup(b: Building) -> None:
     b.publish("dropped", {**b.stream.columns, **DROPPED_COLUMNS, **more})
 
 
+@checks("decontaminate")
 def decontaminate(b: Building) -> None:
     """Refuses rows that leak a benchmark."""
     b.read_from()
@@ -118,6 +122,7 @@ def decontaminate(b: Building) -> None:
     b.publish("dropped", {**b.stream.columns, **DROPPED_COLUMNS, **more}, taints=leaks)
 
 
+@checks("split")
 def split(b: Building) -> None:
     """Two parts of a stream."""
     b.read_from()

@@ -14,6 +14,7 @@ from alchemist_dsl.check.context import UNKNOWN, Stream, World, shown
 from alchemist_dsl.check.names import (
     Found,
     Missing,
+    Scope,
     dotted,
     find,
     path_of,
@@ -23,7 +24,6 @@ from alchemist_dsl.check.names import (
     wrong_kind,
 )
 from alchemist_dsl.check.problems import did_you_mean, listed
-from alchemist_dsl.check.scope import Scope
 from alchemist_dsl.check.types import ANY, join
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast

@@ -10,14 +10,13 @@ from alchemist_runtime.schema.rows import DROPPED_COLUMNS
 
 from alchemist_dsl import ir
 from alchemist_dsl.check import taint
-from alchemist_dsl.check.block_checker import Building
+from alchemist_dsl.check.block_checker import Building, checks
 from alchemist_dsl.check.columns import TURNS, read_rules
 from alchemist_dsl.check.context import World
 from alchemist_dsl.check.expressions import row_variables
-from alchemist_dsl.check.merge import inherited, merge
-from alchemist_dsl.check.names import Found, dotted, find, path_of
+from alchemist_dsl.check.inheritance import inherited, merge
+from alchemist_dsl.check.names import Decl, Found, dotted, find, path_of
 from alchemist_dsl.check.problems import did_you_mean, listed
-from alchemist_dsl.check.scope import Decl
 from alchemist_dsl.check.steps import selected
 from alchemist_dsl.check.streams import joined
 from alchemist_dsl.check.teacher_steps import UNREADABLE
@@ -112,6 +111,7 @@ def _of_port(expr: ast.Expr, decl: Decl) -> str | None:
 # --- the block --------------------------------------------------------------------------------------------------------
 
 
+@checks("task")
 def task(b: Building) -> None:
     """A comprehension task."""
     if _template_only(b):

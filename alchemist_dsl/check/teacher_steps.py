@@ -13,12 +13,12 @@ from alchemist_runtime.schema.rows import DROPPED_COLUMNS, optional, required
 
 from alchemist_dsl import ir
 from alchemist_dsl.check import taint
-from alchemist_dsl.check.block_checker import Building
+from alchemist_dsl.check.block_checker import Building, checks
 from alchemist_dsl.check.columns import columns_of_one_type, field_columns, read_rules, read_sets, with_sets
 from alchemist_dsl.check.expressions import column_type, expression
+from alchemist_dsl.check.names import Scope
 from alchemist_dsl.check.problems import did_you_mean, listed
 from alchemist_dsl.check.prompts import read_inputs, writes_request
-from alchemist_dsl.check.scope import Scope
 from alchemist_dsl.check.steps import selected, set_aside, totals_env
 from alchemist_dsl.check.types import ANY, family, fits, noun, record
 from alchemist_dsl.diagnostics.model import Label
@@ -32,6 +32,7 @@ OFFICIAL: Final = "api.openai.com"
 AZURE: Final = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 
 
+@checks("relabel")
 def relabel(b: Building) -> None:
     """Hindsight relabeling: the first text of the answer goes before the instruction."""
     prompt = _begin(b)
@@ -46,6 +47,7 @@ def relabel(b: Building) -> None:
     _end(b, prompt, sets, types)
 
 
+@checks("generate")
 def generate(b: Building) -> None:
     """Any other teacher step."""
     prompt = _begin(b)

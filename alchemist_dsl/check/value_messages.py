@@ -12,9 +12,8 @@ from alchemist_runtime.schema.attributes import RESERVED, AttrType, spelled
 from alchemist_runtime.schema.units import UNITS
 
 from alchemist_dsl.check import methods
-from alchemist_dsl.check.names import path_of
+from alchemist_dsl.check.names import Place, path_of
 from alchemist_dsl.check.problems import either
-from alchemist_dsl.check.scope import Place
 from alchemist_dsl.diagnostics.model import Edit
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast

@@ -16,9 +16,8 @@ from alchemist_dsl import ir
 from alchemist_dsl.check import methods
 from alchemist_dsl.check.context import World
 from alchemist_dsl.check.expressions import Env, condition, expression
-from alchemist_dsl.check.names import Missing, find, path_of, report_missing, span_of, wrong_kind
+from alchemist_dsl.check.names import Missing, Place, Scope, find, path_of, report_missing, span_of, wrong_kind
 from alchemist_dsl.check.problems import did_you_mean, either
-from alchemist_dsl.check.scope import Place, Scope
 from alchemist_dsl.check.streams import stream_ref
 from alchemist_dsl.check.templates import Variables, check_template
 from alchemist_dsl.check.value_messages import (

@@ -13,11 +13,10 @@ from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.units import UNITS
 
 from alchemist_dsl.check.context import World
-from alchemist_dsl.check.merge import merge
-from alchemist_dsl.check.names import Found, Missing, dotted, find, report_missing, span_of
+from alchemist_dsl.check.inheritance import merge
+from alchemist_dsl.check.names import Body, Decl, Found, Missing, Place, Placed, dotted, find, report_missing, span_of
 from alchemist_dsl.check.params import declared_type, value_text
 from alchemist_dsl.check.problems import did_you_mean, listed
-from alchemist_dsl.check.scope import Body, Decl, Place, Placed
 from alchemist_dsl.check.values import Values
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.diagnostics.suggest import near

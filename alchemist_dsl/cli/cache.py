@@ -462,7 +462,7 @@ def _usd_text(groups: Iterable[Group], name: str) -> str:
 
 
 def _decimal(value: Fraction) -> str:
-    from alchemist_dsl.lowering.values import decimal
+    from alchemist_runtime.schema.units import decimal
 
     return decimal(value)
 

@@ -165,7 +165,7 @@ class _Facts:
 
     def problems(self, program: Program) -> list[Diagnostic]:
         """Patterns that match no file, files that cannot be read, models that are none."""
-        from alchemist_dsl.lowering.base_models import own_model
+        from alchemist_dsl.lowering.resources import own_model
 
         blocks = program.blocks.values()
         places = (b for b in blocks if b.kind in ("source", "suite"))

@@ -131,7 +131,7 @@ def _whole(plan: Plan, path: Path) -> None:
     """Exits where the steps of a plan file do not hang together: it was written by hand, or cut."""
     from alchemist_runtime.schema.errors import USAGE
 
-    from alchemist_dsl.passes.verify import IllegalPlan, verify_plan
+    from alchemist_dsl.passes import IllegalPlan, verify_plan
 
     try:
         verify_plan(plan)

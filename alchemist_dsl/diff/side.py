@@ -15,7 +15,7 @@ from alchemist_dsl.diff.impact import Ahead
 from alchemist_dsl.estimate.figures import Measured, Places
 from alchemist_dsl.ir import Program
 from alchemist_dsl.lowering.canonical import Ingredients
-from alchemist_dsl.passes.needed import NODE_KINDS
+from alchemist_dsl.passes import NODE_KINDS
 from alchemist_dsl.source import SourceFile
 
 

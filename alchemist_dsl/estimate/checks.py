@@ -11,10 +11,10 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from alchemist_runtime.schema.plan import Check, Expr, Plan
+from alchemist_runtime.schema.units import decimal
 
 from alchemist_dsl.estimate.figures import CHARS_PER_TOKEN, Figures, rows_of, total_of
 from alchemist_dsl.estimate.ranges import UNKNOWN, Range, exactly
-from alchemist_dsl.lowering.values import decimal
 
 Verdict = Literal["pass", "fail", "unknown"]
 #: `plan.NAME` -> the total it means.

@@ -38,10 +38,10 @@ from alchemist_runtime.schema.plan import (
     to_json,
 )
 from alchemist_runtime.schema.rows import SFT
+from alchemist_runtime.schema.units import decimal
 
 from alchemist_dsl.explain.expressions import expression
 from alchemist_dsl.explain.wording import amount, percent, plain, short
-from alchemist_dsl.lowering.values import decimal
 
 
 @dataclass(frozen=True, slots=True)

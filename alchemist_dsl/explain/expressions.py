@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
 from alchemist_runtime.schema.plan import Expr
-
-from alchemist_dsl.lowering.values import decimal
+from alchemist_runtime.schema.units import decimal
 
 _HEADS: Final = frozenset(
     {

@@ -10,10 +10,10 @@ from typing import Any, Final, Literal
 
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import Estimate, Node, Now, NowNode, Plan, Reason, TeacherStepSpec, not_run
+from alchemist_runtime.schema.units import decimal
 
 from alchemist_dsl.lowering.canonical import Ingredients
 from alchemist_dsl.lowering.keys import readable
-from alchemist_dsl.lowering.values import decimal
 
 #: First part of an ingredient's path -> the code of a change to it.
 _CODES: Final[Mapping[str, str]] = {

@@ -17,15 +17,11 @@ from alchemist_runtime.schema.rows import SFT, required
 
 from alchemist_dsl.check.expression_walk import called, expressions
 from alchemist_dsl.ir import Block, ChoiceV, ListV, MethodV, Program, RefV, SelectV, TextV
-from alchemist_dsl.lowering.base_models import base_folder, own_model
 from alchemist_dsl.lowering.canonical import Ingredients, canon_value, data_attributes, selection, statements
 from alchemist_dsl.lowering.facts import PYTHON_MINOR
-from alchemist_dsl.lowering.resources import fields
-from alchemist_dsl.lowering.scope import Input, Scope, salt
-from alchemist_dsl.lowering.sources import reader_name, source_salt
-from alchemist_dsl.lowering.steps import counts_tokens, entries, tokenizer
-from alchemist_dsl.lowering.targets import locked_base, seed, train_seed
-from alchemist_dsl.lowering.values import text, whole
+from alchemist_dsl.lowering.resources import base_folder, fields, locked_base, own_model
+from alchemist_dsl.lowering.scope import Input, Scope, salt, text, whole
+from alchemist_dsl.lowering.steps import counts_tokens, entries, reader_name, seed, source_salt, tokenizer, train_seed
 
 #: Functions whose verdict depends on the Python that runs them.
 PYTHON_FUNCTIONS: Final = frozenset({"code", "parses", "lang", "clarity", "organised"})

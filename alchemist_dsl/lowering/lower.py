@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from alchemist_runtime.schema.kinds import KINDS
-from alchemist_runtime.schema.plan import Check, Edge, Node, Param, Plan, Prompt, Spec, Teacher, digest, to_json
+from alchemist_runtime.schema.plan import Check, Edge, Node, Param, Plan, Prompt, Teacher, digest, to_json
 
 from alchemist_dsl.check.unsupported import unrun
 from alchemist_dsl.ir import Block, ParamValue, Program, RefV
-from alchemist_dsl.lowering import keys, resources, sources, steps, targets
+from alchemist_dsl.lowering import keys, resources, steps
 from alchemist_dsl.lowering.canonical import Ingredients
-from alchemist_dsl.lowering.scope import Input, Scope, inputs
-from alchemist_dsl.lowering.values import items, text
-from alchemist_dsl.passes.needed import NODE_KINDS, counted
-
-LOWER: Final[Mapping[str, Callable[[Block, Scope], Spec]]] = {
-    "source": sources.source,
-    "suite": sources.suite,
-    "map": steps.map_,
-    "filter": steps.filter_,
-    "dedup": steps.dedup,
-    "decontaminate": steps.decontaminate,
-    "split": steps.split,
-    "relabel": steps.teacher_step,
-    "generate": steps.teacher_step,
-    "task": steps.task,
-    "mixture": steps.mixture,
-    "export": targets.export,
-    "train": targets.train,
-    "evaluate": targets.evaluate,
-    "measure": targets.measure,
-}
+from alchemist_dsl.lowering.scope import Input, Scope, inputs, items, text
+from alchemist_dsl.passes import NODE_KINDS, counted
 
 
 def lower(scope: Scope) -> tuple[Plan, dict[str, Ingredients]]:
@@ -52,7 +33,7 @@ def lower(scope: Scope) -> tuple[Plan, dict[str, Ingredients]]:
         title=scope.stated("title"),
         recipe=_origin(program),
         variant=program.variant,
-        seed=targets.seed(scope),
+        seed=steps.seed(scope),
         license=scope.stated("license"),
         tokenizer=steps.tokenizer(None, scope),
         params=[_param(p) for p in program.params.values()],
@@ -74,7 +55,7 @@ def _node(block: Block, scope: Scope, known: Mapping[str, str]) -> tuple[Node, I
         doc=block.doc,
         at=scope.at(block.span),
         inputs=[_edge(e, known[e.node]) for e in edges],
-        spec=LOWER[block.kind](block, scope),
+        spec=steps.LOWER[block.kind](block, scope),
         key=keys.node_key(ingredients),
         own_key=keys.own_key(ingredients),
         meta_key=keys.meta_key(block, scope.program),

@@ -2,43 +2,74 @@
 
 from __future__ import annotations
 
+import posixpath
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from fractions import Fraction
+from typing import Any, TypeVar
 
 from alchemist_runtime.schema.plan import (
     DecontaminateSpec,
     DedupSpec,
+    EvaluateSpec,
+    ExportSpec,
     Expr,
     FilterSpec,
     GenerateSpec,
     MapSpec,
+    MeasureSpec,
     Method,
     MixtureSpec,
     RelabelSpec,
+    SourceSpec,
+    Spec,
     SplitSpec,
+    SuiteSpec,
     Take,
     TaskSpec,
+    TrainSpec,
+    variant_part,
 )
 
-from alchemist_dsl.ir import Block, EntryV, MethodV, RefV, TemplateV
-from alchemist_dsl.lowering.scope import Scope, salt
-from alchemist_dsl.lowering.values import declared, exact, items, method, quantity, text, trees
+from alchemist_dsl.ir import Block, EntryV, ExprV, MethodV, Qty, RecordV, RefV, TemplateV, TextV
+from alchemist_dsl.lowering.canonical import canon_value
+from alchemist_dsl.lowering.resources import base_folder, locked_base
+from alchemist_dsl.lowering.scope import Scope, declared, flag, items, method, quantity, salt, text, texts, trees, whole
+
+Lower = Callable[[Block, Scope], Spec]
+#: By kind what describes its blocks in the plan.
+LOWER: dict[str, Lower] = {}
+L = TypeVar("L", bound=Lower)
 
 
+def lowers(*kinds: str) -> Callable[[L], L]:
+    """Mark the function that lowers the blocks of these kinds."""
+
+    def mark(function: L) -> L:
+        LOWER.update(dict.fromkeys(kinds, function))
+        return function
+
+    return mark
+
+
+@lowers("map")
 def map_(block: Block, scope: Scope) -> MapSpec:
     given = {"sets": scope.sets(block), "select": scope.select(block), "salt": salt(block)}
     return MapSpec(**declared(block, MapSpec, rules=scope.rules(block), **given))
 
 
+@lowers("filter")
 def filter_(block: Block, scope: Scope) -> FilterSpec:
     return FilterSpec(rules=scope.rules(block), select=scope.select(block))
 
 
+@lowers("dedup")
 def dedup(block: Block, scope: Scope) -> DedupSpec:
     component = scope.component("dedup", method(block, "method"))
     return DedupSpec(**declared(block, DedupSpec, method=component, rules=scope.rules(block)))
 
 
+@lowers("decontaminate")
 def decontaminate(block: Block, scope: Scope) -> DecontaminateSpec:
     """Methods by name and arguments: a row leaks if any says so, so their order says nothing."""
     found = [m for m in items(block.get("method")) if isinstance(m, MethodV)]
@@ -48,10 +79,12 @@ def decontaminate(block: Block, scope: Scope) -> DecontaminateSpec:
     )
 
 
+@lowers("split")
 def split(block: Block, scope: Scope) -> SplitSpec:
     return SplitSpec(**declared(block, SplitSpec, salt=salt(block)))
 
 
+@lowers("relabel", "generate")
 def teacher_step(block: Block, scope: Scope) -> RelabelSpec | GenerateSpec:
     spec = GenerateSpec if block.kind == "generate" else RelabelSpec
     return spec(
@@ -77,10 +110,11 @@ def target(block: Block, name: str) -> str:
     return value.target
 
 
+@lowers("task")
 def task(block: Block, scope: Scope) -> TaskSpec:
     standard: Any = block.standard_task
     sound = quantity(block, "sound")
-    share = None if sound is None or sound.value == 0 else exact(sound.value)
+    share = None if sound is None or sound.value == 0 else str(sound.value)
     return TaskSpec(
         standard=standard,
         instruction=_template(block, "instruction", scope) or ["lit", "null", None],
@@ -112,6 +146,7 @@ def _lang(block: Block, scope: Scope) -> Expr | None:
     return ["field", ["col", "after"], "lang"] if "lang:" in record else None
 
 
+@lowers("mixture")
 def mixture(block: Block, scope: Scope) -> MixtureSpec:
     """Entries by name: their order says nothing."""
     on_short, repeat_max = _on_short(block)
@@ -153,7 +188,7 @@ def _stream_name(ref: RefV) -> str:
 
 
 def _take(index: int, entry: EntryV) -> Take:
-    value = None if entry.value is None else exact(entry.value)
+    value = None if entry.value is None else str(entry.value)
     return Take(name=entry.name, edge=index, amount=entry.amount, value=value, missing=entry.missing)
 
 
@@ -219,3 +254,232 @@ def _of_train(train: Block, scope: Scope) -> dict[str, Any]:
         return {"bytes": True}
     name, written = text(train, "base") or "", text(train, "revision")
     return _pinned(name, scope.facts.model(name, written) or written)
+
+
+# --- sources ---------------------------------------------------------------------------------------------------------
+
+
+def reader_name(block: Block) -> str:
+    """The component of the family `sources` that reads a block: hub, files, python or missing."""
+    for name in ("missing", "hub", "python", "files"):
+        if block.get(name) is not None:
+            return name
+    return "missing"
+
+
+@lowers("source")
+def source(block: Block, scope: Scope) -> SourceSpec:
+    on_bad, max_bad = _on_bad_row(block)
+    return SourceSpec(
+        **declared(
+            block,
+            SourceSpec,
+            **_read(block, scope),
+            salt=source_salt(block),
+            run_limit=scope.options.limit,
+            on_bad_row=on_bad,
+            max_bad=max_bad,
+            rules=scope.rules(block),
+            schema_columns=scope.schema(block),
+        )
+    )
+
+
+@lowers("suite")
+def suite(block: Block, scope: Scope) -> SuiteSpec:
+    return SuiteSpec(**declared(block, SuiteSpec, **_read(block, scope), evaluation=_evaluation(block, scope)))
+
+
+def _read(block: Block, scope: Scope) -> dict[str, Any]:
+    """What sources and suites have alike."""
+    return {
+        "name": block.name,
+        "reader": reader(block, scope),
+        "files": files(block, scope),
+        "columns": dict(scope.facts.columns(block) or {}),
+        "sets": scope.sets(block),
+        "id_column": text(block, "id"),
+    }
+
+
+def source_salt(block: Block) -> str:
+    """Repository, configuration and split of a hub dataset; the name of any other source."""
+    if block.get("hub") is None:
+        return salt(block)
+    parts = [text(block, "hub"), text(block, "config"), *texts(block, "split")]
+    return "/".join(p or "" for p in parts)
+
+
+def reader(block: Block, scope: Scope) -> Method:
+    name = reader_name(block)
+    return Method(name=name, version=scope.version("sources", name), args=_ARGS[name](block, scope))
+
+
+def _hub(block: Block, scope: Scope) -> dict[str, Any]:
+    args = {
+        "repo": text(block, "hub"),
+        "revision": scope.place(block).revision or text(block, "revision"),
+        "config": text(block, "config"),
+        "split": texts(block, "split"),
+        "files": texts(block, "files"),
+        "format": text(block, "format"),
+    }
+    return {k: v for k, v in args.items() if v not in (None, [])}
+
+
+def _python(block: Block, scope: Scope) -> dict[str, Any]:
+    return {"modules": texts(block, "python"), "doctests": flag(block, "doctests")}
+
+
+def _files(block: Block, scope: Scope) -> dict[str, Any]:
+    return {}
+
+
+_ARGS = {"hub": _hub, "python": _python, "files": _files, "missing": _files}
+
+
+def files(block: Block, scope: Scope) -> list[dict[str, str]]:
+    """The local files that a block's patterns match, by path."""
+    if reader_name(block) != "files":
+        return []
+    facts = sorted(scope.place(block).files, key=lambda f: f.path)
+    return [{"path": f.path, "digest": f.digest, "format": f.format} for f in facts]
+
+
+def _on_bad_row(block: Block) -> tuple[Any, int | None]:
+    match block.get("on_bad_row"):
+        case MethodV(name="skip", args=args):
+            most = args.get("max", 0)
+            return "skip", int(most) if most is not None else None
+        case _:
+            return "error", None
+
+
+def _evaluation(block: Block, scope: Scope) -> dict[str, Any]:
+    found = {name: block.get(name) for name in ("shots", "template", "decoding")}
+    return {name: canon_value(value) for name, value in found.items() if value is not None}
+
+
+# --- targets ---------------------------------------------------------------------------------------------------------
+
+
+@lowers("export")
+def export(block: Block, scope: Scope) -> ExportSpec:
+    return ExportSpec(
+        **declared(
+            block,
+            ExportSpec,
+            path=_place(block, scope.program.variant),
+            split=_split(block),
+            license=text(block, "license") or scope.stated("license"),
+            title=text(block, "title") or scope.stated("title"),
+            schema_columns=scope.schema(block),
+            salt=salt(block),
+        )
+    )
+
+
+def _place(block: Block, variant: str | None) -> str | None:
+    """The folder of an export, relative to the project; in the recipe it is relative to the recipe.
+
+    A variant has folders of its own beside those of the recipe, unless it names one, so that no run replaces another's
+    data.
+    """
+    written = block.attrs.get("path")
+    if written is None or not isinstance(written.value, TextV):
+        return None
+    folder = posixpath.join(posixpath.dirname(block.span.file), written.value.value)
+    folder = posixpath.normpath(folder)
+    if variant is None or written.origin.startswith("variant:"):
+        return folder
+    return f"{folder}-{variant_part(variant)}"
+
+
+def _split(block: Block) -> dict[str, str]:
+    value = block.get("split")
+    if not isinstance(value, RecordV):
+        return {}
+    return {k: str(v.value) for k, v in sorted(value.fields.items()) if isinstance(v, Qty)}
+
+
+@lowers("train")
+def train(block: Block, scope: Scope) -> TrainSpec:
+    spec = TrainSpec(
+        **declared(
+            block,
+            TrainSpec,
+            base=_base(block),
+            revision=locked_base(block, scope) or text(block, "revision"),
+            average="rows" if text(block, "average") == "rows" else None,
+            chat_template=_chat_template(block, scope),
+            seed=train_seed(block, scope),
+            **_held_out(block),
+        )
+    )
+    return replace(spec, command=command(spec))
+
+
+def command(spec: TrainSpec) -> list[str]:
+    """The `accelerate launch` command line, with `{processes}` and `{node_dir}` left open."""
+    from alchemist_runtime.train.launch import command as launch_line
+
+    return list(launch_line(spec))
+
+
+def train_seed(block: Block, scope: Scope) -> int:
+    own = whole(block, "seed")
+    return seed(scope) if own is None else own
+
+
+def seed(scope: Scope) -> int:
+    recipe = scope.program.recipe
+    return (whole(recipe, "seed") or 0) if recipe is not None else 0
+
+
+def _base(block: Block) -> str | None:
+    match block.get("base"):
+        case RefV(target=name):
+            return name
+        case TextV() as named:
+            return base_folder(named) or named.value
+        case _:
+            return None
+
+
+def _held_out(block: Block) -> dict[str, Any]:
+    found = quantity(block, "eval_share")
+    if found is None or found.value == Fraction(0):
+        return {"eval_share": None}
+    if found.kind == "rows":
+        return {"eval_share": None, "eval_rows": int(found.value)}
+    return {"eval_share": str(found.value)}
+
+
+def _chat_template(block: Block, scope: Scope) -> dict[str, str] | None:
+    """A template by its digest in `texts`, with what it was taken from; or the model to take it from, with its
+    commit.
+    """
+    match block.get("chat_template"):
+        case TemplateV(text=value, taken=taken):
+            return dict([taken] if taken else []) | {"text": scope.keep(value)}
+        case TextV(value=value):
+            found = scope.facts.model(value, None)
+            return {"model": value} | ({} if found is None else {"revision": found})
+        case _:
+            return None
+
+
+@lowers("evaluate")
+def evaluate(block: Block, scope: Scope) -> EvaluateSpec:
+    suites = [v.target for v in items(block.get("suites")) if isinstance(v, RefV)]
+    return EvaluateSpec(**declared(block, EvaluateSpec, suites=sorted(set(suites))))
+
+
+@lowers("measure")
+def measure(block: Block, scope: Scope) -> MeasureSpec:
+    by = block.get("by")
+    metrics = [m for m in items(block.get("metrics")) if isinstance(m, MethodV)]
+    return MeasureSpec(
+        by=by.text if isinstance(by, ExprV) else text(block, "by") or "origin",
+        metrics=[scope.component("metrics", m) for m in metrics],
+    )

@@ -10,14 +10,12 @@ from typing import Any, Final
 
 from alchemist_runtime.schema.plan import Plan, to_json
 
-from alchemist_dsl.check.test_rows import Inlet, Unfit, answer, column_types, inlets, row, rows_by_label, suite_columns
+from alchemist_dsl.check.unittests import Inlet, Unfit, answer, column_types, inlets, row, rows_by_label, suite_columns
 from alchemist_dsl.ir import Attr, Block, ChoiceV, ListV, Program, RecordV, RefV, RowSchema, RuleV, TextV, Value
 from alchemist_dsl.lowering.facts import Facts
 from alchemist_dsl.lowering.lower import lower
 from alchemist_dsl.lowering.scope import Find, Scope
-from alchemist_dsl.passes import Options
-from alchemist_dsl.passes.order import order
-from alchemist_dsl.passes.salts import salts
+from alchemist_dsl.passes import Options, order, salts
 from alchemist_dsl.source import Span
 
 #: Attributes that a test takes away: it works on every given row, whatever a run would choose, and costs nothing.

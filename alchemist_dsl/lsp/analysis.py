@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from alchemist_dsl import ir
 from alchemist_dsl.check import Checked, examine
 from alchemist_dsl.check.context import Room, Stream, World
-from alchemist_dsl.check.scope import Decl, Scope
+from alchemist_dsl.check.names import Decl, Scope
 from alchemist_dsl.check.templates import Variables
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.lsp.documents import Buffer, Documents

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from alchemist_dsl import ir
 from alchemist_dsl.diagnostics.model import Diagnostic
-from alchemist_dsl.lowering.base_models import base_folder
+from alchemist_dsl.lowering.resources import base_folder
 from alchemist_dsl.source import Span
 
 #: Tokens of one forward pass where `micro_batch` is not given, as a run takes them on a GPU.

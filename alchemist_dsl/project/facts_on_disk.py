@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from alchemist_runtime.schema.errors import RunError
 from alchemist_runtime.schema.sealed import SETTLED_NS, file_digest, seal, stamp, unseal
 
-from alchemist_dsl.check.chat import MODEL
+from alchemist_dsl.check.outputs import MODEL
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.ir import Block, ListV, TextV
-from alchemist_dsl.lowering.base_models import base_folder, own_model, wrong_base
 from alchemist_dsl.lowering.facts import PYTHON_MINOR, FileFact, SourceFacts
+from alchemist_dsl.lowering.resources import base_folder, own_model, wrong_base
 from alchemist_dsl.project import lockfile as locks
 from alchemist_dsl.project.drift import Change, compare
 from alchemist_dsl.project.folder import leads_inside

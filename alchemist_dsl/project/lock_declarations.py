@@ -7,8 +7,8 @@ from fractions import Fraction
 from typing import Any
 
 from alchemist_runtime.schema.plan import Node, Plan, SourceSpec, SuiteSpec, Teacher
+from alchemist_runtime.schema.units import decimal
 
-from alchemist_dsl.lowering.values import decimal
 from alchemist_dsl.project import lockfile as locks
 from alchemist_dsl.project.lockfile import Fact, Lock, same
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from alchemist_runtime.schema.plan import Node, Plan
 
-from alchemist_dsl.passes.verify import verify_plan
+from alchemist_dsl.passes import verify_plan
 from alchemist_dsl.project import workspace
 from alchemist_dsl.project.workspace import Compiled
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import dump
+from alchemist_runtime.schema.units import decimal
 
 from alchemist_dsl.lowering.canonical import canon_value, frozen_default
-from alchemist_dsl.lowering.values import decimal
 
 HERE = Path(__file__).parent / "golden"
 

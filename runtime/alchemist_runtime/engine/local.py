@@ -12,6 +12,7 @@ from typing import Any
 
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, SAID_NO, Problem, RunError
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import (
     Edge,
     ExportSpec,
@@ -26,23 +27,6 @@ from alchemist_runtime.schema.plan import (
 from alchemist_runtime.schema.sealed import seal
 from alchemist_runtime.storage import faults
 from alchemist_runtime.storage.store import Manifest, Output, looked_at, name_of, remove_result, write_atomic
-
-#: kind -> "module:function" that builds it; imported when a node of the kind is built.
-STEPS: Mapping[str, str] = {
-    "source": "alchemist_runtime.engine.sources:run_source",
-    "suite": "alchemist_runtime.engine.sources:run_suite",
-    "map": "alchemist_runtime.engine.filter_map:run_map",
-    "filter": "alchemist_runtime.engine.filter_map:run_filter",
-    "dedup": "alchemist_runtime.engine.dedup_steps:run_dedup",
-    "decontaminate": "alchemist_runtime.engine.dedup_steps:run_decontaminate",
-    "split": "alchemist_runtime.engine.export_step:run_split",
-    "relabel": "alchemist_runtime.engine.teacher_steps:run_teacher_step",
-    "generate": "alchemist_runtime.engine.teacher_steps:run_teacher_step",
-    "task": "alchemist_runtime.engine.tasks:run_task",
-    "mixture": "alchemist_runtime.engine.mixture_rows:run_mixture",
-    "export": "alchemist_runtime.engine.export_step:run_export",
-    "train": "alchemist_runtime.engine.export_step:run_train_node",
-}
 
 Step = Callable[[Context, Node, Output], None]
 
@@ -328,8 +312,8 @@ def _made_again(node: Node, lost: Problem) -> Problem:
 def _step(kind: str) -> Step:
     import importlib
 
-    module, _, name = STEPS[kind].partition(":")
-    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+    module, _, name = (KINDS[kind].run or "").partition(":")
+    return getattr(importlib.import_module(f"alchemist_runtime.engine.{module}"), name)  # type: ignore[no-any-return]
 
 
 def _done(node: Node, action: str, manifest: Manifest, begun: float) -> Done:

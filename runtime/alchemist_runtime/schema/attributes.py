@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ast import literal_eval
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from fractions import Fraction
 from inspect import get_annotations
 from typing import Any, Final, Literal, TypeVar, cast, dataclass_transform
@@ -207,9 +207,19 @@ class Kind:
     stream: bool = False  # its name may stand where a stream may
     ports: tuple[str, ...] = ()
     root: bool = False  # built by `run` without being asked for
-    runnable: bool = True  # this version carries it out
+    run: str | None = None  # what builds a node of it, "module:function" of the engine; None: nothing does
     draws: bool = False  # the seed is part of its key
     operator_version: int = 1
+
+    @property
+    def is_step(self) -> bool:
+        """Whether a block becomes a node of the plan."""
+        return "kind" in {f.name for f in fields(self.spec)}
+
+    @property
+    def runnable(self) -> bool:
+        """Whether this version carries it out, where there is something to carry out."""
+        return self.run is not None or not self.is_step
 
 
 #: Every kind by its name, in the order of declaration; `kinds.KINDS` when all are declared.

@@ -171,6 +171,7 @@ class SchemaBlock:
     statements=frozenset({"expect", "set"}),
     stream=True,
     ports=("rows", "dropped"),
+    run="sources:run_source",
 )
 class SourceSpec:
     kind: Literal["source"] = "source"
@@ -333,7 +334,13 @@ class Prompt:
     at: At | None = None
 
 
-@kind("New or changed columns.", statements=frozenset({"expect", "set"}), stream=True, ports=("rows", "rest"))
+@kind(
+    "New or changed columns.",
+    statements=frozenset({"expect", "set"}),
+    stream=True,
+    ports=("rows", "rest"),
+    run="filter_map:run_map",
+)
 class MapSpec:
     kind: Literal["map"] = "map"
     from_ = _FROM
@@ -351,6 +358,7 @@ class MapSpec:
     statements=frozenset({"drop", "expect", "keep"}),
     stream=True,
     ports=("rows", "dropped", "rest"),
+    run="filter_map:run_filter",
 )
 class FilterSpec:
     kind: Literal["filter"] = "filter"
@@ -367,6 +375,7 @@ class FilterSpec:
     statements=frozenset({"expect"}),
     stream=True,
     ports=("rows", "dropped"),
+    run="dedup_steps:run_dedup",
 )
 class DedupSpec:
     kind: Literal["dedup"] = "dedup"
@@ -388,6 +397,7 @@ class DedupSpec:
     stream=True,
     ports=("rows", "train", "eval"),
     draws=True,
+    run="export_step:run_split",
 )
 class SplitSpec:
     kind: Literal["split"] = "split"
@@ -405,6 +415,7 @@ class SplitSpec:
     statements=frozenset({"set"}),
     stream=True,
     ports=("rows",),
+    run="sources:run_suite",
 )
 class SuiteSpec:
     kind: Literal["suite"] = "suite"
@@ -435,7 +446,13 @@ class SuiteSpec:
     evaluation: dict[str, Any] = field(default_factory=dict)
 
 
-@kind("Refuses rows that leak a benchmark.", statements=frozenset({"expect"}), stream=True, ports=("rows", "dropped"))
+@kind(
+    "Refuses rows that leak a benchmark.",
+    statements=frozenset({"expect"}),
+    stream=True,
+    ports=("rows", "dropped"),
+    run="dedup_steps:run_decontaminate",
+)
 class DecontaminateSpec:
     kind: Literal["decontaminate"] = "decontaminate"
     from_ = _FROM
@@ -502,6 +519,7 @@ class TeacherStepSpec:
     stream=True,
     ports=("rows", "dropped", "trace", "rest"),
     draws=True,
+    run="teacher_steps:run_teacher_step",
 )
 class RelabelSpec(TeacherStepSpec):
     kind: Literal["relabel"] = "relabel"
@@ -518,6 +536,7 @@ class RelabelSpec(TeacherStepSpec):
     stream=True,
     ports=("rows", "dropped", "trace", "rest"),
     draws=True,
+    run="teacher_steps:run_teacher_step",
 )
 class GenerateSpec(TeacherStepSpec):
     kind: Literal["generate"] = "generate"
@@ -532,6 +551,7 @@ class GenerateSpec(TeacherStepSpec):
     ports=("rows", "dropped"),
     draws=True,
     operator_version=2,
+    run="tasks:run_task",
 )
 class TaskSpec:
     kind: Literal["task"] = "task"
@@ -556,7 +576,13 @@ class TaskSpec:
 
 
 @kind(
-    "The sampling ratios.", statements=frozenset({"expect"}), blocks=("take",), stream=True, ports=("rows",), draws=True
+    "The sampling ratios.",
+    statements=frozenset({"expect"}),
+    blocks=("take",),
+    stream=True,
+    ports=("rows",),
+    draws=True,
+    run="mixture_rows:run_mixture",
 )
 class MixtureSpec:
     kind: Literal["mixture"] = "mixture"
@@ -583,7 +609,7 @@ class MixtureSpec:
     rules: list[Rule] = field(default_factory=list)
 
 
-@kind("A dataset on disk or on the hub, with a dataset card.", root=True)
+@kind("A dataset on disk or on the hub, with a dataset card.", root=True, run="export_step:run_export")
 class ExportSpec:
     kind: Literal["export"] = "export"
     data = attr(STREAM, "What is written.", required=True)
@@ -609,7 +635,13 @@ class ExportSpec:
     schema_columns: dict[str, str] = field(default_factory=dict)
 
 
-@kind("Supervised tuning, launched with accelerate.", root=True, draws=True, operator_version=2)
+@kind(
+    "Supervised tuning, launched with accelerate.",
+    root=True,
+    draws=True,
+    operator_version=2,
+    run="export_step:run_train_node",
+)
 class TrainSpec:
     kind: Literal["train"] = "train"
     data = attr(STREAM, "What it learns.", required=True)
@@ -728,7 +760,7 @@ class TrainSpec:
     command: list[str] = field(default_factory=list)  # accelerate launch … {processes} …
 
 
-@kind("Benchmarks of a trained model.", root=True, runnable=False)
+@kind("Benchmarks of a trained model.", root=True)
 class EvaluateSpec:
     kind: Literal["evaluate"] = "evaluate"
     model = attr(ref("train") | TEXT, "What is evaluated.", required=True)
@@ -737,7 +769,7 @@ class EvaluateSpec:
     extends = _EXTENDS
 
 
-@kind("Diagnostics of a dataset.", root=True, runnable=False)
+@kind("Diagnostics of a dataset.", root=True)
 class MeasureSpec:
     kind: Literal["measure"] = "measure"
     data = attr(STREAM, "What is measured.", required=True)

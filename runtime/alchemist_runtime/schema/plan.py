@@ -207,7 +207,7 @@ def digest(value: Any) -> str:
 
 def text_digest(text: str) -> str:
     """`b2:` and the BLAKE2b-256 of a text in UTF-8."""
-    return "b2:" + hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
+    return "b2:" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).hexdigest()
 
 
 def card_digest(plan: Plan, node: Node) -> str:

@@ -94,3 +94,18 @@ class Amount:
 
 def _decimal(number: Fraction) -> str:
     return str(number) if number.denominator == 1 else f"{float(number):g}"
+
+
+def decimal(value: Fraction) -> str:
+    """A real or a sum of money: as a decimal where there is a finite one, else in lowest terms."""
+    rest, twos, fives = value.denominator, 0, 0
+    while rest % 2 == 0:
+        rest, twos = rest // 2, twos + 1
+    while rest % 5 == 0:
+        rest, fives = rest // 5, fives + 1
+    if rest != 1:
+        return str(value)
+    places = max(twos, fives)
+    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
+    text = digits if places == 0 else f"{digits[:-places]}.{digits[-places:]}"
+    return f"-{text}" if value < 0 else text
