@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
+from alchemist_runtime.schema.attributes import Kind
+from alchemist_runtime.schema.kinds import KINDS
+
 from alchemist_dsl.source import SourceFile, Span
 
 # --- values -----------------------------------------------------------------------------------------------------------
@@ -227,6 +230,20 @@ class Block:
     standard_task: str | None = None  # evolution | filtering | review, decided by the port
     poisoned: bool = False  # an error was reported in it; what derives from it stays silent
 
+    @property
+    def declared(self) -> Kind:
+        """What its kind declares."""
+        return KINDS[self.kind]
+
+    def word(self, name: str) -> str:
+        """The name of the choice that an attribute is; empty where it is none."""
+        value = self.get(name)
+        return value.name if isinstance(value, ChoiceV) else ""
+
+    def streams(self, *roles: str) -> list[RefV]:
+        """The streams that it reads in these roles, in order."""
+        return [r for r, role in zip(self.inputs, self.roles, strict=True) if role in roles]
+
     def get(self, name: str) -> Value | None:
         """Value of an attribute, None where it is neither written nor defaulted, or null."""
         attr = self.attrs.get(name)
@@ -267,6 +284,10 @@ class Program:
     crowded: frozenset[str] = frozenset()  # variants with more runs than are named there
     variant: str | None = None
 
+    def of(self, *kinds: str) -> list[Block]:
+        """The blocks of these kinds, in order."""
+        return [b for b in self.blocks.values() if b.kind in kinds]
+
     @property
     def recipe(self) -> Block | None:
-        return next((b for b in self.blocks.values() if b.kind == "recipe"), None)
+        return next(iter(self.of("recipe")), None)

@@ -184,7 +184,7 @@ def _salted(block: Block, name: str) -> Block:
 
 def _moves(program: Program) -> dict[str, str]:
     """New name -> old name."""
-    moved = (b for b in program.blocks.values() if b.kind == "moved")
+    moved = program.of("moved")
     pairs = ((_name(b.get("to")), _name(b.get("from"))) for b in moved)
     return {new: old for new, old in pairs if new and old}
 
@@ -215,7 +215,7 @@ def demand(program: Program, options: Options) -> tuple[Program, tuple[Diagnosti
     that may leave rows out, nobody knows how many it needs."""
     whole, _ = needed(program, Options())  # what `upto` leaves out reads all the same
     blocks = dict(program.blocks)
-    for mixture in (b for b in whole.blocks.values() if b.kind == "mixture"):
+    for mixture in whole.of("mixture"):
         for entry, rows in _amounts(mixture):
             step = _source_of(entry.stream, whole, mixture)
             if step is not None:
@@ -249,11 +249,11 @@ def _source_of(stream: RefV, program: Program, reader: Block) -> Block | None:
     block = program.blocks[stream.target]
     if not _only_reader(block, reader, program):
         return None
-    if block.kind in ("generate", "relabel") and _mode(block) == "only":
+    if block.declared.asks and block.word("mode") == "only":
         known = block.get("accept") is not None or any(r.verb == "expect" for r in block.rules)
         return None if known else block
-    passes = block.kind == "map" or (block.kind == "relabel" and _mode(block) == "replace")
-    if passes and not block.rules and len(block.inputs) == 1 and _mode(block) == "replace":
+    passes = block.word("mode") == "replace" and not block.declared.makes_ids
+    if passes and not block.rules and len(block.inputs) == 1:
         return _source_of(block.inputs[0], program, block)
     return None
 
@@ -267,11 +267,6 @@ def _only_reader(block: Block, reader: Block, program: Program) -> bool:
     ]
     streams = [*(e.stream for e in reader.entries), *(() if reader.entries else reader.inputs)]
     return readers == [reader.name] and sum(s.target == block.name for s in streams) == 1
-
-
-def _mode(block: Block) -> str | None:
-    value = block.get("mode")
-    return value.name if isinstance(value, ChoiceV) else None
 
 
 # --- carried ---------------------------------------------------------------------------------------------------------

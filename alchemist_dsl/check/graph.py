@@ -35,13 +35,12 @@ def needs(decl: Decl, world: World) -> list[Need]:
             continue
         if _refers(attribute.type):
             found.extend(_targets(placed.stmt.value, placed.scope))
-    if decl.kind == "mixture":
-        for entry in body.blocks.get("take", {}).values():
-            if isinstance(entry.stmt, ast.Assign):
-                target = find(entry.stmt.path, entry.scope)
-                if isinstance(target, Found):
-                    span = entry.stmt.path[0].span.to(entry.stmt.path[-1].span)
-                    found.append(Need(target.decl.key, span))
+    for entry in body.blocks.get("take", {}).values():
+        if isinstance(entry.stmt, ast.Assign):
+            target = find(entry.stmt.path, entry.scope)
+            if isinstance(target, Found):
+                span = entry.stmt.path[0].span.to(entry.stmt.path[-1].span)
+                found.append(Need(target.decl.key, span))
     if decl.kind == "check":
         for rule in body.rules:
             found.extend(_called(rule.stmt.condition, rule.scope))
@@ -191,7 +190,7 @@ def unused(world: World) -> None:
         if decl.block.span.file != world.scope.path:
             continue  # a file may leave out what the one that it extends uses
         named = decl.block.name
-        cost = ", and it would pay a teacher" if decl.kind in ("relabel", "generate") else ""
+        cost = ", and it would pay a teacher" if KINDS[decl.kind].asks else ""
         world.problems.add(
             "A505",
             f"nothing reads `{decl.name}`{cost}",

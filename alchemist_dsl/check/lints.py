@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -52,33 +52,39 @@ _WRITERS: Final = {
 }
 
 
+Lint = Callable[[ir.Block, World], None]
+_LINTS: Final[dict[str, list[Lint]]] = {}
+
+
+def lint(kind: str) -> Callable[[Lint], Lint]:
+    """Mark a function that looks at every well-formed block of a kind."""
+
+    def mark(function: Lint) -> Lint:
+        _LINTS.setdefault(kind, []).append(function)
+        return function
+
+    return mark
+
+
 def apply(world: World) -> None:
     """Report what is well formed and still not good. Speaks of the recipe's own blocks only."""
-    own = [world.blocks[k] for k, d in world.decls.items() if world.own(d) and k in world.blocks]
+    own = _own(world)
     for block in own:
-        if block.poisoned:
-            continue
-        match block.kind:
-            case "source":
-                _unpinned(block, world)
-                _unread(block, world)
-            case "teacher":
-                _undated(block, world)
-            case "train":
-                _base_revision(block, world)
-            case "export":
-                _licence(block, own, world)
-            case "mixture":
-                _twice(block, world)
-                _tokenizer(block, own, world)
-            case _:
-                pass
-        _read_twice(block, world)
-    _folders([b for b in own if b.kind == "export"], world)
-    sinks = [b for b in own if b.kind in ("export", "train") and not b.poisoned]
+        if not block.poisoned:
+            for check in _LINTS.get(block.kind, ()):
+                check(block, world)
+            _read_twice(block, world)
+    _folders(own, world)
+    sinks = [b for b in own if b.declared.sink and not b.poisoned]
     _decontaminated(sinks, world)
     _held_out(sinks, world)
     unsupported.apply(own, world)
+
+
+def _own(world: World, *kinds: str) -> list[ir.Block]:
+    """The recipe's own blocks, of these kinds or of all."""
+    own = (world.blocks[k] for k, d in world.decls.items() if world.own(d) and k in world.blocks)
+    return [b for b in own if not kinds or b.kind in kinds]
 
 
 def unused_imports(world: World) -> None:
@@ -101,6 +107,7 @@ def _text(block: ir.Block, name: str) -> str | None:
     return value.value if isinstance(value, ir.TextV) else None
 
 
+@lint("source")
 def _unpinned(block: ir.Block, world: World) -> None:
     hub = block.attrs.get("hub")
     if hub is not None and block.get("revision") is None:
@@ -114,6 +121,7 @@ def _unpinned(block: ir.Block, world: World) -> None:
         )
 
 
+@lint("source")
 def _unread(block: ir.Block, world: World) -> None:
     """Columns of a source that look like part of the request, and that no step of the recipe reads."""
     if any(b.poisoned for b in world.blocks.values()) or not world.problems.names_are_sound():
@@ -161,6 +169,7 @@ def _read(block: ir.Block) -> Iterator[str]:
                 yield from (i.value for i in items if isinstance(i, ir.TextV))
 
 
+@lint("teacher")
 def _undated(block: ir.Block, world: World) -> None:
     provider, model = block.get("provider"), block.get("model")
     if not isinstance(provider, ir.ChoiceV) or origin(provider.name) not in ("server", "model"):
@@ -179,6 +188,7 @@ def _undated(block: ir.Block, world: World) -> None:
     )
 
 
+@lint("train")
 def _base_revision(block: ir.Block, world: World) -> None:
     base = block.get("base")
     if not isinstance(base, ir.TextV) or block.get("revision") is not None:
@@ -199,7 +209,7 @@ def _decontaminated(sinks: Sequence[ir.Block], world: World) -> None:
     """
     told: set[tuple[str, str]] = set()
     for block in sorted(sinks, key=lambda b: b.kind != "train"):
-        for ref in _data(block):
+        for ref in block.streams("data"):
             if block.kind == "export" and ref.port != "rows":
                 continue  # what a step refused or saw, to look at
             guards = _guards(ref, world)
@@ -216,11 +226,11 @@ def _decontaminated(sinks: Sequence[ir.Block], world: World) -> None:
 
 def _held_out(sinks: Sequence[ir.Block], world: World) -> None:
     """A training reads rows that an export holds out."""
-    held = [(b, r) for b in sinks if b.kind == "export" for r in _data(b) if _cut(b, r, world)]
+    held = [(b, r) for b in sinks if b.kind == "export" for r in b.streams("data") if _cut(b, r, world)]
     for block in (b for b in sinks if b.kind == "train"):
-        for ref in _data(block):
+        for ref in block.streams("data"):
             for export, cut in held:
-                by_step = world.blocks[cut.target].kind == "split"
+                by_step = _splits(cut, world)
                 evals = [replace(cut, port="eval")] if by_step else [*_entries(cut, world)]
                 read = [*_entries(ref, world)]
                 if (ref.origin is None and (ref.target, ref.port) == (cut.target, cut.port)) or any(
@@ -230,17 +240,17 @@ def _held_out(sinks: Sequence[ir.Block], world: World) -> None:
                     break
 
 
-def _data(block: ir.Block) -> list[ir.RefV]:
-    return [r for r, role in zip(block.inputs, block.roles, strict=True) if role == "data"]
-
-
 def _cut(block: ir.Block, ref: ir.RefV, world: World) -> bool:
     """Whether an export writes a part `eval`: its own, or that of a `split` step."""
-    if world.blocks[ref.target].kind == "split":
+    if _splits(ref, world):
         return ref.port == "rows"
     split = block.get("split")
     share = split.fields.get("eval") if isinstance(split, ir.RecordV) else None
     return isinstance(share, ir.Qty) and share.value > 0
+
+
+def _splits(ref: ir.RefV, world: World) -> bool:
+    return "eval" in world.blocks[ref.target].declared.ports
 
 
 def _report_held_out(
@@ -276,7 +286,7 @@ def _entries(ref: ir.RefV, world: World) -> Iterator[ir.RefV]:
     while waiting:
         at = waiting.pop(0)
         block = world.blocks[at.target]
-        if block.kind != "mixture":
+        if not block.entries:
             yield at
         elif at.target not in seen:
             seen.add(at.target)
@@ -326,11 +336,11 @@ def _report_tainted(
     )
 
 
-def _folders(exports: list[ir.Block], world: World) -> None:
+def _folders(own: list[ir.Block], world: World) -> None:
     """An export is put in place as a whole, so none may lie in the folder of another."""
     placed: list[tuple[str, ir.Block, ir.TextV]] = []
-    for block in exports:
-        path = block.get("path")
+    for block in own:
+        path = block.get("path") if block.declared.sink else None
         if not isinstance(path, ir.TextV):
             continue
         written = posixpath.join(posixpath.dirname(block.span.file), path.value)
@@ -363,10 +373,11 @@ def _beside(path: str, name: str) -> str:
     return posixpath.join(posixpath.dirname(path.rstrip("/")), name)
 
 
-def _licence(block: ir.Block, own: Iterable[ir.Block], world: World) -> None:
+@lint("export")
+def _licence(block: ir.Block, world: World) -> None:
     claim = block.attrs.get("license")
     if claim is None:
-        recipe = next((b for b in own if b.kind == "recipe"), None)
+        recipe = next(iter(_own(world, "recipe")), None)
         claim = recipe.attrs.get("license") if recipe is not None else None
     if claim is None or not isinstance(claim.value, ir.TextV) or licence_name(claim.value.value) not in PERMISSIVE:
         return
@@ -401,7 +412,8 @@ def _sources(block: ir.Block, world: World) -> set[str]:
     return {o for r in block.inputs for o in world.stream(r).origins if o in world.blocks}
 
 
-def _tokenizer(block: ir.Block, own: Iterable[ir.Block], world: World) -> None:
+@lint("mixture")
+def _tokenizer(block: ir.Block, world: World) -> None:
     """Tokens are those of one tokenizer: declared, or that of the only base model that reads the mixture."""
     total, unit = block.get("total"), block.get("unit")
     by_tokens = (
@@ -409,10 +421,10 @@ def _tokenizer(block: ir.Block, own: Iterable[ir.Block], world: World) -> None:
         or (isinstance(unit, ir.ChoiceV) and unit.name == "tokens")
         or any(e.amount == "tokens" for e in block.entries)
     )
-    recipe = next((b for b in own if b.kind == "recipe"), None)
+    recipe = next(iter(_own(world, "recipe")), None)
     if not by_tokens or block.get("tokenizer") or (recipe is not None and recipe.get("tokenizer")):
         return
-    readers = [b for b in own if b.kind == "train" and any(r.target == block.name for r in b.inputs)]
+    readers = [b for b in _own(world, "train") if any(r.target == block.name for r in b.inputs)]
     bases: dict[str, ir.Block] = {}
     for reader in readers:
         base = reader.get("base")
@@ -446,6 +458,7 @@ Step = Callable[[Key, World], Iterator[Key]]
 _MOST: Final = 60  # streams of a list; they are compared by pairs
 
 
+@lint("mixture")
 def _twice(block: ir.Block, world: World) -> None:
     """Two entries hold the same rows where the graph alone proves it."""
     entries = [e for e in block.entries if e.value != 0]
@@ -472,7 +485,7 @@ def _read_twice(block: ir.Block, world: World) -> None:
     """A step, export or training reads the same rows by two streams of one list: their ids would repeat."""
     if block.kind in ("mixture", "dedup"):  # entries have a message of their own; copies are what dedup is for
         return
-    refs = [r for r, at in zip(block.inputs, block.roles, strict=True) if at in ("from", "data")]
+    refs = block.streams("from", "data")
     found = _overlap(refs, world)
     if found is None:
         return
@@ -528,13 +541,14 @@ def _report_twice(part: ir.EntryV, whole: ir.EntryV, world: World) -> None:
 def _others(part: ir.RefV, whole: ir.RefV, world: World) -> list[str]:
     """The ports that hold what a step leaves out of `whole`, its only input: with its rows, they are all of it."""
     block = world.blocks[part.target]
-    if _key(part)[1:] != ("rows", None) or [_key(r) for r in _inputs(block)] != [_key(whole)]:
+    if _key(part)[1:] != ("rows", None) or [_key(r) for r in block.streams("from")] != [_key(whole)]:
         return []
-    made = {"filter": any(r.verb != "expect" for r in block.rules), "dedup": True, "map": False}
-    if block.kind not in made or (block.kind == "map" and _mode(block) != "only"):
+    kind = block.declared
+    if not kind.keeps and (kind.asks or block.word("mode") != "only"):
         return []
+    drops = "dropped" in kind.ports and (any(r.verb != "expect" for r in block.rules) or "duplicate" in kind.refuses)
     selects = block.get("select") is not None
-    return [f"{block.name}.{p}" for p, there in (("dropped", made[block.kind]), ("rest", selects)) if there]
+    return [f"{block.name}.{p}" for p, there in (("dropped", drops), ("rest", selects)) if there]
 
 
 def _key(ref: ir.RefV) -> Key:
@@ -563,15 +577,11 @@ def _inside_of(key: Key, world: World) -> Iterator[Key]:
         return
     if key[2] is not None:
         yield (key[0], key[1], None)
-    inputs = _inputs(block)
+    inputs = block.streams("from")
     if len(inputs) != 1 or key[1] == "trace":
         return
-    keeps = (
-        key[1] == "rest"
-        or block.kind in ("filter", "dedup", "decontaminate", "split")
-        or (block.kind in ("map", "relabel", "generate") and _mode(block) in ("replace", "only") and not _made(block))
-    )
-    if keeps:
+    same_rows = block.word("mode") in ("replace", "only") and not _made(block)
+    if key[1] == "rest" or block.declared.keeps or same_rows:
         yield _key(inputs[0])
 
 
@@ -580,26 +590,16 @@ def _all_of(key: Key, world: World) -> Iterator[Key]:
     block = world.blocks.get(key[0])
     if block is None or block.poisoned or key[1] != "rows" or key[2] is not None:
         return
-    if block.kind == "split":
+    if "eval" in block.declared.ports:
         yield from ((key[0], port, None) for port in ("train", "eval"))
-        yield from map(_key, _inputs(block))
-    if (block.kind in ("map", "relabel", "generate") and _mode(block) in ("replace", "add")) or (
-        block.kind == "map" and _mode(block) == "only" and block.get("select") is None
-    ):
-        for ref in _inputs(block):
+        yield from map(_key, block.streams("from"))
+    mode, all_of_it = block.word("mode"), not block.declared.asks and block.get("select") is None
+    if mode in ("replace", "add") or (mode == "only" and all_of_it):
+        for ref in block.streams("from"):
             yield _key(ref)
 
 
 def _made(block: ir.Block) -> bool:
     """Whether the rows of a step are new ones, with ids of their own."""
     turns = any(s.column in ("system", "instruction", "response", "history", "messages") for s in block.sets)
-    return block.kind != "map" and _mode(block) == "only" and turns
-
-
-def _mode(block: ir.Block) -> str:
-    mode = block.get("mode")
-    return mode.name if isinstance(mode, ir.ChoiceV) else ""
-
-
-def _inputs(block: ir.Block) -> list[ir.RefV]:
-    return [r for r, role in zip(block.inputs, block.roles, strict=True) if role == "from"]
+    return block.declared.asks and block.word("mode") == "only" and turns

@@ -232,9 +232,8 @@ def _rules(b: Building) -> dict[str, Span] | None:
             if rule.verb != "expect":
                 name = rule.name.name if rule.name is not None else b.world.slice(rule.condition.span)
                 found[name] = rule.name.span if rule.name is not None else rule.span
-        extra = {"dedup": "duplicate", "relabel": UNREADABLE, "generate": UNREADABLE}.get(decl.kind)
-        if extra is not None:
-            found.setdefault(extra, ref.span)
+        for reason in KINDS[decl.kind].refuses[:1]:
+            found.setdefault(reason, ref.span)
     return found
 
 

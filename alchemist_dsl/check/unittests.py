@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.rows import HISTORY, IDENTITY, MESSAGES, ORIGIN, nullable, optional, required
+from alchemist_runtime.schema.units import UNITS
 
 from alchemist_dsl import ir
 from alchemist_dsl.check.block_checker import Building, checks
@@ -23,25 +25,7 @@ from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.ir import Block, BoolV, ListV, NullV, Qty, RecordV, RefV, RowSchema, TextV, Value
 from alchemist_dsl.source import Span
 
-TESTED: Final = ("map", "filter", "dedup", "decontaminate", "relabel", "generate", "task", "mixture")
-_ASKING: Final = ("relabel", "generate")
-#: Reasons beside its own rules under which a step counts rows that it refuses.
-_OWN_RULES: Final[Mapping[str, tuple[str, ...]]] = {
-    "dedup": ("duplicate",),
-    "relabel": ("unreadable", "no_input"),
-    "generate": ("unreadable", "no_input"),
-    "task": ("empty",),
-}
-#: What a test may count: rows that leave, rows refused, accepted answers, calls, tokens of a mixture.
-_COUNTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "filter": ("rows", "dropped"),
-    "dedup": ("rows", "dropped"),
-    "decontaminate": ("rows", "dropped"),
-    "relabel": ("rows", "dropped", "trace", "calls"),
-    "generate": ("rows", "dropped", "trace", "calls"),
-    "task": ("rows", "dropped"),
-    "mixture": ("rows", "tokens"),
-}
+TESTED: Final = tuple(name for name, kind in KINDS.items() if kind.counts)
 
 
 @checks("test")
@@ -86,9 +70,9 @@ def _expectations(b: Building, step: ir.RefV, kind: str) -> None:
     b.env = replace(
         b.env,
         stream=b.world.streams.get((step.target, "rows"), UNKNOWN),
-        totals=(*rules, *_OWN_RULES.get(kind, ())),
+        totals=(*rules, *KINDS[kind].refuses),
         rules_lost=b.world.bodies[step.target].lost,
-        counts=_COUNTS.get(kind, ("rows",)),
+        counts=KINDS[kind].counts or ("rows",),
         streams=True,
     )
     b.extra["rules"] = read_rules(b, b.env, b.env)
@@ -183,7 +167,7 @@ def _fits(b: Building, value: ir.Value, type_: str, name: str) -> None:
 def _reply(b: Building, block: ir.Block) -> None:
     """A teacher step has mock answers, and each has the fields of the prompt's output; a text is sent as it is."""
     reply = b.get("reply")
-    if block.kind not in _ASKING:
+    if not block.declared.asks:
         if reply is not None:
             b.error("A111", f"`{block.name}` asks no teacher, so it needs no `reply`", b.attrs["reply"].name_span)
         return
@@ -376,22 +360,20 @@ def _never(tree: list[Any], block: ir.Block, given: int) -> str | None:
 
 def _counted(name: str, block: ir.Block, given: int) -> _Range | None:
     """The range of a total, where the kind of step fixes one."""
-    kind, mode = block.kind, block.get("mode")
-    mode_ = mode.name if isinstance(mode, ir.ChoiceV) else ""
-    if kind in ("filter", "dedup", "decontaminate"):
-        least = 1 if kind == "dedup" and given and name == "rows" else 0
-        most = given - 1 if kind == "dedup" and given and name != "rows" else given
-        return _Range(least, most)
-    if kind == "map" and name == "rows":
-        return _Range(given * (2 if mode_ == "add" else 1), given * (2 if mode_ == "add" else 1))
-    if kind in _ASKING:
+    kind, mode = block.declared, block.word("mode")
+    if kind.keeps and "dropped" in kind.counts:
+        one_stays = int("duplicate" in kind.refuses and given > 0)
+        return _Range(one_stays if name == "rows" else 0, given if name == "rows" else given - one_stays)
+    if kind.changes and not kind.asks and name == "rows":
+        return _Range(given * (2 if mode == "add" else 1), given * (2 if mode == "add" else 1))
+    if kind.asks:
         samples = block.get("samples")
         answers = given * (int(samples.value) if isinstance(samples, ir.Qty) else 1)
         if name == "calls":
             return _Range(0, None)
-        if name != "rows" or mode_ == "only":
+        if name != "rows" or mode == "only":
             return _Range(0, answers)
-        return _Range(given, given * (2 if mode_ == "add" else 1))
+        return _Range(given, given * (2 if mode == "add" else 1))
     return None
 
 
@@ -403,7 +385,7 @@ _ROLES: Final = ("from", "learn", "sound", "against", "examples")
 MAIN: Final = ("from", "learn", "take")
 #: Columns that hold lists of records, so that a row of them alone is not taken for streams by name.
 _TURNS: Final = frozenset({MESSAGES, HISTORY})
-_WHOLE: Final = frozenset({"int", "rows", "packs", "tokens", "chars", "words", "lines", "calls", "steps", "bytes"})
+_WHOLE: Final = frozenset(name for name, unit in UNITS.items() if unit.whole)
 
 
 class Unfit(Exception):

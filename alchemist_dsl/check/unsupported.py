@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from alchemist_runtime.schema.functions import FUNCTIONS
-from alchemist_runtime.schema.kinds import KINDS
 
 from alchemist_dsl import ir
 from alchemist_dsl.check.context import World, shown
@@ -23,15 +22,6 @@ if TYPE_CHECKING:
 
     Has = Callable[[Family, str], bool]
 
-#: Values of attributes that check and compile, and that nothing carries out yet.
-VALUES: Final[Mapping[tuple[str, str], str]] = {("mixture", "redraw"): "per_epoch", ("train", "average"): "rows"}
-#: The family of the components that an attribute names.
-_FAMILIES: Final[Mapping[tuple[str, str], Family]] = {
-    ("dedup", "method"): "dedup",
-    ("decontaminate", "method"): "decontaminate",
-    ("measure", "metrics"): "metrics",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Unrun:
@@ -43,14 +33,14 @@ class Unrun:
 
 def unrun(block: Block, blocks: Mapping[str, Block], has: Has) -> Iterator[Unrun]:
     """Why this version compiles a block and does not run it; nothing for blocks that it runs."""
-    if not KINDS[block.kind].runnable:
+    if not block.declared.runnable:
         yield Unrun(f"`{block.kind}` blocks", block.name_span)
         return
     for name, attr in block.attrs.items():
-        value = VALUES.get((block.kind, name))
-        if value is not None and isinstance(attr.value, ChoiceV) and attr.value.name == value:
-            yield Unrun(f"`{name} = {value}`", attr.value.span)
-        family = _FAMILIES.get((block.kind, name))
+        declared = block.declared.attributes[name]
+        if declared.unsupported is not None and block.word(name) == declared.unsupported:
+            yield Unrun(f"`{name} = {declared.unsupported}`", attr.value.span)
+        family: Family | None = declared.family  # type: ignore[assignment]
         if family is not None:
             yield from (Unrun(f"the method `{m.name}`", m.span) for m in _methods(attr) if not has(family, m.name))
     yield from _functions(block)
@@ -88,13 +78,7 @@ def _referred(block: Block, blocks: Mapping[str, Block], name: str) -> Block | N
     return blocks.get(value.target) if isinstance(value, RefV) else None
 
 
-__all__ = ["VALUES", "Unrun", "unrun"]
-
-
 # --- unsupported blocks ----------------------------------------------------------------------------------------------
-
-#: Kinds that a run builds.
-_BUILT: Final = frozenset(k for k, kind in KINDS.items() if kind.stream or k in ("export", "train"))
 
 
 def apply(own: Iterable[ir.Block], world: World) -> None:
@@ -159,14 +143,14 @@ def _waiting(block: ir.Block, world: World) -> list[str]:
     after = {block.name}
     order = [world.blocks[k] for k in world.order if k in world.blocks]
     for other in order:
-        if any(r.target in after for r in other.inputs) and other.kind in _BUILT:
+        if any(r.target in after for r in other.inputs) and (other.declared.stream or other.declared.sink):
             after.add(other.name)
     return [b.name for b in order if b.name in after and b.name != block.name][:4]
 
 
 def _no_upload(block: ir.Block, world: World) -> None:
     hub = block.get("hub")
-    if block.kind == "export" and hub is not None:
+    if block.declared.sink and hub is not None:
         made = block.get("path") is not None
         world.problems.add(
             "A807",

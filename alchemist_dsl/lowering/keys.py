@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,11 +16,11 @@ from alchemist_runtime.schema.plan import CANON, canonical, digest
 from alchemist_runtime.schema.rows import SFT, required
 
 from alchemist_dsl.check.expression_walk import called, expressions
-from alchemist_dsl.ir import Block, ChoiceV, ListV, MethodV, Program, RefV, SelectV, TextV
+from alchemist_dsl.ir import Block, ChoiceV, MethodV, Program, RefV, SelectV, TextV
 from alchemist_dsl.lowering.canonical import Ingredients, canon_value, data_attributes, selection, statements
 from alchemist_dsl.lowering.facts import PYTHON_MINOR
 from alchemist_dsl.lowering.resources import base_folder, fields, locked_base, own_model
-from alchemist_dsl.lowering.scope import Input, Scope, salt, text, whole
+from alchemist_dsl.lowering.scope import Input, Scope, items, salt, text, whole
 from alchemist_dsl.lowering.steps import counts_tokens, entries, reader_name, seed, source_salt, tokenizer, train_seed
 
 #: Functions whose verdict depends on the Python that runs them.
@@ -41,8 +41,7 @@ def draws(block: Block) -> bool:
 
 def salted(block: Block) -> bool:
     """Whether the salt decides anything: a draw below 100%, or new ids."""
-    makes_ids = block.kind in ("task", "generate", "mixture", "split") or _mode(block) in ("add", "only")
-    return makes_ids or _partial(block)
+    return KINDS[block.kind].makes_ids or block.word("mode") in ("add", "only") or _partial(block)
 
 
 def _partial(block: Block) -> bool:
@@ -51,11 +50,6 @@ def _partial(block: Block) -> bool:
         return block.get("split") is not None
     value = block.get("select")
     return isinstance(value, SelectV) and (value.share not in (None, 1) or value.count is not None)
-
-
-def _mode(block: Block) -> str | None:
-    value = block.get("mode")
-    return value.name if isinstance(value, ChoiceV) else None
 
 
 def versions(block: Block, scope: Scope) -> Ingredients:
@@ -85,17 +79,13 @@ def _holds_json(block: Block, scope: Scope) -> bool:
 
 def components(block: Block) -> Iterator[tuple[Any, str]]:
     """Family and name of every component that a block uses."""
-    match block.kind:
-        case "source" | "suite":
-            yield "sources", reader_name(block)
-        case "dedup" | "decontaminate" | "measure":
-            family = {"measure": "metrics"}.get(block.kind, block.kind)
-            attr = block.get("metrics" if block.kind == "measure" else "method")
-            listed = attr.items if isinstance(attr, ListV) else (attr,)
-            yield from ((family, m.name) for m in listed if isinstance(m, MethodV))
-        case "export":
-            value = block.get("format")
-            yield "exporters", value.name if isinstance(value, ChoiceV) else "parquet"
+    for name, declared in block.declared.attributes.items():
+        if declared.family is not None:
+            yield from ((declared.family, m.name) for m in items(block.get(name)) if isinstance(m, MethodV))
+    if block.declared.reads:
+        yield "sources", reader_name(block)
+    if block.declared.writes:
+        yield "exporters", block.word("format")
 
 
 # --- resources --------------------------------------------------------------------------------------------------------
@@ -154,7 +144,7 @@ def own_ingredients(block: Block, scope: Scope) -> Ingredients:
     out: Ingredients = {"kind": block.kind, "operator_version": KINDS[block.kind].operator_version}
     out |= data_attributes(block, _left(block))
     out |= selection(block) | statements(block) | versions(block, scope)
-    out |= _named(block, scope)
+    out |= _NAMED[block.kind](block, scope) if block.kind in _NAMED else {}
     if draws(block):
         out["seed"] = train_seed(block, scope) if block.kind == "train" else seed(scope)
     if salted(block):
@@ -165,9 +155,7 @@ def own_ingredients(block: Block, scope: Scope) -> Ingredients:
 def _left(block: Block) -> frozenset[str]:
     if block.kind == "train" and _unread(block):
         return frozenset({"on_long"})
-    if block.kind not in ("source", "suite"):
-        return frozenset()
-    return _LOCKED.get(reader_name(block), frozenset())
+    return _LOCKED.get(reader_name(block), frozenset()) if block.declared.reads else frozenset()
 
 
 def _unread(block: Block) -> bool:
@@ -177,32 +165,51 @@ def _unread(block: Block) -> bool:
     return wrapped and long is not None and long.origin == "default"
 
 
-def _named(block: Block, scope: Scope) -> Ingredients:
-    """What single kinds add."""
-    program = scope.program
-    match block.kind:
-        case "source" | "suite":
-            return _place(block, scope)
-        case "relabel" | "generate":
-            teacher, prompt = (program.blocks[_target(block, n)] for n in ("teacher", "prompt"))
-            out = teacher_identity(teacher, scope) | prompt_ingredients(prompt)
-            if block.kind == "generate" and [required(f.type) for f in prompt.output_fields] == ["text"]:
-                out["version.answer"] = 2  # until 1, the white space around an answer was left out
-            return out
-        case "decontaminate":  # the rule of a refused row names what it leaks
-            refs = zip(block.roles, block.inputs, strict=True)
-            return {"against": sorted(r.target for role, r in refs if role == "against")}
-        case "task":
-            return {"standard": block.standard_task} if block.standard_task else {}
-        case "mixture":
-            taken: Ingredients = {f"take.{e.name}": _entry(e) for e in entries(block)}
-            return taken | ({"tokenizer": tokenizer(block, scope)} if counts_tokens(block) else {})
-        case "export":
-            return _schema(block, scope)
-        case "train":
-            return _schema(block, scope) | _local(block, scope) | _base(block, scope)
-        case _:
-            return {}
+Named = Callable[[Block, Scope], Ingredients]
+#: By kind what it adds to the ingredients that all have.
+_NAMED: Final[dict[str, Named]] = {}
+
+
+def adds(*kinds: str) -> Callable[[Named], Named]:
+    """Mark the function that gives further ingredients of these kinds."""
+
+    def mark(function: Named) -> Named:
+        _NAMED.update(dict.fromkeys(kinds, function))
+        return function
+
+    return mark
+
+
+@adds("relabel", "generate")
+def _question(block: Block, scope: Scope) -> Ingredients:
+    teacher, prompt = (scope.program.blocks[_target(block, n)] for n in ("teacher", "prompt"))
+    out = teacher_identity(teacher, scope) | prompt_ingredients(prompt)
+    if block.kind == "generate" and [required(f.type) for f in prompt.output_fields] == ["text"]:
+        out["version.answer"] = 2  # until 1, the white space around an answer was left out
+    return out
+
+
+@adds("decontaminate")
+def _against(block: Block, scope: Scope) -> Ingredients:
+    return {
+        "against": sorted(r.target for r in block.streams("against"))
+    }  # the rule of a refused row names what it leaks
+
+
+@adds("task")
+def _standard(block: Block, scope: Scope) -> Ingredients:
+    return {"standard": block.standard_task} if block.standard_task else {}
+
+
+@adds("mixture")
+def _taken(block: Block, scope: Scope) -> Ingredients:
+    taken: Ingredients = {f"take.{e.name}": _entry(e) for e in entries(block)}
+    return taken | ({"tokenizer": tokenizer(block, scope)} if counts_tokens(block) else {})
+
+
+@adds("train")
+def _model(block: Block, scope: Scope) -> Ingredients:
+    return _schema(block, scope) | _local(block, scope) | _base(block, scope)
 
 
 def _target(block: Block, name: str) -> str:
@@ -215,6 +222,7 @@ def _entry(entry: Any) -> list[Any]:
     return [entry.amount, value] if not entry.missing else [entry.amount, value, "missing"]
 
 
+@adds("source", "suite")
 def _place(block: Block, scope: Scope) -> Ingredients:
     facts = scope.place(block)
     out: Ingredients = {}
@@ -258,6 +266,7 @@ def _base(block: Block, scope: Scope) -> Ingredients:
     return {name: commit for name, commit in found.items() if commit is not None}
 
 
+@adds("export")
 def _schema(block: Block, scope: Scope) -> Ingredients:
     columns = scope.schema(block)
     return {} if columns == SFT else {"schema": columns}
@@ -271,11 +280,11 @@ def input_ingredients(inputs: tuple[Input, ...], keys: Mapping[str, str], block:
         by_role.setdefault(edge.role, []).append(item)
     attributes = KINDS[block.kind].attributes
     out: Ingredients = {}
-    for role, items in by_role.items():
+    for role, found in by_role.items():
         spec = attributes.get(role)
         if spec is not None and spec.order == "set":
-            items.sort(key=canonical)
-        out |= {f"input.{role}.{i}": item for i, item in enumerate(items)}
+            found.sort(key=canonical)
+        out |= {f"input.{role}.{i}": item for i, item in enumerate(found)}
     return out
 
 

@@ -147,10 +147,17 @@ class Attribute:
     order: Literal["sequence", "set"] = "sequence"
     since: int = 2026
     key_default: Default = None
+    unsupported: str | None = None  # a choice that checks and compiles, and that nothing carries out
 
     @property
     def frozen_default(self) -> Default:
         return self.default if self.key_default is None else self.key_default
+
+    @property
+    def family(self) -> str | None:
+        """The family of the components that it names."""
+        inner = self.type.of[0] if self.type.name == "list" else self.type
+        return next((t.family for t in inner.alternatives if t.family), None)
 
     @property
     def default_text(self) -> str | None:
@@ -207,6 +214,13 @@ class Kind:
     stream: bool = False  # its name may stand where a stream may
     ports: tuple[str, ...] = ()
     root: bool = False  # built by `run` without being asked for
+    sink: bool = False  # its rows leave the recipe
+    reads: bool = False  # files, a dataset of the hub or a package
+    writes: bool = False  # files, with an exporter
+    makes_ids: bool = False  # all of its rows are new ones
+    keeps: bool = False  # the rows of its ports are rows of its input as they came in
+    counts: tuple[str, ...] = ()  # what a unit test of it may count; empty: it cannot be tested
+    refuses: tuple[str, ...] = ()  # reasons beside its own rules under which it counts rows that it leaves out
     run: str | None = None  # what builds a node of it, "module:function" of the engine; None: nothing does
     draws: bool = False  # the seed is part of its key
     operator_version: int = 1
@@ -215,6 +229,16 @@ class Kind:
     def is_step(self) -> bool:
         """Whether a block becomes a node of the plan."""
         return "kind" in {f.name for f in fields(self.spec)}
+
+    @property
+    def asks(self) -> bool:
+        """Whether it calls a teacher."""
+        return "teacher" in self.attributes
+
+    @property
+    def changes(self) -> bool:
+        """Whether its rows are those of its input with changes, or copies of them, as `mode` says."""
+        return "mode" in self.attributes
 
     @property
     def runnable(self) -> bool:

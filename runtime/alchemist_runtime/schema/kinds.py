@@ -172,6 +172,7 @@ class SchemaBlock:
     stream=True,
     ports=("rows", "dropped"),
     run="sources:run_source",
+    reads=True,
 )
 class SourceSpec:
     kind: Literal["source"] = "source"
@@ -340,6 +341,7 @@ class Prompt:
     stream=True,
     ports=("rows", "rest"),
     run="filter_map:run_map",
+    counts=("rows",),
 )
 class MapSpec:
     kind: Literal["map"] = "map"
@@ -359,6 +361,8 @@ class MapSpec:
     stream=True,
     ports=("rows", "dropped", "rest"),
     run="filter_map:run_filter",
+    keeps=True,
+    counts=("rows", "dropped"),
 )
 class FilterSpec:
     kind: Literal["filter"] = "filter"
@@ -376,6 +380,9 @@ class FilterSpec:
     stream=True,
     ports=("rows", "dropped"),
     run="dedup_steps:run_dedup",
+    keeps=True,
+    counts=("rows", "dropped"),
+    refuses=("duplicate",),
 )
 class DedupSpec:
     kind: Literal["dedup"] = "dedup"
@@ -398,6 +405,8 @@ class DedupSpec:
     ports=("rows", "train", "eval"),
     draws=True,
     run="export_step:run_split",
+    keeps=True,
+    makes_ids=True,
 )
 class SplitSpec:
     kind: Literal["split"] = "split"
@@ -416,6 +425,7 @@ class SplitSpec:
     stream=True,
     ports=("rows",),
     run="sources:run_suite",
+    reads=True,
 )
 class SuiteSpec:
     kind: Literal["suite"] = "suite"
@@ -452,6 +462,8 @@ class SuiteSpec:
     stream=True,
     ports=("rows", "dropped"),
     run="dedup_steps:run_decontaminate",
+    keeps=True,
+    counts=("rows", "dropped"),
 )
 class DecontaminateSpec:
     kind: Literal["decontaminate"] = "decontaminate"
@@ -520,6 +532,8 @@ class TeacherStepSpec:
     ports=("rows", "dropped", "trace", "rest"),
     draws=True,
     run="teacher_steps:run_teacher_step",
+    counts=("rows", "dropped", "trace", "calls"),
+    refuses=("unreadable", "no_input"),
 )
 class RelabelSpec(TeacherStepSpec):
     kind: Literal["relabel"] = "relabel"
@@ -537,6 +551,9 @@ class RelabelSpec(TeacherStepSpec):
     ports=("rows", "dropped", "trace", "rest"),
     draws=True,
     run="teacher_steps:run_teacher_step",
+    counts=("rows", "dropped", "trace", "calls"),
+    refuses=("unreadable", "no_input"),
+    makes_ids=True,
 )
 class GenerateSpec(TeacherStepSpec):
     kind: Literal["generate"] = "generate"
@@ -552,6 +569,9 @@ class GenerateSpec(TeacherStepSpec):
     draws=True,
     operator_version=2,
     run="tasks:run_task",
+    counts=("rows", "dropped"),
+    refuses=("empty",),
+    makes_ids=True,
 )
 class TaskSpec:
     kind: Literal["task"] = "task"
@@ -583,6 +603,8 @@ class TaskSpec:
     ports=("rows",),
     draws=True,
     run="mixture_rows:run_mixture",
+    counts=("rows", "tokens"),
+    makes_ids=True,
 )
 class MixtureSpec:
     kind: Literal["mixture"] = "mixture"
@@ -598,7 +620,7 @@ class MixtureSpec:
     )
     #: None: the draw is made once
     redraw: Literal["per_epoch"] | None = attr(
-        choice("once", "per_epoch"), "Whether every epoch draws anew.", "once", stored=None
+        choice("once", "per_epoch"), "Whether every epoch draws anew.", "once", stored=None, unsupported="per_epoch"
     )
     tokenizer: dict[str, Any] | None = attr(TEXT | ref("train"), "Tokenizer that counts tokens.")
     revision = attr(TEXT, "Revision of the tokenizer.")
@@ -609,7 +631,13 @@ class MixtureSpec:
     rules: list[Rule] = field(default_factory=list)
 
 
-@kind("A dataset on disk or on the hub, with a dataset card.", root=True, run="export_step:run_export")
+@kind(
+    "A dataset on disk or on the hub, with a dataset card.",
+    root=True,
+    run="export_step:run_export",
+    sink=True,
+    writes=True,
+)
 class ExportSpec:
     kind: Literal["export"] = "export"
     data = attr(STREAM, "What is written.", required=True)
@@ -641,6 +669,7 @@ class ExportSpec:
     draws=True,
     operator_version=2,
     run="export_step:run_train_node",
+    sink=True,
 )
 class TrainSpec:
     kind: Literal["train"] = "train"
@@ -699,6 +728,7 @@ class TrainSpec:
         "What the loss is a mean over: all tokens of a batch alike, or each row first.",
         "tokens",
         stored=None,
+        unsupported="rows",
     )
     optimizer: str = attr(choice("adamw", "adamw_8bit", "adafactor", "sgd", "lion"), "Optimiser.", "adamw")
     learning_rate: str = attr(real(0), "Peak learning rate.", required=True)
