@@ -13,7 +13,7 @@ from typing import Final
 from alchemist_runtime.schema.codes import CODES
 from alchemist_runtime.schema.plan import Check, Plan, digest, portable
 
-from alchemist_dsl.check import check
+from alchemist_dsl.checker import check
 from alchemist_dsl.diagnostics.model import Diagnostic, Label, Severity
 from alchemist_dsl.estimate.checks import money, with_verdicts
 from alchemist_dsl.estimate.figures import figures, with_estimates

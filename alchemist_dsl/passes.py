@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import Node, Plan, TeacherStepSpec, to_json
 
-from alchemist_dsl.check.unsupported import unrun
+from alchemist_dsl.checker.unsupported import unrun
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.ir import Attr, Block, ChoiceV, EntryV, ListV, Program, Qty, RecordV, RefV, TextV, Value
 from alchemist_dsl.source import Span
 
 if TYPE_CHECKING:
-    from alchemist_dsl.check.unsupported import Has
+    from alchemist_dsl.checker.unsupported import Has
 
 # --- needed ----------------------------------------------------------------------------------------------------------
 

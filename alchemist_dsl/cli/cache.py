@@ -160,7 +160,7 @@ def import_(file: Path, folder: Path, format_: str) -> None:
     """Take the answers of FILE over into the cache of FOLDER's project. An answer that is here stays."""
     from alchemist_runtime.calls import cache_files
 
-    from alchemist_dsl.cli.compiling import unopened
+    from alchemist_dsl.project.folder import unopened
 
     if not file.is_file():
         _usage(unopened(file, FileNotFoundError(), "file of answers"))

@@ -5,21 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from alchemist_dsl.project.folder import unopened
+
 if TYPE_CHECKING:
     from alchemist_dsl.diagnostics.model import Diagnostic
-    from alchemist_dsl.ir import Block, Program
-    from alchemist_dsl.project.facts_on_disk import Resources
-    from alchemist_dsl.project.folder import Folder
+    from alchemist_dsl.ir import Program
     from alchemist_dsl.source import SourceFile
 
-ENVIRONMENT: Final = "ALCHEMIST_PARAM_"
 #: Messages in the text form; a file that is no recipe at all can give thousands.
 SHOWN: Final = 100
 
@@ -51,12 +51,14 @@ def check(recipes: tuple[Path, ...], format_: str, sets: tuple[str, ...], varian
     """Check recipes: every mistake, with its place and a way out. `-` is standard input, a folder all recipes in it."""
     from alchemist_dsl.diagnostics.model import severity
     from alchemist_dsl.diagnostics.render import sort_unique
+    from alchemist_dsl.project.params import outside_values
 
     begun = time.perf_counter()
-    outside = outside_values(sets)
+    with unopened_is_usage(recipes[0]):
+        outside = outside_values(sets)
     found = Found()
     for recipe in _expanded(recipes):
-        check_one(recipe, outside, variant, found)
+        add(recipe, outside, variant, found)
     problems = sort_unique(found.diagnostics, found.sources)
     data = format_ in ("json", "sarif")
     if data or problems:
@@ -69,19 +71,17 @@ def check(recipes: tuple[Path, ...], format_: str, sets: tuple[str, ...], varian
     sys.exit(1 if errors else 0)
 
 
-def outside_values(sets: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Values of parameters from outside: name -> (text, where from)."""
-    out = {
-        variable.removeprefix(ENVIRONMENT).lower(): (text, "environment")
-        for variable, text in sorted(os.environ.items())
-        if variable.startswith(ENVIRONMENT) and variable != ENVIRONMENT
-    }
-    for item in sets:
-        name, equals, text = item.partition("=")
-        if not equals or not name.strip():
-            raise click.UsageError(f"`--set {item}` has no value; write `--set NAME=VALUE`")
-        out[name.strip()] = (text.strip(), "set")
-    return out
+@contextmanager
+def unopened_is_usage(recipe: Path) -> Iterator[None]:
+    """A recipe that cannot be read, or a value that cannot, is a mistake of the command line."""
+    from alchemist_dsl.project.params import ParamsError
+
+    try:
+        yield
+    except ParamsError as error:
+        raise click.UsageError(str(error)) from None
+    except OSError as error:
+        raise click.UsageError(unopened(recipe, error)) from None
 
 
 def _expanded(recipes: Sequence[Path]) -> list[Path]:
@@ -95,101 +95,18 @@ def _expanded(recipes: Sequence[Path]) -> list[Path]:
     return list(out)
 
 
-def check_one(path: Path, outside: Mapping[str, tuple[str, str]], variant: str | None, found: Found) -> None:
+def add(path: Path, outside: Mapping[str, tuple[str, str]], variant: str | None, found: Found) -> None:
     """Check one recipe of the file system and add what was found."""
-    from alchemist_dsl.check import check as check_recipe
-    from alchemist_dsl.project.folder import folder_of
-    from alchemist_dsl.source import SourceFile
-    from alchemist_dsl.syntax.decode import decode
+    from alchemist_dsl.project.checking import check_file
 
-    stdin = str(path) == "-"
-    data = sys.stdin.buffer.read() if stdin else formatted_bytes(path)
-    folder = folder_of(Path.cwd() / "-" if stdin else path)
-    shown = "-" if stdin else folder.relative(path.resolve())
+    with unopened_is_usage(path):
+        made = check_file(path, outside, variant)
     found.recipes += 1
-    found.roots[shown] = folder.root
-    file, problems = decode(shown, data)
-    if file is None:
-        found.diagnostics += problems
-        found.sources[shown] = SourceFile(shown, "")
-        return
-    facts = _Facts(folder)
-    root = folder.relative(Path.cwd()) if stdin else ""
-    program, problems = check_recipe(
-        file,
-        folder.read,
-        root="" if root == "." else root,
-        sets=outside,
-        variant=variant,
-        columns=facts.columns,
-        listing=folder.listing,
-    )
-    found.diagnostics += problems
-    found.sources[shown] = file
-    if program is not None:
-        found.sources |= program.files
-        found.roots |= dict.fromkeys(program.files, folder.root)
-        found.diagnostics += facts.problems(program)
-        _count(program, found)
-    facts.save()
-
-
-def formatted_bytes(path: Path) -> bytes:
-    from alchemist_dsl.project.folder import read_recipe
-
-    try:
-        return read_recipe(path)
-    except FileNotFoundError:
-        from alchemist_dsl.diagnostics.suggest import near
-
-        others = near(path.name, (p.name for p in path.parent.glob("*.recipe")), 1)
-        hint = f"; did you mean `{path.parent / others[0]}`?" if others else ""
-        raise click.UsageError(f"there is no recipe `{path}`{hint}") from None
-    except OSError as error:
-        raise click.UsageError(f"`{path}` cannot be opened: {error.strerror}") from None
-
-
-class _Facts:
-    """Columns of local files, from the lock or their first records. What reads files is loaded when a source has
-    some.
-    """
-
-    def __init__(self, folder: Folder) -> None:
-        self.folder = folder
-        self._resources: Resources | None = None
-
-    def columns(self, block: Block) -> Mapping[str, str] | None:
-        if block.get("files") is None or block.get("hub") is not None:
-            return None
-        return self._open().columns(block)
-
-    def problems(self, program: Program) -> list[Diagnostic]:
-        """Patterns that match no file, files that cannot be read, models that are none."""
-        from alchemist_dsl.lowering.resources import own_model
-
-        blocks = program.blocks.values()
-        places = (b for b in blocks if b.kind in ("source", "suite"))
-        local = (b for b in places if b.get("files") is not None and b.get("hub") is None)
-        bases = (self._open().base(b) for b in blocks if own_model(b) is not None)
-        return [p for b in local for p in self._open().source(b).problems] + [p for p in bases if p]
-
-    def save(self) -> None:
-        if self._resources is not None:
-            self._resources.cache.save()
-
-    def _open(self) -> Resources:
-        if self._resources is None:
-            from alchemist_dsl.project import lockfile as locks
-            from alchemist_dsl.project.facts_on_disk import FileCache, Resources
-            from alchemist_dsl.project.folder import LOCK, STATE, library, read_file
-
-            root = self.folder.root
-            try:
-                lock = locks.loads(read_file(root / LOCK, root).decode("utf-8"))
-            except (OSError, ValueError):
-                lock = locks.Lock()  # `compile` says what is wrong with it
-            self._resources = Resources(root, lock, FileCache(root / STATE / "files"), std=library())
-        return self._resources
+    found.diagnostics += made.diagnostics
+    found.sources |= made.sources
+    found.roots |= dict.fromkeys(made.sources, made.root)
+    if made.program is not None:
+        _count(made.program, found)
 
 
 def _count(program: Program, found: Found) -> None:

@@ -158,8 +158,8 @@ def _row(node: Node, doing: NowNode | None, stuck: set[str]) -> tuple[str, ...]:
 
 
 def _totals(plan: Plan) -> list[str]:
-    from alchemist_dsl.cli.hosts import keys_that_leave
     from alchemist_dsl.explain.wording import count, dollars_range
+    from alchemist_dsl.project.consent import keys_that_leave
 
     calls, usd = plan.totals.get("calls"), plan.totals.get("usd")
     out = []

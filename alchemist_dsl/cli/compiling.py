@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from alchemist_dsl.project.folder import unopened
+
 if TYPE_CHECKING:
     from alchemist_runtime.schema.plan import Plan
 
@@ -24,7 +26,8 @@ def compiled_or_exit(recipe: Path, *, warnings: bool = True, **options: Any) -> 
 
     from alchemist_dsl.cli.output import show
     from alchemist_dsl.compiler import severity
-    from alchemist_dsl.project.workspace import ParamsError, compile_recipe
+    from alchemist_dsl.project.params import ParamsError
+    from alchemist_dsl.project.workspace import compile_recipe
 
     try:
         made = compile_recipe(recipe, **options)
@@ -36,18 +39,6 @@ def compiled_or_exit(recipe: Path, *, warnings: bool = True, **options: Any) -> 
         sys.exit(USAGE)
     show([d for d in made.diagnostics if warnings or severity(d) == "error"], made.sources)
     return made
-
-
-def unopened(recipe: Path, error: OSError, what: str = "recipe") -> str:
-    """Why a recipe, or a plan, cannot be read, and one of a near name."""
-    from difflib import get_close_matches
-
-    if not isinstance(error, FileNotFoundError):
-        return f"`{recipe}` cannot be opened: {error.strerror}"
-    names = sorted(p.name for p in recipe.parent.glob("*.recipe" if what == "recipe" else "*.json"))
-    near = get_close_matches(recipe.name, names, 1)
-    help_ = f"; did you mean `{recipe.parent / near[0]}`?" if near else ""
-    return f"there is no {what} `{recipe}`{help_}"
 
 
 def exit_code(made: Compiled) -> int:
@@ -79,10 +70,6 @@ def plan_or_exit(path: Path) -> Plan:
         click.echo(plain(error.problem), err=True)
         sys.exit(error.exit_code)
     sys.exit(USAGE)
-
-
-def is_plan(path: Path) -> bool:
-    return path.suffix == ".json"
 
 
 def only_recipe(folder: Path) -> Path | None:

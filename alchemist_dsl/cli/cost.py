@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from alchemist_runtime.engine.preview_calls import Ahead
     from alchemist_runtime.schema.plan import Estimate, Node, Plan, Teacher
 
-    from alchemist_dsl.diff.impact import Asked
+    from alchemist_dsl.comparison.impact import Asked
     from alchemist_dsl.project.workspace import Compiled
 
 
@@ -178,7 +178,7 @@ def _now(plan: Plan, node: Node, found: Ahead | None, *, sampled: bool) -> Asked
     """What a run now would ask of a step's teacher, and spend."""
     from alchemist_runtime.schema.plan import Estimate
 
-    from alchemist_dsl.diff import impact
+    from alchemist_dsl.comparison import impact
 
     doing = next((n for n in plan.now.nodes if n.id == node.id), None) if plan.now else None
     if doing is not None and doing.action in ("reuse", "skip"):
@@ -222,7 +222,7 @@ def _measured(made: Compiled, node: Node, teacher: Teacher) -> tuple[dict[str, E
 
 def _lines(plan: Plan, steps: Sequence[Step]) -> Iterator[str]:
     from alchemist_dsl.cli.compile import terminal_width
-    from alchemist_dsl.diff.impact import summed
+    from alchemist_dsl.comparison.impact import summed
     from alchemist_dsl.explain.text_table import grid
     from alchemist_dsl.explain.wording import count, dollars, dollars_range
 
@@ -360,7 +360,7 @@ def _price(teacher: Teacher) -> str:
 
 
 def _data(plan: Plan, steps: Sequence[Step]) -> dict[str, Any]:
-    from alchemist_dsl.diff.impact import summed
+    from alchemist_dsl.comparison.impact import summed
 
     def plain(e: Estimate | None) -> Any:
         return None if e is None else to_json(e, without_none=True)

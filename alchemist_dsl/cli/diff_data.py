@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from alchemist_runtime.engine.compare import DataDiff
     from alchemist_runtime.schema.plan import Node
 
-    from alchemist_dsl.cli.diff_operands import Comparison
-    from alchemist_dsl.diff.model import Diff
-    from alchemist_dsl.diff.side import Side
+    from alchemist_dsl.comparison.model import Diff
+    from alchemist_dsl.comparison.side import Side
+    from alchemist_dsl.project.operands import Comparison
 
 #: For each recipe what it is called, and what its results differ in.
 Results: TypeAlias = "list[tuple[str, DataDiff]]"
@@ -92,7 +92,7 @@ def recipes(found: Comparison, samples: int) -> Results:
 def _compared(before: Side | None, after: Side | None, samples: int) -> DataDiff:
     from alchemist_runtime.engine.compare import compare_plans
 
-    from alchemist_dsl.diff.matching import matched
+    from alchemist_dsl.comparison.matching import matched
 
     old, new = before or after, after or before
     assert old is not None and new is not None

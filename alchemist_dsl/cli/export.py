@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -84,32 +85,20 @@ def _refuse(headline: str, help_: str | None) -> NoReturn:
     sys.exit(1)
 
 
-def _program(recipe: Path, sets: tuple[str, ...], variant: str | None) -> tuple[Program, dict[str, SourceFile]]:
-    """The checked recipe; leaves where it is wrong."""
-    from alchemist_dsl.check import check
-    from alchemist_dsl.cli.check import formatted_bytes, outside_values
+def _program(recipe: Path, sets: tuple[str, ...], variant: str | None) -> tuple[Program, Mapping[str, SourceFile]]:
+    """The checked recipe; exits where it is wrong."""
+    from alchemist_dsl.cli.check import unopened_is_usage
     from alchemist_dsl.cli.output import show
-    from alchemist_dsl.compiler import severity
-    from alchemist_dsl.project.folder import folder_of
-    from alchemist_dsl.syntax.decode import decode
+    from alchemist_dsl.diagnostics.model import severity
+    from alchemist_dsl.project.checking import check_file
+    from alchemist_dsl.project.params import outside_values
 
-    stdin = str(recipe) == "-"
-    data = sys.stdin.buffer.read() if stdin else formatted_bytes(recipe)
-    folder = folder_of(Path.cwd() / "-" if stdin else recipe)
-    shown = "-" if stdin else folder.relative(recipe.resolve())
-    file, problems = decode(shown, data)
-    program = None
-    sources: dict[str, SourceFile] = {}
-    if file is not None:
-        sources[shown] = file
-        program, problems = check(file, folder.read, sets=outside_values(sets), variant=variant, listing=folder.listing)
-    errors = [p for p in problems if severity(p) == "error"]
-    if program is not None:
-        sources |= program.files
-    if errors or program is None:
-        show(errors, sources)
+    with unopened_is_usage(recipe):
+        made = check_file(recipe, outside_values(sets), variant, look=False)
+    if made.program is None or not made.ok:
+        show([p for p in made.diagnostics if severity(p) == "error"], made.sources)
         sys.exit(1)
-    return program, sources
+    return made.program, made.sources
 
 
 def _folder(recipe: Path, output: Path | None) -> str:

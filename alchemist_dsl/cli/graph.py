@@ -63,10 +63,10 @@ def _compared(against: str, plan: Path, sets: tuple[str, ...], params: Path | No
     """The graph with what changed since another side; exits where one of the two cannot be compared."""
     from alchemist_runtime.schema.errors import SAID_NO, USAGE
 
-    from alchemist_dsl.cli.diff_operands import BadOperand, Settings, comparison
-    from alchemist_dsl.diff.compare import compare
-    from alchemist_dsl.diff.project_diff import unreadable
+    from alchemist_dsl.comparison.compare import compare
+    from alchemist_dsl.comparison.project_diff import unreadable
     from alchemist_dsl.graph.model import Mark, compared, graph_of
+    from alchemist_dsl.project.operands import BadOperand, Settings, comparison
 
     try:
         pairs = comparison((against, str(plan)), Settings(sets, params, variant)).pairs
@@ -102,8 +102,9 @@ def _same(plan: Path, output: Path) -> bool:
 
 def _graph(path: Path, upto: tuple[str, ...], options: dict[str, Any]) -> Graph:
     """The graph of a recipe or of a plan file; exits where there is none."""
-    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, is_plan
+    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code
     from alchemist_dsl.graph.model import graph_of
+    from alchemist_dsl.project.folder import is_plan
 
     if is_plan(path):
         if any(options.values()):

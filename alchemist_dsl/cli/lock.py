@@ -101,7 +101,7 @@ def _sensible(asked: Asked, recipes: Sequence[Path]) -> None:
 
 
 def _recipes(recipes: Sequence[Path]) -> tuple[Project, list[Path]]:
-    from alchemist_dsl.cli.compiling import unopened
+    from alchemist_dsl.project.folder import unopened
     from alchemist_dsl.project.pinning import recipes_of
     from alchemist_dsl.project.workspace import project_of
 

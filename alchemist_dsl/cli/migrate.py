@@ -232,7 +232,7 @@ def _write(out: Path, text: str) -> None:
 
 def _checked(text: str, out: Path | None) -> tuple[tuple[Diagnostic, ...], dict[str, SourceFile]]:
     """What `alchemist check` would call an error: columns that the data does not have."""
-    from alchemist_dsl.check import check
+    from alchemist_dsl.checker import check
     from alchemist_dsl.compiler import severity
     from alchemist_dsl.project.facts_on_disk import FileCache, Resources
     from alchemist_dsl.project.folder import folder_of, library

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
     from alchemist_runtime.engine.local import Result
     from alchemist_runtime.schema.errors import Problem, RunError
-    from alchemist_runtime.schema.plan import Node, Plan
 
     from alchemist_dsl.project.workspace import Compiled
 
@@ -66,7 +64,8 @@ def run(
 ) -> None:
     """Carry out RECIPE (or a plan file): build what is missing, train, check."""
     from alchemist_dsl.cli.compile import remember
-    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, is_plan
+    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code
+    from alchemist_dsl.project.folder import is_plan
 
     most = _money(budget)
     if is_plan(recipe):
@@ -86,18 +85,16 @@ def run(
     if limit is None and not locked:
         remember(compiled)
     options = {
-        "budget": most,
-        "allowed": hosts,
+        "budget": None if most is None else str(most),
         "replay": replay,
         "processes": processes,
         "limited": limit is not None,
-        "locked": locked,
         "from_file": is_plan(recipe),
         "keep_going": keep_going,
         "retry_refused": retry == "refused",
     }
     with _terminated_as_interrupted():
-        sys.exit(_run(compiled, compiled.plan, upto, options, format_))
+        sys.exit(_run(compiled, options, upto, hosts, format_=format_, locked=locked))
 
 
 @contextmanager
@@ -138,47 +135,32 @@ def _money(text: str | None) -> Fraction | None:
         ) from None
 
 
-def _run(compiled: Compiled, plan: Plan, upto: tuple[str, ...], asked: dict[str, Any], format_: str) -> int:
-    from alchemist_runtime.engine.context import Context, Options
-    from alchemist_runtime.engine.local import unfinished
+def _ask(question: str) -> bool:
+    return click.confirm(question, err=True)
+
+
+def _run(compiled: Compiled, options: dict[str, Any], upto: Sequence[str], hosts: Sequence[str], **how: Any) -> int:
+    from alchemist_runtime.engine.context import Options
     from alchemist_runtime.schema import errors
 
-    from alchemist_dsl.cli.hosts import agree
+    from alchemist_dsl.project.running import prepare
 
-    most: Fraction | None = asked["budget"]
-    options = Options(
-        budget=None if most is None else str(most),
-        replay=asked["replay"],
-        processes=asked["processes"],
-        limited=asked["limited"],
-        from_file=asked["from_file"],
-        keep_going=asked["keep_going"],
-        retry_refused=asked["retry_refused"],
-    )
-    project = compiled.project
-    ctx = Context(plan, project.root, project.state, project.store, options=options)
-    targets = list(upto) or None
-
-    def consent(nodes: Sequence[Node], ask: bool = True) -> None:
-        _consent(plan, nodes, most, ask=ask)
-        agree(plan, project.root, nodes, asked["allowed"], ask=ask)
-
+    ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
     try:
-        if options.replay is None:
-            consent(unfinished(ctx, targets))
-            ctx.agree = partial(consent, ask=False)
+        ctx = prepare(compiled, Options(**options), upto=upto, hosts=hosts, ask=ask)
     except errors.RunError as error:
         _say(compiled, error.problem)
         return error.exit_code
-    return _carry_out(compiled, ctx, targets, format_, asked["locked"])
+    return _carry_out(compiled, ctx, list(upto) or None, **how)
 
 
-def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, format_: str, locked: bool) -> int:
+def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, *, format_: str, locked: bool) -> int:
     from alchemist_runtime.engine import local
     from alchemist_runtime.schema import errors
 
     from alchemist_dsl.cli.output import plain
     from alchemist_dsl.cli.progress import Both, Lines, Live, open_log
+    from alchemist_dsl.project.running import record
 
     begun = time.perf_counter()
     result = local.Result(local.run_name())
@@ -207,10 +189,7 @@ def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, form
     for problem in getattr(person, "warnings", ()):
         _say(compiled, problem)
     try:
-        if not ctx.options.limited and not result.failed:
-            local.point_at(ctx, result)
-        if not locked and not result.failed:  # the lock stays as it is, figures too
-            compiled.after_run(result)
+        record(compiled, ctx, result, locked=locked)
     except (errors.RunError, OSError) as error:
         _say(compiled, _stopped(error, "`recipe.lock`").problem)
         _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_, wrote=False)
@@ -269,19 +248,13 @@ def _finish(
     compiled: Compiled, ctx: Context, result: Result, seconds: float, log: _Lazy, format_: str, *, wrote: bool
 ) -> int:
     """Say what came of a run. `wrote`: it took changed facts over into the lock."""
-    from alchemist_runtime.engine.verdicts import judge_check
     from alchemist_runtime.schema import errors
 
     from alchemist_dsl.cli import summary
+    from alchemist_dsl.project.running import judged
 
-    stuck = {d.node for d in result.done if d.action == "not run"}
-    verdicts = [
-        (c, "unknown", None) if stuck & set(c.reads) else (c, *judge_check(ctx, c))
-        for c in ctx.plan.checks
-        if stuck & set(c.reads) or _reached(ctx, c.reads)
-    ]
-    if ctx.options.limited:  # a run that leaves rows out breaks no promise
-        verdicts = [(c, "unknown" if v == "fail" else v, value) for c, v, value in verdicts]
+    ran = judged(ctx, result)
+    verdicts, stuck = ran.verdicts, ran.not_run
     if format_ == "json":
         import json
 
@@ -327,13 +300,6 @@ def _not_built(ctx: Context, stuck: list[str]) -> Problem:
     )
 
 
-def _reached(ctx: Context, reads: list[str]) -> bool:
-    """Whether everything that a check reads is built: after `--upto` a part of the promises is not reached."""
-    return all(
-        ctx.store.manifest(ctx.node(name).key) is not None for name in reads if name in {n.id for n in ctx.plan.nodes}
-    )
-
-
 def _width() -> int:
     import shutil
 
@@ -352,74 +318,3 @@ def _say(compiled: Compiled, problem: Problem) -> None:
     from alchemist_dsl.cli.output import show_problem
 
     show_problem(compiled, problem)
-
-
-def _consent(plan: Plan, todo: Sequence[Node], most: Fraction | None, *, ask: bool = True) -> None:
-    """Nothing that costs money happens by surprise: ask once on a terminal, else want a budget. RunError A702, A709."""
-    from alchemist_runtime.schema.errors import Problem, RunError
-
-    asked = [n for n in todo if _costs(plan, n)]
-    if not asked:
-        return
-    unknown = [n.id for n in asked if plan.teachers[_teacher(plan, n.id)].price is None]
-    if unknown and most is not None:
-        raise RunError(
-            Problem(
-                "A702",
-                f"the cost of `{unknown[0]}` is unknown, so a budget cannot be kept",
-                node=unknown[0],
-                help="add `price { input = … output = … }` to its teacher, or `price = free` for a local model",
-            )
-        )
-    if most is not None or all(_budget(plan, n.id) for n in asked):
-        return
-    text = _spending(plan, asked, bool(unknown))
-    agreed = ask and sys.stdin.isatty() and sys.stderr.isatty()
-    if agreed and click.confirm(f"{text}. Go on?", err=True):
-        return
-    raise RunError(
-        Problem(
-            "A709",
-            "nothing was spent: the run was not agreed to" if agreed else f"{text}, and nobody is there to agree",
-            node=asked[0].id,
-            help="give `--budget $N`, or a `budget` in each step that asks a teacher",
-        )
-    )
-
-
-def _spending(plan: Plan, asked: Sequence[Node], unknown: bool) -> str:
-    """What the steps will ask and spend, by what the plan knows of this machine, else from scratch."""
-    from alchemist_dsl.cli.summary import dollars
-
-    now = {n.id: n for n in plan.now.nodes} if plan.now else {}
-    calls, usd = 0, Fraction(0)
-    for node in asked:
-        here = now.get(node.id)
-        new = here.calls_new if here is not None else None
-        money = here.usd if here is not None and here.usd is not None else node.estimate.get("usd")
-        scratch = node.estimate.get("calls")
-        calls += int(scratch.value or 0) if new is None and scratch is not None else new or 0
-        usd += Fraction((money and (money.high or money.value)) or 0)
-    teachers = ", ".join(sorted({_teacher(plan, n.id) for n in asked}))
-    about = "an unknown amount" if unknown else f"up to {dollars(usd)}"
-    return f"this run makes about {calls:,} new calls to {teachers} and spends {about}"
-
-
-def _costs(plan: Plan, node: Node) -> bool:
-    from alchemist_runtime.schema.catalog import origin
-
-    name = getattr(node.spec, "teacher", None)
-    if name is None:
-        return False
-    teacher = plan.teachers[name]
-    free = origin(teacher.provider) in ("recording", "messages", "inputs")
-    return not free and not (teacher.price and teacher.price.free)
-
-
-def _teacher(plan: Plan, node: str) -> str:
-    return str(getattr(plan.node(node).spec, "teacher", ""))
-
-
-def _budget(plan: Plan, node: str) -> str | None:
-    found = getattr(plan.node(node).spec, "budget", None)
-    return None if found is None else str(found)

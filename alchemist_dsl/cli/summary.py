@@ -10,18 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from alchemist_dsl.cli.progress import amount, took
 from alchemist_dsl.explain.text_table import grid
+from alchemist_dsl.explain.wording import dollar_amount
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
     from alchemist_runtime.engine.local import Done, Result
-
-
-def dollars(value: Any) -> str:
-    """Money for people: exact to the cent, more digits where it is less."""
-    number = Fraction(str(value or 0))
-    if number == 0:
-        return "$0"
-    return f"${float(number):,.2f}" if number >= Fraction(1, 100) else f"${float(number):.4f}"
 
 
 def nothing_to_do(result: Result) -> bool:
@@ -100,7 +93,7 @@ def calls(result: Result) -> list[str]:
     cached = sum(d.figures["calls_cached"] for d in asked)
     money = sum((Fraction(str(d.figures.get("usd") or 0)) for d in asked), Fraction(0))
     failed = sum(d.figures.get("calls_failed", 0) for d in asked)
-    text = f"teacher calls: {new:,} new, {cached:,} from the cache; {dollars(money)}"
+    text = f"teacher calls: {new:,} new, {cached:,} from the cache; {dollar_amount(money)}"
     passing = sum(d.figures.get("calls_passing", 0) for d in result.done)
     refused = sum(d.figures.get("calls_refused", 0) for d in result.done)
     out = ["", text + (f"; {failed:,} failed" if failed else "")]

@@ -48,11 +48,11 @@ def _expanded(recipes: tuple[Path, ...]) -> list[Path]:
 
 
 def _tested(path: Path, name: str | None) -> Tested:
-    from alchemist_dsl.cli.compiling import unopened
     from alchemist_dsl.cli.output import show
     from alchemist_dsl.cli.test_runner import run_tests
     from alchemist_dsl.compiler import severity
-    from alchemist_dsl.project.workspace import ParamsError
+    from alchemist_dsl.project.folder import unopened
+    from alchemist_dsl.project.params import ParamsError
 
     try:
         test_report = run_tests(path, name)

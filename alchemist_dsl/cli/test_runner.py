@@ -118,10 +118,11 @@ def _checked(
     project: Project, shown: str, data: bytes
 ) -> tuple[Program | None, tuple[Diagnostic, ...], Mapping[str, SourceFile], Resources]:
     """The checked program, with the columns of local files and of the lock; nothing is fetched."""
-    from alchemist_dsl.check import check
+    from alchemist_dsl.checker import check
     from alchemist_dsl.project.facts_on_disk import FileCache, Resources
     from alchemist_dsl.project.folder import library
-    from alchemist_dsl.project.workspace import outside_values, read_lock
+    from alchemist_dsl.project.params import outside_values
+    from alchemist_dsl.project.workspace import read_lock
     from alchemist_dsl.source import SourceFile
     from alchemist_dsl.syntax.decode import decode
 

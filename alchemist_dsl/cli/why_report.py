@@ -10,8 +10,8 @@ from typing import Any
 
 from alchemist_runtime.schema.plan import Node, Plan
 
-from alchemist_dsl.diff.text import worded
-from alchemist_dsl.diff.words import word_diff
+from alchemist_dsl.comparison.text import worded
+from alchemist_dsl.comparison.words import word_diff
 from alchemist_dsl.explain.staleness import TEMPLATES, Past, Remembered, edges_of, files_of, is_file, is_input, roles_of
 from alchemist_dsl.explain.wording import path_words, short, value_words
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from alchemist_runtime.schema.codes import CODES
 
-from alchemist_dsl.cli.check import Found, check_one
+from alchemist_dsl.cli.check import Found, add
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.diagnostics.page import ROWS, Example, load, parse, path_of, with_says
 from alchemist_dsl.diagnostics.render import render, sort_unique
@@ -27,7 +27,7 @@ def found_in(example: Example, folder: Path) -> Found:
         path.write_text(text, "utf-8")
     (project / RECIPE).write_bytes(example.bytes)
     found = Found()
-    check_one(project / RECIPE, _sets(example), None, found)
+    add(project / RECIPE, _sets(example), None, found)
     found.diagnostics = list(sort_unique(found.diagnostics, found.sources))
     return found
 

@@ -15,7 +15,7 @@ from alchemist_runtime.schema.attributes import Attribute, AttrType
 from alchemist_runtime.schema.kinds import KINDS, NAMED_EXPRESSIONS
 from alchemist_runtime.schema.units import UNITS
 
-from alchemist_dsl.check.methods import method_names
+from alchemist_dsl.checker.methods import method_names
 from alchemist_dsl.docs import words
 from alchemist_dsl.migrate.recipe_data import EDITION, parts_of
 from alchemist_dsl.project import lockfile as locks
@@ -91,8 +91,8 @@ def plan_schema() -> Schema:
 
 def diff_schema() -> Schema:
     """Of what `alchemist diff --format json` prints."""
-    from alchemist_dsl.diff.model import Diff
-    from alchemist_dsl.diff.rows import RowsDiff
+    from alchemist_dsl.comparison.model import Diff
+    from alchemist_dsl.comparison.rows import RowsDiff
 
     schema = Diff.model_json_schema()
     rows = RowsDiff.model_json_schema(ref_template="#/$defs/{model}")

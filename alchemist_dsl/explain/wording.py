@@ -244,6 +244,14 @@ def hours(text: str) -> str:
     return rounded(value, 1) if value >= 1 else rounded(value, 3)
 
 
+def dollar_amount(value: Any) -> str:
+    """Money for people: exact to the cent, more digits where it is less."""
+    number = Fraction(str(value or 0))
+    if number == 0:
+        return "$0"
+    return f"${float(number):,.2f}" if number >= Fraction(1, 100) else f"${float(number):.4f}"
+
+
 def dollars(e: Estimate | None) -> str:
     """Money for a table; an estimate with its range."""
     if e is None:

@@ -11,7 +11,7 @@ from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import canonical, text_digest
 from alchemist_runtime.schema.units import UNITS, Amount
 
-from alchemist_dsl.check import methods
+from alchemist_dsl.checker import methods
 from alchemist_dsl.ir import (
     Attr,
     Block,

@@ -9,7 +9,7 @@ from typing import Any
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import Check, Edge, Node, Param, Plan, Prompt, Teacher, digest, to_json
 
-from alchemist_dsl.check.unsupported import unrun
+from alchemist_dsl.checker.unsupported import unrun
 from alchemist_dsl.ir import Block, ParamValue, Program, RefV
 from alchemist_dsl.lowering import keys, resources, steps
 from alchemist_dsl.lowering.canonical import Ingredients

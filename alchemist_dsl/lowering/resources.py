@@ -11,8 +11,8 @@ from typing import Any, Final
 from alchemist_runtime.schema.plan import Price, Prompt, Teacher
 from alchemist_runtime.schema.units import decimal
 
-from alchemist_dsl.check.outputs import MODEL
-from alchemist_dsl.check.unittests import literal
+from alchemist_dsl.checker.outputs import MODEL
+from alchemist_dsl.checker.unittests import literal
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.ir import Block, ChoiceV, Qty, RecordV, RefV, TemplateV, TextV
 from alchemist_dsl.lowering.scope import Scope, flag, items, method, quantity, text, texts, whole

@@ -10,7 +10,16 @@ from typing import Any, Final
 
 from alchemist_runtime.schema.plan import Plan, to_json
 
-from alchemist_dsl.check.unittests import Inlet, Unfit, answer, column_types, inlets, row, rows_by_label, suite_columns
+from alchemist_dsl.checker.unittests import (
+    Inlet,
+    Unfit,
+    answer,
+    column_types,
+    inlets,
+    row,
+    rows_by_label,
+    suite_columns,
+)
 from alchemist_dsl.ir import Attr, Block, ChoiceV, ListV, Program, RecordV, RefV, RowSchema, RuleV, TextV, Value
 from alchemist_dsl.lowering.facts import Facts
 from alchemist_dsl.lowering.lower import lower

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from alchemist_dsl import ir
-from alchemist_dsl.check import Checked, examine
-from alchemist_dsl.check.context import Room, Stream, World
-from alchemist_dsl.check.names import Decl, Scope
-from alchemist_dsl.check.templates import Variables
+from alchemist_dsl.checker import Checked, examine
+from alchemist_dsl.checker.context import Room, Stream, World
+from alchemist_dsl.checker.names import Decl, Scope
+from alchemist_dsl.checker.templates import Variables
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.lsp.documents import Buffer, Documents
 from alchemist_dsl.lsp.local_columns import LocalFacts

@@ -287,7 +287,7 @@ def _set_target(analysis: Analysis, at: Cursor, block: Frame, sight: Sight) -> I
 
 
 def _schema(analysis: Analysis) -> dict[str, str]:
-    from alchemist_dsl.check.sources import recipe_schema
+    from alchemist_dsl.checker.sources import recipe_schema
 
     return recipe_schema(analysis.world)
 
@@ -414,7 +414,7 @@ def _bools(analysis: Analysis, at: Cursor, block: Frame, type_: AttrType) -> Ite
 
 
 def _methods(analysis: Analysis, at: Cursor, block: Frame, type_: AttrType) -> Iterator[Item]:
-    from alchemist_dsl.check.methods import method_names, parameters
+    from alchemist_dsl.checker.methods import method_names, parameters
 
     for name in method_names(type_):
         known = parameters(name, type_) or ()
@@ -448,7 +448,7 @@ _READERS: Final[dict[str, Reader]] = {
 
 def _arguments(at: Cursor, call: Frame, type_: AttrType) -> Iterator[Item]:
     """Names of the parameters of a method, and the values of one that is named."""
-    from alchemist_dsl.check.methods import parameters
+    from alchemist_dsl.checker.methods import parameters
 
     known = parameters(call.name, type_) or ()
     found = markdown.component(type_, call.name)

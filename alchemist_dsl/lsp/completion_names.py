@@ -8,7 +8,7 @@ from alchemist_runtime.schema.attributes import AttrType
 from alchemist_runtime.schema.kinds import KINDS
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.names import Decl, Scope
+from alchemist_dsl.checker.names import Decl, Scope
 from alchemist_dsl.lsp.analysis import Analysis
 from alchemist_dsl.lsp.context import Frame
 from alchemist_dsl.lsp.items import Item, K, item

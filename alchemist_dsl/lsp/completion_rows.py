@@ -7,9 +7,9 @@ from typing import Final
 
 from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
 
-from alchemist_dsl.check.expressions import PLAN_FIGURES, column_type, readable, row_variables
-from alchemist_dsl.check.templates import GLOBALS, template_words
-from alchemist_dsl.check.types import ANY, family, fields
+from alchemist_dsl.checker.expressions import PLAN_FIGURES, column_type, readable, row_variables
+from alchemist_dsl.checker.templates import GLOBALS, template_words
+from alchemist_dsl.checker.types import ANY, family, fields
 from alchemist_dsl.lsp import markdown
 from alchemist_dsl.lsp.analysis import Analysis, Sight
 from alchemist_dsl.lsp.context import Cursor

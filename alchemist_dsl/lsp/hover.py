@@ -9,9 +9,9 @@ from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.units import UNITS
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.expressions import column_type, row_variables
-from alchemist_dsl.check.names import Decl
-from alchemist_dsl.check.params import value_text
+from alchemist_dsl.checker.expressions import column_type, row_variables
+from alchemist_dsl.checker.names import Decl
+from alchemist_dsl.checker.params import value_text
 from alchemist_dsl.lsp import markdown
 from alchemist_dsl.lsp.analysis import NO_SIGHT, Analysis
 from alchemist_dsl.lsp.jinja import variables

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from alchemist_dsl.check.templates import read_template, template_span
+from alchemist_dsl.checker.templates import read_template, template_span
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 

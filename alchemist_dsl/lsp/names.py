@@ -13,8 +13,8 @@ from alchemist_runtime.schema.attributes import AttrType
 from alchemist_runtime.schema.functions import AGGREGATES
 from alchemist_runtime.schema.kinds import KINDS
 
-from alchemist_dsl.check.load import Loader
-from alchemist_dsl.check.names import Decl, Found, Scope, find, path_of
+from alchemist_dsl.checker.load import Loader
+from alchemist_dsl.checker.names import Decl, Found, Scope, find, path_of
 from alchemist_dsl.lsp.jinja import variables
 from alchemist_dsl.lsp.tree_queries import every
 from alchemist_dsl.source import Span

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from alchemist_dsl import ir
-from alchemist_dsl.check.load import Loader
-from alchemist_dsl.check.names import Decl
-from alchemist_dsl.check.problems import Problems
+from alchemist_dsl.checker.load import Loader
+from alchemist_dsl.checker.names import Decl
+from alchemist_dsl.checker.problems import Problems
 from alchemist_dsl.lsp.analysis import Analyser, Analysis
 from alchemist_dsl.lsp.hover import declaration
 from alchemist_dsl.lsp.names import Names, Occurrence, Symbol

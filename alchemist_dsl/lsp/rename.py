@@ -11,7 +11,7 @@ from typing import Final
 from alchemist_runtime.schema.attributes import RESERVED
 from alchemist_runtime.schema.kinds import KINDS, TAKEN
 
-from alchemist_dsl.check.names import Decl
+from alchemist_dsl.checker.names import Decl
 from alchemist_dsl.lsp.analysis import Analyser, Analysis
 from alchemist_dsl.lsp.hover import declared
 from alchemist_dsl.lsp.names import Occurrence, Symbol

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from alchemist_runtime.schema.codes import CODES
 
-from alchemist_dsl.check import check
+from alchemist_dsl.checker import check
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.diagnostics.render import sort_unique
 from alchemist_dsl.migrate import flags, tree

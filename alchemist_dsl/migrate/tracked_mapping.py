@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from alchemist_dsl.check.values import SECRET
+from alchemist_dsl.checker.values import SECRET
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.migrate.tree import Value

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_dsl.check.outputs import FILES as CHAT_FILES
-from alchemist_dsl.check.outputs import MODEL as CHAT_MODEL
+from alchemist_dsl.checker.outputs import FILES as CHAT_FILES
+from alchemist_dsl.checker.outputs import MODEL as CHAT_MODEL
 from alchemist_dsl.migrate.recipe_draft import Draft, counted, percent, real
 from alchemist_dsl.migrate.source_location import Files
 from alchemist_dsl.migrate.tracked_mapping import Asked

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from alchemist_runtime.schema.errors import RunError
 from alchemist_runtime.schema.sealed import SETTLED_NS, file_digest, seal, stamp, unseal
 
-from alchemist_dsl.check.outputs import MODEL
+from alchemist_dsl.checker.outputs import MODEL
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.ir import Block, ListV, TextV
 from alchemist_dsl.lowering.facts import PYTHON_MINOR, FileFact, SourceFacts

@@ -87,3 +87,19 @@ def library() -> Path:
     """The folder of the shipped library: in the package, else in the checkout."""
     packaged = Path(__file__).parents[1] / "_recipes" / "std"
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "recipes" / "std"
+
+
+def unopened(recipe: Path, error: OSError, what: str = "recipe") -> str:
+    """Why a recipe, or a plan, cannot be read, and one of a near name."""
+    from difflib import get_close_matches
+
+    if not isinstance(error, FileNotFoundError):
+        return f"`{recipe}` cannot be opened: {error.strerror}"
+    names = sorted(p.name for p in recipe.parent.glob("*.recipe" if what == "recipe" else "*.json"))
+    near = get_close_matches(recipe.name, names, 1)
+    help_ = f"; did you mean `{recipe.parent / near[0]}`?" if near else ""
+    return f"there is no {what} `{recipe}`{help_}"
+
+
+def is_plan(path: Path) -> bool:
+    return path.suffix == ".json"

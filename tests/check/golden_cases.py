@@ -10,7 +10,7 @@ from pathlib import Path
 from alchemist_runtime.schema.codes import CODES
 
 from alchemist_dsl import ir
-from alchemist_dsl.check import check
+from alchemist_dsl.checker import check
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.source import SourceFile, Span
 

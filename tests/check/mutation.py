@@ -16,7 +16,7 @@ from pathlib import Path
 
 from alchemist_runtime.schema import catalog
 
-from alchemist_dsl.check import Checked, examine
+from alchemist_dsl.checker import Checked, examine
 from alchemist_dsl.compiler import compile_text
 from alchemist_dsl.diagnostics.model import Diagnostic, severity
 from alchemist_dsl.diagnostics.render import FORMATS, render

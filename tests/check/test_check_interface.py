@@ -11,8 +11,8 @@ import pytest
 from alchemist_runtime.schema.kinds import KINDS
 
 from alchemist_dsl import ir
-from alchemist_dsl.check import check
-from alchemist_dsl.check.types import bounded, element, family, fields, fits, join, plain
+from alchemist_dsl.checker import check
+from alchemist_dsl.checker.types import bounded, element, family, fields, fits, join, plain
 from alchemist_dsl.source import SourceFile
 
 RECIPE = """edition 2026
@@ -167,7 +167,7 @@ def _loaded(text: str) -> set[str]:
     root = Path(__file__).parents[2]
     code = (
         "import sys\n"
-        "from alchemist_dsl.check import check\n"
+        "from alchemist_dsl.checker import check\n"
         "from alchemist_dsl.source import SourceFile\n"
         f"check(SourceFile('r.recipe', {text!r}), lambda path: None)\n"
         "print(' '.join(m for m in sys.modules if '.' not in m))\n"

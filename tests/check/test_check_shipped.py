@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from alchemist_runtime.schema.codes import CODES
 
-from alchemist_dsl.check import check
+from alchemist_dsl.checker import check
 from alchemist_dsl.source import SourceFile
 
 RECIPES = Path(__file__).parents[2] / "recipes"

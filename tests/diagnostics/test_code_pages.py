@@ -75,7 +75,7 @@ def _given(*places: str) -> set[str]:
 
 
 def _given_by_checks() -> set[str]:
-    return _given("alchemist_dsl/check", "alchemist_dsl/syntax")
+    return _given("alchemist_dsl/checker", "alchemist_dsl/syntax")
 
 
 def test_every_code_is_given_somewhere_and_everything_given_is_a_code() -> None:

@@ -20,12 +20,11 @@ from alchemist_runtime.schema.plan import Plan
 from alchemist_runtime.storage.store import Store
 from click.testing import CliRunner
 
-from alchemist_dsl.cli.diff import compared
-from alchemist_dsl.cli.diff_operands import Comparison, Settings, comparison
 from alchemist_dsl.cli.run import run as run_command
-from alchemist_dsl.diff.model import Diff, NodeDiff, RecipeDiff
-from alchemist_dsl.diff.text import lines
+from alchemist_dsl.comparison.model import Diff, NodeDiff, RecipeDiff
+from alchemist_dsl.comparison.text import lines
 from alchemist_dsl.project.lockfile import Lock, dumps
+from alchemist_dsl.project.operands import Comparison, Settings, compared, comparison
 
 HERE = Path(__file__).parent
 CASES = HERE / "cases"

@@ -14,11 +14,11 @@ from alchemist_runtime.schema.plan import Estimate
 from bank import CASES, Bench, Case, Made, read_cases, rewrite
 from jsonschema import Draft202012Validator
 
-from alchemist_dsl.diff.compare import compare, flows
-from alchemist_dsl.diff.flows import Flow
-from alchemist_dsl.diff.markdown import markdown
-from alchemist_dsl.diff.model import Diff
-from alchemist_dsl.diff.text import lines
+from alchemist_dsl.comparison.compare import compare, flows
+from alchemist_dsl.comparison.flows import Flow
+from alchemist_dsl.comparison.markdown import markdown
+from alchemist_dsl.comparison.model import Diff
+from alchemist_dsl.comparison.text import lines
 
 SCHEMA = Draft202012Validator(json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "diff.json").read_text()))
 FILES = sorted(CASES.glob("*.md"))

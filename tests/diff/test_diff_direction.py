@@ -14,8 +14,7 @@ import pytest
 from alchemist_runtime.engine.context import Context, Options
 from alchemist_runtime.engine.local import run
 
-from alchemist_dsl.cli.diff import compared
-from alchemist_dsl.cli.diff_operands import Settings, comparison
+from alchemist_dsl.project.operands import Settings, compared, comparison
 from alchemist_dsl.project.workspace import compile_recipe
 
 BASE = """edition 2026

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alchemist_dsl.cli.diff import compared
-from alchemist_dsl.cli.diff_operands import Settings, comparison
-from alchemist_dsl.diff.model import RecipeDiff
+from alchemist_dsl.comparison.model import RecipeDiff
+from alchemist_dsl.project.operands import Settings, compared, comparison
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax.format import canonical
 

@@ -14,10 +14,10 @@ import pytest
 from command_line import PATIENCE
 from markdown_it import MarkdownIt
 
-from alchemist_dsl.cli.diff_operands import Settings, of_file
-from alchemist_dsl.diff.compare import compare
-from alchemist_dsl.diff.markdown import markdown
-from alchemist_dsl.diff.project_diff import whole
+from alchemist_dsl.comparison.compare import compare
+from alchemist_dsl.comparison.markdown import markdown
+from alchemist_dsl.comparison.project_diff import whole
+from alchemist_dsl.project.operands import Settings, of_file
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 #: As wide as a page is that shows the comment, and what a page of that kind says of tables and code.

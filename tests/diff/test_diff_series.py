@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from alchemist_dsl.cli.diff import compared
-from alchemist_dsl.cli.diff_operands import Settings, comparison
-from alchemist_dsl.diff.model import RecipeDiff
-from alchemist_dsl.diff.text import lines, mixture
+from alchemist_dsl.comparison.model import RecipeDiff
+from alchemist_dsl.comparison.text import lines, mixture
+from alchemist_dsl.project.operands import Settings, compared, comparison
 
 #: What the recipes of the series differ in.
 SOURCES = ("math", "code", "chat", "science", "stories", "law")

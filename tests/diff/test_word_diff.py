@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alchemist_dsl.diff.words import Piece, word_diff
+from alchemist_dsl.comparison.words import Piece, word_diff
 
 
 def marked(pieces: list[Piece]) -> str:

@@ -95,7 +95,7 @@ def test_a_template_that_is_nested_too_deeply(inner: str, project: Path, command
 
 
 def test_checking_evaluates_no_template(project: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    from alchemist_dsl.check.templates import _environment
+    from alchemist_dsl.checker.templates import _environment
 
     def noticed(*_: object) -> str:
         raise AssertionError("evaluated while it was checked")
@@ -406,7 +406,7 @@ def test_a_host_is_allowed_once_for_a_project(asked: Path, project: Path, comman
 def test_where_a_key_goes(base_url: str | None, variable: str | None, at: tuple[str, str] | None) -> None:
     from alchemist_runtime.schema.plan import Teacher
 
-    from alchemist_dsl.cli.hosts import destinations
+    from alchemist_dsl.project.consent import destinations
 
     teacher = Teacher(name="t", provider="openai", base_url=base_url, api_key_env=variable)
     assert destinations(teacher) == ([] if at is None else [at])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from alchemist_runtime.schema.codes import CODES
 
-from alchemist_dsl.check import check
+from alchemist_dsl.checker import check
 from alchemist_dsl.project.workspace import Project
 from alchemist_dsl.source import SourceFile
 

@@ -17,15 +17,15 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Rooms from the top down; a module may import its own layer and those below.
 LAYERS = {
     "alchemist_dsl": [
-        {"cli", "docs", "lsp", "review", "__main__"},
+        {"cli", "docs", "lsp", "review", "api", "__main__"},
         {"project"},
         {"compiler"},
-        {"diff"},
+        {"comparison"},
         {"graph"},
         {"migrate"},
         {"explain", "estimate", "lowering"},
         {"passes"},
-        {"check"},
+        {"checker"},
         {"syntax"},
         {"diagnostics", "source", "ir"},
     ],
@@ -164,7 +164,7 @@ HEAVY = (
 @pytest.mark.parametrize(
     "code",
     [
-        "import alchemist_dsl.compiler, alchemist_dsl.check, alchemist_runtime.schema.plan, alchemist_runtime.schema.catalog as c\n"
+        "import alchemist_dsl.compiler, alchemist_dsl.checker, alchemist_runtime.schema.plan, alchemist_runtime.schema.catalog as c\n"
         "[c.find(f, n) for f in c._FOLDERS for n in c.names(f)]",
         "import alchemist_dsl.cli.main",
         "import alchemist_dsl.project.workspace",

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alchemist_dsl import ir
-from alchemist_dsl.check import check
+from alchemist_dsl.checker import check
 from alchemist_dsl.cli.main import group
 from alchemist_dsl.migrate import recipe_data, to_axolotl, to_trl
 from alchemist_dsl.migrate.run import migrate

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alchemist_dsl.check import check
+from alchemist_dsl.checker import check
 from alchemist_dsl.compiler import severity
 from alchemist_dsl.migrate.run import Migrated, migrate
 from alchemist_dsl.migrate.tools import TOOLS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alchemist_dsl.check import check
+from alchemist_dsl.checker import check
 from alchemist_dsl.compiler import severity
 from alchemist_dsl.diagnostics.render import render
 from alchemist_dsl.migrate.run import Migrated, migrate

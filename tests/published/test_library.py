@@ -11,7 +11,7 @@ from alchemist_runtime.calls.answers import read
 from alchemist_runtime.engine.templates import environment
 from alchemist_runtime.schema.plan import Plan
 
-from alchemist_dsl.check import check
+from alchemist_dsl.checker import check
 from alchemist_dsl.compiler import severity
 from alchemist_dsl.diagnostics.model import Severity
 from alchemist_dsl.ir import Block, TemplateV

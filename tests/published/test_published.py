@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from alchemist_runtime.schema.plan import Plan, not_run
 
-from alchemist_dsl.check import check
+from alchemist_dsl.checker import check
 from alchemist_dsl.compiler import severity
 from alchemist_dsl.diagnostics.model import Severity
 from alchemist_dsl.ir import Program

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from command_line import cli
 
-from alchemist_dsl.check import check
+from alchemist_dsl.checker import check
 from alchemist_dsl.cli.test_runner import Tested, run_tests
 from alchemist_dsl.project.workspace import Project
 from alchemist_dsl.source import SourceFile

@@ -14,7 +14,7 @@ from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
 from alchemist_runtime.schema.kinds import KINDS
 from click.testing import CliRunner
 
-from alchemist_dsl.check import check
+from alchemist_dsl.checker import check
 from alchemist_dsl.cli.main import group
 from alchemist_dsl.docs import reference, words
 from alchemist_dsl.source import SourceFile

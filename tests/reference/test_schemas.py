@@ -14,7 +14,7 @@ from alchemist_runtime.schema import plan
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import Plan, from_json
 
-from alchemist_dsl.check import check
+from alchemist_dsl.checker import check
 from alchemist_dsl.docs import schemas
 from alchemist_dsl.migrate import recipe_data
 from alchemist_dsl.project import lockfile

@@ -134,7 +134,7 @@ def test_no_file(tmp_path: Path) -> None:
 
 def test_it_loads_little() -> None:
     """Git starts it twice for every file of a diff."""
-    heavy = ("lark", "jinja2", "pydantic", "numpy", "alchemist_dsl.check", "alchemist_runtime.schema.plan")
+    heavy = ("lark", "jinja2", "pydantic", "numpy", "alchemist_dsl.checker", "alchemist_runtime.schema.plan")
     code = (
         "import sys\nfrom click.testing import CliRunner\nfrom alchemist_dsl.cli.main import group\n"
         "done = CliRunner().invoke(group, ['textconv', sys.argv[1]])\nassert done.exit_code == 0\n"

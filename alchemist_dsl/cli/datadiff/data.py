@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from alchemist_dsl.diff.rows import (
+from alchemist_dsl.comparison.rows import (
     ColumnRows,
     GroupRows,
     MissingResult,

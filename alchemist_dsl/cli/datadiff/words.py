@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from alchemist_dsl.diff.words import Piece, word_diff
+from alchemist_dsl.comparison.words import Piece, word_diff
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.compare import ColumnDiff, DataDiff, GroupDiff, Made, PortDiff, Sample, StepDiff

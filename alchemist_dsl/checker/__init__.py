@@ -1,0 +1,140 @@
+"""From the syntax tree to the checked program: names, types and units, columns along the graph, and the rules of the
+house.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from alchemist_dsl import ir
+from alchemist_dsl.checker import (
+    graph,
+    inheritance,
+    lints,
+    mixture,
+    outputs,
+    params,
+    prompts,
+    sources,
+    steps,
+    tasks,
+    teacher_steps,
+    unittests,
+    variants,
+)
+from alchemist_dsl.checker.block_checker import CHECKS, Building
+from alchemist_dsl.checker.context import Columns, Room, World
+from alchemist_dsl.checker.load import Loader, Parse
+from alchemist_dsl.checker.problems import Problems
+from alchemist_dsl.diagnostics.model import Diagnostic
+from alchemist_dsl.source import SourceFile
+from alchemist_dsl.syntax.parse import parse as parse_file
+
+_NOTHING: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({})
+
+#: The modules whose functions are marked by `checks`.
+_MARKED: Final = (mixture, outputs, prompts, sources, steps, tasks, teacher_steps, unittests)
+#: Kinds that others need without naming them, so they come first.
+_FIRST: Final = ("schema", "recipe")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A checked recipe with all that was learnt on the way, also of what is wrong: what an editor asks about."""
+
+    program: ir.Program
+    diagnostics: tuple[Diagnostic, ...]
+    world: World
+
+
+def check(
+    file: SourceFile,
+    read: Callable[[str], bytes | None],
+    *,
+    root: str = "",
+    sets: Mapping[str, tuple[str, str]] = _NOTHING,
+    variant: str | None = None,
+    columns: Columns | None = None,
+    listing: Callable[[str], Sequence[str]] | None = None,
+) -> tuple[ir.Program | None, tuple[Diagnostic, ...]]:
+    """Check a recipe with everything that it imports. Pure: files come through `read`.
+
+    `read(path)`: bytes of a file of the project by its path from there, or of `std:NAME`; None if there is none.
+    `root`: the recipe's folder, where `file.path` does not say it. `sets`: values of parameters from outside, name ->
+    (text, "set" | "file" | "environment"). `columns`: columns of the records of a source or suite, None where unknown.
+    `listing(folder)`: names of the files of a folder, for suggestions only.
+    """
+    found = examine(file, read, root=root, sets=sets, variant=variant, columns=columns, listing=listing)
+    return found.program, found.diagnostics
+
+
+def examine(
+    file: SourceFile,
+    read: Callable[[str], bytes | None],
+    *,
+    root: str = "",
+    sets: Mapping[str, tuple[str, str]] = _NOTHING,
+    variant: str | None = None,
+    columns: Columns | None = None,
+    listing: Callable[[str], Sequence[str]] | None = None,
+    parse: Parse = parse_file,
+) -> Checked:
+    """As `check`, and everything that was learnt. `parse`: the parser, or one that remembers unchanged files."""
+    problems = Problems()
+    loader = Loader(read, listing or (lambda folder: ()), root, problems, parse)
+    scope = loader.load_root(file)
+    world = World(problems, loader, scope, columns or (lambda block: None))
+    values, variant = _declare(world, sets, variant)
+    inheritance.resolve(world)
+    graph.arrange(world)
+    _build(world)
+    if variant is None:  # a variant may leave out what the recipe itself uses
+        graph.unused(world)
+    lints.apply(world)
+    program = _program(world, file, values, variant)
+    return Checked(program, problems.sorted(file.path), world)
+
+
+def _declare(
+    world: World, sets: Mapping[str, tuple[str, str]], variant: str | None
+) -> tuple[dict[str, ir.ParamValue], str | None]:
+    """Collect declarations, apply the variant, and give parameters their values; with the name of the variant."""
+    variant = variants.apply(world, variant)
+    values = params.resolve(world, sets)
+    tasks.standard_bases(world)
+    for scope in world.loader.scopes.values():
+        for decl in scope.all():
+            world.decls[decl.key] = decl
+    return values, variant
+
+
+def _build(world: World) -> None:
+    first = [k for kind in _FIRST for k, d in world.decls.items() if d.kind == kind]
+    last = [k for k in world.order if world.decls[k].kind == "test"]
+    for key in dict.fromkeys([*first, *(k for k in world.order if world.decls[k].kind != "test"), *last]):
+        b = Building(world.decls[key], world)
+        b.unknown_attributes()
+        CHECKS.get(b.decl.kind, Building.rest)(b)
+        world.blocks[key] = b.finish()
+        world.rooms[key] = Room(b.env, b.variables)
+
+
+def _program(world: World, file: SourceFile, values: dict[str, ir.ParamValue], variant: str | None) -> ir.Program:
+    lints.unused_imports(world)
+    runs, crowded = variants.looked_at(world)
+    return ir.Program(
+        file=file,
+        files=dict(world.loader.files),
+        edition=world.scope.edition,
+        imports=tuple(world.loader.imports),
+        params=values,
+        blocks={key: world.blocks[key] for key in world.decls},
+        schemas={key: ir.RowSchema(dict(stream.columns), stream.open) for key, stream in world.streams.items()},
+        texts=dict(sorted(world.texts.items())),
+        variants=runs,
+        crowded=crowded,
+        variant=variant,
+    )

@@ -1,0 +1,156 @@
+"""The way of a comparison on one screen: two sides, matched steps, changes, effects, figures, safeguards, sums."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from alchemist_runtime.schema.plan import Check, Plan
+
+from alchemist_dsl.comparison import impact
+from alchemist_dsl.comparison.changes import changes
+from alchemist_dsl.comparison.effects import worst
+from alchemist_dsl.comparison.flows import Ports
+from alchemist_dsl.comparison.matching import matched
+from alchemist_dsl.comparison.model import Category, CheckDiff, NodeDiff, Pair, RecipeDiff, Totals
+from alchemist_dsl.comparison.resources import compared, resources_between
+from alchemist_dsl.comparison.scaled_estimates import scaled
+from alchemist_dsl.comparison.side import Side
+from alchemist_dsl.comparison.steps import Steps
+from alchemist_dsl.comparison.weakened import relaxed
+from alchemist_dsl.explain.description import Fact, Facts
+
+
+def compare(before: Side, after: Side) -> RecipeDiff:
+    """Two sides that compile, by meaning."""
+    old, new = before.plan, after.plan
+    assert old is not None and new is not None
+    pairs = matched(old, new)
+    names = {m.after.id: m.before.id for m in pairs if m.before and m.after}
+    new = scaled(before, after, names, flows(before, after))
+    fresh = {n.id: n for n in new.nodes}
+    pairs = [replace(m, after=fresh[m.after.id]) if m.after else m for m in pairs]
+    work = Steps(before, after, old, new, pairs)
+    nodes = list(work.nodes())
+    blocks = compared(before, after, {n.id for n in (*old.nodes, *new.nodes)})
+    resources = list(resources_between(old, new))
+    recipe = changes(_recipe(old), _recipe(new))
+    params = changes(_params(old), _params(new))
+    safeguards = relaxed(old, new, pairs, work.found)
+    found = [n.category for n in nodes] + [d.category for d in blocks]
+    checks = _checks(old, new)
+    found += [r.category for r in resources] + ["metadata" for _ in (*recipe, *filter(_promised, checks))]
+    category = _overall(found, before, after)
+    return RecipeDiff(
+        path=after.path,
+        before_path=before.path if before.path != after.path else None,
+        before=before.called,
+        after=after.called,
+        status="same" if category == "same" else "changed",
+        category=category,
+        relaxed=safeguards,
+        params=params,
+        recipe=recipe,
+        nodes=nodes,
+        resources=resources,
+        declarations=blocks,
+        mixtures=list(work.mixtures()),
+        checks=checks,
+        unchanged=len(pairs) - len(nodes),
+        totals=_totals(work, nodes),
+        now="base" if after.ahead is None else "here",
+        assumed=sorted({*before.assumed, *after.assumed}),
+    )
+
+
+def flows(before: Side, after: Side) -> Mapping[str, Ports]:
+    """What is proved of the rows of every step of the new plan that the old one has too, by its name after."""
+    assert before.plan is not None and after.plan is not None
+    pairs = matched(before.plan, after.plan)
+    work = Steps(before, after, before.plan, after.plan, pairs)
+    for _ in work.nodes():
+        pass
+    return {m.after.id: work.ports[m.after.id] for m in pairs if m.before and m.after}
+
+
+def _overall(found: Sequence[Category], before: Side, after: Side) -> Category:
+    """The worst of all; texts that differ in nothing else are cosmetic."""
+    category = worst([c for c in found if c != "same"])
+    if category == "same" and before.text is not None and before.text != after.text:
+        return "cosmetic"
+    if "extending" in found and "narrowing" in found:
+        return "breaking"
+    return category
+
+
+# --- the recipe as a whole --------------------------------------------------------------------------------------------
+
+
+def _recipe(plan: Plan) -> Facts:
+    found = {
+        "title": (plan.title, "doc"),
+        "license": (plan.license, "doc"),
+        "seed": (plan.seed, "data"),
+        "tokenizer": (plan.tokenizer, "data"),
+        "edition": (plan.edition, "data"),
+    }
+    return {
+        name: Fact(value, str(value), "doc" if affects == "doc" else "data")
+        for name, (value, affects) in found.items()
+        if value is not None
+    }
+
+
+def _params(plan: Plan) -> Facts:
+    return {p.name: Fact(p.value, p.value) for p in plan.params}
+
+
+def _checks(old: Plan, new: Plan) -> list[CheckDiff]:
+    """Promises whose text or verdict differs, and those that are not kept."""
+    before, after = ({c.id: c for c in p.checks} for p in (old, new))
+    out = []
+    for name in dict.fromkeys((*after, *before)):
+        b, a = before.get(name), after.get(name)
+        if _shown(b) != _shown(a) or (a is not None and a.verdict == "fail"):
+            out.append(CheckDiff(id=name, before=_shown(b), after=_shown(a)))
+    return out
+
+
+def _promised(check: CheckDiff) -> bool:
+    """Whether the promise itself is another one, not only what becomes of it."""
+    sides = [None if s is None else (s["text"], s["severity"]) for s in (check.before, check.after)]
+    return sides[0] != sides[1]
+
+
+def _shown(check: Check | None) -> dict[str, str] | None:
+    if check is None:
+        return None
+    found = {"text": check.text, "verdict": check.verdict, "severity": check.severity}
+    return found if check.value is None else {**found, "value": check.value}
+
+
+def _totals(work: Steps, nodes: Sequence[NodeDiff]) -> Totals:
+    old, new = work.old, work.new
+    sides = [(m.before, m.after) for m in work.pairs]
+
+    def both(*names: str, kind: str | None = None, whole: bool = True) -> Pair:
+        some = [(b, a) for b, a in sides if kind is None or kind in {n.kind for n in (b, a) if n is not None}]
+        return Pair(
+            before=impact.of_plan(old, *names, kind=kind),
+            after=impact.of_plan(new, *names, kind=kind),
+            delta=impact.totals_between(some, *names, whole=whole),
+        )
+
+    also = list(work.unbuilt())
+    return Totals(
+        usd_scratch=both("usd", whole=False),
+        calls=both("calls"),
+        tokens=both("tokens_in", "tokens_out"),
+        training_tokens=both("tokens", kind="train"),
+        gpu_hours=both("gpu_hours", kind="train", whole=False),
+        calls_new=impact.summed([*(n.calls_new for n in nodes), *(x.new for _, x in also)]),
+        calls_cached=impact.summed([*(n.calls_cached for n in nodes), *(x.cached for _, x in also)]),
+        usd_now=impact.summed([*(n.usd_now for n in nodes), *(x.usd for _, x in also)], whole=False),
+        unbuilt=[a.id for a, _ in also],
+        retrains=[n.id for n in nodes if n.kind == "train" and n.action == "build"],
+    )

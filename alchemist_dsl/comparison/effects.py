@@ -1,0 +1,495 @@
+"""What the changes of a step mean: how its ports differ, as far as it can be proved, and the category that follows.
+
+A share is drawn by `hash < share` and a count by rank, so a larger one keeps every row of a smaller one; a rule that
+goes lets more rows through; an answer to an equal question is in the cache. Whatever none of this covers is `breaking`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Final
+
+from alchemist_runtime.schema.plan import (
+    DecontaminateSpec,
+    EvaluateSpec,
+    ExportSpec,
+    FilterSpec,
+    MapSpec,
+    MeasureSpec,
+    MixtureSpec,
+    Node,
+    Rule,
+    Select,
+    SourceSpec,
+    TaskSpec,
+    TeacherStepSpec,
+)
+from alchemist_runtime.schema.rows import MADE_BY
+
+from alchemist_dsl.comparison.flows import (
+    GROW,
+    OTHER,
+    SAME,
+    SHRINK,
+    UNCHANGED,
+    UNKNOWN,
+    Flow,
+    Ports,
+    alike,
+    content,
+    steady,
+)
+from alchemist_dsl.comparison.model import Category, Change
+
+_WORSE: Final[tuple[Category, ...]] = ("same", "cosmetic", "metadata", "extending", "narrowing", "breaking")
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """`stop`: why the content may turn out equal all the same."""
+
+    category: Category
+    ports: Ports = UNCHANGED
+    stop: str | None = None
+
+
+BREAKING: Final = Effect("breaking", UNKNOWN)
+METADATA: Final = Effect("metadata")
+
+
+def worst(categories: Sequence[Category]) -> Category:
+    """The category of several changes together; rows that come and rows that go are neither of the two."""
+    if "extending" in categories and "narrowing" in categories:
+        return "breaking"
+    return max(categories, key=_WORSE.index, default="same")
+
+
+def effect(before: Node, after: Node, found: Sequence[Change]) -> tuple[Effect, list[Change]]:
+    """The effect of a step's own changes together, and the changes, each with its category."""
+    found = [c for c in found if not _only_follows(c)]
+    if isinstance(after.spec, MixtureSpec):
+        effects = _mixture(after.spec, before.spec, found)
+    else:
+        renamed = _renamed(before, after)
+        effects = [_RENAMED if c.path in renamed else _one(before, after, c) for c in found]
+    judged = [c.model_copy(update={"category": e.category}) for c, e in zip(found, effects, strict=True)]
+    ports = UNCHANGED
+    for e in effects:
+        ports = ports.and_(e.ports)
+    real = [e for e in effects if e.category not in ("metadata", "cosmetic", "same")]
+    stop = real[0].stop if real and all(e.stop is not None for e in real) else None
+    return Effect(worst([e.category for e in effects]), ports, stop), judged
+
+
+def _only_follows(change: Change) -> bool:
+    """A salt that comes or goes with a selection or a mode, which say what that means."""
+    return change.path == "salt" and None in (change.before, change.after)
+
+
+def _renamed(before: Node, after: Node) -> set[str]:
+    """Rules that only are called otherwise, by their paths under both names."""
+    old, new = ({r.name: r for r in getattr(n.spec, "rules", ()) if r.verb != "expect"} for n in (before, after))
+    gone = [r for name, r in old.items() if name not in new]
+    come = [r for name, r in new.items() if name not in old]
+    pairs = [(b, a) for b in gone for a in come if (b.verb, b.expr) == (a.verb, a.expr)]
+    once = Counter(r.name for pair in pairs for r in pair)
+    return {f"rule.{r.name}" for pair in pairs for r in pair if all(once[x.name] == 1 for x in pair)}
+
+
+def _one(before: Node, after: Node, change: Change) -> Effect:
+    if change.category == "metadata":
+        return METADATA
+    if change.path == "salt":
+        return BREAKING
+    if change.path in ("from", "learn", "data"):
+        return _inputs(after, change)
+    match after.spec:
+        case SourceSpec() as spec:
+            return _source(spec, before.spec, change)
+        case MapSpec() as spec:
+            return _map(spec, before.spec, change)
+        case FilterSpec() as spec:
+            made = _filter(spec, before.spec, change)
+            return made if steady(after) or change.path.startswith("select") else _unsteady(made)
+        case DecontaminateSpec() as spec:
+            return _decontaminate(spec, before.spec, change)
+        case TeacherStepSpec() as spec:
+            return _teacher_step(spec, before.spec, change)
+        case TaskSpec() as spec:
+            return _task(spec, before.spec, change)
+        case ExportSpec():
+            return _export(change)
+        case EvaluateSpec() | MeasureSpec():
+            listed = change.path == "suites" or change.path.count(".") == 1
+            return (_grown(change) if listed else None) or BREAKING
+        case _:
+            stops = after.kind == "dedup"
+            return replace(BREAKING, stop="the same rows may stay" if stops else None)
+
+
+def _unsteady(made: Effect) -> Effect:
+    """A selection by rank stands behind the rules: rows that come or go move its border."""
+    return made if made.ports.rows.kind in ("same", "content") else replace(BREAKING, stop=made.stop)
+
+
+def _inputs(node: Node, change: Change) -> Effect:
+    """A stream that comes or goes."""
+    flow = _direction(change)
+    if flow is None:
+        swapped = bool(change.added and change.removed)
+        return replace(BREAKING, stop=_ANOTHER_WAY if swapped else None)
+    return Effect(_category(flow), alike(flow)) if steady(node) else BREAKING
+
+
+#: Of rows that come from another step than before.
+_ANOTHER_WAY: Final = "the same rows may come from there"
+
+
+def _direction(change: Change) -> Flow | None:
+    """Of a set: only more, only fewer, or neither."""
+    if bool(change.added) == bool(change.removed):
+        return None
+    return GROW if change.added else SHRINK
+
+
+def _category(flow: Flow) -> Category:
+    match flow.kind:
+        case "grow":
+            return "extending"
+        case "shrink":
+            return "narrowing"
+        case _:
+            return "breaking"
+
+
+def _grown(change: Change) -> Effect | None:
+    """More or less of something that is only listed: further suites, metrics, items."""
+    flow = _direction(change)
+    if flow is None and change.before is None:
+        flow = GROW
+    if flow is None and change.after is None:
+        flow = SHRINK
+    return None if flow is None else Effect(_category(flow), alike(flow))
+
+
+def _compared(before: int | Fraction | None, after: int | Fraction | None) -> Flow:
+    """A limit that rises or falls; no limit is the highest."""
+    if before == after:
+        return SAME
+    if after is None or (before is not None and after > before):
+        return GROW
+    return SHRINK
+
+
+# --- kinds ------------------------------------------------------------------------------------------------------------
+
+
+def _source(spec: SourceSpec, old: Any, change: Change) -> Effect:
+    path = change.path
+    if path in ("limit", "--limit"):
+        name = "limit" if path == "limit" else "run_limit"
+        flow = _compared(getattr(old, name), getattr(spec, name))
+        return Effect(_category(flow), alike(flow))
+    if path.startswith("file."):
+        return _file(spec, old, change)
+    if path.startswith("set.") and spec.on_bad_row == "error":
+        return _set(path)
+    if path in ("revision", "on_bad_row"):
+        return replace(BREAKING, stop="its records may be the same")
+    return BREAKING
+
+
+def _file(spec: SourceSpec, old: Any, change: Change) -> Effect:
+    """A file that comes or goes brings or takes its records; a limit would choose anew among all of them."""
+    limited = any(s.limit is not None or s.run_limit is not None for s in (spec, old))
+    if change.before is not None and change.after is not None:
+        return replace(BREAKING, stop="its records may be the same")
+    if limited:
+        return BREAKING
+    flow = GROW if change.before is None else SHRINK
+    return Effect(_category(flow), alike(flow))
+
+
+def _set(path: str) -> Effect:
+    flow = content({path.removeprefix("set.")})
+    return Effect("breaking", alike(flow), "it may give the same values")
+
+
+def _map(spec: MapSpec, old: Any, change: Change) -> Effect:
+    path = change.path
+    if path.startswith("set."):
+        return _set(path)
+    if path == "select":
+        return _selected(spec.select, old.select, spec.mode, {s.column for s in spec.sets})
+    return BREAKING
+
+
+def _filter(spec: FilterSpec, old: Any, change: Change) -> Effect:
+    if change.path == "select":
+        return _selected(spec.select, old.select, "only", set())
+    return _rule(spec.rules, old.rules, change) or BREAKING
+
+
+_ORDER: Final = "which rows stay does not depend on the order of the rules"
+#: What a rule is called stands beside the rows that it refused.
+_TOLD: Final = Ports(dropped=content({"rule", "reason"}))
+_RENAMED: Final = Effect("breaking", _TOLD, "which rows stay does not depend on a rule's name")
+
+
+def _rule(rules: Sequence[Rule], old: Sequence[Rule], change: Change) -> Effect | None:
+    """Sieves: each that comes lets fewer rows through, each that goes more. What the refused rows say of it changes
+    too.
+    """
+    if change.path == "rules.order":
+        return Effect("breaking", _TOLD, _ORDER)
+    if not change.path.startswith("rule."):
+        return None
+    name = change.path.removeprefix("rule.")
+    if change.before is None:
+        flow = SHRINK
+    elif change.after is None:
+        flow = GROW
+    else:
+        flow = _widened(_named(old, name), _named(rules, name))
+    return Effect(_category(flow), Ports(rows=flow, dropped=OTHER), "the same rows may stay")
+
+
+def _named(rules: Sequence[Rule], name: str) -> Rule | None:
+    return next((r for r in rules if r.name == name), None)
+
+
+def _widened(before: Rule | None, after: Rule | None) -> Flow:
+    """Whether a rule lets more or fewer rows through: a moved bound, a wider interval, a longer list."""
+    if before is None or after is None or before.verb != after.verb:
+        return OTHER
+    flow = _holds_for_more(before.expr, after.expr)
+    if after.verb == "drop":
+        return {"grow": SHRINK, "shrink": GROW}.get(flow.kind, flow)
+    return flow
+
+
+def _holds_for_more(before: Any, after: Any) -> Flow:
+    """Whether a condition holds for more rows than before."""
+    match before, after:
+        case ["in", a, ["interval", low, high]], ["in", b, ["interval", low2, high2]] if a == b:
+            ends = [_literal(x) for x in (low, high, low2, high2)]
+            if any(e is None for e in ends):
+                return OTHER
+            lo, hi, lo2, hi2 = (Fraction(e) for e in ends if e is not None)
+            return GROW if lo2 <= lo and hi2 >= hi else SHRINK if lo2 >= lo and hi2 <= hi else OTHER
+        case ["in", a, ["list", some]], ["in", b, ["list", others]] if a == b:
+            more = all(x in others for x in some)
+            fewer = all(x in some for x in others)
+            return GROW if more else SHRINK if fewer else OTHER
+        case ["cmp", op, a, x], ["cmp", op2, b, y] if op[:1] == op2[:1] and a == b:
+            old, new = _literal(x), _literal(y)
+            if old is None or new is None or op[:1] not in ("<", ">"):
+                return OTHER
+            sign = 1 if op[:1] == "<" else -1
+            return GROW if (sign * new, len(op2)) > (sign * old, len(op)) else SHRINK
+        case ["not", a], ["not", b]:
+            flow = _holds_for_more(a, b)
+            return {"grow": SHRINK, "shrink": GROW}.get(flow.kind, flow)
+        case _:
+            return OTHER
+
+
+def _literal(tree: Any) -> Fraction | None:
+    match tree:
+        case ["lit", str(kind), value] if kind not in ("text", "bool", "null"):
+            try:
+                return Fraction(str(value))
+            except ValueError:
+                return None
+        case _:
+            return None
+
+
+#: Arguments whose rise lets more rows through: fewer rows reach the bound.
+_RELAXED_BY_MORE: Final = frozenset({"n", "share", "ratio", "threshold", "shortest"})
+#: Texts that are among those searched where no others are named.
+_SEARCHED: Final = frozenset({"system", "instruction", "response"})
+
+
+def _decontaminate(spec: DecontaminateSpec, old: Any, change: Change) -> Effect:
+    flow = _let_through(change)
+    stop = "the same rows may stay"
+    if flow is None or not _proved(change, spec, old):
+        return replace(BREAKING, stop=stop)
+    return Effect(_category(flow), Ports(rows=flow, dropped=OTHER), stop)
+
+
+def _let_through(change: Change) -> Flow | None:
+    """Whether a change of a decontamination lets more rows through."""
+    path = change.path
+    if path == "on" and (change.before is None or change.after is None):
+        return SHRINK if change.after is None else GROW  # without `on` all turns are searched
+    if path in ("against", "on"):
+        listed = _direction(change)
+        return None if listed is None else SHRINK if listed.kind == "grow" else GROW
+    parts = path.split(".")
+    if parts[0] != "method":
+        return None
+    if len(parts) == 2:
+        return SHRINK if change.before is None else GROW if change.after is None else None
+    if parts[2] == "allow":
+        listed = _direction(change)
+        return listed if listed is not None else None
+    if parts[2] in _RELAXED_BY_MORE:
+        return _by_argument(change)
+    return None
+
+
+def _proved(change: Change, spec: DecontaminateSpec, old: Any) -> bool:
+    """Whether what a change looks like is so of every row."""
+    if change.path == "on" and (change.before is None or change.after is None):
+        return _SEARCHED.issuperset((*change.added, *change.removed))
+    if change.path.endswith(".n"):  # longer runs can be a larger share of a text that repeats itself
+        return not any(
+            Fraction(str(m.args.get("share", 0))) for s in (spec, old) for m in s.methods if m.name == "ngram"
+        )
+    return True
+
+
+def _by_argument(change: Change) -> Flow | None:
+    """`share` unwritten: one n-gram is enough, the strictest there is."""
+    if change.relative is not None:
+        return GROW if Fraction(change.relative) > 0 else SHRINK
+    if change.path.endswith(".share"):
+        return GROW if change.before in (None, "none") else SHRINK
+    return None
+
+
+def relaxes(change: Change, kind: str) -> bool:
+    """Whether a change lets rows through that a decontamination kept out."""
+    if kind != "decontaminate" or change.category == "metadata":
+        return False
+    flow = _let_through(change)
+    return bool(change.removed) if flow is None and change.path in ("against", "on") else flow == GROW
+
+
+def _teacher_step(spec: TeacherStepSpec, old: Any, change: Change) -> Effect:
+    path, written = change.path, {s.column for s in spec.sets} | {s.column for s in old.sets}
+    replaces = spec.mode == "replace"
+    if replaces:
+        written.add(MADE_BY)
+    if path == "select":
+        return _selected(spec.select, old.select, spec.mode, written)
+    if path == "samples":
+        flow = _compared(old.samples, spec.samples)
+        return Effect(_category(flow), Ports(flow, flow, flow, flow))
+    if path == "accept":
+        flow = _compared(old.accept, spec.accept)
+        return Effect(_category(flow), Ports(flow, flow, flow, flow))
+    if path in ("retries_on_reject", "repair"):
+        flow = _compared(getattr(old, path), getattr(spec, path))
+        rows = content(written) if replaces else flow
+        return Effect(_category(flow), Ports(rows, OTHER, flow, flow), "perhaps no answer is refused")
+    if path == "rules.order" or path.startswith("rule."):
+        return _judging(spec, old, change, written)
+    if path.startswith("set.") or path == "place":
+        columns = {path.removeprefix("set.")} if path != "place" else written
+        new = path.startswith("set.") and (change.before is None or change.after is None)
+        rows = content(columns) if replaces or not new else OTHER
+        return Effect("breaking", Ports(rows, rows, content({"after"}), SAME))
+    rows = content(written) if replaces else OTHER
+    return Effect("breaking", Ports(rows, OTHER, OTHER, OTHER))
+
+
+def _judging(spec: TeacherStepSpec, old: Any, change: Change, written: set[str]) -> Effect:
+    """A rule over answers: the questions stay the same, but for those that a refusal asks again."""
+    made = _rule(spec.rules, old.rules, change)
+    if made is None or spec.retries_on_reject or old.retries_on_reject:
+        return replace(BREAKING, stop="the same answers may be accepted")
+    rows = content(written) if spec.mode == "replace" else made.ports.rows
+    return replace(made, ports=Ports(rows, made.ports.dropped, made.ports.rows, SAME))
+
+
+def _task(spec: TaskSpec, old: Any, change: Change) -> Effect:
+    if change.path == "select":
+        return _selected(spec.select, old.select, "only", set())
+    if change.path in ("instruction", "response", "system"):
+        return Effect("breaking", alike(content({change.path})))
+    return BREAKING
+
+
+def _export(change: Change) -> Effect:
+    """A sink: a further column leaves the others as they are."""
+    if change.path == "columns":
+        return _grown(change) or BREAKING
+    return BREAKING
+
+
+def _selected(select: Select | None, old: Select | None, mode: str, written: set[str]) -> Effect:
+    """A share or count that rises or falls, all else equal."""
+    flow = _selection(old, select)
+    if flow.kind == "other":
+        return replace(BREAKING, stop="the same rows may be chosen")
+    rows = flow if mode in ("only", "add") else content(written)
+    return Effect(_category(flow), Ports(rows, flow, flow, flow))
+
+
+def _selection(before: Select | None, after: Select | None) -> Flow:
+    some = after or before
+    if some is None or not _comparable(before, after):
+        return OTHER
+    if any(s is not None and s.where is not None for s in (before, after)):
+        return OTHER
+    if some.fraction is not None:
+        old, new = (_share(s) for s in (before, after))
+        return _compared(old, new)
+    return _compared(*(None if s is None else s.count for s in (before, after)))
+
+
+def _share(select: Select | None) -> Fraction:
+    return Fraction(1) if select is None or select.fraction is None else Fraction(select.fraction)
+
+
+def _comparable(before: Select | None, after: Select | None) -> bool:
+    """Both draw by the same hash, in the same groups; no selection at all takes every row."""
+    if before is None or after is None:
+        return True
+    same = ("per", "best", "salt")
+    if any(getattr(before, n) != getattr(after, n) for n in same):
+        return False
+    return (before.fraction is None) == (after.fraction is None)
+
+
+# --- mixtures ---------------------------------------------------------------------------------------------------------
+
+#: Where steps are renamed, entries of a mixture that reads them are called otherwise.
+ENTRY_NAMES: Final = "names of entries"
+_SHARES: Final = frozenset({"share", "parts", "rest"})
+
+
+def _mixture(spec: MixtureSpec, old: Any, found: Sequence[Change]) -> list[Effect]:
+    """Entries with amounts of their own come, go, rise and fall without the others; shares depend on all of them."""
+    alone = all(
+        s.total is None and s.weights is None and not any(t.amount in _SHARES for t in s.take) for s in (spec, old)
+    )
+    took = [c for c in found if c.path.startswith("take.")]
+    swapped = any(c.before is None for c in took) and any(c.after is None for c in took)
+    made = [METADATA if c.category == "metadata" else _entry(c, alone) for c in found]
+    return [replace(e, stop=_ANOTHER_WAY) for e in made] if swapped else made
+
+
+def _entry(change: Change, alone: bool) -> Effect:
+    if change.path == ENTRY_NAMES:
+        return replace(BREAKING, stop="entries are only called otherwise")  # draws among equals go by their order
+    if not change.path.startswith("take.") or not alone:
+        return BREAKING
+    flow = SHRINK if change.after is None else GROW if change.before is None else _amounts(change)
+    return BREAKING if flow is None else Effect(_category(flow), alike(flow))
+
+
+def _amounts(change: Change) -> Flow | None:
+    """The same kind of amount, more or less of it: an entry is drawn in the order of the hash."""
+    kinds = {
+        (t or "").rpartition(" ")[2] if not (t or "").endswith("x") else "x" for t in (change.before, change.after)
+    }
+    if change.relative is None or len(kinds) > 1:
+        return None
+    return GROW if Fraction(change.relative) > 0 else SHRINK

@@ -1,0 +1,347 @@
+"""The words of a comparison, shared by all that prints one: names of values, changes, figures with their basis,
+sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Final
+
+from alchemist_runtime.schema.plan import Estimate
+
+from alchemist_dsl.comparison.changes import relative_words
+from alchemist_dsl.comparison.model import (
+    Change,
+    CheckDiff,
+    Entry,
+    MixtureDiff,
+    MixtureRow,
+    NodeDiff,
+    Pair,
+    RecipeDiff,
+    ResourceDiff,
+    Totals,
+)
+from alchemist_dsl.estimate.checks import money
+from alchemist_dsl.explain.wording import count
+from alchemist_dsl.explain.wording import hours as hours_of
+
+SIGNS: Final = {"added": "+", "removed": "-", "changed": "~"}
+_GROUPS: Final = {
+    "rule": "rule {}",
+    "expect": "expect {}",
+    "set": "set {}",
+    "take": "entry {}",
+    "file": "file {}",
+    "map": "map {}",
+    "classes": "class {}",
+}
+#: Values of the lock and the store are told apart by a digest that says nothing to people.
+_DIGESTS: Final = ("file.", "teacher", "prompt")
+
+
+def name(path: str) -> str:
+    """A value's name for people."""
+    group, dot, rest = path.partition(".")
+    if dot and group in _GROUPS:
+        return _GROUPS[group].format(rest)
+    return {"##": "doc comment", "rules.order": "order of the rules"}.get(path, path)
+
+
+def change(c: Change) -> str:
+    """What became of a value, on one line; a text only by its size."""
+    if c.tokens is not None and (c.words or c.before is None or c.after is None):
+        old, new = c.tokens
+        return (
+            f"{'new text' if c.before is None else 'text gone' if c.after is None else 'text'}, {new - old:+,} tokens"
+            f" ({old:,} -> {new:,})"
+        )
+    if c.path == "teacher" or c.path == "prompt" or c.path == "teacher.settings":
+        return f"{c.after}" if c.before == c.after else f"{c.before} -> {c.after}"
+    if c.path.startswith("file.") and c.before and c.after:
+        return f"other content ({c.before} -> {c.after})"
+    if (c.added or c.removed) and c.before is not None and c.after is not None:
+        return ", ".join([*(f"+{x}" for x in c.added), *(f"-{x}" for x in c.removed)])
+    if c.before is None:
+        return f"+ {c.after}"
+    if c.after is None:
+        return f"- {c.before}"
+    more = f" ({relative_words(c.relative)})" if c.relative is not None else ""
+    return f"{c.before} -> {c.after}{more}"
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def number(e: Estimate | None) -> str:
+    """A count; of an inexact one the range."""
+    if e is None or e.value is None or e.low == e.value == e.high or e.low is None or e.high is None:
+        return how_many(e)
+    return f"{how_many(e)} ({int(e.low):,} to {int(e.high):,})"
+
+
+def how_many(e: Estimate | None) -> str:
+    """A count without its range."""
+    shown = "none" if e is None else count(e)
+    return "unknown" if shown in ("", "?") else shown
+
+
+def dollars(e: Estimate | None) -> str:
+    if e is None or e.value is None:
+        return "unknown" if e is None or e.high is None else f"at most ${money(Fraction(e.high))}"
+    return _dollar(Fraction(e.value))
+
+
+def _dollar(value: Fraction) -> str:
+    sign = "-" if value < 0 else ""
+    return f"{sign}$0" if value == 0 else f"{sign}${money(abs(value))}"
+
+
+def dollars_range(e: Estimate) -> str:
+    """Money with its range and its basis."""
+    shown = dollars(e)
+    if e.value is None:
+        return shown
+    if e.low == e.value == e.high or e.low is None or e.high is None:
+        return f"{shown} ({basis(e)})" if e.basis not in ("exact",) and e.value != "0" else shown
+    return f"{shown} ({_dollar(Fraction(e.low))} to {_dollar(Fraction(e.high))}, {basis(e)})"
+
+
+def basis(e: Estimate) -> str:
+    """What a figure rests on."""
+    return {"last_run": "last run", "unknown": "nothing known"}.get(e.basis, e.basis)
+
+
+def signed_dollars(e: Estimate | None) -> str:
+    if e is None or e.value is None:
+        return "unknown"
+    value = Fraction(e.value)
+    return _dollar(value) if value <= 0 else f"+{_dollar(value)}"
+
+
+def hours(e: Estimate) -> str:
+    """GPU hours with their range."""
+    if e.value is None:
+        return "GPU hours unknown"
+    shown = f"{hours_of(e.value)} GPU h"
+    if shown.startswith("under"):
+        return shown
+    if e.low is None or e.high is None or e.low == e.high:
+        return f"{shown} ({basis(e)})"
+    return f"about {shown} ({hours_of(e.low)} to {hours_of(e.high)}, {basis(e)})"
+
+
+def from_to(p: Pair) -> str:
+    """A count on both sides with the difference."""
+    if p.before is None:
+        return number(p.after)
+    if p.after is None:
+        return f"{how_many(p.before)} -> none"
+    if (p.before.low, p.before.value, p.before.high) == (p.after.low, p.after.value, p.after.high):
+        return number(p.after)
+    more = ""
+    if p.delta is not None and p.delta.value is not None:
+        more = f" ({int(p.delta.value):+,})"
+    return f"{how_many(p.before)} -> {how_many(p.after)}{more}"
+
+
+def money_from_to(p: Pair) -> str:
+    if p.before is None:
+        return dollars(p.after)
+    if p.after is None:
+        return f"{dollars(p.before)} -> none"
+    if p.before == p.after:
+        return dollars(p.after)
+    return f"{dollars(p.before)} -> {dollars(p.after)} ({signed_dollars(p.delta)})"
+
+
+def calls(n: NodeDiff) -> str:
+    """The questions that a run would ask."""
+    new, cached = n.calls_new, n.calls_cached
+    if new is None:
+        return ""
+    if not _told(new):
+        return "unknown"
+    words = f"{number(new)} new"
+    if cached is not None and cached.value not in (None, "0"):
+        words += f", {count(cached)} reused"
+    return f"{words} ({basis(new)})" if new.value != "0" or new.basis != "exact" else words
+
+
+def figures(n: NodeDiff) -> Iterator[tuple[str, str]]:
+    """The figures of a step that say something, each with its name."""
+    if _told(n.rows.before) or _told(n.rows.after):
+        yield "rows", from_to(n.rows)
+    if n.calls_new is not None:
+        yield "calls", calls(n)
+    elif n.status == "removed" and n.calls.before is not None:
+        yield "calls", from_to(n.calls)
+    if not _free(n.usd.before) or not _free(n.usd.after):
+        if _told(n.tokens.before) or _told(n.tokens.after):
+            yield "tokens", from_to(n.tokens)
+        if n.usd_now is None or n.status == "removed":
+            yield "from scratch", money_from_to(n.usd)
+        elif _told(n.usd.after) or _told(n.usd.before) or _told(n.usd_now):
+            yield "from scratch", money_from_to(n.usd)
+            yield "to run now", dollars_range(n.usd_now)
+        else:
+            yield "cost", "unknown"
+    if n.kind == "train":
+        if _told(n.tokens.before) or _told(n.tokens.after):
+            yield "tokens", from_to(n.tokens)
+        if n.gpu_hours.after is not None and n.status != "removed":
+            yield "training", hours(n.gpu_hours.after)
+
+
+def _told(e: Estimate | None) -> bool:
+    """Whether anything is known of a figure."""
+    return e is not None and (e.value is not None or e.high is not None)
+
+
+def _free(e: Estimate | None) -> bool:
+    return e is None or (e.value == "0" and e.high == "0")
+
+
+def means(n: NodeDiff) -> str:
+    """The category of a step's change, or what makes it change."""
+    if n.status != "changed":
+        return n.status
+    if n.before_id is not None and n.category in ("metadata", "cosmetic"):
+        return f"renamed from {n.before_id}, free"
+    renamed = f"renamed from {n.before_id}, " if n.before_id is not None else ""
+    if n.direct:
+        return f"{renamed}{n.category}"
+    proved = f", {n.category}" if n.category in ("extending", "narrowing") else ""
+    return f"{renamed}indirect{proved}"
+
+
+def resource_means(r: ResourceDiff) -> str:
+    """What became of a teacher or a prompt."""
+    if r.before_id is not None:
+        return f"renamed from {r.before_id}" + (f", {r.category}" if r.changes else "")
+    return r.category if r.status == "changed" else r.status
+
+
+def does(n: NodeDiff) -> str:
+    """What a run does with a step."""
+    if n.action is None or n.status == "removed":
+        return ""
+    if n.kind == "train" and n.action == "build":
+        return "retrains" if n.status == "changed" else "trains"
+    if n.action == "reuse":
+        return "result is there" if n.category not in ("metadata", "cosmetic") else "as it is"
+    changed = n.status == "changed"
+    return {"build": "rebuilt" if changed else "built", "extend": "extended", "skip": "not run"}[n.action]
+
+
+def check_line(c: CheckDiff) -> str:
+    """A promise on both sides."""
+    some = c.after or c.before
+    assert some is not None
+    if c.before is None:
+        return f"{c.id}: {some['text']}: {_verdict(some)} (new)"
+    if c.after is None:
+        return f"{c.id}: {some['text']}: no longer promised (it was: {_verdict(some)})"
+    text = c.after["text"] if c.before["text"] == c.after["text"] else f"{c.before['text']} -> {c.after['text']}"
+    old, new = _verdict(c.before), _verdict(c.after)
+    return f"{c.id}: {text}: {new if old == new else f'{old} -> {new}'}"
+
+
+def _verdict(side: dict[str, str]) -> str:
+    word = {"pass": "pass", "fail": "FAIL", "unknown": "open"}[side["verdict"]]
+    return f"{word} ({side['value']})" if "value" in side else word
+
+
+def share(text: str | None) -> str:
+    """A share of a mixture, to a tenth of a percent."""
+    return "" if text is None else f"{float(Fraction(text)):.1%}"
+
+
+def totals(t: Totals, now: str) -> list[str]:
+    """The sums in sentences' parts, the most important first."""
+    out = []
+    if not (_free(t.usd_scratch.before) and _free(t.usd_scratch.after)):
+        out.append(f"from scratch {money_from_to(t.usd_scratch)}")
+        out.append(f"to run now {dollars_range(t.usd_now)}")
+        if _told(t.tokens.before) or _told(t.tokens.after):
+            out.append(f"tokens {from_to(t.tokens)}")
+    if not _told(t.calls_new):
+        out.append("new calls unknown")
+    elif t.calls_new.value != "0" or t.calls_new.high not in ("0", None):
+        out.append(
+            f"{number(t.calls_new)} new calls"
+            + (f", {count(t.calls_cached)} reused" if t.calls_cached.value not in (None, "0") else "")
+        )
+    else:
+        out.append("0 new calls")
+    if t.retrains:
+        cost = "" if t.gpu_hours.after is None else f" ({hours(t.gpu_hours.after)})"
+        out.append(f"retrains {', '.join(t.retrains)}{cost}")
+    return out
+
+
+def basis_note(r: RecipeDiff) -> str:
+    """What `now` counts from."""
+    if r.now == "here":
+        return "now: counted from this machine's store and call cache"
+    return f"now: what is left to do after a complete run of {r.before}"
+
+
+def assumed_note(r: RecipeDiff) -> str | None:
+    """Data that is compared with itself, since nobody knows what it was."""
+    if not r.assumed:
+        return None
+    shown = ", ".join(r.assumed[:3]) + (", …" if len(r.assumed) > 3 else "")
+    return f"not in git nor in the revision's recipe.lock, so taken as it lies here now: {shown}"
+
+
+def headline(r: RecipeDiff) -> str:
+    """A recipe's line: its name, what became of it, and the worst of its changes."""
+    path = r.path if r.before_path is None else f"{r.before_path} -> {r.path}"
+    if r.status == "unreadable":
+        return f"{path}: cannot be compared"
+    if r.status in ("added", "removed"):
+        return f"{path}: {r.status}"
+    return f"{path}: {r.category}"
+
+
+def ordered(nodes: Sequence[NodeDiff]) -> tuple[list[NodeDiff], list[NodeDiff], list[NodeDiff]]:
+    """Steps that changed themselves, those that follow, and those that only look or are called different."""
+    quiet = [
+        n
+        for n in nodes
+        if n.category in ("cosmetic", "metadata") and not n.changes and not n.notes and n.before_id is None
+    ]
+    loud = [n for n in nodes if n not in quiet]
+    return [n for n in loud if n.direct], [n for n in loud if not n.direct], quiet
+
+
+def entries(m: MixtureDiff) -> tuple[list[MixtureRow], int]:
+    """The entries of a mixture that differ, and the number of those that do not."""
+    differ = [e for e in m.entries if e.before is None or e.after is None or _entry(e.before) != _entry(e.after)]
+    return differ, len(m.entries) - len(differ)
+
+
+def _entry(e: Entry) -> tuple[object, ...]:
+    return e.amount, e.rows and e.rows.value, e.rows and e.rows.high, e.share
+
+
+def grouped(nodes: Sequence[NodeDiff]) -> list[list[NodeDiff]]:
+    """Steps in their order; sources and suites that came or went together are one group."""
+    out: list[list[NodeDiff]] = []
+    for n in nodes:
+        last = out[-1][-1] if out else None
+        same = last is not None and (last.kind, last.status) == (n.kind, n.status)
+        if same and n.kind in ("source", "suite") and n.status != "changed":
+            out[-1].append(n)
+        else:
+            out.append([n])
+    return out
+
+
+def shown_changes(n: NodeDiff) -> list[Change]:
+    """The changes that the step's own lines tell: entries stand in the mixture's table, settings with the teacher."""
+    elsewhere = ("teacher.settings", "teacher.name", "prompt.name")
+    found = [c for c in n.changes if c.path not in elsewhere or len(n.changes) == 1]
+    return [c for c in found if not c.path.startswith("take.")]

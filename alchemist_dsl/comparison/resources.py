@@ -1,0 +1,134 @@
+"""What steps refer to by name, teachers and prompts: told once, with the steps that use them."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Final
+
+from alchemist_runtime.schema.plan import Plan
+
+from alchemist_dsl.comparison.changes import changes
+from alchemist_dsl.comparison.effects import worst
+from alchemist_dsl.comparison.model import Category, Declaration, ResourceDiff
+from alchemist_dsl.comparison.side import Declared, Side, declared
+from alchemist_dsl.explain.description import Facts, prompt, teacher
+
+
+def resources_between(old: Plan, new: Plan) -> Iterator[ResourceDiff]:
+    """Teachers and prompts by name, once each, with the steps that use them; one that is only called otherwise is
+    one.
+    """
+    teachers = (
+        {k: t.identity_key for k, t in old.teachers.items()},
+        {k: t.identity_key for k, t in new.teachers.items()},
+    )
+    for before, after in _by_name(*teachers):
+        yield from _resource(
+            "teacher",
+            (before, after),
+            None if before is None else teacher(old.teachers[before]),
+            None if after is None else teacher(new.teachers[after]),
+            _users(old if after is None else new, "teacher", after or before),
+        )
+    prompts = {k: p.key for k, p in old.prompts.items()}, {k: p.key for k, p in new.prompts.items()}
+    for before, after in _by_name(*prompts):
+        yield from _resource(
+            "prompt",
+            (before, after),
+            None if before is None else prompt(old.prompts[before], old),
+            None if after is None else prompt(new.prompts[after], new),
+            _users(old if after is None else new, "prompt", after or before),
+        )
+
+
+def _by_name(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[tuple[str | None, str | None]]:
+    """Names on both sides: the same one, else of an equal key, else of one side alone. `old`, `new`: keys by name."""
+    left = {key: name for name, key in old.items() if name not in new}
+    for name, key in new.items():
+        yield (name if name in old else left.pop(key, None)), name
+    yield from ((name, None) for name in left.values())
+
+
+def _resource(
+    kind: str, names: tuple[str | None, str | None], old: Facts | None, new: Facts | None, users: list[str]
+) -> Iterator[ResourceDiff]:
+    before, after = names
+    found = [] if old is None or new is None else changes(old, new)
+    if before == after and not found:
+        return
+    status = "added" if old is None else "removed" if new is None else "changed"
+    category: Category = worst([c.category for c in found]) if found else "metadata"
+    yield ResourceDiff.model_validate(
+        {
+            "id": after or before,
+            "before_id": before if after is not None and before not in (None, after) else None,
+            "kind": kind,
+            "status": status,
+            "category": category,
+            "changes": found,
+            "used_by": users,
+        }
+    )
+
+
+def _users(plan: Plan, kind: str, name: str | None) -> list[str]:
+    return [n.id for n in plan.nodes if getattr(n.spec, kind, None) == name]
+
+
+# --- declarations ----------------------------------------------------------------------------------------------------
+
+#: Kinds whose changes show in the steps, in the figures, in `checks` or in the recipe's own line.
+_ELSEWHERE: Final = frozenset({"recipe", "teacher", "prompt", "check"})
+#: Of these blocks no run makes anything by itself.
+_NO_RUN: Final = frozenset({"test", "variant", "moved", "schema"})
+_COMMENT: Final = re.compile(r"^\s*#.*\n?", re.MULTILINE)
+
+
+def written(side: Side) -> Mapping[str, str]:
+    """The text of every block of a side's own files."""
+    return {name: block.text for name, block in declared(side).items()}
+
+
+def compared(before: Side, after: Side, steps: set[str]) -> list[Declaration]:
+    """Blocks beside the steps of the plans that came, went or changed."""
+    old, new = declared(before), declared(after)
+    if before.program is None or after.program is None:
+        return []
+    out = []
+    for name in dict.fromkeys((*new, *old)):
+        b, a = old.get(name), new.get(name)
+        some = a or b
+        assert some is not None
+        if name in steps or some.kind in _ELSEWHERE or (b and a and b.text == a.text):
+            continue
+        out.append(_one(b, a, some))
+    return out
+
+
+def _one(b: Declared | None, a: Declared | None, some: Declared) -> Declaration:
+    status = "added" if b is None else "removed" if a is None else "changed"
+    old, new = ("" if d is None else canonical(d.text) for d in (b, a))
+    category: Category = "cosmetic" if old == new else "metadata"
+    lines = [
+        line
+        for line in difflib.unified_diff(old.splitlines(), new.splitlines(), n=0, lineterm="")
+        if not line.startswith(("---", "+++", "@@"))
+    ]
+    name = "" if some.name.startswith("(") else some.name.removeprefix(f"{some.kind} ")
+    return Declaration.model_validate(
+        {"name": name, "kind": some.kind, "status": status, "category": category, "lines": lines}
+    )
+
+
+@lru_cache(maxsize=256)
+def canonical(text: str) -> str:
+    """A block in the layout that `git diff` compares, in which line breaks and spaces are always the same, without
+    lines that are only a comment."""
+    from alchemist_dsl.source import SourceFile
+    from alchemist_dsl.syntax.format import canonical as laid_out
+
+    made = laid_out(SourceFile("block", f"edition 2026\n{text}\n"))
+    return _COMMENT.sub("", made)

@@ -1,0 +1,278 @@
+"""The steps of two plans one after the other: what changed in each, what follows for its ports, and what a run would do
+with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from alchemist_runtime.schema.plan import Edge, Node, Plan, TeacherStepSpec, card_digest
+
+from alchemist_dsl.comparison import impact, resources
+from alchemist_dsl.comparison.changes import changes
+from alchemist_dsl.comparison.effects import ENTRY_NAMES, Effect, effect
+from alchemist_dsl.comparison.flows import OTHER, SAME, UNCHANGED, UNKNOWN, Flow, Ports, joined, passed
+from alchemist_dsl.comparison.matching import Matched
+from alchemist_dsl.comparison.model import Category, Change, MixtureDiff, NodeDiff
+from alchemist_dsl.comparison.side import Side
+from alchemist_dsl.explain.description import describe, stream
+from alchemist_dsl.explain.staleness import Remembered
+from alchemist_dsl.explain.staleness import changes as reasons_of
+
+
+@dataclass
+class Steps:
+    """Goes through the steps in the order of the new plan, so that what comes in is known before what it does."""
+
+    before: Side
+    after: Side
+    old: Plan
+    new: Plan
+    pairs: Sequence[Matched]
+    names: dict[str, str] = field(init=False)
+    ports: dict[str, Ports] = field(default_factory=dict)  # by the name after
+    found: dict[str, list[Change]] = field(default_factory=dict)
+    made: dict[str, NodeDiff] = field(default_factory=dict)
+    cards: set[str] = field(default_factory=set)  # exports whose card says something else
+
+    def __post_init__(self) -> None:
+        self.names = {m.before.id: m.after.id for m in self.pairs if m.before and m.after}
+
+    def nodes(self) -> Iterator[NodeDiff]:
+        plans = None in (self.before.program, self.after.program)  # which do not say how they were written
+        empty: Mapping[str, str] = {}
+        written = (empty, empty) if plans else (resources.written(self.before), resources.written(self.after))
+        for m in self.pairs:
+            node = self._one(m, written)
+            if node is not None:
+                self.made[node.id] = node
+                yield node
+
+    def _one(self, m: Matched, written: tuple[Mapping[str, str], Mapping[str, str]]) -> NodeDiff | None:
+        if m.after is None:
+            assert m.before is not None
+            return self._gone(m.before)
+        if m.before is None:
+            self.ports[m.after.id] = UNKNOWN
+            return self._with_figures(None, m.after, _new(m.after), OTHER)
+        return self._both(m, m.before, m.after, written)
+
+    def _gone(self, node: Node) -> NodeDiff:
+        made = NodeDiff(
+            id=node.id,
+            kind=node.kind,
+            status="removed",
+            at=node.at,
+            category="narrowing" if node.kind == "source" else "breaking",
+        )
+        return self._with_figures(node, None, made, SAME)
+
+    def _both(
+        self, m: Matched, b: Node, a: Node, written: tuple[Mapping[str, str], Mapping[str, str]]
+    ) -> NodeDiff | None:
+        self.ports[a.id] = UNCHANGED
+        renamed = b.id != a.id
+        if a.kind == "export" and card_digest(self.old, b) != card_digest(self.new, a):
+            self.cards.add(a.id)
+        if b.key == a.key and b.meta_key == a.meta_key and not renamed:
+            if a.id in self.cards:
+                return self._plain(m, b, a, "metadata")
+            same = written[0].get(b.id) == written[1].get(a.id)
+            return None if same else self._plain(m, b, a, "cosmetic")
+        found = self._changes(b, a)
+        eff, judged = effect(b, a, found)
+        if b.key == a.key:  # nothing that decides a byte
+            judged = [c.model_copy(update={"category": "metadata"}) for c in judged]
+            self.found[a.id] = judged
+            return self._plain(m, b, a, "metadata", judged)
+        incoming, because = self._incoming(b, a)
+        ports = eff.ports.and_(passed(a, incoming))
+        self.ports[a.id] = ports
+        self.found[a.id] = judged
+        direct = any(c.category not in ("metadata", "cosmetic") for c in judged)
+        category = eff.category if direct else _of_flow(ports.rows)
+        made = NodeDiff(
+            id=a.id,
+            kind=a.kind,
+            status="changed",
+            at=a.at,
+            before_id=b.id if renamed else None,
+            match=m.how,
+            category=category,
+            direct=direct,
+            because=because,
+            may_stop=_stop(eff, a, because) if direct else None,
+            changes=judged,
+            notes=_notes(m, judged),
+        )
+        questions = joined((eff.ports.asked, passed(a, incoming).asked))
+        drifts = not direct and joined(f for _, f in incoming).kind in ("grow", "shrink")
+        return self._with_figures(b, a, made, questions, drifts=drifts)
+
+    def _plain(self, m: Matched, b: Node, a: Node, category: Category, found: Sequence[Change] = ()) -> NodeDiff:
+        made = NodeDiff(
+            id=a.id,
+            kind=a.kind,
+            status="changed",
+            at=a.at,
+            before_id=b.id if b.id != a.id else None,
+            match=m.how,
+            category=category,
+            changes=list(found),
+            notes=["its card is written again"] if a.id in self.cards else [],
+        )
+        return self._with_figures(b, a, made, SAME)
+
+    def _changes(self, b: Node, a: Node) -> list[Change]:
+        """What differs in the block; what the tables do not show is told by the ingredients of the keys."""
+        old, new = describe(self.old, b, self.names), describe(self.new, a, {})
+        found = changes(old, new)
+        deciding = any(c.category != "metadata" for c in found)
+        if b.own_key != a.own_key and not deciding:
+            found += self._by_ingredients(b, a)
+        return found
+
+    def _by_ingredients(self, b: Node, a: Node) -> Iterator[Change]:
+        before, after = (s.ingredients.get(n.id) for s, n in ((self.before, b), (self.after, a)))
+        if before is None or after is None:
+            yield Change(path="version of the step")
+            return
+        entries = [sorted(n.removeprefix("take.") for n in x if n.startswith("take.")) for x in (before, after)]
+        if entries[0] != entries[1]:  # the tables say that the entries are the same
+            gone, come = (sorted({*a} - {*b}) for a, b in (entries, entries[::-1]))
+            yield Change(path=ENTRY_NAMES, before=", ".join(gone), after=", ".join(come))
+        for reason in reasons_of(after, Remembered("", b.key, before), a):
+            told = (reason.path or "").startswith("take.") and entries[0] != entries[1]
+            if reason.code != "input_changed" and not told:
+                yield Change(path=reason.path or reason.code, before=reason.before, after=reason.after)
+
+    def _incoming(self, b: Node, a: Node) -> tuple[list[tuple[Edge, Flow]], list[str]]:
+        """The changes that come in by edges that are on both sides, and the steps that they come from."""
+        known = {(e.role.partition(".")[0], stream(e, self.names)) for e in b.inputs}
+        flows, because = [], dict[str, None]()
+        for edge in a.inputs:
+            if (edge.role.partition(".")[0], stream(edge, {})) not in known:
+                continue
+            flow = self.ports[edge.node].of(edge)
+            flows.append((edge, flow))
+            there = self.made.get(edge.node)
+            if there is not None and there.category not in ("metadata", "cosmetic"):
+                because[edge.node] = None
+        return flows, list(because)
+
+    def _with_figures(
+        self, b: Node | None, a: Node | None, made: NodeDiff, questions: Flow, *, drifts: bool = False
+    ) -> NodeDiff:
+        fig = impact.figure
+        update: dict[str, object] = {
+            "rows": impact.pair(fig(b, "rows"), fig(a, "rows")),
+            "calls": impact.pair(fig(b, "calls"), fig(a, "calls")),
+            "tokens": impact.pair(
+                fig(b, "tokens", "tokens_in", "tokens_out"), fig(a, "tokens", "tokens_in", "tokens_out")
+            ),
+            "usd": impact.pair(fig(b, "usd"), fig(a, "usd"), whole=False),
+            "gpu_hours": impact.pair(fig(b, "gpu_hours"), fig(a, "gpu_hours"), whole=False),
+        }
+        if a is not None:
+            update["action"] = action = self._action(a, made)
+            if impact.asks(a):
+                update |= self._asked(b, a, action, questions, drifts)
+        return made.model_copy(update=update)
+
+    def _action(self, a: Node, made: NodeDiff) -> object:
+        doing = self._action_here(a)
+        if doing == "build" and a.kind != "export" and self._proved_equal(made):
+            return "reuse"
+        if doing is not None:
+            return doing
+        if not a.runnable:
+            return "skip"
+        if a.id in self.cards:
+            return "build"
+        if made.category in ("cosmetic", "metadata"):
+            return "reuse"
+        grows = isinstance(a.spec, TeacherStepSpec) and made.direct and made.category == "extending"
+        return "extend" if grows else "build"
+
+    def _proved_equal(self, made: NodeDiff) -> bool:
+        """Whether a step that only follows reads what it read before, so that the run finds its result: the base's, if
+        it is here.
+        """
+        base = next((n for n in self.old.nodes if n.id == (made.before_id or made.id)), None)
+        ports = self.ports[made.id]
+        same = all(getattr(ports, p).kind == "same" for p in ("rows", "dropped", "trace"))
+        return same and not made.direct and base is not None and base.key in self.after.stored
+
+    def _asked(self, b: Node | None, a: Node, action: object, questions: Flow, drifts: bool) -> dict[str, object]:
+        ahead = (self.after.ahead or {}).get(a.id)
+        found = self._calls(b, a, action, questions, drifts)
+        out: dict[str, object] = {"calls_new": found.new, "calls_cached": found.cached, "usd_now": found.usd}
+        if ahead is not None and ahead.rows is not None and action != "reuse":
+            rows = impact.exact(ahead.rows)
+            out["rows"] = impact.pair(impact.figure(b, "rows"), rows)
+        return out
+
+    def _calls(self, b: Node | None, a: Node, action: object, questions: Flow, drifts: bool = False) -> impact.Asked:
+        """What a run would ask: by a look at the store, else by what a complete run of the base has asked."""
+        if action in ("reuse", "skip"):
+            return impact.NO_CALLS if action == "skip" else impact.all_there(a)
+        ahead = (self.after.ahead or {}).get(a.id)
+        if ahead is not None:
+            return impact.asked(a, ahead)
+        if self.after.ahead is not None and (b is None or b.key not in self.after.stored):
+            return impact.expected(None, a, questions)
+        return impact.expected(b, a, questions, drifts=drifts)
+
+    def unbuilt(self) -> Iterator[tuple[Node, impact.Asked]]:
+        """Steps that are the same on both sides, ask a teacher, and have no result here."""
+        for m in self.pairs:
+            a = m.after
+            if a is not None and impact.asks(a) and a.id not in self.made and self.after.ahead is not None:
+                action = self._action_here(a)
+                if action in ("build", "extend"):
+                    yield a, self._calls(m.before, a, action, SAME if m.before else OTHER)
+
+    def _action_here(self, a: Node) -> object:
+        if self.new.now is None:
+            return None
+        return next((n.action for n in self.new.now.nodes if n.id == a.id), None)
+
+    def mixtures(self) -> Iterator[MixtureDiff]:
+        for m in self.pairs:
+            made = None if m.after is None else self.made.get(m.after.id)
+            if m.after is not None and m.after.kind == "mixture" and made and made.category != "cosmetic":
+                old = None if m.before is None else (self.old, m.before)
+                yield impact.mixture(old, (self.new, m.after), self.names)
+
+
+def _new(node: Node) -> NodeDiff:
+    category: Category = "extending" if node.kind in ("source", "suite") else "breaking"
+    return NodeDiff(id=node.id, kind=node.kind, status="added", at=node.at, category=category)
+
+
+def _of_flow(flow: Flow) -> Category:
+    match flow.kind:
+        case "grow":
+            return "extending"
+        case "shrink":
+            return "narrowing"
+        case "same":
+            return "metadata"
+        case _:
+            return "breaking"
+
+
+def _stop(eff: Effect, node: Node, because: Sequence[str]) -> str | None:
+    """Where the step's own change may change nothing; a changed input would have to stop before."""
+    return None if because or node.kind in ("train", "export", "evaluate", "measure") else eff.stop
+
+
+def _notes(m: Matched, found: Sequence[Change]) -> list[str]:
+    """A rename that costs: the way out is a `moved` block."""
+    b, a = m.before, m.after
+    if b is None or a is None or b.id == a.id:
+        return []
+    if any(c.path == "salt" for c in found):
+        return [f"its draws and new ids follow its name; `moved {{ from = {b.id}  to = {a.id} }}` keeps them"]
+    return ["perhaps a rename: most of it is the same"] if m.how == "similar" else []
