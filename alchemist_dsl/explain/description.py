@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_runtime.schema.attributes import Affects, AttrType
+from alchemist_runtime.schema.attributes import Affects, Attribute, AttrType
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import (
     DecontaminateSpec,
-    DedupSpec,
     Edge,
-    EvaluateSpec,
     ExportSpec,
-    FilterSpec,
-    GenerateSpec,
-    MapSpec,
-    MeasureSpec,
     Method,
     MixtureSpec,
     Node,
     Plan,
     Prompt,
-    RelabelSpec,
     Rule,
     Select,
     SetColumn,
     SourceSpec,
-    SplitSpec,
     SuiteSpec,
     TaskSpec,
     Teacher,
@@ -68,7 +61,7 @@ Names = Mapping[str, str]
 def describe(plan: Plan, node: Node, names: Names) -> Facts:
     """Everything that a step's block says, by name."""
     out = dict(_streams(node, names))
-    out |= dict(_SPECS[type(node.spec)](node.spec, plan, node, names))
+    out |= dict(_SPECIAL.get(node.kind, _declared)(node.spec, plan, node, names))
     if node.doc is not None:
         out["##"] = Fact(node.doc, node.doc, "doc", template=node.doc)
     return out
@@ -217,6 +210,53 @@ def _schema(columns: dict[str, str]) -> Iterator[tuple[str, Fact]]:
 # --- kinds ------------------------------------------------------------------------------------------------------------
 
 
+Describe = Callable[[Any, Plan, Node, Names], Iterator[tuple[str, Fact]]]
+#: By kind what describes its blocks, where that is more than its attributes.
+_SPECIAL: Final[dict[str, Describe]] = {}
+
+
+def describes(*kinds: str) -> Callable[[Describe], Describe]:
+    """Mark the function that describes the blocks of these kinds."""
+
+    def mark(function: Describe) -> Describe:
+        _SPECIAL.update(dict.fromkeys(kinds, function))
+        return function
+
+    return mark
+
+
+def _declared(s: Any, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
+    """The attributes that the plan holds, each by the type of its field, then assignments and rules."""
+    fields = {f.name: str(f.type) for f in dataclasses.fields(s)}
+    for name, attribute in KINDS[node.kind].attributes.items():
+        value = getattr(s, name, None) if name in fields else None
+        if value not in (None, [], {}) and name != "salt" and not attribute.refers:  # inputs are told already
+            yield from _attribute(name, attribute, value, fields[name], s, plan)
+    if KINDS[node.kind].makes_ids:
+        yield "salt", _value(s.salt)
+    yield from _sets(getattr(s, "sets", []), plan)
+    yield from _rules(getattr(s, "rules", []))
+
+
+def _attribute(
+    name: str, attribute: Attribute, value: Any, field: str, s: Any, plan: Plan
+) -> Iterator[tuple[str, Fact]]:
+    match field.removesuffix(" | None"):
+        case "Method":
+            yield from _method(name, value)
+        case "list[Method]":
+            for method in value:
+                yield from _method(f"{name}.{method.name}", method)
+        case "Expr":
+            yield name, _expr(value, plan)
+        case "list[Expr]":
+            yield name, _items([expression(e) for e in value])
+        case "Select":
+            yield from _select(value, getattr(s, "mode", "replace") != "replace")
+        case _:
+            yield name, _value(value, _written(attribute.type, value), attribute.affects, _number(value))
+
+
 def _place(reader: Method, files: list[dict[str, str]]) -> Iterator[tuple[str, Fact]]:
     args = dict(reader.args)
     for written, name in (("hub", "repo"), ("python", "modules")):
@@ -227,6 +267,7 @@ def _place(reader: Method, files: list[dict[str, str]]) -> Iterator[tuple[str, F
         yield (f"file.{file['path']}", _value([file["digest"], file["format"]], short(file["digest"])))
 
 
+@describes("source")
 def _source(s: SourceSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     yield from _place(s.reader, s.files)
     if s.reader.name in ("files", "python"):
@@ -244,6 +285,7 @@ def _source(s: SourceSpec, plan: Plan, node: Node, names: Names) -> Iterator[tup
     yield from _schema(s.schema_columns)
 
 
+@describes("suite")
 def _suite(s: SuiteSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     yield from _place(s.reader, s.files)
     yield from _sets(s.sets, plan)
@@ -256,28 +298,7 @@ def _suite(s: SuiteSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple
         yield from _optional(name, value)
 
 
-def _map(s: MapSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
-    yield "mode", _value(s.mode)
-    yield from _select(s.select, s.mode != "replace")
-    yield from _sets(s.sets, plan)
-    yield from _rules(s.rules)
-
-
-def _filter(s: FilterSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
-    yield from _rules(s.rules)
-    yield from _select(s.select)
-
-
-def _dedup(s: DedupSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
-    yield "on", _items([expression(e) for e in s.on])
-    yield from _method("method", s.method)
-    if s.prefer is not None:
-        yield "prefer", _expr(s.prefer, plan)
-    if s.clusters != "star":
-        yield "clusters", _value(s.clusters)
-    yield from _rules(s.rules)
-
-
+@describes("decontaminate")
 def _decontaminate(s: DecontaminateSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     if s.on:
         yield "on", _items([expression(e) for e in s.on])
@@ -289,6 +310,7 @@ def _decontaminate(s: DecontaminateSpec, plan: Plan, node: Node, names: Names) -
     yield from _rules(s.rules)
 
 
+@describes("relabel", "generate")
 def _teacher_step(s: TeacherStepSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     teacher, prompt = plan.teachers[s.teacher], plan.prompts[s.prompt]
     yield "teacher", _value(teacher.identity_key, s.teacher)
@@ -325,6 +347,7 @@ def _unkeyed(teacher: Teacher) -> dict[str, Any]:
     return {name: value for name, value in to_json(teacher).items() if name not in left}
 
 
+@describes("task")
 def _task(s: TaskSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     if s.standard is not None:
         yield "standard task", _value(s.standard)
@@ -342,6 +365,7 @@ def _task(s: TaskSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[s
     yield from _rules(s.rules)
 
 
+@describes("mixture")
 def _mixture(s: MixtureSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     yield "unit", _value(s.unit)
     if s.total is not None:
@@ -361,11 +385,7 @@ def _mixture(s: MixtureSpec, plan: Plan, node: Node, names: Names) -> Iterator[t
     yield from _rules(s.rules)
 
 
-def _split(s: SplitSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
-    yield "eval", _value(s.eval, percent(s.eval))
-    yield "salt", _value(s.salt)
-
-
+@describes("export")
 def _export(s: ExportSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     yield "format", _value(s.format)
     yield "lineage", _value(s.lineage)
@@ -382,15 +402,19 @@ def _export(s: ExportSpec, plan: Plan, node: Node, names: Names) -> Iterator[tup
 def _written(type_: AttrType, value: Any) -> str:
     """A value in the recipe's words, by the type of its attribute: counts with their unit, small numbers as people
     write them."""
-    if type_.alternatives[0].name == "tokens":
-        return f"{value:,} tokens"
-    number = Fraction(value) if type_.alternatives[0].name == "real" else None
+    first = type_.alternatives[0].name
+    if first in ("tokens", "rows"):
+        return f"{value:,} {first.removesuffix('s') if value == 1 else first}"
+    if first == "percent" and isinstance(value, str):
+        return percent(value)
+    number = Fraction(value) if first == "real" else None
     if number is not None and 0 < number < Fraction(1, 1000):
         mantissa, _, exponent = f"{float(number):e}".partition("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     return argument(value)
 
 
+@describes("train")
 def _train(s: TrainSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
     chained = any(e.role == "model" for e in node.inputs)  # the base is an input
     for name, attribute in KINDS["train"].attributes.items():
@@ -408,36 +432,6 @@ def _train(s: TrainSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple
         shown = plan.texts.get(digest or "")
         text = s.chat_template["model"] if digest is None else short(digest)
         yield "chat_template", Fact(digest or s.chat_template, text, template=shown)
-
-
-def _evaluate(s: EvaluateSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
-    if s.limit is not None:
-        yield "limit", _value(s.limit, rows(s.limit), number=s.limit)
-
-
-def _measure(s: MeasureSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
-    yield "by", _value(s.by)
-    for method in s.metrics:
-        yield from _method(f"metrics.{method.name}", method)
-
-
-_SPECS: Final[dict[type, Callable[[Any, Plan, Node, Names], Iterator[tuple[str, Fact]]]]] = {
-    SourceSpec: _source,
-    SuiteSpec: _suite,
-    MapSpec: _map,
-    FilterSpec: _filter,
-    DedupSpec: _dedup,
-    DecontaminateSpec: _decontaminate,
-    RelabelSpec: _teacher_step,
-    GenerateSpec: _teacher_step,
-    TaskSpec: _task,
-    MixtureSpec: _mixture,
-    SplitSpec: _split,
-    ExportSpec: _export,
-    TrainSpec: _train,
-    EvaluateSpec: _evaluate,
-    MeasureSpec: _measure,
-}
 
 
 # --- what steps refer to ----------------------------------------------------------------------------------------------

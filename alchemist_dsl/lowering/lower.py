@@ -55,7 +55,7 @@ def _node(block: Block, scope: Scope, known: Mapping[str, str]) -> tuple[Node, I
         doc=block.doc,
         at=scope.at(block.span),
         inputs=[_edge(e, known[e.node]) for e in edges],
-        spec=steps.LOWER[block.kind](block, scope),
+        spec=steps.LOWER.get(block.kind, steps.lowered)(block, scope),
         key=keys.node_key(ingredients),
         own_key=keys.own_key(ingredients),
         meta_key=keys.meta_key(block, scope.program),

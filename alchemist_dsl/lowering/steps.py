@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any
 
 from alchemist_runtime.schema.plan import (
     DecontaminateSpec,
-    DedupSpec,
     EvaluateSpec,
-    ExportSpec,
     Expr,
-    FilterSpec,
-    GenerateSpec,
-    MapSpec,
     MeasureSpec,
     Method,
-    MixtureSpec,
-    RelabelSpec,
-    SourceSpec,
-    Spec,
-    SplitSpec,
-    SuiteSpec,
     Take,
     TaskSpec,
     TrainSpec,
@@ -36,37 +25,39 @@ from alchemist_dsl.lowering.canonical import canon_value
 from alchemist_dsl.lowering.resources import base_folder, locked_base
 from alchemist_dsl.lowering.scope import Scope, declared, flag, items, method, quantity, salt, text, texts, trees, whole
 
-Lower = Callable[[Block, Scope], Spec]
-#: By kind what describes its blocks in the plan.
+Lower = Callable[[Block, Scope], Any]
+#: By kind what describes its blocks in the plan, where that is more than `lowered`.
 LOWER: dict[str, Lower] = {}
-L = TypeVar("L", bound=Lower)
 
 
-def lowers(*kinds: str) -> Callable[[L], L]:
-    """Mark the function that lowers the blocks of these kinds."""
+def lowers(*kinds: str) -> Callable[[Lower], Lower]:
+    """Mark the function that lowers the blocks of these kinds, where that takes more than `lowered`."""
 
-    def mark(function: L) -> L:
+    def mark(function: Lower) -> Lower:
         LOWER.update(dict.fromkeys(kinds, function))
         return function
 
     return mark
 
 
-@lowers("map")
-def map_(block: Block, scope: Scope) -> MapSpec:
-    given = {"sets": scope.sets(block), "select": scope.select(block), "salt": salt(block)}
-    return MapSpec(**declared(block, MapSpec, rules=scope.rules(block), **given))
+def lowered(block: Block, scope: Scope, **special: Any) -> Any:
+    """What the plan holds of a block: its attributes by the types of their fields, and what kinds share.
 
-
-@lowers("filter")
-def filter_(block: Block, scope: Scope) -> FilterSpec:
-    return FilterSpec(rules=scope.rules(block), select=scope.select(block))
-
-
-@lowers("dedup")
-def dedup(block: Block, scope: Scope) -> DedupSpec:
-    component = scope.component("dedup", method(block, "method"))
-    return DedupSpec(**declared(block, DedupSpec, method=component, rules=scope.rules(block)))
+    `special`: fields that follow from more than the attribute of their name."""
+    kind = block.declared
+    shared: dict[str, Callable[[], Any]] = {
+        "sets": lambda: scope.sets(block),
+        "select": lambda: scope.select(block),
+        "rules": lambda: scope.rules(block),
+        "salt": lambda: salt(block),
+    }
+    for field in fields(kind.spec):
+        family: Any = kind.attributes[field.name].family if field.name in kind.attributes else None
+        if field.name not in special and field.name in shared:
+            special[field.name] = shared[field.name]()
+        elif field.name not in special and family is not None:
+            special[field.name] = scope.component(family, method(block, field.name))
+    return kind.spec(**declared(block, kind.spec, **special))
 
 
 @lowers("decontaminate")
@@ -79,27 +70,10 @@ def decontaminate(block: Block, scope: Scope) -> DecontaminateSpec:
     )
 
 
-@lowers("split")
-def split(block: Block, scope: Scope) -> SplitSpec:
-    return SplitSpec(**declared(block, SplitSpec, salt=salt(block)))
-
-
 @lowers("relabel", "generate")
-def teacher_step(block: Block, scope: Scope) -> RelabelSpec | GenerateSpec:
-    spec = GenerateSpec if block.kind == "generate" else RelabelSpec
-    return spec(
-        **declared(
-            block,
-            spec,
-            teacher=target(block, "teacher"),
-            prompt=target(block, "prompt"),
-            select=scope.select(block),
-            sets=scope.sets(block),
-            rules=scope.rules(block),
-            inputs={name: e.tree for name, e in sorted(block.prompt_inputs.items())},
-            salt=salt(block),
-        )
-    )
+def teacher_step(block: Block, scope: Scope) -> Any:
+    inputs = {name: e.tree for name, e in sorted(block.prompt_inputs.items())}
+    return lowered(block, scope, teacher=target(block, "teacher"), prompt=target(block, "prompt"), inputs=inputs)
 
 
 def target(block: Block, name: str) -> str:
@@ -147,25 +121,21 @@ def _lang(block: Block, scope: Scope) -> Expr | None:
 
 
 @lowers("mixture")
-def mixture(block: Block, scope: Scope) -> MixtureSpec:
+def mixture(block: Block, scope: Scope) -> Any:
     """Entries by name: their order says nothing."""
     on_short, repeat_max = _on_short(block)
     if scope.options.limit is not None:
         on_short, repeat_max = "shrink", None  # a trial run has too little of everything
-    return MixtureSpec(
-        **declared(
-            block,
-            MixtureSpec,
-            unit=unit(block),
-            take=[_take(i, e) for i, e in enumerate(entries(block))],
-            weights=_weights(block),
-            on_short=on_short,
-            repeat_max=repeat_max,
-            redraw="per_epoch" if text(block, "redraw") == "per_epoch" else None,
-            tokenizer=tokenizer(block, scope),
-            salt=salt(block),
-            rules=scope.rules(block),
-        )
+    return lowered(
+        block,
+        scope,
+        unit=unit(block),
+        take=[_take(i, e) for i, e in enumerate(entries(block))],
+        weights=_weights(block),
+        on_short=on_short,
+        repeat_max=repeat_max,
+        redraw="per_epoch" if text(block, "redraw") == "per_epoch" else None,
+        tokenizer=tokenizer(block, scope),
     )
 
 
@@ -268,26 +238,23 @@ def reader_name(block: Block) -> str:
 
 
 @lowers("source")
-def source(block: Block, scope: Scope) -> SourceSpec:
+def source(block: Block, scope: Scope) -> Any:
     on_bad, max_bad = _on_bad_row(block)
-    return SourceSpec(
-        **declared(
-            block,
-            SourceSpec,
-            **_read(block, scope),
-            salt=source_salt(block),
-            run_limit=scope.options.limit,
-            on_bad_row=on_bad,
-            max_bad=max_bad,
-            rules=scope.rules(block),
-            schema_columns=scope.schema(block),
-        )
+    return lowered(
+        block,
+        scope,
+        **_read(block, scope),
+        salt=source_salt(block),
+        run_limit=scope.options.limit,
+        on_bad_row=on_bad,
+        max_bad=max_bad,
+        schema_columns=scope.schema(block),
     )
 
 
 @lowers("suite")
-def suite(block: Block, scope: Scope) -> SuiteSpec:
-    return SuiteSpec(**declared(block, SuiteSpec, **_read(block, scope), evaluation=_evaluation(block, scope)))
+def suite(block: Block, scope: Scope) -> Any:
+    return lowered(block, scope, **_read(block, scope), evaluation=_evaluation(block, scope))
 
 
 def _read(block: Block, scope: Scope) -> dict[str, Any]:
@@ -297,7 +264,6 @@ def _read(block: Block, scope: Scope) -> dict[str, Any]:
         "reader": reader(block, scope),
         "files": files(block, scope),
         "columns": dict(scope.facts.columns(block) or {}),
-        "sets": scope.sets(block),
         "id_column": text(block, "id"),
     }
 
@@ -364,18 +330,15 @@ def _evaluation(block: Block, scope: Scope) -> dict[str, Any]:
 
 
 @lowers("export")
-def export(block: Block, scope: Scope) -> ExportSpec:
-    return ExportSpec(
-        **declared(
-            block,
-            ExportSpec,
-            path=_place(block, scope.program.variant),
-            split=_split(block),
-            license=text(block, "license") or scope.stated("license"),
-            title=text(block, "title") or scope.stated("title"),
-            schema_columns=scope.schema(block),
-            salt=salt(block),
-        )
+def export(block: Block, scope: Scope) -> Any:
+    return lowered(
+        block,
+        scope,
+        path=_place(block, scope.program.variant),
+        split=_split(block),
+        license=text(block, "license") or scope.stated("license"),
+        title=text(block, "title") or scope.stated("title"),
+        schema_columns=scope.schema(block),
     )
 
 
@@ -403,18 +366,16 @@ def _split(block: Block) -> dict[str, str]:
 
 
 @lowers("train")
-def train(block: Block, scope: Scope) -> TrainSpec:
-    spec = TrainSpec(
-        **declared(
-            block,
-            TrainSpec,
-            base=_base(block),
-            revision=locked_base(block, scope) or text(block, "revision"),
-            average="rows" if text(block, "average") == "rows" else None,
-            chat_template=_chat_template(block, scope),
-            seed=train_seed(block, scope),
-            **_held_out(block),
-        )
+def train(block: Block, scope: Scope) -> Any:
+    spec: TrainSpec = lowered(
+        block,
+        scope,
+        base=_base(block),
+        revision=locked_base(block, scope) or text(block, "revision"),
+        average="rows" if text(block, "average") == "rows" else None,
+        chat_template=_chat_template(block, scope),
+        seed=train_seed(block, scope),
+        **_held_out(block),
     )
     return replace(spec, command=command(spec))
 

@@ -154,10 +154,19 @@ class Attribute:
         return self.default if self.key_default is None else self.key_default
 
     @property
+    def _each(self) -> tuple[AttrType, ...]:
+        """The alternatives of its type, of a list those of an element."""
+        return self.type.of[0].alternatives if self.type.name == "list" else self.type.alternatives
+
+    @property
     def family(self) -> str | None:
         """The family of the components that it names."""
-        inner = self.type.of[0] if self.type.name == "list" else self.type
-        return next((t.family for t in inner.alternatives if t.family), None)
+        return next((t.family for t in self._each if t.family), None)
+
+    @property
+    def refers(self) -> bool:
+        """Whether it names blocks or streams."""
+        return any(t.name in ("ref", "stream") for t in self._each)
 
     @property
     def default_text(self) -> str | None:
