@@ -117,7 +117,7 @@ def _build(world: World) -> None:
     for key in dict.fromkeys([*first, *(k for k in world.order if world.decls[k].kind != "test"), *last]):
         b = Building(world.decls[key], world)
         b.unknown_attributes()
-        CHECKS.get(b.decl.kind, Building.rest)(b)
+        CHECKS.get(b.decl.kind, Building.read)(b)
         world.blocks[key] = b.finish()
         world.rooms[key] = Room(b.env, b.variables)
 

@@ -259,6 +259,14 @@ class Building:
         found = self.attrs.get(name)
         return None if found is None or isinstance(found.value, ir.NullV) else found.value
 
+    def read(self) -> None:
+        """Read the inputs and all attributes; the rows of every port are those of the input."""
+        if "from" in self.kind.attributes and self.kind.stream:
+            self.read_from()
+        self.rest()
+        for port in self.kind.ports:
+            self.publish(port, self.stream.columns)
+
     def rest(self) -> None:
         """Read all attributes that were not read yet."""
         for name in self.kind.attributes:

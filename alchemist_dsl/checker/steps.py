@@ -125,8 +125,7 @@ def decontaminate(b: Building) -> None:
 @checks("split")
 def split(b: Building) -> None:
     """Two parts of a stream."""
-    b.read_from()
-    b.rest()
+    b.read()
     share = b.get("eval")
     if isinstance(share, ir.Qty) and not 0 < share.value < 1:
         b.error(
@@ -135,8 +134,6 @@ def split(b: Building) -> None:
             share.span,
             help="write a smaller share, for example `eval = 5%`",
         )
-    for port in b.kind.ports:
-        b.publish(port, b.stream.columns)
 
 
 def _searched(b: Building) -> frozenset[str]:
