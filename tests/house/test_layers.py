@@ -37,7 +37,7 @@ LAYERS = {
         {"schema"},
     ],
 }
-#: What the compiler may import of the runtime outside its schema, and only where it acts: in `cli` and `project`.
+#: What the compiler may import of the runtime outside its schema, and only where it acts: in `cli`, `project` and `api`.
 EXECUTION = {"engine", "report", "storage", "calls", "teachers", "exporters"}
 
 
@@ -114,7 +114,7 @@ def test_packages_of_this_distribution_are_known_without_a_scan(monkeypatch: pyt
 
 def test_only_the_command_line_and_project_reach_execution() -> None:
     for name, path in modules(".", "alchemist_dsl"):
-        if name.startswith(("alchemist_dsl.cli", "alchemist_dsl.project")):
+        if name.startswith(("alchemist_dsl.cli", "alchemist_dsl.project", "alchemist_dsl.api")):
             continue
         for other in imported(path):
             if other.startswith("alchemist_runtime."):
