@@ -26,7 +26,7 @@ from alchemist_dsl.checker import (
     variants,
 )
 from alchemist_dsl.checker.block_checker import CHECKS, Building
-from alchemist_dsl.checker.context import Columns, Room, World
+from alchemist_dsl.checker.context import Columns, Context, Room
 from alchemist_dsl.checker.load import Loader, Parse
 from alchemist_dsl.checker.problems import Problems
 from alchemist_dsl.diagnostics.model import Diagnostic
@@ -47,7 +47,7 @@ class Checked:
 
     program: ir.Program
     diagnostics: tuple[Diagnostic, ...]
-    world: World
+    context: Context
 
 
 def check(
@@ -86,54 +86,54 @@ def examine(
     problems = Problems()
     loader = Loader(read, listing or (lambda folder: ()), root, problems, parse)
     scope = loader.load_root(file)
-    world = World(problems, loader, scope, columns or (lambda block: None))
-    values, variant = _declare(world, sets, variant)
-    inheritance.resolve(world)
-    graph.arrange(world)
-    _build(world)
+    context = Context(problems, loader, scope, columns or (lambda block: None))
+    values, variant = _declare(context, sets, variant)
+    inheritance.resolve(context)
+    graph.arrange(context)
+    _build(context)
     if variant is None:  # a variant may leave out what the recipe itself uses
-        graph.unused(world)
-    lints.apply(world)
-    program = _program(world, file, values, variant)
-    return Checked(program, problems.sorted(file.path), world)
+        graph.unused(context)
+    lints.apply(context)
+    program = _program(context, file, values, variant)
+    return Checked(program, problems.sorted(file.path), context)
 
 
 def _declare(
-    world: World, sets: Mapping[str, tuple[str, str]], variant: str | None
+    context: Context, sets: Mapping[str, tuple[str, str]], variant: str | None
 ) -> tuple[dict[str, ir.ParamValue], str | None]:
     """Collect declarations, apply the variant, and give parameters their values; with the name of the variant."""
-    variant = variants.apply(world, variant)
-    values = params.resolve(world, sets)
-    tasks.standard_bases(world)
-    for scope in world.loader.scopes.values():
+    variant = variants.apply(context, variant)
+    values = params.resolve(context, sets)
+    tasks.standard_bases(context)
+    for scope in context.loader.scopes.values():
         for decl in scope.all():
-            world.decls[decl.key] = decl
+            context.decls[decl.key] = decl
     return values, variant
 
 
-def _build(world: World) -> None:
-    first = [k for kind in _FIRST for k, d in world.decls.items() if d.kind == kind]
-    last = [k for k in world.order if world.decls[k].kind == "test"]
-    for key in dict.fromkeys([*first, *(k for k in world.order if world.decls[k].kind != "test"), *last]):
-        b = Building(world.decls[key], world)
+def _build(context: Context) -> None:
+    first = [k for kind in _FIRST for k, d in context.decls.items() if d.kind == kind]
+    last = [k for k in context.order if context.decls[k].kind == "test"]
+    for key in dict.fromkeys([*first, *(k for k in context.order if context.decls[k].kind != "test"), *last]):
+        b = Building(context.decls[key], context)
         b.unknown_attributes()
         CHECKS.get(b.decl.kind, Building.read)(b)
-        world.blocks[key] = b.finish()
-        world.rooms[key] = Room(b.env, b.variables)
+        context.blocks[key] = b.finish()
+        context.rooms[key] = Room(b.env, b.variables)
 
 
-def _program(world: World, file: SourceFile, values: dict[str, ir.ParamValue], variant: str | None) -> ir.Program:
-    lints.unused_imports(world)
-    runs, crowded = variants.looked_at(world)
+def _program(context: Context, file: SourceFile, values: dict[str, ir.ParamValue], variant: str | None) -> ir.Program:
+    lints.unused_imports(context)
+    runs, crowded = variants.looked_at(context)
     return ir.Program(
         file=file,
-        files=dict(world.loader.files),
-        edition=world.scope.edition,
-        imports=tuple(world.loader.imports),
+        files=dict(context.loader.files),
+        edition=context.scope.edition,
+        imports=tuple(context.loader.imports),
         params=values,
-        blocks={key: world.blocks[key] for key in world.decls},
-        schemas={key: ir.RowSchema(dict(stream.columns), stream.open) for key, stream in world.streams.items()},
-        texts=dict(sorted(world.texts.items())),
+        blocks={key: context.blocks[key] for key in context.decls},
+        schemas={key: ir.RowSchema(dict(stream.columns), stream.open) for key, stream in context.streams.items()},
+        texts=dict(sorted(context.texts.items())),
         variants=runs,
         crowded=crowded,
         variant=variant,

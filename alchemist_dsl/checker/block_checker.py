@@ -14,7 +14,7 @@ from alchemist_runtime.schema.rows import SFT
 from alchemist_runtime.schema.units import Amount
 
 from alchemist_dsl import ir
-from alchemist_dsl.checker.context import UNKNOWN, Stream, World
+from alchemist_dsl.checker.context import UNKNOWN, Context, Stream
 from alchemist_dsl.checker.expressions import Env
 from alchemist_dsl.checker.inheritance import title
 from alchemist_dsl.checker.names import Body, Decl, Place, Placed, Scope
@@ -50,9 +50,9 @@ def checks(*kinds: str) -> Callable[[Check], Check]:
 class Building:
     """The state of one block while it is checked. `ok` turns false with the first error in it."""
 
-    def __init__(self, decl: Decl, world: World) -> None:
-        self.decl, self.world = decl, world
-        self.body: Body = world.bodies[decl.key]
+    def __init__(self, decl: Decl, context: Context) -> None:
+        self.decl, self.context = decl, context
+        self.body: Body = context.bodies[decl.key]
         self.kind = KINDS[decl.kind]
         self.title = title(decl.block)
         self.ok = not (self.body.wrong or decl.bad)
@@ -61,7 +61,7 @@ class Building:
         self.inputs: list[ir.RefV] = []
         self.roles: list[str] = []
         self.stream: Stream = UNKNOWN
-        self.env = Env(world, decl.scope)
+        self.env = Env(context, decl.scope)
         self.variables: Variables | None = None
         self.extra: dict[str, Any] = {}
         self.meant: set[str] = set()  # attributes that were written under another name
@@ -70,7 +70,7 @@ class Building:
     def abstract(self) -> bool:
         """Whether it is there to be extended only: others take from it, and nothing reads its rows."""
         key = self.decl.key
-        return key in self.world.bases and key not in self.world.read
+        return key in self.context.bases and key not in self.context.read
 
     @property
     def incomplete(self) -> bool:
@@ -89,7 +89,7 @@ class Building:
 
     def problem(self, code: str, headline: str, span: Span, **kw: Any) -> None:
         """Report an error or a warning in this block."""
-        self.world.problems.add(code, headline, span, **kw)
+        self.context.problems.add(code, headline, span, **kw)
 
     def error(self, code: str, headline: str, span: Span, **kw: Any) -> None:
         """Report an error, after which nothing that derives from this block is reported."""
@@ -98,7 +98,7 @@ class Building:
 
     def values(self, scope: Scope) -> Values:
         """A reader of values that knows the rows of this block."""
-        return Values(self.world, scope, self.env_in(scope), self.variables)
+        return Values(self.context, scope, self.env_in(scope), self.variables)
 
     def env_in(self, scope: Scope) -> Env:
         return self.env if scope is self.env.scope else replace(self.env, scope=scope)
@@ -129,7 +129,7 @@ class Building:
             self.meant = {*self.meant, habit}
         inside = self._block_of(name)
         if text is None and inside is not None:
-            if self.world.problems.first(f"entries of {inside} in {self.decl.key}"):
+            if self.context.problems.first(f"entries of {inside} in {self.decl.key}"):
                 text = f"entries of `{inside}` stand in a block: `{inside} {{ {name} = … }}`"
                 self.error("A102", f"{self.title} has no attribute `{name}`", span, help=text)
             self.ok = False
@@ -293,8 +293,8 @@ class Building:
     def read_from(self, name: str = "from", role: str = "from") -> None:
         """Read the input streams; what is known of their rows is `stream` from now on."""
         refs = self.read_streams(name, role)
-        if refs and self.decl.key not in self.world.cyclic:
-            self.stream = joined(refs, self.world)
+        if refs and self.decl.key not in self.context.cyclic:
+            self.stream = joined(refs, self.context)
         else:
             self.stream = UNKNOWN
         self.env = replace(self.env, stream=self.stream)
@@ -314,7 +314,7 @@ class Building:
         }
         facts.update(changes)
         facts["taints"] = passed(facts["taints"], name)
-        self.world.streams[(self.decl.key, port)] = Stream(columns, name=f"`{name}`", **facts)
+        self.context.streams[(self.decl.key, port)] = Stream(columns, name=f"`{name}`", **facts)
 
     # --- the result ---------------------------------------------------------------------------------------------------
 

@@ -170,7 +170,7 @@ def _argument(typer: Typer, function: Function, param: Param, made: Typed, value
     wanted = noun(param.type) if param.type != "ordered" else "a number or text"
     if param.type == "int":
         wanted = "a whole number"
-    written = typer.env.world.slice(value.span)
+    written = typer.env.context.slice(value.span)
     cast = {"text": "text", "number": "real"}.get(family(param.type))
     help_, edit = None, None
     if family(made.type) == "json" and cast:
@@ -203,7 +203,7 @@ def _aggregate(typer: Typer, expr: ast.Call, function: Function) -> Typed:
         return BAD
     trees: dict[str, Any] = {}
     for name, values in bound.items():
-        ref = stream_ref(values[0], typer.env.world, typer.env.scope, f"{function.name}(…)")
+        ref = stream_ref(values[0], typer.env.context, typer.env.scope, f"{function.name}(…)")
         if ref is None:
             typer.bad()
             continue

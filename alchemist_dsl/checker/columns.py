@@ -11,7 +11,7 @@ from alchemist_runtime.schema.rows import IDENTITY, MESSAGES, optional, required
 
 from alchemist_dsl import ir
 from alchemist_dsl.checker.block_checker import Building
-from alchemist_dsl.checker.context import World
+from alchemist_dsl.checker.context import Context
 from alchemist_dsl.checker.expressions import Env, condition, expression, row_variables
 from alchemist_dsl.checker.names import Found, Placed, Scope, find
 from alchemist_dsl.checker.params import unknown_type
@@ -134,7 +134,7 @@ def read_rules(b: Building, env: Env, totals: Env) -> tuple[ir.RuleV, ...]:
     names: dict[str, None] = {}
     for placed in b.body.rules:
         rule = placed.stmt
-        text = b.world.slice(rule.condition.span)
+        text = b.context.slice(rule.condition.span)
         name = rule.name.name if rule.name is not None else text
         if rule.verb != "expect" and name in names:
             b.error("A105", f"two rules of {b.title} are the same", rule.condition.span, help="delete one")
@@ -157,7 +157,7 @@ def rule_names(b: Building) -> tuple[str, ...]:
     for placed in b.body.rules:
         rule = placed.stmt
         if rule.verb != "expect":
-            found.append(rule.name.name if rule.name else b.world.slice(rule.condition.span))
+            found.append(rule.name.name if rule.name else b.context.slice(rule.condition.span))
     return tuple(found)
 
 
@@ -208,26 +208,26 @@ def read_fields(
         statement = placed.stmt
         if statement.default is not None:
             b.error("A118", "fields have no defaults in this version", statement.default.span)
-        type_ = column_type_of(statement.type, placed.scope, b.world)
+        type_ = column_type_of(statement.type, placed.scope, b.context)
         if type_ is None:
-            unknown_type(statement.type, b.world.problems, (*sorted(_COLUMN_TYPES), "list", "enum"))
+            unknown_type(statement.type, b.context.problems, (*sorted(_COLUMN_TYPES), "list", "enum"))
             b.ok = False
             type_ = ANY
         made.append(ir.FieldV(name, type_, statement.name.span))
     return tuple(made)
 
 
-def column_type_of(type_: ast.TypeExpr, scope: Scope, world: World) -> str | None:
+def column_type_of(type_: ast.TypeExpr, scope: Scope, context: Context) -> str | None:
     """The column type that a declared type means; None where nothing is called so."""
     if type_.base in _COLUMN_TYPES or type_.base == "enum":
         return type_.text
     if type_.base == "list":
-        inner = column_type_of(type_.args[0], scope, world) if type_.args else ANY
+        inner = column_type_of(type_.args[0], scope, context) if type_.args else ANY
         made = None if inner is None else f"list<{inner}>"
     else:
         found = find([ast.Ident(type_.span, type_.base)], scope)
         schema = isinstance(found, Found) and found.decl.kind == "schema"
-        columns = world.schema_types.get(found.decl.key) if isinstance(found, Found) and schema else None
+        columns = context.schema_types.get(found.decl.key) if isinstance(found, Found) and schema else None
         made = record(columns) if columns else None
     if made is None:
         return None
@@ -297,7 +297,7 @@ def _as_template(b: Building, text: ast.Text) -> Edit | None:
     if text.form == "block":
         start = text.span.start
         return Edit(type(text.span)(text.span.file, start, start), "jinja", safe=False)
-    file = b.world.loader.files.get(text.span.file)
+    file = b.context.loader.files.get(text.span.file)
     if file is None or '"""' in text.value or file.text[text.span.end :][:1] not in ("\n", ""):
         return None
     line = file.text[file.text.rfind("\n", 0, text.span.start) + 1 : text.span.start]

@@ -47,7 +47,7 @@ class Room:
 
 
 @dataclass(slots=True)
-class World:
+class Context:
     """One check. Filled in by the passes in the order of `check.__init__`."""
 
     problems: Problems

@@ -11,7 +11,7 @@ from alchemist_runtime.schema.plan import text_digest
 from alchemist_runtime.schema.rows import COPY, IDENTITY_TYPES, MESSAGES, optional, required
 
 from alchemist_dsl import ir
-from alchemist_dsl.checker.context import Stream, World
+from alchemist_dsl.checker.context import Context, Stream
 from alchemist_dsl.checker.names import Scope, path_of
 from alchemist_dsl.checker.problems import did_you_mean, either, listed
 from alchemist_dsl.checker.templates import Variables, check_template
@@ -46,7 +46,7 @@ BAD = Typed(["lit", "null", None], ANY)
 class Env:
     """What an expression may read, and what was found while it was typed."""
 
-    world: World
+    context: Context
     scope: Scope
     stream: Stream | None = None  # the row
     out: Mapping[str, str] | None = None  # fields of the teacher's answer
@@ -74,7 +74,7 @@ class Typer:
 
     def __init__(self, env: Env) -> None:
         self.env = env
-        self.problems = env.world.problems
+        self.problems = env.context.problems
         self.ok = True
         self.reads: set[str] = set()
         self.depth = 0
@@ -164,7 +164,7 @@ class Typer:
         if names is None:
             return Typed(BAD.tree, "text")
         digest = text_digest(expr.value)
-        self.env.world.texts[digest] = expr.value
+        self.env.context.texts[digest] = expr.value
         return Typed(["template", digest, list(names)], "text")
 
     def template(self, text: ast.Text) -> tuple[str, ...] | None:
@@ -458,7 +458,7 @@ def expression(expr: ast.Expr, env: Env) -> ir.ExprV | None:
     made = typer.type(expr)
     if not typer.ok:
         return None
-    return ir.ExprV(expr.span, made.tree, made.type, frozenset(typer.reads), env.world.slice(expr.span))
+    return ir.ExprV(expr.span, made.tree, made.type, frozenset(typer.reads), env.context.slice(expr.span))
 
 
 def condition(expr: ast.Expr, env: Env, what: str) -> ir.ExprV | None:
@@ -471,7 +471,7 @@ def condition(expr: ast.Expr, env: Env, what: str) -> ir.ExprV | None:
         text = f'for example `{made.text} == "…"`'
     elif family(made.type) == "number":
         text = f"compare it, for example `{made.text} > 0`"
-    env.world.problems.add("A211", f"{what} needs a condition, but this is {noun(made.type)}", expr.span, help=text)
+    env.context.problems.add("A211", f"{what} needs a condition, but this is {noun(made.type)}", expr.span, help=text)
     return None
 
 

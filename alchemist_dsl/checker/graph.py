@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from alchemist_runtime.schema.attributes import AttrType
 from alchemist_runtime.schema.kinds import KINDS
 
-from alchemist_dsl.checker.context import World
+from alchemist_dsl.checker.context import Context
 from alchemist_dsl.checker.names import Decl, Found, Scope, find, path_of
 from alchemist_dsl.checker.problems import listed
 from alchemist_dsl.diagnostics.model import Label
@@ -24,9 +24,9 @@ class Need:
     span: Span
 
 
-def needs(decl: Decl, world: World) -> list[Need]:
+def needs(decl: Decl, context: Context) -> list[Need]:
     """What a block reads, in the order in which it is written. Reports nothing."""
-    body = world.bodies[decl.key]
+    body = context.bodies[decl.key]
     kind = KINDS[decl.kind]
     found: list[Need] = []
     for name, placed in body.attrs.items():
@@ -90,9 +90,9 @@ def _called(expr: ast.Expr, scope: Scope) -> Iterator[Need]:
                 pass
 
 
-def arrange(world: World) -> None:
+def arrange(context: Context) -> None:
     """Set the order in which blocks are checked, every one after what it reads; report circles."""
-    edges = {key: needs(decl, world) for key, decl in world.decls.items()}
+    edges = {key: needs(decl, context) for key, decl in context.decls.items()}
     order: list[str] = []
     state: dict[str, int] = {}  # 1: on the way, 2: done
     cyclic: set[str] = set()
@@ -122,29 +122,29 @@ def arrange(world: World) -> None:
                 start = keys.index(need.target)
                 circle = keys[start:]
                 if not cyclic & set(circle):
-                    _report_circle(world, circle, [*taken[start:], need])
+                    _report_circle(context, circle, [*taken[start:], need])
                 cyclic |= set(circle)
-    world.order = tuple(order)
-    world.read = frozenset(n.target for k, found in edges.items() for n in found if world.decls[k].kind != "test")
-    world.cyclic = frozenset(cyclic)
+    context.order = tuple(order)
+    context.read = frozenset(n.target for k, found in edges.items() for n in found if context.decls[k].kind != "test")
+    context.cyclic = frozenset(cyclic)
 
 
-def _report_circle(world: World, circle: list[str], needs_: list[Need]) -> None:
+def _report_circle(context: Context, circle: list[str], needs_: list[Need]) -> None:
     """`needs_[i]` is where `circle[i]` says that it reads the next one."""
     first, last = needs_[0], needs_[-1]
     if len(circle) == 1:
-        world.problems.add("A501", f"`{circle[0]}` needs itself", first.span, help="read another stream here")
+        context.problems.add("A501", f"`{circle[0]}` needs itself", first.span, help="read another stream here")
         return
-    names = [world.decls[k].name for k in circle]
+    names = [context.decls[k].name for k in circle]
     note = None
     if len(circle) > 2:
         note = " needs ".join([*names, names[0]])
     inside = set(circle)
-    others = [n.target for n in needs(world.decls[circle[0]], world) if n.target not in inside] + [
-        n.target for k in circle[1:] for n in needs(world.decls[k], world) if n.target not in inside
+    others = [n.target for n in needs(context.decls[circle[0]], context) if n.target not in inside] + [
+        n.target for k in circle[1:] for n in needs(context.decls[k], context) if n.target not in inside
     ]
-    streams = [o for o in dict.fromkeys(others) if KINDS[world.decls[o].kind].stream]
-    world.problems.add(
+    streams = [o for o in dict.fromkeys(others) if KINDS[context.decls[o].kind].stream]
+    context.problems.add(
         "A501",
         "these steps need each other",
         first.span,
@@ -153,29 +153,29 @@ def _report_circle(world: World, circle: list[str], needs_: list[Need]) -> None:
         note=note,
         help=(
             f"break the circle; did you mean {listed(streams[:2], 'or')} here?"
-            if streams and KINDS[world.decls[circle[1]].kind].stream
+            if streams and KINDS[context.decls[circle[1]].kind].stream
             else "break the circle: one of them must read something else"
         ),
     )
 
 
-def _varied(world: World) -> Iterator[str]:
+def _varied(context: Context) -> Iterator[str]:
     """What only a variant reads."""
-    for decl in world.scope.decls.values():
+    for decl in context.scope.decls.values():
         for placed in decl.body.sets.values() if decl.kind == "variant" else ():
             yield from (need.target for need in _targets(placed.stmt.value, placed.scope))
 
 
-def unused(world: World) -> None:
+def unused(context: Context) -> None:
     """Warn of own steps that nothing reads, or once if nothing at all is asked for."""
-    if not world.problems.names_are_sound():
+    if not context.problems.names_are_sound():
         return
-    own = [d for d in world.scope.decls.values() if not d.bad]
+    own = [d for d in context.scope.decls.values() if not d.bad]
     steps = [d for d in own if KINDS[d.kind].stream and d.kind != "suite"]
     roots = [d for d in own if KINDS[d.kind].root]
     if not [d for d in roots if d.kind != "check"]:
         if steps:
-            world.problems.add(
+            context.problems.add(
                 "A502",
                 "nothing in this recipe is exported, trained or measured",
                 steps[-1].block.header,
@@ -183,15 +183,15 @@ def unused(world: World) -> None:
                 help=f"add an `export` or a `train` block that reads `{steps[-1].name}`",
             )
         return
-    varied = set(_varied(world))
+    varied = set(_varied(context))
     for decl in steps:
-        if decl.key in world.read or decl.key in world.bases or decl.key in varied:
+        if decl.key in context.read or decl.key in context.bases or decl.key in varied:
             continue
-        if decl.block.span.file != world.scope.path:
+        if decl.block.span.file != context.scope.path:
             continue  # a file may leave out what the one that it extends uses
         named = decl.block.name
         cost = ", and it would pay a teacher" if KINDS[decl.kind].asks else ""
-        world.problems.add(
+        context.problems.add(
             "A505",
             f"nothing reads `{decl.name}`{cost}",
             decl.block.header if named is None else named.span,

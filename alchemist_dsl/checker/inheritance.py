@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from alchemist_runtime.schema.attributes import AttrType, Kind
 from alchemist_runtime.schema.kinds import KINDS, NAMED_EXPRESSIONS
 
-from alchemist_dsl.checker.context import World
+from alchemist_dsl.checker.context import Context
 from alchemist_dsl.checker.names import (
     Body,
     Decl,
@@ -28,20 +28,20 @@ from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
 
-def resolve(world: World) -> None:
-    """Fill `world.bodies`."""
-    for decl in world.decls.values():
-        _body(decl, world)
+def resolve(context: Context) -> None:
+    """Fill `context.bodies`."""
+    for decl in context.decls.values():
+        _body(decl, context)
     told: set[Span] = set()
-    for decl in world.decls.values():
-        _took_nothing(decl, world, told)
-    for body in world.bodies.values():
+    for decl in context.decls.values():
+        _took_nothing(decl, context, told)
+    for body in context.bodies.values():
         without_nulls(body)
 
 
-def _took_nothing(decl: Decl, world: World, told: set[Span]) -> None:
+def _took_nothing(decl: Decl, context: Context, told: set[Span]) -> None:
     """Report what was to be taken away and is not there; a block that inherits the statement says nothing again."""
-    body = world.bodies[decl.key]
+    body = context.bodies[decl.key]
     if body.base_lost or decl.bad or decl.kind == "variant":
         return
     kind = KINDS[decl.kind]
@@ -54,7 +54,7 @@ def _took_nothing(decl: Decl, world: World, told: set[Span]) -> None:
         name = dotted(statement.path)
         text, edit = did_you_mean(name, [*known, *(kind.attributes if block is None else ())], span)
         where = f"`{decl.kind} {decl.name}`" if block is None else f"`{block}` of `{decl.name}`"
-        world.problems.add(
+        context.problems.add(
             "A102",
             f"{where} has no `{name}` that could be taken away",
             span,
@@ -75,34 +75,34 @@ def _entries(body: Body, block: str) -> list[str]:
     return [name for name, placed in body.blocks[block].items() if not is_null(placed.stmt)]
 
 
-def _body(decl: Decl, world: World) -> Body:
+def _body(decl: Decl, context: Context) -> Body:
     """Walk down the chain of bases, then lay them over each other from the base up."""
-    if decl.key in world.bodies:
-        return world.bodies[decl.key]
+    if decl.key in context.bodies:
+        return context.bodies[decl.key]
     chain = [decl]
     seen = {decl.key}
     while True:
-        base = _base(chain[-1], world)
+        base = _base(chain[-1], context)
         if base is None:
             break
         if base.key in seen:
-            _circle(chain[-1], base, world)
+            _circle(chain[-1], base, context)
             break
-        world.bases.add(base.key)
+        context.bases.add(base.key)
         chain.append(base)
         seen.add(base.key)
-        if base.key in world.bodies:
+        if base.key in context.bodies:
             break
     for at in reversed(chain):
-        world.bodies.setdefault(at.key, _merged(at, world))
-    return world.bodies[decl.key]
+        context.bodies.setdefault(at.key, _merged(at, context))
+    return context.bodies[decl.key]
 
 
-def _merged(decl: Decl, world: World) -> Body:
-    base = _base(decl, world, silent=True)
-    if base is None or base.key not in world.bodies:
+def _merged(decl: Decl, context: Context) -> Body:
+    base = _base(decl, context, silent=True)
+    if base is None or base.key not in context.bodies:
         return inherited_as_is(decl.body)
-    body = inherited(world.bodies[base.key], f"extends:{base.key}")
+    body = inherited(context.bodies[base.key], f"extends:{base.key}")
     body.base_lost = body.base_lost or bool(body.bad)  # what could not be read may have been there
     body.bad = ()
     merge(body, decl.body, KINDS[decl.kind])
@@ -121,7 +121,7 @@ def inherited_as_is(body: Body) -> Body:
     return made
 
 
-def _base(decl: Decl, world: World, *, silent: bool = False) -> Decl | None:
+def _base(decl: Decl, context: Context, *, silent: bool = False) -> Decl | None:
     placed = decl.body.attrs.get("extends")
     if placed is None or decl.kind == "recipe" or isinstance(placed.stmt.value, ast.Null):
         return None
@@ -133,7 +133,7 @@ def _base(decl: Decl, world: World, *, silent: bool = False) -> Decl | None:
     path = path_of(placed.stmt.value)
     if path is None:
         if not silent:
-            world.problems.add("A201", "`extends` takes the name of a block of the same kind", placed.stmt.value.span)
+            context.problems.add("A201", "`extends` takes the name of a block of the same kind", placed.stmt.value.span)
             decl.body.wrong = decl.body.base_lost = True
         return None
     if decl.kind == "schema" and len(path) == 1 and path[0].name == "sft":
@@ -141,21 +141,21 @@ def _base(decl: Decl, world: World, *, silent: bool = False) -> Decl | None:
     found = find(path, placed.scope)
     if isinstance(found, Missing):
         if not silent:
-            report_missing(found, (decl.kind,), world.problems)
+            report_missing(found, (decl.kind,), context.problems)
             decl.body.wrong = decl.body.base_lost = True
         return None
     assert isinstance(found, Found)
     if found.decl.kind != decl.kind or found.rest:
         if not silent:
-            wrong_kind("extends", (decl.kind,), found.decl, span_of(path), world.problems)
+            wrong_kind("extends", (decl.kind,), found.decl, span_of(path), context.problems)
             decl.body.wrong = decl.body.base_lost = True
         return None
     return found.decl
 
 
-def _circle(decl: Decl, base: Decl, world: World) -> None:
+def _circle(decl: Decl, base: Decl, context: Context) -> None:
     one, two = decl.body.attrs["extends"], base.body.attrs["extends"]
-    world.problems.add(
+    context.problems.add(
         "A501",
         f"`{decl.name}` extends itself" if decl is base else "these blocks extend each other",
         one.stmt.value.span,

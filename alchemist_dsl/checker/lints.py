@@ -14,7 +14,7 @@ from alchemist_runtime.schema.catalog import origin
 
 from alchemist_dsl import ir
 from alchemist_dsl.checker import unsupported
-from alchemist_dsl.checker.context import World, shown
+from alchemist_dsl.checker.context import Context, shown
 from alchemist_dsl.checker.expression_walk import expressions, named
 from alchemist_dsl.checker.problems import listed
 from alchemist_dsl.checker.sources import REQUEST, joined
@@ -52,7 +52,7 @@ _WRITERS: Final = {
 }
 
 
-Lint = Callable[[ir.Block, World], None]
+Lint = Callable[[ir.Block, Context], None]
 _LINTS: Final[dict[str, list[Lint]]] = {}
 
 
@@ -66,34 +66,34 @@ def lint(kind: str) -> Callable[[Lint], Lint]:
     return mark
 
 
-def apply(world: World) -> None:
+def apply(context: Context) -> None:
     """Report what is well formed and still not good. Speaks of the recipe's own blocks only."""
-    own = _own(world)
+    own = _own(context)
     for block in own:
         if not block.poisoned:
             for check in _LINTS.get(block.kind, ()):
-                check(block, world)
-            _read_twice(block, world)
-    _folders(own, world)
+                check(block, context)
+            _read_twice(block, context)
+    _folders(own, context)
     sinks = [b for b in own if b.declared.sink and not b.poisoned]
-    _decontaminated(sinks, world)
-    _held_out(sinks, world)
-    unsupported.apply(own, world)
+    _decontaminated(sinks, context)
+    _held_out(sinks, context)
+    unsupported.apply(own, context)
 
 
-def _own(world: World, *kinds: str) -> list[ir.Block]:
+def _own(context: Context, *kinds: str) -> list[ir.Block]:
     """The recipe's own blocks, of these kinds or of all."""
-    own = (world.blocks[k] for k, d in world.decls.items() if world.own(d) and k in world.blocks)
+    own = (context.blocks[k] for k, d in context.decls.items() if context.own(d) and k in context.blocks)
     return [b for b in own if not kinds or b.kind in kinds]
 
 
-def unused_imports(world: World) -> None:
+def unused_imports(context: Context) -> None:
     """Warn of imports that nothing uses."""
-    if not world.problems.names_are_sound():
+    if not context.problems.names_are_sound():
         return
-    for alias in world.scope.aliases.values():
+    for alias in context.scope.aliases.values():
         if not alias.used:
-            world.problems.add(
+            context.problems.add(
                 "A114",
                 f"nothing uses the import `{alias.name}`",
                 alias.stmt.span,
@@ -108,10 +108,10 @@ def _text(block: ir.Block, name: str) -> str | None:
 
 
 @lint("source")
-def _unpinned(block: ir.Block, world: World) -> None:
+def _unpinned(block: ir.Block, context: Context) -> None:
     hub = block.attrs.get("hub")
     if hub is not None and block.get("revision") is None:
-        world.problems.add(
+        context.problems.add(
             "A307",
             f"`{block.name}` has no `revision`",
             hub.value.span,
@@ -122,15 +122,15 @@ def _unpinned(block: ir.Block, world: World) -> None:
 
 
 @lint("source")
-def _unread(block: ir.Block, world: World) -> None:
+def _unread(block: ir.Block, context: Context) -> None:
     """Columns of a source that look like part of the request, and that no step of the recipe reads."""
-    if any(b.poisoned for b in world.blocks.values()) or not world.problems.names_are_sound():
+    if any(b.poisoned for b in context.blocks.values()) or not context.problems.names_are_sound():
         return  # what is not understood may read them
-    known = None if block.get("missing") is not None else world.columns(block)
+    known = None if block.get("missing") is not None else context.columns(block)
     own = {s.column for s in block.sets}
     if not known or "messages" in known or "messages" in own:
         return
-    read = {name for other in world.blocks.values() for name in _read(other)}
+    read = {name for other in context.blocks.values() for name in _read(other)}
     lost = [n for n in REQUEST if family(known.get(n, "")) == "text" and n not in read and n not in own]
     if not lost:
         return
@@ -139,7 +139,7 @@ def _unread(block: ir.Block, world: World) -> None:
     for name in lost:
         base = joined(base, name, known[name])
     made = next((s for s in block.sets if s.column == "instruction"), None)
-    world.problems.add(
+    context.problems.add(
         "A314",
         f"nothing reads {what} of `{block.name}`, which look{'s' * (len(lost) == 1)} like part of the request",
         block.name_span,
@@ -170,7 +170,7 @@ def _read(block: ir.Block) -> Iterator[str]:
 
 
 @lint("teacher")
-def _undated(block: ir.Block, world: World) -> None:
+def _undated(block: ir.Block, context: Context) -> None:
     provider, model = block.get("provider"), block.get("model")
     if not isinstance(provider, ir.ChoiceV) or origin(provider.name) not in ("server", "model"):
         return
@@ -180,7 +180,7 @@ def _undated(block: ir.Block, world: World) -> None:
         return
     if provider.name == "transformers" and model.value.startswith((".", "/")):
         return  # what its files hold is part of keys
-    world.problems.add(
+    context.problems.add(
         "A706",
         f"`{model.value}` has no date or revision, so what it names may change",
         model.span,
@@ -189,13 +189,13 @@ def _undated(block: ir.Block, world: World) -> None:
 
 
 @lint("train")
-def _base_revision(block: ir.Block, world: World) -> None:
+def _base_revision(block: ir.Block, context: Context) -> None:
     base = block.get("base")
     if not isinstance(base, ir.TextV) or block.get("revision") is not None:
         return
     if not re.fullmatch(r"[\w.\-]+/[\w.\-]+", base.value) or base.value.startswith((".", "/")):
         return
-    world.problems.add(
+    context.problems.add(
         "A804",
         f"`{base.value}` has no `revision`, so the weights may change",
         base.span,
@@ -203,7 +203,7 @@ def _base_revision(block: ir.Block, world: World) -> None:
     )
 
 
-def _decontaminated(sinks: Sequence[ir.Block], world: World) -> None:
+def _decontaminated(sinks: Sequence[ir.Block], context: Context) -> None:
     """Text that is exported or trained on and that no decontamination has searched: once for each stream where one
     belongs.
     """
@@ -212,52 +212,52 @@ def _decontaminated(sinks: Sequence[ir.Block], world: World) -> None:
         for ref in block.streams("data"):
             if block.kind == "export" and ref.port != "rows":
                 continue  # what a step refused or saw, to look at
-            guards = _guards(ref, world)
-            for entered in _entries(ref, world):
-                found = [t for t in world.stream(entered).taints if t.turns and _sound(t, world)]
-                taint = next((t for t in found if world.blocks[t.writer].kind != "source"), None)
+            guards = _guards(ref, context)
+            for entered in _entries(ref, context):
+                found = [t for t in context.stream(entered).taints if t.turns and _sound(t, context)]
+                taint = next((t for t in found if context.blocks[t.writer].kind != "source"), None)
                 if taint is None and guards:
                     taint = next(iter(found), None)
                 place = entered if guards else ref
                 if taint is not None and (shown(place), taint.writer if guards else "") not in told:
                     told.add((shown(place), taint.writer if guards else ""))
-                    _report_tainted(taint, block, ref, place, guards, world)
+                    _report_tainted(taint, block, ref, place, guards, context)
 
 
-def _held_out(sinks: Sequence[ir.Block], world: World) -> None:
+def _held_out(sinks: Sequence[ir.Block], context: Context) -> None:
     """A training reads rows that an export holds out."""
-    held = [(b, r) for b in sinks if b.kind == "export" for r in b.streams("data") if _cut(b, r, world)]
+    held = [(b, r) for b in sinks if b.kind == "export" for r in b.streams("data") if _cut(b, r, context)]
     for block in (b for b in sinks if b.kind == "train"):
         for ref in block.streams("data"):
             for export, cut in held:
-                by_step = _splits(cut, world)
-                evals = [replace(cut, port="eval")] if by_step else [*_entries(cut, world)]
-                read = [*_entries(ref, world)]
+                by_step = _splits(cut, context)
+                evals = [replace(cut, port="eval")] if by_step else [*_entries(cut, context)]
+                read = [*_entries(ref, context)]
                 if (ref.origin is None and (ref.target, ref.port) == (cut.target, cut.port)) or any(
-                    _overlap([r, e], world) for r in read for e in evals
+                    _overlap([r, e], context) for r in read for e in evals
                 ):
-                    _report_held_out(block, ref, export, cut, by_step, world)
+                    _report_held_out(block, ref, export, cut, by_step, context)
                     break
 
 
-def _cut(block: ir.Block, ref: ir.RefV, world: World) -> bool:
+def _cut(block: ir.Block, ref: ir.RefV, context: Context) -> bool:
     """Whether an export writes a part `eval`: its own, or that of a `split` step."""
-    if _splits(ref, world):
+    if _splits(ref, context):
         return ref.port == "rows"
     split = block.get("split")
     share = split.fields.get("eval") if isinstance(split, ir.RecordV) else None
     return isinstance(share, ir.Qty) and share.value > 0
 
 
-def _splits(ref: ir.RefV, world: World) -> bool:
-    return "eval" in world.blocks[ref.target].declared.ports
+def _splits(ref: ir.RefV, context: Context) -> bool:
+    return "eval" in context.blocks[ref.target].declared.ports
 
 
 def _report_held_out(
-    block: ir.Block, ref: ir.RefV, export: ir.Block, cut: ir.RefV, by_step: bool, world: World
+    block: ir.Block, ref: ir.RefV, export: ir.Block, cut: ir.RefV, by_step: bool, context: Context
 ) -> None:
     name = shown(cut)
-    world.problems.add(
+    context.problems.add(
         "A517",
         f"`{block.name}` trains on rows that `{export.name}` writes as `eval`",
         ref.span,
@@ -274,18 +274,18 @@ def _report_held_out(
     )
 
 
-def _sound(taint: Taint, world: World) -> bool:
+def _sound(taint: Taint, context: Context) -> bool:
     """Whether nothing is wrong with the steps that a text came by, so that it is known to come by them."""
     steps = {taint.writer, *(name.partition(".")[0] for name in taint.path)}
-    return not any(world.blocks[s].poisoned for s in steps if s in world.blocks)
+    return not any(context.blocks[s].poisoned for s in steps if s in context.blocks)
 
 
-def _entries(ref: ir.RefV, world: World) -> Iterator[ir.RefV]:
+def _entries(ref: ir.RefV, context: Context) -> Iterator[ir.RefV]:
     """The streams that a stream is mixed of: itself where it is no mixture."""
     waiting, seen = [ref], set()
     while waiting:
         at = waiting.pop(0)
-        block = world.blocks[at.target]
+        block = context.blocks[at.target]
         if not block.entries:
             yield at
         elif at.target not in seen:
@@ -293,12 +293,12 @@ def _entries(ref: ir.RefV, world: World) -> Iterator[ir.RefV]:
             waiting = [e.stream for e in block.entries if e.value != 0] + waiting
 
 
-def _guards(ref: ir.RefV, world: World) -> list[str]:
+def _guards(ref: ir.RefV, context: Context) -> list[str]:
     """The decontaminations on the way to a stream, the last first."""
     found, waiting, seen = [], [ref.target], set()
     while waiting:
         key = waiting.pop()
-        block = world.blocks.get(key)
+        block = context.blocks.get(key)
         if block is None or key in seen:
             continue
         seen.add(key)
@@ -313,15 +313,15 @@ def _guards(ref: ir.RefV, world: World) -> list[str]:
 
 
 def _report_tainted(
-    taint: Taint, sink: ir.Block, ref: ir.RefV, place: ir.RefV, guards: Sequence[str], world: World
+    taint: Taint, sink: ir.Block, ref: ir.RefV, place: ir.RefV, guards: Sequence[str], context: Context
 ) -> None:
-    writer = world.blocks[taint.writer]
+    writer = context.blocks[taint.writer]
     what, label, note = _WRITERS.get(writer.kind, _WRITERS["source"])
     through = f"by `{shown(place)}` " if place != ref else ""
     by = [f"`{name}`" for name in taint.path if name not in (writer.name, shown(ref), shown(place))]
     passed = [n for n in taint.path if n in guards]
     like = next((g for g in guards if g not in passed), None)
-    world.problems.add(
+    context.problems.add(
         "A507",
         f"{what.format(writer.name)} reach `{sink.name}` {through}without decontamination",
         ref.span,
@@ -336,7 +336,7 @@ def _report_tainted(
     )
 
 
-def _folders(own: list[ir.Block], world: World) -> None:
+def _folders(own: list[ir.Block], context: Context) -> None:
     """An export is put in place as a whole, so none may lie in the folder of another."""
     placed: list[tuple[str, ir.Block, ir.TextV]] = []
     for block in own:
@@ -349,7 +349,7 @@ def _folders(own: list[ir.Block], world: World) -> None:
             same = folder == other
             if not _inside(folder, other) and not _inside(other, folder):
                 continue
-            world.problems.add(
+            context.problems.add(
                 "A915",
                 (
                     f"`{block.name}` and `{first.name}` write into the same folder"
@@ -374,17 +374,17 @@ def _beside(path: str, name: str) -> str:
 
 
 @lint("export")
-def _licence(block: ir.Block, world: World) -> None:
+def _licence(block: ir.Block, context: Context) -> None:
     claim = block.attrs.get("license")
     if claim is None:
-        recipe = next(iter(_own(world, "recipe")), None)
+        recipe = next(iter(_own(context, "recipe")), None)
         claim = recipe.attrs.get("license") if recipe is not None else None
     if claim is None or not isinstance(claim.value, ir.TextV) or licence_name(claim.value.value) not in PERMISSIVE:
         return
     closed = [
         (name, licence.value)
-        for name in sorted(_sources(block, world))
-        if (licence := world.blocks[name].attrs.get("license")) is not None
+        for name in sorted(_sources(block, context))
+        if (licence := context.blocks[name].attrs.get("license")) is not None
         and isinstance(licence.value, ir.TextV)
         and NON_COMMERCIAL.search(licence_name(licence.value.value))
     ]
@@ -393,7 +393,7 @@ def _licence(block: ir.Block, world: World) -> None:
     name, first = closed[0]
     places = {v.span: Label(v.span, "for non-commercial use only") for _, v in closed}
     more = f", and {len(closed) - 1} more of its sources" if len(closed) > 1 else ""
-    world.problems.add(
+    context.problems.add(
         "A313",
         f"`{block.name}` claims {claim.value.value}, but `{name}` is {first.value}{more}",
         claim.value.span,
@@ -408,12 +408,12 @@ def licence_name(text: str) -> str:
     return "-".join(w for w in words if w not in ("the", "license", "licence", "version"))
 
 
-def _sources(block: ir.Block, world: World) -> set[str]:
-    return {o for r in block.inputs for o in world.stream(r).origins if o in world.blocks}
+def _sources(block: ir.Block, context: Context) -> set[str]:
+    return {o for r in block.inputs for o in context.stream(r).origins if o in context.blocks}
 
 
 @lint("mixture")
-def _tokenizer(block: ir.Block, world: World) -> None:
+def _tokenizer(block: ir.Block, context: Context) -> None:
     """Tokens are those of one tokenizer: declared, or that of the only base model that reads the mixture."""
     total, unit = block.get("total"), block.get("unit")
     by_tokens = (
@@ -421,10 +421,10 @@ def _tokenizer(block: ir.Block, world: World) -> None:
         or (isinstance(unit, ir.ChoiceV) and unit.name == "tokens")
         or any(e.amount == "tokens" for e in block.entries)
     )
-    recipe = next(iter(_own(world, "recipe")), None)
+    recipe = next(iter(_own(context, "recipe")), None)
     if not by_tokens or block.get("tokenizer") or (recipe is not None and recipe.get("tokenizer")):
         return
-    readers = [b for b in _own(world, "train") if any(r.target == block.name for r in b.inputs)]
+    readers = [b for b in _own(context, "train") if any(r.target == block.name for r in b.inputs)]
     bases: dict[str, ir.Block] = {}
     for reader in readers:
         base = reader.get("base")
@@ -434,7 +434,7 @@ def _tokenizer(block: ir.Block, world: World) -> None:
         bases.setdefault(shown_base, reader)
     if len(bases) > 1:
         first, second = list(bases.values())[:2]
-        world.problems.add(
+        context.problems.add(
             "A607",
             f"`{first.name}` and `{second.name}` start from different models, and `{block.name}` counts tokens",
             block.name_span,
@@ -442,7 +442,7 @@ def _tokenizer(block: ir.Block, world: World) -> None:
             help=f'say which one counts: `tokenizer = "{next(iter(bases))}"`',
         )
     elif not bases:
-        world.problems.add(
+        context.problems.add(
             "A606",
             f"`{block.name}` counts tokens, and no tokenizer is declared",
             block.name_span,
@@ -454,26 +454,26 @@ def _tokenizer(block: ir.Block, world: World) -> None:
 # --- rows twice -------------------------------------------------------------------------------------------------------
 
 Key = tuple[str, str, str | None]
-Step = Callable[[Key, World], Iterator[Key]]
+Step = Callable[[Key, Context], Iterator[Key]]
 _MOST: Final = 60  # streams of a list; they are compared by pairs
 
 
 @lint("mixture")
-def _twice(block: ir.Block, world: World) -> None:
+def _twice(block: ir.Block, context: Context) -> None:
     """Two entries hold the same rows where the graph alone proves it."""
     entries = [e for e in block.entries if e.value != 0]
-    found = _overlap([e.stream for e in entries], world)
+    found = _overlap([e.stream for e in entries], context)
     if found is not None:
-        _report_twice(entries[found[0]], entries[found[1]], world)
+        _report_twice(entries[found[0]], entries[found[1]], context)
 
 
-def _overlap(refs: Sequence[ir.RefV], world: World) -> tuple[int, int] | None:
+def _overlap(refs: Sequence[ir.RefV], context: Context) -> tuple[int, int] | None:
     """The first two streams that hold the same rows, the one whose rows are all in the other first."""
     if len(refs) < 2 or len(refs) > _MOST:
         return None
-    within = [_closure(_key(r), world, _inside_of) for r in refs]
-    holds = [_closure(_key(r), world, _all_of) for r in refs]
-    wide = [_widened(h, world) for h in holds]
+    within = [_closure(_key(r), context, _inside_of) for r in refs]
+    holds = [_closure(_key(r), context, _all_of) for r in refs]
+    wide = [_widened(h, context) for h in holds]
     for j in range(len(refs)):
         for i in range(j):
             if wide[i] & holds[j] or wide[j] & holds[i] or within[i] & holds[j] or within[j] & holds[i]:
@@ -481,19 +481,19 @@ def _overlap(refs: Sequence[ir.RefV], world: World) -> tuple[int, int] | None:
     return None
 
 
-def _read_twice(block: ir.Block, world: World) -> None:
+def _read_twice(block: ir.Block, context: Context) -> None:
     """A step, export or training reads the same rows by two streams of one list: their ids would repeat."""
     if block.kind in ("mixture", "dedup"):  # entries have a message of their own; copies are what dedup is for
         return
     refs = block.streams("from", "data")
-    found = _overlap(refs, world)
+    found = _overlap(refs, context)
     if found is None:
         return
     part, whole = refs[found[0]], refs[found[1]]
     one, other = shown(part), shown(whole)
     first, second = sorted((part, whole), key=lambda r: r.span.start)
-    others = _others(part, whole, world)
-    world.problems.add(
+    others = _others(part, whole, context)
+    context.problems.add(
         "A604",
         (
             f"`{block.name}` reads `{one}` twice"
@@ -516,12 +516,12 @@ def _read_twice(block: ir.Block, world: World) -> None:
     )
 
 
-def _report_twice(part: ir.EntryV, whole: ir.EntryV, world: World) -> None:
-    place = world.blocks[whole.stream.target]
-    passed = _key(part.stream) in _closure(_key(whole.stream), world, _all_of)
+def _report_twice(part: ir.EntryV, whole: ir.EntryV, context: Context) -> None:
+    place = context.blocks[whole.stream.target]
+    passed = _key(part.stream) in _closure(_key(whole.stream), context, _all_of)
     source = next((r for r in place.inputs if passed and _key(r) == _key(part.stream)), None)
     labels = (Label(source.span, f"{whole.name} passes all of its input on"),) if source else ()
-    world.problems.add(
+    context.problems.add(
         "A604",
         f"rows of `{part.name}` are also in `{whole.name}`, so they would be trained on twice",
         part.span,
@@ -531,16 +531,16 @@ def _report_twice(part: ir.EntryV, whole: ir.EntryV, world: World) -> None:
             if source
             else (
                 f"drop one of them, or take what only one has: {listed(others)}"
-                if (others := _others(part.stream, whole.stream, world))
+                if (others := _others(part.stream, whole.stream, context))
                 else "drop one of them from the mixture"
             )
         ),
     )
 
 
-def _others(part: ir.RefV, whole: ir.RefV, world: World) -> list[str]:
+def _others(part: ir.RefV, whole: ir.RefV, context: Context) -> list[str]:
     """The ports that hold what a step leaves out of `whole`, its only input: with its rows, they are all of it."""
-    block = world.blocks[part.target]
+    block = context.blocks[part.target]
     if _key(part)[1:] != ("rows", None) or [_key(r) for r in block.streams("from")] != [_key(whole)]:
         return []
     kind = block.declared
@@ -555,24 +555,24 @@ def _key(ref: ir.RefV) -> Key:
     return ref.target, ref.port, ref.origin
 
 
-def _closure(start: Key, world: World, step: Step) -> set[Key]:
+def _closure(start: Key, context: Context, step: Step) -> set[Key]:
     found = {start}
     waiting = [start]
     while waiting:
-        for key in step(waiting.pop(), world):
+        for key in step(waiting.pop(), context):
             if key not in found:
                 found.add(key)
                 waiting.append(key)
     return found
 
 
-def _widened(keys: set[Key], world: World) -> set[Key]:
-    return set().union(*(_closure(k, world, _inside_of) for k in keys))
+def _widened(keys: set[Key], context: Context) -> set[Key]:
+    return set().union(*(_closure(k, context, _inside_of) for k in keys))
 
 
-def _inside_of(key: Key, world: World) -> Iterator[Key]:
+def _inside_of(key: Key, context: Context) -> Iterator[Key]:
     """Streams that hold every row of this one: the only input of a step that keeps rows as they are."""
-    block = world.blocks.get(key[0])
+    block = context.blocks.get(key[0])
     if block is None or block.poisoned:
         return
     if key[2] is not None:
@@ -585,9 +585,9 @@ def _inside_of(key: Key, world: World) -> Iterator[Key]:
         yield _key(inputs[0])
 
 
-def _all_of(key: Key, world: World) -> Iterator[Key]:
+def _all_of(key: Key, context: Context) -> Iterator[Key]:
     """Streams whose rows are all in this one: inputs of steps that pass everything on."""
-    block = world.blocks.get(key[0])
+    block = context.blocks.get(key[0])
     if block is None or block.poisoned or key[1] != "rows" or key[2] is not None:
         return
     if "eval" in block.declared.ports:

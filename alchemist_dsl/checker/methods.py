@@ -162,7 +162,7 @@ def _bind(
 ) -> dict[str, ast.Expr] | None:
     given: dict[str, ast.Expr] = {}
     names = [p.name for p in params]
-    problems = values.world.problems
+    problems = values.context.problems
     good = True
     for number, argument in enumerate(arguments):
         key = argument.name.name if argument.name else names[number] if number < len(names) else None
@@ -197,7 +197,7 @@ def _usage(name: str, params: tuple[Parameter, ...]) -> str:
 def _unknown(values: Values, name: ast.Ident, type_: AttrType, attribute: str) -> None:
     names = method_names(type_)
     text, edit = did_you_mean(name.name, names, name.span)
-    values.world.problems.add(
+    values.context.problems.add(
         "A120",
         f"`{attribute}` knows no method `{name.name}`",
         name.span,

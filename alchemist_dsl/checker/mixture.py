@@ -39,8 +39,8 @@ def mixture(b: Building) -> None:
     b.extra["entries"] = entries
     for entry in entries:
         b.add_input(entry.stream, f"take.{entry.name}")
-    whole = b.decl.key not in b.world.cyclic
-    b.stream = joined([e.stream for e in entries], b.world) if whole and entries else b.stream
+    whole = b.decl.key not in b.context.cyclic
+    b.stream = joined([e.stream for e in entries], b.context) if whole and entries else b.stream
     b.env = replace(b.env, stream=b.stream)
     b.rest()
     b.extra["rules"] = read_rules(b, b.env, replace(b.env, stream=None, totals=()))
@@ -80,19 +80,21 @@ def _all_of(b: Building) -> tuple[ir.EntryV, ...]:
     value = b.attribute("from")
     items = value.items if isinstance(value, ir.ListV) else ()
     return tuple(
-        ir.EntryV(shown(r), r, "all", None, r.span, b.world.stream(r).missing) for r in items if isinstance(r, ir.RefV)
+        ir.EntryV(shown(r), r, "all", None, r.span, b.context.stream(r).missing)
+        for r in items
+        if isinstance(r, ir.RefV)
     )
 
 
 def _entry(b: Building, name: str, placed: Placed[ast.Assign]) -> ir.EntryV | None:
     statement = placed.stmt
     span = statement.path[0].span.to(statement.path[-1].span)
-    ref = stream_at(statement.path, span, b.world, placed.scope, "take")
+    ref = stream_at(statement.path, span, b.context, placed.scope, "take")
     amount = _amount(b, name, placed)
     if ref is None or amount is None:
         return None
     kind, value = amount
-    return ir.EntryV(name, ref, kind, value, span, b.world.stream(ref).missing)
+    return ir.EntryV(name, ref, kind, value, span, b.context.stream(ref).missing)
 
 
 def _amount(b: Building, name: str, placed: Placed[ast.Assign]) -> tuple[Amount, Fraction | None] | None:
@@ -256,9 +258,9 @@ def _written(entry: ir.EntryV) -> bool:
 
 def _columns(b: Building, entries: Sequence[ir.EntryV]) -> None:
     """Every entry gives the columns that training reads."""
-    wanted = recipe_schema(b.world)
+    wanted = recipe_schema(b.context)
     for entry in entries:
-        stream = b.world.stream(entry.stream)
+        stream = b.context.stream(entry.stream)
         if stream.open:
             continue
         lacking = [n for n, t in wanted.items() if not nullable(t) and n not in stream.columns]

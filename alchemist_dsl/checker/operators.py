@@ -83,7 +83,7 @@ def _no_arithmetic(typer: Typer, expr: ast.Binary, left: Typed, right: Typed) ->
     help_ = None
     if expr.op == "+" and len(texts) == 1:
         other = expr.right if texts[0] is left else expr.left
-        written = typer.env.world.slice(other.span)
+        written = typer.env.context.slice(other.span)
         help_ = f"write `text({written})`"
         return typer.fail(
             "A210",
@@ -122,7 +122,7 @@ def _units_meet(typer: Typer, expr: ast.Binary, left: Typed, right: Typed) -> bo
     """Whether two numbers may be compared or added; reports where they count different things."""
     if expr.op in ("*", "/"):
         return True
-    slice_ = typer.env.world.slice
+    slice_ = typer.env.context.slice
     if left.unit and right.unit and left.unit != right.unit:
         typer.fail(
             "A202",
@@ -187,9 +187,9 @@ def _no_comparison(typer: Typer, expr: ast.Binary, left: Typed, right: Typed) ->
     for one, other, place in ((left, right, expr.left), (right, left, expr.right)):
         cast = {"number": "int", "text": "text"}.get(family(other.type))
         if family(one.type) == "json" and cast:
-            help_ = f"cast it: `{cast}({typer.env.world.slice(place.span)})`"
+            help_ = f"cast it: `{cast}({typer.env.context.slice(place.span)})`"
         elif family(one.type) == "text" and cast == "int":
-            help_ = f"for its length write `chars({typer.env.world.slice(place.span)})`"
+            help_ = f"for its length write `chars({typer.env.context.slice(place.span)})`"
     return typer.fail("A210", f"{noun(left.type)} cannot be compared with {noun(right.type)}", expr.op_span, help=help_)
 
 
@@ -233,7 +233,7 @@ def _interval(typer: Typer, expr: ast.Binary, left: Typed, low: ast.Expr, high: 
     if family(left.type) not in ("number", ANY):
         help_ = None
         if family(left.type) == "text":
-            help_ = f"for its length write `chars({typer.env.world.slice(expr.left.span)})`"
+            help_ = f"for its length write `chars({typer.env.context.slice(expr.left.span)})`"
         typer.fail("A210", f"an interval holds numbers, but this is {noun(left.type)}", expr.left.span, help=help_)
     elif typer.ok:
         # `50..800 chars` gives its unit to both ends.
@@ -278,8 +278,8 @@ def _named_list(typer: Typer, expr: ast.Binary) -> list[Any]:
     if made.tree[0] == "list" or made.unknown:
         return made.tree
     if element(made.type) is not None or family(made.type) in ("text", "json"):
-        inside = typer.env.world.slice(expr.left.span)
-        whole = typer.env.world.slice(expr.right.span)
+        inside = typer.env.context.slice(expr.left.span)
+        whole = typer.env.context.slice(expr.right.span)
         text = f"for a part of a text write `contains({whole}, {inside})`" if family(made.type) == "text" else None
         typer.fail("A210", "`in` takes a list of values or an interval", expr.right.span, help=text)
     else:

@@ -71,7 +71,7 @@ def _needs_schema(b: Building) -> None:
     """What is exported or trained on has the columns of the row schema."""
     if b.stream.open or not b.inputs:
         return
-    lacking = [n for n, t in recipe_schema(b.world).items() if not nullable(t) and n not in b.stream.columns]
+    lacking = [n for n, t in recipe_schema(b.context).items() if not nullable(t) and n not in b.stream.columns]
     if lacking:
         b.error(
             "A503",
@@ -85,7 +85,7 @@ def _split(b: Building) -> None:
     split = b.get("split")
     if not isinstance(split, ir.RecordV):
         return
-    cut = [b.world.blocks.get(r.target) for r in b.inputs if r.port == "rows"]
+    cut = [b.context.blocks.get(r.target) for r in b.inputs if r.port == "rows"]
     if any(c is not None and c.kind == "split" for c in cut):
         b.error(
             "A111",
@@ -234,7 +234,7 @@ def _accelerate_file(b: Building) -> None:
     folder = posixpath.dirname(parallel.span.file)
     path = posixpath.normpath(posixpath.join(folder, parallel.value))
     with contextlib.suppress(OSError):
-        if path.startswith(("/", "../")) or b.world.loader.read(path) is not None:
+        if path.startswith(("/", "../")) or b.context.loader.read(path) is not None:
             return
     b.error(
         "A805",
@@ -274,7 +274,7 @@ def _metrics(b: Building) -> None:
             continue
         for value in metric.args.values():
             for name in value if isinstance(value, list) else (value,):
-                block = b.world.blocks.get(name) if isinstance(name, str) else None
+                block = b.context.blocks.get(name) if isinstance(name, str) else None
                 role = {"suite": "suites", "train": "model"}.get(block.kind if block else "")
                 if role is not None:
                     b.add_input(ir.RefV(metric.span, name), role)
@@ -313,7 +313,7 @@ def moved(b: Building) -> None:
         path = [ast.Ident(new.span, n) for n in new.value.split(".")]
         found = find(path, scope)
         if not isinstance(found, Found):
-            report_missing(found, [k for k, v in KINDS.items() if v.stream], b.world.problems)
+            report_missing(found, [k for k, v in KINDS.items() if v.stream], b.context.problems)
             b.ok = False
 
 
@@ -347,7 +347,7 @@ def chat_template(b: Building) -> None:
 
 def _read(b: Building, path: str) -> bytes | None:
     with contextlib.suppress(OSError):  # a pipe, a link that leads outside
-        return b.world.loader.read(path)
+        return b.context.loader.read(path)
     return None
 
 
@@ -382,18 +382,18 @@ def _file(b: Building, value: ir.TextV, path: str) -> None:
     data = _read(b, path)
     if data is None:
         folder, name = posixpath.split(path)
-        others = [f for f in b.world.loader.listing(folder) if f.endswith(FILES) and f != name]
+        others = [f for f in b.context.loader.listing(folder) if f.endswith(FILES) and f != name]
         close = near(name, others, 3)
         _fail(b, value, f"there is no chat template `{path}`", f"there is `{close[0]}`" if close else None)
         return
     source, problems = decode(path, data)
-    b.world.problems.take(problems)
+    b.context.problems.take(problems)
     reads = None
     if source is not None:
-        b.world.loader.files[path] = source  # so that problems are shown where they are
+        b.context.loader.files[path] = source  # so that problems are shown where they are
         whole = ast.Text(source.span(0, len(source.text)), source.text, "template", source.starts)
         assert b.variables is not None
-        reads = check_template(whole, b.variables, b.world.problems)
+        reads = check_template(whole, b.variables, b.context.problems)
     if source is None or reads is None:
         b.ok = False
         return

@@ -11,7 +11,7 @@ from alchemist_runtime.schema.attributes import AttrType
 from alchemist_runtime.schema.units import UNITS
 
 from alchemist_dsl import ir
-from alchemist_dsl.checker.context import World
+from alchemist_dsl.checker.context import Context
 from alchemist_dsl.checker.names import Param, Place, Scope
 from alchemist_dsl.checker.problems import Problems, article, did_you_mean, listed
 from alchemist_dsl.checker.value_messages import NOUNS
@@ -25,19 +25,19 @@ TYPES: Final = ("text", "bool", *(n for n, u in UNITS.items() if u.param), "prob
 _PLACES: Final = {"set": "--set", "environment": "environment", "file": "--params"}
 
 
-def resolve(world: World, outside: Mapping[str, tuple[str, str]]) -> dict[str, ir.ParamValue]:
+def resolve(context: Context, outside: Mapping[str, tuple[str, str]]) -> dict[str, ir.ParamValue]:
     """Values of all parameters by name; those of imports under their prefix."""
-    lines = _outside_lines(world, outside)
+    lines = _outside_lines(context, outside)
     found: dict[str, ir.ParamValue] = {}
     known: dict[str, Param] = {}
-    for scope in world.loader.scopes.values():
+    for scope in context.loader.scopes.values():
         for param in scope.params.values():
             known[scope.prefix + param.name] = param
     for name, line in lines.items():
         if name not in known:
-            _unknown(world, name, line, known)
+            _unknown(context, name, line, known)
     for name, param in known.items():
-        value = _value(world, param, lines.get(name))
+        value = _value(context, param, lines.get(name))
         if value is not None:
             found[name] = replace(value, name=name)
     return found
@@ -50,7 +50,7 @@ class Line:
         self.text, self.origin, self.name_span, self.span, self.shown = (text, origin, name_span, span, shown)
 
 
-def _outside_lines(world: World, outside: Mapping[str, tuple[str, str]]) -> dict[str, Line]:
+def _outside_lines(context: Context, outside: Mapping[str, tuple[str, str]]) -> dict[str, Line]:
     texts: dict[str, str] = {}
     lines: dict[str, Line] = {}
     for name, (text, origin) in outside.items():
@@ -66,14 +66,14 @@ def _outside_lines(world: World, outside: Mapping[str, tuple[str, str]]) -> dict
         lines[name] = Line(text, origin, name_span, span, line)
         texts[path] = before + line + "\n"
     for path, text in texts.items():
-        world.loader.files[path] = SourceFile(path, text)
+        context.loader.files[path] = SourceFile(path, text)
     return lines
 
 
-def _unknown(world: World, name: str, line: Line, known: Mapping[str, Param]) -> None:
+def _unknown(context: Context, name: str, line: Line, known: Mapping[str, Param]) -> None:
     text, _ = did_you_mean(name, known)
     note = "parameters: " + listed(list(known)) if known and not text else None
-    world.problems.add(
+    context.problems.add(
         "A116",
         f"the recipe has no parameter `{name}`",
         line.name_span,
@@ -82,29 +82,29 @@ def _unknown(world: World, name: str, line: Line, known: Mapping[str, Param]) ->
     )
 
 
-def _value(world: World, param: Param, line: Line | None) -> ir.ParamValue | None:
+def _value(context: Context, param: Param, line: Line | None) -> ir.ParamValue | None:
     decl = param.decl
     type_ = declared_type(decl.type)
     if type_ is None:
-        unknown_type(decl.type, world.problems, TYPES)
+        unknown_type(decl.type, context.problems, TYPES)
         return None
     expr, origin = param.expr, param.origin
     if expr is None:
         expr, origin = decl.default, "default"
     if expr is not None and not (line is not None and origin == "variant"):
-        value = _checked(world, param.scope, expr, type_, decl)
+        value = _checked(context, param.scope, expr, type_, decl)
         if value is None:
             param.expr = None
             return None
     if line is not None:
-        expr = _from_outside(world, param, line, type_)
+        expr = _from_outside(context, param, line, type_)
         origin = line.origin
         if expr is None:
             param.expr = None
             return None
-        value = _checked(world, param.scope, expr, type_, decl)
+        value = _checked(context, param.scope, expr, type_, decl)
     elif expr is None:
-        value = _without(world, decl)
+        value = _without(context, decl)
         expr = ast.Null(decl.span)
         if value is None:
             param.expr = None
@@ -114,11 +114,11 @@ def _value(world: World, param: Param, line: Line | None) -> ir.ParamValue | Non
     return ir.ParamValue(decl.name.name, decl.type.text, value, origin, value_text(expr), expr.span)
 
 
-def _without(world: World, decl: ast.ParamDecl) -> ir.Value | None:
+def _without(context: Context, decl: ast.ParamDecl) -> ir.Value | None:
     if decl.type.nullable:
         return ir.NullV(decl.span)
     example = _example(decl.type)
-    world.problems.add(
+    context.problems.add(
         "A212",
         f"the parameter `{decl.name.name}` has no default and got no value",
         decl.name.span,
@@ -127,14 +127,14 @@ def _without(world: World, decl: ast.ParamDecl) -> ir.Value | None:
     return None
 
 
-def _checked(world: World, scope: Scope, expr: ast.Expr, type_: AttrType, decl: ast.ParamDecl) -> ir.Value | None:
+def _checked(context: Context, scope: Scope, expr: ast.Expr, type_: AttrType, decl: ast.ParamDecl) -> ir.Value | None:
     if isinstance(expr, ast.Null) and decl.type.nullable:
         return ir.NullV(expr.span)
     place = Place(decl.name.name, expr.span, from_param="")
-    return Values(world, scope).read(expr, type_, place)
+    return Values(context, scope).read(expr, type_, place)
 
 
-def _from_outside(world: World, param: Param, line: Line, type_: AttrType) -> ast.Expr | None:
+def _from_outside(context: Context, param: Param, line: Line, type_: AttrType) -> ast.Expr | None:
     """The value of a text from outside: by the same grammar; a text needs no quotes."""
     expr: ast.Expr | None
     quoted = line.text.startswith('"')
@@ -149,14 +149,14 @@ def _from_outside(world: World, param: Param, line: Line, type_: AttrType) -> as
 
         expr = relocated(expr, line.span)
         scratch = Problems()
-        value = _checked(replace(world, problems=scratch), param.scope, expr, type_, param.decl)
+        value = _checked(replace(context, problems=scratch), param.scope, expr, type_, param.decl)
         if value is not None:
             return expr
-    _bad_override(world, param.decl, line, type_)
+    _bad_override(context, param.decl, line, type_)
     return None
 
 
-def _bad_override(world: World, decl: ast.ParamDecl, line: Line, type_: AttrType) -> None:
+def _bad_override(context: Context, decl: ast.ParamDecl, line: Line, type_: AttrType) -> None:
     example = _example(decl.type)
     name = decl.name.name
     shown = f"--set {name}={example}" if line.origin == "set" else f"{name} = {example}"
@@ -168,7 +168,7 @@ def _bad_override(world: World, decl: ast.ParamDecl, line: Line, type_: AttrType
         named += f" of `{what}`"
     if type_.name == "choice":
         named = "one of " + ", ".join(type_.names)
-    world.problems.add(
+    context.problems.add(
         "A207",
         f"`{line.shown}` is not {named}",
         line.span,

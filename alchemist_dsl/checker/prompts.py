@@ -241,7 +241,7 @@ def _at(b: Building, block: str) -> Span:
 
 def _examples(b: Building, inputs: tuple[ir.FieldV, ...], outputs: tuple[ir.FieldV, ...]) -> None:
     for ref in b.inputs:
-        stream = b.world.stream(ref)
+        stream = b.context.stream(ref)
         lacking = [f.name for f in (*inputs, *outputs) if f.name not in stream.columns]
         if lacking and not stream.open:
             b.error(

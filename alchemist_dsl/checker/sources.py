@@ -11,7 +11,7 @@ from alchemist_runtime.schema.rows import DROPPED_COLUMNS, MESSAGES, SFT, nullab
 from alchemist_dsl import ir
 from alchemist_dsl.checker.block_checker import Building, checks
 from alchemist_dsl.checker.columns import TURNS, field_columns, read_fields, read_rules, read_sets, with_sets
-from alchemist_dsl.checker.context import Stream, World
+from alchemist_dsl.checker.context import Context, Stream
 from alchemist_dsl.checker.problems import listed
 from alchemist_dsl.checker.taint import Taint
 from alchemist_dsl.checker.types import ANY, element, family, noun, plain
@@ -32,21 +32,21 @@ def schema(b: Building) -> None:
     """A schema: its fields become the columns that rows must have."""
     placed = b.body.attrs.get("extends")
     base: dict[str, str] = {}
-    if placed is not None and "sft" in (b.world.slice(placed.stmt.value.span),):
+    if placed is not None and "sft" in (b.context.slice(placed.stmt.value.span),):
         base = dict(SFT)
     fields = read_fields(b.body.fields, b)
     b.extra["fields"] = fields
-    b.world.schema_types[b.decl.key] = {**base, **field_columns(fields)}
+    b.context.schema_types[b.decl.key] = {**base, **field_columns(fields)}
     b.rest()
 
 
-def recipe_schema(world: World, ref: ir.Value | None = None) -> dict[str, str]:
+def recipe_schema(context: Context, ref: ir.Value | None = None) -> dict[str, str]:
     """Columns of the row schema that a block or the recipe names; `sft` without one."""
     if not isinstance(ref, ir.RefV):
-        recipe = next((x for x in world.blocks.values() if x.kind == "recipe"), None)
+        recipe = next((x for x in context.blocks.values() if x.kind == "recipe"), None)
         ref = recipe.get("schema") if recipe is not None else None
-    if isinstance(ref, ir.RefV) and ref.target in world.schema_types:
-        return world.schema_types[ref.target]
+    if isinstance(ref, ir.RefV) and ref.target in context.schema_types:
+        return context.schema_types[ref.target]
     return dict(SFT)
 
 
@@ -56,14 +56,14 @@ def source(b: Building) -> None:
     b.rest()
     _place(b)
     missing = "missing" in b.attrs
-    known = None if missing else b.world.columns(b.finish())
+    known = None if missing else b.context.columns(b.finish())
     raw = Stream(dict(known or {}), open=known is None, name=f"`{b.decl.key}`")
     env = b.env = replace(b.env, stream=raw)
     sets, types = read_sets(b, env)
     b.extra["sets"] = sets
     totals = replace(b.env, stream=None, totals=())
     b.extra["rules"] = read_rules(b, env, totals)
-    wanted = recipe_schema(b.world, b.attribute("schema"))
+    wanted = recipe_schema(b.context, b.attribute("schema"))
     columns = _rows(raw.columns, types, wanted, open_=raw.open)
     _required(b, raw, types, columns, wanted)
     lost = b.incomplete
@@ -198,7 +198,7 @@ def suite(b: Building) -> None:
             b.header,
             help='write one of `hub = "owner/name"`, `files = "suite/*.jsonl"`, `missing = "why"`',
         )
-    known = None if "missing" in b.attrs else b.world.columns(b.finish())
+    known = None if "missing" in b.attrs else b.context.columns(b.finish())
     b.env = replace(b.env, stream=Stream(dict(known or {}), open=known is None, name=b.title))
     b.extra["sets"], types = read_sets(b, b.env)
     b.stream = Stream({}, open=known is None, missing="missing" in b.attrs)

@@ -153,7 +153,7 @@ def _entry_points(b: Building) -> None:
         if isinstance(m, ir.MethodV) and m.name == "entry_point"
     ]
     refs = [r for r, role in zip(b.inputs, b.roles, strict=True) if role == "against"]
-    suites = [b.world.blocks.get(r.target) for r in refs]
+    suites = [b.context.blocks.get(r.target) for r in refs]
     if not wanted or not refs or any(s is None or s.poisoned for s in suites):
         return
     without = [r for r, s in zip(refs, suites, strict=True) if s and s.get("entry_point") is None]

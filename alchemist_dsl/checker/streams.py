@@ -10,7 +10,7 @@ from alchemist_runtime.schema.rows import optional
 
 from alchemist_dsl import ir
 from alchemist_dsl.checker import taint
-from alchemist_dsl.checker.context import UNKNOWN, Stream, World, shown
+from alchemist_dsl.checker.context import UNKNOWN, Context, Stream, shown
 from alchemist_dsl.checker.names import (
     Found,
     Missing,
@@ -29,50 +29,50 @@ from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
 
-def stream_ref(expr: ast.Expr, world: World, scope: Scope, what: str) -> ir.RefV | None:
+def stream_ref(expr: ast.Expr, context: Context, scope: Scope, what: str) -> ir.RefV | None:
     """The stream that an expression names; None where an error was reported."""
     if isinstance(expr, ast.BadExpr):
         return None
     path = path_of(expr)
     if path is None:
-        world.problems.add("A201", f"`{what}` needs the name of a stream", expr.span, help="for example `clean`")
+        context.problems.add("A201", f"`{what}` needs the name of a stream", expr.span, help="for example `clean`")
         return None
-    return stream_at(path, expr.span, world, scope, what)
+    return stream_at(path, expr.span, context, scope, what)
 
 
-def stream_at(path: Sequence[ast.Ident], span: Span, world: World, scope: Scope, what: str) -> ir.RefV | None:
+def stream_at(path: Sequence[ast.Ident], span: Span, context: Context, scope: Scope, what: str) -> ir.RefV | None:
     """The stream of a path of names: a block, a port of it, or the part that came from one source."""
     found = find(path, scope)
     if isinstance(found, Missing):
-        report_missing(found, stream_kinds(), world.problems)
+        report_missing(found, stream_kinds(), context.problems)
         return None
     kind = KINDS[found.decl.kind]
     if not kind.stream:
         named = path[: len(path) - len(found.rest)]
-        wrong_kind(what, stream_kinds(), found.decl, span_of(named), world.problems)
+        wrong_kind(what, stream_kinds(), found.decl, span_of(named), context.problems)
         return None
-    return _port(found, span, world, scope)
+    return _port(found, span, context, scope)
 
 
-def _port(found: Found, span: Span, world: World, scope: Scope) -> ir.RefV | None:
+def _port(found: Found, span: Span, context: Context, scope: Scope) -> ir.RefV | None:
     key, rest = found.decl.key, list(found.rest)
     ports = KINDS[found.decl.kind].ports
     port = "rows"
-    if rest and rest[0].name in ports and (rest[0].name != "rest" or _sets_aside(key, world)):
+    if rest and rest[0].name in ports and (rest[0].name != "rest" or _sets_aside(key, context)):
         port = rest.pop(0).name
     if not rest:
         return ir.RefV(span, key, port)  # type: ignore[arg-type]
     origin = _origin(rest, scope) or _origin(rest, found.decl.scope)
-    stream = world.streams.get((key, port), UNKNOWN)
+    stream = context.streams.get((key, port), UNKNOWN)
     if stream.lost or (origin is not None and origin in stream.origins):
         return ir.RefV(span, key, port, origin or dotted(rest))  # type: ignore[arg-type]
-    _no_port(found, rest, stream, world)
+    _no_port(found, rest, stream, context)
     return None
 
 
-def _sets_aside(key: str, world: World) -> bool:
+def _sets_aside(key: str, context: Context) -> bool:
     """Whether a step selects, so that it has the port `rest`; yes where it is not known yet."""
-    return (key, "rest") in world.streams or (key, "rows") not in world.streams
+    return (key, "rest") in context.streams or (key, "rows") not in context.streams
 
 
 def _origin(rest: Sequence[ast.Ident], scope: Scope) -> str | None:
@@ -82,7 +82,7 @@ def _origin(rest: Sequence[ast.Ident], scope: Scope) -> str | None:
     return None
 
 
-def _no_port(found: Found, rest: Sequence[ast.Ident], stream: Stream, world: World) -> None:
+def _no_port(found: Found, rest: Sequence[ast.Ident], stream: Stream, context: Context) -> None:
     kind, name = found.decl.kind, dotted(rest)
     ports = [p for p in KINDS[kind].ports if p not in ("rows", "rest")]
     known = [*ports, *sorted(stream.origins)]
@@ -97,7 +97,7 @@ def _no_port(found: Found, rest: Sequence[ast.Ident], stream: Stream, world: Wor
         }[name]
     elif known:
         note = f"it has {listed(known[:8])}"
-    world.problems.add(
+    context.problems.add(
         "A117",
         f"`{found.decl.name}` ({kind}) has no port and no source `{name}`",
         span,
@@ -107,13 +107,13 @@ def _no_port(found: Found, rest: Sequence[ast.Ident], stream: Stream, world: Wor
     )
 
 
-def joined(refs: Sequence[ir.RefV], world: World) -> Stream:
+def joined(refs: Sequence[ir.RefV], context: Context) -> Stream:
     """What is known of the rows of several streams, one after the other."""
     if not refs:
         return UNKNOWN
     if len(refs) == 1:
-        return replace(world.stream(refs[0]), name=f"`{shown(refs[0])}`")
-    every = [world.stream(r) for r in refs]
+        return replace(context.stream(refs[0]), name=f"`{shown(refs[0])}`")
+    every = [context.stream(r) for r in refs]
     # What is not available gives no rows, so its columns matter only where nothing else is there.
     there = [(r, s) for r, s in zip(refs, every, strict=True) if not s.missing]
     refs, streams = [r for r, _ in there] or list(refs), [s for _, s in there] or every

@@ -12,7 +12,7 @@ from alchemist_dsl import ir
 from alchemist_dsl.checker import taint
 from alchemist_dsl.checker.block_checker import Building, checks
 from alchemist_dsl.checker.columns import TURNS, read_rules
-from alchemist_dsl.checker.context import World
+from alchemist_dsl.checker.context import Context
 from alchemist_dsl.checker.expressions import row_variables
 from alchemist_dsl.checker.inheritance import inherited, merge
 from alchemist_dsl.checker.names import Decl, Found, dotted, find, path_of
@@ -41,12 +41,12 @@ _TEMPLATES: Final = ("instruction", "response")
 # --- the standard task, decided on the statements before anything is typed --------------------------------------------
 
 
-def standard_bases(world: World) -> None:
+def standard_bases(context: Context) -> None:
     """Lay every task without templates over the library's task for its port."""
-    for scope in list(world.loader.scopes.values()):
+    for scope in list(context.loader.scopes.values()):
         for decl in list(scope.decls.values()):
             if decl.kind == "task" and "learn" in decl.body.attrs and not _has_templates(decl):
-                _lay(decl, world)
+                _lay(decl, context)
 
 
 def _has_templates(decl: Decl) -> bool:
@@ -64,11 +64,11 @@ def _has_templates(decl: Decl) -> bool:
     return False
 
 
-def _lay(decl: Decl, world: World) -> None:
+def _lay(decl: Decl, context: Context) -> None:
     kind = standard(decl)
     if kind is None:
         return
-    library = world.loader.load_std("alchemy", decl.block.header, "alchemy")
+    library = context.loader.load_std("alchemy", decl.block.header, "alchemy")
     base = library.decls.get(_LIBRARY[kind]) if library is not None else None
     if base is None or base.kind != "task":
         return
@@ -148,7 +148,7 @@ def task(b: Building) -> None:
 
 def _told(b: Building) -> taint.Taints:
     """Text that the templates take from the rows that the task tells of."""
-    told = joined(b.inputs, b.world) if b.inputs else b.stream
+    told = joined(b.inputs, b.context) if b.inputs else b.stream
     written = {n: b.get(n) for n in ("system", *_TEMPLATES)}
     reads = {n: {*v.reads} - {*CHOICE_VARIABLES} for n, v in written.items() if isinstance(v, ir.TemplateV)}
     return taint.told_by(told.taints, reads, told.columns)
@@ -164,13 +164,13 @@ def _complete(b: Building, templates: list[str]) -> None:
     lacking = [n for n in _TEMPLATES if n not in templates and n not in b.body.attrs]
     if not lacking or not b.ok or not b.inputs or b.incomplete:
         return
-    if any(b.world.blocks[r.target].poisoned for r in b.inputs if r.target in b.world.blocks):
+    if any(b.context.blocks[r.target].poisoned for r in b.inputs if r.target in b.context.blocks):
         b.ok = False
         return
     if len(lacking) == 1:
         b.error("A106", f"{b.title} needs `{lacking[0]}`", b.header, help=f'for example `{lacking[0]} = jinja"""…"""`')
         return
-    shown = b.world.slice(b.inputs[0].span)
+    shown = b.context.slice(b.inputs[0].span)
     b.error(
         "A510",
         f"there is no standard task for `{shown}`",
@@ -185,7 +185,7 @@ def _complete(b: Building, templates: list[str]) -> None:
 
 def _not_from_leaks(b: Building) -> None:
     for ref in b.inputs:
-        block = b.world.blocks.get(ref.target)
+        block = b.context.blocks.get(ref.target)
         if ref.port == "dropped" and block is not None and block.kind == "decontaminate":
             b.error(
                 "A506",
@@ -222,15 +222,15 @@ def _rules(b: Building) -> dict[str, Span] | None:
     for ref in b.inputs:
         if ref.port != "dropped":
             continue
-        decl = b.world.decls.get(ref.target)
+        decl = b.context.decls.get(ref.target)
         if decl is None or decl.kind == "source":
             return None
-        if b.world.bodies[ref.target].lost:
+        if b.context.bodies[ref.target].lost:
             return None
-        for placed in b.world.bodies[ref.target].rules:
+        for placed in b.context.bodies[ref.target].rules:
             rule = placed.stmt
             if rule.verb != "expect":
-                name = rule.name.name if rule.name is not None else b.world.slice(rule.condition.span)
+                name = rule.name.name if rule.name is not None else b.context.slice(rule.condition.span)
                 found[name] = rule.name.span if rule.name is not None else rule.span
         for reason in KINDS[decl.kind].refuses[:1]:
             found.setdefault(reason, ref.span)

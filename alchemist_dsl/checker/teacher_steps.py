@@ -62,7 +62,7 @@ def _begin(b: Building) -> ir.Block | None:
     """Read streams, teacher, prompt and the other attributes; the prompt, if nothing is wrong with it."""
     b.read_from()
     teacher, ref = b.attribute("teacher"), b.attribute("prompt")
-    prompt = b.world.blocks.get(ref.target) if isinstance(ref, ir.RefV) else None
+    prompt = b.context.blocks.get(ref.target) if isinstance(ref, ir.RefV) else None
     if prompt is not None and (prompt.kind != "prompt" or prompt.poisoned):
         prompt = None
     outputs = field_columns(prompt.output_fields) if prompt is not None else {}
@@ -81,13 +81,13 @@ def _indirect_inputs(b: Building, teacher: ir.Value | None, prompt: ir.Block | N
     """Examples of the prompt and the trained model that answers are read by this step."""
     for ref, role in zip(prompt.inputs, prompt.roles, strict=True) if prompt is not None else ():
         b.add_input(ref, role)
-    block = b.world.blocks.get(teacher.target) if isinstance(teacher, ir.RefV) else None
+    block = b.context.blocks.get(teacher.target) if isinstance(teacher, ir.RefV) else None
     for ref, role in zip(block.inputs, block.roles, strict=True) if block is not None else ():
         b.add_input(ref, role)
 
 
 def _teacher_fits(b: Building, teacher: ir.Value | None, prompt: ir.Block | None) -> None:
-    block = b.world.blocks.get(teacher.target) if isinstance(teacher, ir.RefV) else None
+    block = b.context.blocks.get(teacher.target) if isinstance(teacher, ir.RefV) else None
     if block is None or prompt is None or block.kind != "teacher" or block.poisoned:
         return
     by_rules = _by_rules(b)
@@ -183,7 +183,7 @@ def _repairs(b: Building, prompt: ir.Block) -> None:
 def _by_rules(b: Building) -> bool:
     """Whether no model answers, but rules that read the row."""
     teacher = b.get("teacher")
-    block = b.world.blocks.get(teacher.target) if isinstance(teacher, ir.RefV) else None
+    block = b.context.blocks.get(teacher.target) if isinstance(teacher, ir.RefV) else None
     provider = block.get("provider") if block is not None else None
     return isinstance(provider, ir.ChoiceV) and origin(provider.name) == "inputs"
 

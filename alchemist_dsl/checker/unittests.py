@@ -33,7 +33,7 @@ def test(b: Building) -> None:
     """A unit test of one step."""
     step = b.attribute("step")
     b.rest()
-    target = b.world.decls.get(step.target) if isinstance(step, ir.RefV) else None
+    target = b.context.decls.get(step.target) if isinstance(step, ir.RefV) else None
     if target is None or not isinstance(step, ir.RefV):
         b.ok = False
         return
@@ -45,7 +45,7 @@ def test(b: Building) -> None:
             help="steps are " + listed(TESTED, "and"),
         )
         return
-    block = b.world.blocks.get(step.target)
+    block = b.context.blocks.get(step.target)
     _expectations(b, step, target.kind)
     if block is None or block.poisoned:
         return
@@ -63,20 +63,20 @@ def test(b: Building) -> None:
 
 def _expectations(b: Building, step: ir.RefV, kind: str) -> None:
     rules = [
-        r.stmt.name.name if r.stmt.name else b.world.slice(r.stmt.condition.span)
-        for r in b.world.bodies[step.target].rules
+        r.stmt.name.name if r.stmt.name else b.context.slice(r.stmt.condition.span)
+        for r in b.context.bodies[step.target].rules
         if r.stmt.verb != "expect"
     ]
     b.env = replace(
         b.env,
-        stream=b.world.streams.get((step.target, "rows"), UNKNOWN),
+        stream=b.context.streams.get((step.target, "rows"), UNKNOWN),
         totals=(*rules, *KINDS[kind].refuses),
-        rules_lost=b.world.bodies[step.target].lost,
+        rules_lost=b.context.bodies[step.target].lost,
         counts=KINDS[kind].counts or ("rows",),
         streams=True,
     )
     b.extra["rules"] = read_rules(b, b.env, b.env)
-    block = b.world.blocks.get(step.target)
+    block = b.context.blocks.get(step.target)
     reads = set() if block is None else {i.ref.target for i in inlets(block)}
     for ref in b.env.refs:
         if ref.target != step.target and not (kind == "mixture" and ref.target in reads):
@@ -120,10 +120,10 @@ def _given(b: Building, block: ir.Block, found: tuple[Inlet, ...]) -> None:
 
 
 def _stream(b: Building, inlet: Inlet) -> Stream:
-    block = b.world.blocks.get(inlet.ref.target)
+    block = b.context.blocks.get(inlet.ref.target)
     if block is not None and block.kind == "suite":
         return Stream(suite_columns(block), open=True, name=f"`{block.name}`")
-    return b.world.stream(inlet.ref)
+    return b.context.stream(inlet.ref)
 
 
 def _row(b: Building, row: ir.RecordV, stream: Stream, inlet: Inlet) -> None:
@@ -172,7 +172,7 @@ def _reply(b: Building, block: ir.Block) -> None:
             b.error("A111", f"`{block.name}` asks no teacher, so it needs no `reply`", b.attrs["reply"].name_span)
         return
     ref = block.get("prompt")
-    prompt = b.world.blocks.get(ref.target) if isinstance(ref, ir.RefV) else None
+    prompt = b.context.blocks.get(ref.target) if isinstance(ref, ir.RefV) else None
     if prompt is None or prompt.poisoned:
         return
     if reply is None:
@@ -291,7 +291,7 @@ def _offline(b: Building, block: ir.Block, found: tuple[Inlet, ...]) -> None:
 
 
 def _local(b: Building, inlet: Inlet) -> bool:
-    block = b.world.blocks.get(inlet.ref.target)
+    block = b.context.blocks.get(inlet.ref.target)
     return block is not None and block.kind == "suite" and block.get("files") is not None and block.get("hub") is None
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from alchemist_runtime.schema.functions import FUNCTIONS
 
 from alchemist_dsl import ir
-from alchemist_dsl.checker.context import World, shown
+from alchemist_dsl.checker.context import Context, shown
 from alchemist_dsl.checker.expression_walk import called, expressions
 from alchemist_dsl.checker.problems import listed
 from alchemist_dsl.ir import Attr, Block, ChoiceV, ListV, MethodV, RefV
@@ -81,25 +81,25 @@ def _referred(block: Block, blocks: Mapping[str, Block], name: str) -> Block | N
 # --- unsupported blocks ----------------------------------------------------------------------------------------------
 
 
-def apply(own: Iterable[ir.Block], world: World) -> None:
+def apply(own: Iterable[ir.Block], context: Context) -> None:
     """Say which blocks this version does not carry out, and what is not built for that."""
     from alchemist_runtime.schema.catalog import has
 
     own = list(own)
-    _elsewhere({b.name for b in own}, own, world)
+    _elsewhere({b.name for b in own}, own, context)
     for block in own:
         if block.poisoned:
             continue
-        _no_upload(block, world)
-        for reason in unrun(block, world.blocks, has):
-            waiting = _waiting(block, world)
+        _no_upload(block, context)
+        for reason in unrun(block, context.blocks, has):
+            waiting = _waiting(block, context)
             headline = f"this version compiles {reason.what}, but does not run {_them(reason.what)}"
             label = f"so `{block.name}` is not built"
             at = reason.span
             if not (at.file == block.span.file and block.span.start <= at.start < block.span.end):
                 headline = f"`{block.name}` takes over {reason.what}, which this version compiles but does not run"
                 at, label = block.name_span, "so it is not built"
-            world.problems.add(
+            context.problems.add(
                 "A807",
                 headline,
                 at,
@@ -108,16 +108,16 @@ def apply(own: Iterable[ir.Block], world: World) -> None:
             )
 
 
-def _elsewhere(names: set[str], own: Iterable[ir.Block], world: World) -> None:
+def _elsewhere(names: set[str], own: Iterable[ir.Block], context: Context) -> None:
     """What an own block takes from an import, where that needs something that is not run: told where it is taken."""
     from alchemist_runtime.schema.catalog import has
 
     stuck: dict[str, str] = {}  # block of an import -> what is not run
-    for key in world.order:
-        block = world.blocks.get(key)
+    for key in context.order:
+        block = context.blocks.get(key)
         if block is None or key in names:
             continue
-        reason = next(unrun(block, world.blocks, has), None)
+        reason = next(unrun(block, context.blocks, has), None)
         known = [stuck[r.target] for r in block.inputs if r.target in stuck]
         if reason is not None:
             known.insert(0, reason.what)
@@ -126,7 +126,7 @@ def _elsewhere(names: set[str], own: Iterable[ir.Block], world: World) -> None:
     for block in own:
         for ref in block.inputs:
             if ref.target in stuck and ref.span.file == block.span.file:
-                world.problems.add(
+                context.problems.add(
                     "A807",
                     f"`{shown(ref)}` is not built: it needs {stuck[ref.target]}, which this version does not run",
                     ref.span,
@@ -138,21 +138,21 @@ def _them(what: str) -> str:
     return "them" if what.endswith("blocks") else "it"
 
 
-def _waiting(block: ir.Block, world: World) -> list[str]:
+def _waiting(block: ir.Block, context: Context) -> list[str]:
     """The own blocks that read a block, directly or through others, at most four."""
     after = {block.name}
-    order = [world.blocks[k] for k in world.order if k in world.blocks]
+    order = [context.blocks[k] for k in context.order if k in context.blocks]
     for other in order:
         if any(r.target in after for r in other.inputs) and (other.declared.stream or other.declared.sink):
             after.add(other.name)
     return [b.name for b in order if b.name in after and b.name != block.name][:4]
 
 
-def _no_upload(block: ir.Block, world: World) -> None:
+def _no_upload(block: ir.Block, context: Context) -> None:
     hub = block.get("hub")
     if block.declared.sink and hub is not None:
         made = block.get("path") is not None
-        world.problems.add(
+        context.problems.add(
             "A807",
             f"`{block.name}` is {'written to its folder' if made else 'made'}, but this version does not send it to"
             " the hub",

@@ -14,7 +14,7 @@ from alchemist_runtime.schema.units import UNITS
 
 from alchemist_dsl import ir
 from alchemist_dsl.checker import methods
-from alchemist_dsl.checker.context import World
+from alchemist_dsl.checker.context import Context
 from alchemist_dsl.checker.expressions import Env, condition, expression
 from alchemist_dsl.checker.names import Missing, Place, Scope, find, path_of, report_missing, span_of, wrong_kind
 from alchemist_dsl.checker.problems import did_you_mean, either
@@ -53,7 +53,7 @@ FILE_NAME: Final = re.compile(r"[\w./\-]+\.(jinja2?|j2)")
 class Values:
     """Reads values in one block. `env` types expressions once the rows are known."""
 
-    world: World
+    context: Context
     scope: Scope
     env: Env | None = None
     variables: Variables | None = None  # what templates of this block may read
@@ -89,12 +89,14 @@ class Values:
         if found is None:
             if not (self.scope.lost_unnamed or name.name in self.scope.lost):
                 text, edit = did_you_mean(name.name, self.scope.params, name.span)
-                self.world.problems.add("A116", f"there is no parameter `{name.name}`", name.span, help=text, edit=edit)
+                self.context.problems.add(
+                    "A116", f"there is no parameter `{name.name}`", name.span, help=text, edit=edit
+                )
             return None
         return None if found.expr is None else relocated(found.expr, name.span)
 
     def _any(self, expr: ast.Call) -> None:
-        self.world.problems.add(
+        self.context.problems.add(
             "A122",
             "`any(…)` makes one run for each of its values, and only a variant can do that",
             expr.span,
@@ -127,7 +129,7 @@ class Values:
 
     def _text(self, expr: ast.Text, _type: AttrType, place: Place) -> ir.Value | None:
         if SECRET.match(expr.value):
-            self.world.problems.add(
+            self.context.problems.add(
                 "A707",
                 f"`{place.name}` holds what looks like an API key",
                 expr.span,
@@ -140,7 +142,7 @@ class Values:
 
     def _template(self, expr: ast.Text, _type: AttrType, place: Place) -> ir.Value | None:
         if expr.form == "string" and FILE_NAME.fullmatch(expr.value):
-            self.world.problems.add(
+            self.context.problems.add(
                 "A411",
                 f"`{place.name}` takes a template itself, and `{expr.value}` is the name of a file",
                 expr.span,
@@ -149,7 +151,7 @@ class Values:
             return None
         if self.variables is None:
             return ir.TemplateV(expr.span, expr.value, ())
-        reads = check_template(expr, self.variables, self.world.problems)
+        reads = check_template(expr, self.variables, self.context.problems)
         return None if reads is None else ir.TemplateV(expr.span, expr.value, reads)
 
     def _bool(self, expr: ast.Bool, _type: AttrType, _place: Place) -> ir.Value:
@@ -198,7 +200,7 @@ class Values:
         if name in type_.names:
             return ir.ChoiceV(expr.span, name)
         text, edit = did_you_mean(name, type_.names, expr.span)
-        self.world.problems.add(
+        self.context.problems.add(
             "A213",
             f"`{place.name}` does not know `{name}`",
             expr.span,
@@ -216,16 +218,16 @@ class Values:
         if isinstance(found, Missing):
             if kinds == ("schema",) and expr_name(expr) == "sft":
                 return ir.RefV(expr.span, "sft")
-            report_missing(found, kinds, self.world.problems)
+            report_missing(found, kinds, self.context.problems)
             return None
         if kinds and found.decl.kind not in kinds:
             if kinds == ("schema",) and expr_name(expr) == "sft":
                 return ir.RefV(expr.span, "sft")
             named = path[: len(path) - len(found.rest)]
-            wrong_kind(place.name, kinds, found.decl, span_of(named), self.world.problems)
+            wrong_kind(place.name, kinds, found.decl, span_of(named), self.context.problems)
             return None
         if found.rest:
-            self.world.problems.add(
+            self.context.problems.add(
                 "A117",
                 f"`{place.name}` takes a whole {found.decl.kind}, not a part of it",
                 span_of(found.rest),
@@ -235,7 +237,7 @@ class Values:
         return ir.RefV(expr.span, found.decl.key)
 
     def _stream(self, expr: ast.Expr, _type: AttrType, place: Place) -> ir.Value | None:
-        return stream_ref(expr, self.world, self.scope, place.name)
+        return stream_ref(expr, self.context, self.scope, place.name)
 
     def _name(self, expr: ast.Expr, _type: AttrType, _place: Place) -> ir.Value | None:
         path = path_of(expr)
@@ -265,7 +267,7 @@ class Values:
         for name, (at, value, per) in entries.items():
             if known and name not in known:
                 text, edit = did_you_mean(name, known, at)
-                self.world.problems.add(
+                self.context.problems.add(
                     "A102",
                     f"`{place.name}` has no `{name}`",
                     at,
@@ -275,7 +277,7 @@ class Values:
                 good = False
                 continue
             if per is not None and name not in known:
-                self.world.problems.add("A111", f"`{name}` takes no `per`", per.span)
+                self.context.problems.add("A111", f"`{name}` takes no `per`", per.span)
                 good = False
                 continue
             made = self.read(value, known.get(name, LITERAL), Place(name, at, per))
@@ -284,7 +286,7 @@ class Values:
             else:
                 fields[name] = made
         if known and good and not fields:
-            self.world.problems.add("A106", f"`{place.name}` is empty", span, help=f"it has {either(list(known))}")
+            self.context.problems.add("A106", f"`{place.name}` is empty", span, help=f"it has {either(list(known))}")
             return None
         places = {name: at for name, (at, _, _) in entries.items()}
         return ir.RecordV(span, fields, places) if good else None
@@ -319,7 +321,7 @@ class Values:
         return condition(expr, self._env(), f"`{place.name}`")
 
     def _env(self) -> Env:
-        return self.env if self.env is not None else Env(self.world, self.scope)
+        return self.env if self.env is not None else Env(self.context, self.scope)
 
     def _select(self, expr: ast.Expr, _type: AttrType, place: Place) -> ir.Value | None:
         name = param_name(expr)
@@ -356,7 +358,7 @@ class Values:
         if made is None:
             return None
         if made.tree[0] != "col":
-            self.world.problems.add(
+            self.context.problems.add(
                 "A503", "`per` takes the name of a column", place.per.span, help="for example `per origin`"
             )
             return None
@@ -365,7 +367,7 @@ class Values:
     # --- messages -----------------------------------------------------------------------------------------------------
 
     def _report(self, code: str, headline: str, expr: ast.Expr, **kw: Any) -> None:
-        self.world.problems.add(code, headline, expr.span, **kw)
+        self.context.problems.add(code, headline, expr.span, **kw)
 
     def _mismatch(self, expr: ast.Expr, type_: AttrType, place: Place) -> None:
         """A value of another type or unit than the attribute takes."""
@@ -375,7 +377,7 @@ class Values:
         if isinstance(expr, ast.Quantity) and self._wrong_unit(expr, type_, place, wanted, via):
             return
         help_, edit = example(expr, type_, name)
-        self.world.problems.add(
+        self.context.problems.add(
             "A201",
             f"`{name}` is {wanted}, but this is {describe(expr)}{via}",
             expr.span,

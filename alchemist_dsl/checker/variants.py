@@ -12,7 +12,7 @@ from math import prod
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.units import UNITS
 
-from alchemist_dsl.checker.context import World
+from alchemist_dsl.checker.context import Context
 from alchemist_dsl.checker.inheritance import merge
 from alchemist_dsl.checker.names import Body, Decl, Found, Missing, Place, Placed, dotted, find, report_missing, span_of
 from alchemist_dsl.checker.params import declared_type, value_text
@@ -33,17 +33,17 @@ _SHOWN = 12
 _PLAIN = frozenset(UNITS) - {"price"} | {"text", "bool", "choice", "name"}
 
 
-def names(world: World) -> tuple[str, ...]:
+def names(context: Context) -> tuple[str, ...]:
     """All names that `--variant` takes: a variant with `any(…)` stands for one run per combination."""
-    return tuple(name for decl in _variants(world) for name in islice(_expanded(decl), _MOST))
+    return tuple(name for decl in _variants(context) for name in islice(_expanded(decl), _MOST))
 
 
-def looked_at(world: World) -> tuple[tuple[str, ...], frozenset[str]]:
+def looked_at(context: Context) -> tuple[tuple[str, ...], frozenset[str]]:
     """Runs that between them stand for all: those of a variant with few; else so many that every value of its `any(…)`
     is in one. With them, the variants of which not every run is among them."""
     runs: list[str] = []
     crowded = set()
-    for decl in _variants(world):
+    for decl in _variants(context):
         choices = _choices(decl)
         if prod(map(len, choices)) <= _ALL:
             runs += _expanded(decl)
@@ -54,8 +54,8 @@ def looked_at(world: World) -> tuple[tuple[str, ...], frozenset[str]]:
     return tuple(runs), frozenset(crowded)
 
 
-def _variants(world: World) -> list[Decl]:
-    return [d for d in world.scope.decls.values() if d.kind == "variant"]
+def _variants(context: Context) -> list[Decl]:
+    return [d for d in context.scope.decls.values() if d.kind == "variant"]
 
 
 def _choices(decl: Decl) -> list[list[ast.Expr]]:
@@ -73,13 +73,13 @@ def _options(expr: ast.Expr) -> list[ast.Expr] | None:
     return None
 
 
-def _check_options(world: World, value: ast.Expr) -> bool:
+def _check_options(context: Context, value: ast.Expr) -> bool:
     """Whether `any(…)` names runs, each once; true of every other value."""
     options = _options(value)
     if options is None:
         return True
     if not options:
-        world.problems.add(
+        context.problems.add(
             "A208", "`any()` has no value, so there is no run", value.span, help="name what is tried: `any(1%, 5%)`"
         )
         return False
@@ -88,7 +88,7 @@ def _check_options(world: World, value: ast.Expr) -> bool:
         name = value_text(option)
         first = seen.setdefault(name, option)
         if first is not option:
-            world.problems.add(
+            context.problems.add(
                 "A208",
                 f"`any` names `{name}` twice, and two runs cannot have one name",
                 option.span,
@@ -116,27 +116,27 @@ def _value_name(value: ast.Expr) -> str:
 # --- applying ---------------------------------------------------------------------------------------------------------
 
 
-def apply(world: World, variant: str | None) -> str | None:
+def apply(context: Context, variant: str | None) -> str | None:
     """Check the paths of all variants, and make the changes of the chosen one. Returns its name as the recipe spells
     it.
     """
-    _inherit(world)
+    _inherit(context)
     chosen: list[Change] = []
     if variant is not None:
         wanted = variant.replace(" ", "")
-        variant = next((n for n in names(world) if n.replace(" ", "") == wanted), variant)
-    for decl in _variants(world):
+        variant = next((n for n in names(context) if n.replace(" ", "") == wanted), variant)
+    for decl in _variants(context):
         for change in decl.body.sets.values():
-            if _check_options(world, change.stmt.value):
-                _check_value(world, change)
+            if _check_options(context, change.stmt.value):
+                _check_value(context, change)
     if variant is not None:
-        chosen = _chosen(world, variant)
+        chosen = _chosen(context, variant)
     for change in chosen:
-        _apply(world, change)
+        _apply(context, change)
     return variant
 
 
-def _inherit(world: World) -> None:
+def _inherit(context: Context) -> None:
     """A variant that extends another makes its changes first."""
     done: dict[str, Body] = {}
 
@@ -144,7 +144,7 @@ def _inherit(world: World) -> None:
         placed = decl.body.attrs.get("extends")
         if decl.key in done or placed is None or not isinstance(placed.stmt.value, ast.Name):
             return decl.body
-        base = world.scope.decls.get(placed.stmt.value.name)
+        base = context.scope.decls.get(placed.stmt.value.name)
         if base is None or base.kind != "variant" or base.key in chain:
             return decl.body  # reported where all `extends` are
         made = Body(sets=dict(body(base, (*chain, decl.key)).sets))
@@ -152,13 +152,13 @@ def _inherit(world: World) -> None:
         done[decl.key] = made
         return made
 
-    for decl in _variants(world):
+    for decl in _variants(context):
         decl.body = body(decl, ())
 
 
-def _chosen(world: World, variant: str) -> list[Change]:
+def _chosen(context: Context, variant: str) -> list[Change]:
     wanted = variant.replace(" ", "")
-    for decl in _variants(world):
+    for decl in _variants(context):
         changes = list(decl.body.sets.values())
         origin = f"variant:{variant}"
         choices = _choices(decl)
@@ -166,7 +166,7 @@ def _chosen(world: World, variant: str) -> list[Change]:
             return [Placed(c.stmt, c.scope, origin) for c in changes]
         if decl.name == wanted:
             if all(choices):  # an empty `any()` is reported where it stands
-                _several(world, decl)
+                _several(context, decl)
             return []
         if not wanted.startswith(decl.name + "["):
             continue
@@ -180,12 +180,12 @@ def _chosen(world: World, variant: str) -> list[Change]:
                 )
                 for c in changes
             ]
-    known = names(world)
-    close = near(variant, list(known), 3) or _runs_near(world, variant)
-    world.problems.add(
+    known = names(context)
+    close = near(variant, list(known), 3) or _runs_near(context, variant)
+    context.problems.add(
         "A103",
         f"the recipe has no variant `{variant}`",
-        Span(world.scope.path, 0, 0),
+        Span(context.scope.path, 0, 0),
         help="did you mean " + listed(close, "or") + "?" if close else None,
         note=None if close else ("variants: " + listed(known[:8]) if known else "it declares none"),
     )
@@ -205,17 +205,17 @@ def _picks(named: str, choices: Sequence[Sequence[ast.Expr]]) -> list[ast.Expr] 
     return None
 
 
-def _runs_near(world: World, variant: str) -> list[str]:
+def _runs_near(context: Context, variant: str) -> list[str]:
     """Runs of a variant whose own name is near, where what stands in the brackets was left out or is far from all."""
-    by_name = {d.name: d for d in _variants(world)}
+    by_name = {d.name: d for d in _variants(context)}
     name = variant.partition("[")[0]
     close = [name] if name in by_name else near(name, list(by_name), 3)
     return [run for name in close for run in islice(_expanded(by_name[name]), 3)][:3]
 
 
-def _several(world: World, decl: Decl) -> None:
+def _several(context: Context, decl: Decl) -> None:
     runs = _expanded(decl)
-    world.problems.add(
+    context.problems.add(
         "A122",
         f"the variant `{decl.name}` stands for {prod(map(len, _choices(decl))):,} runs",
         decl.block.header,
@@ -224,15 +224,15 @@ def _several(world: World, decl: Decl) -> None:
     )
 
 
-def _target(world: World, change: Change) -> tuple[Decl, tuple[ast.Ident, ...]] | None:
+def _target(context: Context, change: Change) -> tuple[Decl, tuple[ast.Ident, ...]] | None:
     path, scope = change.stmt.path, change.scope
     found = find(path, scope)
     if isinstance(found, Missing):
-        report_missing(found, (), world.problems)
+        report_missing(found, (), context.problems)
         return None
     assert isinstance(found, Found)
     if not found.rest:
-        world.problems.add(
+        context.problems.add(
             "A111",
             f"`{dotted(path)}` is a whole block; a variant sets an attribute of it",
             span_of(path),
@@ -242,13 +242,13 @@ def _target(world: World, change: Change) -> tuple[Decl, tuple[ast.Ident, ...]] 
     return found.decl, found.rest
 
 
-def _check_value(world: World, change: Change) -> None:
+def _check_value(context: Context, change: Change) -> None:
     """Report paths that lead nowhere, and plain values of the wrong type, also in variants that are not chosen."""
     path, scope = change.stmt.path, change.scope
     if path[0].name == "param":
-        _check_param(world, change)
+        _check_param(context, change)
         return
-    target = _target(world, change)
+    target = _target(context, change)
     if target is None:
         return
     decl, rest = target
@@ -259,10 +259,10 @@ def _check_value(world: World, change: Change) -> None:
         if any(t.name not in _PLAIN for t in type_.alternatives) or isinstance(change.stmt.value, ast.Null):
             return
         for option in _options(change.stmt.value) or [change.stmt.value]:
-            Values(world, scope).read(option, type_, Place(rest[0].name, option.span, change.stmt.per))
+            Values(context, scope).read(option, type_, Place(rest[0].name, option.span, change.stmt.per))
         return
     if len(rest) > 1 and (rest[0].name in kind.blocks or attribute is not None):
-        _check_entry(world, change, decl, rest)
+        _check_entry(context, change, decl, rest)
         return
     if "extends" in decl.body.attrs and isinstance(change.stmt.value, ast.Null):
         return  # it may take away what comes from the base: known where the variant is chosen
@@ -270,12 +270,12 @@ def _check_value(world: World, change: Change) -> None:
         return
     known = [*kind.attributes, *kind.blocks]
     text, edit = did_you_mean(rest[0].name, known, rest[0].span)
-    world.problems.add(
+    context.problems.add(
         "A102", f"`{decl.kind} {decl.name}` has no attribute `{rest[0].name}`", rest[0].span, help=text, edit=edit
     )
 
 
-def _check_entry(world: World, change: Change, decl: Decl, rest: tuple[ast.Ident, ...]) -> None:
+def _check_entry(context: Context, change: Change, decl: Decl, rest: tuple[ast.Ident, ...]) -> None:
     """A variant cannot take away an entry that is not there; with `extends`, that shows where it is chosen."""
     block, name = rest[0].name, dotted(rest[1:])
     known = decl.body.blocks.get(block, {})
@@ -285,7 +285,7 @@ def _check_entry(world: World, change: Change, decl: Decl, rest: tuple[ast.Ident
         return
     span = span_of(rest[1:])
     text, edit = did_you_mean(name, known, span)
-    world.problems.add(
+    context.problems.add(
         "A102",
         f"`{block}` of `{decl.name}` has no `{name}` that could be taken away",
         span,
@@ -299,21 +299,21 @@ def _rule(decl: Decl, name: str) -> bool:
     return any(r.stmt.name is not None and r.stmt.name.name == name for r in decl.body.rules)
 
 
-def _check_param(world: World, change: Change) -> None:
+def _check_param(context: Context, change: Change) -> None:
     path = change.stmt.path
     param = change.scope.params.get(path[1].name) if len(path) == 2 else None
     if param is None:
         name = path[-1]
         text, edit = did_you_mean(name.name, change.scope.params, name.span)
-        world.problems.add("A116", f"there is no parameter `{name.name}`", name.span, help=text, edit=edit)
+        context.problems.add("A116", f"there is no parameter `{name.name}`", name.span, help=text, edit=edit)
         return
     type_ = declared_type(param.decl.type)
     if type_ is not None:
         for option in _options(change.stmt.value) or [change.stmt.value]:
-            Values(world, change.scope).read(option, type_, Place(param.name, option.span, from_param=None))
+            Values(context, change.scope).read(option, type_, Place(param.name, option.span, from_param=None))
 
 
-def _apply(world: World, change: Change) -> None:
+def _apply(context: Context, change: Change) -> None:
     path, value = change.stmt.path, change.stmt.value
     if path[0].name == "param":
         param = change.scope.params.get(path[1].name) if len(path) == 2 else None

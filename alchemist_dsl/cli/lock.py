@@ -32,7 +32,7 @@ NAMED: Final = 5
     help="Resolve this again: a source, suite, teacher, training, file, package, model, or dataset of the hub.",
 )
 @click.option("--update-all", is_flag=True, help="Resolve everything again.")
-@click.option("--check", is_flag=True, help="Write nothing; say what differs from the world.")
+@click.option("--check", is_flag=True, help="Write nothing; say what has changed since.")
 @click.option("--prune", is_flag=True, help="Take out what no recipe of the project uses.")
 @click.option(
     "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
@@ -258,7 +258,7 @@ def _written(found: Survey, done: Done, asked: Asked) -> Iterator[str]:
             yield "what a run would make again because of it: `alchemist why --rerun`"
     elif asked.check and not done.left:
         rest = " as far as it could be asked" if found.unasked or found.absent else ""
-        yield f"recipe.lock agrees with the world{rest}: {total:,} facts, {_recipes_of(found)}"
+        yield f"recipe.lock is up to date{rest}: {total:,} facts, {_recipes_of(found)}"
     elif asked.updates:
         yield "recipe.lock: nothing to write; what was asked for is as it stands there"
     elif not asked.check:
@@ -275,11 +275,10 @@ def _moves(change: Change) -> bool:
 
 def _left(left: Sequence[Change], asked: Asked) -> str:
     if asked.check:
-        return f"{_facts(left)} in which recipe.lock and the world differ"
-    return (
-        f"{_facts(left)} left as recipe.lock has {'it' if len(left) == 1 else 'them'}, though the world differs;"
-        " `--update NAME` or `--update-all` takes over"
-    )
+        return f"{_facts(left)} that differ from recipe.lock"
+    them = "it" if len(left) == 1 else "them"
+    way = f"`--update NAME` or `--update-all` takes {them} over"
+    return f"{_facts(left)} changed; recipe.lock keeps {them} as recorded; {way}"
 
 
 def _listed(changes: Sequence[Change]) -> Iterator[str]:

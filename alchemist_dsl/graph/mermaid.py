@@ -41,7 +41,7 @@ def flowchart(graph: Graph) -> str:
 def _about(graph: Graph) -> Iterator[str]:
     """What a screen reader says of the drawing."""
     yield f"  accTitle: {_line(graph.title or graph.recipe)}"
-    counted = ", ".join(f"{n} {LEGEND[tone]}" for tone, n in graph.tally())
+    counted = ", ".join(f"{n} {LEGEND[tone]}" for tone, n in graph.call_stats())
     yield f"  accDescr: {_line(f'The steps of {graph.recipe}: {counted}')}"
 
 

@@ -171,7 +171,7 @@ class Graph:
     def out_of(self, name: str) -> tuple[Link, ...]:
         return tuple(link for link in self.links if link.source == name)
 
-    def tally(self) -> tuple[tuple[Tone, int], ...]:
+    def call_stats(self) -> tuple[tuple[Tone, int], ...]:
         """How many steps there are in each state, or with each mark; those without one left out."""
         counted = ((tone, sum(s.tone == tone for s in self.steps)) for tone in LEGEND)
         return tuple((tone, n) for tone, n in counted if n)

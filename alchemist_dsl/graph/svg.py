@@ -80,7 +80,7 @@ def anchor(name: str) -> str:
 
 def summary(graph: Graph) -> str:
     """The graph in a sentence."""
-    counted = ", ".join(f"{n} {LEGEND[tone]}" for tone, n in graph.tally())
+    counted = ", ".join(f"{n} {LEGEND[tone]}" for tone, n in graph.call_stats())
     return ". ".join(t for t in (f"{len(graph.steps)} steps: {counted}", graph.total) if t)
 
 
@@ -113,7 +113,7 @@ def _foot(graph: Graph) -> tuple[float, float]:
 
 
 def _entries(graph: Graph) -> list[tuple[Tone, str]]:
-    return [(tone, f"{n} {LEGEND[tone]}") for tone, n in graph.tally()]
+    return [(tone, f"{n} {LEGEND[tone]}") for tone, n in graph.call_stats()]
 
 
 def _total(graph: Graph) -> str:

@@ -136,7 +136,7 @@ def _wrapped(words: Sequence[str], width: int) -> Iterator[str]:
 
 def _legend(graph: Graph, paint: Paint) -> Iterator[str]:
     signs = {**MARKS, **CHANGES}
-    found = [f"{paint(signs[t], t)} {n} {LEGEND[t]}".strip() for t, n in graph.tally()]
+    found = [f"{paint(signs[t], t)} {n} {LEGEND[t]}".strip() for t, n in graph.call_stats()]
     yield "   ".join(found)
     if graph.total:
         yield f"in all {graph.total}"

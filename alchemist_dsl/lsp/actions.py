@@ -26,7 +26,7 @@ _UNUSED: Final = frozenset({"unused-step", "unused-import", "unused-input", "unu
 
 def problems(analysis: Analysis) -> Mapping[str, list[Diagnostic]]:
     """Problems of a check by the file in which they stand."""
-    sources = analysis.world.loader.files
+    sources = analysis.context.loader.files
     found: dict[str, list[Diagnostic]] = {}
     for problem in sort_unique(analysis.diagnostics, sources):
         found.setdefault(problem.span.file, []).append(problem)
@@ -82,7 +82,7 @@ def actions(
     if asked.wants(lsp.CodeActionKind.QuickFix):
         for problem in here:
             if problem.span.start <= asked.end and problem.span.end >= asked.start:
-                shown = published(problem, analysis.world.loader.files, uri, converter)
+                shown = published(problem, analysis.context.loader.files, uri, converter)
                 yield from _fix(problem, shown, source, asked.uri, converter)
                 yield _explain(problem, shown)
     if asked.wants(lsp.CodeActionKind.SourceFixAll):

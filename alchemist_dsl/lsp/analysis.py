@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from alchemist_dsl import ir
 from alchemist_dsl.checker import Checked, examine
-from alchemist_dsl.checker.context import Room, Stream, World
+from alchemist_dsl.checker.context import Context, Room, Stream
 from alchemist_dsl.checker.names import Decl, Scope
 from alchemist_dsl.checker.templates import Variables
 from alchemist_dsl.diagnostics.model import Diagnostic
@@ -48,8 +48,8 @@ class Analysis:
     _names: Names | None = field(default=None, repr=False)
 
     @property
-    def world(self) -> World:
-        return self.checked.world
+    def context(self) -> Context:
+        return self.checked.context
 
     @property
     def program(self) -> ir.Program:
@@ -57,32 +57,40 @@ class Analysis:
 
     @property
     def scope(self) -> Scope:
-        return self.world.scope
+        return self.context.scope
 
     @property
     def tree(self) -> ast.File:
-        return self.world.loader.trees[self.source.path]
+        return self.context.loader.trees[self.source.path]
 
     @property
     def names(self) -> Names:
         """Every name of the document and of what it imports, with what it means. Made when first asked for."""
         if self._names is None:
-            self._names = Names(self.world.loader)
+            self._names = Names(self.context.loader)
         return self._names
 
     def close(self) -> None:
         """Cut the circles among its parts, so that they go at once. A collector that has to look for them stops the
         typing.
         """
-        world, loader = self.world, self.world.loader
+        context, loader = self.context, self.context.loader
         for scope in loader.scopes.values():
             for names in (scope.decls, scope.unnamed, scope.aliases, scope.params):
                 names.clear()
-        for part in (world.rooms, world.decls, world.bodies, world.blocks, world.streams, loader.trees, loader.scopes):
+        for part in (
+            context.rooms,
+            context.decls,
+            context.bodies,
+            context.blocks,
+            context.streams,
+            loader.trees,
+            loader.scopes,
+        ):
             part.clear()
 
     def file(self, path: str) -> SourceFile | None:
-        return self.world.loader.files.get(path)
+        return self.context.loader.files.get(path)
 
     def decl(self, kind: str, name: str) -> Decl | None:
         """The block of the document with this kind and name; the text of a test is its name."""
@@ -126,7 +134,7 @@ class Analyser:
         buffer = self.documents.buffers.get(uri)
         hit = {uri} if buffer is not None else set()
         for other, analysis in self.done.items():
-            files = analysis.world.loader.files
+            files = analysis.context.loader.files
             if any(self.documents.uri(analysis.folder, path) == uri for path in files):
                 hit.add(other)
         self.stale |= hit
@@ -176,13 +184,13 @@ class Analyser:
             parse=self.parser(folder),
         )
         problems = (*checked.diagnostics, *facts.problems(checked.program))
-        sights = _sights(checked.world, {} if before is None else before.sights)
+        sights = _sights(checked.context, {} if before is None else before.sights)
         return Analysis(buffer.source, folder, checked, problems, sights, time.perf_counter() - begun)
 
 
-def _sights(world: World, before: Mapping[str, Sight]) -> dict[str, Sight]:
+def _sights(context: Context, before: Mapping[str, Sight]) -> dict[str, Sight]:
     """What every block may read; where a mistake hides it, what it was before the mistake."""
-    return {key: _sight(key, room, before.get(key)) for key, room in world.rooms.items()}
+    return {key: _sight(key, room, before.get(key)) for key, room in context.rooms.items()}
 
 
 def _sight(key: str, room: Room, before: Sight | None) -> Sight:
@@ -190,7 +198,7 @@ def _sight(key: str, room: Room, before: Sight | None) -> Sight:
     stream, out = env.stream, env.out
     totals = env.totals
     if totals is None:
-        rules = env.world.bodies[key].rules
+        rules = env.context.bodies[key].rules
         totals = tuple(r.stmt.name.name for r in rules if r.stmt.name and r.stmt.verb != "expect")
     if before is None:
         return Sight(stream, out, env.out_of, totals, variables)

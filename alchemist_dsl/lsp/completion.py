@@ -289,7 +289,7 @@ def _set_target(analysis: Analysis, at: Cursor, block: Frame, sight: Sight) -> I
 def _schema(analysis: Analysis) -> dict[str, str]:
     from alchemist_dsl.checker.sources import recipe_schema
 
-    return recipe_schema(analysis.world)
+    return recipe_schema(analysis.context)
 
 
 def _changed(analysis: Analysis, path: tuple[str, ...]) -> Iterator[Item]:
@@ -487,11 +487,11 @@ def _amount(analysis: Analysis, at: Cursor) -> Iterator[Item]:
 def _rules(analysis: Analysis, block: Frame) -> Iterator[Item]:
     """Rules of the steps whose refused rows a task learns from."""
     decl = analysis.decl(block.name, block.title)
-    made = analysis.world.blocks.get(decl.key) if decl is not None else None
+    made = analysis.context.blocks.get(decl.key) if decl is not None else None
     for ref in made.inputs if made is not None else ():
-        for placed in analysis.world.bodies[ref.target].rules if ref.port == "dropped" else ():
+        for placed in analysis.context.bodies[ref.target].rules if ref.port == "dropped" else ():
             if placed.stmt.name is not None and placed.stmt.verb != "expect":
-                condition = analysis.world.slice(placed.stmt.condition.span)
+                condition = analysis.context.slice(placed.stmt.condition.span)
                 yield item(placed.stmt.name.name, K.Event, f"{placed.stmt.verb} {condition}")
 
 

@@ -86,7 +86,7 @@ def _ports(analysis: Analysis, decl: Decl, after: tuple[str, ...]) -> Iterator[I
     port = after[0] if after and after[0] in ports else "rows"
     if len(after) > 1 or (after and after[0] not in ports):
         return
-    stream = analysis.world.streams.get((decl.key, port))
+    stream = analysis.context.streams.get((decl.key, port))
     origins = stream.origins if stream is not None else frozenset()
     if (stream is not None and stream.lost) or not origins:
         sight = analysis.sight(decl.key).stream
@@ -99,12 +99,12 @@ def _ports(analysis: Analysis, decl: Decl, after: tuple[str, ...]) -> Iterator[I
 def parts_of(analysis: Analysis, block: Frame, group: str) -> dict[str, str]:
     """Fields of the prompt that a step asks, or that the step under test asks: `input` or `output`."""
     decl = analysis.decl(block.name, block.title)
-    made = analysis.world.blocks.get(decl.key) if decl is not None else None
+    made = analysis.context.blocks.get(decl.key) if decl is not None else None
     step = made.get("step") if made is not None else None
     if isinstance(step, ir.RefV):
-        made = analysis.world.blocks.get(step.target)
+        made = analysis.context.blocks.get(step.target)
     prompt = made.get("prompt") if made is not None else None
-    found = analysis.world.blocks.get(prompt.target) if isinstance(prompt, ir.RefV) else None
+    found = analysis.context.blocks.get(prompt.target) if isinstance(prompt, ir.RefV) else None
     if found is None:
         return {}
     fields = found.input_fields if group == "input" else found.output_fields

@@ -47,7 +47,7 @@ def _hint(at: Span, share: Fraction | None, entry: ir.EntryV) -> Iterator[Hint]:
 
 def _values(analysis: Analysis, key: str) -> dict[str, Span]:
     """Where the amounts of a mixture stand in the document."""
-    entries = analysis.world.bodies[key].blocks.get("take", {})
+    entries = analysis.context.bodies[key].blocks.get("take", {})
     found: dict[str, Span] = {}
     for name, placed in entries.items():
         if isinstance(placed.stmt, ast.Assign) and placed.stmt.value.span.file == analysis.source.path:

@@ -68,7 +68,7 @@ def _of_symbol(analysis: Analysis, occurrence: Occurrence) -> Shown:
 
 def declared(analysis: Analysis, symbol: Symbol) -> Decl | None:
     """The declaration of a block's name, in whatever file it stands."""
-    for scope in analysis.world.loader.scopes.values():
+    for scope in analysis.context.loader.scopes.values():
         if symbol.span.file in scope.files:
             found = scope.decls.get(symbol.name)
             if found is not None:
@@ -79,12 +79,12 @@ def declared(analysis: Analysis, symbol: Symbol) -> Decl | None:
 def _block_text(analysis: Analysis, decl: Decl) -> str:
     kind = KINDS[decl.kind]
     parts = [markdown.code(f"{decl.kind} {decl.name}"), decl.block.doc or kind.doc]
-    made = analysis.world.blocks.get(decl.key)
+    made = analysis.context.blocks.get(decl.key)
     if made is not None:
         parts += _facts(made)
     if kind.stream:
         for port in kind.ports:
-            stream = analysis.world.streams.get((decl.key, port))
+            stream = analysis.context.streams.get((decl.key, port))
             if stream is not None and not stream.lost:
                 name = decl.name if port == "rows" else f"{decl.name}.{port}"
                 if port == "rows":
@@ -96,7 +96,7 @@ def _block_text(analysis: Analysis, decl: Decl) -> str:
 
 
 def _rows(analysis: Analysis, decl: Decl) -> dict[str, str]:
-    stream = analysis.world.streams.get((decl.key, "rows"))
+    stream = analysis.context.streams.get((decl.key, "rows"))
     return dict(stream.columns) if stream is not None else {}
 
 

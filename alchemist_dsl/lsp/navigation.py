@@ -36,12 +36,12 @@ def definition(analyser: Analyser, analysis: Analysis, offset: int) -> Found | N
     path = analysis.source.path
     occurrence = analysis.names.at(path, offset)
     if occurrence is not None:
-        return _place(analyser, analysis.folder, analysis.world.loader, occurrence.symbol.span, True)
+        return _place(analyser, analysis.folder, analysis.context.loader, occurrence.symbol.span, True)
     imported = _imported(analysis, offset)
     if imported is not None:
-        return _place(analyser, analysis.folder, analysis.world.loader, Span(imported, 0, 0), True)
+        return _place(analyser, analysis.folder, analysis.context.loader, Span(imported, 0, 0), True)
     span = _column(analysis, offset)
-    return None if span is None else _place(analyser, analysis.folder, analysis.world.loader, span, True)
+    return None if span is None else _place(analyser, analysis.folder, analysis.context.loader, span, True)
 
 
 def references(analyser: Analyser, analysis: Analysis, offset: int) -> list[Found]:
@@ -62,9 +62,9 @@ def places(analyser: Analyser, analysis: Analysis, symbol: Symbol) -> list[Found
             if place is not None:
                 found.setdefault((place.real, place.span.start), place)
 
-    take(analysis.world.loader, analysis.names)
+    take(analysis.context.loader, analysis.names)
     for source in documents.recipes(folder):
-        if symbol.name in source.text and source.path not in analysis.world.loader.files:
+        if symbol.name in source.text and source.path not in analysis.context.loader.files:
             loader = load(analyser, folder, source)
             take(loader, Names(loader))
     return sorted(found.values(), key=lambda f: (f.real, f.span.start))
@@ -126,7 +126,7 @@ def _full(analysis: Analysis, written: str) -> str | None:
         return written
     here = posixpath.dirname(analysis.source.path)
     path = posixpath.normpath(posixpath.join(here, written))
-    return path if path in analysis.world.loader.files else None
+    return path if path in analysis.context.loader.files else None
 
 
 # --- columns ----------------------------------------------------------------------------------------------------------
@@ -146,13 +146,13 @@ def _column(analysis: Analysis, offset: int) -> Span | None:
 
 
 def _set_at(analysis: Analysis, decl: Decl, column: str, seen: set[str]) -> Span | None:
-    made = analysis.world.blocks.get(decl.key)
+    made = analysis.context.blocks.get(decl.key)
     for ref in made.inputs if isinstance(made, ir.Block) else ():
-        upstream = analysis.world.decls.get(ref.target)
+        upstream = analysis.context.decls.get(ref.target)
         if upstream is None or upstream.key in seen:
             continue
         seen.add(upstream.key)
-        placed = analysis.world.bodies[upstream.key].sets.get(column)
+        placed = analysis.context.bodies[upstream.key].sets.get(column)
         if placed is not None:
             return placed.stmt.path[-1].span
         span = _set_at(analysis, upstream, column, seen)

@@ -94,7 +94,7 @@ def _free(analysis: Analysis, symbol: Symbol, new: str) -> None:
         port = symbol.kind == "source" and new in ("dropped", "trace", "rows")
         if new in TAKEN or port:
             raise Refused(f"`{new}` means something else in the language")
-        scopes = [s for s in analysis.world.loader.scopes.values() if symbol.span.file in s.files]
+        scopes = [s for s in analysis.context.loader.scopes.values() if symbol.span.file in s.files]
         if any(new in s.decls or new in s.aliases for s in scopes):
             raise Refused(f"`{new}` is there already")
     elif symbol.what == "param" and new in analysis.scope.params:

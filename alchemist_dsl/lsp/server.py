@@ -142,7 +142,7 @@ class RecipeServer(LanguageServer):
         def uri(path: str) -> str:
             return documents.uri(analysis.folder, path)
 
-        sources = analysis.world.loader.files
+        sources = analysis.context.loader.files
         found: dict[str, list[lsp.Diagnostic]] = {root: []}
         problems_of = {} if documents.shipped(root) else actions.problems(analysis)
         for path, problems in problems_of.items():

@@ -10,7 +10,7 @@ from alchemist_dsl.project import lockfile as locks
 from alchemist_dsl.project.lockfile import Fact, Lock, same
 
 #: What was found out, by section and resource. None in a fact: there is none, or of other bytes it cannot be told.
-World = Mapping[str, Mapping[str, Fact]]
+Current = Mapping[str, Mapping[str, Fact]]
 Kind = Literal["new", "more", "changed", "unused"]
 
 _WHAT: Final[Mapping[str, str]] = {
@@ -57,11 +57,11 @@ class Change:
     after: Fact | None
 
 
-def compare(lock: Lock, world: World) -> tuple[Change, ...]:
+def compare(lock: Lock, current: Current) -> tuple[Change, ...]:
     """Every fact of the world that the lock does not know, or knows otherwise; sorted."""
     found = (
         _change(section, name, lock.fact(section, name), fact)
-        for section, facts in sorted(world.items())
+        for section, facts in sorted(current.items())
         for name, fact in sorted(facts.items())
     )
     return tuple(c for c in found if c is not None)

@@ -40,11 +40,11 @@ class Unasked:
 
 @dataclass
 class Survey:
-    """What recipes rest on. `world`: what was found out. `users`: "RECIPE#BLOCK" by resource."""
+    """What recipes rest on. `current`: what was found out. `users`: "RECIPE#BLOCK" by resource."""
 
     project: Project
     lock: Lock
-    world: dict[str, dict[str, Fact]] = field(default_factory=dict)
+    current: dict[str, dict[str, Fact]] = field(default_factory=dict)
     users: dict[Resource, set[str]] = field(default_factory=dict)
     problems: list[Diagnostic] = field(default_factory=list)
     sources: dict[str, SourceFile] = field(default_factory=dict)
@@ -57,11 +57,11 @@ class Survey:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        return compare(self.lock, self.world)
+        return compare(self.lock, self.current)
 
     def unused(self) -> tuple[Change, ...]:
         """Facts that nothing here rests on; to be asked only where all recipes of the project were read."""
-        used: dict[str, set[str]] = {s: set(self.world.get(s, {})) for s in _PRUNED}
+        used: dict[str, set[str]] = {s: set(self.current.get(s, {})) for s in _PRUNED}
         for section, name in self.users:
             used[section].add(name)
         figures = self.lock.sections.get(locks.MEASURED, {})
@@ -161,7 +161,7 @@ def _take(out: Survey, made: Compiled, shown: str) -> None:
     if resources is None or made.plan is None:
         return
     for section, facts in resources.seen.items():
-        out.world.setdefault(section, {}).update(facts)
+        out.current.setdefault(section, {}).update(facts)
     out.absent |= resources.absent
     for resource, users in resources.users.items():
         more = _loaded(made.plan, resource) if resource[0] in ASKED else ()
@@ -224,7 +224,7 @@ def ask(found: Survey, wanted: Callable[[Resource], bool]) -> None:
             down = down or ((repo, answer) if answer.code == "A309" else None)
             found.unasked.append(Unasked(section, name, answer))
         else:
-            found.world.setdefault(section, {})[name] = answer
+            found.current.setdefault(section, {})[name] = answer
 
 
 def _unreached(down: tuple[str, Problem] | None, repo: str) -> Problem | None:
@@ -248,10 +248,10 @@ def licences(found: Survey) -> list[tuple[str, str, str, str]]:
     """Sources that declare another licence than the hub's card states: source, declared, dataset, stated."""
     out = []
     for (section, name), users in sorted(found.users.items()):
-        fact = found.world.get(section, {}).get(name) or found.lock.fact(section, name) or {}
+        fact = found.current.get(section, {}).get(name) or found.lock.fact(section, name) or {}
         stated = str(fact.get("license") or "")
         for user in sorted(users) if section == locks.HUB and stated else ():
-            own = found.world.get(locks.SOURCES, {}).get(user, {}).get("license")
+            own = found.current.get(locks.SOURCES, {}).get(user, {}).get("license")
             if own and own.casefold() != stated.casefold():
                 out.append((user, str(own), name, stated))
     return out

@@ -158,7 +158,7 @@ async def package(base: str, calls: int, concurrency: int, aiohttp: bool) -> tup
 
 def ours(base: str, calls: int, concurrency: int) -> tuple[float, float, Any]:
     """The whole way: cache, limits, ledger, budget, retries."""
-    from alchemist_runtime.calls.dispatch import Faculty, Inquiry
+    from alchemist_runtime.calls.dispatch import CallBatch, ClientPool
     from alchemist_runtime.calls.ledger import Account, Ledger
     from alchemist_runtime.calls.teacher import Request, call_key
     from alchemist_runtime.schema import plan
@@ -183,23 +183,23 @@ def ours(base: str, calls: int, concurrency: int) -> tuple[float, float, Any]:
         ]
 
     with tempfile.TemporaryDirectory() as folder:
-        faculty = Faculty(Path(folder), budget=Decimal(10_000))
-        desk = faculty.desk(spec)
-        account = Account(spec, [faculty.ledger, Ledger()])
-        faculty.ask(Inquiry(desk, account, node="b", planned=calls), questions(calls, concurrency))
-        inquiry = Inquiry(desk, account, node="b", planned=calls)
+        pool = ClientPool(Path(folder), budget=Decimal(10_000))
+        teacher_client = pool.teacher_client(spec)
+        account = Account(spec, [pool.ledger, Ledger()])
+        pool.ask(CallBatch(teacher_client, account, node="b", planned=calls), questions(calls, concurrency))
+        call_batch = CallBatch(teacher_client, account, node="b", planned=calls)
         began, cpu = time.perf_counter(), time.process_time()
-        outcomes = faculty.ask(inquiry, questions(0, calls))
+        outcomes = pool.ask(call_batch, questions(0, calls))
         seconds = time.perf_counter() - began
         spent = (time.process_time() - cpu) / calls * 1000
         assert all(o.reply for o in outcomes)
-        again = Inquiry(desk, account, node="b", planned=calls)
+        again = CallBatch(teacher_client, account, node="b", planned=calls)
         began = time.perf_counter()
-        faculty.ask(again, questions(0, calls))
+        pool.ask(again, questions(0, calls))
         cached = calls / (time.perf_counter() - began)
-        assert again.tally.new == 0
-        faculty.close()
-    return calls / seconds, spent, (cached, inquiry.tally)
+        assert again.call_stats.new == 0
+        pool.close()
+    return calls / seconds, spent, (cached, call_batch.call_stats)
 
 
 # --- whole processes --------------------------------------------------------------------------------------------------

@@ -104,22 +104,22 @@ def chosen(every: bool) -> dict[str, list[int] | None]:
 
 def outcome(recipe: str, numbers: list[int] | None) -> Outcome:
     """Check mutants of one recipe."""
-    desk = _desk()
+    teacher_client = _desk()
     wanted = None if numbers is None else set(numbers)
-    whole = desk.check(recipe, (ROOT / recipe).read_text())
+    whole = teacher_client.check(recipe, (ROOT / recipe).read_text())
     known = Counter(_said(d, whole.program.files) for d in whole.diagnostics)
     out = Outcome(recipe)
     for number, mutant in enumerate(mutants(recipe)):
         if wanted is None or number in wanted:
             out.mutants += 1
             try:
-                _look(desk, mutant, known, out)
+                _look(teacher_client, mutant, known, out)
             except Exception:
                 out.faults.append(f"{_shown(mutant)}\n{traceback.format_exc()}")
     return out
 
 
-class _Desk:
+class _TeacherClient:
     """What stays the same from mutant to mutant: the other files, their trees, the columns of local files."""
 
     def __init__(self) -> None:
@@ -153,12 +153,12 @@ class _Desk:
 
 
 @cache
-def _desk() -> _Desk:
-    return _Desk()
+def _desk() -> _TeacherClient:
+    return _TeacherClient()
 
 
-def _look(desk: _Desk, mutant: Mutant, known: Counter[tuple[str, str]], out: Outcome) -> None:
-    checked = desk.check(mutant.recipe, mutant.text)
+def _look(teacher_client: _TeacherClient, mutant: Mutant, known: Counter[tuple[str, str]], out: Outcome) -> None:
+    checked = teacher_client.check(mutant.recipe, mutant.text)
     files = checked.program.files
     rest, new = known.copy(), []
     for problem in checked.diagnostics:
@@ -173,7 +173,7 @@ def _look(desk: _Desk, mutant: Mutant, known: Counter[tuple[str, str]], out: Out
         assert render(new, files, form) or not new
     if not any(severity(d) == "error" for d in new):
         if not mutant.blank and not any(severity(d) == "error" for d in checked.diagnostics):
-            desk.compile(mutant.recipe, mutant.text)
+            teacher_client.compile(mutant.recipe, mutant.text)
         return
     out.messages[len(new)] += 1
     if len(new) > FEW:

@@ -204,7 +204,7 @@ def test_a_comparison_shows_both_sides_once(before: Plan, after: Plan) -> None:
     assert all(names.index(k.source) < names.index(k.target) for k in both.links)
     assert set(new.links) <= set(both.links)
     assert {s.name: s.mark for s in both.steps} == {n: marks.get(n, "unchanged") for n in names}
-    assert dict(both.tally()) == dict(Counter(s.mark for s in both.steps))
+    assert dict(both.call_stats()) == dict(Counter(s.mark for s in both.steps))
     said = draw(both, 250)
     root = ET.fromstring(image(both))
     for mark in set(marks.values()):

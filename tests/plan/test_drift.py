@@ -22,10 +22,10 @@ worlds = st.dictionaries(
 
 
 @given(locks, worlds)
-def test_what_is_taken_over_agrees_with_the_world(lock, world):
-    taken = applied(lock, compare(lock, world))
-    assert compare(taken, world) == ()
-    for section, facts in world.items():
+def test_what_is_taken_over_agrees_with_the_world(lock, current):
+    taken = applied(lock, compare(lock, current))
+    assert compare(taken, current) == ()
+    for section, facts in current.items():
         for name, fact in facts.items():
             known = taken.fact(section, name)
             assert known is not None
@@ -33,26 +33,26 @@ def test_what_is_taken_over_agrees_with_the_world(lock, world):
 
 
 @given(locks, worlds)
-def test_adding_changes_no_fact_that_is_known(lock, world):
-    added = applied(lock, [c for c in compare(lock, world) if c.kind != "changed"])
+def test_adding_changes_no_fact_that_is_known(lock, current):
+    added = applied(lock, [c for c in compare(lock, current) if c.kind != "changed"])
     for section, facts in lock.sections.items():
         for name, fact in facts.items():
             assert fact.items() <= added.fact(section, name).items()
 
 
 @given(locks, worlds)
-def test_what_the_world_does_not_tell_of_stays(lock, world):
-    taken = applied(lock, compare(lock, world))
+def test_what_the_world_does_not_tell_of_stays(lock, current):
+    taken = applied(lock, compare(lock, current))
     for section, facts in lock.sections.items():
         for name, fact in facts.items():
-            found = world.get(section, {}).get(name, {})
+            found = current.get(section, {}).get(name, {})
             left = {k: v for k, v in fact.items() if k not in found}
             assert left.items() <= taken.fact(section, name).items()
 
 
 @given(locks, worlds)
-def test_every_change_says_something_and_a_world_that_agrees_says_nothing(lock, world):
-    changes = compare(lock, world)
+def test_every_change_says_something_and_a_world_that_agrees_says_nothing(lock, current):
+    changes = compare(lock, current)
     assert all(parts(c) and sentence(c) for c in changes if c.kind != "new" or c.after)
     assert (changes == ()) == (dumps(applied(lock, changes)) == dumps(lock) or not changes)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from alchemist_runtime.calls.dispatch import Faculty, Inquiry
+from alchemist_runtime.calls.dispatch import CallBatch, ClientPool
 from alchemist_runtime.calls.ledger import Account, Ledger, money
 from alchemist_runtime.calls.teacher import Request, call_key
 from alchemist_runtime.schema import plan
@@ -36,7 +36,9 @@ def requests(spec: plan.Teacher, questions: Sequence[str], outputs: dict[str, st
     return made
 
 
-def inquiry(faculty: Faculty, spec: plan.Teacher, planned: int, *, budget: str | None = None, **more: Any) -> Inquiry:
+def call_batch(
+    pool: ClientPool, spec: plan.Teacher, planned: int, *, budget: str | None = None, **more: Any
+) -> CallBatch:
     step = Ledger(None if budget is None else money(budget), "budget", "step")
-    account = Account(spec, [faculty.ledger, step])
-    return Inquiry(faculty.desk(spec), account, node="step", planned=planned, **more)
+    account = Account(spec, [pool.ledger, step])
+    return CallBatch(pool.teacher_client(spec), account, node="step", planned=planned, **more)

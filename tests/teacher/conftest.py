@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.calls.dispatch import Faculty
+from alchemist_runtime.calls.dispatch import ClientPool
 from command_line import PATIENCE
 from fault_server import Answer, FaultServer
 from stub import Stub
@@ -47,12 +47,12 @@ def stub() -> Iterator[Stub]:
 
 
 @pytest.fixture
-def faculty(tmp_path: Path) -> Iterator[Callable[..., Faculty]]:
+def pool(tmp_path: Path) -> Iterator[Callable[..., ClientPool]]:
     """Teachers of a run in a folder of its own, closed at the end."""
-    opened: list[Faculty] = []
+    opened: list[ClientPool] = []
 
-    def make(**more: Any) -> Faculty:
-        opened.append(Faculty(more.pop("state", tmp_path / ".alchemist"), **more))
+    def make(**more: Any) -> ClientPool:
+        opened.append(ClientPool(more.pop("state", tmp_path / ".alchemist"), **more))
         return opened[-1]
 
     yield make

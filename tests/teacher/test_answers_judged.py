@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import step_plans as s
 from alchemist_runtime.calls.cache import CallCache
-from alchemist_runtime.calls.dispatch import Faculty
+from alchemist_runtime.calls.dispatch import ClientPool
 from alchemist_runtime.calls.teacher import Reply, ending
 from alchemist_runtime.schema import plan as p
 from alchemist_runtime.schema.errors import RunError
-from asked import inquiry, requests, teacher
+from asked import call_batch, requests, teacher
 from stub import Stub
 
 
@@ -133,7 +133,7 @@ def test_what_was_paid_is_never_bought_again(stub: Stub, tmp_path: Path) -> None
 
 
 def test_an_answer_that_broke_off_in_an_older_cache_is_no_data(
-    stub: Stub, faculty: Callable[..., Faculty], tmp_path: Path
+    stub: Stub, pool: Callable[..., ClientPool], tmp_path: Path
 ) -> None:
     spec = teacher(stub.base_url)
     asked = requests(spec, ["one", "two", "three"])
@@ -141,25 +141,25 @@ def test_an_answer_that_broke_off_in_an_older_cache_is_no_data(
     for request, finish in zip(asked, ("abort", "MAX_TOKENS", "stop"), strict=True):
         cache.put(request.call_key, Reply("half an ans", 1, 1, finish))
     cache.close()
-    made = faculty()
+    made = pool()
     assert made.cache.known([r.call_key for r in asked]) == {r.call_key for r in asked[1:]}
-    told = inquiry(made, spec, 3)
+    told = call_batch(made, spec, 3)
     outcomes = made.ask(told, asked)
     assert [o.reply.text for o in outcomes if o.reply] == ["re: one", "half an ans", "half an ans"]
     assert [h["q"] for h in stub.hist] == ["one"]
-    assert told.tally.cached == 2
-    again = made.ask(inquiry(made, spec, 3), asked)
+    assert told.call_stats.cached == 2
+    again = made.ask(call_batch(made, spec, 3), asked)
     assert [o.cached for o in again] == [True] * 3
     made.close()
     assert CallCache(tmp_path / ".alchemist" / "calls.sqlite").verify() == (3, [])
 
 
-def test_tokens_of_an_answer_that_broke_off_are_counted(stub: Stub, faculty: Callable[..., Faculty]) -> None:
-    made, spec = faculty(), teacher(stub.base_url)
-    told = inquiry(made, spec, 1, max_failed=1)
+def test_tokens_of_an_answer_that_broke_off_are_counted(stub: Stub, pool: Callable[..., ClientPool]) -> None:
+    made, spec = pool(), teacher(stub.base_url)
+    told = call_batch(made, spec, 1, max_failed=1)
     [outcome] = made.ask(told, requests(spec, ["[[b=finish:abort]]"]))
-    assert (outcome.kind, told.tally.failed) == ("broken", 1)
-    assert (told.tally.new_tokens_in, told.tally.new_tokens_out) == (stub.stats()["in"], stub.stats()["out"])
+    assert (outcome.kind, told.call_stats.failed) == ("broken", 1)
+    assert (told.call_stats.new_tokens_in, told.call_stats.new_tokens_out) == (stub.stats()["in"], stub.stats()["out"])
     assert told.account.ledgers[1].spent == 0 or told.account.known
 
 
@@ -273,16 +273,16 @@ def useless(stub: Stub, root: Path, bad: range, n: int, limit: str = "1/20") -> 
     return None
 
 
-def test_what_is_refused_still_is_asked_again_once_a_run(stub: Stub, faculty: Any) -> None:
+def test_what_is_refused_still_is_asked_again_once_a_run(stub: Stub, pool: Any) -> None:
     """Also where an equal question comes later, in another part of the step or in another step."""
     spec = teacher(stub.base_url)
     questions = requests(spec, ["[[b=text:]]", "[[b=ok]]"])
-    first = faculty()
-    first.ask(inquiry(first, spec, 2), questions)
+    first = pool()
+    first.ask(call_batch(first, spec, 2), questions)
     assert len(stub.hist) == 2
-    again = faculty()
+    again = pool()
     for asked in (3, 3):
-        judging = inquiry(again, spec, 2, retry_refused=True, unusable=lambda r: None if r.text else "it is empty")
+        judging = call_batch(again, spec, 2, retry_refused=True, unusable=lambda r: None if r.text else "it is empty")
         assert [o.reply and o.reply.text for o in again.ask(judging, questions)] == ["", "re: [[b=ok]]"]
         assert len(stub.hist) == asked
 

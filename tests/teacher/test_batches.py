@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from alchemist_runtime.calls import batch_api
 from alchemist_runtime.calls.batch_api import Batched
-from alchemist_runtime.calls.dispatch import Faculty
+from alchemist_runtime.calls.dispatch import ClientPool
 from alchemist_runtime.calls.ledger import Account, Ledger, money
 from alchemist_runtime.schema import plan as p
 from alchemist_runtime.schema.errors import Problem, RunError
@@ -65,11 +65,11 @@ def by_batch(server: BatchServer, **more: Any) -> p.Teacher:
 
 
 class Asked:
-    """What came of questions: outcomes, the inquiry, warnings."""
+    """What came of questions: outcomes, the call_batch, warnings."""
 
     def __init__(
         self,
-        faculty: Faculty,
+        pool: ClientPool,
         spec: p.Teacher,
         questions: list[str],
         *,
@@ -80,25 +80,25 @@ class Asked:
         self.warnings: list[Problem] = []
         self.told: list[str] = []
         step = Ledger(None if budget is None else money(budget), "budget", "step")
-        account = Account(spec, [faculty.ledger, step])
-        self.inquiry = Batched(
-            faculty.desk(spec),
+        account = Account(spec, [pool.ledger, step])
+        self.call_batch = Batched(
+            pool.teacher_client(spec),
             account,
             node="step",
             planned=len(questions),
-            folder=faculty.cache.path.parent / "batches",
+            folder=pool.cache.path.parent / "batches",
             warn=self.warnings.append,
             tell=lambda t: self.told.append(t.server),
             **more,
         )
-        self.run = lambda: faculty.ask(self.inquiry, requests(spec, questions, outputs))
+        self.run = lambda: pool.ask(self.call_batch, requests(spec, questions, outputs))
 
     def answers(self) -> list[str | None]:
         return [o.reply.text if o.reply else o.failure for o in self.run()]
 
     @property
     def spent(self) -> float:
-        return float(self.inquiry.account.ledgers[1].spent)
+        return float(self.call_batch.account.ledgers[1].spent)
 
 
 def left(state: Path) -> list[str]:
@@ -109,14 +109,14 @@ def left(state: Path) -> list[str]:
 # --- the way that it should go ----------------------------------------------------------------------------------------
 
 
-def test_every_question_gets_its_own_answer_at_half_the_price(serve: Start, faculty: Any, tmp_path: Path) -> None:
+def test_every_question_gets_its_own_answer_at_half_the_price(serve: Start, pool: Any, tmp_path: Path) -> None:
     server = serve()
-    asked = Asked(faculty(), by_batch(server), [*QUESTIONS, QUESTIONS[3]])
+    asked = Asked(pool(), by_batch(server), [*QUESTIONS, QUESTIONS[3]])
     assert asked.answers() == [f"re: {q}" for q in [*QUESTIONS, QUESTIONS[3]]]
     assert server.paid == Counter(QUESTIONS)
     assert server.sent == [QUESTIONS]
-    tally = asked.inquiry.tally
-    assert (tally.new, tally.cached, tally.tokens_in) == (40, 1, 410)
+    call_stats = asked.call_batch.call_stats
+    assert (call_stats.new, call_stats.cached, call_stats.tokens_in) == (40, 1, 410)
     assert asked.spent == pytest.approx(40 * (10 / 1000 + 5 / 100) / 2)
     assert server.bodies[0] == {
         "model": "m",
@@ -126,20 +126,20 @@ def test_every_question_gets_its_own_answer_at_half_the_price(serve: Start, facu
     }
     assert "batch_1 in_progress 0 of 40" in [t.replace(" done", "") for t in asked.told]
     assert left(tmp_path / ".alchemist") == []
-    again = Asked(faculty(), by_batch(server), QUESTIONS)
+    again = Asked(pool(), by_batch(server), QUESTIONS)
     assert again.answers() == [f"re: {q}" for q in QUESTIONS]
-    assert (again.inquiry.tally.new, len(server.sent)) == (0, 1)
+    assert (again.call_batch.call_stats.new, len(server.sent)) == (0, 1)
     assert server.count("POST", "/chat") == 0
 
 
-def test_files_are_split_by_the_limits_of_the_api(serve: Start, faculty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_split_by_the_limits_of_the_api(serve: Start, pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batch_api, "MOST_REQUESTS", 15)
     server = serve()
-    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
+    assert Asked(pool(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
     assert [len(s) for s in server.sent] == [15, 15, 10]
     monkeypatch.setattr(batch_api, "MOST_BYTES", 1_000)
     more = [f"more {i}" for i in range(12)]
-    assert Asked(faculty(), by_batch(server), more).answers() == [f"re: {q}" for q in more]
+    assert Asked(pool(), by_batch(server), more).answers() == [f"re: {q}" for q in more]
     sizes = [len(f) for f in list(server.files.values()) if b'"more ' in f and b'"response"' not in f]
     assert len(sizes) > 2
     assert max(sizes) <= 1_000
@@ -173,7 +173,7 @@ def test_a_step_asks_by_batches_and_its_rows_add_up(serve: Start, tmp_path: Path
     assert max(server.paid.values()) == 1
 
 
-def test_typed_answers_and_what_servers_really_send_get_the_verdict_of_single_calls(serve: Start, faculty: Any) -> None:
+def test_typed_answers_and_what_servers_really_send_get_the_verdict_of_single_calls(serve: Start, pool: Any) -> None:
     lone = (
         rb'{"custom_id": "CUSTOM_ID", "response": {"status_code": 200, "body": {"choices": [{"message":'
         rb' {"content": "half \ud83d"}, "finish_reason": "stop"}]}}, "error": null}'
@@ -184,7 +184,7 @@ def test_typed_answers_and_what_servers_really_send_get_the_verdict_of_single_ca
     bodies: dict[str, Any] = {"lone": lone, "latin": latin, "torn": torn, "breaks": lines}
 
     server = serve(lambda body: bodies[body["messages"][-1]["content"]])
-    asked = Asked(faculty(), by_batch(server, retries=0), list(bodies), max_failed=p.Fraction(1))
+    asked = Asked(pool(), by_batch(server, retries=0), list(bodies), max_failed=p.Fraction(1))
     assert asked.answers() == [
         "half �",
         "half é",
@@ -193,10 +193,10 @@ def test_typed_answers_and_what_servers_really_send_get_the_verdict_of_single_ca
     ]
     filtered = completion("no", finish_reason="content_filter")
     server.answer = lambda body: (200, filtered)
-    outcomes = Asked(faculty(), by_batch(server), ["f"]).run()
+    outcomes = Asked(pool(), by_batch(server), ["f"]).run()
     assert outcomes[0].reply.finish_reason == "content_filter"
     server.answer = lambda body: (200, completion("x", finish_reason="error"))
-    outcomes = Asked(faculty(), by_batch(server, retries=0), ["g"], max_failed=p.Fraction(1)).run()
+    outcomes = Asked(pool(), by_batch(server, retries=0), ["g"], max_failed=p.Fraction(1)).run()
     assert outcomes[0].failure is not None
     assert outcomes[0].reply is not None
 
@@ -205,27 +205,27 @@ def test_typed_answers_and_what_servers_really_send_get_the_verdict_of_single_ca
 
 
 @pytest.mark.parametrize("lines", [True, False], ids=["with lines", "without"])
-def test_what_an_expired_batch_did_not_answer_is_asked_again(serve: Start, faculty: Any, lines: bool) -> None:
+def test_what_an_expired_batch_did_not_answer_is_asked_again(serve: Start, pool: Any, lines: bool) -> None:
     server = serve(script=lambda n: Ends("expired", 0.3, lines=lines) if n < 3 else Ends())
-    asked = Asked(faculty(), by_batch(server), QUESTIONS)
+    asked = Asked(pool(), by_batch(server), QUESTIONS)
     assert asked.answers() == [f"re: {q}" for q in QUESTIONS]
     assert [len(s) for s in server.sent] == [40, 28, 20]
     assert server.paid == Counter(QUESTIONS)
-    assert asked.inquiry.tally.retried == 48
+    assert asked.call_batch.call_stats.retried == 48
     assert asked.spent == pytest.approx(40 * (10 / 1000 + 5 / 100) / 2)
 
 
-def test_batches_that_always_expire_end_with_a_reason_for_each_row(serve: Start, faculty: Any) -> None:
+def test_batches_that_always_expire_end_with_a_reason_for_each_row(serve: Start, pool: Any) -> None:
     server = serve(script=lambda n: Ends("expired", 0.0))
-    asked = Asked(faculty(), by_batch(server, retries=2), QUESTIONS[:5], max_failed=p.Fraction(1))
+    asked = Asked(pool(), by_batch(server, retries=2), QUESTIONS[:5], max_failed=p.Fraction(1))
     assert all("expired" in str(a) or "completion window" in str(a) for a in asked.answers())
     assert len(server.sent) == 3
     with pytest.raises(RunError, match="A705"):
-        Asked(faculty(), by_batch(server, retries=0), QUESTIONS).run()
+        Asked(pool(), by_batch(server, retries=0), QUESTIONS).run()
     assert not server.paid
 
 
-def test_lines_of_the_error_file_are_judged_as_calls(serve: Start, faculty: Any) -> None:
+def test_lines_of_the_error_file_are_judged_as_calls(serve: Start, pool: Any) -> None:
     tries: Counter[str] = Counter()
 
     def answer(body: dict[str, Any]) -> Any:
@@ -247,7 +247,7 @@ def test_lines_of_the_error_file_are_judged_as_calls(serve: Start, faculty: Any)
         return f"re: {question}"
 
     server = serve(answer)
-    asked = Asked(faculty(), by_batch(server), QUESTIONS[:10], max_failed=p.Fraction(1, 2))
+    asked = Asked(pool(), by_batch(server), QUESTIONS[:10], max_failed=p.Fraction(1, 2))
     outcomes = asked.run()
     assert {i: (o.kind, o.failure) for i, o in enumerate(outcomes) if o.reply is None} == {
         1: (outcomes[1].kind, "the server says 400: that will not do"),
@@ -261,33 +261,33 @@ def test_lines_of_the_error_file_are_judged_as_calls(serve: Start, faculty: Any)
     assert sum(server.paid.values()) == 6
 
 
-def test_max_failed_holds_and_what_was_answered_is_kept(serve: Start, faculty: Any) -> None:
+def test_max_failed_holds_and_what_was_answered_is_kept(serve: Start, pool: Any) -> None:
     def answer(body: dict[str, Any]) -> Any:
         question = body["messages"][-1]["content"]
         return (400, error(400, "no")[2]) if int(question.split()[1]) % 4 == 0 else f"re: {question}"
 
     server = serve(answer)
     with pytest.raises(RunError) as stopped:
-        Asked(faculty(), by_batch(server), QUESTIONS).run()
+        Asked(pool(), by_batch(server), QUESTIONS).run()
     assert stopped.value.problem.code == "A705"
     server.answer = lambda body: "late " + body["messages"][-1]["content"]
-    answers = Asked(faculty(), by_batch(server), QUESTIONS).answers()
+    answers = Asked(pool(), by_batch(server), QUESTIONS).answers()
     assert Counter(str(a).split()[0] for a in answers) == {"re:": 30, "late": 10}
     assert server.paid == Counter(QUESTIONS)
 
 
-def test_a_batch_that_fails_its_validation_says_why(serve: Start, faculty: Any) -> None:
+def test_a_batch_that_fails_its_validation_says_why(serve: Start, pool: Any) -> None:
     why = {"code": "model_not_found", "message": "The model m does not exist.", "line": None, "param": "body.model"}
     server = serve(script=lambda n: Ends("failed", errors=[why]))
-    asked = Asked(faculty(), by_batch(server), QUESTIONS[:4], max_failed=p.Fraction(1))
+    asked = Asked(pool(), by_batch(server), QUESTIONS[:4], max_failed=p.Fraction(1))
     assert set(asked.answers()) == {"the server did not take the batch: The model m does not exist. (model_not_found)"}
     assert len(server.sent) == 1
 
 
-def test_lines_that_a_validation_names_do_not_take_the_others_with_them(serve: Start, faculty: Any) -> None:
+def test_lines_that_a_validation_names_do_not_take_the_others_with_them(serve: Start, pool: Any) -> None:
     bad = {"code": "invalid_request", "message": "too odd", "line": 2, "param": None}
     server = serve(script=lambda n: Ends("failed", errors=[bad]) if n == 1 else Ends())
-    asked = Asked(faculty(), by_batch(server), QUESTIONS[:4], max_failed=p.Fraction(1))
+    asked = Asked(pool(), by_batch(server), QUESTIONS[:4], max_failed=p.Fraction(1))
     assert asked.answers() == [
         "re: question 0",
         "the server did not take the batch: too odd (invalid_request)",
@@ -297,39 +297,39 @@ def test_lines_that_a_validation_names_do_not_take_the_others_with_them(serve: S
     assert [len(s) for s in server.sent] == [4, 3]
 
 
-def test_a_cancelled_batch_gives_what_was_answered(serve: Start, faculty: Any) -> None:
+def test_a_cancelled_batch_gives_what_was_answered(serve: Start, pool: Any) -> None:
     server = serve(script=lambda n: Ends("cancelled", 0.5))
-    asked = Asked(faculty(), by_batch(server), QUESTIONS[:10], max_failed=p.Fraction(1))
+    asked = Asked(pool(), by_batch(server), QUESTIONS[:10], max_failed=p.Fraction(1))
     answers = asked.answers()
     assert Counter("cancelled" in str(a) for a in answers) == {True: 5, False: 5}
     assert len(server.sent) == 1
     assert {o.kind for o in asked.run() if o.reply is None} == {"passing"}
     server.script = lambda n: Ends()
-    assert Asked(faculty(), by_batch(server), QUESTIONS[:10]).answers() == [f"re: {q}" for q in QUESTIONS[:10]]
+    assert Asked(pool(), by_batch(server), QUESTIONS[:10]).answers() == [f"re: {q}" for q in QUESTIONS[:10]]
     assert max(server.paid.values()) == 1
 
 
-def test_a_queue_without_room_gets_smaller_batches(serve: Start, faculty: Any) -> None:
+def test_a_queue_without_room_gets_smaller_batches(serve: Start, pool: Any) -> None:
     full = {"code": "token_limit_exceeded", "message": "Enqueued token limit reached for m", "line": None}
     server = serve()
     server.script = lambda n: Ends("failed", errors=[full]) if len(server.sent[-1]) > 12 else Ends()
-    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
+    assert Asked(pool(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
     assert server.paid == Counter(QUESTIONS)
     server.script = lambda n: Ends("failed", errors=[full])
     with pytest.raises(RunError) as stopped:
-        Asked(faculty(), by_batch(server), ["one", "two", "three"]).run()
+        Asked(pool(), by_batch(server), ["one", "two", "three"]).run()
     assert stopped.value.problem.code == "A726"
     assert "Enqueued token limit" in (stopped.value.problem.note or "")
 
 
-def test_a_parameter_that_a_model_does_not_take_is_left_out_of_the_next_batch(serve: Start, faculty: Any) -> None:
+def test_a_parameter_that_a_model_does_not_take_is_left_out_of_the_next_batch(serve: Start, pool: Any) -> None:
     words = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
 
     def answer(body: dict[str, Any]) -> Any:
         return (400, error(400, words)[2]) if "max_tokens" in body else "fine"
 
     server = serve(answer)
-    assert Asked(faculty(), by_batch(server, retries=0), QUESTIONS).answers() == ["fine"] * 40
+    assert Asked(pool(), by_batch(server, retries=0), QUESTIONS).answers() == ["fine"] * 40
     assert len(server.sent) == 2
     assert server.bodies[-1]["max_completion_tokens"] == 20
 
@@ -340,14 +340,14 @@ def test_a_parameter_that_a_model_does_not_take_is_left_out_of_the_next_batch(se
 @pytest.mark.parametrize("status", [404, 405, 501])
 @pytest.mark.parametrize("place", ["/files", "/batches"])
 def test_a_server_without_the_api_is_told_with_the_way_out(
-    serve: Start, faculty: Any, tmp_path: Path, status: int, place: str
+    serve: Start, pool: Any, tmp_path: Path, status: int, place: str
 ) -> None:
     def lacks(method: str, path: str, n: int) -> Any:
         return (status, {}, {"detail": "Not Found"}) if path == place else None
 
     server = serve(faults=lacks)
     with pytest.raises(RunError) as stopped:
-        Asked(faculty(), by_batch(server), QUESTIONS, budget="100").run()
+        Asked(pool(), by_batch(server), QUESTIONS, budget="100").run()
     problem = stopped.value.problem
     assert problem.code == "A725"
     assert "batch = false" in (problem.help or "")
@@ -355,14 +355,14 @@ def test_a_server_without_the_api_is_told_with_the_way_out(
     assert left(tmp_path / ".alchemist") == []
 
 
-def test_a_server_that_answers_everything_with_200_has_no_api_either(serve: Start, faculty: Any) -> None:
+def test_a_server_that_answers_everything_with_200_has_no_api_either(serve: Start, pool: Any) -> None:
     said = {"error": "Unexpected endpoint or method. (POST /v1/files)"}
     server = serve(faults=lambda method, path, n: (200, {}, said))
     with pytest.raises(RunError, match="A725"):
-        Asked(faculty(), by_batch(server), QUESTIONS).run()
+        Asked(pool(), by_batch(server), QUESTIONS).run()
 
 
-def test_refusals_that_pass_are_tried_again(serve: Start, faculty: Any) -> None:
+def test_refusals_that_pass_are_tried_again(serve: Start, pool: Any) -> None:
     """Each first request of a kind is refused or cut; a submission whose answer is lost is looked for before it is sent
     again.
     """
@@ -384,30 +384,28 @@ def test_refusals_that_pass_are_tried_again(serve: Start, faculty: Any) -> None:
         return None
 
     server = serve(faults=first)
-    asked = Asked(faculty(), by_batch(server), QUESTIONS)
+    asked = Asked(pool(), by_batch(server), QUESTIONS)
     assert asked.answers() == [f"re: {q}" for q in QUESTIONS]
     assert server.paid == Counter(QUESTIONS)
     assert len(server.batches) == 1
 
 
-def test_a_key_that_is_refused_stops_the_step(serve: Start, faculty: Any) -> None:
+def test_a_key_that_is_refused_stops_the_step(serve: Start, pool: Any) -> None:
     server = serve(faults=lambda method, path, n: error(401, "Incorrect API key provided"))
     with pytest.raises(RunError, match="A708"):
-        Asked(faculty(), by_batch(server), QUESTIONS).run()
+        Asked(pool(), by_batch(server), QUESTIONS).run()
     gone = teacher("http://127.0.0.1:9/v1", name="gone", retries=1, batch=True, price=PRICE)
     with pytest.raises(RunError) as stopped:
-        Asked(faculty(), gone, QUESTIONS).run()
+        Asked(pool(), gone, QUESTIONS).run()
     assert stopped.value.problem.code == "A708"
     assert "cannot be reached" in stopped.value.problem.headline
 
 
-def test_a_batch_that_the_server_lost_is_not_submitted_again_by_itself(
-    serve: Start, faculty: Any, tmp_path: Path
-) -> None:
+def test_a_batch_that_the_server_lost_is_not_submitted_again_by_itself(serve: Start, pool: Any, tmp_path: Path) -> None:
     server = serve(faults=lambda m, path, n: error(404, "No batch found") if path == "/batches/batch_1" else None)
     for _ in range(2):
         with pytest.raises(RunError) as stopped:
-            Asked(faculty(), by_batch(server), QUESTIONS).run()
+            Asked(pool(), by_batch(server), QUESTIONS).run()
         problem = stopped.value.problem
         assert problem.code == "A726"
         assert Path(str(problem.place)).parent == tmp_path / ".alchemist" / "batches"
@@ -415,7 +413,7 @@ def test_a_batch_that_the_server_lost_is_not_submitted_again_by_itself(
     assert len(server.sent) == 1
 
 
-def test_a_submission_of_which_nobody_can_tell_is_not_repeated(serve: Start, faculty: Any, tmp_path: Path) -> None:
+def test_a_submission_of_which_nobody_can_tell_is_not_repeated(serve: Start, pool: Any, tmp_path: Path) -> None:
     """The answer to it is lost, and the server lists no batches; when it does, the one that is there is taken up."""
 
     def blind(method: str, path: str, n: int) -> Any:
@@ -426,41 +424,41 @@ def test_a_submission_of_which_nobody_can_tell_is_not_repeated(serve: Start, fac
     server = serve(faults=blind)
     for _ in range(2):
         with pytest.raises(RunError) as stopped:
-            Asked(faculty(), by_batch(server, retries=1), QUESTIONS).run()
+            Asked(pool(), by_batch(server, retries=1), QUESTIONS).run()
         assert stopped.value.problem.code == "A726"
     assert "nobody can tell" in stopped.value.problem.headline
     assert Path(str(stopped.value.problem.place)).parent == tmp_path / ".alchemist" / "batches"
     server.faults = lambda m, path, n: None
-    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
+    assert Asked(pool(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
     assert len(server.sent) == 1
 
 
-def test_tokens_that_nobody_counted_are_charged_as_reserved(serve: Start, faculty: Any) -> None:
+def test_tokens_that_nobody_counted_are_charged_as_reserved(serve: Start, pool: Any) -> None:
     server = serve()
     bare = completion("fine")
     del bare["usage"]
     line = {"custom_id": "CUSTOM_ID", "response": {"status_code": 200, "body": bare}, "error": None}
     server.answer = lambda body: json.dumps(line).encode()
-    asked = Asked(faculty(), by_batch(server), QUESTIONS, budget="10")
+    asked = Asked(pool(), by_batch(server), QUESTIONS, budget="10")
     assert asked.answers() == ["fine"] * 40
-    wants = [asked.inquiry.desk.want(r) for r in requests(by_batch(server), QUESTIONS)]
+    wants = [asked.call_batch.teacher_client.want(r) for r in requests(by_batch(server), QUESTIONS)]
     assert asked.spent == pytest.approx(sum(w.most_in / 1000 + w.most_out / 100 for w in wants) / 2)
 
 
-def test_answers_that_cannot_be_fetched_now_are_fetched_by_the_next_run(serve: Start, faculty: Any) -> None:
+def test_answers_that_cannot_be_fetched_now_are_fetched_by_the_next_run(serve: Start, pool: Any) -> None:
     server = serve(faults=lambda m, path, n: error(400, "try later") if path.endswith("/content") else None)
     with pytest.raises(RunError, match="A726"):
-        Asked(faculty(), by_batch(server), QUESTIONS).run()
+        Asked(pool(), by_batch(server), QUESTIONS).run()
     server.faults = lambda m, path, n: None
-    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
+    assert Asked(pool(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
     assert server.paid == Counter(QUESTIONS)
 
 
-def test_a_batch_at_another_address_is_not_asked_for_elsewhere(serve: Start, faculty: Any) -> None:
+def test_a_batch_at_another_address_is_not_asked_for_elsewhere(serve: Start, pool: Any) -> None:
     server, other = serve(script=lambda n: Ends(looks=10**6)), serve()
-    interrupted(Asked(faculty(), by_batch(server), QUESTIONS), server)
+    interrupted(Asked(pool(), by_batch(server), QUESTIONS), server)
     with pytest.raises(RunError, match="A726") as stopped:
-        Asked(faculty(), by_batch(other), QUESTIONS).run()
+        Asked(pool(), by_batch(other), QUESTIONS).run()
     assert server.base_url in stopped.value.problem.headline
     assert not other.log
 
@@ -468,28 +466,28 @@ def test_a_batch_at_another_address_is_not_asked_for_elsewhere(serve: Start, fac
 # --- money ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_batch_is_reserved_whole_before_anything_is_sent(serve: Start, faculty: Any) -> None:
+def test_a_batch_is_reserved_whole_before_anything_is_sent(serve: Start, pool: Any) -> None:
     server = serve()
     with pytest.raises(RunError) as stopped:
-        Asked(faculty(), by_batch(server), QUESTIONS, budget="4").run()
+        Asked(pool(), by_batch(server), QUESTIONS, budget="4").run()
     problem = stopped.value.problem
     assert problem.code == "A703"
     assert "batch of 40 calls" in problem.headline
     assert "batch = false" in (problem.help or "")
     assert not server.log
     most = 40 * (20 / 100 + 200 / 1000) / 2
-    asked = Asked(faculty(), by_batch(server), QUESTIONS, budget=str(most))
+    asked = Asked(pool(), by_batch(server), QUESTIONS, budget=str(most))
     asked.run()
     assert asked.spent == pytest.approx(1.2)
-    assert asked.inquiry.account.ledgers[1].reserved == 0
+    assert asked.call_batch.account.ledgers[1].reserved == 0
 
 
-def test_what_a_batch_in_flight_took_is_booked_by_the_run_that_takes_it_up(serve: Start, faculty: Any) -> None:
+def test_what_a_batch_in_flight_took_is_booked_by_the_run_that_takes_it_up(serve: Start, pool: Any) -> None:
     server = serve(script=lambda n: Ends(looks=10**6))
-    interrupted(Asked(faculty(), by_batch(server), QUESTIONS[:20]), server)
+    interrupted(Asked(pool(), by_batch(server), QUESTIONS[:20]), server)
     server.batches["batch_1"]["ends"].looks = 0
     server.script = lambda n: Ends()
-    asked = Asked(faculty(), by_batch(server), QUESTIONS, budget="5")
+    asked = Asked(pool(), by_batch(server), QUESTIONS, budget="5")
     asked.run()
     assert asked.spent == pytest.approx(1.2)
     assert [len(s) for s in server.sent] == [20, 20]
@@ -514,20 +512,20 @@ def interrupted(asked: Asked, server: BatchServer, looks: int = 3) -> None:
     server.faults = inner
 
 
-def test_ctrl_c_leaves_the_batch_and_the_next_run_takes_it_up(serve: Start, faculty: Any) -> None:
+def test_ctrl_c_leaves_the_batch_and_the_next_run_takes_it_up(serve: Start, pool: Any) -> None:
     server = serve(script=lambda n: Ends(looks=10**6))
-    first = Asked(faculty(), by_batch(server), QUESTIONS)
+    first = Asked(pool(), by_batch(server), QUESTIONS)
     interrupted(first, server)
     assert server.count("POST", "/batches/") == 0, "nothing is cancelled by surprise"
     [told] = first.warnings
     assert "`batch_1`" in told.headline
     assert "--cancel all" in (told.note or "")
     server.batches["batch_1"]["ends"].looks = 0
-    second = Asked(faculty(), by_batch(server), QUESTIONS)
+    second = Asked(pool(), by_batch(server), QUESTIONS)
     assert second.answers() == [f"re: {q}" for q in QUESTIONS]
     assert server.paid == Counter(QUESTIONS)
     assert len(server.sent) == 1
-    assert second.inquiry.tally.new == 40
+    assert second.call_batch.call_stats.new == 40
 
 
 RECIPE = """\
@@ -571,10 +569,10 @@ def command(folder: Path, url: str, *options: str, name: str = "step") -> Any:
     return CliRunner().invoke(group, ["batches", str(folder / "x.recipe"), *options])
 
 
-def test_batches_in_flight_are_listed_and_cancelled(serve: Start, faculty: Any, tmp_path: Path) -> None:
+def test_batches_in_flight_are_listed_and_cancelled(serve: Start, pool: Any, tmp_path: Path) -> None:
     server = serve(script=lambda n: Ends(answered=0.5, looks=10**6 if n == 1 else 1))
     assert command(tmp_path, server.base_url).output == "no batch is in flight\n"
-    interrupted(Asked(faculty(), by_batch(server), QUESTIONS), server)
+    interrupted(Asked(pool(), by_batch(server), QUESTIONS), server)
     before = len(server.log)
     listed = command(tmp_path, server.base_url)
     assert re.search(r"^batch_1 +step +40 +just now +validating 0 of 40$", listed.output, re.M)
@@ -596,17 +594,17 @@ def test_batches_in_flight_are_listed_and_cancelled(serve: Start, faculty: Any, 
     assert (again.exit_code, "reads the answers" in again.output) == (0, True)
 
     server.script = lambda n: Ends()
-    first = Asked(faculty(), by_batch(server), QUESTIONS, max_failed=p.Fraction(1)).answers()
+    first = Asked(pool(), by_batch(server), QUESTIONS, max_failed=p.Fraction(1)).answers()
     assert sum(a is not None and a.startswith("re: ") for a in first) == 20
-    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
+    assert Asked(pool(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
     assert server.paid == Counter(QUESTIONS), "what was answered before is not asked again"
 
 
 def test_a_batch_of_another_step_or_server_is_listed_and_nobody_is_asked(
-    serve: Start, faculty: Any, tmp_path: Path
+    serve: Start, pool: Any, tmp_path: Path
 ) -> None:
     server, other = serve(script=lambda n: Ends(looks=10**6)), serve()
-    interrupted(Asked(faculty(), by_batch(server), QUESTIONS), server)
+    interrupted(Asked(pool(), by_batch(server), QUESTIONS), server)
     before = len(server.log)
     elsewhere = command(tmp_path, other.base_url, "--cancel", "all")
     assert f"at {server.base_url}, which this recipe no longer asks" in elsewhere.output
@@ -616,31 +614,31 @@ def test_a_batch_of_another_step_or_server_is_listed_and_nobody_is_asked(
     assert (len(server.log), other.log) == (before, [])
 
 
-def test_a_server_that_cannot_say_is_told_so(serve: Start, faculty: Any, tmp_path: Path) -> None:
+def test_a_server_that_cannot_say_is_told_so(serve: Start, pool: Any, tmp_path: Path) -> None:
     server = serve(script=lambda n: Ends(looks=10**6))
-    interrupted(Asked(faculty(), by_batch(server), QUESTIONS), server)
+    interrupted(Asked(pool(), by_batch(server), QUESTIONS), server)
     server.faults = lambda method, path, n: (401, {}, {"error": {"message": "no such key"}})
     refused = command(tmp_path, server.base_url, "--cancel", "batch_1")
     assert "the server says 401" in refused.output
     assert refused.exit_code == 3
 
 
-def test_answers_that_are_not_asked_for_now_stay_until_they_are(serve: Start, faculty: Any, tmp_path: Path) -> None:
+def test_answers_that_are_not_asked_for_now_stay_until_they_are(serve: Start, pool: Any, tmp_path: Path) -> None:
     server = serve(script=lambda n: Ends(looks=10**6))
-    interrupted(Asked(faculty(), by_batch(server), QUESTIONS[:20]), server)
+    interrupted(Asked(pool(), by_batch(server), QUESTIONS[:20]), server)
     server.batches["batch_1"]["ends"].looks = 0
-    some = Asked(faculty(), by_batch(server), QUESTIONS[10:15])
+    some = Asked(pool(), by_batch(server), QUESTIONS[10:15])
     assert some.answers() == [f"re: {q}" for q in QUESTIONS[10:15]]
     assert some.spent == pytest.approx(5 * 0.03)
     assert [n.endswith(".json") for n in left(tmp_path / ".alchemist")].count(True) == 1
-    every = Asked(faculty(), by_batch(server), QUESTIONS[:20])
+    every = Asked(pool(), by_batch(server), QUESTIONS[:20])
     assert every.answers() == [f"re: {q}" for q in QUESTIONS[:20]]
     assert every.spent == pytest.approx(15 * 0.03)
     assert len(server.sent) == 1
     assert left(tmp_path / ".alchemist") == []
 
 
-def test_ctrl_c_while_a_batch_is_submitted_waits_for_its_id(serve: Start, faculty: Any) -> None:
+def test_ctrl_c_while_a_batch_is_submitted_waits_for_its_id(serve: Start, pool: Any) -> None:
     server = serve(script=lambda n: Ends(looks=10**6))
 
     def slow(method: str, path: str, n: int) -> Any:
@@ -650,25 +648,23 @@ def test_ctrl_c_while_a_batch_is_submitted_waits_for_its_id(serve: Start, facult
         return None
 
     server.faults = slow
-    asked = Asked(faculty(), by_batch(server), QUESTIONS)
+    asked = Asked(pool(), by_batch(server), QUESTIONS)
     with pytest.raises(KeyboardInterrupt):
         asked.run()
     assert "`batch_1`" in asked.warnings[0].headline
     server.faults = lambda m, path, n: None
     server.batches["batch_1"]["ends"].looks = 0
-    assert Asked(faculty(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
+    assert Asked(pool(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]
     assert len(server.sent) == 1
 
 
-def test_a_record_that_was_damaged_is_told_and_nothing_is_paid_again(
-    serve: Start, faculty: Any, tmp_path: Path
-) -> None:
+def test_a_record_that_was_damaged_is_told_and_nothing_is_paid_again(serve: Start, pool: Any, tmp_path: Path) -> None:
     server = serve(script=lambda n: Ends(looks=10**6))
-    interrupted(Asked(faculty(), by_batch(server), QUESTIONS), server)
+    interrupted(Asked(pool(), by_batch(server), QUESTIONS), server)
     [record] = (tmp_path / ".alchemist" / "batches").glob("*.json")
     record.write_bytes(record.read_bytes().replace(b"batch_1", b"batch_7"))
     with pytest.raises(RunError) as stopped:
-        Asked(faculty(), by_batch(server), QUESTIONS).run()
+        Asked(pool(), by_batch(server), QUESTIONS).run()
     assert (stopped.value.problem.code, stopped.value.problem.place) == ("A907", str(record))
     assert len(server.sent) == 1
 
@@ -792,7 +788,7 @@ def test_whatever_happens_every_row_is_accounted_for_and_paid_once(
     state = tmp_path_factory.mktemp("state")
     try:
         for _ in range(12):
-            teachers = Faculty(state)
+            teachers = ClientPool(state)
             try:
                 asked = Asked(teachers, by_batch(server, retries=3), FEW, max_failed=p.Fraction(1))
                 answers = asked.answers()
@@ -801,7 +797,7 @@ def test_whatever_happens_every_row_is_accounted_for_and_paid_once(
             finally:
                 teachers.close()
             assert all(a for a in answers)
-            assert asked.inquiry.account.ledgers[1].reserved == 0
+            assert asked.call_batch.account.ledgers[1].reserved == 0
             if set(FEW) - refused == {q for q, a in zip(FEW, answers, strict=True) if a == f"re: {q}"}:
                 break
         else:

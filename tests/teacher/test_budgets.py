@@ -11,7 +11,7 @@ import pytest
 from alchemist_runtime.calls.completion import used
 from alchemist_runtime.schema import plan
 from alchemist_runtime.schema.errors import RunError
-from asked import inquiry, requests, teacher
+from asked import call_batch, requests, teacher
 from stub import Stub
 
 PRICE = plan.Price(input="3/1000000", output="15/1000000")
@@ -26,11 +26,11 @@ def spent(stub: Stub) -> tuple[Decimal, Decimal]:
     return sum(cost, Decimal(0)), max(cost, default=Decimal(0))
 
 
-def ask(faculty: Any, stub: Stub, mark: str, rows: int, budget: str, **more: Any) -> Any:
+def ask(pool: Any, stub: Stub, mark: str, rows: int, budget: str, **more: Any) -> Any:
     given = {"sampling": {"max_tokens": 500}, "price": PRICE, "retries": 3, **more}
     spec = teacher(stub.base_url, **given)
-    made = faculty()
-    asking = inquiry(made, spec, rows, budget=budget, max_failed=1)
+    made = pool()
+    asking = call_batch(made, spec, rows, budget=budget, max_failed=1)
     questions = requests(spec, [f"q{i} [[b={mark}]]" for i in range(rows)])
     try:
         outcomes = made.ask(asking, questions)
@@ -48,14 +48,14 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("mark", BEHAVIOURS)
-def test_no_more_is_spent_than_the_cap_and_one_answer(stub: Stub, faculty: Any, mark: str, tmp_path: Any) -> None:
+def test_no_more_is_spent_than_the_cap_and_one_answer(stub: Stub, pool: Any, mark: str, tmp_path: Any) -> None:
     draw = random.Random(mark)
     for i in range(100 if os.environ.get("ALCHEMIST_TEST_ALL") == "1" else 6):
         stub.reset()
         cap = Decimal(draw.randrange(5, 300)) / 1000
         places = draw.choice([1, 4, 32])
         outcomes, _, ledger = ask(
-            lambda i=i: faculty(state=tmp_path / str(i)), stub, mark, 60, str(cap), concurrency=places
+            lambda i=i: pool(state=tmp_path / str(i)), stub, mark, 60, str(cap), concurrency=places
         )
         theirs, dearest = spent(stub)
         assert theirs <= cap + dearest, (mark, cap, places)
@@ -68,8 +68,8 @@ def test_no_more_is_spent_than_the_cap_and_one_answer(stub: Stub, faculty: Any, 
             assert ledger.spent > cap - Decimal("0.06"), "a calm stop is no early stop"
 
 
-def test_what_was_larger_is_told(stub: Stub, faculty: Any) -> None:
-    _, asking, ledger = ask(faculty, stub, "reasoning:3000", 4, "10")
+def test_what_was_larger_is_told(stub: Stub, pool: Any) -> None:
+    _, asking, ledger = ask(pool, stub, "reasoning:3000", 4, "10")
     account = asking.account
     assert account.more_out == max(h["usage"]["completion_tokens"] for h in stub.hist) - 500
     assert account.more_in == 0

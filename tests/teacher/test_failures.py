@@ -11,7 +11,7 @@ import pytest
 from alchemist_runtime.calls.dispatch import PATIENCE_SECONDS
 from alchemist_runtime.calls.failures import judge, refused_parameter, refuses_schema, retry_after
 from alchemist_runtime.schema.errors import RunError
-from asked import inquiry, requests, teacher
+from asked import call_batch, requests, teacher
 from stub import Stub
 
 
@@ -252,11 +252,11 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("alchemist_runtime.calls.limits.FIRST_PAUSE_SECONDS", 0.01)
 
 
-def ask(faculty: Any, stub: Stub, marks: list[str], outputs: Any = None, **more: Any) -> Any:
+def ask(pool: Any, stub: Stub, marks: list[str], outputs: Any = None, **more: Any) -> Any:
     max_failed = more.pop("max_failed", 1)
     spec = teacher(stub.base_url, **more)
-    made = faculty()
-    asking = inquiry(made, spec, len(marks), max_failed=max_failed)
+    made = pool()
+    asking = call_batch(made, spec, len(marks), max_failed=max_failed)
     questions = [f"q{i} {mark}" for i, mark in enumerate(marks)]
     return made.ask(asking, requests(spec, questions, outputs)), asking
 
@@ -271,20 +271,20 @@ def ask(faculty: Any, stub: Stub, marks: list[str], outputs: Any = None, **more:
         ("e:429|Quota exceeded for limit 'free-models-per-day'|429", "quota of `t` is used up"),
     ],
 )
-def test_what_no_call_can_escape_stops_at_the_third(stub: Stub, faculty: Any, mark: str, told: str) -> None:
+def test_what_no_call_can_escape_stops_at_the_third(stub: Stub, pool: Any, mark: str, told: str) -> None:
     with pytest.raises(RunError) as e:
-        ask(faculty, stub, [f"[[b={mark}]]"] * 200, concurrency=64)
+        ask(pool, stub, [f"[[b={mark}]]"] * 200, concurrency=64)
     assert (e.value.problem.code, e.value.exit_code) == ("A708", 3)
     assert told in e.value.problem.headline
     assert stub.stats()["requests"] == 3
 
 
-def test_one_refused_row_is_one_refused_row(stub: Stub, faculty: Any) -> None:
+def test_one_refused_row_is_one_refused_row(stub: Stub, pool: Any) -> None:
     flagged = "e:403|Your chosen model requires moderation and your input was flagged for violence|403"
     marks = ["[[b=ok]]"] * 40
     for i, mark in {5: flagged, 11: "status:401", 17: "status:404", 23: "quota"}.items():
         marks[i] = f"[[b={mark}]]"
-    outcomes, _ = ask(faculty, stub, marks)
+    outcomes, _ = ask(pool, stub, marks)
     kinds = {i: o.kind for i, o in enumerate(outcomes) if o.reply is None}
     assert kinds == {5: "moderated", 11: "no_key", 17: "no_model", 23: "no_credit"}
     assert stub.stats()["requests"] == 40
@@ -297,38 +297,36 @@ def test_one_refused_row_is_one_refused_row(stub: Stub, faculty: Any) -> None:
         "schema400:The provided JSON schema contains features not supported by xgrammar.",
     ],
 )
-def test_a_schema_is_tried_once(stub: Stub, faculty: Any, mark: str) -> None:
+def test_a_schema_is_tried_once(stub: Stub, pool: Any, mark: str) -> None:
     fields = {"answer": "text", "score": "int(1..10)"}
-    outcomes, _ = ask(faculty, stub, [f"[[b={mark}]]"] * 30, fields, concurrency=30)
+    outcomes, _ = ask(pool, stub, [f"[[b={mark}]]"] * 30, fields, concurrency=30)
     assert all(o.reply is not None for o in outcomes)
     assert len(stub.requests(status=400)) == 1
 
 
-def test_a_parameter_is_tried_once(stub: Stub, faculty: Any) -> None:
+def test_a_parameter_is_tried_once(stub: Stub, pool: Any) -> None:
     message = "Unsupported parameter: 'temperature' is not supported with this model."
     marks = [f"[[b=param400:temperature|{message}]]"] * 30
-    outcomes, asking = ask(faculty, stub, marks, concurrency=30)
+    outcomes, asking = ask(pool, stub, marks, concurrency=30)
     assert all(o.reply is not None for o in outcomes)
     assert len(stub.requests(status=400)) == 1
-    assert asking.desk.lacks() == [f"`temperature` is left out; the server says 400: {message} (unsupported_parameter)"]
+    assert asking.teacher_client.lacks() == [
+        f"`temperature` is left out; the server says 400: {message} (unsupported_parameter)"
+    ]
 
 
-def test_a_server_that_loads_is_waited_for_by_one_call(
-    stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_loads_is_waited_for_by_one_call(stub: Stub, pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("alchemist_runtime.calls.limits.LOADING_PAUSE_SECONDS", 0.2)
     stub.control("loading", 1)
-    outcomes, _ = ask(faculty, stub, [""] * 20, retries=1, concurrency=20)
+    outcomes, _ = ask(pool, stub, [""] * 20, retries=1, concurrency=20)
     assert all(o.reply is not None for o in outcomes)
     assert 3 <= len(stub.requests(status=503)) < 20
 
 
-def test_a_row_that_is_always_told_to_wait_fails_alone(
-    stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_row_that_is_always_told_to_wait_fails_alone(stub: Stub, pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PATIENCE_SECONDS, "busy", 0.2)
     marks = ["[[b=ok]]"] * 30
     marks[3] = "[[b=status:429]]"
-    outcomes, _ = ask(faculty, stub, marks, retries=1, concurrency=4)
+    outcomes, _ = ask(pool, stub, marks, retries=1, concurrency=4)
     assert [i for i, o in enumerate(outcomes) if o.reply is None] == [3]
     assert 1 + 6 <= stub.stats()["max_per_body"] < 60

@@ -21,7 +21,7 @@ import pytest
 from alchemist_runtime.calls import leases
 from alchemist_runtime.calls.cache import CallCache
 from alchemist_runtime.calls.teacher import Reply
-from asked import inquiry, requests, teacher
+from asked import call_batch, requests, teacher
 from command_line import PATIENCE
 from stub import Stub
 
@@ -34,19 +34,19 @@ import json, os, signal, sys
 sys.path[:0] = {path!r}
 from pathlib import Path
 from alchemist_runtime.calls import leases
-from alchemist_runtime.calls.dispatch import Faculty
+from alchemist_runtime.calls.dispatch import ClientPool
 from alchemist_runtime.calls import openai_client as chat
-from asked import inquiry, requests, teacher
+from asked import call_batch, requests, teacher
 from test_leases import QUESTIONS
 
 def run(url, state, lease, result):
     leases.LEASE_SECONDS, leases.BEAT_SECONDS = lease, lease / 5
     spec = teacher(url, concurrency=8)
-    faculty = Faculty(Path(state))
-    asking = inquiry(faculty, spec, len(QUESTIONS))
-    outcomes = faculty.ask(asking, requests(spec, QUESTIONS))
-    faculty.close()
-    data = json.dumps([asking.tally.new, [o.reply and o.reply.text for o in outcomes]])
+    pool = ClientPool(Path(state))
+    asking = call_batch(pool, spec, len(QUESTIONS))
+    outcomes = pool.ask(asking, requests(spec, QUESTIONS))
+    pool.close()
+    data = json.dumps([asking.call_stats.new, [o.reply and o.reply.text for o in outcomes]])
     Path(result + ".part").write_text(data)
     os.rename(result + ".part", result)
 
@@ -168,7 +168,7 @@ def test_what_a_run_leaves_behind_is_taken_over(stub: Stub, runs: Any, tmp_path:
     assert in_flight < ROWS / 4
 
 
-def test_a_question_that_fails_in_one_run_is_asked_by_the_other(stub: Stub, faculty: Any, tmp_path: Path) -> None:
+def test_a_question_that_fails_in_one_run_is_asked_by_the_other(stub: Stub, pool: Any, tmp_path: Path) -> None:
     """The first call for `[[b=flaky…]]` fails for good; the run that waited for it puts it itself."""
     questions = ["a [[b=flaky:400,1]]", *(f"q{i}" for i in range(9))]
     spec = teacher(stub.base_url, concurrency=4, retries=0)
@@ -176,8 +176,8 @@ def test_a_question_that_fails_in_one_run_is_asked_by_the_other(stub: Stub, facu
     found: list[list[Any]] = []
 
     def ask() -> None:
-        mine = faculty()
-        asking = inquiry(mine, spec, 100)
+        mine = pool()
+        asking = call_batch(mine, spec, 100)
         found.append(mine.ask(asking, requests(spec, questions)))
 
     threads = [threading.Thread(target=ask) for _ in range(2)]
@@ -190,7 +190,7 @@ def test_a_question_that_fails_in_one_run_is_asked_by_the_other(stub: Stub, facu
 
 
 def test_a_run_that_stands_still_is_not_waited_for_without_end(
-    stub: Stub, faculty: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stub: Stub, pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its heart beats, and no answer comes."""
     monkeypatch.setattr("alchemist_runtime.calls.dispatch.STANDSTILL_SECONDS", -19.5)  # + 2 * timeout
@@ -198,24 +198,24 @@ def test_a_run_that_stands_still_is_not_waited_for_without_end(
     asked = requests(spec, QUESTIONS[:5])
     other = CallCache(tmp_path / ".alchemist" / "calls.sqlite")
     assert other.lease([asked[0].call_key])[0] == {asked[0].call_key}
-    mine = faculty()
+    mine = pool()
     began = time.monotonic()
-    outcomes = mine.ask(inquiry(mine, spec, 5), asked)
+    outcomes = mine.ask(call_batch(mine, spec, 5), asked)
     assert all(o.reply is not None for o in outcomes) and len(stub.hist) == 5
     assert time.monotonic() - began >= 0.5
     other.close()
 
 
-def test_a_recording_is_asked_without_leases(stub: Stub, faculty: Any, tmp_path: Path) -> None:
+def test_a_recording_is_asked_without_leases(stub: Stub, pool: Any, tmp_path: Path) -> None:
     spec = teacher(stub.base_url)
-    first = faculty(state=tmp_path / "one")
-    first.ask(inquiry(first, spec, 5), requests(spec, QUESTIONS[:5]))
+    first = pool(state=tmp_path / "one")
+    first.ask(call_batch(first, spec, 5), requests(spec, QUESTIONS[:5]))
     first.close()
     recording = tmp_path / "one" / "calls.sqlite"
     recording.chmod(0o444)
     before = recording.read_bytes()
-    player = faculty(state=tmp_path / "two", replay=recording)
-    assert player.ask(inquiry(player, spec, 5), requests(spec, QUESTIONS[:5]))[4].reply
+    player = pool(state=tmp_path / "two", replay=recording)
+    assert player.ask(call_batch(player, spec, 5), requests(spec, QUESTIONS[:5]))[4].reply
     assert recording.read_bytes() == before
 
 

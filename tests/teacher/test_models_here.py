@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import step_plans as s
-from alchemist_runtime.calls.dispatch import Faculty
+from alchemist_runtime.calls.dispatch import ClientPool
 from alchemist_runtime.calls.teacher import CallFailed, Reply, Request, call_key
 from alchemist_runtime.schema import plan as p
 from alchemist_runtime.schema.errors import RunError
@@ -299,19 +299,19 @@ def test_a_question_that_memory_is_too_small_for_fails_alone(folder: Path, monke
 
 
 def test_two_teachers_share_a_model_that_goes_when_both_rest(
-    folder: Path, tmp_path: Path, faculty: Callable[..., Faculty]
+    folder: Path, tmp_path: Path, pool: Callable[..., ClientPool]
 ) -> None:
-    from alchemist_runtime.calls.dispatch import Inquiry
+    from alchemist_runtime.calls.dispatch import CallBatch
     from alchemist_runtime.calls.ledger import Account, Ledger
 
-    teachers = faculty()
+    teachers = pool()
 
     def step(spec: p.Teacher, text: str = "a") -> Any:
         teachers.rest(spec)
-        inquiry = Inquiry(teachers.desk(spec), Account(spec, [Ledger()]), node="n", planned=1)
-        (outcome,) = teachers.ask(inquiry, [request(spec, text)])
+        call_batch = CallBatch(teachers.teacher_client(spec), Account(spec, [Ledger()]), node="n", planned=1)
+        (outcome,) = teachers.ask(call_batch, [request(spec, text)])
         assert outcome.reply is not None
-        return teachers.desk(spec).client
+        return teachers.teacher_client(spec).client
 
     own = copied(folder, tmp_path / "own")
     one, two = step(teacher(own, "one")), step(teacher(own, "two", temperature="1"))

@@ -11,31 +11,31 @@ from typing import Any
 import pytest
 import step_plans as s
 from alchemist_runtime.calls.cache import CallCache, Origin
-from alchemist_runtime.calls.dispatch import Faculty
+from alchemist_runtime.calls.dispatch import ClientPool
 from alchemist_runtime.calls.recorded import Recorded
 from alchemist_runtime.calls.teacher import Reply, Request, call_key, whole
 from alchemist_runtime.schema import plan as p
 from alchemist_runtime.schema.errors import RunError
-from asked import inquiry, requests, teacher
+from asked import call_batch, requests, teacher
 from stub import Stub
 
 SECRET = "0a1b2c3d4e5f6071"
 
 
-def ask(faculty: Faculty, spec: p.Teacher, questions: list[str], **more: Any) -> list[Any]:
+def ask(pool: ClientPool, spec: p.Teacher, questions: list[str], **more: Any) -> list[Any]:
     made = requests(spec, questions, more.pop("outputs", None))
-    return faculty.ask(inquiry(faculty, spec, len(made), max_failed=1, **more), made)
+    return pool.ask(call_batch(pool, spec, len(made), max_failed=1, **more), made)
 
 
-def test_parameters_that_are_left_out_are_not_sent(stub: Stub, faculty: Any) -> None:
+def test_parameters_that_are_left_out_are_not_sent(stub: Stub, pool: Any) -> None:
     spec = teacher(stub.base_url, sampling={"max_tokens": 20})
-    ask(faculty(), spec, ["a"])
+    ask(pool(), spec, ["a"])
     asked = {"model": "m", "messages": [{"role": "user", "content": "a"}], "max_tokens": 20}
     assert stub.bodies == [asked]
     assert stub.hist[0]["path"] == "/v1/chat/completions"
 
 
-def test_further_fields_an_address_and_headers(stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_further_fields_an_address_and_headers(stub: Stub, pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_KEY", SECRET)
     extra = {"top_k": 20, "chat_template_kwargs": {"enable_thinking": False}, "model": "other"}
     spec = teacher(
@@ -45,7 +45,7 @@ def test_further_fields_an_address_and_headers(stub: Stub, faculty: Any, monkeyp
         query={"api-version": "2024-10-21", "a b": "c&d"},
         headers_env={"api-key": "AZURE_KEY"},
     )
-    ask(faculty(), spec, ["a"])
+    ask(pool(), spec, ["a"])
     told, sent = stub.bodies[0], stub.hist[0]
     assert told == {
         "model": "m",
@@ -61,29 +61,29 @@ def test_further_fields_an_address_and_headers(stub: Stub, faculty: Any, monkeyp
     assert "authorization" not in sent["headers"], "no dummy key beside a header of the recipe"
 
 
-def test_a_header_may_be_the_authorization(stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_may_be_the_authorization(stub: Stub, pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY", f"Basic {SECRET}")
-    ask(faculty(), teacher(stub.base_url, headers_env={"authorization": "GATEWAY"}), ["a"])
+    ask(pool(), teacher(stub.base_url, headers_env={"authorization": "GATEWAY"}), ["a"])
     assert stub.hist[0]["auth"] == f"Basic {SECRET}"
 
 
-def test_a_key_and_a_header_go_together(stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_and_a_header_go_together(stub: Stub, pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", "k" * 20)
     monkeypatch.setenv("ORG", SECRET)
     spec = teacher(stub.base_url, api_key_env="KEY", headers_env={"X-Org": "ORG"})
-    ask(faculty(), spec, ["a"])
+    ask(pool(), spec, ["a"])
     assert (stub.hist[0]["auth"], stub.hist[0]["headers"]["x-org"]) == ("Bearer " + "k" * 20, SECRET)
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "a\r\nHost: b", "schlüssel"])
 def test_a_header_without_a_value_is_said_before_any_call(
-    stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch, value: str | None
+    stub: Stub, pool: Any, monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
     monkeypatch.delenv("AZURE_KEY", raising=False)
     if value is not None:
         monkeypatch.setenv("AZURE_KEY", value)
     with pytest.raises(RunError) as e:
-        faculty().desk(teacher(stub.base_url, headers_env={"api-key": "AZURE_KEY"}))
+        pool().teacher_client(teacher(stub.base_url, headers_env={"api-key": "AZURE_KEY"}))
     problem = e.value.problem
     assert problem.code == "A701" and "`AZURE_KEY`" in problem.headline
     assert "`api-key`" in problem.headline and stub.hist == []
@@ -92,22 +92,22 @@ def test_a_header_without_a_value_is_said_before_any_call(
 
 @pytest.mark.parametrize("value", [SECRET, f"Token {SECRET}"])
 def test_values_of_headers_are_in_no_message(
-    stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch, value: str
+    stub: Stub, pool: Any, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("AZURE_KEY", value)
     spec = teacher(stub.base_url, headers_env={"api-key": "AZURE_KEY"})
-    (outcome,) = ask(faculty(), spec, ["[[b=headerecho:api-key]]"])
+    (outcome,) = ask(pool(), spec, ["[[b=headerecho:api-key]]"])
     assert stub.hist[0]["headers"]["api-key"] == value
     assert "the server says 400: Incorrect: api-key was" in outcome.failure
     assert SECRET not in outcome.failure
 
 
-def test_headers_do_not_follow_to_another_server(stub: Stub, faculty: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_do_not_follow_to_another_server(stub: Stub, pool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_KEY", SECRET)
     other = Stub()
     try:
         spec = teacher(stub.base_url, headers_env={"api-key": "AZURE_KEY"}, retries=0)
-        (outcome,) = ask(faculty(), spec, [f"[[b=redirect:{other.port}]]"])
+        (outcome,) = ask(pool(), spec, [f"[[b=redirect:{other.port}]]"])
     finally:
         other.close()
     assert other.hist == [] and "307" in outcome.failure
@@ -256,9 +256,9 @@ def test_going_on_with_a_turn_is_another_question_than_answering_it() -> None:
         ),
     ],
 )
-def test_servers_are_told_in_their_words(faculty: Any, host: str, last: Mapping[str, Any], flags: set[str]) -> None:
+def test_servers_are_told_in_their_words(pool: Any, host: str, last: Mapping[str, Any], flags: set[str]) -> None:
     turns = ({"role": "user", "content": "q"}, {"role": "assistant", "content": "Yes"})
-    chat: Any = faculty().desk(teacher(f"https://{host}/v1")).client
+    chat: Any = pool().teacher_client(teacher(f"https://{host}/v1")).client
     body = chat._body(Request(b"", turns, {}, {"answer": "text"}, continues=True))
     assert body["messages"][-1] == last
     assert {k for k in body if k.startswith(("add_", "continue_"))} == flags

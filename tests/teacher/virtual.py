@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from alchemist_runtime.calls import dispatch
 from alchemist_runtime.calls.cache import CallCache
-from alchemist_runtime.calls.dispatch import Desk, Inquiry, Outcome
+from alchemist_runtime.calls.dispatch import CallBatch, Outcome, TeacherClient
 from alchemist_runtime.calls.ledger import Account, Ledger
 from alchemist_runtime.calls.limits import Limits
 from alchemist_runtime.calls.teacher import CallFailed, Reply, Request
@@ -119,14 +119,14 @@ def ask_virtually(
     spec = teacher("http://127.0.0.1:9/v1", **more)
     cache = CallCache(folder / "calls.sqlite")
     limits = Limits(spec.rate, spec.concurrency, clock=loop.time)
-    desk = Desk(spec, server, cache, limits, keeps=False, leases=False)
-    inquiry = Inquiry(desk, Account(spec, [Ledger()]), node="step", planned=rows, max_failed=1)
+    teacher_client = TeacherClient(spec, server, cache, limits, keeps=False, leases=False)
+    call_batch = CallBatch(teacher_client, Account(spec, [Ledger()]), node="step", planned=rows, max_failed=1)
     try:
-        asked = inquiry.answer(requests(spec, [f"q{i}" for i in range(rows)]))
+        asked = call_batch.answer(requests(spec, [f"q{i}" for i in range(rows)]))
         server.run.outcomes = loop.run_until_complete(asked)
     finally:
         loop.close()
         cache.close()
     server.run.seconds = loop.now
-    server.run.retried = inquiry.tally.retried
+    server.run.retried = call_batch.call_stats.retried
     return server.run

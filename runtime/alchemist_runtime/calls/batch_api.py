@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from alchemist_runtime.calls.cache import CallCache
-from alchemist_runtime.calls.dispatch import Desk, Inquiry, Outcome, cannot, kept
+from alchemist_runtime.calls.dispatch import CallBatch, Outcome, TeacherClient, cannot, kept
 from alchemist_runtime.calls.failures import HOPELESS
 from alchemist_runtime.calls.ledger import dollars
 from alchemist_runtime.calls.openai_client import Chat, headers_of, key_of
@@ -372,16 +372,18 @@ def _url_of(chat: Chat) -> str:
 # --- asking -----------------------------------------------------------------------------------------------------------
 
 
-class Batched(Inquiry):
+class Batched(CallBatch):
     """The questions of one step to one teacher, by batches: the answers that come are judged as those of single
     calls.
     """
 
     at_once = MOST_REQUESTS
 
-    def __init__(self, desk: Desk, *args: Any, folder: Path, warn: Callable[[Problem], None], **more: Any) -> None:
+    def __init__(
+        self, teacher_client: TeacherClient, *args: Any, folder: Path, warn: Callable[[Problem], None], **more: Any
+    ) -> None:
         # answers are put into the cache as they are read, before the batch is forgotten; the records are its leases
-        super().__init__(replace(desk, keeps=False, leases=False), *args, **more)
+        super().__init__(replace(teacher_client, keeps=False, leases=False), *args, **more)
         self._folder, self._warn = Folder(folder), warn
         self._came: dict[str, Reply | CallFailed] = {}
         self._tries: Counter[str] = Counter()
@@ -390,7 +392,7 @@ class Batched(Inquiry):
 
     @property
     def _chat(self) -> Chat:
-        chat = self.desk.client
+        chat = self.teacher_client.client
         assert isinstance(chat, Chat)
         return chat
 
@@ -400,7 +402,7 @@ class Batched(Inquiry):
         """
         outcomes: list[Outcome | None] = [None] * len(requests)
         self._first, self._waiting, self._fresh = {}, {}, []
-        self._folder.tidy(self.desk.cache)
+        self._folder.tidy(self.teacher_client.cache)
         misses = list(self._misses(requests, outcomes))
         try:
             await self._ask_all({requests[i].call_key.hex(): requests[i] for i in misses})
@@ -409,7 +411,7 @@ class Batched(Inquiry):
                 self._warn(self._left(left))
             raise
         finally:
-            self.desk.cache.flush()
+            self.teacher_client.cache.flush()
             self._report(now=True)
         for i in misses:
             outcome = await self._one(requests[i])
@@ -434,14 +436,14 @@ class Batched(Inquiry):
     async def _ask_all(self, todo: dict[str, Request]) -> None:
         if not todo:
             return
-        server = Server(self._chat, self.desk.spec.retries)
+        server = Server(self._chat, self.teacher_client.spec.retries)
         try:
             while todo:
                 todo = await self._round(server, todo)
         except CallFailed as failed:
             raise RunError(self._refusal(failed)) from failed
         finally:
-            self.tally.server = ""
+            self.call_stats.server = ""
 
     async def _round(self, server: Server, todo: dict[str, Request]) -> dict[str, Request]:
         """Ask these, or wait for those of them that are in flight. What of them is to be asked again."""
@@ -540,7 +542,7 @@ class Batched(Inquiry):
             with self._folder.locked():
                 if self._folder.touching(left):
                     continue
-                for key, reply in self.desk.cache.get_many([r.call_key for r in left.values()]).items():
+                for key, reply in self.teacher_client.cache.get_many([r.call_key for r in left.values()]).items():
                     if not self._refused(key, reply):
                         self._came[key.hex()] = reply
                         del left[key.hex()]
@@ -598,7 +600,7 @@ class Batched(Inquiry):
 
     async def _reserve(self, requests: Sequence[Request]) -> Lease:
         """Reserve the worst case of all of them. RunError A703 where a budget does not bear it."""
-        wants = [self.desk.want(r) for r in requests]
+        wants = [self.teacher_client.want(r) for r in requests]
         whole = Want(*(sum(getattr(w, n) for w in wants) for n in ("tokens_in", "most_in", "most_out")))
         amount = self.account.cost(whole.most_in, whole.most_out)
         full = self.account._full(amount)
@@ -629,7 +631,7 @@ class Batched(Inquiry):
         pause = _Pause()
         while True:
             seen = [(r, await self._looked_at(server, r)) for r in self._flying]
-            self.tally.server = _standing([b for _, b in seen])
+            self.call_stats.server = _standing([b for _, b in seen])
             self._report(now=True)
             for record, batch in seen:
                 if _status(batch) in _ENDED:
@@ -670,12 +672,12 @@ class Batched(Inquiry):
         for key in keys - came.keys():
             came[key] = _unanswered(batch, record.keys.index(key) + 1 if batch.errors else 0)
         used = self._keep(came, todo)
-        self.desk.cache.flush()
+        self.teacher_client.cache.flush()
         faults.point(record.node, "batch-collected")
         for key, verdict in came.items():
             if isinstance(verdict, CallFailed) and self._once_more(key, verdict, sent):
                 self._tries[key] += 1
-                self.tally.retried += 1
+                self.call_stats.retried += 1
                 again[key] = todo[key]
             else:
                 self._came[key] = verdict
@@ -720,10 +722,10 @@ class Batched(Inquiry):
                     used_in += reply.tokens_in
                     used_out += reply.tokens_out
                 if reply.ending != "broken":
-                    self.desk.cache.put(bytes.fromhex(key), reply, self._origin)
+                    self.teacher_client.cache.put(bytes.fromhex(key), reply, self._origin)
             unknown = not reply.counted if isinstance(reply, Reply) else reply.kind == "lost"
             if unknown:
-                want = self.desk.want(todo[key])
+                want = self.teacher_client.want(todo[key])
                 used_in += want.most_in
                 used_out += want.most_out
         return Used(used_in, used_out)
@@ -731,13 +733,13 @@ class Batched(Inquiry):
     def _once_more(self, key: str, failed: CallFailed, sent: Mapping[str, Any]) -> bool:
         """Whether a question is asked again in this run. `sent`: a body of its batch."""
         if failed.retry:
-            return self._tries[key] < self.desk.spec.retries
+            return self._tries[key] < self.teacher_client.spec.retries
         return self._tries[key] < ADAPTATIONS and self._chat._adapt(failed, sent)
 
     # --- what a person is told ----------------------------------------------------------------------------------------
 
     def _refusal(self, failed: CallFailed) -> Problem:
-        spec, server = self.desk.spec, f"the server of `{self.desk.spec.name}`"
+        spec, server = self.teacher_client.spec, f"the server of `{self.teacher_client.spec.name}`"
         self._answered += sum(isinstance(r, Reply) for r in self._came.values())
         single = "set `batch = false`: calls are then sent one by one, at the price of single calls"
         if failed.status in _LACKING:
@@ -763,7 +765,8 @@ class Batched(Inquiry):
             return cannot(self, failed)
         return Problem(
             "A726",
-            f"the batch `{record.batch}` of `{record.node}` cannot be read from the server of `{self.desk.spec.name}`",
+            f"the batch `{record.batch}` of `{record.node}` cannot be read from the server of"
+            f" `{self.teacher_client.spec.name}`",
             node=self.node,
             place=str(record.path),
             note=failed.reason,
@@ -776,8 +779,8 @@ class Batched(Inquiry):
     def _unknown(self, record: Record, failed: CallFailed) -> Problem:
         return Problem(
             "A726",
-            f"nobody can tell whether the server of `{self.desk.spec.name}` has taken a batch of {len(record.keys):,}"
-            " calls",
+            f"nobody can tell whether the server of `{self.teacher_client.spec.name}` has taken a batch of"
+            f" {len(record.keys):,} calls",
             node=self.node,
             place=str(record.path),
             note=f"a run was ended while it submitted it, and the server does not list its batches: {failed.reason}",
@@ -790,8 +793,8 @@ class Batched(Inquiry):
     def _away(self, record: Record) -> Problem:
         return Problem(
             "A726",
-            f"questions of `{self.node}` are in a batch at {record.url}, and `{self.desk.spec.name}` is now asked at"
-            f" {self._url}",
+            f"questions of `{self.node}` are in a batch at {record.url}, and `{self.teacher_client.spec.name}` is now"
+            f" asked at {self._url}",
             node=self.node,
             place=str(record.path),
             help="set `base_url` back to take the answers up; or delete this file to ask again, and pay again",

@@ -65,7 +65,7 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class Tally:
+class CallStats:
     """Figures of a step's calls. A question that another one asks at the same time is counted as cached."""
 
     asked: int = 0
@@ -86,7 +86,7 @@ class Tally:
 
 
 @dataclass
-class Desk:
+class TeacherClient:
     """One teacher at work: its client, its limits, the cache. Shared by all steps that ask it."""
 
     spec: plan.Teacher
@@ -134,7 +134,7 @@ class Desk:
         return told
 
 
-class Inquiry:
+class CallBatch:
     """The questions of one step to one teacher."""
 
     #: how many are asked together at most; None: as suits the caller
@@ -142,21 +142,21 @@ class Inquiry:
 
     def __init__(
         self,
-        desk: Desk,
+        teacher_client: TeacherClient,
         account: Account,
         *,
         node: str,
         planned: int,
         recipe: str = "",
         max_failed: Fraction = Fraction(1, 20),
-        tell: Callable[[Tally], None] | None = None,
+        tell: Callable[[CallStats], None] | None = None,
         unusable: Callable[[Reply], str | None] | None = None,
         retry_refused: bool = False,
     ) -> None:
-        self.desk, self.account, self.node = desk, account, node
-        self.tally = Tally()
-        self._origin = Origin.of(desk.spec, node, recipe)
-        self._services: tuple[Service, ...] = (account, desk.limits)
+        self.teacher_client, self.account, self.node = teacher_client, account, node
+        self.call_stats = CallStats()
+        self._origin = Origin.of(teacher_client.spec, node, recipe)
+        self._services: tuple[Service, ...] = (account, teacher_client.limits)
         self._max_failed = max_failed
         self.expect(planned)
         self._tell, self._told = tell, 0.0
@@ -187,7 +187,7 @@ class Inquiry:
         outcomes: list[Outcome | None] = [None] * len(requests)
         self._first, self._waiting, self._elsewhere = {}, {}, []
         todo = self._misses(requests, outcomes)
-        places = self.desk.spec.concurrency
+        places = self.teacher_client.spec.concurrency
         try:
             while True:
                 work = partial(self._work, requests, outcomes, todo)
@@ -199,14 +199,14 @@ class Inquiry:
                 todo = iter(await self._left_over(requests, outcomes))
         except asyncio.CancelledError as interrupt:
             self._halt(interrupt)
-            self.tally.awaited = len(self._sending)
+            self.call_stats.awaited = len(self._sending)
             self._report(now=True)
             await self._all_done()
             raise
         finally:
-            if self.desk.keeps:
-                self.desk.cache.give_back()
-                self.desk.cache.flush()
+            if self.teacher_client.keeps:
+                self.teacher_client.cache.give_back()
+                self.teacher_client.cache.flush()
             self._report(now=True)
         for task in self._tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
@@ -226,7 +226,7 @@ class Inquiry:
         """Numbers of the requests that must be asked; cached ones get their outcome here, equal ones wait for the
         first.
         """
-        lot = min(LOOKUP, LEASED * self.desk.spec.concurrency)
+        lot = min(LOOKUP, LEASED * self.teacher_client.spec.concurrency)
         for start in range(0, len(requests), LOOKUP):
             looked = time.monotonic()
             lacking = self._lacking(requests, outcomes, range(start, min(start + LOOKUP, len(requests))))
@@ -247,15 +247,15 @@ class Inquiry:
     ) -> list[int]:
         """Those of the requests without an answer in the cache; the others get theirs."""
         asked = [requests[i] for i in numbers]
-        if self.desk.recorded is None:
-            found = self.desk.cache.get_many([r.call_key for r in asked])
+        if self.teacher_client.recorded is None:
+            found = self.teacher_client.cache.get_many([r.call_key for r in asked])
         else:
-            found = self.desk.recorded.get_many(asked)
+            found = self.teacher_client.recorded.get_many(asked)
         lacking = []
         for i in numbers:
             reply = found.get(requests[i].call_key)
             if reply is not None and self._refused(requests[i].call_key, reply):
-                self.desk.cache.replace(requests[i].call_key)
+                self.teacher_client.cache.replace(requests[i].call_key)
                 reply = None
             if reply is None:
                 lacking.append(i)
@@ -265,7 +265,7 @@ class Inquiry:
 
     def _refused(self, key: bytes, reply: Reply) -> bool:
         """Whether a cached answer is no data and is to be asked for again, once a run."""
-        if not self._retry_refused or self._unusable is None or key in self.desk.renewed:
+        if not self._retry_refused or self._unusable is None or key in self.teacher_client.renewed:
             return False
         return self._unusable(reply) is not None
 
@@ -288,8 +288,8 @@ class Inquiry:
     ) -> list[int]:
         """Those of the requests that are asked here. What another run asks is waited for, what it has answered since
         they were looked up is taken."""
-        cache = self.desk.cache
-        if not self.desk.leases or not numbers:
+        cache = self.teacher_client.cache
+        if not self.teacher_client.leases or not numbers:
             return list(numbers)
         leased, alone = cache.lease([requests[i].call_key for i in numbers], anyway=anyway)
         if alone and time.monotonic() - looked < LEASE_SECONDS / 2:
@@ -306,15 +306,15 @@ class Inquiry:
         ended or stands still."""
         moved = time.monotonic()
         while self._elsewhere:
-            late = time.monotonic() > moved + STANDSTILL_SECONDS + 2 * self.desk.spec.timeout_seconds
+            late = time.monotonic() > moved + STANDSTILL_SECONDS + 2 * self.teacher_client.spec.timeout_seconds
             head, tail = self._elsewhere[:LOOKUP], self._elsewhere[LOOKUP:]
             keys = [requests[i].call_key for i in head]
-            asked = set() if late else self.desk.cache.leased_elsewhere(keys)
+            asked = set() if late else self.teacher_client.cache.leased_elsewhere(keys)
             lacking = self._lacking(requests, outcomes, head)
             free = [i for i in lacking if requests[i].call_key not in asked]
             self._elsewhere = [i for i in lacking if requests[i].call_key in asked] + tail
             ours = self._ours(requests, outcomes, free, time.monotonic(), anyway=late)
-            self.tally.elsewhere = len(self._elsewhere)
+            self.call_stats.elsewhere = len(self._elsewhere)
             self._report()
             if ours:
                 return ours
@@ -325,15 +325,15 @@ class Inquiry:
         return []
 
     def _count(self, outcome: Outcome) -> Outcome:
-        tally, reply = self.tally, outcome.reply
-        tally.asked += 1
-        tally.cached += outcome.cached
+        call_stats, reply = self.call_stats, outcome.reply
+        call_stats.asked += 1
+        call_stats.cached += outcome.cached
         if reply is not None:
-            tally.tokens_in += reply.tokens_in
-            tally.tokens_out += reply.tokens_out
+            call_stats.tokens_in += reply.tokens_in
+            call_stats.tokens_out += reply.tokens_out
             if not outcome.cached:
-                tally.new_tokens_in += reply.tokens_in
-                tally.new_tokens_out += reply.tokens_out
+                call_stats.new_tokens_in += reply.tokens_in
+                call_stats.new_tokens_out += reply.tokens_out
         self._report()
         return outcome
 
@@ -342,7 +342,7 @@ class Inquiry:
             moment = time.monotonic()
             if now or moment - self._told >= TELL_SECONDS:
                 self._told = moment
-                self._tell(self.tally)
+                self._tell(self.call_stats)
 
     # --- asking -------------------------------------------------------------------------------------------------------
 
@@ -352,7 +352,7 @@ class Inquiry:
                 outcome = await self._one(requests[i])
                 self._settle(requests, outcomes, i, outcome)
                 if outcome.failure is not None:
-                    self.desk.cache.give_back([requests[i].call_key])
+                    self.teacher_client.cache.give_back([requests[i].call_key])
                 if self._halted is not None:
                     return
         except RunError as stop:
@@ -362,7 +362,7 @@ class Inquiry:
             raise
 
     async def _one(self, request: Request) -> Outcome:
-        self.desk.open()
+        self.teacher_client.open()
         try:
             reply = await self._insist(request)
         except CallFailed as failed:
@@ -373,17 +373,17 @@ class Inquiry:
             return replace(told, reply=reply)
         self._answered += 1
         self._same_failure = ("", 0)
-        if self.desk.keeps:
-            self.desk.cache.put(request.call_key, reply, self._origin)
+        if self.teacher_client.keeps:
+            self.teacher_client.cache.put(request.call_key, reply, self._origin)
         if self._retry_refused:
-            self.desk.renewed.add(request.call_key)
+            self.teacher_client.renewed.add(request.call_key)
         if request.last:
             self._judge(reply)
         return Outcome(reply)
 
     async def _insist(self, request: Request) -> Reply:
         """Try, and try again where that may help."""
-        want, tries, waits = self.desk.want(request), 0, 0
+        want, tries, waits = self.teacher_client.want(request), 0, 0
         first = math.inf  # when the server first told this call to wait
         while True:
             try:
@@ -397,7 +397,7 @@ class Inquiry:
                     raise
                 self._count_retry()
                 pause = _pause(failed, tries or waits)
-            if waiting and self.desk.limits.pausing:
+            if waiting and self.teacher_client.limits.pausing:
                 continue  # the teacher's pause is the call's
             if self._spare:  # a call that waits for its next try holds no place: another one may go
                 self._spare -= 1
@@ -406,7 +406,7 @@ class Inquiry:
 
     def _again(self, failed: CallFailed, tries: int, waits: int, first: float) -> bool:
         """Whether another try may help. A busy server is waited for, but not for ever."""
-        retries = self.desk.spec.retries
+        retries = self.teacher_client.spec.retries
         if not failed.retry or self._halted is not None or retries == 0:
             return False
         if failed.kind not in WAITING:
@@ -415,7 +415,7 @@ class Inquiry:
         return waited < PATIENCE_SECONDS[failed.kind] or waits <= max(retries, WAITS)
 
     def _count_retry(self) -> None:
-        self.tally.retried += 1
+        self.call_stats.retried += 1
 
     async def _try(self, request: Request, want: Want) -> Reply:
         leases: list[Lease] = []
@@ -441,12 +441,12 @@ class Inquiry:
                 lease.settle(used, error)
 
     async def _send(self, request: Request) -> Reply:
-        me, seconds = asyncio.current_task(), self.desk.spec.timeout_seconds
+        me, seconds = asyncio.current_task(), self.teacher_client.spec.timeout_seconds
         assert me is not None
         self._sending.add(me)
         try:
             async with asyncio.timeout(seconds or None):
-                return await self.desk.client.reply(request)
+                return await self.teacher_client.client.reply(request)
         except TimeoutError as e:
             raise CallFailed(f"no answer within {seconds:g} s", retry=True, kind="lost") from e
         finally:
@@ -458,10 +458,10 @@ class Inquiry:
         if failed.stop:
             raise RunError(cannot(self, failed))
         if failed.kind != "too_long":
-            self.tally.failed += 1
+            self.call_stats.failed += 1
             if self._unanimous(failed):
                 self._halt(RunError(cannot(self, failed)))
-            elif self.tally.failed > self._may_fail:
+            elif self.call_stats.failed > self._may_fail:
                 self._halt(RunError(_too_many(self, failed)))
         return Outcome(None, failed.reason, failed.kind)
 
@@ -473,7 +473,7 @@ class Inquiry:
         judged.append(why is not None)
         if why is not None:
             self._example = f"{why}; the answer, whole:\n{reply.text}"
-        left = self.planned - self.tally.asked - len(self._sending) - 1
+        left = self.planned - self.call_stats.asked - len(self._sending) - 1
         if left <= 0 or len(judged) < FIRST_ANSWERS:
             return
         last = list(judged)[-FIRST_ANSWERS:]
@@ -490,7 +490,7 @@ class Inquiry:
         self._same_failure = (failed.kind, times)
         if failed.kind not in HOPELESS and failed.kind != "unreachable":
             return False
-        return times >= UNANIMOUS or (self._answered == 0 and self.tally.failed > self._may_fail)
+        return times >= UNANIMOUS or (self._answered == 0 and self.call_stats.failed > self._may_fail)
 
     def _halt(self, why: BaseException) -> None:
         """Send nothing new. Tasks that wait are ended; those with a call in flight end when it is back."""
@@ -510,26 +510,30 @@ def _pause(failed: CallFailed, attempt: int) -> float:
     return max(pause_seconds(attempt), failed.retry_after or 0.0)
 
 
-def kept(inquiry: Inquiry) -> str:
-    done = inquiry._answered + inquiry.tally.cached
+def kept(call_batch: CallBatch) -> str:
+    done = call_batch._answered + call_batch.call_stats.cached
     if not done:
         return "nothing was answered yet"
     return f"the {done:,} answers so far are kept and not paid again"
 
 
-def cannot(inquiry: Inquiry, failed: CallFailed) -> Problem:
-    spec = inquiry.desk.spec
+def cannot(call_batch: CallBatch, failed: CallFailed) -> Problem:
+    spec = call_batch.teacher_client.spec
     if failed.kind == "not_recorded":
         return Problem(
             "A710",
-            f"a question of `{inquiry.node}` to `{spec.name}` has no recorded answer",
-            node=inquiry.node,
+            f"a question of `{call_batch.node}` to `{spec.name}` has no recorded answer",
+            node=call_batch.node,
             note="the prompt, its inputs, the teacher or its sampling differ from when the answers were recorded",
             help="run without `--replay`, or record the answers again",
         )
     headline, way_out = _hopeless(spec, failed)
     return Problem(
-        "A708", headline, node=inquiry.node, note=failed.reason, help=f"{way_out}, then run again; {kept(inquiry)}"
+        "A708",
+        headline,
+        node=call_batch.node,
+        note=failed.reason,
+        help=f"{way_out}, then run again; {kept(call_batch)}",
     )
 
 
@@ -562,46 +566,46 @@ def _hopeless(spec: plan.Teacher, failed: CallFailed) -> tuple[str, str]:
     return f"{server} wants a key, and the recipe names none", "name its variable in `api_key_env`"
 
 
-def _too_many(inquiry: Inquiry, failed: CallFailed) -> Problem:
-    spec = inquiry.desk.spec
+def _too_many(call_batch: CallBatch, failed: CallFailed) -> Problem:
+    spec = call_batch.teacher_client.spec
     return Problem(
         "A705",
-        f"more than {_share(inquiry)} of the {inquiry.planned:,} calls of `{inquiry.node}` to `{spec.name}` failed for"
-        " good",
-        node=inquiry.node,
+        f"more than {_share(call_batch)} of the {call_batch.planned:,} calls of `{call_batch.node}` to `{spec.name}`"
+        " failed for good",
+        node=call_batch.node,
         note=f"the last one: {failed.reason}",
-        help=f"run again to try them once more, or raise `max_failed`; {kept(inquiry)}",
+        help=f"run again to try them once more, or raise `max_failed`; {kept(call_batch)}",
     )
 
 
-def _useless(inquiry: Inquiry, left: int, judged: Sequence[bool]) -> Problem:
-    account, tally = inquiry.account, inquiry.tally
-    which = "first" if len(judged) == inquiry._answered else "last"
+def _useless(call_batch: CallBatch, left: int, judged: Sequence[bool]) -> Problem:
+    account, call_stats = call_batch.account, call_batch.call_stats
+    which = "first" if len(judged) == call_batch._answered else "last"
     cost = ""
     if account.known and not account.free:
-        spent = account.cost(tally.new_tokens_in, tally.new_tokens_out)
-        cost = f" and cost about {dollars(spent * left / max(1, tally.new))}"
+        spent = account.cost(call_stats.new_tokens_in, call_stats.new_tokens_out)
+        cost = f" and cost about {dollars(spent * left / max(1, call_stats.new))}"
     return Problem(
         "A719",
-        f"{sum(judged):,} of the {which} {len(judged):,} answers to `{inquiry.node}` cannot be used, more than the "
-        f"{_share(inquiry)} that `max_failed` allows",
-        node=inquiry.node,
-        note=inquiry._example,
+        f"{sum(judged):,} of the {which} {len(judged):,} answers to `{call_batch.node}` cannot be used, more than the "
+        f"{_share(call_batch)} that `max_failed` allows",
+        node=call_batch.node,
+        note=call_batch._example,
         help=(
             f"{left:,} more answers were to come{cost}: mend the prompt, its output, `max_tokens` or the teacher, or"
-            f" raise `max_failed`, then run again; {kept(inquiry)}"
+            f" raise `max_failed`, then run again; {kept(call_batch)}"
         ),
     )
 
 
-def _share(inquiry: Inquiry) -> str:
-    return f"{float(inquiry._max_failed):.1%}".replace(".0%", "%")
+def _share(call_batch: CallBatch) -> str:
+    return f"{float(call_batch._max_failed):.1%}".replace(".0%", "%")
 
 
 # --- all teachers of a run --------------------------------------------------------------------------------------------
 
 
-class Faculty:
+class ClientPool:
     """The teachers of a run on one event loop, with one call cache and one budget."""
 
     def __init__(self, state: Path, *, budget: Decimal | None = None, replay: Path | None = None) -> None:
@@ -611,22 +615,22 @@ class Faculty:
         self.ledger = Ledger(budget)
         self._replays = replay is not None
         self._runner = asyncio.Runner()
-        self._desks: dict[str, Desk] = {}
+        self._teacher_clients: dict[str, TeacherClient] = {}
 
-    def desk(self, spec: plan.Teacher) -> Desk:
+    def teacher_client(self, spec: plan.Teacher) -> TeacherClient:
         """A teacher ready to be asked. RunError where it cannot be (no key, unknown provider)."""
-        if spec.name not in self._desks:
-            self._desks[spec.name] = self._runner.run(self._open(spec))
-        return self._desks[spec.name]
+        if spec.name not in self._teacher_clients:
+            self._teacher_clients[spec.name] = self._runner.run(self._open(spec))
+        return self._teacher_clients[spec.name]
 
     def seat(self, spec: plan.Teacher, client: Client) -> None:
         """Let this client answer for a teacher."""
-        self._desks[spec.name] = self._runner.run(self._seated(spec, client))
+        self._teacher_clients[spec.name] = self._runner.run(self._seated(spec, client))
 
-    async def _seated(self, spec: plan.Teacher, client: Client) -> Desk:
-        return Desk(spec, client, self.cache, Limits(spec.rate, spec.concurrency))
+    async def _seated(self, spec: plan.Teacher, client: Client) -> TeacherClient:
+        return TeacherClient(spec, client, self.cache, Limits(spec.rate, spec.concurrency))
 
-    async def _open(self, spec: plan.Teacher) -> Desk:
+    async def _open(self, spec: plan.Teacher) -> TeacherClient:
         provider = "replay" if self._replays and not catalog.offline(spec.provider) else spec.provider
         component = catalog.find("teachers", provider)
         if component is None:
@@ -636,25 +640,25 @@ class Faculty:
         replays = component.answers == "recording"
         recorded = Recorded(self.cache, spec) if replays else None
         costs = not (replays or component.offline)
-        return Desk(spec, client, self.cache, limits, not self._replays, costs, recorded)
+        return TeacherClient(spec, client, self.cache, limits, not self._replays, costs, recorded)
 
-    def ask(self, inquiry: Inquiry, requests: Sequence[Request]) -> list[Outcome]:
+    def ask(self, call_batch: CallBatch, requests: Sequence[Request]) -> list[Outcome]:
         """Outcomes of requests, in order. KeyboardInterrupt passes after the calls in flight are committed."""
-        return self._runner.run(inquiry.answer(requests))
+        return self._runner.run(call_batch.answer(requests))
 
     def rest(self, asked: plan.Teacher | None = None) -> None:
         """Let clients give back the memory of models that this teacher, which is asked next, does not use."""
-        for desk in self._desks.values():
-            rest = getattr(desk.client, "rest", None)
-            same = asked and (asked.model, asked.revision) == (desk.spec.model, desk.spec.revision)
+        for teacher_client in self._teacher_clients.values():
+            rest = getattr(teacher_client.client, "rest", None)
+            same = asked and (asked.model, asked.revision) == (teacher_client.spec.model, teacher_client.spec.revision)
             if rest is not None and not same:
                 rest()
 
     def close(self) -> None:
         """Close the clients and the cache."""
-        desks, self._desks = list(self._desks.values()), {}
-        for desk in desks:
-            self._runner.run(desk.client.close())
+        teacher_clients, self._teacher_clients = list(self._teacher_clients.values()), {}
+        for teacher_client in teacher_clients:
+            self._runner.run(teacher_client.client.close())
         self._runner.close()
         self.cache.close()
 

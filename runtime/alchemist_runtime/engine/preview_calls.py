@@ -120,15 +120,15 @@ def _ready(ctx: Context, node: Node) -> bool:
 
 
 @dataclass
-class _Desk:
+class _TeacherClient:
     spec: Teacher
 
 
 @dataclass
-class _Inquiry:
+class _CallBatch:
     """Stands where a teacher would be asked."""
 
-    desk: _Desk
+    teacher_client: _TeacherClient
 
 
 @dataclass
@@ -143,9 +143,9 @@ class _Lookup:
     tokens_out: int = 0
     every: set[bytes] | None = None  # the keys of all questions, where they are wanted
 
-    def ask(self, inquiry: Any, requests: Sequence[Request]) -> list[Outcome]:
+    def ask(self, call_batch: Any, requests: Sequence[Request]) -> list[Outcome]:
         keys = [r.call_key for r in requests]
-        found = self._found(inquiry.desk.spec, requests)
+        found = self._found(call_batch.teacher_client.spec, requests)
         once = [r for k, r in found.items() if k not in self.seen]  # an answer is paid once
         self.tokens_in += sum(r.tokens_in for r in once)
         self.tokens_out += sum(r.tokens_out for r in once)
@@ -183,8 +183,8 @@ def _look(ctx: Context, node: Node, spec: TeacherStepSpec, lookup: _Lookup) -> A
     chosen = candidates(ctx, stream, spec)
     if spec.accept is not None:
         chosen = in_draw_order(ctx, stream, spec, chosen)
-    inquiry = _Inquiry(_Desk(ctx.plan.teachers[spec.teacher]))
-    asking = Asking(ctx, node, spec, lookup, inquiry)  # type: ignore[arg-type]
+    call_batch = _CallBatch(_TeacherClient(ctx.plan.teachers[spec.teacher]))
+    asking = Asking(ctx, node, spec, lookup, call_batch)  # type: ignore[arg-type]
     accepted = waiting = drawn = start = 0
     lot = ROWS
     while start < len(chosen):

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from alchemist_runtime.calls import answers, completion
-from alchemist_runtime.calls.dispatch import Faculty, Inquiry, Outcome
+from alchemist_runtime.calls.dispatch import CallBatch, ClientPool, Outcome
 from alchemist_runtime.calls.failures import PASSING
 from alchemist_runtime.calls.teacher import UNREAD, Reply, Request, call_key, whole
 from alchemist_runtime.engine.context import Context, edges
@@ -64,8 +64,8 @@ class Asking:
     ctx: Context
     node: Node
     spec: TeacherStepSpec
-    faculty: Faculty
-    inquiry: Inquiry
+    pool: ClientPool
+    call_batch: CallBatch
     #: answers that a rule refused and that were drawn again
     redrawn: Counter[str] = field(default_factory=Counter)
     repairs: int = 0  # answers that were sent back because they do not fit
@@ -78,7 +78,7 @@ class Asking:
 
     @property
     def teacher(self) -> Teacher:
-        return self.inquiry.desk.spec
+        return self.call_batch.teacher_client.spec
 
     def types(self, stream: Mapping[str, str]) -> dict[str, str]:
         """Column types with those of the answer's fields."""
@@ -144,7 +144,7 @@ class Asking:
     ) -> tuple[list[Draw], list[Draw]]:
         """Ask for these draws; what must be drawn again, and what is ready."""
         requests = self._requests([(d, self._cut(inputs[d.row], d.halvings)) for d in todo])
-        outcomes = self.faculty.ask(self.inquiry, requests)
+        outcomes = self.pool.ask(self.call_batch, requests)
         read = [self._read(d, r, o) for d, r, o in zip(todo, requests, outcomes, strict=True)]
         judged = self._judge(batch, types, read)
         again, ready = [], []

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from alchemist_runtime.calls.dispatch import Faculty
+from alchemist_runtime.calls.dispatch import ClientPool
 from alchemist_runtime.engine import local
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.expressions import Scope, columns_read, show
@@ -261,7 +261,7 @@ def _quiet(plan: Plan) -> Plan:
 
 
 def _seat(ctx: Context, mock: Mock) -> None:
-    teachers = Faculty(ctx.state)
+    teachers = ClientPool(ctx.state)
     for spec in ctx.plan.teachers.values():
         teachers.seat(spec, mock)
     ctx.services["teachers"] = teachers

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from alchemist_runtime.calls.dispatch import Desk, Faculty, Inquiry, Tally
+from alchemist_runtime.calls.dispatch import CallBatch, CallStats, ClientPool, TeacherClient
 from alchemist_runtime.calls.ledger import Account, Ledger, dollars, money
 from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.expressions import columns_read
@@ -59,8 +59,8 @@ def run_teacher_step(ctx: Context, node: Node, out: Output) -> None:
     asking = _asking(ctx, node, spec, min(planned, spec.accept or planned))
     made = _Made(ctx, node, spec, stream, asking, out)
     schemas = made.schemas()
-    known = len(faculty(ctx).cache.damaged)
-    size = max(1, (asking.inquiry.at_once or ROWS * spec.samples) // spec.samples)
+    known = len(pool(ctx).cache.damaged)
+    size = max(1, (asking.call_batch.at_once or ROWS * spec.samples) // spec.samples)
     with (
         out.table("set", schemas["set"]) as rows,
         out.table("refused", schemas["refused"]) as refused,
@@ -71,11 +71,11 @@ def run_teacher_step(ctx: Context, node: Node, out: Output) -> None:
                 made.take(chosen[start : start + size], rows, refused, traced)
         else:
             made.take_enough(in_draw_order(ctx, stream, spec, chosen), size, rows, refused, traced)
-    if worn := len(faculty(ctx).cache.damaged) - known:
+    if worn := len(pool(ctx).cache.damaged) - known:
         ctx.progress.warn(_worn(node, worn))
-    for told in asking.inquiry.desk.lacks():
+    for told in asking.call_batch.teacher_client.lacks():
         ctx.progress.warn(_lacks(node, asking.teacher, told))
-    account = asking.inquiry.account
+    account = asking.call_batch.account
     if account.more_in or account.more_out:
         ctx.progress.warn(_larger(node, asking.teacher, account))
     made.ports(rows, refused, traced)
@@ -84,37 +84,37 @@ def run_teacher_step(ctx: Context, node: Node, out: Output) -> None:
     out.figures.update(_figures(made, len(chosen)))
 
 
-def faculty(ctx: Context) -> Faculty:
+def pool(ctx: Context) -> ClientPool:
     """The run's teachers, opened once."""
     if "teachers" not in ctx.services:
         budget = None if ctx.options.budget is None else money(ctx.options.budget)
-        ctx.services["teachers"] = Faculty(ctx.state, budget=budget, replay=ctx.options.replay)
-    found: Faculty = ctx.services["teachers"]
+        ctx.services["teachers"] = ClientPool(ctx.state, budget=budget, replay=ctx.options.replay)
+    found: ClientPool = ctx.services["teachers"]
     return found
 
 
 def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> Asking:
-    teachers = faculty(ctx)
+    teachers = pool(ctx)
     teacher = _placed(ctx, node, ctx.plan.teachers[spec.teacher])
     teachers.rest(teacher)
     budget = None if spec.budget is None else money(spec.budget)
     account = Account(teacher, [teachers.ledger, Ledger(budget, "budget", node.id)])
 
-    def tell(tally: Tally) -> None:
-        notes = [f"{tally.cached:,} cached"] if tally.cached else []
-        notes += [f"{tally.failed:,} failed"] if tally.failed else []
+    def tell(call_stats: CallStats) -> None:
+        notes = [f"{call_stats.cached:,} cached"] if call_stats.cached else []
+        notes += [f"{call_stats.failed:,} failed"] if call_stats.failed else []
         spent = account.ledgers[1].spent
         notes += [dollars(spent)] if spent else []
-        notes += [f"{tally.elsewhere:,} asked by another run"] if tally.elsewhere else []
-        notes += [tally.server] if tally.server else []
-        if tally.awaited:
-            notes = [f"stopping when calls in flight are back ({tally.awaited}); Ctrl-C again does not wait"]
-        ctx.progress.advance(node.id, tally.asked, inquiry.planned, "calls", ", ".join(notes))
+        notes += [f"{call_stats.elsewhere:,} asked by another run"] if call_stats.elsewhere else []
+        notes += [call_stats.server] if call_stats.server else []
+        if call_stats.awaited:
+            notes = [f"stopping when calls in flight are back ({call_stats.awaited}); Ctrl-C again does not wait"]
+        ctx.progress.advance(node.id, call_stats.asked, call_batch.planned, "calls", ", ".join(notes))
 
-    desk = teachers.desk(teacher)
+    teacher_client = teachers.teacher_client(teacher)
     unusable = partial(why_unusable, outputs=ctx.plan.prompts[spec.prompt].outputs)
-    inquiry = _kind_of_inquiry(ctx, desk)(
-        desk,
+    call_batch = _kind_of_call_batch(ctx, teacher_client)(
+        teacher_client,
         account,
         node=node.id,
         planned=planned,
@@ -124,7 +124,7 @@ def _asking(ctx: Context, node: Node, spec: TeacherStepSpec, planned: int) -> As
         retry_refused=ctx.options.retry_refused,
         unusable=None if catalog.offline(teacher.provider) else unusable,  # what is free is not asked again
     )
-    return Asking(ctx, node, spec, teachers, inquiry)
+    return Asking(ctx, node, spec, teachers, call_batch)
 
 
 def _placed(ctx: Context, node: Node, teacher: Teacher) -> Teacher:
@@ -139,15 +139,15 @@ def _placed(ctx: Context, node: Node, teacher: Teacher) -> Teacher:
     return replace(teacher, model=place)
 
 
-def _kind_of_inquiry(ctx: Context, desk: Desk) -> Callable[..., Inquiry]:
+def _kind_of_call_batch(ctx: Context, teacher_client: TeacherClient) -> Callable[..., CallBatch]:
     """Call by call, or by the Batch API where the recipe says so; a recording is read, whatever it was made with."""
-    if not desk.spec.batch:
-        return Inquiry
+    if not teacher_client.spec.batch:
+        return CallBatch
     from alchemist_runtime.calls.batch_api import Batched
     from alchemist_runtime.calls.openai_client import Chat
 
-    if not isinstance(desk.client, Chat):
-        return Inquiry
+    if not isinstance(teacher_client.client, Chat):
+        return CallBatch
     return partial(Batched, folder=ctx.state / "batches", warn=ctx.progress.warn)
 
 
@@ -276,9 +276,9 @@ class _Made:
         then by the share that was accepted so far. What leaves does not depend on how many are asked at a time."""
         start = 0
         while start < len(order) and (lacking := self._lacking()):
-            lot = min(size, enough(lacking, self.draws, self._kept(), self.asking.inquiry.at_once))
+            lot = min(size, enough(lacking, self.draws, self._kept(), self.asking.call_batch.at_once))
             end = start + -(-lot // self.spec.samples)
-            self.asking.inquiry.expect(min(end, len(order)) * self.spec.samples)
+            self.asking.call_batch.expect(min(end, len(order)) * self.spec.samples)
             self.take(order[start:end], rows, refused, traced)
             start = end
 
@@ -455,8 +455,11 @@ def _sum(made: _Made, chosen: int, dropped: dict[str, int]) -> dict[str, Any]:
 
 def _figures(made: _Made, chosen: int) -> dict[str, Any]:
     asking = made.asking
-    tally, account = asking.inquiry.tally, asking.inquiry.account
-    sums = (account.cost(tally.new_tokens_in, tally.new_tokens_out), account.cost(tally.tokens_in, tally.tokens_out))
+    call_stats, account = asking.call_batch.call_stats, asking.call_batch.account
+    sums = (
+        account.cost(call_stats.new_tokens_in, call_stats.new_tokens_out),
+        account.cost(call_stats.tokens_in, call_stats.tokens_out),
+    )
     now, scratch = (format(s.normalize(), "f") if account.known else None for s in sums)
     names = [r.name for r in sieves(made.spec.rules)]
     dropped = {**dict.fromkeys(names, 0), **made.rules}
@@ -468,15 +471,15 @@ def _figures(made: _Made, chosen: int) -> dict[str, Any]:
         **_sum(made, chosen, dropped),
         "redrawn": dict(asking.redrawn),
         **({"repairs": asking.repairs} if asking.repairs else {}),
-        "calls": tally.asked,
-        "calls_new": tally.new,
-        "calls_cached": tally.cached,
-        "calls_failed": tally.failed,
+        "calls": call_stats.asked,
+        "calls_new": call_stats.new,
+        "calls_cached": call_stats.cached,
+        "calls_failed": call_stats.failed,
         "calls_passing": made.passing,
         "calls_refused": made.rules[CALL_FAILED] + made.rules[UNREADABLE] - made.passing,
-        "tries_repeated": tally.retried,
-        "tokens_in": tally.tokens_in,
-        "tokens_out": tally.tokens_out,
+        "tries_repeated": call_stats.retried,
+        "tokens_in": call_stats.tokens_in,
+        "tokens_out": call_stats.tokens_out,
         "usd": now,
         "usd_scratch": scratch,
     }
