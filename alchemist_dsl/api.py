@@ -19,8 +19,8 @@ from alchemist_dsl.comparison.model import Diff
 from alchemist_dsl.diagnostics.model import Diagnostic, severity
 from alchemist_dsl.diagnostics.render import render
 from alchemist_dsl.project.checking import Checked, check_file
+from alchemist_dsl.project.folder import outside_values
 from alchemist_dsl.project.operands import Settings, compared, comparison
-from alchemist_dsl.project.params import outside_values
 from alchemist_dsl.project.running import Ran, judged, prepare, record
 from alchemist_dsl.project.workspace import Compiled, add_facts, compile_recipe
 

@@ -15,9 +15,8 @@ from alchemist_runtime.schema.plan import Check, Plan, digest, portable
 
 from alchemist_dsl.checker import check
 from alchemist_dsl.diagnostics.model import Diagnostic, Label, Severity
-from alchemist_dsl.estimate.checks import money, with_verdicts
+from alchemist_dsl.estimate.checks import money, shortages, with_verdicts
 from alchemist_dsl.estimate.figures import figures, with_estimates
-from alchemist_dsl.estimate.mixture_shortfall import shortages
 from alchemist_dsl.estimate.training import too_large
 from alchemist_dsl.explain.staleness import State, now
 from alchemist_dsl.ir import Program

@@ -24,8 +24,7 @@ from alchemist_dsl.checker.taint import passed
 from alchemist_dsl.checker.templates import Variables
 from alchemist_dsl.checker.value_messages import NOUNS, nouns, param_name
 from alchemist_dsl.checker.values import Values
-from alchemist_dsl.diagnostics.model import Edit
-from alchemist_dsl.diagnostics.suggest import near
+from alchemist_dsl.diagnostics.model import Edit, near
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 

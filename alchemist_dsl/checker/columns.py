@@ -17,8 +17,7 @@ from alchemist_dsl.checker.names import Found, Placed, Scope, find
 from alchemist_dsl.checker.params import unknown_type
 from alchemist_dsl.checker.templates import template_span
 from alchemist_dsl.checker.types import ANY, NULL, bounded, family, fits, join, noun, record
-from alchemist_dsl.diagnostics.model import Edit
-from alchemist_dsl.diagnostics.suggest import near
+from alchemist_dsl.diagnostics.model import Edit, near
 from alchemist_dsl.syntax import ast
 
 #: What a conversation gives.

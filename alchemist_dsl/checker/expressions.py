@@ -16,8 +16,7 @@ from alchemist_dsl.checker.names import Scope, path_of
 from alchemist_dsl.checker.problems import did_you_mean, either, listed
 from alchemist_dsl.checker.templates import Variables, check_template
 from alchemist_dsl.checker.types import ANY, NULL, TURN, element, family, fields, join, noun, record
-from alchemist_dsl.diagnostics.model import Edit, Label
-from alchemist_dsl.diagnostics.suggest import near
+from alchemist_dsl.diagnostics.model import Edit, Label, near
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 

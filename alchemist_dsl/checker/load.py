@@ -14,8 +14,7 @@ from alchemist_runtime.schema.plan import text_digest
 from alchemist_dsl.checker.inheritance import collect, merge
 from alchemist_dsl.checker.names import Alias, Body, Decl, Param, Scope
 from alchemist_dsl.checker.problems import Problems, article, did_you_mean
-from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label
-from alchemist_dsl.diagnostics.suggest import near
+from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label, near
 from alchemist_dsl.ir import ImportedFile
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax import ast

@@ -10,8 +10,7 @@ from alchemist_runtime.schema.kinds import KINDS
 
 from alchemist_dsl import ir
 from alchemist_dsl.checker.problems import Problems, article, did_you_mean, either, listed
-from alchemist_dsl.diagnostics.model import Edit, Label
-from alchemist_dsl.diagnostics.suggest import near
+from alchemist_dsl.diagnostics.model import Edit, Label, near
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 

@@ -25,8 +25,7 @@ from alchemist_dsl.checker.names import Found, find, report_missing
 from alchemist_dsl.checker.problems import did_you_mean, either, listed
 from alchemist_dsl.checker.sources import recipe_schema
 from alchemist_dsl.checker.templates import Variables, check_template
-from alchemist_dsl.diagnostics.model import Edit, Label
-from alchemist_dsl.diagnostics.suggest import near
+from alchemist_dsl.diagnostics.model import Edit, Label, near
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax.decode import decode

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label, Severity
-from alchemist_dsl.diagnostics.suggest import near
+from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label, Severity, near
 from alchemist_dsl.source import SourceFile, Span
 
 #: Mistakes of form after which the rest of their line does not mean what it says.

@@ -18,8 +18,7 @@ from alchemist_dsl.checker.names import Body, Decl, Found, Missing, Place, Place
 from alchemist_dsl.checker.params import declared_type, value_text
 from alchemist_dsl.checker.problems import did_you_mean, listed
 from alchemist_dsl.checker.values import Values
-from alchemist_dsl.diagnostics.model import Label
-from alchemist_dsl.diagnostics.suggest import near
+from alchemist_dsl.diagnostics.model import Label, near
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 

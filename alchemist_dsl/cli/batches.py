@@ -32,7 +32,7 @@ def batches(
 
     What a batch had answered before it was cancelled is billed, and the next run uses it. RECIPE may be left out where
     the folder holds only one."""
-    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, only_recipe
+    from alchemist_dsl.cli.output import compiled_or_exit, exit_code, only_recipe
 
     found = recipe or only_recipe(Path())
     if found is None:
@@ -75,7 +75,7 @@ def _in_flight(made: Compiled, cancel: Collection[str]) -> list[InFlight]:
 
 def _lines(recipe: str, shown: Sequence[InFlight]) -> Iterator[str]:
     from alchemist_dsl.cli.compile import terminal_width
-    from alchemist_dsl.explain.text_table import grid
+    from alchemist_dsl.explain.wording import grid
 
     if not shown:
         yield "no batch is in flight"

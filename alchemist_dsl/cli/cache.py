@@ -328,7 +328,7 @@ def _keys_of(
     from alchemist_runtime.schema.errors import NOT_CARRIED_OUT
     from alchemist_runtime.schema.plan import TeacherStepSpec
 
-    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code
+    from alchemist_dsl.cli.output import compiled_or_exit, exit_code
 
     options: dict[str, Any] = {"warnings": False, "variant": variant, "sets": sets, "here": False}
     made = compiled_or_exit(recipe, **options)
@@ -515,7 +515,7 @@ def _table(
 ) -> list[str]:
     from alchemist_dsl.cli.compile import terminal_width
     from alchemist_dsl.estimate.checks import money
-    from alchemist_dsl.explain.text_table import grid
+    from alchemist_dsl.explain.wording import grid
 
     rows = []
     for g in groups:

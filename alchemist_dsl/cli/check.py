@@ -51,7 +51,7 @@ def check(recipes: tuple[Path, ...], format_: str, sets: tuple[str, ...], varian
     """Check recipes: every mistake, with its place and a way out. `-` is standard input, a folder all recipes in it."""
     from alchemist_dsl.diagnostics.model import severity
     from alchemist_dsl.diagnostics.render import sort_unique
-    from alchemist_dsl.project.params import outside_values
+    from alchemist_dsl.project.folder import outside_values
 
     begun = time.perf_counter()
     with unopened_is_usage(recipes[0]):
@@ -74,7 +74,7 @@ def check(recipes: tuple[Path, ...], format_: str, sets: tuple[str, ...], varian
 @contextmanager
 def unopened_is_usage(recipe: Path) -> Iterator[None]:
     """A recipe that cannot be read, or a value that cannot, is a mistake of the command line."""
-    from alchemist_dsl.project.params import ParamsError
+    from alchemist_dsl.project.folder import ParamsError
 
     try:
         yield

@@ -40,7 +40,7 @@ def compile_(
     locked: bool,
 ) -> None:
     """Print the plan of RECIPE: its steps, what they would cost, what a run would do and why. `-` is standard input."""
-    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code
+    from alchemist_dsl.cli.output import compiled_or_exit, exit_code
 
     made = compiled_or_exit(
         recipe, sets=sets, params_file=params, variant=variant, upto=upto, limit=limit, locked=locked, here=not portable
@@ -86,7 +86,7 @@ def plan_text(made: Compiled, width: int | None = None) -> str:
 
 def drift_lines(made: Compiled, width: int, *, told: Literal["differs", "written"]) -> list[str]:
     """Facts of the lock that the world changed: before a run what it would take over, after it what it took over."""
-    from alchemist_dsl.explain.text_table import fold
+    from alchemist_dsl.explain.wording import fold
     from alchemist_dsl.project.drift import sentence
 
     found = () if made.resources is None else made.resources.changes
@@ -126,7 +126,7 @@ def _head(plan: Plan) -> list[str]:
 def _table(plan: Plan, width: int) -> list[str]:
     from alchemist_runtime.schema.plan import not_run
 
-    from alchemist_dsl.explain.text_table import grid
+    from alchemist_dsl.explain.wording import grid
 
     doing = {n.id: n for n in plan.now.nodes} if plan.now else {}
     stuck = not_run(plan.nodes, lambda n: n.id in doing and doing[n.id].action == "reuse")
@@ -244,7 +244,7 @@ def _training(node: Node) -> list[str]:
 
 
 def _checks(checks: list[Check]) -> list[str]:
-    from alchemist_dsl.explain.text_table import grid
+    from alchemist_dsl.explain.wording import grid
 
     rows = [(c.id, c.verdict if c.verdict != "unknown" else "open", c.text, c.value or "") for c in checks]
     return grid(("check", "verdict", "promise", "expected"), rows, terminal_width(), right=set())

@@ -43,7 +43,7 @@ def cost(
     and what the last run measured beside what was expected. Nothing is sent or built.
 
     RECIPE may be left out where the folder holds only one."""
-    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, only_recipe
+    from alchemist_dsl.cli.output import compiled_or_exit, exit_code, only_recipe
 
     found = recipe or only_recipe(Path())
     if found is None:
@@ -223,8 +223,7 @@ def _measured(made: Compiled, node: Node, teacher: Teacher) -> tuple[dict[str, E
 def _lines(plan: Plan, steps: Sequence[Step]) -> Iterator[str]:
     from alchemist_dsl.cli.compile import terminal_width
     from alchemist_dsl.comparison.impact import summed
-    from alchemist_dsl.explain.text_table import grid
-    from alchemist_dsl.explain.wording import count, dollars, dollars_range
+    from alchemist_dsl.explain.wording import count, dollars, dollars_range, grid
 
     name = plan.recipe.get("path", "") + (f" · variant {plan.variant}" if plan.variant else "")
     if not steps:
@@ -266,8 +265,7 @@ def _lines(plan: Plan, steps: Sequence[Step]) -> Iterator[str]:
 def _last_run(steps: Sequence[Step]) -> Iterator[str]:
     """What runs measured beside what was expected."""
     from alchemist_dsl.cli.compile import terminal_width
-    from alchemist_dsl.explain.text_table import grid
-    from alchemist_dsl.explain.wording import figure
+    from alchemist_dsl.explain.wording import figure, grid
 
     rows = []
     for step in steps:
@@ -305,7 +303,7 @@ def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
     """What the figures rest on."""
     from alchemist_dsl.cli.cache import quoted
     from alchemist_dsl.cli.compile import terminal_width
-    from alchemist_dsl.explain.text_table import fold
+    from alchemist_dsl.explain.wording import fold
 
     for teacher in {s.teacher.name: s.teacher for s in steps}.values():
         yield f"price    {teacher.name}: {_price(teacher)}"

@@ -56,7 +56,7 @@ def diff(
     """
     from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, OK, SAID_NO, USAGE
 
-    from alchemist_dsl.cli.compiling import WORLD
+    from alchemist_dsl.cli.output import WORLD
     from alchemist_dsl.project.operands import BadOperand, Settings, compared, comparison
 
     if samples is not None and not data_:

@@ -91,7 +91,7 @@ def _program(recipe: Path, sets: tuple[str, ...], variant: str | None) -> tuple[
     from alchemist_dsl.cli.output import show
     from alchemist_dsl.diagnostics.model import severity
     from alchemist_dsl.project.checking import check_file
-    from alchemist_dsl.project.params import outside_values
+    from alchemist_dsl.project.folder import outside_values
 
     with unopened_is_usage(recipe):
         made = check_file(recipe, outside_values(sets), variant, look=False)

@@ -102,7 +102,7 @@ def _same(plan: Path, output: Path) -> bool:
 
 def _graph(path: Path, upto: tuple[str, ...], options: dict[str, Any]) -> Graph:
     """The graph of a recipe or of a plan file; exits where there is none."""
-    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code
+    from alchemist_dsl.cli.output import compiled_or_exit, exit_code
     from alchemist_dsl.graph.model import graph_of
     from alchemist_dsl.project.folder import is_plan
 
@@ -117,7 +117,7 @@ def _graph(path: Path, upto: tuple[str, ...], options: dict[str, Any]) -> Graph:
 
 
 def _of_plan(path: Path, names: tuple[str, ...]) -> Graph:
-    from alchemist_dsl.cli.compiling import plan_or_exit
+    from alchemist_dsl.cli.output import plan_or_exit
     from alchemist_dsl.cli.show import find_node
     from alchemist_dsl.graph.model import graph_of, upto
 
@@ -159,7 +159,7 @@ def render(graph: Graph, form: str, *, color: bool = False) -> str:
         case "json":
             import json
 
-            from alchemist_dsl.graph.data import data
+            from alchemist_dsl.graph.mermaid import data
 
             return json.dumps(data(graph), indent=2, ensure_ascii=False) + "\n"
         case _:

@@ -128,7 +128,7 @@ def _shown(problems: Sequence[Any], sources: Any) -> None:
 
 def _targets(found: Survey, updates: Sequence[str]) -> set[Resource]:
     """What the names of `--update` mean; a usage error with near names where one means nothing."""
-    from alchemist_dsl.diagnostics.suggest import near
+    from alchemist_dsl.diagnostics.model import near
 
     out: set[Resource] = set()
     for name in updates:

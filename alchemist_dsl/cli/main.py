@@ -53,7 +53,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "Write a train block for another tool: an axolotl YAML, a TRL script.",
     ),
     "review": ("alchemist_dsl.cli.review:review", "Comment a pull request on GitHub with what its recipes change."),
-    "explain": ("alchemist_dsl.cli.explain:explain", "Explain a code of a message, with a wrong and a right recipe."),
+    "explain": ("alchemist_dsl.cli.docs:explain", "Explain a code of a message, with a wrong and a right recipe."),
     "docs": ("alchemist_dsl.cli.docs:docs", "Print the reference of a kind, an attribute or a function."),
 }
 
@@ -78,7 +78,7 @@ class Lazy(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in COMMANDS:
-            from alchemist_dsl.diagnostics.suggest import near
+            from alchemist_dsl.diagnostics.model import near
 
             found = near(name, COMMANDS)
             hint = f"; did you mean {' or '.join(f'`{c}`' for c in found)}?" if found else ""

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 if TYPE_CHECKING:
+    from alchemist_dsl.review.comment import Increase, Verdict
     from alchemist_dsl.review.event import PullRequest
     from alchemist_dsl.review.github import ApiError
-    from alchemist_dsl.review.verdict import Increase, Verdict
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/]{0,59}")
 _SECRETS: Final = ("GITHUB_TOKEN", "GH_TOKEN")
@@ -46,9 +46,8 @@ def review(max_increase: str | None, allow_unknown: bool, name: str) -> None:
     goes out from, by the figures in recipe.lock. Keeps one comment, and none where nothing changed. The token is read
     from GITHUB_TOKEN; one that may not write leaves the text in the job's summary.
     """
-    from alchemist_dsl.review.base import BaseError, base_commit
-    from alchemist_dsl.review.event import EventError, pull_request
-    from alchemist_dsl.review.verdict import FormError, verdict
+    from alchemist_dsl.review.comment import FormError, verdict
+    from alchemist_dsl.review.event import BaseError, EventError, base_commit, pull_request
 
     most = _money(max_increase)
     if not _NAME.fullmatch(name):
@@ -96,7 +95,7 @@ def _compared(base: str) -> Compared:
     """Both sides by `alchemist diff`, in a process that knows no token. Raises FormError where it gives no
     comparison.
     """
-    from alchemist_dsl.review.verdict import FormError, Increase, increase
+    from alchemist_dsl.review.comment import FormError, Increase, increase
 
     done = _alchemist("diff", base[:12], "--format", "json")
     try:
@@ -115,7 +114,7 @@ def _compared(base: str) -> Compared:
 
 
 def _markdown(base: str) -> str:
-    from alchemist_dsl.review.verdict import FormError
+    from alchemist_dsl.review.comment import FormError
 
     done = _alchemist("diff", base[:12], "--format", "markdown")
     if done.returncode not in (0, 1) or not done.stdout.strip():

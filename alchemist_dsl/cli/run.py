@@ -64,7 +64,7 @@ def run(
 ) -> None:
     """Carry out RECIPE (or a plan file): build what is missing, train, check."""
     from alchemist_dsl.cli.compile import remember
-    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code
+    from alchemist_dsl.cli.output import compiled_or_exit, exit_code
     from alchemist_dsl.project.folder import is_plan
 
     most = _money(budget)
@@ -114,7 +114,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 def _planned(path: Path, options: object) -> Compiled:
     """A plan file as what a recipe compiles to. What a plan holds can no longer be changed by options."""
-    from alchemist_dsl.cli.compiling import plan_or_exit
+    from alchemist_dsl.cli.output import plan_or_exit
     from alchemist_dsl.project.workspace import Compiled, project_of
 
     if options:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--variant", metavar="NAME", help="A variant of the recipe.")
 def show(plan: Path, node: str | None, format_: str, sets: tuple[str, ...], variant: str | None) -> None:
     """Show the plan in PLAN, or of RECIPE; with NODE, everything about that step."""
-    from alchemist_dsl.cli.compiling import compiled_or_exit, exit_code, plan_or_exit
+    from alchemist_dsl.cli.output import compiled_or_exit, exit_code, plan_or_exit
     from alchemist_dsl.project.folder import is_plan
     from alchemist_dsl.project.workspace import project_of
 

@@ -9,8 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from alchemist_dsl.cli.progress import amount, took
-from alchemist_dsl.explain.text_table import grid
-from alchemist_dsl.explain.wording import dollar_amount
+from alchemist_dsl.explain.wording import dollar_amount, grid
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context

@@ -51,8 +51,7 @@ def _tested(path: Path, name: str | None) -> Tested:
     from alchemist_dsl.cli.output import show
     from alchemist_dsl.cli.test_runner import run_tests
     from alchemist_dsl.compiler import severity
-    from alchemist_dsl.project.folder import unopened
-    from alchemist_dsl.project.params import ParamsError
+    from alchemist_dsl.project.folder import ParamsError, unopened
 
     try:
         test_report = run_tests(path, name)
@@ -66,7 +65,7 @@ def _tested(path: Path, name: str | None) -> Tested:
 
 
 def _nothing_called(name: str, found: list[Tested]) -> None:
-    from alchemist_dsl.diagnostics.suggest import near
+    from alchemist_dsl.diagnostics.model import near
 
     known = [n for one in found for n in one.found]
     close = near(name, known, 3) or known[:3]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from alchemist_dsl.cli.value_diff import compared, cut, shown
+from alchemist_dsl.cli.why import compared, cut, shown
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.step_test import Miss

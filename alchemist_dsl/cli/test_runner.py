@@ -120,8 +120,7 @@ def _checked(
     """The checked program, with the columns of local files and of the lock; nothing is fetched."""
     from alchemist_dsl.checker import check
     from alchemist_dsl.project.facts_on_disk import FileCache, Resources
-    from alchemist_dsl.project.folder import library
-    from alchemist_dsl.project.params import outside_values
+    from alchemist_dsl.project.folder import library, outside_values
     from alchemist_dsl.project.workspace import read_lock
     from alchemist_dsl.source import SourceFile
     from alchemist_dsl.syntax.decode import decode

@@ -121,7 +121,7 @@ def _step(folder: Path) -> str | None:
 
 def _export(project: Project, made: Manifest) -> Iterator[Damage]:
     """Files of an export, where it still is the one that lies in its folder."""
-    from alchemist_runtime.engine.export_marker import changed, marked
+    from alchemist_runtime.engine.export_step import changed, marked
 
     path = made.figures.get("path")
     if not isinstance(path, str) or (marked(project.root / path) or {}).get("key") != made.data["key"]:

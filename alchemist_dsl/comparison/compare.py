@@ -8,16 +8,14 @@ from dataclasses import replace
 from alchemist_runtime.schema.plan import Check, Plan
 
 from alchemist_dsl.comparison import impact
-from alchemist_dsl.comparison.changes import changes
-from alchemist_dsl.comparison.effects import worst
+from alchemist_dsl.comparison.effects import relaxed, worst
 from alchemist_dsl.comparison.flows import Ports
 from alchemist_dsl.comparison.matching import matched
 from alchemist_dsl.comparison.model import Category, CheckDiff, NodeDiff, Pair, RecipeDiff, Totals
-from alchemist_dsl.comparison.resources import compared, resources_between
+from alchemist_dsl.comparison.resources import changes, compared, resources_between
 from alchemist_dsl.comparison.scaled_estimates import scaled
 from alchemist_dsl.comparison.side import Side
 from alchemist_dsl.comparison.steps import Steps
-from alchemist_dsl.comparison.weakened import relaxed
 from alchemist_dsl.explain.description import Fact, Facts
 
 

@@ -10,7 +10,6 @@ from typing import Final
 
 from alchemist_runtime.schema.plan import Estimate
 
-from alchemist_dsl.comparison.changes import relative_words
 from alchemist_dsl.comparison.model import (
     Change,
     CheckDiff,
@@ -23,6 +22,7 @@ from alchemist_dsl.comparison.model import (
     ResourceDiff,
     Totals,
 )
+from alchemist_dsl.comparison.resources import relative_words
 from alchemist_dsl.estimate.checks import money
 from alchemist_dsl.explain.wording import count
 from alchemist_dsl.explain.wording import hours as hours_of

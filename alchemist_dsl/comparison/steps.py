@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from alchemist_runtime.schema.plan import Edge, Node, Plan, TeacherStepSpec, card_digest
 
 from alchemist_dsl.comparison import impact, resources
-from alchemist_dsl.comparison.changes import changes
 from alchemist_dsl.comparison.effects import ENTRY_NAMES, Effect, effect
 from alchemist_dsl.comparison.flows import OTHER, SAME, UNCHANGED, UNKNOWN, Flow, Ports, joined, passed
 from alchemist_dsl.comparison.matching import Matched
 from alchemist_dsl.comparison.model import Category, Change, MixtureDiff, NodeDiff
+from alchemist_dsl.comparison.resources import changes
 from alchemist_dsl.comparison.side import Side
 from alchemist_dsl.explain.description import describe, stream
 from alchemist_dsl.explain.staleness import Remembered

@@ -265,7 +265,7 @@ def _clipped(row: list[tuple[Mark, str]], width: int) -> list[tuple[Mark, str]]:
 
 def mixture(m: MixtureDiff, width: int) -> Iterator[str]:
     """Entries before and after as a table with bars."""
-    from alchemist_dsl.explain.text_table import grid
+    from alchemist_dsl.explain.wording import grid
 
     found, same = phrases.entries(m)
     rows = [(e.name, *_side(e.before), *_side(e.after), bar(e.after or e.before, e.after is None)) for e in found]

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from alchemist_dsl.docs import commands, examples, migrating, reference, schemas
+from alchemist_dsl.docs import examples, migrating, reference, schemas
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 
@@ -17,7 +17,7 @@ def generated() -> dict[Path, str]:
         DOCS / "reference" / "kinds.md": reference.kinds_page(),
         DOCS / "reference" / "functions.md": reference.functions_page(),
         DOCS / "reference" / "errors.md": reference.errors_page(),
-        DOCS / "reference" / "cli.md": commands.cli_page(),
+        DOCS / "reference" / "cli.md": reference.cli_page(),
         DOCS / "migrate.md": migrating.migrate_page(),
     }
     made |= {DOCS / "schemas" / name: text for name, text in schemas.all_schemas().items()}

@@ -112,7 +112,7 @@ def diff_schema() -> Schema:
 
 def graph_schema() -> Schema:
     """Of what `alchemist graph --format json` prints."""
-    from alchemist_dsl.graph.data import GraphData
+    from alchemist_dsl.graph.mermaid import GraphData
 
     schema = GraphData.model_json_schema()
     schema["properties"]["graph_format"]["pattern"] = r"^1\.[0-9]+$"

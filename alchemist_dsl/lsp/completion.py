@@ -12,10 +12,18 @@ from lsprotocol import types as lsp
 
 from alchemist_dsl.lsp import markdown
 from alchemist_dsl.lsp.analysis import NO_SIGHT, Analysis, Sight
-from alchemist_dsl.lsp.completion_names import members, parts_of, references
-from alchemist_dsl.lsp.completion_rows import expression, in_template, types_of_fields
+from alchemist_dsl.lsp.completion_rows import (
+    Item,
+    K,
+    expression,
+    in_template,
+    item,
+    members,
+    parts_of,
+    references,
+    types_of_fields,
+)
 from alchemist_dsl.lsp.context import Cursor, Frame, Token
-from alchemist_dsl.lsp.items import Item, K, item
 from alchemist_dsl.project.folder import STD
 from alchemist_dsl.syntax import ast
 

@@ -19,15 +19,15 @@ from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, lsp_method
 from pygls.uris import from_fs_path
 
-from alchemist_dsl.lsp import actions, estimates, formatting, highlight, hints, outline
+from alchemist_dsl.lsp import actions, formatting, highlight, hints, navigation
 from alchemist_dsl.lsp import navigation as nav
-from alchemist_dsl.lsp import rename as renaming
+from alchemist_dsl.lsp import navigation as renaming
 from alchemist_dsl.lsp.analysis import Analyser, Analysis
 from alchemist_dsl.lsp.completion import complete
+from alchemist_dsl.lsp.completion_rows import Item
 from alchemist_dsl.lsp.context import Cursor, cursor
 from alchemist_dsl.lsp.documents import Buffer, Documents
 from alchemist_dsl.lsp.hover import Shown, hover
-from alchemist_dsl.lsp.items import Item
 from alchemist_dsl.lsp.positions import Converter
 
 #: Seconds after a keystroke before the check begins: several edits of one stroke come together.
@@ -186,7 +186,7 @@ class RecipeServer(LanguageServer):
         known = self.expected.get(uri)
         if known is None or known[0] is not analysis:
             facts = self.analyser.facts[str(analysis.folder.root)]
-            task = asyncio.ensure_future(asyncio.to_thread(estimates.estimates, analysis, facts))
+            task = asyncio.ensure_future(asyncio.to_thread(hints.estimates, analysis, facts))
             known = self.expected[uri] = (analysis, task)
         try:
             return await asyncio.wait_for(asyncio.shield(known[1]), _WAIT_FOR_ESTIMATES)
@@ -386,7 +386,7 @@ def _reading(server: RecipeServer) -> None:
         analysis = analyser.of(params.text_document.uri)
         if analysis is None:
             return []
-        return outline.symbols(analysis.source, analysis.tree, server.documents.converter)
+        return navigation.symbols(analysis.source, analysis.tree, server.documents.converter)
 
 
 def _location(server: RecipeServer, place: nav.Found) -> lsp.Location:

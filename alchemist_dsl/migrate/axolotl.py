@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_dsl.migrate import row_layout, training
+from alchemist_dsl.migrate import hf, training
 from alchemist_dsl.migrate.axolotl_keys import ENTRY_LEFT, ENTRY_UNSAID, FAMILIES, LEFT, UNSAID, USED
-from alchemist_dsl.migrate.hf import betas
+from alchemist_dsl.migrate.hf import Columns, Pair, betas
 from alchemist_dsl.migrate.reading import Reading, Refused, distinct, none_found, of_source
 from alchemist_dsl.migrate.recipe_draft import Draft, Source, times
-from alchemist_dsl.migrate.row_layout import Columns, Pair
 from alchemist_dsl.migrate.source_location import DRAWN, At, Files, place
 from alchemist_dsl.migrate.tracked_mapping import Asked
 
@@ -119,7 +118,7 @@ def _plain_text(reading: Reading, draft: Draft, asked: Asked, source: Source, ke
         reading.files,
     )
     field = asked.text("text_column")
-    row_layout.text(source, field or "text")
+    hf.text(source, field or "text")
     if "type" in asked:
         asked.leave("type", "plain text")
     asked.otherwise(
@@ -155,7 +154,7 @@ def _type(entry: Asked, source: Source, have: Columns) -> str:
     if kind in ("chat_template", "chat_template.default", "sharegpt", "chatml", "llama3"):
         return _turns(entry, source, "conversations" if kind == "sharegpt" else "messages")
     if kind in PAIRS or kind.split(".")[0] == "alpaca":
-        row_layout.pair(source, PAIRS.get(kind, PAIRS["alpaca"]), have)
+        hf.pair(source, PAIRS.get(kind, PAIRS["alpaca"]), have)
         entry.otherwise(
             "type",
             f"axolotl writes `{kind}` rows in a prompt of its own; here they go through the chat template",
@@ -163,7 +162,7 @@ def _type(entry: Asked, source: Source, have: Columns) -> str:
         )
         return "assistant"
     if kind in ("completion", "pretrain"):
-        row_layout.text(source, entry.text("field") or "text" if "field" in entry else "text")
+        hf.text(source, entry.text("field") or "text" if "field" in entry else "text")
         entry.otherwise(
             "type", "text without turns: it is the answer to an empty question, in the chat template", "instruction"
         )
@@ -179,8 +178,8 @@ def _type(entry: Asked, source: Source, have: Columns) -> str:
 
 def _turns(entry: Asked, source: Source, default: str) -> str:
     field = entry.text("field_messages")
-    row_layout.conversation(source, field or default)
-    row_layout.tools(source, entry.text("field_tools"))
+    hf.conversation(source, field or default)
+    hf.tools(source, entry.text("field_tools"))
     _keys(entry)
     _roles(entry)
     if "roles_to_train" not in entry.data:
@@ -190,7 +189,7 @@ def _turns(entry: Asked, source: Source, default: str) -> str:
     if not names:  # the last answer only
         entry.leave("roles_to_train", "nothing is listed: `loss = last`")
         return "last"
-    if names <= row_layout.ROLES["assistant"]:
+    if names <= hf.ROLES["assistant"]:
         return "assistant"
     entry.otherwise("roles_to_train", f"`loss = all` counts every turn, this {value.shown}")
     return "all"
@@ -198,11 +197,8 @@ def _turns(entry: Asked, source: Source, default: str) -> str:
 
 def _keys(entry: Asked) -> None:
     """Keys of a turn: `turns(…)` knows the usual ones."""
-    usual = {"role": row_layout.ROLE_KEYS, "content": row_layout.CONTENT_KEYS}
-    for key, names in (
-        ("message_field_role", row_layout.ROLE_KEYS),
-        ("message_field_content", row_layout.CONTENT_KEYS),
-    ):
+    usual = {"role": hf.ROLE_KEYS, "content": hf.CONTENT_KEYS}
+    for key, names in (("message_field_role", hf.ROLE_KEYS), ("message_field_content", hf.CONTENT_KEYS)):
         name = entry.text(key)
         if name is not None and name not in names:
             entry.unsaid(key, f"`turns(…)` reads {', '.join(sorted(names))}", "messages")
@@ -222,7 +218,7 @@ def _roles(entry: Asked) -> None:
         return
     for key in list(inner.data):
         names = set(inner.texts(key) or ())
-        known = row_layout.ROLES.get(key, frozenset({key}))
+        known = hf.ROLES.get(key, frozenset({key}))
         if odd := sorted(n for n in names if n.lower() not in known):
             inner.unsaid(key, f"`turns(…)` does not take {', '.join(odd)} for {key}", "messages")
     inner.rest({}, {})
@@ -238,7 +234,7 @@ def _own_type(entry: Asked, source: Source, have: Columns) -> str:
     between = "\n" if form and "{instruction}\n" in form else " "
     question = inner.text("field_instruction") or "instruction"
     answer = inner.text("field_output") or "output"
-    row_layout.pair(source, Pair(question, answer, below, inner.text("field_system"), between), have)
+    hf.pair(source, Pair(question, answer, below, inner.text("field_system"), between), have)
     prompt = inner.text("system_prompt")
     if prompt and "field_system" not in inner:
         source.sets = {"system": {"recipe": json.dumps(prompt, ensure_ascii=False)}, **source.sets}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, Final
 
-from alchemist_dsl.migrate import hf, row_layout, training
-from alchemist_dsl.migrate.llama_factory_keys import FAMILIES, LEFT, PICTURES, UNSAID, USED
+from alchemist_dsl.migrate import hf, training
+from alchemist_dsl.migrate.hf import Pair
 from alchemist_dsl.migrate.reading import Reading, Refused, none_found, of_source
 from alchemist_dsl.migrate.recipe_draft import Draft, Remark, Source, counted, percent, plain
-from alchemist_dsl.migrate.row_layout import Pair
 from alchemist_dsl.migrate.source_location import DRAWN, At, place
 from alchemist_dsl.migrate.tracked_mapping import Asked, Log, masked
 from alchemist_dsl.migrate.tree import TreeError
@@ -114,9 +113,9 @@ def _data(reading: Reading, asked: Asked, draft: Draft, *, plain_text: bool) -> 
             own = Asked(asked.value, "", reading.log, of_source(source))
             place(own, source, At("dataset"), reading.files, path=name)
             if plain_text:
-                row_layout.text(source, "instruction")
+                hf.text(source, "instruction")
             else:
-                row_layout.pair(source, Pair("instruction", "output", "input"), None)
+                hf.pair(source, Pair("instruction", "output", "input"), None)
             own.remark("without dataset_info.json LLaMA-Factory reads rows as alpaca", "instruction")
         else:
             what = f"{INFO} does not name it" if info else f"there is no {INFO}"
@@ -210,11 +209,11 @@ def _columns(reading: Reading, own: Asked, source: Source, plain_text: bool) -> 
     usual = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
     given = {k: inner.text(k) for k in _COLUMNS if k in inner} if inner else usual
     if plain_text:
-        row_layout.text(source, given.get("prompt") or "text")
+        hf.text(source, given.get("prompt") or "text")
         own.remark("text without turns: it is the answer to an empty question, in the chat template", "instruction")
     elif form in ("sharegpt", "openai"):
-        row_layout.conversation(source, given.get("messages") or "conversations")
-        row_layout.tools(source, given.get("tools"))
+        hf.conversation(source, given.get("messages") or "conversations")
+        hf.tools(source, given.get("tools"))
         if inner and "system" in inner:
             source.sets["system"] = given["system"]
         _tags(own)
@@ -227,7 +226,7 @@ def _columns(reading: Reading, own: Asked, source: Source, plain_text: bool) -> 
             given.get("query"),
             given.get("system"),
         )
-        row_layout.pair(source, pair, None)
+        hf.pair(source, pair, None)
         if inner and "history" in inner:
             inner.unsaid("history", "earlier turns as pairs; write `set history = …`")
     if inner:
@@ -247,13 +246,13 @@ def _tags(own: Asked) -> None:
     tags = own.table("tags")
     if tags is None:
         return
-    for key, names in (("role_tag", row_layout.ROLE_KEYS), ("content_tag", row_layout.CONTENT_KEYS)):
+    for key, names in (("role_tag", hf.ROLE_KEYS), ("content_tag", hf.CONTENT_KEYS)):
         name = tags.text(key)
         if name is not None and name not in names:
             tags.unsaid(key, f"`turns(…)` reads {', '.join(sorted(names))}", "messages")
     for key, role in _TAGS.items():
         name = tags.text(key)
-        if name is not None and name.lower() not in row_layout.ROLES[role]:
+        if name is not None and name.lower() not in hf.ROLES[role]:
             tags.unsaid(key, f"`turns(…)` does not take `{training._short(name)}` for {role}", "messages")
     name = tags.text("function_tag")
     if name not in (None, "function_call"):
@@ -296,3 +295,193 @@ def _share(text: str) -> float | None:
     except ValueError:
         return None
     return number if 0 <= number <= 1 else None
+
+
+# --- llama factory keys ----------------------------------------------------------------------------------------------
+
+TITLE: Final = "LLaMA-Factory"
+USED: Final[dict[str, str]] = {
+    "model_name_or_path": "`base`",
+    "model_revision": "`revision`",
+    "stage": "`sft`, or `pt` as `loss = all`; all others are refused",
+    "dataset": "a source each, by dataset_info.json",
+    "dataset_dir": "where dataset_info.json is",
+    "max_samples": "`limit` of every source",
+    "mix_strategy": "`concat` as all of each, `interleave_under` as shares",
+    "interleave_probs": "shares of the mixture",
+    "cutoff_len": "`max_length`",
+    "packing": "`packing = wrapped`",
+    "neat_packing": "`packing = ffd`",
+    "train_on_prompt": "`loss = all`",
+    "mask_history": "`loss = last`",
+    "val_size": "`eval_share`",
+    "finetuning_type": "`method`",
+    "lora_rank": "`method`",
+    "lora_alpha": "`method`",
+    "lora_dropout": "`method`",
+    "lora_target": "`method`",
+    "use_swanlab": "`report`",
+    "pure_bf16": "`precision`",
+    **hf.USED,
+    "dataset_info.json: hf_hub_url": "`hub`",
+    "dataset_info.json: file_name": "`files`",
+    "dataset_info.json: subset": "`config`",
+    "dataset_info.json: split": "`split`",
+    "dataset_info.json: folder": "`files`",
+    "dataset_info.json: num_samples": "an amount of the mixture",
+    "dataset_info.json: formatting": "alpaca, sharegpt and openai: the `set` statements",
+    "dataset_info.json: columns": "the `set` statements",
+    "dataset_info.json: tags": "read by `turns(…)`",
+}
+
+_SPEED: Final = "memory and speed only"
+_CHAT: Final = "answers and evaluations, no training"
+PICTURES: Final = "pictures, films and sounds"
+LEFT: Final[dict[str, str]] = {
+    **hf.LEFT,
+    **dict.fromkeys(
+        (
+            "overwrite_cache",
+            "preprocessing_batch_size",
+            "tokenized_path",
+            "data_shared_file_system",
+            "buffer_size",
+            "streaming",
+            "cache_dir",
+        ),
+        "how data is prepared and kept",
+    ),
+    **dict.fromkeys(
+        (
+            "flash_attn",
+            "use_unsloth",
+            "use_unsloth_gc",
+            "enable_liger_kernel",
+            "disable_gradient_checkpointing",
+            "use_reentrant_gc",
+            "upcast_layernorm",
+            "upcast_lmhead_output",
+            "use_fast_tokenizer",
+            "use_v1_kernels",
+            "ray_num_workers",
+            "ray_init_kwargs",
+            "ray_run_name",
+            "ray_storage_path",
+            "resources_per_worker",
+            "placement_strategy",
+            "master_addr",
+            "master_port",
+            "double_quantization",
+            "quantization_method",
+            "quantization_type",
+            "quantization_device_map",
+            "use_hyper_parallel",
+            "hyper_parallel_args",
+            "use_megatron_bridge",
+            "megatron_bridge_args",
+        ),
+        _SPEED,
+    ),
+    **dict.fromkeys(
+        (
+            "predict_with_generate",
+            "eval_num_beams",
+            "infer_backend",
+            "infer_dtype",
+            "offload_folder",
+            "use_kv_cache",
+            "eval_on_each_dataset",
+            "compute_accuracy",
+            "do_sample",
+            "temperature",
+            "top_p",
+            "top_k",
+            "max_new_tokens",
+            "repetition_penalty",
+        ),
+        _CHAT,
+    ),
+    **dict.fromkeys(
+        ("plot_loss", "print_param_status", "include_effective_tokens_per_second", "enable_torch_profiler"), hf._LOG
+    ),
+    **dict.fromkeys(
+        ("export_dir", "export_size", "export_device", "export_legacy_format", "export_hub_model_id"), hf._OUT
+    ),
+    "ignore_pad_token_for_loss": "what fills up is never trained",
+    "media_dir": PICTURES,
+    "tool_format": "the chat template writes tools",
+    "create_new_adapter": "an adapter is always new here",
+}
+UNSAID: Final[dict[str, str]] = {
+    **hf.UNSAID,
+    "eval_dataset": "sets of their own for the evaluation loss; `eval_share` holds rows of the training data out",
+    "default_system": "a system turn for rows without one; write `set system = …` in the sources",
+    "enable_thinking": "an argument of the chat template; write `set template_args = …` in the sources",
+    "preserve_thinking": "an argument of the chat template; write `set template_args = …` in the sources",
+    "adapter_name_or_path": "an adapter to start from",
+    "adapter_folder": "an adapter to start from",
+    "resize_vocab": "new tokens of the tokenizer",
+    "split_special_tokens": "another way to cut texts into tokens",
+    "add_tokens": "new tokens of the tokenizer",
+    "add_special_tokens": "new tokens of the tokenizer",
+    "new_special_tokens_config": "new tokens of the tokenizer",
+    "init_special_tokens": "new tokens of the tokenizer",
+    "rope_scaling": "other position encodings",
+    "shift_attn": "shifted attention",
+    "mixture_of_depths": "another form of the model",
+    "moe_aux_loss_coef": "a loss that balances the experts",
+    "quantization_bit": "a quantised base under LoRA; here it is in the precision of the training",
+    "additional_target": "modules that are trained in full beside LoRA",
+    "loraplus_lr_ratio": "LoRA+",
+    "loraplus_lr_embedding": "LoRA+",
+    "use_rslora": "another scale of LoRA",
+    "use_dora": "DoRA",
+    "pissa_init": "PiSSA",
+    "pissa_iter": "PiSSA",
+    "pissa_convert": "PiSSA",
+    "use_galore": "GaLore",
+    "use_apollo": "APOLLO",
+    "use_badam": "BAdam",
+    "use_adam_mini": "Adam-mini",
+    "use_muon": "Muon",
+    "use_llama_pro": "a training of some layers only",
+    "freeze_trainable_layers": "a training of some layers only",
+    "freeze_trainable_modules": "a training of some layers only",
+    "freeze_extra_modules": "a training of some layers only",
+    "use_dft_loss": "another loss",
+    "use_asft_loss": "another loss",
+    "use_eaft_loss": "another loss",
+    "disable_shuffling": "rows in the order of the set; here every epoch draws a new order",
+    "early_stopping_steps": "a training that ends by its figures",
+    "fp8": "a training in 8 bits",
+    **dict.fromkeys(
+        (
+            "freeze_vision_tower",
+            "freeze_multi_modal_projector",
+            "freeze_language_model",
+            "image_max_pixels",
+            "image_min_pixels",
+            "video_max_pixels",
+            "video_min_pixels",
+            "video_fps",
+            "video_maxlen",
+            "audio_sampling_rate",
+        ),
+        PICTURES,
+    ),
+}
+FAMILIES: Final[dict[str, str]] = {
+    "swanlab_": hf._LOG,
+    "vllm_": _CHAT,
+    "sglang_": _CHAT,
+    "profiler_": hf._LOG,
+    "galore_": "goes with `use_galore`",
+    "apollo_": "goes with `use_apollo`",
+    "badam_": "goes with `use_badam`",
+    "asft_": "goes with `use_asft_loss`",
+    "eaft_": "goes with `use_eaft_loss`",
+    "fp8_": "goes with `fp8`",
+    "kt_": _SPEED,
+    "hyper_parallel_": _SPEED,
+    "oft_": "goes with OFT",
+}

@@ -6,10 +6,10 @@ import re
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_dsl.migrate import row_layout, training
+from alchemist_dsl.migrate import hf, training
+from alchemist_dsl.migrate.hf import Pair
 from alchemist_dsl.migrate.reading import Reading, Refused, none_found, of_source
 from alchemist_dsl.migrate.recipe_draft import Draft, Source, counted, percent, real, times
-from alchemist_dsl.migrate.row_layout import Pair
 from alchemist_dsl.migrate.source_location import DRAWN, At, place
 from alchemist_dsl.migrate.tracked_mapping import Asked
 from alchemist_dsl.migrate.tree import Value
@@ -246,16 +246,16 @@ def _data(reading: Reading, asked: Asked, draft: Draft) -> None:
     none_found(reading, draft, "the configuration names no dataset")
 
 
-def _layout(source: Source, have: row_layout.Columns) -> None:
+def _layout(source: Source, have: hf.Columns) -> None:
     """Rows without `messages` by their columns, as its mixer converts them; unknown ones are read as `messages`."""
     if have is None or "messages" in have:
         return
     for pair in (Pair("instruction", "output", "input"), Pair("prompt", "completion")):
         if {pair.instruction, pair.response} <= have:
-            row_layout.pair(source, pair, have)
+            hf.pair(source, pair, have)
             return
     if "conversations" in have:
-        row_layout.conversation(source, "conversations")
+        hf.conversation(source, "conversations")
 
 
 def _pairs(asked: Asked, which: str) -> list[tuple[str, Value | None]]:

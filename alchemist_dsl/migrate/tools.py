@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from alchemist_dsl.migrate import axolotl, axolotl_keys, llama_factory, llama_factory_keys, open_instruct, trl
+from alchemist_dsl.migrate import axolotl, axolotl_keys, llama_factory, open_instruct, trl
 from alchemist_dsl.migrate.reading import Reading
 from alchemist_dsl.migrate.recipe_draft import Draft
 from alchemist_dsl.migrate.tree import Value
@@ -40,13 +40,13 @@ TOOLS: Final[Mapping[str, Tool]] = {
         axolotl_keys.FAMILIES,
     ),
     "llama-factory": Tool(
-        llama_factory_keys.TITLE,
+        llama_factory.TITLE,
         llama_factory.read,
-        llama_factory_keys.USED,
-        llama_factory_keys.LEFT,
-        llama_factory_keys.UNSAID,
+        llama_factory.USED,
+        llama_factory.LEFT,
+        llama_factory.UNSAID,
         frozenset({"finetuning_type", "cutoff_len", "template", "stage", "dataset_dir", "dataset"}),
-        llama_factory_keys.FAMILIES,
+        llama_factory.FAMILIES,
     ),
     "trl": Tool(
         trl.TITLE,

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from alchemist_dsl.checker.values import SECRET
-from alchemist_dsl.diagnostics.model import Diagnostic
-from alchemist_dsl.diagnostics.suggest import near
+from alchemist_dsl.diagnostics.model import Diagnostic, near
 from alchemist_dsl.migrate.tree import Value
 from alchemist_dsl.source import SourceFile, Span
 

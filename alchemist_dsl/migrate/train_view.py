@@ -155,7 +155,7 @@ def find(program: ir.Program, name: str | None) -> ir.Block:
     if name is not None:
         if name in blocks:
             return blocks[name]
-        from alchemist_dsl.diagnostics.suggest import near
+        from alchemist_dsl.diagnostics.model import near
 
         close = near(name, blocks, 1)
         hint = f"; did you mean `{close[0]}`?" if close else ""

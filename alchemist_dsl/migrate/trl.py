@@ -8,10 +8,10 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_dsl.migrate import hf, row_layout, training
+from alchemist_dsl.migrate import hf, training
+from alchemist_dsl.migrate.hf import Columns
 from alchemist_dsl.migrate.reading import Reading, Refused, distinct, none_found, of_source
 from alchemist_dsl.migrate.recipe_draft import Draft, Source, percent, plain, times
-from alchemist_dsl.migrate.row_layout import Columns
 from alchemist_dsl.migrate.source_location import At, Files, place
 from alchemist_dsl.migrate.tracked_mapping import Asked
 
@@ -94,7 +94,7 @@ _OTHER: Final = (
     "ref_model_init_kwargs",
 )
 _ENTRY: Final = ("path", "name", "split", "data_files", "data_dir", "columns", "fraction", "id", "config", "weight")
-_TEXT: Final = row_layout.Pair("prompt", "completion")
+_TEXT: Final = hf.Pair("prompt", "completion")
 
 
 def read(reading: Reading) -> Draft:
@@ -198,20 +198,20 @@ def _layout(asked: Asked, source: Source, columns: list[str] | None, have: Colum
     """Which columns are the conversation: as the YAML says, else as the records have it, else `messages`."""
     known = frozenset(columns) if columns else have
     if field and field != "text" and (known is None or field in known):
-        row_layout.text(source, field)
+        hf.text(source, field)
         return "text"
     if known is None or "messages" in known:
         if known is None and "missing" not in source.attrs:
             asked.remark("the YAML does not name its columns: read as `messages`", "")
         return "messages"
     if "conversations" in known:
-        row_layout.conversation(source, "conversations")
+        hf.conversation(source, "conversations")
         return "messages"
     if {"prompt", "completion"} <= known:
-        row_layout.pair(source, _TEXT, known)
+        hf.pair(source, _TEXT, known)
         return "pair"
     if (field or "text") in known:
-        row_layout.text(source, field or "text")
+        hf.text(source, field or "text")
         asked.otherwise(key, "text without turns: it is the answer to an empty question, in the chat template")
         return "text"
     if {"instruction", "response"} <= known:

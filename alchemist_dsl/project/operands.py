@@ -184,7 +184,7 @@ def _at(name: str, file: Path) -> tuple[Revision, str]:
 
 def of_file(path: Path, settings: Settings, called: str | None = None) -> Side:
     """A recipe or a plan as it lies here."""
-    from alchemist_dsl.project.params import ParamsError
+    from alchemist_dsl.project.folder import ParamsError
     from alchemist_dsl.project.workspace import compile_recipe, project_of
 
     name = called or str(path)
@@ -236,8 +236,7 @@ def _of_revision(revision: Revision, path: str, settings: Settings) -> Side | No
 
     from alchemist_dsl.compiler import compile_text
     from alchemist_dsl.passes import Options
-    from alchemist_dsl.project.folder import library
-    from alchemist_dsl.project.params import ParamsError, outside_values
+    from alchemist_dsl.project.folder import ParamsError, library, outside_values
     from alchemist_dsl.project.revisions import Recorded, lock_of
     from alchemist_dsl.project.workspace import Project, read_lock
     from alchemist_dsl.syntax.decode import decode

@@ -27,9 +27,8 @@ from alchemist_dsl.passes import Options
 from alchemist_dsl.project import lockfile as locks
 from alchemist_dsl.project.drift import applied, parts, subject
 from alchemist_dsl.project.facts_on_disk import FileCache, Resources
-from alchemist_dsl.project.folder import LOCK, STATE, Folder, folder_of, library, read_file, read_recipe
+from alchemist_dsl.project.folder import LOCK, STATE, Folder, folder_of, library, outside_values, read_file, read_recipe
 from alchemist_dsl.project.lockfile import Lock, LockError
-from alchemist_dsl.project.params import outside_values
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax.decode import decode
 
@@ -417,7 +416,7 @@ def _looked_at(manifest: Manifest, node: Node) -> frozenset[str]:
 
 def _in_place(project: Project, plan: Plan, node: Node) -> bool:
     """Whether an export still lies where it was put, with the card that it would have now."""
-    from alchemist_runtime.engine.export_marker import in_place
+    from alchemist_runtime.engine.export_step import in_place
 
     manifest = project.store.manifest(node.key)
     path = getattr(node.spec, "path", None)

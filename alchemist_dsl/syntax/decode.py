@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from alchemist_dsl.diagnostics.model import Diagnostic, Label
+from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label
 from alchemist_dsl.source import SourceFile, Span
+from alchemist_dsl.syntax import ast
 
 #: Bytes of a recipe, and characters of one of its lines.
 LARGEST: Final = 1 << 20
@@ -102,3 +105,174 @@ def resolve(source: SourceFile) -> tuple[SourceFile, tuple[Diagnostic, ...]]:
 
 def _blank(text: str) -> str:
     return re.sub(r"[^\n]", " ", text)
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+_ESCAPE: Final = re.compile(r'\\(u[0-9a-fA-F]{4}|["\\/bfnrt]|.)')
+_PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_HALF: Final = re.compile("[\ud800-\udfff]")
+_SIMPLE: Final = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+
+
+@dataclass(frozen=True, slots=True)
+class BadEscape:
+    """An escape that JSON does not know, by its offsets in the literal."""
+
+    start: int
+    end: int
+    surrogate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BadIndent:
+    """Lines of a text block that do not start with the indentation of the closing quotes."""
+
+    start: int  # offsets, in the literal, of the first such line's indentation
+    end: int
+    tabs: bool  # tabs and spaces differ; else there is simply too little
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    value: str
+    offsets: tuple[int, ...]  # offset in the literal of the first character of every line of `value`
+    problem: BadIndent | None = None
+
+
+def unescape(literal: str) -> tuple[str, BadEscape | None]:
+    """The value of a string with its quotes, and the first escape that is wrong."""
+    body = literal[1:-1]
+    if "\\" not in body:
+        return body, None
+    bad: list[BadEscape] = []
+
+    def one(m: re.Match[str]) -> str:
+        code = m[1]
+        if code in _SIMPLE:
+            return _SIMPLE[code]
+        if len(code) == 5:
+            return chr(int(code[1:], 16))
+        bad.append(BadEscape(m.start() + 1, m.end() + 1))
+        return m[0]
+
+    value = _PAIR.sub(_join, _ESCAPE.sub(one, body))
+    alone = None if bad else _HALF.search(value)
+    if alone:
+        escape = next(m for m in _ESCAPE.finditer(body) if m[1].lower() == f"u{ord(alone[0]):04x}")
+        bad.append(BadEscape(escape.start() + 1, escape.end() + 1, surrogate=True))
+    return value, bad[0] if bad else None
+
+
+def _join(m: re.Match[str]) -> str:
+    """Two escaped halves make one character."""
+    high, low = ord(m[0][0]), ord(m[0][1])
+    return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+
+
+def dedent(literal: str, quotes: int) -> Block:
+    """The text of a block, from its opening to its closing quotes, without the indentation of the latter."""
+    first = literal.index("\n") + 1
+    last = literal.rindex("\n") + 1
+    if last == first:  # nothing between the two lines of quotes
+        return Block("", ())
+    prefix = literal[last : len(literal) - quotes]
+    width = len(prefix)
+    lines: list[str] = []
+    offsets: list[int] = []
+    problem: BadIndent | None = None
+    at = first
+    for line in literal[first : last - 1].split("\n"):
+        strip = width
+        if not line.startswith(prefix):
+            blank = line.lstrip(" \t")
+            strip = min(len(line) - len(blank), width)
+            if blank:
+                tabs = _columns(line[: len(line) - len(blank)]) >= _columns(prefix)
+                problem = BadIndent(
+                    problem.start if problem else at,
+                    problem.end if problem else at + max(len(line) - len(blank), 1),
+                    problem.tabs if problem else tabs,
+                    problem.lines + 1 if problem else 1,
+                )
+        lines.append(line[strip:])
+        offsets.append(at + strip)
+        at += len(line) + 1
+    return Block("\n".join(lines), tuple(offsets), problem)
+
+
+def _columns(indentation: str) -> int:
+    return len(indentation.expandtabs(8))
+
+
+# --- edition ---------------------------------------------------------------------------------------------------------
+
+EDITIONS: Final = (2026,)
+
+
+def check(
+    source: SourceFile, items: Sequence[ast.Item | ast.Edition], report: Callable[[Diagnostic], None]
+) -> ast.Edition | None:
+    """The edition of a file; reports where the line is missing, misplaced, repeated or unknown."""
+    found = [i for i in items if isinstance(i, ast.Edition)]
+    newest = EDITIONS[-1]
+    if not found:
+        first = items[0] if items else None
+        if not (isinstance(first, ast.BadItem) and _opens(source, first)):
+            start = first.span.start if first else 0
+            end = source.text.find("\n", start)
+            span = source.span(start, len(source.text) if end < 0 else end)
+            report(
+                Diagnostic(
+                    "A012",
+                    "the file does not say which edition of the language it is written in",
+                    span if first else source.span(0, 0),
+                    help=f"write `edition {newest}` as the first line",
+                    edit=Edit(source.span(0, 0), f"edition {newest}\n"),
+                )
+            )
+        return None
+    edition = found[0]
+    for other in found[1:]:
+        label = Label(edition.span, "first")
+        report(Diagnostic("A012", "the edition is given twice", other.span, "again", (label,), help="keep one"))
+    if items[0] is not edition and not isinstance(items[0], ast.Edition):
+        report(
+            Diagnostic(
+                "A012",
+                "the edition line comes first in a file",
+                edition.span,
+                labels=(Label(_first_line(source, items[0]), "this stands before it"),),
+                help="move it to the top",
+            )
+        )
+    if edition.year not in EDITIONS:
+        _unknown(edition, newest, source, report)
+    return edition
+
+
+def _unknown(edition: ast.Edition, newest: int, source: SourceFile, report: Callable[[Diagnostic], None]) -> None:
+    written = source.text[edition.span.start : edition.span.end].removeprefix("edition").strip()
+    later = edition.year > newest
+    report(
+        Diagnostic(
+            "A013",
+            f"this version does not know the edition `{written}`",
+            edition.span,
+            note=f"known: {', '.join(map(str, EDITIONS))}",
+            help="a newer version of alchemist may know it" if later else f"write `edition {newest}`",
+            edit=None if later else Edit(edition.span, f"edition {newest}", safe=False),
+        )
+    )
+
+
+def _opens(source: SourceFile, item: ast.BadItem) -> bool:
+    """Whether a bad first item was an attempt at the edition line, which was reported then."""
+    text = source.text[item.span.start : item.span.end]
+    return text.startswith("edition") or text[:1].isdigit()
+
+
+def _first_line(source: SourceFile, item: ast.Item | ast.Edition) -> Span:
+    end = source.text.find("\n", item.span.start, item.span.end)
+    return source.span(item.span.start, item.span.end if end < 0 else end)

@@ -13,9 +13,9 @@ from typing import Final
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax import ast
+from alchemist_dsl.syntax.decode import dedent
 from alchemist_dsl.syntax.grammar import load
 from alchemist_dsl.syntax.parse import parse
-from alchemist_dsl.syntax.texts import dedent
 from alchemist_dsl.syntax.tokens import Tokens, scan
 from alchemist_dsl.syntax.trivia import Bracket, Break, Note, Part, Piece, Row, flat, read
 

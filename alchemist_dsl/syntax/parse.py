@@ -15,7 +15,7 @@ from typing import Any, Final
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax import ast
-from alchemist_dsl.syntax import edition as opening
+from alchemist_dsl.syntax import decode as opening
 from alchemist_dsl.syntax.build import Builder
 from alchemist_dsl.syntax.decode import decode, resolve, too_large
 from alchemist_dsl.syntax.grammar import Tables, load

@@ -11,9 +11,9 @@ from typing import Final
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit
 from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax import phrase_blocks as blocks
-from alchemist_dsl.syntax import phrase_statements as statements
+from alchemist_dsl.syntax import phrase_blocks as statements
 from alchemist_dsl.syntax import phrase_values as values
-from alchemist_dsl.syntax.mistake import COMPARE, OPERATORS, VALUES, Mistake, missing_comma_before
+from alchemist_dsl.syntax.phrase_values import COMPARE, OPERATORS, VALUES, Mistake, missing_comma_before
 from alchemist_dsl.syntax.repair import Place
 from alchemist_dsl.syntax.tokens import END
 

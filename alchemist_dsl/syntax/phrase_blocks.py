@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
+from typing import Final
 
-from alchemist_dsl.diagnostics.model import Diagnostic, Edit
-from alchemist_dsl.syntax.mistake import Mistake
+from alchemist_dsl.diagnostics.model import Diagnostic, Edit, near
+from alchemist_dsl.syntax.phrase_values import ENDS, OPERATORS, RESERVED, VALUES, Mistake
 from alchemist_dsl.syntax.repair import VERBS
 from alchemist_dsl.syntax.tokens import END
 
@@ -173,3 +174,249 @@ def name_form(m: Mistake, first: int, last: int) -> Diagnostic:
         help=f"write `{better}`" if better.isidentifier() else None,
         edit=Edit(m.span(first, last), better, safe=False) if better.isidentifier() else None,
     )
+
+
+# --- phrase statements -----------------------------------------------------------------------------------------------
+
+#: What other languages write where a column is set.
+_ASSIGNS: Final = frozenset({"let", "var", "const", "def", "column", "col", "add", "update", "assign", "with"})
+_BEFORE_VALUES: Final = OPERATORS - {"DOT"} | VERBS | {"EQ", "LPAR", "COMMA", "LSQB", "PER"}
+
+
+def double_equals(m: Mistake) -> Diagnostic | None:
+    end = m.path_end()
+    if m.i != end or end == m.first or m.top:
+        return None
+    if m.here == "EQUAL":
+        return Diagnostic(
+            "A001",
+            "an attribute is set with one `=`; `==` compares",
+            m.span(m.i),
+            help="write `=`",
+            edit=Edit(m.span(m.i), "="),
+        )
+    if m.here in ("PLUS", "MINUS", "STAR") and m.kind(m.i + 1) == "EQ":
+        return Diagnostic(
+            "A002",
+            f"there is no `{m.text(m.i)}=`; a recipe says what a value is, not how it changes",
+            m.span(m.i, m.i + 1),
+            help="write `=` and the whole value",
+        )
+    return None
+
+
+def arrow(m: Mistake) -> Diagnostic | None:
+    if m.here == "MORE" and m.before in ("EQ", "MINUS") and m.i - 1 >= m.path_end():
+        span = m.span(m.i - 1, m.i)
+        return Diagnostic("A002", "a value is set with `=`", span, help="write `=`", edit=Edit(span, "="))
+    return None
+
+
+def missing_equals(m: Mistake) -> Diagnostic | None:
+    end = m.path_end()
+    if m.top or end == m.first or m.kind(end) not in VALUES or m.i < end:
+        return None
+    if m.kind(end) == "LBRACE" or (m.kind(end) == "LPAR" and m.kind(m.first) != "SET"):
+        return None
+    if m.kind(end) == "NAME" and m.kind(end + 1) == "EQ" and m.kinds[m.first] != "SET":
+        return _two_names(m, end)
+    if m.here in ENDS or m.i == end or m.kind(end) == "NAME":
+        path = m.shown(m.first, end - 1)
+        value = _several(m, end) or m.shown(end, m.value_end())
+        return Diagnostic(
+            "A001",
+            f"`{path}` needs `=` before its value",
+            m.after(end - 1),
+            "here",
+            help=f"write `{path} = {value}`",
+            edit=Edit(m.after(end - 1), " ="),
+        )
+    return None
+
+
+def _list_without_brackets(m: Mistake) -> Diagnostic | None:
+    """`from = a, b`: the second name is read as a statement of its own."""
+    kinds, tokens = m.kinds, m.where.tokens
+    first = m.first
+    line = tokens.source.text.rfind("\n", 0, tokens.starts[first]) + 1
+    while first > 0 and kinds[first - 1] not in ("NEWLINE", "LBRACE"):
+        first -= 1
+    if first == m.first or kinds[m.first - 1] != "COMMA" or tokens.starts[first] < line:
+        return None
+    if kinds[first : first + 2] != ["NAME", "EQ"] or "EQ" in kinds[first + 2 : m.first]:
+        return None
+    last = m.first
+    while kinds[last + 1] not in ENDS - {"COMMA"}:
+        last += 1
+    shown, name = m.source(first + 2, last), m.text(first)
+    span = m.span(first + 2, last)
+    return Diagnostic(
+        "A002",
+        f"several values of `{name}` go into a list",
+        span,
+        help=f"write `{name} = [{shown}]`",
+        edit=Edit(span, f"[{shown}]"),
+    )
+
+
+def _several(m: Mistake, first: int) -> str | None:
+    """`[a, b]`, where names with commas between follow on the line."""
+    kinds, last = m.kinds, first
+    while kinds[last : last + 3] == ["NAME", "COMMA", "NAME"]:
+        last += 2
+    if last == first or kinds[last + 1] not in ENDS:
+        return None
+    return f"[{m.source(first, last)}]"
+
+
+def missing_name(m: Mistake) -> Diagnostic | None:
+    """`= 350`: a line that starts with its `=`."""
+    if m.here != "EQ" or m.i != m.first or m.top:
+        return None
+    value = m.shown(m.i + 1, m.value_end()) if m.kind(m.i + 1) else "…"
+    return Diagnostic("A002", "the name before this `=` is missing", m.span(m.i), help=f"write `NAME = {value}`")
+
+
+def missing_type(m: Mistake) -> Diagnostic | None:
+    """`score:` and nothing behind it."""
+    if m.here not in ENDS or m.before != "COLON" or m.i != m.first + 2 or m.top:
+        return None
+    name = m.text(m.first)
+    return Diagnostic(
+        "A016",
+        f"`{name}` has no type",
+        m.span(m.i - 1),
+        help=f"write `{name}: text` for a field, `{name} = …` for an attribute",
+    )
+
+
+def _two_names(m: Mistake, second: int) -> Diagnostic:
+    """`from from = pool`, `let lang = lang(response)`."""
+    one, two = m.shown(m.first, second - 1), m.text(second)
+    whole = m.span(m.first, second)
+    if one == two:
+        return Diagnostic(
+            "A002", f"`{one}` stands twice", m.span(second), "again", help=f"write `{one} = …`", edit=Edit(whole, one)
+        )
+    if one.lower() in _ASSIGNS or near(one, ("set",), 1):
+        return Diagnostic(
+            "A002",
+            f"a column is set with `set`, not with `{one}`",
+            m.span(m.first),
+            help=f"write `set {two} = …`",
+            edit=Edit(m.span(m.first), "set"),
+        )
+    return Diagnostic(
+        "A002",
+        f"two names stand before the `=`: `{one}` and `{two}`",
+        whole,
+        help=f"write `{one} = …` or `{two} = …`, each on a line of its own",
+    )
+
+
+def colon(m: Mistake) -> Diagnostic | None:
+    """`epochs: 2`, `a := 1`, `{ a: 1 }`, `f(n: 5)`."""
+    colon = next((j for j in (m.i, m.i - 1) if m.kind(j) == "COLON"), m.first + 1)
+    if m.kind(colon) != "COLON" or (m.top and m.kinds[m.first] == "PARAM" and colon == m.first + 2):
+        return None
+    if m.here == "EQ" and m.before == "COLON":
+        span = m.span(m.i - 1, m.i)
+        return Diagnostic(
+            "A009", "attributes are set with `=`, not with `:=`", span, help="write `=`", edit=Edit(span, "=")
+        )
+    if m.kind(colon - 1) != "NAME" or m.i < colon:
+        return None
+    name = m.text(colon - 1)
+    inside = m.around()
+    last = m.value_end() if not inside else colon + 1
+    value = m.shown(colon + 1, last) if m.kind(colon + 1) and last > colon else "…"
+    what = {"LPAR": "arguments", "LBRACE": "the fields of a record"}.get(inside, "attributes")
+    if not inside and m.kinds[m.where.opener] == "LBRACE" and _in_record(m):
+        what = "the fields of a record"
+    gap = "" if m.where.tokens.ends[colon] < m.where.tokens.starts[colon + 1] else " "
+    return Diagnostic(
+        "A009",
+        f"{what} are set with `=`; `:` declares the type of a field",
+        m.span(colon),
+        help=f"write `{name} = {value}`",
+        edit=Edit(m.span(colon), " =" + gap),
+    )
+
+
+def _in_record(m: Mistake) -> bool:
+    """Whether the block around the statement is a record: it stands after `=`, `,` or an opening bracket."""
+    opener = m.where.opener
+    return opener > 0 and m.kinds[opener - 1] in ("EQ", "COMMA", "LSQB", "LPAR", "NEWLINE")
+
+
+def missing_value(m: Mistake) -> Diagnostic | None:
+    if m.here not in ENDS and m.here not in ("RSQB", "RPAR"):
+        return None
+    if m.before == "EQ":
+        name = m.text(m.i - 2) if m.i - 2 >= m.first else ""
+        return Diagnostic(
+            "A016", f"`{name}` has no value", m.span(m.i - 1), help="write a value after the `=`, or delete the line"
+        )
+    if m.before in VERBS or m.before == "SET":
+        word = m.text(m.i - 1)
+        what = "a column and its value" if word == "set" else "a condition"
+        example = "set lang = lang(response)" if word == "set" else f"{word} chars(response) < 80"
+        return Diagnostic("A016", f"`{word}` needs {what}", m.span(m.i - 1), help=f"for example `{example}`")
+    if m.before in ("AS", "PER"):
+        word = m.text(m.i - 1)
+        what = "a name" if m.before == "AS" else "a column or a count"
+        return Diagnostic(
+            "A016", f"`{word}` needs {what} after it", m.span(m.i - 1), help=f"write it, or delete `{word}`"
+        )
+    end = m.path_end()
+    if (listed := _list_without_brackets(m)) is not None:
+        return listed
+    if m.i == end and end > m.first and not m.top and m.here != "LPAR":
+        path = m.shown(m.first, end - 1)
+        return Diagnostic(
+            "A016", f"`{path}` has no value", m.span(m.first, end - 1), help=f"write `{path} = …`, or delete the line"
+        )
+    return None
+
+
+# --- what names get wrong ---------------------------------------------------------------------------------------------
+
+
+def reserved(m: Mistake) -> Diagnostic | None:
+    """A reserved word where a name is needed."""
+    at = _reserved_token(m)
+    if at is None:
+        return None
+    word = m.text(at)
+    before = m.kind(at - 1)
+    if at == m.i and before == "DOT":
+        help = f'a column of this name is read as `{m.text(at - 2)}["{word}"]`'
+    elif at == m.i and before in _BEFORE_VALUES:
+        help = f'a column of this name is read as `row["{word}"]`'
+        if before == "EQ" and m.kind(m.first) != "SET":
+            help += f', a choice of this name is written in quotes: `"{word}"`'
+    else:
+        help = f"choose another name, for example `{word}_`"
+    return Diagnostic("A017", f"`{word}` is a reserved word and cannot be a name", m.span(at), help=help)
+
+
+def _reserved_token(m: Mistake) -> int | None:
+    """The reserved word that stands where a name should, at or right before the token that does not fit."""
+    if m.here in ("EQ", "COLON"):
+        named = m.kind(m.i - 2) in ("", "DOT", "COMMA", "LPAR", "SET")
+        return m.i - 1 if m.before in RESERVED and named else None
+    if m.here not in RESERVED or "NAME" not in m.expected or (m.top and m.i == m.first):
+        return None
+    if m.here in ("AND", "OR", "IN") and m.before in ("", "NAME"):
+        return None  # an operator without its left side, not a name
+    named = m.before in _BEFORE_VALUES or m.before in ("", "DOT", "SET", "AS", "NAME", "PARAM")
+    return m.i if named else None
+
+
+def rule_name(m: Mistake) -> Diagnostic | None:
+    """What follows `as`: quotes, hyphens."""
+    if m.before == "AS" and m.here in ("STRING", "NUMBER"):
+        return name_form(m, m.i, m.i)
+    if m.here in ("MINUS", "DOT") and m.before == "NAME" and m.kind(m.i - 2) == "AS":
+        return name_form(m, m.i - 1, m.value_end())
+    return None

@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pyarrow as pa
 import pytest
-from alchemist_runtime.engine.frames import filled, hex_ids, tables
 from alchemist_runtime.engine.streams import Segment, Stream
+from alchemist_runtime.engine.views import filled, hex_ids, tables
 from alchemist_runtime.storage.columns import GROUP_ROWS, Shards, Stored
 from alchemist_runtime.storage.store import write_parquet
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from alchemist_runtime.engine.templates import render
+from alchemist_runtime.engine.turns import render
 from alchemist_runtime.schema.errors import RunError
 
 

@@ -21,10 +21,9 @@ from sheet_checks import check_sheet
 
 from alchemist_dsl.docs.schemas import all_schemas
 from alchemist_dsl.graph.colors import DARK, LIGHT, Theme, contrast
-from alchemist_dsl.graph.data import data
 from alchemist_dsl.graph.layers import Block, Edge
 from alchemist_dsl.graph.layout import arrange
-from alchemist_dsl.graph.mermaid import flowchart
+from alchemist_dsl.graph.mermaid import data, flowchart
 from alchemist_dsl.graph.model import compared, graph_of, upto
 from alchemist_dsl.graph.page import page
 from alchemist_dsl.graph.sheet import sheet

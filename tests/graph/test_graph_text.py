@@ -13,11 +13,10 @@ from graph_plans import PLAIN, bundled, links, plans, streams
 from hypothesis import given
 from sheet_checks import check_sheet
 
-from alchemist_dsl.graph.lanes import rows
 from alchemist_dsl.graph.mermaid import flowchart
 from alchemist_dsl.graph.model import Graph, graph_of
 from alchemist_dsl.graph.sheet import sheet
-from alchemist_dsl.graph.text import CHANGES, MARKS, draw
+from alchemist_dsl.graph.text import CHANGES, MARKS, draw, rows
 
 GOLDEN = Path(__file__).parent / "golden"
 TEXTS = ("quickstart", "alchemistcoder", "published/tulu3", "published/olmo3_instruct")

@@ -127,7 +127,7 @@ def test_an_answer_that_is_sent_back_may_cost_another_call(work, full):
 
 
 def test_a_teacher_without_price_is_unknown_and_a_check_on_it_exits_3(work, full):
-    from alchemist_dsl.cli.compiling import exit_code
+    from alchemist_dsl.cli.output import exit_code
 
     start = full.index("  price {")
     text = full[:start] + full[full.index("  }\n", start) + 4 :]
@@ -141,7 +141,7 @@ def test_a_teacher_without_price_is_unknown_and_a_check_on_it_exits_3(work, full
 
 
 def test_a_check_that_fails_is_an_error_but_there_is_a_plan(work, full):
-    from alchemist_dsl.cli.compiling import exit_code
+    from alchemist_dsl.cli.output import exit_code
 
     made = work.compile(full.replace("plan.cost <= $5", "plan.cost <= $0.01"))
     (problem,) = [d for d in made.diagnostics if d.code == "A901"]
@@ -152,7 +152,7 @@ def test_a_check_that_fails_is_an_error_but_there_is_a_plan(work, full):
 
 
 def test_a_check_that_warns_does_not_fail(work, full):
-    from alchemist_dsl.cli.compiling import exit_code
+    from alchemist_dsl.cli.output import exit_code
 
     text = full.replace("  expect plan.cost <= $5", "  severity = warn\n  expect plan.cost <= $0.01")
     made = work.compile(text)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.engine.export_marker import MARKER, marker
+from alchemist_runtime.engine.export_step import MARKER, marker
 from alchemist_runtime.schema.plan import Plan, from_json
 from click.testing import CliRunner, Result
 from hypothesis import given, settings

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from alchemist_runtime.calls.answers import read
-from alchemist_runtime.engine.templates import environment
+from alchemist_runtime.engine.turns import environment
 from alchemist_runtime.schema.plan import Plan
 
 from alchemist_dsl.checker import check

@@ -11,8 +11,7 @@ import pytest
 from git_repo import Repo
 from pull_requests import Pull, event, pull
 
-from alchemist_dsl.review.base import BaseError, base_commit
-from alchemist_dsl.review.event import EventError, PullRequest, pull_request
+from alchemist_dsl.review.event import BaseError, EventError, PullRequest, base_commit, pull_request
 
 
 @pytest.fixture

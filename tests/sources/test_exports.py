@@ -15,8 +15,8 @@ from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.local import run
 from alchemist_runtime.engine.progress import Silent
 from alchemist_runtime.schema import plan as p
-from alchemist_runtime.schema.message import as_json, message, text_of
 from alchemist_runtime.schema.plan import to_json
+from alchemist_runtime.schema.rows import as_json, message, text_of
 from alchemist_runtime.storage.store import Store
 
 AT = p.At(file="r.recipe", line=1, column=1)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from alchemist_runtime.formats.records import Unheld
 from alchemist_runtime.formats.tables import records
-from alchemist_runtime.schema.exact_json import as_json, dumps, loads
+from alchemist_runtime.schema.sealed import as_json, dumps, loads
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label, Severity
+from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label, Severity, near
 from alchemist_dsl.diagnostics.render import render, sort_unique
-from alchemist_dsl.diagnostics.suggest import near
 from alchemist_dsl.source import SourceFile, Span
 
 

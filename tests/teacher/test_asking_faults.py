@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 from alchemist_runtime.calls.cache import CallCache, Origin
+from alchemist_runtime.calls.cache_files import Recorded
 from alchemist_runtime.calls.dispatch import ClientPool
-from alchemist_runtime.calls.recorded import Recorded
 from alchemist_runtime.calls.teacher import Reply, call_key
 from alchemist_runtime.schema import plan
 from alchemist_runtime.schema.errors import RunError

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import step_plans as s
 from alchemist_runtime.calls.cache import CallCache, Origin
+from alchemist_runtime.calls.cache_files import Recorded
 from alchemist_runtime.calls.dispatch import ClientPool
-from alchemist_runtime.calls.recorded import Recorded
 from alchemist_runtime.calls.teacher import Reply, Request, call_key, whole
 from alchemist_runtime.schema import plan as p
 from alchemist_runtime.schema.errors import RunError

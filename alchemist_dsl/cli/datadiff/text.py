@@ -27,7 +27,7 @@ from alchemist_dsl.cli.datadiff.words import (
     unread,
     unseen,
 )
-from alchemist_dsl.explain.text_table import fold, grid
+from alchemist_dsl.explain.wording import fold, grid
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.compare import DataDiff, PortDiff, Sample, StepDiff

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from alchemist_runtime.calls.cache import CallCache
+from alchemist_runtime.calls.completion import HOPELESS
 from alchemist_runtime.calls.dispatch import CallBatch, Outcome, TeacherClient, cannot, kept
-from alchemist_runtime.calls.failures import HOPELESS
 from alchemist_runtime.calls.ledger import dollars
 from alchemist_runtime.calls.openai_client import Chat, headers_of, key_of
 from alchemist_runtime.calls.teacher import CallFailed, Lease, Reply, Request, Used, Want, scrub

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from alchemist_runtime.calls.failures import HOPELESS, WAITING
+from alchemist_runtime.calls.completion import HOPELESS, WAITING
 from alchemist_runtime.calls.teacher import CallFailed, Used, Want
 
 #: Pauses grow from the first to the longest; half of each is drawn: 0.25 s, 0.6, 1.6, 3.9, 9.8, 24, 30.

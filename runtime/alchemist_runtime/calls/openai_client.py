@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
-from alchemist_runtime.calls import answers, completion, failures
+from alchemist_runtime.calls import answers, completion
 from alchemist_runtime.calls.teacher import OFFICIAL, UNREAD, CallFailed, Reply, Request, is_local, scrub, whole
 from alchemist_runtime.schema import plan
 from alchemist_runtime.schema.errors import Problem, RunError
@@ -195,12 +195,12 @@ class Chat:
         """
         said = refused.reason
         sent = [n for n in body if n in _LEFT_OUT or n in _RENAMED]
-        name = failures.refused_parameter(refused.status, said, sent)
+        name = completion.refused_parameter(refused.status, said, sent)
         if name is not None:
             if name in self._sampling:
                 self._leave_out(name, said)
             return True
-        if "response_format" in body and failures.refuses_schema(refused.status, said):
+        if "response_format" in body and completion.refuses_schema(refused.status, said):
             if not self._in_words:
                 self._in_words = True
                 self.adapted.append(f"answers are asked for in words, without a schema; {said}")
@@ -250,8 +250,8 @@ class Chat:
         """What an error under the status of an answer means: what it means under its own."""
         if not none.error:
             return {}
-        kind = failures.judge(none.status or 400, content.decode("utf-8", "replace")).kind
-        return {"status": none.status, "retry": kind in failures.RETRIED, "kind": kind}
+        kind = completion.judge(none.status or 400, content.decode("utf-8", "replace")).kind
+        return {"status": none.status, "retry": kind in completion.RETRIED, "kind": kind}
 
     def _probability(self, logprobs: Any) -> float:
         """P(yes) / (P(yes) + P(no)) of the first token."""
@@ -290,11 +290,11 @@ class Chat:
         return self._failed(reason, retry=True, kind="lost")
 
     def _refused(self, status: int, said: str, headers: Mapping[str, str]) -> CallFailed:
-        failure = failures.judge(status, said, headers)
+        failure = completion.judge(status, said, headers)
         return self._failed(
             f"the server says {status}: {failure.said}",
             status=status,
-            retry=failure.kind in failures.RETRIED,
+            retry=failure.kind in completion.RETRIED,
             retry_after=failure.wait,
             kind=failure.kind,
         )

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from alchemist_runtime.code import clarity as _clarity
-from alchemist_runtime.code import fences as _fences
 from alchemist_runtime.code import grammars, languages
+from alchemist_runtime.code import languages as _fences
 from alchemist_runtime.code import organised as _organised
 
 

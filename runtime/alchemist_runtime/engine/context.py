@@ -119,7 +119,7 @@ class Context:
         """Forget the streams that are open, with the row groups they hold, and give memory back: the next step opens
         its own.
         """
-        from alchemist_runtime.engine.memory import give_back
+        from alchemist_runtime.engine.progress import give_back
 
         self._open.clear()
         self.__dict__.pop("outdated", None)

@@ -535,7 +535,7 @@ def _record(scope: Scope, expr: plan.Expr) -> Datum:
 
 
 def _template(scope: Scope, expr: plan.Expr) -> Datum:
-    from alchemist_runtime.engine.templates import render
+    from alchemist_runtime.engine.turns import render
 
     _, digest, names = expr
     columns: dict[str, Sequence[Any]] = {}

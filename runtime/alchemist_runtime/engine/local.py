@@ -123,7 +123,7 @@ def finished(ctx: Context, node: Node) -> Manifest | None:
     if manifest is None or node.id in ctx.outdated:
         return None
     if node.kind == "export":
-        from alchemist_runtime.engine.export_marker import folder, in_place
+        from alchemist_runtime.engine.export_step import folder, in_place
 
         if folder(ctx, node.spec) is None:  # type: ignore[arg-type]
             return manifest
@@ -187,7 +187,7 @@ def _work(ctx: Context, targets: Iterable[str] | None, result: Result) -> None:
 
 def _clear_way(ctx: Context, targets: Iterable[str] | None) -> None:
     """See before anything is spent that every export may be written where it goes. RunError A906, A909, A915."""
-    from alchemist_runtime.engine.export_marker import refuse_foreign
+    from alchemist_runtime.engine.export_step import refuse_foreign
 
     for node in unfinished(ctx, targets):
         if isinstance(node.spec, ExportSpec) and node.spec.path and not ctx.options.limited:

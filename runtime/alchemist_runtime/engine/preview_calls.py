@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from alchemist_runtime.calls.cache import CallCache
+from alchemist_runtime.calls.cache_files import Recorded
 from alchemist_runtime.calls.dispatch import Outcome
-from alchemist_runtime.calls.recorded import Recorded
 from alchemist_runtime.calls.teacher import Reply, Request
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.expressions import columns_read

@@ -14,21 +14,20 @@ import numpy as np
 import pyarrow as pa
 
 from alchemist_runtime.calls import answers, completion
+from alchemist_runtime.calls.completion import PASSING
 from alchemist_runtime.calls.dispatch import CallBatch, ClientPool, Outcome
-from alchemist_runtime.calls.failures import PASSING
 from alchemist_runtime.calls.teacher import UNREAD, Reply, Request, call_key, whole
 from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.expressions import reads_out
 from alchemist_runtime.engine.filter_map import judge, reason, sieves
 from alchemist_runtime.engine.select import draw_order
 from alchemist_runtime.engine.streams import Stream, arrow_type
-from alchemist_runtime.engine.templates import render
-from alchemist_runtime.engine.turns import columns_for
+from alchemist_runtime.engine.turns import columns_for, render
 from alchemist_runtime.engine.values import cast_null, python_values
 from alchemist_runtime.schema.errors import Problem, RunError
-from alchemist_runtime.schema.exact_json import as_json
 from alchemist_runtime.schema.plan import Node, Prompt, Teacher, TeacherStepSpec
 from alchemist_runtime.schema.rows import nullable
+from alchemist_runtime.schema.sealed import as_json
 
 #: Rules of our own, beside those of the step.
 UNREADABLE, CALL_FAILED, TOO_LONG, NO_INPUT = "unreadable", "call_failed", "too_long", "no_input"

@@ -20,9 +20,9 @@ import pyarrow as pa
 from alchemist_runtime.code import functions
 from alchemist_runtime.engine.streams import TURN, arrow_type
 from alchemist_runtime.engine.values import distinct_rows, json_text, plain
-from alchemist_runtime.schema.exact_json import as_json, loads
 from alchemist_runtime.schema.functions import FUNCTIONS
-from alchemist_runtime.schema.message import CONTENT, text_of
+from alchemist_runtime.schema.rows import CONTENT, text_of
+from alchemist_runtime.schema.sealed import as_json, loads
 
 #: Functions of `code/functions.py`: slow enough for worker processes and worth remembering.
 CODE: Final = frozenset({"lang", "code", "fences", "parses", "clarity", "organised"})

@@ -28,9 +28,9 @@ from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.formats.records import Bad, Chunk, Identities, Remark, Where
 from alchemist_runtime.schema import catalog
 from alchemist_runtime.schema.errors import Problem, RunError
-from alchemist_runtime.schema.exact_json import loads
 from alchemist_runtime.schema.plan import Node, SourceSpec, SuiteSpec
 from alchemist_runtime.schema.rows import DROPPED_COLUMNS, IDENTITY, IDENTITY_TYPES, MESSAGES, SFT, nullable, required
+from alchemist_runtime.schema.sealed import loads
 from alchemist_runtime.storage.store import Output
 
 #: Bad records whose places a message names.

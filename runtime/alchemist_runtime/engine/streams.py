@@ -305,7 +305,7 @@ def _cast(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), wanted)
     if pa.types.is_nested(array.type) and wanted == pa.string():
-        from alchemist_runtime.schema.exact_json import as_json
+        from alchemist_runtime.schema.sealed import as_json
 
         values = [None if v is None else as_json(v) for v in array.to_pylist()]
         return pa.array(values, pa.string())

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from alchemist_runtime.engine.streams import TURN, arrow_type, column_type
 from alchemist_runtime.schema.errors import Problem, RunError
-from alchemist_runtime.schema.exact_json import as_json, dumps, loads
 from alchemist_runtime.schema.rows import required
+from alchemist_runtime.schema.sealed import as_json, dumps, loads
 
 #: What an expression evaluates to before it is spread over the rows.
 Datum: TypeAlias = pa.Array | pa.Scalar

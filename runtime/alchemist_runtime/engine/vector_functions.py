@@ -31,7 +31,7 @@ from alchemist_runtime.engine.values import (
     unified,
 )
 from alchemist_runtime.schema.errors import Problem, RunError
-from alchemist_runtime.schema.exact_json import dumps
+from alchemist_runtime.schema.sealed import dumps
 
 Tokenizer = Callable[[Sequence[str]], Sequence[int]]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alchemist_runtime.schema.exact_json import dumps
 from alchemist_runtime.schema.registry import exporter
+from alchemist_runtime.schema.sealed import dumps
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @exporter(version=2)
 def jsonl(tables: Iterable[pa.Table], folder: Path, split: str, types: Mapping[str, str]) -> list[str]:
     """JSON lines with every column. Returns the file's name inside the folder."""
-    from alchemist_runtime.engine.frames import records
+    from alchemist_runtime.engine.views import records
 
     name = f"data/{split}.jsonl"
     with (folder / name).open("wb") as file:

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alchemist_runtime.schema.exact_json import dumps
-from alchemist_runtime.schema.message import message
 from alchemist_runtime.schema.registry import exporter
-from alchemist_runtime.schema.rows import EXTRA, HISTORY, INSTRUCTION, RESPONSE, SYSTEM, TAIL
+from alchemist_runtime.schema.rows import EXTRA, HISTORY, INSTRUCTION, RESPONSE, SYSTEM, TAIL, message
+from alchemist_runtime.schema.sealed import dumps
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 @exporter(version=2)
 def messages(tables: Iterable[pa.Table], folder: Path, split: str, types: Mapping[str, str]) -> list[str]:
     """JSON lines of `{"messages": [{"role", "content"}, …]}` with the other columns beside. Returns the file's name."""
-    from alchemist_runtime.engine.frames import records
+    from alchemist_runtime.engine.views import records
 
     name = f"data/{split}.jsonl"
     with (folder / name).open("wb") as file:

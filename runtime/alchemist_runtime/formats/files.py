@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from alchemist_runtime.formats.records import CHUNK, Bad, Chunk, Remark, Unheld, canonical, place
 from alchemist_runtime.schema.errors import Problem, RunError
-from alchemist_runtime.schema.exact_json import LEVELS, TOO_DEEP, dumps, loads, twice
+from alchemist_runtime.schema.sealed import LEVELS, TOO_DEEP, dumps, loads, twice
 
 ENDINGS: Mapping[str, str] = {
     ".jsonl": "jsonl",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from alchemist_runtime.schema.exact_json import dumps
+from alchemist_runtime.schema.sealed import dumps
 
 #: Records that a reader hands over at a time.
 CHUNK = 8_192

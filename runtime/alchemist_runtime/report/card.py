@@ -96,7 +96,7 @@ def _front(
     values (dates stay text). A split without a row is not among the files, since `load_dataset` refuses one."""
     import yaml
 
-    from alchemist_runtime.engine.frames import features
+    from alchemist_runtime.engine.views import features
 
     total = sum(s.rows for s in splits.values())
     files = [{"split": name, "path": split.files} for name, split in splits.items() if split.rows]

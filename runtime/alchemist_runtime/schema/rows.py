@@ -6,7 +6,10 @@ A column type is a short text, the same in recipes, plans and messages: `text`, 
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
+
+from alchemist_runtime.schema.sealed import as_json
 
 SYSTEM: Final = "system"
 INSTRUCTION: Final = "instruction"
@@ -72,3 +75,28 @@ def required(type_: str) -> str:
 def optional(type_: str) -> str:
     """The same type with null."""
     return type_ if type_.endswith("?") else type_ + "?"
+
+
+# --- message ---------------------------------------------------------------------------------------------------------
+
+CONTENT = "content"
+
+
+def text_of(content: Any) -> str:
+    """The text of a content: as it is, none of null, the texts of a list of parts, else its JSON."""
+    match content:
+        case str():
+            return content
+        case None:
+            return ""
+        case list() if all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in content):
+            return "".join(p["text"] for p in content)
+        case _:
+            return as_json(content)
+
+
+def message(role: str, text: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The turn as it was read, or with the text that a step has written."""
+    others = {key: value for key, value in extra.items() if key != CONTENT}
+    as_read = CONTENT in extra and text_of(extra[CONTENT]) == text
+    return {"role": role, CONTENT: extra[CONTENT] if as_read else text, **others}

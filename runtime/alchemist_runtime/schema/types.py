@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from alchemist_runtime.schema.exact_json import loads
 from alchemist_runtime.schema.rows import nullable, required
+from alchemist_runtime.schema.sealed import loads
 
 _CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 _NUMBERS: Final = ("real", "percent", "prob", "money", "duration", "rate", "multiplier")

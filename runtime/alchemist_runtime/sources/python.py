@@ -12,7 +12,7 @@ from alchemist_runtime.formats.packages import licence, package_files
 from alchemist_runtime.formats.records import Chunk, Where, canonical
 from alchemist_runtime.schema.errors import Problem, RunError
 from alchemist_runtime.schema.registry import source
-from alchemist_runtime.sources import _functions, _sessions
+from alchemist_runtime.sources import _functions
 
 
 @source()
@@ -82,7 +82,7 @@ def _function_rows(tree: ast.Module, module: str, text: str) -> Iterator[tuple[i
 def _session_rows(tree: ast.Module, module: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for qualname, line, docstring in _docstrings(tree):
         name = f"{_public(module)}.{qualname}" if qualname else _public(module)
-        for session in _sessions.sessions(docstring):
+        for session in _functions.sessions(docstring):
             many = "\n" in session.typed
             question = f"What does the Python prompt show for {'these lines' if many else 'this line'}, with `{name}`?"
             yield (

@@ -213,7 +213,7 @@ class InProcess:
 
     def rest(self) -> None:
         """Let go of the model; the next question loads it again."""
-        from alchemist_runtime.engine.memory import give_back
+        from alchemist_runtime.engine.progress import give_back
 
         if self._model is not None:
             self._model = None

@@ -28,7 +28,7 @@ class Echo:
     async def reply(self, request: Request) -> Reply:
         """Plain text for one text output, JSON otherwise."""
         from alchemist_runtime.calls.answers import is_plain, is_probability
-        from alchemist_runtime.schema.exact_json import as_json
+        from alchemist_runtime.schema.sealed import as_json
 
         said = next((m["content"] for m in reversed(request.messages) if m["role"] == "user"), "")
         values = {name: _value(type_of(t), said) for name, t in request.outputs.items()}

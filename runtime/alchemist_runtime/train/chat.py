@@ -19,7 +19,7 @@ import orjson
 import pyarrow as pa
 
 from alchemist_runtime.schema.errors import Problem, RunError
-from alchemist_runtime.schema.message import CONTENT, text_of
+from alchemist_runtime.schema.rows import CONTENT, text_of
 from alchemist_runtime.train.conversations import (
     Talk,
     changed,

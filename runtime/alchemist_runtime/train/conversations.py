@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from alchemist_runtime.engine.turns import TURN_TYPES, join
 from alchemist_runtime.schema import rows
-from alchemist_runtime.schema.exact_json import loads
-from alchemist_runtime.schema.message import CONTENT, message, text_of
+from alchemist_runtime.schema.rows import CONTENT, message, text_of
+from alchemist_runtime.schema.sealed import loads
 
 Message = dict[str, Any]
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from alchemist_runtime.schema.errors import Problem, RunError
-from alchemist_runtime.train.spec_file import Job, rank
+from alchemist_runtime.train.devices import Job, rank
 
 if TYPE_CHECKING:
     from alchemist_runtime.train.log import TrainLog
@@ -293,7 +293,7 @@ def run(job: Job) -> None:
     from transformers.utils import logging
     from transformers.utils.import_utils import is_flash_attn_2_available
 
-    from alchemist_runtime.train.finish import finish
+    from alchemist_runtime.train.log import finish
 
     quiet: Any = logging.set_verbosity_error
     quiet()

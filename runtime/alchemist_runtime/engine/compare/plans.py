@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from alchemist_runtime.engine.compare.files import alike, opened_files
-from alchemist_runtime.engine.compare.matching import match
+from alchemist_runtime.engine.compare.files import alike, match, opened_files
 from alchemist_runtime.engine.compare.model import (
     DataDiff,
     GroupDiff,
@@ -28,7 +27,7 @@ from alchemist_runtime.engine.compare.reading import Places
 from alchemist_runtime.engine.compare.rows import Compared, Comparison, codes, one_side, row_sample, shown
 from alchemist_runtime.engine.compare.rows import state as port_state
 from alchemist_runtime.engine.context import Context, edges
-from alchemist_runtime.engine.memory import give_back
+from alchemist_runtime.engine.progress import give_back
 from alchemist_runtime.engine.streams import Stream
 from alchemist_runtime.schema.errors import RunError
 from alchemist_runtime.schema.plan import Node, Plan

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alchemist_runtime.engine.compare.matching import Keys, Matched, keys, match
+from alchemist_runtime.engine.compare.files import Keys, Matched, keys, match
 from alchemist_runtime.engine.compare.model import ColumnDiff, GroupDiff, PortDiff, Sample, State
 from alchemist_runtime.engine.compare.reading import Places, below, in_step, same_type, stored_order, values
 from alchemist_runtime.engine.compare.values import Mask, unequal
