@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS, Function, Param
 from alchemist_runtime.schema.rows import optional, required
 
-from alchemist_dsl.checker.expressions import BAD, Typed, Typer
 from alchemist_dsl.checker.names import path_of
 from alchemist_dsl.checker.problems import did_you_mean
-from alchemist_dsl.checker.types import ANY, NULL, family, fits, join, noun
+from alchemist_dsl.checker.types import ANY, BAD, NULL, Typed, family, fits, join, noun
 from alchemist_dsl.diagnostics.model import Edit
 from alchemist_dsl.syntax import ast
+
+if TYPE_CHECKING:
+    from alchemist_dsl.checker.expressions import Typer
 
 #: Parameters that take a number of one thing only, and an example of it.
 _UNITS = {"duration": "10s", "bytes": "4GB"}

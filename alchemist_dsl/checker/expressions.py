@@ -11,11 +11,12 @@ from alchemist_runtime.schema.plan import text_digest
 from alchemist_runtime.schema.rows import COPY, IDENTITY_TYPES, MESSAGES, optional, required
 
 from alchemist_dsl import ir
+from alchemist_dsl.checker import calls, operators
 from alchemist_dsl.checker.context import Context, Stream
 from alchemist_dsl.checker.names import Scope, path_of
 from alchemist_dsl.checker.problems import did_you_mean, either, listed
 from alchemist_dsl.checker.templates import Variables, check_template
-from alchemist_dsl.checker.types import ANY, NULL, TURN, element, family, fields, join, noun, record
+from alchemist_dsl.checker.types import ANY, BAD, NULL, TURN, Typed, element, family, fields, join, noun, record
 from alchemist_dsl.diagnostics.model import Edit, Label, near
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
@@ -23,22 +24,6 @@ from alchemist_dsl.syntax import ast
 #: Counts: whole numbers of one thing, which do not mix.
 COUNTS = frozenset({"chars", "words", "lines", "tokens", "rows", "packs", "calls", "steps"})
 _DEEPEST = 120
-
-
-@dataclass(frozen=True, slots=True)
-class Typed:
-    """A part of an expression: its tree, its type, and what it counts."""
-
-    tree: list[Any]
-    type: str
-    unit: str | None = None
-
-    @property
-    def unknown(self) -> bool:
-        return required(self.type) == ANY
-
-
-BAD = Typed(["lit", "null", None], ANY)
 
 
 @dataclass(slots=True)
@@ -100,8 +85,6 @@ class Typer:
         return BAD
 
     def _type(self, expr: ast.Expr) -> Typed:
-        from alchemist_dsl.checker import calls, operators
-
         match expr:
             case ast.Quantity():
                 return self._quantity(expr)

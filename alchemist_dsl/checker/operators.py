@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alchemist_runtime.schema.rows import optional, required
 
-from alchemist_dsl.checker.expressions import BAD, Typed, Typer
 from alchemist_dsl.checker.problems import did_you_mean
-from alchemist_dsl.checker.types import ANY, NULL, element, family, join, noun, split_top
+from alchemist_dsl.checker.types import ANY, BAD, NULL, Typed, element, family, join, noun, split_top
 from alchemist_dsl.diagnostics.model import Edit
 from alchemist_dsl.syntax import ast
+
+if TYPE_CHECKING:
+    from alchemist_dsl.checker.expressions import Typer
 
 
 def unary(typer: Typer, expr: ast.Unary) -> Typed:

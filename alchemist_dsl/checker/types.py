@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from alchemist_runtime.schema.rows import optional, required
 
@@ -158,3 +160,22 @@ def plain(type_: str) -> str:
 def noun(type_: str) -> str:
     """A type in words."""
     return _NOUNS.get(family(type_), type_)
+
+
+# --- typed expressions -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A part of an expression: its tree, its type, and what it counts."""
+
+    tree: list[Any]
+    type: str
+    unit: str | None = None
+
+    @property
+    def unknown(self) -> bool:
+        return required(self.type) == ANY
+
+
+BAD = Typed(["lit", "null", None], ANY)

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from alchemist_dsl.docs import examples, migrating, reference, schemas
+from alchemist_dsl.docs import examples, reference, schemas
+from alchemist_dsl.migrate.page import migrate_page
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 
@@ -18,7 +19,7 @@ def generated() -> dict[Path, str]:
         DOCS / "reference" / "functions.md": reference.functions_page(),
         DOCS / "reference" / "errors.md": reference.errors_page(),
         DOCS / "reference" / "cli.md": reference.cli_page(),
-        DOCS / "migrate.md": migrating.migrate_page(),
+        DOCS / "migrate.md": reference.HEAD + migrate_page(),
     }
     made |= {DOCS / "schemas" / name: text for name, text in schemas.all_schemas().items()}
     return made | examples.pages()

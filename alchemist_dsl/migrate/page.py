@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from alchemist_dsl.docs.reference import HEAD
-
 _BEGIN: Final = """# Recipes from other tools, and back
 
 `alchemist migrate FILE` reads the configuration of another training tool and writes the recipe that says the same, beside it:
@@ -70,7 +68,7 @@ def migrate_page() -> str:
     from alchemist_dsl.migrate.axolotl import PAIRS
     from alchemist_dsl.migrate.tools import TOOLS
 
-    out = [HEAD + _BEGIN]
+    out = [_BEGIN]
     for name, tool in TOOLS.items():
         out.append(f"## {tool.title}\n\n`--from {name}`\n")
         out.append("| key | becomes |\n|---|---|\n" + "".join(f"| `{k}` | {v} |\n" for k, v in tool.used.items()))
