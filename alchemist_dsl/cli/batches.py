@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+
 if TYPE_CHECKING:
     from alchemist_runtime.calls.batch_api import InFlight
 
@@ -20,14 +22,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path), required=False)
 @click.option("--cancel", metavar="BATCH", multiple=True, help="Cancel this batch; `all` for each of RECIPE.")
-@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
-@click.option("--variant", metavar="NAME", help="A variant of the recipe.")
 @click.option(
     "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
 )
-def batches(
-    recipe: Path | None, cancel: tuple[str, ...], sets: tuple[str, ...], variant: str | None, format_: str
-) -> None:
+@recipe_options()
+def batches(recipe: Path | None, cancel: tuple[str, ...], format_: str, options: RecipeOptions) -> None:
     """List the batches that RECIPE has in flight, with their status at the server; cancel them with --cancel.
 
     What a batch had answered before it was cancelled is billed, and the next run uses it. RECIPE may be left out where
@@ -37,7 +36,7 @@ def batches(
     found = recipe or only_recipe(Path())
     if found is None:
         raise click.UsageError("this folder does not hold exactly one recipe; name it: `alchemist batches RECIPE`")
-    made = compiled_or_exit(found, warnings=False, sets=sets, variant=variant)
+    made = compiled_or_exit(found, warnings=False, **options.arguments())
     if made.plan is None:
         sys.exit(exit_code(made))
     shown = _in_flight(made, cancel)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+
 if TYPE_CHECKING:
     from alchemist_runtime.calls.cache import Origin
     from alchemist_runtime.calls.cache_files import Entry
@@ -93,17 +95,10 @@ def verify(path: Path, format_: str) -> None:
 @click.argument("recipe", type=click.Path(path_type=Path), required=False)
 @click.option("--step", "steps", multiple=True, metavar="NAME", help="Only what this step of RECIPE uses.")
 @click.option("--teacher", metavar="NAME", help="Only answers of this teacher.")
-@click.option("--variant", metavar="NAME", help="A variant of RECIPE.")
-@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter of RECIPE.")
+@recipe_options()
 @_FORMAT
 def export(
-    file: Path,
-    recipe: Path | None,
-    steps: tuple[str, ...],
-    teacher: str | None,
-    variant: str | None,
-    sets: tuple[str, ...],
-    format_: str,
+    file: Path, recipe: Path | None, steps: tuple[str, ...], teacher: str | None, format_: str, options: RecipeOptions
 ) -> None:
     """Write answers into FILE, which must not be there: all of the project, or those that RECIPE uses.
 
@@ -112,8 +107,8 @@ def export(
     from alchemist_runtime.calls import cache_files
     from alchemist_runtime.schema.errors import NOT_CARRIED_OUT
 
-    if recipe is None and (steps or variant or sets):
-        raise click.UsageError("--step, --variant and --set belong to a recipe; name it after FILE")
+    if recipe is None and (steps or options.of_recipe):
+        raise click.UsageError("--step, --variant, --set and --params belong to a recipe; name it after FILE")
     if file.exists():
         raise click.UsageError(f"`{file}` is there already and is not written over")
     if not file.parent.is_dir():
@@ -123,7 +118,7 @@ def export(
         _refuse(f"`{project.root}` has no call cache: no run has asked a teacher", code=NOT_CARRIED_OUT)
     keys = None
     if recipe is not None:
-        keys = _keys_of(recipe, steps, teacher, variant, sets)
+        keys = _keys_of(recipe, steps, teacher, options)
     with _problems():
         if recipe is None and teacher is not None:
             found = list(cache_files.entries(path))
@@ -320,9 +315,7 @@ def _add(use: Use, plan: Plan, project: Project) -> None:
         use.teachers.add(None if replayed else identity(teacher.identity_of))
 
 
-def _keys_of(
-    recipe: Path, steps: Collection[str], teacher: str | None, variant: str | None, sets: tuple[str, ...]
-) -> set[bytes]:
+def _keys_of(recipe: Path, steps: Collection[str], teacher: str | None, chosen: RecipeOptions) -> set[bytes]:
     """What the steps of a recipe need; leaves where that is not known."""
     from alchemist_runtime.engine.preview_calls import needed
     from alchemist_runtime.schema.errors import NOT_CARRIED_OUT
@@ -330,7 +323,7 @@ def _keys_of(
 
     from alchemist_dsl.cli.output import compiled_or_exit, exit_code
 
-    options: dict[str, Any] = {"warnings": False, "variant": variant, "sets": sets, "here": False}
+    options: dict[str, Any] = {"warnings": False, "here": False, **chosen.arguments()}
     made = compiled_or_exit(recipe, **options)
     asking = set() if made.whole is None else {b.name for b in made.whole.blocks.values() if b.kind in _ASKING}
     if asking.issuperset(steps) and steps:  # also one that nothing reads

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from alchemist_dsl.cli.options import RecipeOptions, recipe_options
 from alchemist_dsl.project.folder import unopened
 
 if TYPE_CHECKING:
@@ -45,9 +46,8 @@ class Found:
     default="text",
     help="For people, one line a message, JSON, SARIF 2.1.0, or annotations of GitHub.",
 )
-@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
-@click.option("--variant", metavar="NAME", help="A variant of the recipe.")
-def check(recipes: tuple[Path, ...], format_: str, sets: tuple[str, ...], variant: str | None) -> None:
+@recipe_options()
+def check(recipes: tuple[Path, ...], format_: str, options: RecipeOptions) -> None:
     """Check recipes: every mistake, with its place and a way out. `-` is standard input, a folder all recipes in it."""
     from alchemist_dsl.diagnostics.model import severity
     from alchemist_dsl.diagnostics.render import sort_unique
@@ -55,10 +55,10 @@ def check(recipes: tuple[Path, ...], format_: str, sets: tuple[str, ...], varian
 
     begun = time.perf_counter()
     with unopened_is_usage(recipes[0]):
-        outside = outside_values(sets)
+        outside = outside_values(options.sets, options.params_file)
     found = Found()
     for recipe in _expanded(recipes):
-        add(recipe, outside, variant, found)
+        add(recipe, outside, options.variant, found)
     problems = sort_unique(found.diagnostics, found.sources)
     data = format_ in ("json", "sarif")
     if data or problems:

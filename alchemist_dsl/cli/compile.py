@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+
 if TYPE_CHECKING:
     from alchemist_runtime.schema.plan import Check, Node, NowNode, Plan
 
@@ -21,33 +23,15 @@ if TYPE_CHECKING:
     "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
 )
 @click.option("--portable", is_flag=True, help="Only what is the same on every machine: no actions.")
-@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
-@click.option("--params", type=click.Path(path_type=Path), help="File with values of parameters, TOML or JSON.")
-@click.option("--variant", metavar="NAME", help="A variant of the recipe.")
-@click.option("--upto", metavar="NODE", multiple=True, help="Only this step and what it needs.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N rows of each source.")
-@click.option("--locked", is_flag=True, help="Refuse anything that differs from recipe.lock.")
-def compile_(
-    recipe: Path,
-    output: Path | None,
-    format_: str,
-    portable: bool,
-    sets: tuple[str, ...],
-    params: Path | None,
-    variant: str | None,
-    upto: tuple[str, ...],
-    limit: int | None,
-    locked: bool,
-) -> None:
+@recipe_options("upto", "limit", "locked")
+def compile_(recipe: Path, output: Path | None, format_: str, portable: bool, options: RecipeOptions) -> None:
     """Print the plan of RECIPE: its steps, what they would cost, what a run would do and why. `-` is standard input."""
     from alchemist_dsl.cli.output import compiled_or_exit, exit_code
 
-    made = compiled_or_exit(
-        recipe, sets=sets, params_file=params, variant=variant, upto=upto, limit=limit, locked=locked, here=not portable
-    )
+    made = compiled_or_exit(recipe, here=not portable, **options.arguments())
     if made.plan is None:
         sys.exit(exit_code(made))
-    if not locked and limit is None and str(recipe) != "-":
+    if not options.locked and options.limit is None and str(recipe) != "-":
         remember(made)
     _write(made, made.plan, output, format_)
     sys.exit(exit_code(made))

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from alchemist_runtime.schema.plan import to_json
 
+from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+
 if TYPE_CHECKING:
     from alchemist_runtime.engine.preview_calls import Ahead
     from alchemist_runtime.schema.plan import Estimate, Node, Plan, Teacher
@@ -24,21 +26,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path), required=False)
-@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
-@click.option("--params", type=click.Path(path_type=Path), help="File with values of parameters.")
-@click.option("--variant", metavar="NAME", help="A variant of the recipe.")
-@click.option("--upto", metavar="NODE", multiple=True, help="Only this step and what it needs.")
 @click.option(
     "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
 )
-def cost(
-    recipe: Path | None,
-    sets: tuple[str, ...],
-    params: Path | None,
-    variant: str | None,
-    upto: tuple[str, ...],
-    format_: str,
-) -> None:
+@recipe_options("upto")
+def cost(recipe: Path | None, format_: str, options: RecipeOptions) -> None:
     """Say what the teacher steps of RECIPE cost: what is paid, what a run now would pay, what all costs from scratch;
     and what the last run measured beside what was expected. Nothing is sent or built.
 
@@ -48,7 +40,7 @@ def cost(
     found = recipe or only_recipe(Path())
     if found is None:
         raise click.UsageError("this folder does not hold exactly one recipe; name it: `alchemist cost RECIPE`")
-    made = compiled_or_exit(found, warnings=False, sets=sets, params_file=params, variant=variant, upto=upto)
+    made = compiled_or_exit(found, warnings=False, **options.arguments())
     if made.plan is None:
         sys.exit(exit_code(made))
     steps = list(_steps(made, made.plan))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+
 if TYPE_CHECKING:
     from alchemist_dsl.ir import Program
     from alchemist_dsl.source import SourceFile
@@ -38,16 +40,9 @@ if TYPE_CHECKING:
     metavar="N",
     help="Devices among which a batch is shared out; default: what the block says, else 1.",
 )
-@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
-@click.option("--variant", metavar="NAME", help="A variant of the recipe.")
+@recipe_options()
 def export(
-    recipe: Path,
-    train: str | None,
-    tool: str,
-    output: Path | None,
-    gpus: int | None,
-    sets: tuple[str, ...],
-    variant: str | None,
+    recipe: Path, train: str | None, tool: str, output: Path | None, gpus: int | None, options: RecipeOptions
 ) -> None:
     """Print what RECIPE's block TRAIN says for another tool; the only one need not be named.
 
@@ -63,7 +58,7 @@ def export(
         raise click.UsageError(f"`{output}` is there already and is not written over; name another file with `-o`")
     if output is not None and not output.parent.is_dir():
         raise click.UsageError(f"there is no folder `{output.parent}`")
-    program, sources = _program(recipe, sets, variant)
+    program, sources = _program(recipe, options)
     try:
         block = find(program, train)
         name = "recipe" if str(recipe) == "-" else recipe.name
@@ -85,7 +80,7 @@ def _refuse(headline: str, help_: str | None) -> NoReturn:
     sys.exit(1)
 
 
-def _program(recipe: Path, sets: tuple[str, ...], variant: str | None) -> tuple[Program, Mapping[str, SourceFile]]:
+def _program(recipe: Path, options: RecipeOptions) -> tuple[Program, Mapping[str, SourceFile]]:
     """The checked recipe; exits where it is wrong."""
     from alchemist_dsl.cli.check import unopened_is_usage
     from alchemist_dsl.cli.output import show
@@ -94,7 +89,7 @@ def _program(recipe: Path, sets: tuple[str, ...], variant: str | None) -> tuple[
     from alchemist_dsl.project.folder import outside_values
 
     with unopened_is_usage(recipe):
-        made = check_file(recipe, outside_values(sets), variant, look=False)
+        made = check_file(recipe, outside_values(options.sets, options.params_file), options.variant, look=False)
     if made.program is None or not made.ok:
         show([p for p in made.diagnostics if severity(p) == "error"], made.sources)
         sys.exit(1)

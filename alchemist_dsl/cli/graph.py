@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
+
+from alchemist_dsl.cli.options import RecipeOptions, recipe_options
 
 if TYPE_CHECKING:
     from alchemist_runtime.schema.plan import Plan
@@ -27,23 +29,11 @@ _ENDINGS: Final = {".txt": "text", ".mmd": "mermaid", ".svg": "svg", ".html": "h
     help="Form of the drawing; else by the end of FILE's name, else text.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the drawing to this file.")
-@click.option("--upto", metavar="NODE", multiple=True, help="Only this step and what it needs.")
 @click.option(
     "--against", metavar="SIDE", help="Draw what changed since SIDE: a recipe, a plan, REV:path or a git revision."
 )
-@click.option("--variant", metavar="NAME", help="A variant of the recipe.")
-@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
-@click.option("--params", type=click.Path(path_type=Path), help="File with values of parameters.")
-def graph(
-    plan: Path,
-    format_: str | None,
-    output: Path | None,
-    upto: tuple[str, ...],
-    against: str | None,
-    variant: str | None,
-    sets: tuple[str, ...],
-    params: Path | None,
-) -> None:
+@recipe_options("upto")
+def graph(plan: Path, format_: str | None, output: Path | None, against: str | None, options: RecipeOptions) -> None:
     """Draw the steps of RECIPE, or of a plan file: what each reads, its rows and cost, and what a run would do with it.
 
     `-` is a recipe on standard input. SVG and HTML are one file each that loads nothing."""
@@ -51,15 +41,15 @@ def graph(
     if output is not None and _same(plan, output):
         raise click.UsageError(f"`{output}` is what is drawn; name another file")
     if against is not None:
-        if upto:
+        if options.upto:
             raise click.UsageError("--against compares whole plans: leave --upto out")
-        found = _compared(against, plan, sets, params, variant)
+        found = _compared(against, plan, options)
     else:
-        found = _graph(plan, upto, {"sets": sets, "params_file": params, "variant": variant})
+        found = _graph(plan, options)
     _write(render(found, form, color=output is None), output)
 
 
-def _compared(against: str, plan: Path, sets: tuple[str, ...], params: Path | None, variant: str | None) -> Graph:
+def _compared(against: str, plan: Path, options: RecipeOptions) -> Graph:
     """The graph with what changed since another side; exits where one of the two cannot be compared."""
     from alchemist_runtime.schema.errors import SAID_NO, USAGE
 
@@ -69,7 +59,7 @@ def _compared(against: str, plan: Path, sets: tuple[str, ...], params: Path | No
     from alchemist_dsl.project.operands import BadOperand, Settings, comparison
 
     try:
-        pairs = comparison((against, str(plan)), Settings(sets, params, variant)).pairs
+        pairs = comparison((against, str(plan)), Settings(options.sets, options.params_file, options.variant)).pairs
     except BadOperand as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(USAGE)
@@ -100,17 +90,17 @@ def _same(plan: Path, output: Path) -> bool:
         return False
 
 
-def _graph(path: Path, upto: tuple[str, ...], options: dict[str, Any]) -> Graph:
+def _graph(path: Path, options: RecipeOptions) -> Graph:
     """The graph of a recipe or of a plan file; exits where there is none."""
     from alchemist_dsl.cli.output import compiled_or_exit, exit_code
     from alchemist_dsl.graph.model import graph_of
     from alchemist_dsl.project.folder import is_plan
 
     if is_plan(path):
-        if any(options.values()):
+        if options.of_recipe:
             raise click.UsageError("--set, --params and --variant belong to a recipe; a plan holds their result")
-        return _of_plan(path, upto)
-    made = compiled_or_exit(path, warnings=False, upto=upto, **options)
+        return _of_plan(path, options.upto)
+    made = compiled_or_exit(path, warnings=False, **options.arguments())
     if made.plan is None:
         sys.exit(exit_code(made))
     return graph_of(made.plan)

@@ -13,6 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
     from alchemist_runtime.engine.local import Result
@@ -23,11 +25,6 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--upto", multiple=True, metavar="NODE", help="Build this step and what it needs, nothing after it.")
-@click.option("--variant", metavar="NAME", help="A variant of the recipe.")
-@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
-@click.option("--params", type=click.Path(path_type=Path), help="File with values of parameters.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only N rows of each source; moves no output.")
 @click.option("--budget", metavar="$N", help="The most that this run may spend, for example $20.")
 @click.option(
     "--allow-host",
@@ -42,25 +39,20 @@ if TYPE_CHECKING:
 @click.option(
     "--retry", type=click.Choice(["refused"]), help="Ask again also where a server or a check of the answer refused."
 )
-@click.option("--locked", is_flag=True, help="Refuse anything that differs from recipe.lock.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of the summary.")
+@recipe_options("upto", "limit", "locked")
 def run(
     recipe: Path,
-    upto: tuple[str, ...],
-    variant: str | None,
-    sets: tuple[str, ...],
-    params: Path | None,
-    limit: int | None,
     budget: str | None,
     hosts: tuple[str, ...],
     replay: Path | None,
     processes: int | None,
     keep_going: bool,
     retry: str | None,
-    locked: bool,
     dry_run: bool,
     format_: str,
+    options: RecipeOptions,
 ) -> None:
     """Carry out RECIPE (or a plan file): build what is missing, train, check."""
     from alchemist_dsl.cli.compile import remember
@@ -69,11 +61,9 @@ def run(
 
     most = _money(budget)
     if is_plan(recipe):
-        compiled = _planned(recipe, sets or params or variant or limit or locked)
+        compiled = _planned(recipe, options.of_recipe)
     else:
-        compiled = compiled_or_exit(
-            recipe, sets=sets, params_file=params, variant=variant, limit=limit, upto=upto, locked=locked, pin=True
-        )
+        compiled = compiled_or_exit(recipe, pin=True, **options.arguments())
     code = exit_code(compiled)
     if compiled.plan is None or code:
         sys.exit(code or 1)
@@ -82,19 +72,19 @@ def run(
 
         click.echo(plan_text(compiled))
         return
-    if limit is None and not locked:
+    if options.limit is None and not options.locked:
         remember(compiled)
-    options = {
+    how = {
         "budget": None if most is None else str(most),
         "replay": replay,
         "processes": processes,
-        "limited": limit is not None,
+        "limited": options.limit is not None,
         "from_file": is_plan(recipe),
         "keep_going": keep_going,
         "retry_refused": retry == "refused",
     }
     with _terminated_as_interrupted():
-        sys.exit(_run(compiled, options, upto, hosts, format_=format_, locked=locked))
+        sys.exit(_run(compiled, how, options.upto, hosts, format_=format_, locked=options.locked))
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+
 if TYPE_CHECKING:
     from alchemist_runtime.schema.plan import Node, Plan, Prompt
 
@@ -21,9 +23,8 @@ if TYPE_CHECKING:
 @click.option(
     "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
 )
-@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
-@click.option("--variant", metavar="NAME", help="A variant of the recipe.")
-def show(plan: Path, node: str | None, format_: str, sets: tuple[str, ...], variant: str | None) -> None:
+@recipe_options()
+def show(plan: Path, node: str | None, format_: str, options: RecipeOptions) -> None:
     """Show the plan in PLAN, or of RECIPE; with NODE, everything about that step."""
     from alchemist_dsl.cli.output import compiled_or_exit, exit_code, plan_or_exit
     from alchemist_dsl.project.folder import is_plan
@@ -32,7 +33,7 @@ def show(plan: Path, node: str | None, format_: str, sets: tuple[str, ...], vari
     if is_plan(plan):
         found = plan_or_exit(plan)
     else:
-        made = compiled_or_exit(plan, warnings=False, sets=sets, variant=variant)
+        made = compiled_or_exit(plan, warnings=False, **options.arguments())
         if made.plan is None:
             sys.exit(exit_code(made))
         found = made.plan

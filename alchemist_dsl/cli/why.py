@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from alchemist_runtime.schema.plan import to_json
 
+from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+
 if TYPE_CHECKING:
     from alchemist_runtime.schema.plan import Node, NowNode, Plan, Reason
 
@@ -28,11 +30,8 @@ if TYPE_CHECKING:
 @click.option(
     "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
 )
-@click.option("--set", "sets", metavar="NAME=VALUE", multiple=True, help="Value of a parameter.")
-@click.option("--variant", metavar="NAME", help="A variant of the recipe.")
-def why(
-    node: str | None, recipe: Path | None, rerun: bool, format_: str, sets: tuple[str, ...], variant: str | None
-) -> None:
+@recipe_options()
+def why(node: str | None, recipe: Path | None, rerun: bool, format_: str, options: RecipeOptions) -> None:
     """Say why a run of RECIPE would build or reuse NODE; with --rerun, why anything would run again.
 
     RECIPE may be left out where the folder holds only one: `alchemist why NODE`, `alchemist why --rerun`."""
@@ -40,7 +39,7 @@ def why(
     from alchemist_dsl.cli.show import find_node
 
     found = _recipe(node, recipe, rerun)
-    made = compiled_or_exit(found, warnings=False, sets=sets, variant=variant)
+    made = compiled_or_exit(found, warnings=False, **options.arguments())
     if made.plan is None:
         sys.exit(exit_code(made))
     told = _History(made)
