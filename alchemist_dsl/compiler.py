@@ -70,7 +70,7 @@ def compile_text(
     made = compile_program(program, find, facts, options)
     plan = made.plan
     if plan is not None and (known := state(plan)) is not None:
-        plan = replace(plan, now=now(plan, made.ingredients, known))
+        plan = replace(plan, now=now(plan, made.ingredients, known, options.upto or None))
     return replace(made, plan=plan, diagnostics=(*found, *made.diagnostics), sources=sources, whole=program)
 
 

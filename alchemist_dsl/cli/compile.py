@@ -108,7 +108,7 @@ def _head(plan: Plan) -> list[str]:
 
 
 def _table(plan: Plan, width: int) -> list[str]:
-    from alchemist_runtime.schema.plan import not_run
+    from alchemist_runtime.schema.planning import not_run
 
     from alchemist_dsl.explain.wording import grid
 

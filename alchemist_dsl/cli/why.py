@@ -286,7 +286,7 @@ def _verdict(plan: Plan, node: Node, last: Remembered | None, told: _History, wi
 
 
 def _skipped(plan: Plan, node: Node) -> str:
-    from alchemist_runtime.schema.plan import not_run
+    from alchemist_runtime.schema.planning import not_run
 
     if not node.runnable:
         return "would not be run: this version does not carry it out"

@@ -9,7 +9,8 @@ from itertools import groupby, zip_longest
 from typing import Any, Final, Literal, TypeAlias
 
 from alchemist_runtime.schema.kinds import KINDS
-from alchemist_runtime.schema.plan import Estimate, Node, Now, NowNode, Plan, Reason, TeacherStepSpec, not_run
+from alchemist_runtime.schema.plan import Estimate, Node, Now, NowNode, Plan, Reason, TeacherStepSpec
+from alchemist_runtime.schema.planning import must_be_there, not_run
 from alchemist_runtime.schema.units import decimal
 
 from alchemist_dsl.lowering.canonical import Ingredients
@@ -41,54 +42,15 @@ TEMPLATES: Final = frozenset(
 )
 
 
-def now(plan: Plan, ingredients: Mapping[str, Ingredients], state: State) -> Now:
-    """The `now` part of a plan."""
-    wanted = _wanted(plan, state)
+def now(plan: Plan, ingredients: Mapping[str, Ingredients], state: State, targets: Iterable[str] | None = None) -> Now:
+    """The `now` part of a plan. `targets`: the steps that are asked for; without them all that a run builds."""
+    wanted = must_be_there(plan.nodes, state, targets, state.forced) - not_run(plan.nodes, state.finished)
     nodes = [_node(n, ingredients.get(n.id, {}), plan, state, n.id in wanted) for n in plan.nodes]
     return Now(nodes=nodes, base_run=state.run)
 
 
-def _wanted(plan: Plan, state: State) -> set[str]:
-    """The nodes that must be there: results, what nobody reads, and what an unfinished node reads.
-
-    A result that is read is whole only with the results that it looks at: where one of those is gone, it is made again.
-    """
-    read = {e.node for n in plan.nodes for e in n.inputs}
-    wanted: set[str] = set()
-    opened: set[str] = set()  # by a node that is built
-    goals = {n.id for n in plan.nodes if n.id not in read or KINDS[n.kind].root} | state.forced
-    stuck = not_run(plan.nodes, lambda n: _finished(n, state))
-    by_name = {n.id: n for n in plan.nodes}
-    for node in reversed(plan.nodes):
-        if node.id not in goals:
-            continue
-        wanted.add(node.id)
-        inputs = {e.node for e in node.inputs}
-        if node.id in stuck:
-            continue
-        if not _finished(node, state):
-            goals |= inputs
-            opened |= inputs
-        elif node.id in opened:
-            seen = state.views.get(node.id, frozenset())
-            opened |= seen
-            goals |= {name for name in seen if not _whole(by_name[name], by_name, state)}
-    return wanted - stuck
-
-
-def _whole(node: Node, by_name: Mapping[str, Node], state: State) -> bool:
-    seen = state.views.get(node.id, frozenset())
-    there = state.stored.get(node.key) == "complete"
-    return there and all(_whole(by_name[name], by_name, state) for name in seen)
-
-
-def _finished(node: Node, state: State) -> bool:
-    there = state.stored.get(node.key) == "complete" and node.id not in state.moved
-    return there and node.id not in state.forced and node.id not in state.again
-
-
 def _node(node: Node, made: Ingredients, plan: Plan, state: State, wanted: bool) -> NowNode:
-    if _finished(node, state):
+    if state.finished(node):
         return NowNode(id=node.id, action="reuse")
     if not wanted:
         return NowNode(id=node.id, action="skip")
@@ -138,7 +100,7 @@ def _reasons(node: Node, made: Ingredients, plan: Plan, state: State) -> list[Re
         inputs = [e.node for e in node.inputs]
         remade = next((n for n in inputs if n in state.again), inputs[0])
         return [Reason(code="input_remade", path=remade)]
-    if state.stored.get(node.key) == "incomplete":
+    if state.found.get(node.key) == "incomplete":
         return [Reason(code="output_incomplete")]
     if node.id in state.moved:
         return [Reason(code="output_missing", path=getattr(node.spec, "path", None))]
@@ -304,17 +266,26 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """`stored`: by key, what lies in the store. `last`: by node, the newest record of it. `moved`: exports that lie
+    """`found`: by key, what lies in the store. `last`: by node, the newest record of it. `moved`: exports that lie
     elsewhere now. `views`: by node, those whose rows its result shows without holding them. `again`: nodes that are
     made again though their results are there, with how many of their rows are asked again."""
 
-    stored: Mapping[str, Finished] = field(default_factory=dict)
+    found: Mapping[str, Finished] = field(default_factory=dict)
     last: Mapping[str, Remembered] = field(default_factory=dict)
     moved: frozenset[str] = frozenset()
     forced: frozenset[str] = frozenset()
     run: str | None = None
     views: Mapping[str, frozenset[str]] = field(default_factory=dict)
     again: Mapping[str, int] = field(default_factory=dict)
+
+    def stored(self, node: Node) -> bool:
+        return self.found.get(node.key) == "complete"
+
+    def finished(self, node: Node) -> bool:
+        return self.stored(node) and node.id not in {*self.moved, *self.forced, *self.again}
+
+    def shows(self, node: Node) -> frozenset[str]:
+        return self.views.get(node.id, frozenset())
 
 
 NO_STATE = State()

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from alchemist_runtime.schema.plan import Edge, Estimate, MixtureSpec, Node, NowNode, Plan, not_run
+from alchemist_runtime.schema.plan import Edge, Estimate, MixtureSpec, Node, NowNode, Plan
+from alchemist_runtime.schema.planning import not_run
 
 from alchemist_dsl.explain.wording import amount, count, dollars, dollars_range, range_words, reason, skipped
 

@@ -376,7 +376,7 @@ def read_state(project: Project, plan: Plan, forced: Iterable[str] = ()) -> Stat
     records = read_runs(project)
     last = last_records(records, plan)
     return State(
-        stored={key: state for key, state in stored.items() if state is not None},
+        found={key: state for key, state in stored.items() if state is not None},
         last=last,
         moved=frozenset(moved),
         forced=frozenset(forced),

@@ -276,7 +276,7 @@ def trained_here(spec: Any, job: Path, **_: Any) -> Any:
 
 def last_steps(plan: Any) -> list[str]:
     """The steps that nothing reads, or only steps that this version does not run: as far as a run can get."""
-    from alchemist_runtime.schema.plan import not_run
+    from alchemist_runtime.schema.planning import not_run
 
     stuck = not_run(plan.nodes)
     read = {e.node for n in plan.nodes if n.id not in stuck for e in n.inputs}

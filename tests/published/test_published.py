@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from alchemist_runtime.schema.plan import Plan, not_run
+from alchemist_runtime.schema.plan import Plan
+from alchemist_runtime.schema.planning import not_run
 
 from alchemist_dsl.checker import check
 from alchemist_dsl.compiler import severity

@@ -13,17 +13,8 @@ from typing import Any
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, SAID_NO, Problem, RunError
 from alchemist_runtime.schema.kinds import KINDS
-from alchemist_runtime.schema.plan import (
-    Edge,
-    ExportSpec,
-    Node,
-    Plan,
-    SuiteSpec,
-    TeacherStepSpec,
-    digest,
-    not_run,
-    variant_part,
-)
+from alchemist_runtime.schema.plan import Edge, ExportSpec, Node, Plan, SuiteSpec, TeacherStepSpec, digest, variant_part
+from alchemist_runtime.schema.planning import must_be_there, needed, not_run
 from alchemist_runtime.schema.sealed import seal
 from alchemist_runtime.storage import faults
 from alchemist_runtime.storage.store import Manifest, Output, looked_at, name_of, remove_result, write_atomic
@@ -59,64 +50,6 @@ class Result:
         return {d.node for d in self.done}
 
 
-def needed(plan: Plan, targets: Iterable[str] | None) -> list[Node]:
-    """The nodes that the targets need, in the plan's order; all of the plan without targets."""
-    if targets is None:
-        return list(plan.nodes)
-    by_name = {n.id: n for n in plan.nodes}
-    wanted: set[str] = set()
-    todo = list(targets)
-    while todo:
-        name = todo.pop()
-        if name not in wanted:
-            wanted.add(name)
-            todo += [e.node for e in by_name[name].inputs]
-    return [n for n in plan.nodes if n.id in wanted]
-
-
-def must_build(ctx: Context, nodes: list[Node], targets: Iterable[str] | None) -> list[Node]:
-    """The nodes to look at: targets, and what those need that are not finished. What only finished nodes read is left
-    alone.
-
-    A result that is read is whole only with the results that it looks at: where one of those is gone, it is made again.
-    """
-    if targets is not None:
-        goals = set(targets)
-    else:
-        read = {e.node for n in nodes for e in n.inputs}
-        goals = {n.id for n in nodes if n.id not in read}
-    wanted: set[str] = set()
-    opened: set[str] = set()  # by a node that is built
-    stuck = not_run(nodes, lambda n: finished(ctx, n) is not None)
-    for node in reversed(nodes):
-        if node.id not in goals:
-            continue
-        wanted.add(node.id)
-        inputs = {e.node for e in node.inputs}
-        if node.id in stuck:  # what feeds nothing else is not worth its time and money
-            goals |= inputs & stuck
-        elif not finished(ctx, node):
-            goals |= inputs
-            opened |= inputs
-        elif node.id in opened:
-            seen = _looked_at(ctx, node)
-            opened |= seen
-            goals |= {i for i in seen if not _whole(ctx, i)}
-    return [n for n in nodes if n.id in wanted]
-
-
-def _looked_at(ctx: Context, node: Node) -> set[str]:
-    """The nodes whose rows a finished node shows without holding them."""
-    return {node.inputs[i].node for i in looked_at(ctx.manifest(node.id))}
-
-
-def _whole(ctx: Context, name: str) -> bool:
-    node = ctx.node(name)
-    if ctx.made(node) is None:
-        return False
-    return all(_whole(ctx, seen) for seen in _looked_at(ctx, node))
-
-
 def finished(ctx: Context, node: Node) -> Manifest | None:
     """The manifest of a node that needs no work: its result is there, and so is what it put outside the store."""
     manifest = ctx.made(node)
@@ -131,11 +64,27 @@ def finished(ctx: Context, node: Node) -> Manifest | None:
     return manifest
 
 
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """What the store and the project hold of a plan's results."""
+
+    ctx: Context
+
+    def finished(self, node: Node) -> bool:
+        return finished(self.ctx, node) is not None
+
+    def stored(self, node: Node) -> bool:
+        return self.ctx.made(node) is not None
+
+    def shows(self, node: Node) -> set[str]:
+        return {node.inputs[i].node for i in looked_at(self.ctx.manifest(node.id))}
+
+
 def unfinished(ctx: Context, targets: Iterable[str] | None) -> list[Node]:
     """The nodes that a run would work on."""
-    nodes = must_build(ctx, needed(ctx.plan, targets), targets)
-    stuck = not_run(nodes, lambda n: finished(ctx, n) is not None)
-    return [n for n in nodes if n.id not in stuck and finished(ctx, n) is None]
+    nodes, results = needed(ctx.plan.nodes, targets), _Results(ctx)
+    wanted = must_be_there(nodes, results, targets) - not_run(nodes, results.finished)
+    return [n for n in nodes if n.id in wanted and not results.finished(n)]
 
 
 def run(
@@ -167,7 +116,7 @@ def _work(ctx: Context, targets: Iterable[str] | None, result: Result) -> None:
     """Carry the nodes out. A stored result that turns out to be damaged while it is read is made again, and the run
     goes on.
     """
-    nodes = needed(ctx.plan, targets)
+    nodes = needed(ctx.plan.nodes, targets)
     _clear_way(ctx, targets)
     given_up: set[str] = set()
     while True:
@@ -195,11 +144,11 @@ def _clear_way(ctx: Context, targets: Iterable[str] | None) -> None:
 
 
 def _pass(ctx: Context, nodes: list[Node], targets: Iterable[str] | None, result: Result) -> None:
-    todo = must_build(ctx, nodes, targets)
+    todo = must_be_there(nodes, _Results(ctx), targets)
     stuck = set(result.failed)  # and what needs these
     for node in nodes:
         try:
-            if node in todo and node.id not in result.names:
+            if node.id in todo and node.id not in result.names:
                 waits = stuck & {e.node for e in node.inputs} and finished(ctx, node) is None
                 result.done.append(_not_run(ctx, node) if waits else _placed(ctx, node))
                 if result.done[-1].action == "not run":

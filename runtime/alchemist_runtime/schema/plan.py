@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from fractions import Fraction
 from functools import cache
@@ -180,19 +180,6 @@ def adapter(type_: Any) -> TypeAdapter[Any]:
 def variant_part(variant: str) -> str:
     """A variant's name as part of the name of a folder: `grid[5%,add]` is `grid-5%-add`."""
     return re.sub(r"[^\w.%+]+", "-", variant).strip("-")
-
-
-def not_run(nodes: Iterable[Node], there: Callable[[Node], bool] | None = None) -> set[str]:
-    """Nodes that this version does not carry out, and those that need one of them; `there`: its result is at hand
-    anyway.
-    """
-    out: set[str] = set()
-    for node in nodes:
-        if node.runnable and not any(e.node in out for e in node.inputs):
-            continue
-        if there is None or not there(node):
-            out.add(node.id)
-    return out
 
 
 def canonical(value: Any) -> bytes:
