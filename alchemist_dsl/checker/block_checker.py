@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from alchemist_runtime.schema.attributes import Attribute, AttrType, Call, Default, is_name
+from alchemist_runtime.schema.attributes import Attribute, AttrType, ByKind, Call, Default, is_name
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.rows import SFT
 from alchemist_runtime.schema.units import Amount
@@ -32,18 +32,9 @@ _KEY_NAMES = frozenset({"api_key", "apikey", "key", "token", "secret", "password
 
 
 Check = Callable[["Building"], None]
-#: By kind what reads its blocks; the others have attributes alone.
-CHECKS: dict[str, Check] = {}
-
-
-def checks(*kinds: str) -> Callable[[Check], Check]:
-    """Mark the function that reads the blocks of these kinds."""
-
-    def mark(function: Check) -> Check:
-        CHECKS.update(dict.fromkeys(kinds, function))
-        return function
-
-    return mark
+#: By kind what reads its blocks; the others have inputs and attributes alone.
+CHECKS: ByKind[Check] = ByKind()
+checks = CHECKS.of
 
 
 class Building:

@@ -7,11 +7,13 @@ goes lets more rows through; an answer to an equal question is in the cache. Wha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
+from alchemist_runtime.schema.attributes import ByKind
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import (
     DecontaminateSpec,
     EvaluateSpec,
@@ -43,6 +45,7 @@ from alchemist_dsl.comparison.flows import (
     Ports,
     alike,
     content,
+    row_by_row,
     steady,
 )
 from alchemist_dsl.comparison.matching import Matched
@@ -103,6 +106,11 @@ def _renamed(before: Node, after: Node) -> set[str]:
     return {f"rule.{r.name}" for pair in pairs for r in pair if all(once[x.name] == 1 for x in pair)}
 
 
+#: By kind what a change of one fact does, from what the step says, what it said before, and the change.
+_EFFECTS: ByKind[Callable[[Any, Any, Change], Effect]] = ByKind()
+effects = _EFFECTS.of
+
+
 def _one(before: Node, after: Node, change: Change) -> Effect:
     if change.category == "metadata":
         return METADATA
@@ -110,28 +118,15 @@ def _one(before: Node, after: Node, change: Change) -> Effect:
         return BREAKING
     if change.path in ("from", "learn", "data"):
         return _inputs(after, change)
-    match after.spec:
-        case SourceSpec() as spec:
-            return _source(spec, before.spec, change)
-        case MapSpec() as spec:
-            return _map(spec, before.spec, change)
-        case FilterSpec() as spec:
-            made = _filter(spec, before.spec, change)
-            return made if steady(after) or change.path.startswith("select") else _unsteady(made)
-        case DecontaminateSpec() as spec:
-            return _decontaminate(spec, before.spec, change)
-        case TeacherStepSpec() as spec:
-            return _teacher_step(spec, before.spec, change)
-        case TaskSpec() as spec:
-            return _task(spec, before.spec, change)
-        case ExportSpec():
-            return _export(change)
-        case EvaluateSpec() | MeasureSpec():
-            listed = change.path == "suites" or change.path.count(".") == 1
-            return (_grown(change) if listed else None) or BREAKING
-        case _:
-            stops = after.kind == "dedup"
-            return replace(BREAKING, stop="the same rows may stay" if stops else None)
+    if after.kind in _EFFECTS:
+        return _EFFECTS[after.kind](after.spec, before.spec, change)
+    return replace(BREAKING, stop="the same rows may stay" if "duplicate" in KINDS[after.kind].refuses else None)
+
+
+@effects("evaluate", "measure")
+def _judged(spec: EvaluateSpec | MeasureSpec, old: Any, change: Change) -> Effect:
+    listed = change.path == "suites" or change.path.count(".") == 1
+    return (_grown(change) if listed else None) or BREAKING
 
 
 def _unsteady(made: Effect) -> Effect:
@@ -191,6 +186,7 @@ def _compared(before: int | Fraction | None, after: int | Fraction | None) -> Fl
 # --- kinds ------------------------------------------------------------------------------------------------------------
 
 
+@effects("source")
 def _source(spec: SourceSpec, old: Any, change: Change) -> Effect:
     path = change.path
     if path in ("limit", "--limit"):
@@ -222,6 +218,7 @@ def _set(path: str) -> Effect:
     return Effect("breaking", alike(flow), "it may give the same values")
 
 
+@effects("map")
 def _map(spec: MapSpec, old: Any, change: Change) -> Effect:
     path = change.path
     if path.startswith("set."):
@@ -231,10 +228,12 @@ def _map(spec: MapSpec, old: Any, change: Change) -> Effect:
     return BREAKING
 
 
+@effects("filter")
 def _filter(spec: FilterSpec, old: Any, change: Change) -> Effect:
     if change.path == "select":
         return _selected(spec.select, old.select, "only", set())
-    return _rule(spec.rules, old.rules, change) or BREAKING
+    made = _rule(spec.rules, old.rules, change) or BREAKING
+    return made if row_by_row(spec.select) or change.path.startswith("select") else _unsteady(made)
 
 
 _ORDER: Final = "which rows stay does not depend on the order of the rules"
@@ -318,6 +317,7 @@ _RELAXED_BY_MORE: Final = frozenset({"n", "share", "ratio", "threshold", "shorte
 _SEARCHED: Final = frozenset({"system", "instruction", "response"})
 
 
+@effects("decontaminate")
 def _decontaminate(spec: DecontaminateSpec, old: Any, change: Change) -> Effect:
     flow = _let_through(change)
     stop = "the same rows may stay"
@@ -375,6 +375,7 @@ def relaxes(change: Change, kind: str) -> bool:
     return bool(change.removed) if flow is None and change.path in ("against", "on") else flow == GROW
 
 
+@effects("relabel", "generate")
 def _teacher_step(spec: TeacherStepSpec, old: Any, change: Change) -> Effect:
     path, written = change.path, {s.column for s in spec.sets} | {s.column for s in old.sets}
     replaces = spec.mode == "replace"
@@ -412,6 +413,7 @@ def _judging(spec: TeacherStepSpec, old: Any, change: Change, written: set[str])
     return replace(made, ports=Ports(rows, made.ports.dropped, made.ports.rows, SAME))
 
 
+@effects("task")
 def _task(spec: TaskSpec, old: Any, change: Change) -> Effect:
     if change.path == "select":
         return _selected(spec.select, old.select, "only", set())
@@ -420,7 +422,8 @@ def _task(spec: TaskSpec, old: Any, change: Change) -> Effect:
     return BREAKING
 
 
-def _export(change: Change) -> Effect:
+@effects("export")
+def _export(spec: ExportSpec, old: Any, change: Change) -> Effect:
     """A sink: a further column leaves the others as they are."""
     if change.path == "columns":
         return _grown(change) or BREAKING

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from alchemist_runtime.schema.attributes import ByKind
 from alchemist_runtime.schema.plan import (
     DecontaminateSpec,
     DedupSpec,
@@ -134,62 +135,100 @@ def _data(node: Node, flow: Flow) -> Ports:
             return UNKNOWN
 
 
+#: By kind whether the fate of a row depends on that row alone.
+_STEADY: ByKind[Callable[[Any], bool]] = ByKind()
+
+
 def steady(node: Node) -> bool:
     """Whether the fate of a row depends on that row alone, so that more rows going in leave the others as they are."""
-    match node.spec:
-        case MapSpec(select=select) | FilterSpec(select=select) | TeacherStepSpec(select=select):
-            return _row_by_row(select)
-        case TaskSpec(select=select, sound=sound):
-            return sound is None and _row_by_row(select)
-        case MixtureSpec() as spec:
-            whole = (t.amount == "all" or _copies(t.amount, t.value) for t in spec.take)
-            return spec.total is None and spec.weights is None and all(whole)
-        case DedupSpec() | SplitSpec():  # by groups of like rows
-            return False
-        case _:
-            return True
+    return _STEADY[node.kind](node.spec) if node.kind in _STEADY else True
+
+
+@_STEADY.of("map", "filter", "relabel", "generate")
+def _selecting(spec: MapSpec | FilterSpec | TeacherStepSpec) -> bool:
+    return row_by_row(spec.select)
+
+
+@_STEADY.of("task")
+def _task_steady(spec: TaskSpec) -> bool:
+    return spec.sound is None and row_by_row(spec.select)
+
+
+@_STEADY.of("mixture")
+def _mixture_steady(spec: MixtureSpec) -> bool:
+    whole = (t.amount == "all" or _copies(t.amount, t.value) for t in spec.take)
+    return spec.total is None and spec.weights is None and all(whole)
+
+
+@_STEADY.of("dedup", "split")
+def _by_groups(spec: DedupSpec | SplitSpec) -> bool:
+    return False
 
 
 def _copies(amount: str, value: str | None) -> bool:
     return amount == "multiplier" and value is not None and "/" not in value
 
 
-def _row_by_row(select: Select | None) -> bool:
+def row_by_row(select: Select | None) -> bool:
+    """Whether a selection decides on each row alone."""
     return select is None or (select.count is None and not select.per and not select.best)
+
+
+#: By kind what comes of other values in some columns.
+_CONTENT: ByKind[Callable[[Any, frozenset[str]], Ports]] = ByKind()
 
 
 def _content(node: Node, changed: frozenset[str]) -> Ports:
     """Other values in some columns: the same decisions where the step reads none of them."""
-    match node.spec:
-        case MapSpec() as spec:
-            if changed & selection_reads(spec.select):
-                return UNKNOWN
-            return alike(content(_after_sets(spec.sets, changed)))
-        case FilterSpec() as spec:
-            rules = [r.expr for r in spec.rules if r.verb != "expect"]
-            decides = reads(rules) | selection_reads(spec.select)
-            return UNKNOWN if changed & decides else alike(content(changed))
-        case DedupSpec() as spec:
-            decides = reads([*spec.on, *([spec.prefer] if spec.prefer else [])])
-            return UNKNOWN if changed & decides else alike(content(changed))
-        case DecontaminateSpec() as spec:
-            decides = reads(spec.on) if spec.on else TURNS
-            return UNKNOWN if changed & decides else alike(content(changed))
-        case SplitSpec():
-            return UNKNOWN if changed & TURNS else alike(content(changed))
-        case TeacherStepSpec() as spec:
-            return _taught(spec, changed)
-        case TaskSpec() as spec:
-            if spec.sound is not None or changed & selection_reads(spec.select):
-                return UNKNOWN
-            return alike(content({"messages", "lang"}))
-        case MixtureSpec() as spec:
-            counts = spec.unit == "tokens" or any(t.amount == "tokens" for t in spec.take)
-            return UNKNOWN if counts else alike(content(changed))
-        case _:
-            return alike(content(changed))
+    return _CONTENT[node.kind](node.spec, changed) if node.kind in _CONTENT else alike(content(changed))
 
 
+def _unless(decides: frozenset[str], changed: frozenset[str]) -> Ports:
+    return UNKNOWN if changed & decides else alike(content(changed))
+
+
+@_CONTENT.of("map")
+def _mapped(spec: MapSpec, changed: frozenset[str]) -> Ports:
+    if changed & selection_reads(spec.select):
+        return UNKNOWN
+    return alike(content(_after_sets(spec.sets, changed)))
+
+
+@_CONTENT.of("filter")
+def _filtered(spec: FilterSpec, changed: frozenset[str]) -> Ports:
+    rules = [r.expr for r in spec.rules if r.verb != "expect"]
+    return _unless(reads(rules) | selection_reads(spec.select), changed)
+
+
+@_CONTENT.of("dedup")
+def _deduplicated(spec: DedupSpec, changed: frozenset[str]) -> Ports:
+    return _unless(reads([*spec.on, *([spec.prefer] if spec.prefer else [])]), changed)
+
+
+@_CONTENT.of("decontaminate")
+def _decontaminated(spec: DecontaminateSpec, changed: frozenset[str]) -> Ports:
+    return _unless(reads(spec.on) if spec.on else TURNS, changed)
+
+
+@_CONTENT.of("split")
+def _divided(spec: SplitSpec, changed: frozenset[str]) -> Ports:
+    return _unless(TURNS, changed)
+
+
+@_CONTENT.of("task")
+def _task_content(spec: TaskSpec, changed: frozenset[str]) -> Ports:
+    if spec.sound is not None or changed & selection_reads(spec.select):
+        return UNKNOWN
+    return alike(content({"messages", "lang"}))
+
+
+@_CONTENT.of("mixture")
+def _mixture_content(spec: MixtureSpec, changed: frozenset[str]) -> Ports:
+    counts = spec.unit == "tokens" or any(t.amount == "tokens" for t in spec.take)
+    return UNKNOWN if counts else alike(content(changed))
+
+
+@_CONTENT.of("relabel", "generate")
 def _taught(spec: TeacherStepSpec, changed: frozenset[str]) -> Ports:
     """A teacher that sees none of the changed columns is asked the same questions."""
     if changed & selection_reads(spec.select):

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final
 
+from alchemist_runtime.schema.attributes import ByKind
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import (
     Edge,
     Estimate,
@@ -179,45 +181,60 @@ def mean(pairs: Iterable[tuple[Fraction | None, Fraction | None]]) -> Fraction |
 # --- kinds ------------------------------------------------------------------------------------------------------------
 
 
-def _kind(node: Node, known: Mapping[str, Figures], plan: Plan, places: Places) -> Figures:
-    match node.spec:
-        case SourceSpec() | SuiteSpec():
-            return _source(node.spec, places.get(node.id, SourceFacts()))
-        case MapSpec() as spec:
-            read = _joined(_roles(node, "from"), known)
-            out = _kept(read, _by_mode(spec.mode, read.rows, selected(read.rows, spec.select)))
-            return replace(out, ports={**out.ports, "rest": _set_aside(read.rows, spec.select)})
-        case FilterSpec() as spec:
-            read = _joined(_roles(node, "from"), known)
-            ruled = any(r.verb != "expect" for r in spec.rules)
-            kept = _up_to(read.rows) if ruled else read.rows
-            out = _kept(read, selected(kept, spec.select))
-            ports = {"dropped": _refused(read.rows, ruled), "rest": _set_aside(kept, spec.select)}
-            return replace(out, ports={**out.ports, **ports})
-        case SplitSpec() as spec:
-            read = _joined(_roles(node, "from"), known)
-            held = _near_share(read.rows, Fraction(spec.eval))
-            taught = _near_share(read.rows, 1 - Fraction(spec.eval))
-            return replace(read, ports={**read.ports, "train": taught, "eval": held})
-        case TeacherStepSpec() as spec:
-            return _teacher_step(_joined(_roles(node, "from"), known), spec, plan)
-        case TaskSpec() as spec:
-            return _task(node, spec, known)
-        case MixtureSpec() as spec:
-            return _mixture(node, spec, known)
-        case ExportSpec():
-            return _joined(_roles(node, "data"), known)
-        case TrainSpec() as spec:
-            read = _joined(_roles(node, "data"), known)
-            made = course(spec, read.rows, _of_row(spec, read.chars))
-            hours = gpu_hours(spec, made.learnt, None)
-            return replace(read, learnt=made.learnt, gpu_hours=hours, course=made.counts)
-        case _:
-            return _sieve(_joined(_roles(node, "from"), known))
+Read = Mapping[str, Figures]
+Estimator = Callable[[Node, Any, Read, Plan], Figures]
+#: By kind the figures of a step from those of the steps that it reads; of others, anything up to all of their rows.
+_ESTIMATORS: ByKind[Estimator] = ByKind()
+estimates = _ESTIMATORS.of
 
 
-def _sieve(read: Figures) -> Figures:
-    """Dedup and decontaminate: anything up to all of the rows."""
+def _kind(node: Node, known: Read, plan: Plan, places: Places) -> Figures:
+    if KINDS[node.kind].reads:
+        return _source(node.spec, places.get(node.id, SourceFacts()))  # type: ignore[arg-type]
+    return _ESTIMATORS.get(node.kind, _some)(node, node.spec, known, plan)
+
+
+@estimates("map")
+def _mapped(node: Node, spec: MapSpec, known: Read, plan: Plan) -> Figures:
+    read = _joined(_roles(node, "from"), known)
+    out = _kept(read, _by_mode(spec.mode, read.rows, selected(read.rows, spec.select)))
+    return replace(out, ports={**out.ports, "rest": _set_aside(read.rows, spec.select)})
+
+
+@estimates("filter")
+def _filtered(node: Node, spec: FilterSpec, known: Read, plan: Plan) -> Figures:
+    read = _joined(_roles(node, "from"), known)
+    ruled = any(r.verb != "expect" for r in spec.rules)
+    kept = _up_to(read.rows) if ruled else read.rows
+    out = _kept(read, selected(kept, spec.select))
+    ports = {"dropped": _refused(read.rows, ruled), "rest": _set_aside(kept, spec.select)}
+    return replace(out, ports={**out.ports, **ports})
+
+
+@estimates("split")
+def _parts(node: Node, spec: SplitSpec, known: Read, plan: Plan) -> Figures:
+    read = _joined(_roles(node, "from"), known)
+    held = _near_share(read.rows, Fraction(spec.eval))
+    taught = _near_share(read.rows, 1 - Fraction(spec.eval))
+    return replace(read, ports={**read.ports, "train": taught, "eval": held})
+
+
+@estimates("export")
+def _exported(node: Node, spec: ExportSpec, known: Read, plan: Plan) -> Figures:
+    return _joined(_roles(node, "data"), known)
+
+
+@estimates("train")
+def _training(node: Node, spec: TrainSpec, known: Read, plan: Plan) -> Figures:
+    read = _joined(_roles(node, "data"), known)
+    made = course(spec, read.rows, _of_row(spec, read.chars))
+    hours = gpu_hours(spec, made.learnt, None)
+    return replace(read, learnt=made.learnt, gpu_hours=hours, course=made.counts)
+
+
+def _some(node: Node, spec: Any, known: Read, plan: Plan) -> Figures:
+    """Anything up to all of the rows; what is left out is in the port `dropped`."""
+    read = _joined(_roles(node, "from"), known)
     out = _kept(read, _up_to(read.rows))
     return replace(out, ports={**out.ports, "dropped": _refused(read.rows, True)})
 
@@ -321,7 +338,8 @@ def _row_chars(files: tuple[FileFact, ...]) -> Fraction | None:
     return Fraction(sum(f.size or 0 for f in plain), rows) if rows else None
 
 
-def _task(node: Node, spec: TaskSpec, known: Mapping[str, Figures]) -> Figures:
+@estimates("task")
+def _task(node: Node, spec: TaskSpec, known: Read, plan: Plan) -> Figures:
     told = _joined(_roles(node, "learn"), known)
     rows = _up_to(told.rows) if spec.standard or spec.classes else told.rows
     if spec.sound is not None:
@@ -332,7 +350,9 @@ def _task(node: Node, spec: TaskSpec, known: Mapping[str, Figures]) -> Figures:
 # --- teacher steps ----------------------------------------------------------------------------------------------------
 
 
-def _teacher_step(read: Figures, spec: TeacherStepSpec, plan: Plan) -> Figures:
+@estimates("relabel", "generate")
+def _teacher_step(node: Node, spec: TeacherStepSpec, known: Read, plan: Plan) -> Figures:
+    read = _joined(_roles(node, "from"), known)
     chosen = selected(read.rows, spec.select)
     misfit = _may_misfit(plan.prompts.get(spec.prompt))
     judged = any(r.verb != "expect" for r in spec.rules) or misfit
@@ -392,7 +412,8 @@ def cost(teacher: Teacher | None, tokens_in: Range, tokens_out: Range) -> Range:
 # --- mixtures ---------------------------------------------------------------------------------------------------------
 
 
-def _mixture(node: Node, spec: MixtureSpec, known: Mapping[str, Figures]) -> Figures:
+@estimates("mixture")
+def _mixture(node: Node, spec: MixtureSpec, known: Read, plan: Plan) -> Figures:
     """Rows of every entry: what is there, cut to what the entry asks for."""
     chars = _chars(node, spec, known)
     sizes, wanted = offered(node, spec, known)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_runtime.schema.attributes import Affects, Attribute, AttrType
+from alchemist_runtime.schema.attributes import Affects, Attribute, AttrType, ByKind
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import (
     DecontaminateSpec,
@@ -212,17 +212,8 @@ def _schema(columns: dict[str, str]) -> Iterator[tuple[str, Fact]]:
 
 Describe = Callable[[Any, Plan, Node, Names], Iterator[tuple[str, Fact]]]
 #: By kind what describes its blocks, where that is more than its attributes.
-_SPECIAL: Final[dict[str, Describe]] = {}
-
-
-def describes(*kinds: str) -> Callable[[Describe], Describe]:
-    """Mark the function that describes the blocks of these kinds."""
-
-    def mark(function: Describe) -> Describe:
-        _SPECIAL.update(dict.fromkeys(kinds, function))
-        return function
-
-    return mark
+_SPECIAL: ByKind[Describe] = ByKind()
+describes = _SPECIAL.of
 
 
 def _declared(s: Any, plan: Plan, node: Node, names: Names) -> Iterator[tuple[str, Fact]]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from alchemist_runtime.schema.attributes import ByKind
 from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import CANON, canonical, digest
@@ -167,17 +168,8 @@ def _unread(block: Block) -> bool:
 
 Named = Callable[[Block, Scope], Ingredients]
 #: By kind what it adds to the ingredients that all have.
-_NAMED: Final[dict[str, Named]] = {}
-
-
-def adds(*kinds: str) -> Callable[[Named], Named]:
-    """Mark the function that gives further ingredients of these kinds."""
-
-    def mark(function: Named) -> Named:
-        _NAMED.update(dict.fromkeys(kinds, function))
-        return function
-
-    return mark
+_NAMED: ByKind[Named] = ByKind()
+adds = _NAMED.of
 
 
 @adds("relabel", "generate")

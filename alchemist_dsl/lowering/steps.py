@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from fractions import Fraction
 from typing import Any
 
+from alchemist_runtime.schema.attributes import ByKind
 from alchemist_runtime.schema.plan import (
     DecontaminateSpec,
     EvaluateSpec,
@@ -27,17 +28,8 @@ from alchemist_dsl.lowering.scope import Scope, declared, flag, items, method, q
 
 Lower = Callable[[Block, Scope], Any]
 #: By kind what describes its blocks in the plan, where that is more than `lowered`.
-LOWER: dict[str, Lower] = {}
-
-
-def lowers(*kinds: str) -> Callable[[Lower], Lower]:
-    """Mark the function that lowers the blocks of these kinds, where that takes more than `lowered`."""
-
-    def mark(function: Lower) -> Lower:
-        LOWER.update(dict.fromkeys(kinds, function))
-        return function
-
-    return mark
+LOWER: ByKind[Lower] = ByKind()
+lowers = LOWER.of
 
 
 def lowered(block: Block, scope: Scope, **special: Any) -> Any:

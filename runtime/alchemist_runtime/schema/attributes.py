@@ -13,6 +13,7 @@ from alchemist_runtime.schema.units import Amount
 
 Affects = Literal["data", "cost", "speed", "doc"]
 C = TypeVar("C", bound=type)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,3 +323,16 @@ def kind(doc: str, **properties: Any) -> Callable[[C], C]:
         return made
 
     return declare
+
+
+class ByKind(dict[str, F]):
+    """Functions by the kinds of block that they are for."""
+
+    def of(self, *kinds: str) -> Callable[[F], F]:
+        """Mark the function of these kinds: `@CHECKS.of("map")`."""
+
+        def mark(function: F) -> F:
+            self.update(dict.fromkeys(kinds, function))
+            return function
+
+        return mark
