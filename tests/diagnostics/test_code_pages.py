@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,8 @@ def test_a_page_without_recipes_says_what_to_do(page: Page) -> None:
     assert page.code not in shown, "what `check` can give has both recipes"
 
 
-def _constants(path: Path) -> set[str]:
+@cache
+def _constants(path: Path) -> frozenset[str]:
     """Codes that a module gives to something: string constants, without those that it only compares with."""
     tree = ast.parse(path.read_text())
     compared = {
@@ -66,7 +68,7 @@ def _constants(path: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in compared:
             found |= set(re.findall(r"^(A\d{3})$|^error\[(A\d{3}) ", node.value))
-    return {code for pair in found for code in pair if code}
+    return frozenset(code for pair in found for code in pair if code)
 
 
 def _given(*places: str) -> set[str]:
