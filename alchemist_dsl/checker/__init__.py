@@ -14,12 +14,11 @@ from alchemist_dsl.checker import (
     graph,
     inheritance,
     lints,
+    load,
     mixture,
     outputs,
-    params,
     prompts,
     sources,
-    steps,
     tasks,
     teacher_steps,
     unittests,
@@ -36,7 +35,7 @@ from alchemist_dsl.syntax.parse import parse as parse_file
 _NOTHING: Final[Mapping[str, tuple[str, str]]] = MappingProxyType({})
 
 #: The modules whose functions are marked by `checks`.
-_MARKED: Final = (mixture, outputs, prompts, sources, steps, tasks, teacher_steps, unittests)
+_MARKED: Final = (mixture, outputs, prompts, sources, sources, tasks, teacher_steps, unittests)
 #: Kinds that others need without naming them, so they come first.
 _FIRST: Final = ("schema", "recipe")
 
@@ -103,7 +102,7 @@ def _declare(
 ) -> tuple[dict[str, ir.ParamValue], str | None]:
     """Collect declarations, apply the variant, and give parameters their values; with the name of the variant."""
     variant = variants.apply(context, variant)
-    values = params.resolve(context, sets)
+    values = load.resolve(context, sets)
     tasks.standard_bases(context)
     for scope in context.loader.scopes.values():
         for decl in scope.all():

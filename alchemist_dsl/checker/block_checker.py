@@ -22,8 +22,7 @@ from alchemist_dsl.checker.problems import did_you_mean
 from alchemist_dsl.checker.streams import joined
 from alchemist_dsl.checker.taint import passed
 from alchemist_dsl.checker.templates import Variables
-from alchemist_dsl.checker.value_messages import NOUNS, nouns, param_name
-from alchemist_dsl.checker.values import Values
+from alchemist_dsl.checker.values import NOUNS, Values, nouns, param_name
 from alchemist_dsl.diagnostics.model import Edit, near
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
@@ -360,7 +359,7 @@ def _how(name: str, attribute: Attribute) -> str:
         return f"write `{name} = NAME`, {nouns(type_)}"
     example = NOUNS.get(first.name, ("", "…"))[1]
     if first.name == "method":
-        from alchemist_dsl.checker.methods import method_names
+        from alchemist_dsl.checker.calls import method_names
 
         known = method_names(first)
         example = f"{known[0]}()" if known else example

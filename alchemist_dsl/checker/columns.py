@@ -13,8 +13,8 @@ from alchemist_dsl import ir
 from alchemist_dsl.checker.block_checker import Building
 from alchemist_dsl.checker.context import Context
 from alchemist_dsl.checker.expressions import Env, condition, expression, row_variables
+from alchemist_dsl.checker.load import unknown_type
 from alchemist_dsl.checker.names import Found, Placed, Scope, find
-from alchemist_dsl.checker.params import unknown_type
 from alchemist_dsl.checker.templates import template_span
 from alchemist_dsl.checker.types import ANY, NULL, bounded, family, fits, join, noun, record
 from alchemist_dsl.diagnostics.model import Edit, near

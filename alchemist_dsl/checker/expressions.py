@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -11,13 +11,14 @@ from alchemist_runtime.schema.plan import text_digest
 from alchemist_runtime.schema.rows import COPY, IDENTITY_TYPES, MESSAGES, optional, required
 
 from alchemist_dsl import ir
-from alchemist_dsl.checker import calls, operators
+from alchemist_dsl.checker import calls, streams
 from alchemist_dsl.checker.context import Context, Stream
 from alchemist_dsl.checker.names import Scope, path_of
 from alchemist_dsl.checker.problems import did_you_mean, either, listed
 from alchemist_dsl.checker.templates import Variables, check_template
 from alchemist_dsl.checker.types import ANY, BAD, NULL, TURN, Typed, element, family, fields, join, noun, record
 from alchemist_dsl.diagnostics.model import Edit, Label, near
+from alchemist_dsl.ir import Block, ExprV, ListV, SelectV, Value
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 
@@ -103,9 +104,9 @@ class Typer:
             case ast.Call():
                 return calls.call(self, expr)
             case ast.Unary():
-                return operators.unary(self, expr)
+                return streams.unary(self, expr)
             case ast.Binary():
-                return operators.binary(self, expr)
+                return streams.binary(self, expr)
             case ast.ListExpr(items=items):
                 return self._list(items)
             case ast.Record(fields=parts):
@@ -463,3 +464,52 @@ def exact(value: Fraction | float | int) -> str:
 
 
 __all__ = ["BAD", "COUNTS", "Env", "Typed", "Typer", "column_type", "condition", "exact", "expression", "path_of"]
+
+
+# --- expression walk -------------------------------------------------------------------------------------------------
+
+
+def expressions(block: Block) -> Iterator[ExprV]:
+    """Every expression of a block that decides bytes."""
+    yield from (s.expr for s in block.sets)
+    yield from (r.expr for r in block.rules if r.verb != "expect")
+    yield from block.prompt_inputs.values()
+    for attr in block.attrs.values():
+        yield from _inside(attr.value)
+
+
+def _inside(value: Value) -> Iterator[ExprV]:
+    match value:
+        case ExprV():
+            yield value
+        case SelectV(where=where, best=best):
+            yield from (e for e in (where, *best) if e is not None)
+        case ListV(items=items):
+            for item in items:
+                yield from _inside(item)
+
+
+def named(tree: Any) -> Iterator[str]:
+    """Names of the columns that an expression reads."""
+    if isinstance(tree, dict):
+        for part in tree.values():
+            yield from named(part)
+    elif isinstance(tree, list) and tree and tree[0] != "lit":
+        if tree[0] == "col":
+            yield tree[1]
+        for part in tree[2] if tree[0] == "template" else ():
+            yield part
+        for part in tree[1:]:
+            yield from named(part)
+
+
+def called(tree: Any) -> Iterator[str]:
+    """Names of the functions that an expression calls."""
+    if isinstance(tree, dict):
+        for part in tree.values():
+            yield from called(part)
+    elif isinstance(tree, list) and tree and tree[0] != "lit":
+        if tree[0] == "call":
+            yield tree[1]
+        for part in tree[1:]:
+            yield from called(part)

@@ -15,7 +15,7 @@ from alchemist_runtime.schema.catalog import origin
 from alchemist_dsl import ir
 from alchemist_dsl.checker import unsupported
 from alchemist_dsl.checker.context import Context, shown
-from alchemist_dsl.checker.expression_walk import expressions, named
+from alchemist_dsl.checker.expressions import expressions, named
 from alchemist_dsl.checker.problems import listed
 from alchemist_dsl.checker.sources import REQUEST, joined
 from alchemist_dsl.checker.taint import Taint

@@ -17,7 +17,7 @@ from alchemist_dsl.checker.names import Placed
 from alchemist_dsl.checker.problems import either, listed
 from alchemist_dsl.checker.sources import recipe_schema
 from alchemist_dsl.checker.streams import joined, stream_at
-from alchemist_dsl.checker.value_messages import describe, folded, param_name
+from alchemist_dsl.checker.values import describe, folded, param_name
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.syntax import ast
 

@@ -17,7 +17,7 @@ from alchemist_dsl.checker.expressions import row_variables
 from alchemist_dsl.checker.inheritance import inherited, merge
 from alchemist_dsl.checker.names import Decl, Found, dotted, find, path_of
 from alchemist_dsl.checker.problems import did_you_mean, listed
-from alchemist_dsl.checker.steps import selected
+from alchemist_dsl.checker.sources import selected
 from alchemist_dsl.checker.streams import joined
 from alchemist_dsl.checker.teacher_steps import UNREADABLE
 from alchemist_dsl.checker.templates import Variables

@@ -19,7 +19,7 @@ from alchemist_dsl.checker.expressions import column_type, expression
 from alchemist_dsl.checker.names import Scope
 from alchemist_dsl.checker.problems import did_you_mean, listed
 from alchemist_dsl.checker.prompts import read_inputs, writes_request
-from alchemist_dsl.checker.steps import selected, set_aside, totals_env
+from alchemist_dsl.checker.sources import selected, set_aside, totals_env
 from alchemist_dsl.checker.types import ANY, family, fits, noun, record
 from alchemist_dsl.diagnostics.model import Label
 from alchemist_dsl.source import Span

@@ -12,7 +12,7 @@ from alchemist_runtime.schema.functions import FUNCTIONS
 
 from alchemist_dsl import ir
 from alchemist_dsl.checker.context import Context, shown
-from alchemist_dsl.checker.expression_walk import called, expressions
+from alchemist_dsl.checker.expressions import called, expressions
 from alchemist_dsl.checker.problems import listed
 from alchemist_dsl.ir import Attr, Block, ChoiceV, ListV, MethodV, RefV
 from alchemist_dsl.source import Span

@@ -14,8 +14,8 @@ from alchemist_runtime.schema.units import UNITS
 
 from alchemist_dsl.checker.context import Context
 from alchemist_dsl.checker.inheritance import merge
+from alchemist_dsl.checker.load import declared_type, value_text
 from alchemist_dsl.checker.names import Body, Decl, Found, Missing, Place, Placed, dotted, find, report_missing, span_of
-from alchemist_dsl.checker.params import declared_type, value_text
 from alchemist_dsl.checker.problems import did_you_mean, listed
 from alchemist_dsl.checker.values import Values
 from alchemist_dsl.diagnostics.model import Label, near

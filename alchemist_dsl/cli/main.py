@@ -15,7 +15,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check": ("alchemist_dsl.cli.check:check", "Check recipes: every mistake, with its place and a way out."),
     "fmt": ("alchemist_dsl.cli.fmt:fmt", "Format recipes; comments, order and keys stay."),
     "compile": ("alchemist_dsl.cli.compile:compile_", "Print the plan of a recipe: steps, rows, calls, money."),
-    "lsp": ("alchemist_dsl.cli.lsp:lsp", "Serve an editor: the language server."),
+    "lsp": ("alchemist_dsl.cli.check:lsp", "Serve an editor: the language server."),
     "run": ("alchemist_dsl.cli.run:run", "Carry a recipe out: build what is missing, train, check."),
     "test": ("alchemist_dsl.cli.test:test", "Carry out the tests of a recipe, offline, with a mock teacher."),
     "show": ("alchemist_dsl.cli.show:show", "Show a plan or one of its steps in full."),
@@ -29,20 +29,14 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "alchemist_dsl.cli.cost:cost",
         "Say what a recipe's teachers cost: paid, by the next run, from scratch, as measured.",
     ),
-    "batches": ("alchemist_dsl.cli.batches:batches", "List the batches in flight at a teacher's server; cancel them."),
+    "batches": ("alchemist_dsl.cli.cache:batches", "List the batches in flight at a teacher's server; cancel them."),
     "verify": ("alchemist_dsl.cli.verify:verify", "Hold all that a project keeps against its checksums."),
     "cache": (
         "alchemist_dsl.cli.cache:cache",
         "The answers that were paid for: what there is, files of them, what nobody needs.",
     ),
-    "textconv": (
-        "alchemist_dsl.cli.textconv:textconv",
-        "Print a recipe for `git diff`: layout vanishes, comments stay.",
-    ),
-    "merge-lock": (
-        "alchemist_dsl.cli.merge_lock:merge_lock",
-        "Merge three versions of recipe.lock fact by fact, for git.",
-    ),
+    "textconv": ("alchemist_dsl.cli.fmt:textconv", "Print a recipe for `git diff`: layout vanishes, comments stay."),
+    "merge-lock": ("alchemist_dsl.cli.lock:merge_lock", "Merge three versions of recipe.lock fact by fact, for git."),
     "lock": ("alchemist_dsl.cli.lock:lock", "Pin what recipes rest on in recipe.lock; say what differs from it."),
     "migrate": (
         "alchemist_dsl.cli.migrate:migrate",

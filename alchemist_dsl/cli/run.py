@@ -240,7 +240,7 @@ def _finish(
     """Say what came of a run. `wrote`: it took changed facts over into the lock."""
     from alchemist_runtime.schema import errors
 
-    from alchemist_dsl.cli import summary
+    from alchemist_dsl.cli import compile
     from alchemist_dsl.project.running import judged
 
     ran = judged(ctx, result)
@@ -248,11 +248,11 @@ def _finish(
     if format_ == "json":
         import json
 
-        click.echo(json.dumps(summary.data(result, verdicts, seconds), indent=2, sort_keys=True))
+        click.echo(json.dumps(compile.data(result, verdicts, seconds), indent=2, sort_keys=True))
     else:
-        for line in summary.lines(ctx, result, seconds, _width()):
+        for line in compile.lines(ctx, result, seconds, _width()):
             click.echo(line)
-        for line in summary.checks(verdicts, stuck):
+        for line in compile.checks(verdicts, stuck):
             click.echo(line)
     if result.unrecorded is not None:
         click.echo(f"note: this run is not in runs.jsonl ({result.unrecorded.strerror})", err=True)

@@ -15,7 +15,7 @@ from alchemist_runtime.schema.attributes import Attribute, AttrType
 from alchemist_runtime.schema.kinds import KINDS, NAMED_EXPRESSIONS
 from alchemist_runtime.schema.units import UNITS
 
-from alchemist_dsl.checker.methods import method_names
+from alchemist_dsl.checker.calls import method_names
 from alchemist_dsl.docs import words
 from alchemist_dsl.migrate.recipe_data import EDITION, parts_of
 from alchemist_dsl.project import lockfile as locks

@@ -18,7 +18,7 @@ _OPERATORS: Final = ("and", "or", "not", "in")
 
 
 def _types() -> list[str]:
-    from alchemist_dsl.checker.params import TYPES
+    from alchemist_dsl.checker.load import TYPES
 
     columns = (*SFT.values(), *IDENTITY_TYPES.values())
     return sorted({*TYPES, *(required(type_) for type_ in columns)})

@@ -15,8 +15,8 @@ from alchemist_runtime.schema.functions import FUNCTIONS, Function
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.units import UNITS, Amount
 
-from alchemist_dsl.checker.methods import Parameter, method_names, parameters
-from alchemist_dsl.checker.value_messages import NOUNS
+from alchemist_dsl.checker.calls import Parameter, method_names, parameters
+from alchemist_dsl.checker.values import NOUNS
 
 #: What stands in a block beside attributes: how it is written, and what it does.
 STATEMENTS: Final = {

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from alchemist_dsl.graph.layers import Block, Edge
-from alchemist_dsl.graph.layout import Layout, Point, arrange, entry_width
+from alchemist_dsl.graph.layout import Block, Edge, Layout, Point, arrange, entry_width
 from alchemist_dsl.graph.model import Graph, Link, Step
 
 NAME_SIZE: Final = 13.0

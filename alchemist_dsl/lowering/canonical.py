@@ -11,7 +11,7 @@ from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import canonical, text_digest
 from alchemist_runtime.schema.units import UNITS, Amount
 
-from alchemist_dsl.checker import methods
+from alchemist_dsl.checker import calls
 from alchemist_dsl.ir import (
     Attr,
     Block,
@@ -114,9 +114,9 @@ def method_defaults(type_: AttrType, name: str) -> Mapping[str, Any]:
     return {p.name: p.default for p in params.values() if p.default is not ...}
 
 
-def _parameters(type_: AttrType, name: str) -> dict[str, methods.Parameter]:
+def _parameters(type_: AttrType, name: str) -> dict[str, calls.Parameter]:
     for t in _alternatives(type_):
-        found = methods.parameters(name, t) if t.name == "method" else None
+        found = calls.parameters(name, t) if t.name == "method" else None
         if found is not None:
             return {p.name: p for p in found}
     return {}
@@ -135,7 +135,7 @@ def _canon_default(value: Default, type_: AttrType) -> Any:
             return _number(value, type_)
         case Call(name=name, args=args):
             params, defaults = _parameters(type_, name), method_defaults(type_, name)
-            planned = {n: methods.plan_default(v, params[n].type) for n, v in sorted(args)}
+            planned = {n: calls.plan_default(v, params[n].type) for n, v in sorted(args)}
             return {"method": name, **{n: v for n, v in planned.items() if defaults.get(n) != v}}
         case tuple():
             return [_canon_default(v, type_.of[0]) for v in value]

@@ -16,7 +16,7 @@ from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import CANON, canonical, digest
 from alchemist_runtime.schema.rows import SFT, required
 
-from alchemist_dsl.checker.expression_walk import called, expressions
+from alchemist_dsl.checker.expressions import called, expressions
 from alchemist_dsl.ir import Block, ChoiceV, MethodV, Program, RefV, SelectV, TextV
 from alchemist_dsl.lowering.canonical import Ingredients, canon_value, data_attributes, selection, statements
 from alchemist_dsl.lowering.facts import PYTHON_MINOR

@@ -13,8 +13,7 @@ from alchemist_dsl.checker.names import Decl, Scope
 from alchemist_dsl.checker.templates import Variables
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.lsp.documents import Buffer, Documents
-from alchemist_dsl.lsp.names import Names
-from alchemist_dsl.lsp.tree_queries import LocalFacts
+from alchemist_dsl.lsp.names import LocalFacts, Names
 from alchemist_dsl.project.folder import Folder
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax import ast

@@ -10,7 +10,7 @@ from alchemist_runtime.schema.attributes import AttrType, Kind, spelled
 from alchemist_runtime.schema.kinds import KINDS
 from lsprotocol import types as lsp
 
-from alchemist_dsl.lsp import markdown
+from alchemist_dsl.lsp import hover
 from alchemist_dsl.lsp.analysis import NO_SIGHT, Analysis, Sight
 from alchemist_dsl.lsp.completion_rows import (
     Item,
@@ -111,7 +111,7 @@ def _items(analysis: Analysis) -> Iterator[Item]:
         yield item(name, K.Keyword, doc=doc, snippet=snippet, sort="1")
     for name, kind in KINDS.items():
         title = {"required": " ${1:name}", "text": ' "${1:what it shows}"'}.get(kind.name, "")
-        doc = markdown.kind_text(name, kind)
+        doc = hover.kind_text(name, kind)
         yield item(name, K.Class, kind.doc, doc, f"{name}{title} {{\n  $0\n}}", sort="2")
 
 
@@ -148,7 +148,7 @@ def _begin(analysis: Analysis, at: Cursor, block: Frame, kind: Kind) -> Iterator
         attribute = kind.attributes.get(sub.name)
         for one in attribute.type.alternatives if attribute is not None else ():
             for part in one.fields:
-                yield item(part.name, K.Property, markdown.readable(part.type), snippet=f"{part.name} = $0")
+                yield item(part.name, K.Property, hover.readable(part.type), snippet=f"{part.name} = $0")
 
 
 def _statements(analysis: Analysis, at: Cursor, block: Frame, kind: Kind) -> Iterator[Item]:
@@ -160,8 +160,8 @@ def _statements(analysis: Analysis, at: Cursor, block: Frame, kind: Kind) -> Ite
         yield item(
             name,
             K.Property,
-            markdown.readable(type_) + (f" = {attribute.default_text}" if attribute.default_text else ""),
-            markdown.attribute_text(block.name, name, attribute),
+            hover.readable(type_) + (f" = {attribute.default_text}" if attribute.default_text else ""),
+            hover.attribute_text(block.name, name, attribute),
             _assignment(name, type_),
             sort="1" if attribute.required else "2",
         )
@@ -311,8 +311,8 @@ def _changed(analysis: Analysis, path: tuple[str, ...]) -> Iterator[Item]:
     if len(path) == 1:
         kind = KINDS[decl.kind]
         for name, attribute in kind.attributes.items():
-            doc = markdown.attribute_text(decl.kind, name, attribute)
-            yield item(name, K.Property, markdown.readable(attribute.type), doc)
+            doc = hover.attribute_text(decl.kind, name, attribute)
+            yield item(name, K.Property, hover.readable(attribute.type), doc)
         yield from _words(kind.blocks, K.Struct)
     elif len(path) == 2:
         yield from _words(decl.body.blocks.get(path[1], {}), K.Reference)
@@ -422,12 +422,12 @@ def _bools(analysis: Analysis, at: Cursor, block: Frame, type_: AttrType) -> Ite
 
 
 def _methods(analysis: Analysis, at: Cursor, block: Frame, type_: AttrType) -> Iterator[Item]:
-    from alchemist_dsl.checker.methods import method_names, parameters
+    from alchemist_dsl.checker.calls import method_names, parameters
 
     for name in method_names(type_):
         known = parameters(name, type_) or ()
         inner = "$0" if known else ""
-        yield item(name, K.Method, doc=markdown.method_text(type_, name) or "", snippet=f"{name}({inner})")
+        yield item(name, K.Method, doc=hover.method_text(type_, name) or "", snippet=f"{name}({inner})")
 
 
 def _templates(analysis: Analysis, at: Cursor, block: Frame, type_: AttrType) -> Iterator[Item]:
@@ -456,18 +456,18 @@ _READERS: Final[dict[str, Reader]] = {
 
 def _arguments(at: Cursor, call: Frame, type_: AttrType) -> Iterator[Item]:
     """Names of the parameters of a method, and the values of one that is named."""
-    from alchemist_dsl.checker.methods import parameters
+    from alchemist_dsl.checker.calls import parameters
 
     known = parameters(call.name, type_) or ()
-    found = markdown.component(type_, call.name)
+    found = hover.component(type_, call.name)
     inside = [t for t in at.statement if t.start > call.start]
     given = {a.text for a, b in pairwise(inside) if b.kind == "EQ"}
     if at.last in ("LPAR", "COMMA"):
         for param in known:
             if param.name not in given:
-                default = "" if param.default is ... else f" = {markdown.plain(param.default)}"
+                default = "" if param.default is ... else f" = {hover.plain(param.default)}"
                 doc = found.doc if found is not None else ""
-                detail = markdown.readable(param.type) + default
+                detail = hover.readable(param.type) + default
                 yield item(param.name, K.Variable, detail, doc, f"{param.name} = $0")
     elif at.last == "EQ" and len(inside) > 1:
         type_of = next((p.type for p in known if p.name == inside[-2].text), None)

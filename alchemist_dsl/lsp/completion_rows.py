@@ -16,10 +16,9 @@ from alchemist_dsl.checker.expressions import PLAN_FIGURES, column_type, readabl
 from alchemist_dsl.checker.names import Decl, Scope
 from alchemist_dsl.checker.templates import GLOBALS, template_words
 from alchemist_dsl.checker.types import ANY, family, fields
-from alchemist_dsl.lsp import markdown
+from alchemist_dsl.lsp import hover
 from alchemist_dsl.lsp.analysis import Analysis, Sight
-from alchemist_dsl.lsp.context import Cursor, Frame
-from alchemist_dsl.lsp.jinja import TAGS, inside
+from alchemist_dsl.lsp.context import TAGS, Cursor, Frame, inside
 
 _TYPES: Final = ("text", "int", "real", "bool", "percent", "prob", "money", "json")
 _OF_FIELDS: Final = ("messages", "id")
@@ -85,8 +84,8 @@ def _roots(analysis: Analysis, sight: Sight, total: bool, promises: bool) -> Ite
 def _functions(promises: bool) -> Iterator[Item]:
     known = {**FUNCTIONS, **AGGREGATES} if promises else FUNCTIONS
     for name, function in known.items():
-        doc = markdown.function_text(name, promises) or ""
-        yield item(name, K.Function, markdown.signature(function), doc, f"{name}($0)", sort="4")
+        doc = hover.function_text(name, promises) or ""
+        yield item(name, K.Function, hover.signature(function), doc, f"{name}($0)", sort="4")
 
 
 def _field(analysis: Analysis, path: tuple[str, ...], sight: Sight, total: bool) -> Iterator[Item]:
@@ -145,7 +144,7 @@ def in_template(at: Cursor, sight: Sight, over_row: bool) -> Iterator[Item]:
                 yield item(tag, K.Keyword, snippet=snippet)
         case "filter" | "test":
             for name, function in template_words(where.place).items():
-                yield item(name, K.Function, where.place, markdown.filter_doc(function))
+                yield item(name, K.Function, where.place, hover.filter_doc(function))
         case "field":
             type_ = known.types.get(where.base, "")
             parts = fields(type_) if family(type_) == "record" else {}

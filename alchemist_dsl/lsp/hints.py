@@ -17,8 +17,8 @@ from alchemist_dsl.explain import wording
 from alchemist_dsl.ir import Block, Program
 from alchemist_dsl.lowering.facts import SourceFacts
 from alchemist_dsl.lsp.analysis import Analysis
-from alchemist_dsl.lsp.markdown import percent
-from alchemist_dsl.lsp.tree_queries import LocalFacts
+from alchemist_dsl.lsp.hover import percent
+from alchemist_dsl.lsp.names import LocalFacts
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
 

@@ -19,7 +19,7 @@ from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, lsp_method
 from pygls.uris import from_fs_path
 
-from alchemist_dsl.lsp import actions, formatting, highlight, hints, navigation
+from alchemist_dsl.lsp import actions, highlight, hints, navigation
 from alchemist_dsl.lsp import navigation as nav
 from alchemist_dsl.lsp import navigation as renaming
 from alchemist_dsl.lsp.analysis import Analyser, Analysis
@@ -304,7 +304,7 @@ def _writing(server: RecipeServer) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_FORMATTING)
     def format_(params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
         buffer = server.documents.buffers.get(params.text_document.uri)
-        return [] if buffer is None else formatting.edits(buffer.source, server.documents.converter)
+        return [] if buffer is None else actions.edits(buffer.source, server.documents.converter)
 
 
 def _only_a_space(params: lsp.CompletionParams, at: Cursor) -> bool:

@@ -21,8 +21,7 @@ from sheet_checks import check_sheet
 
 from alchemist_dsl.docs.schemas import all_schemas
 from alchemist_dsl.graph.colors import DARK, LIGHT, Theme, contrast
-from alchemist_dsl.graph.layers import Block, Edge
-from alchemist_dsl.graph.layout import arrange
+from alchemist_dsl.graph.layout import Block, Edge, arrange
 from alchemist_dsl.graph.mermaid import data, flowchart
 from alchemist_dsl.graph.model import compared, graph_of, upto
 from alchemist_dsl.graph.page import page

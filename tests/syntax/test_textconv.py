@@ -94,7 +94,7 @@ def test_a_damaged_recipe_is_laid_out_as_far_as_it_parses(data: st.DataObject) -
 @example(b"\xef\xbb\xbfedition 2026\r\n")
 @example(b"<<<<<<< ours\nedition 2026\n")
 def test_any_bytes_give_a_text_and_exit_0(data: bytes) -> None:
-    from alchemist_dsl.cli.textconv import textconv as command
+    from alchemist_dsl.cli.fmt import textconv as command
 
     done = CliRunner().invoke(command, ["-"], input=data)
     assert done.exit_code == 0 and not done.stderr
@@ -102,7 +102,7 @@ def test_any_bytes_give_a_text_and_exit_0(data: bytes) -> None:
 
 
 def test_a_mistake_of_ours_shows_the_file_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    from alchemist_dsl.cli.textconv import textconv as command
+    from alchemist_dsl.cli.fmt import textconv as command
 
     def fails(source: SourceFile) -> str:
         raise RecursionError
