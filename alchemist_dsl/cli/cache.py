@@ -302,7 +302,7 @@ def _compiled(path: Path, **options: Any) -> Iterator[Compiled]:
             if b.kind in _ASKING and "." not in b.name and b.name not in there
         ]
         if idle:
-            yield compile_recipe(path, here=False, upto=idle, **options)
+            yield compile_recipe(path, **{**options, "here": False, "upto": idle})
 
 
 def _add(use: Use, plan: Plan, project: Project) -> None:
@@ -330,7 +330,7 @@ def _keys_of(recipe: Path, steps: Collection[str], teacher: str | None, chosen: 
     made = compiled_or_exit(recipe, **options)
     asking = set() if made.whole is None else {b.name for b in made.whole.blocks.values() if b.kind in _ASKING}
     if asking.issuperset(steps) and steps:  # also one that nothing reads
-        made = compiled_or_exit(recipe, upto=steps, **options)
+        made = compiled_or_exit(recipe, **{**options, "upto": steps})
     if made.plan is None:
         sys.exit(exit_code(made))
     specs = {n.id: n.spec for n in made.plan.nodes if isinstance(n.spec, TeacherStepSpec)}

@@ -173,7 +173,7 @@ def test_a_recipes_answers_replay_elsewhere(project: Path, server: FaultServer, 
     [
         (["there.sqlite"], 2, "is there already and is not written over"),
         (["no/folder.sqlite"], 2, "there is no folder `no`"),
-        (["f.sqlite", "--step", "g"], 2, "--step, --variant and --set belong to a recipe"),
+        (["f.sqlite", "--step", "g"], 2, "--step, --variant, --set and --params belong to a recipe"),
         (["f.sqlite", "r.recipe", "--step", "h"], 2, "`h` is no step of `r.recipe` that asks"),
         (["f.sqlite", "r.recipe", "--teacher", "x"], 2, "they ask `t`"),
         (["f.sqlite", "--teacher", "x"], 1, "the cache holds answers of `t`"),
