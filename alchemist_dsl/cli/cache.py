@@ -510,8 +510,8 @@ def _table(
     groups: list[Group], answers: Callable[[Group], int], usd: Callable[[Group], Fraction], use: Use
 ) -> list[str]:
     from alchemist_dsl.cli.compile import terminal_width
+    from alchemist_dsl.document.text import format_table
     from alchemist_dsl.estimate.checks import money
-    from alchemist_dsl.explain.wording import grid
 
     rows = []
     for g in groups:
@@ -519,7 +519,7 @@ def _table(
         paid = "?" if not g.priced else f"${money(usd(g))}" if usd(g) else "$0"
         rows.append((*who, g.model if g.origin else "", f"{answers(g):,}", paid, f"{g.use['used']:,}"))
     head = ("asked by", "step", "teacher", "model", "answers", "paid", "used")
-    return grid(head, rows, terminal_width(), right={4, 5, 6})
+    return format_table(head, rows, terminal_width(), right={4, 5, 6})
 
 
 def _doubts(use: Use) -> Iterator[str]:
@@ -652,7 +652,7 @@ def _in_flight(made: Compiled, cancel: Collection[str]) -> list[InFlight]:
 
 def _lines(recipe: str, shown: Sequence[InFlight]) -> Iterator[str]:
     from alchemist_dsl.cli.compile import terminal_width
-    from alchemist_dsl.explain.wording import grid
+    from alchemist_dsl.document.text import format_table
 
     if not shown:
         yield "no batch is in flight"
@@ -660,7 +660,7 @@ def _lines(recipe: str, shown: Sequence[InFlight]) -> Iterator[str]:
     rows = [
         (b.record.batch or "-", b.record.node, f"{len(b.record.keys):,}", _age(b.record.made), b.status) for b in shown
     ]
-    yield from grid(("batch", "step", "calls", "submitted", "status"), rows, terminal_width(), right={2})
+    yield from format_table(("batch", "step", "calls", "submitted", "status"), rows, terminal_width(), right={2})
     yield ""
     if any(b.ended for b in shown):
         yield f"`alchemist run {recipe}` reads the answers of those that have ended"

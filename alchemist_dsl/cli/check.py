@@ -120,8 +120,8 @@ def _count(program: Program, found: Found) -> None:
 def _print(problems: Sequence[Diagnostic], found: Found, format_: str) -> None:
     from typing import cast
 
-    from alchemist_dsl.cli.output import colored
     from alchemist_dsl.diagnostics.render import Format, render
+    from alchemist_dsl.document.text import colored
 
     some = problems[:SHOWN] if format_ == "text" else problems
     color = format_ == "text" and colored(sys.stdout)

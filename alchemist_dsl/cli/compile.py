@@ -12,7 +12,8 @@ import click
 
 from alchemist_dsl.cli.options import RecipeOptions, recipe_options
 from alchemist_dsl.cli.progress import amount, took
-from alchemist_dsl.explain.wording import dollar_amount, grid
+from alchemist_dsl.document.text import format_table
+from alchemist_dsl.explain.wording import dollar_amount
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
@@ -76,11 +77,11 @@ def plan_text(made: Compiled, width: int | None = None) -> str:
 
 def drift_lines(made: Compiled, width: int, *, told: Literal["differs", "written"]) -> list[str]:
     """Facts of the lock that the world changed: before a run what it would take over, after it what it took over."""
-    from alchemist_dsl.explain.wording import fold
+    from alchemist_dsl.document.text import wrap
     from alchemist_dsl.project.drift import sentence
 
     found = () if made.resources is None else made.resources.changes
-    said = [line for c in found if c.kind == "changed" for line in fold(sentence(c), width - 11)]
+    said = [line for c in found if c.kind == "changed" for line in wrap(sentence(c), width - 11)]
     if not said:
         return []
     head = "recipe.lock says otherwise; a complete run takes over:" if told == "differs" else "recipe.lock changed:"
@@ -116,12 +117,12 @@ def _head(plan: Plan) -> list[str]:
 def _table(plan: Plan, width: int) -> list[str]:
     from alchemist_runtime.schema.planning import not_run
 
-    from alchemist_dsl.explain.wording import grid
+    from alchemist_dsl.document.text import format_table
 
     doing = {n.id: n for n in plan.now.nodes} if plan.now else {}
     stuck = not_run(plan.nodes, lambda n: n.id in doing and doing[n.id].action == "reuse")
     rows = [_row(n, doing.get(n.id), stuck) for n in plan.nodes]
-    return grid(("step", "kind", "rows", "calls", "cost", "action", "why"), rows, width, right={2, 3, 4})
+    return format_table(("step", "kind", "rows", "calls", "cost", "action", "why"), rows, width, right={2, 3, 4})
 
 
 def _closing(node: Node) -> str:
@@ -232,10 +233,10 @@ def _training(node: Node) -> list[str]:
 
 
 def _checks(checks: list[Check]) -> list[str]:
-    from alchemist_dsl.explain.wording import grid
+    from alchemist_dsl.document.text import format_table
 
     rows = [(c.id, c.verdict if c.verdict != "unknown" else "open", c.text, c.value or "") for c in checks]
-    return grid(("check", "verdict", "promise", "expected"), rows, terminal_width(), right=set())
+    return format_table(("check", "verdict", "promise", "expected"), rows, terminal_width(), right=set())
 
 
 # --- summary ---------------------------------------------------------------------------------------------------------
@@ -276,7 +277,7 @@ def steps(ctx: Context, result: Result, width: int) -> list[str]:
         elif done.kind == "export":
             text = str(f.get("path") or "")
         rows.append((done.node, done.kind, amount(f.get("rows_in")), amount(out), text, _state(done)))
-    return grid(("step", "kind", "rows in", "rows out", "left out, called", ""), rows, width, right={2, 3})
+    return format_table(("step", "kind", "rows in", "rows out", "left out, called", ""), rows, width, right={2, 3})
 
 
 def _rows(done: Done) -> int | None:
@@ -351,7 +352,7 @@ def mixture(done: Done, width: int) -> list[str]:
             )
         )
     head = ("entry", "asked", "rows", "share", "of tokens", "epochs", "")
-    out = [f"mixture {done.node}", *grid(head, rows, width, right={2, 3, 4, 5})]
+    out = [f"mixture {done.node}", *format_table(head, rows, width, right={2, 3, 4, 5})]
     gone = [e["name"] for e in entries if e.get("missing")]
     if gone:
         out.append(f"covered  {covered(Fraction(done.figures.get('covered', 1)), gone)}")

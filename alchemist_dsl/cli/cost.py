@@ -215,7 +215,8 @@ def _measured(made: Compiled, node: Node, teacher: Teacher) -> tuple[dict[str, E
 def _lines(plan: Plan, steps: Sequence[Step]) -> Iterator[str]:
     from alchemist_dsl.cli.compile import terminal_width
     from alchemist_dsl.comparison.impact import summed
-    from alchemist_dsl.explain.wording import count, dollars, dollars_range, grid
+    from alchemist_dsl.document.text import format_table
+    from alchemist_dsl.explain.wording import count, dollars, dollars_range
 
     name = plan.recipe.get("path", "") + (f" · variant {plan.variant}" if plan.variant else "")
     if not steps:
@@ -237,7 +238,7 @@ def _lines(plan: Plan, steps: Sequence[Step]) -> Iterator[str]:
         for s in steps
     ]
     head = ("step", "teacher", "calls", "answered", "to ask", "paid", "a run now", "from scratch")
-    yield from grid(head, rows, terminal_width(), right={2, 3, 4, 5, 6, 7})
+    yield from format_table(head, rows, terminal_width(), right={2, 3, 4, 5, 6, 7})
     yield ""
     yield (
         f"now      {count(summed(s.now.new for s in steps))} new calls,"
@@ -257,7 +258,8 @@ def _lines(plan: Plan, steps: Sequence[Step]) -> Iterator[str]:
 def _last_run(steps: Sequence[Step]) -> Iterator[str]:
     """What runs measured beside what was expected."""
     from alchemist_dsl.cli.compile import terminal_width
-    from alchemist_dsl.explain.wording import figure, grid
+    from alchemist_dsl.document.text import format_table
+    from alchemist_dsl.explain.wording import figure
 
     rows = []
     for step in steps:
@@ -280,7 +282,7 @@ def _last_run(steps: Sequence[Step]) -> Iterator[str]:
     if rows:
         yield ""
         head = ("step", "", "expected", "last run", "off by")
-        yield from grid(head, rows, terminal_width(), right={2, 3, 4})
+        yield from format_table(head, rows, terminal_width(), right={2, 3, 4})
 
 
 def _off(expected: Estimate | None, actual: Estimate) -> str:
@@ -295,7 +297,7 @@ def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
     """What the figures rest on."""
     from alchemist_dsl.cli.cache import quoted
     from alchemist_dsl.cli.compile import terminal_width
-    from alchemist_dsl.explain.wording import fold
+    from alchemist_dsl.document.text import wrap
 
     for teacher in {s.teacher.name: s.teacher for s in steps}.values():
         yield f"price    {teacher.name}: {_price(teacher)}"
@@ -331,7 +333,7 @@ def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
             f"what {quoted(unbuilt)} reads is not built, so nobody can say which of its questions have an answer"
         )
     for note in notes:
-        first, *rest = fold(note, terminal_width() - 9)
+        first, *rest = wrap(note, terminal_width() - 9)
         yield f"note     {first}"
         yield from (f"         {line}" for line in rest)
 

@@ -6,13 +6,24 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
+from alchemist_dsl.document.blocks import Block, Heading, markdown, terminal
+from alchemist_dsl.document.text import colored
+
 if TYPE_CHECKING:
-    from alchemist_dsl.cli.diff_data import Results
+    from alchemist_runtime.engine.compare import DataDiff
+    from alchemist_runtime.schema.plan import Node
+
     from alchemist_dsl.comparison.model import Diff
+    from alchemist_dsl.comparison.side import Side
+    from alchemist_dsl.project.operands import Comparison
+
+#: For each recipe what it is called, and what its results differ in.
+Results: TypeAlias = "list[tuple[str, DataDiff]]"
+_FILES: Final = (".parquet", ".jsonl")
 
 
 @click.command()
@@ -62,18 +73,16 @@ def diff(
     if samples is not None and not data_:
         raise click.UsageError("--samples is about --data: give both")
     if data_:
-        from alchemist_dsl.cli import diff_data
-
-        paths = diff_data.paths(sides)
+        paths = _paths(sides)
         if paths is not None:
-            sys.exit(diff_data.show_paths(*paths, 3 if samples is None else samples, format_, exit_code))
+            sys.exit(_compare_paths(*paths, 3 if samples is None else samples, format_, exit_code))
     try:
         found = comparison(sides, Settings(sets, params, variant))
     except BadOperand as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(USAGE)
     made = compared(found, lambda text: click.echo(f"note: {text}", err=True))
-    rows = diff_data.recipes(found, 3 if samples is None else samples) if data_ else None
+    rows = _recipes(found, 3 if samples is None else samples) if data_ else None
     _print(made, format_, all_, rows)
     unread = [d["code"] for r in made.recipes if r.status == "unreadable" for d in r.diagnostics]
     if any(r.status == "unreadable" for r in made.recipes):
@@ -86,26 +95,126 @@ def diff(
 
 def _print(made: Diff, format_: str, all_: bool, rows: Results | None) -> None:
     """Print the comparison, and behind it that of the rows where there is one."""
-    if rows is not None:
-        from alchemist_dsl.cli import diff_data
     if format_ == "json":
-        if rows is None:
-            click.echo(made.model_dump_json(indent=2, exclude_none=True))
-        else:
-            found = diff_data.published(made, rows)
-            click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        data = made.model_dump(mode="json", exclude_none=True)
+        _echo_json(data if rows is None else {**data, "data": [_row_data(found, name) for name, found in rows]})
         return
     if format_ == "markdown":
-        from alchemist_dsl.comparison.markdown import markdown
+        from alchemist_dsl.comparison.markdown import markdown as page
 
-        page = [] if rows is None else diff_data.page(rows)
-        click.echo("\n".join([*markdown(made), *page]))
-        return
+        out = page(made)
+    else:
+        from alchemist_dsl.cli.compile import terminal_width
+        from alchemist_dsl.comparison.text import lines
+
+        out = lines(made, terminal_width(), color=colored(sys.stdout), everything=all_)
+    for name, found in rows or ():
+        head = [Heading([("name", name)])] if len(rows or ()) > 1 else []
+        out += ["", *_rendered([*head, *_row_document(found)], format_)]
+    click.echo("\n".join(out))
+
+
+def _echo_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _row_data(result: DataDiff, name: str | None = None) -> dict[str, Any]:
+    from alchemist_dsl.cli.data_report import data_model
+
+    return data_model(result, name).model_dump(mode="json")
+
+
+def _row_document(result: DataDiff) -> list[Block]:
+    from alchemist_dsl.cli.data_report import data_document
+
+    return data_document(result)
+
+
+def _rendered(blocks: Sequence[Block], format_: str) -> list[str]:
     from alchemist_dsl.cli.compile import terminal_width
-    from alchemist_dsl.cli.output import colored
-    from alchemist_dsl.comparison.text import lines
 
-    width, color = terminal_width(), colored(sys.stdout)
-    shown: Sequence[str] = lines(made, width, color=color, everything=all_)
-    more = [] if rows is None else diff_data.lines(rows, width, color)
-    click.echo("\n".join([*shown, *more]))
+    return markdown(blocks) if format_ == "markdown" else terminal(blocks, terminal_width(), colored(sys.stdout))
+
+
+# --- rows of results --------------------------------------------------------------------------------------------------
+
+
+def _paths(operands: Sequence[str]) -> tuple[Path, Path] | None:
+    """Two exported folders or two files of rows; None where the operands are recipes, plans or revisions."""
+    found = [Path(o) for o in operands]
+    if not any(map(_rows, found)):
+        return None
+    if len(found) != 2:
+        raise click.UsageError("name two exported folders, or two files of rows")
+    for path in found:
+        if not _rows(path) and path.is_file():
+            raise click.UsageError(f"`{path}` holds no rows: it cannot be compared with rows")
+    return found[0], found[1]
+
+
+def _rows(path: Path) -> bool:
+    """Whether a path is data: a file of rows, or a folder without a recipe in it."""
+    if path.suffix in _FILES:
+        return True
+    return path.is_dir() and next(path.rglob("*.recipe"), None) is None
+
+
+def _compare_paths(before: Path, after: Path, samples: int, format_: str, exit_code: bool) -> int:
+    """Compare two folders or files and print what differs; returns the exit code."""
+    from alchemist_runtime.engine.compare import compare_paths
+    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, OK, RunError
+
+    from alchemist_dsl.cli.output import plain
+
+    try:
+        found = compare_paths(before, after, samples=samples)
+    except RunError as error:
+        click.echo(plain(error.problem), err=True)
+        return error.exit_code
+    if format_ == "json":
+        _echo_json(_row_data(found))
+    else:
+        click.echo("\n".join(_rendered(_row_document(found), format_)))
+    if found.outcome == "incomplete":
+        return NOT_CARRIED_OUT
+    return 2 if exit_code and found.outcome == "different" else OK
+
+
+def _recipes(found: Comparison, samples: int) -> Results:
+    """The results of every pair of sides that both compile."""
+    out: Results = []
+    for before, after in found.pairs:
+        some = after or before
+        if some is None or any(s is not None and s.plan is None for s in (before, after)):
+            continue  # what does not compile is said already
+        out.append((some.path, _compared(before, after, samples)))
+    return out
+
+
+def _compared(before: Side | None, after: Side | None, samples: int) -> DataDiff:
+    from alchemist_runtime.engine.compare import compare_plans
+
+    from alchemist_dsl.comparison.matching import matched
+
+    old, new = before or after, after or before
+    assert old is not None and new is not None
+    assert old.plan is not None and new.plan is not None
+    if before is None:
+        pairs: list[tuple[str | None, str | None]] = [(None, n.id) for n in new.plan.nodes]
+    elif after is None:
+        pairs = [(n.id, None) for n in old.plan.nodes]
+    else:
+        steps = matched(old.plan, new.plan)
+        pairs = [(_id(m.before), _id(m.after)) for m in steps]
+    stores = _store(old), _store(new)
+    return compare_plans(stores[0], old.plan, new.plan, pairs, samples=samples, after_store=stores[1])
+
+
+def _id(node: Node | None) -> str | None:
+    return None if node is None else node.id
+
+
+def _store(side: Side) -> Any:
+    from alchemist_dsl.project.workspace import Project
+
+    return Project(side.root or Path.cwd()).store

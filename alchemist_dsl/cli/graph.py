@@ -154,7 +154,7 @@ def render(graph: Graph, form: str, *, color: bool = False) -> str:
             return json.dumps(data(graph), indent=2, ensure_ascii=False) + "\n"
         case _:
             from alchemist_dsl.cli.compile import terminal_width
-            from alchemist_dsl.cli.output import colored
+            from alchemist_dsl.document.text import colored
             from alchemist_dsl.graph.text import draw
 
             return draw(graph, terminal_width(), color=color and colored(sys.stdout))

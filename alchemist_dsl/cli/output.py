@@ -4,14 +4,14 @@ there is one.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
+from alchemist_dsl.document.text import colored
 from alchemist_dsl.project.folder import unopened
 
 if TYPE_CHECKING:
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from alchemist_dsl.diagnostics.model import Diagnostic
     from alchemist_dsl.project.workspace import Compiled
     from alchemist_dsl.source import SourceFile, Span
-
-
-def colored(stream: IO[str]) -> bool:
-    """Whether to colour what goes to a stream: a terminal, and `NO_COLOR` not set."""
-    return stream.isatty() and "NO_COLOR" not in os.environ
 
 
 def show(

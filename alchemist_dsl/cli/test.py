@@ -75,7 +75,7 @@ def _nothing_called(name: str, found: list[Tested]) -> None:
 
 def _print(found: list[Tested], format_: str, seconds: float) -> None:
     from alchemist_dsl.cli import test_report
-    from alchemist_dsl.cli.output import colored
+    from alchemist_dsl.document.text import colored
 
     if format_ == "json":
         import json

@@ -149,7 +149,7 @@ def _cause(cause: Cause, step: Step) -> dict[str, Any]:
 def lines(told: _History, plan: Plan, node: Node, width: int) -> list[str]:
     """The answer for people."""
     from alchemist_dsl.cli import why_report
-    from alchemist_dsl.cli.output import colored
+    from alchemist_dsl.document.text import colored
 
     last, now = told.last.get(node.id), told.made.ingredients[node.id]
     texts = told.texts(plan, now, {} if last is None else last.ingredients)

@@ -265,7 +265,7 @@ def _clipped(row: list[tuple[Mark, str]], width: int) -> list[tuple[Mark, str]]:
 
 def mixture(m: MixtureDiff, width: int) -> Iterator[str]:
     """Entries before and after as a table with bars."""
-    from alchemist_dsl.explain.wording import grid
+    from alchemist_dsl.document.text import format_table
 
     found, same = phrases.entries(m)
     rows = [(e.name, *_side(e.before), *_side(e.after), bar(e.after or e.before, e.after is None)) for e in found]
@@ -274,7 +274,7 @@ def mixture(m: MixtureDiff, width: int) -> Iterator[str]:
     used = [i for i in range(len(head)) if any(row[i] for row in rows)]
     right = {k for k, i in enumerate(used) if i in (2, 3, 5, 6)}
     shown = [[row[i] for i in used] for row in rows]
-    yield from (f"  {line}" for line in grid([head[i] for i in used], shown, width - 2, right=right))
+    yield from (f"  {line}" for line in format_table([head[i] for i in used], shown, width - 2, right=right))
     if same:
         yield f"  = {same} entr{'y' if same == 1 else 'ies'} unchanged"
 

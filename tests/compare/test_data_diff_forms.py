@@ -25,8 +25,22 @@ from alchemist_runtime.schema.errors import Problem
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alchemist_dsl.cli.datadiff import data_json, data_lines, data_markdown
-from alchemist_dsl.cli.datadiff.words import cells
+from alchemist_dsl.cli.data_report import data_document, data_model
+from alchemist_dsl.document.blocks import markdown, terminal
+from alchemist_dsl.document.text import cells
+
+
+def data_lines(result: DataDiff, width: int = 80, colour: bool = False) -> list[str]:
+    return terminal(data_document(result), width, colour)
+
+
+def data_markdown(result: DataDiff) -> list[str]:
+    return markdown(data_document(result))
+
+
+def data_json(result: DataDiff) -> dict[str, Any]:
+    return data_model(result).model_dump(mode="json")
+
 
 ID = "4f3a9c1200112233445566778899aabb"
 
@@ -150,9 +164,8 @@ not materialised after the change: pool, sft; `alchemist run a.recipe --variant 
 --upto pool --upto sft` makes them
 
 the same: web
-
 not compared by rows: coder (the model of a training has no rows that could be compared;
-the rows that it reads are the same)"""
+  the rows that it reads are the same)"""
 
 
 def test_the_text() -> None:
@@ -182,7 +195,7 @@ def test_steps_that_came_or_went_stand_in_the_table_alone() -> None:
     assert lines[0] == "data: the data of 2 steps differs" and len(lines) == 7
     assert lines[4].startswith("+ new ") and lines[6].endswith("a model has no rows")
     page = "\n".join(data_markdown(DataDiff(steps)))
-    assert "| new | – → 3 | 3 |" in page and "a model has no rows" in page
+    assert "| ➕ new | - | 3 | 3 |" in page and "a model has no rows" in page
 
 
 def test_a_row_is_shown_once_however_many_steps_pass_it_on() -> None:
@@ -198,9 +211,9 @@ def test_a_row_is_shown_once_however_many_steps_pass_it_on() -> None:
 MARKDOWN = """\
 **Data: the data of 1 step differs**
 
-| step | rows | added | removed | changed | columns |
-|---|---:|---:|---:|---:|---|
-| tidy | 2 → 2 |  |  | 1 | response |
+| step | before | after | added | removed | changed | columns |
+|---|---:|---:|---:|---:|---:|---|
+| ✏️ tidy | 2 | 2 |  |  | 1 | response |
 
 <details><summary>filter tidy</summary>
 
@@ -209,7 +222,6 @@ MARKDOWN = """\
 ✏️ 4f3a9c120011…  web
 
 <pre><b>response</b> A <del>quick</del><ins>slow</ins> fox.</pre>
-
 
 </details>"""
 

@@ -124,7 +124,7 @@ def test_what_a_stricter_rule_and_a_larger_share_did(project: Path) -> None:
     assert "now dropped by rule too_short" in shown.stdout
     assert max(map(len, shown.stdout.splitlines())) <= 100 and "\x1b" not in shown.stdout
     page = alchemist("diff", "a.recipe", "b.recipe", "--data", "--format", "markdown", cwd=project)
-    assert "| clean |" in page.stdout and "<ins>" in page.stdout
+    assert "| ✏️ clean |" in page.stdout and "<ins>" in page.stdout
 
 
 def test_exported_folders(project: Path) -> None:

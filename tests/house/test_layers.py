@@ -27,7 +27,7 @@ LAYERS = {
         {"passes"},
         {"checker"},
         {"syntax"},
-        {"diagnostics", "source", "ir"},
+        {"diagnostics", "source", "ir", "document"},
     ],
     "alchemist_runtime": [
         {"engine", "train", "report", "exporters", "teachers"},

@@ -1,18 +1,91 @@
-"""What a comparison of two results found, in words that all its forms share."""
+"""The rows of two results: what `alchemist diff --data` says of them, as a document and as plain data."""
 
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from alchemist_dsl.comparison.words import Piece, word_diff
+from alchemist_dsl.comparison.rows import (
+    ColumnRows,
+    GroupRows,
+    MissingResult,
+    MovedRows,
+    PortRows,
+    ResultProblem,
+    RowSample,
+    RowsDiff,
+    Sides,
+    StepRows,
+)
+from alchemist_dsl.comparison.words import word_diff
+from alchemist_dsl.document.blocks import Block, Fold, Item, Paragraph, Record, Small, Table
+from alchemist_dsl.document.text import Piece, Sign, Text, code_in, plural
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.compare import ColumnDiff, DataDiff, GroupDiff, Made, PortDiff, Sample, StepDiff
+
+
+def data_document(result: DataDiff) -> list[Block]:
+    """Describe a comparison: a table of what differs, then each step with its samples."""
+    out: list[Block] = [Paragraph(headline(result), "strong")]
+    rows = [cells for step in result.steps for cells in _rows(step)]
+    if rows:
+        head = ("step", "before", "after", "added", "removed", "changed", "columns")
+        out.append(Table(head, rows, frozenset({1, 2, 3, 4, 5})))
+    seen: set[object] = set()
+    out += [Fold(title(step), list(_step(step, seen))) for step in result.steps if told(step)]
+    out += [Paragraph(code_in(words), "error") for words in missing(result)]
+    return out + [Small([words]) for words in quiet(result)]
+
+
+def _rows(step: StepDiff) -> Iterator[list[Text]]:
+    """A row of the table for each port that differs."""
+    sign: Sign = "unknown" if step.incomplete else step.state if step.state in ("added", "removed") else "changed"
+    if not step.ports and sign != "changed":
+        yield [[("sign", sign), ("same", f" {step.name}")], *[""] * 5, state_words(step)]
+    for port in step.ports:
+        if not port.same:
+            name = step.name if port.port == "rows" else f"{step.name}.{port.port}"
+            sizes = ["-" if n is None else f"{n:,}" for n in (port.before, port.after)]
+            counts = [f"{n:,}" if n else "" for n in (port.added, port.removed, port.changed)]
+            yield [[("sign", sign), ("same", f" {name}")], *sizes, *counts, _columns(port)]
+
+
+def _columns(port: PortDiff) -> str:
+    signs = ["+" if c.before is None else "-" if c.after is None else "?" if c.unread else "" for c in port.columns]
+    shown = ", ".join(sign + c.name for sign, c in zip(signs, port.columns, strict=True))
+    return shown or ("order" if port.reordered else "")
+
+
+def _step(step: StepDiff, seen: set[object]) -> Iterator[Block]:
+    yield from (Item(words, mark="removed") for words in unread(step))
+    if step.note:
+        yield Item(step.note, mark="dim")
+    for words, samples in moves(step):
+        yield Item(words, mark="changed")
+        yield from _samples(samples, "moved")
+    seen |= {(kind, s.id) for m in step.moves for s in m.samples for kind in ("added", "removed")}
+    for port in step.ports:
+        if not port.same:
+            yield from _port(port, seen)
+
+
+def _port(port: PortDiff, seen: set[object]) -> Iterator[Block]:
+    """What differs in a port, under its name where it is not that of the rows; rows that were shown are left out."""
+    found: list[Block] = [Item(words) for words in notes(port)]
+    for kind, samples in port.samples.items():
+        fresh = [s for s in samples if _identity(s, kind) not in seen]
+        seen |= {_identity(s, kind) for s in fresh}
+        found += _samples(fresh, cast(Sign, kind))
+    if found and port.port != "rows":
+        yield Item(f".{port.port}")
+    yield from found
+
+
+def _samples(samples: Iterable[Sample], kind: Sign) -> list[Record]:
+    return [Record(called(s), kind, [(name, cut(pieces)) for name, pieces in columns(s, kind)]) for s in samples]
+
 
 #: Groups (origins, rules) that a line names; the rest is counted.
 MOST_GROUPS: Final = 8
@@ -27,25 +100,21 @@ def headline(result: DataDiff) -> str:
     same = sum(s.state in ("same", "rowless") and not s.incomplete for s in result.steps)
     parts = []
     if unread:
-        parts.append(f"{_steps(unread)} could not be compared")
+        parts.append(f"{plural(unread, 'step')} could not be compared")
     if differ:
-        parts.append(f"the data of {_steps(differ)} differs")
+        parts.append(f"the data of {plural(differ, 'step')} differs")
     if same and parts:
-        parts.append(f"that of {_steps(same)} is the same")
+        parts.append(f"that of {plural(same, 'step')} is the same")
     if not parts:
         return "data: the same on both sides" if same else "data: there is nothing to compare"
     return "data: " + ", ".join(parts)
 
 
-def _steps(n: int) -> str:
-    return f"{n} step{'' if n == 1 else 's'}"
-
-
 def title(step: StepDiff) -> str:
     """A step by its kind and name; both names where it was renamed."""
     if step.before and step.after and step.before != step.after:
-        return f"{step.kind} {safe(step.before)} → {safe(step.after)}"
-    return f"{step.kind} {safe(step.name)}"
+        return f"{step.kind} {step.before} → {step.after}"
+    return f"{step.kind} {step.name}"
 
 
 def unread(step: StepDiff) -> list[str]:
@@ -56,10 +125,10 @@ def unread(step: StepDiff) -> list[str]:
     if step.problem is not None:
         p = step.problem
         place = f" ({p.place})" if p.place else ""
-        out.append(f"error[{p.code} {p.slug}]: {safe(p.headline)}{safe(place)}")
-        out += [f"help: {safe(p.help)}"] if p.help else []
+        out.append(f"error[{p.code} {p.slug}]: {p.headline}{place}")
+        out += [f"help: {p.help}"] if p.help else []
     for port in step.ports:
-        out += [f"column {safe(c.name)} could not be compared: {safe(c.unread)}" for c in port.columns if c.unread]
+        out += [f"column {c.name} could not be compared: {c.unread}" for c in port.columns if c.unread]
     return out
 
 
@@ -93,14 +162,14 @@ def missing(result: DataDiff) -> list[str]:
                 hidden.setdefault(m.needs, []).append(m.step)
         for needs, shown in hidden.items():
             out.append(
-                f"not materialised {side} the change: {safe(needs)}, in which rows of {_names(shown)} lie; "
+                f"not materialised {side} the change: {needs}, in which rows of {_names(shown)} lie; "
                 + _run(result, side, made, [needs])
             )
     return out
 
 
 def _names(steps: Sequence[str]) -> str:
-    shown = safe(", ".join(steps[:MOST_GROUPS]))
+    shown = ", ".join(steps[:MOST_GROUPS])
     return shown + (f" and {len(steps) - MOST_GROUPS} more" if len(steps) > MOST_GROUPS else "")
 
 
@@ -110,7 +179,7 @@ def _run(result: DataDiff, side: str, made: Made, steps: Sequence[str]) -> str:
     command += "".join(f" --upto {s}" for s in steps) if len(steps) <= 2 else ""
     one = result.before == result.after
     then = ", with the recipe as it stood then," if side == "before" and one else ""
-    return f"`{safe(command)}`{then} makes {'it' if len(steps) == 1 else 'them'}"
+    return f"`{command}`{then} makes {'it' if len(steps) == 1 else 'them'}"
 
 
 def notes(port: PortDiff) -> Iterator[str]:
@@ -129,12 +198,12 @@ def notes(port: PortDiff) -> Iterator[str]:
 
 
 def _column(c: ColumnDiff) -> str:
-    name = safe(c.name)
+    name = c.name
     if c.before is None:
         return f"column {name}: new ({c.after})"
     if c.after is None:
         return f"column {name}: gone (it was {c.before})"
-    rows = f"{c.changed:,} row{'' if c.changed == 1 else 's'}"
+    rows = plural(c.changed, "row")
     if c.before != c.after:
         return f"column {name}: {c.before} → {c.after}; the value differs in {rows}"
     return f"column {name}: changed in {rows}"
@@ -145,7 +214,7 @@ def _groups(what: str, groups: Sequence[GroupDiff]) -> Iterator[str]:
     for g in differ[:MOST_GROUPS]:
         moved = [f"{n:,} {w}" for n, w in ((g.added, "added"), (g.removed, "removed"), (g.changed, "changed")) if n]
         amount = f"{g.before:,} → {g.after:,}" if g.before != g.after else f"{g.after:,}"
-        yield f"{what} {safe(g.name)}: {amount}" + (f" ({', '.join(moved)})" if moved else "")
+        yield f"{what} {g.name}: {amount}" + (f" ({', '.join(moved)})" if moved else "")
     if len(differ) > MOST_GROUPS:
         yield f"and {len(differ) - MOST_GROUPS:,} more of that kind ({what}s)"
 
@@ -154,12 +223,12 @@ def moves(step: StepDiff) -> list[tuple[str, Sequence[Sample]]]:
     """Rows that went from kept to refused and back, in words, with samples."""
     out: list[tuple[str, Sequence[Sample]]] = []
     for m in step.moves:
-        rows = f"{m.rows:,} row{'' if m.rows == 1 else 's'}"
+        rows = plural(m.rows, "row")
         was, is_ = ("was", "is") if m.rows == 1 else ("were", "are")
         if m.to == "dropped":
-            text = f"{rows} that {was} kept {is_} now dropped by rule {safe(m.rule)}"
+            text = f"{rows} that {was} kept {is_} now dropped by rule {m.rule}"
         else:
-            text = f"{rows} that rule {safe(m.rule)} dropped {is_} now kept"
+            text = f"{rows} that rule {m.rule} dropped {is_} now kept"
         out.append((text, m.samples))
     return out
 
@@ -168,36 +237,17 @@ def quiet(result: DataDiff) -> Iterator[str]:
     """What is the same, and what has no rows."""
     same = [s.name for s in result.steps if s.state == "same"]
     if same and len(same) < len(result.steps):
-        yield f"the same: {', '.join(map(safe, same))}"
+        yield f"the same: {', '.join(same)}"
     for step in result.steps:
         if step.note and step.state == "rowless":
             rows = "; the rows that it reads are the same" if step.ports else ""
-            yield f"not compared by rows: {safe(step.name)} ({step.note}{rows})"
+            yield f"not compared by rows: {step.name} ({step.note}{rows})"
 
 
 # --- samples ---------------------------------------------------------------------------------------------------------
 
-RED, GREEN, YELLOW, BOLD, DIM = "31", "32", "33", "1", "2"
 #: Characters of equal text that stay before and after a change, and of a text that is shown whole.
 AROUND: Final = 40
-#: Lines that one value of a sample takes at most.
-MOST_LINES: Final = 6
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-
-@dataclass(frozen=True, slots=True)
-class Paint:
-    """Colours a text, where colours are on."""
-
-    on: bool
-
-    def __call__(self, tone: str | None, text: str) -> str:
-        return f"\x1b[{tone}m{text}\x1b[0m" if self.on and tone and text else text
-
-
-def safe(text: str) -> str:
-    """A text out of data that may go to a terminal: nothing in it steers one."""
-    return _CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
 
 
 def worded(value: Any) -> str:
@@ -211,36 +261,17 @@ def called(sample: Sample) -> str:
     """A row for people: the start of its id, which copy it is, where it came from."""
     shown = sample.id if len(sample.id) <= 16 else f"{sample.id[:12]}…"
     copy = f" copy {sample.copy + 1}" if sample.copy else ""
-    return safe(f"{shown}{copy}" + (f"  {sample.origin}" if sample.origin else ""))
+    return f"{shown}{copy}" + (f"  {sample.origin}" if sample.origin else "")
 
 
-def unseen(samples: Iterable[Sample], kind: str, seen: set[object]) -> list[Sample]:
-    """The samples that no earlier step has shown; they are added to what was seen."""
-    fresh = [s for s in samples if _told(s, kind) not in seen]
-    seen |= {_told(s, kind) for s in fresh}
-    return fresh
-
-
-def moved(samples: Iterable[Sample], seen: set[object]) -> None:
-    """Take note of rows that were shown as going from one port to another."""
-    seen |= {(kind, s.id) for s in samples for kind in ("added", "removed")}
-
-
-def _told(sample: Sample, kind: str) -> tuple[object, ...]:
+def _identity(sample: Sample, kind: str) -> tuple[object, ...]:
     """What is equal for two samples that tell a reader the same."""
     if kind == "changed":
         return kind, sample.id, worded([sample.before, sample.after])
     return kind, sample.id
 
 
-def sample_lines(sample: Sample, kind: str, width: int, paint: Paint) -> Iterator[str]:
-    """The columns of a sample, each in a few lines of at most `width` columns."""
-    for name, pieces in columns(sample, kind):
-        head = f"{safe(name)}: "
-        yield from _wrapped(head, cut(pieces), width - 1, paint)  # room for an ellipsis
-
-
-def columns(sample: Sample, kind: str) -> Iterator[tuple[str, list[Piece]]]:
+def columns(sample: Sample, kind: str) -> Iterator[tuple[str, Sequence[Piece]]]:
     """Each column of a sample as pieces: of a changed row what differs, else what the row says."""
     before, after = sample.before or {}, sample.after or {}
     why = [n for n in ("rule", "reason") if n in after or n in before]
@@ -256,13 +287,12 @@ def columns(sample: Sample, kind: str) -> Iterator[tuple[str, list[Piece]]]:
                 yield name, [("same", worded(value))]
 
 
-def cut(pieces: list[Piece], around: int = AROUND) -> list[Piece]:
+def cut(pieces: Sequence[Piece], around: int = AROUND) -> list[Piece]:
     """The pieces, their equal text cut to what stands around a change, long changes to their ends; line ends are
     shown.
     """
     out: list[Piece] = []
     for i, (mark, text) in enumerate(pieces):
-        text = safe(text)
         most = around * (5 if mark != "same" or len(pieces) == 1 else 2)
         if len(text) > most + 5:
             tail = text[-around:] if i < len(pieces) - 1 else ""
@@ -272,56 +302,69 @@ def cut(pieces: list[Piece], around: int = AROUND) -> list[Piece]:
     return out
 
 
-def _wrapped(head: str, pieces: Iterable[Piece], width: int, paint: Paint) -> Iterator[str]:
-    """Pieces in lines: marks and colours take part in no break, and no line is wider than asked for."""
-    indent = "  "
-    line, used, lines = paint(DIM, head), cells(head), 0
-    for tone, word in _words(pieces, paint.on):
-        while word:
-            room = width - used
-            whole = cells(word.rstrip())
-            if whole > room and used > len(indent) and whole <= width - len(indent):
-                room = 0  # it has a line of its own
-            part = word if whole <= room else word[: _fitting(word, room)]
-            if part:
-                line, used, word = line + paint(tone, part), used + cells(part), word[len(part) :]
-            if word:
-                lines += 1
-                if lines == MOST_LINES:
-                    yield line.rstrip() + paint(DIM, "…")
-                    return
-                yield line.rstrip()
-                line, used = indent, len(indent)
-    yield line.rstrip()
+# --- plain data ------------------------------------------------------------------------------------------------------
 
 
-def cells(text: str) -> int:
-    """Columns that a text takes on a terminal: two for a wide sign, none for one that joins another."""
-    if text.isascii():
-        return len(text)
-    return sum(map(_cells, text))
+def data_model(result: DataDiff, path: str | None = None) -> RowsDiff:
+    """Return the comparison in its published form, `docs/schemas/diff.json`, with every value of a sample in full."""
+    return RowsDiff(path=path, outcome=result.outcome, steps=[_step_rows(s) for s in result.steps])
 
 
-def _cells(sign: str) -> int:
-    if unicodedata.combining(sign):
-        return 0
-    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+def _step_rows(s: StepDiff) -> StepRows:
+    return StepRows(
+        before=s.before,
+        after=s.after,
+        kind=s.kind,
+        state=s.state,
+        compared=not s.incomplete,
+        ports=[_port_rows(p) for p in s.ports],
+        moves=[MovedRows(rule=m.rule, to=m.to, rows=m.rows, samples=_row_samples(m.samples)) for m in s.moves],
+        missing=[MissingResult.model_validate(m) for m in s.missing],
+        problem=None if s.problem is None else ResultProblem.model_validate(s.problem),
+        note=s.note,
+    )
 
 
-def _fitting(text: str, room: int) -> int:
-    """How many signs of a text fit."""
-    for n, sign in enumerate(text):
-        room -= _cells(sign)
-        if room < 0:
-            return n
-    return len(text)
+def _port_rows(p: PortDiff) -> PortRows:
+    return PortRows(
+        port=p.port,
+        same=p.same,
+        rows=Sides(before=p.before, after=p.after),
+        added=p.added,
+        removed=p.removed,
+        changed=p.changed,
+        reordered=p.reordered,
+        read=p.read,
+        columns=[
+            ColumnRows(name=c.name, type=Sides.model_validate(c), changed=c.changed, unread=c.unread) for c in p.columns
+        ],
+        origins=[GroupRows.model_validate(g) for g in p.origins],
+        rules=[GroupRows.model_validate(g) for g in p.rules],
+        samples={kind: _row_samples(some) for kind, some in p.samples.items()},  # type: ignore[misc]
+    )
 
 
-def _words(pieces: Iterable[Piece], coloured: bool) -> Iterator[tuple[str | None, str]]:
-    """Words with the white space behind them, marked where there are no colours."""
-    for mark, text in pieces:
-        tone = {"added": GREEN, "removed": RED}.get(mark)
-        if not coloured and tone:
-            text = f"{{+{text}+}}" if mark == "added" else f"[-{text}-]"
-        for word in re.findall(r"\S+\s*|\s+", text):
-            yield tone, word
+def _row_samples(samples: Iterable[Sample]) -> list[RowSample]:
+    return [
+        RowSample(id=s.id, occurrence=s.copy, origin=s.origin, before=_record(s.before), after=_record(s.after))
+        for s in samples
+    ]
+
+
+def _record(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if values is None else {k: _finite(v) for k, v in values.items()}
+
+
+def _finite(value: Any) -> Any:
+    """The same as JSON can say it: what is no number is null."""
+    match value:
+        case float() if value != value or value in (float("inf"), float("-inf")):
+            return None
+        case str() | int() | float() | None:
+            return value
+        case dict():
+            return {str(k): _finite(v) for k, v in value.items()}
+        case list():
+            return [_finite(v) for v in value]
+        case _:  # a date, a decimal
+            return str(value)
