@@ -13,15 +13,14 @@ from typing import Any
 
 from alchemist_runtime.engine import local
 from alchemist_runtime.engine.context import Options
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 
 from alchemist_dsl.comparison.model import Diff
 from alchemist_dsl.diagnostics.model import Diagnostic, severity
 from alchemist_dsl.diagnostics.render import render
-from alchemist_dsl.project.checking import Checked, check_file
 from alchemist_dsl.project.folder import outside_values
 from alchemist_dsl.project.operands import Settings, compared, comparison
-from alchemist_dsl.project.running import Ran, judged, prepare, record
+from alchemist_dsl.project.running import Checked, Ran, check_file, judged, prepare, record
 from alchemist_dsl.project.workspace import Compiled, add_facts, compile_recipe
 
 __all__ = ["Checked", "Compiled", "Diff", "Ran", "RecipeError", "RunError", "check", "compile", "diff", "run"]

@@ -169,7 +169,7 @@ def _as_at_start() -> Iterator[None]:
 
 def _forget() -> None:
     """Empty the caches whose values end with a process."""
-    revisions = sys.modules.get("alchemist_dsl.project.revisions")
+    revisions = sys.modules.get("alchemist_dsl.project.operands")
     operands = sys.modules.get("alchemist_dsl.project.operands")
     if revisions is not None:
         revisions.toplevel.cache_clear()

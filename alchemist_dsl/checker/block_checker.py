@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from alchemist_runtime.schema.attributes import Attribute, AttrType, ByKind, Call, Default, is_name
+from alchemist_runtime.schema.attributes import Amount, Attribute, AttrType, ByKind, Call, Default, is_name
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.rows import SFT
-from alchemist_runtime.schema.units import Amount
 
 from alchemist_dsl import ir
 from alchemist_dsl.checker.context import UNKNOWN, Context, Stream

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
-from alchemist_runtime.schema.attributes import AttrType, Default, Signature
+from alchemist_runtime.schema.attributes import Amount, AttrType, Default, Signature
 from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS, Function, Param
 from alchemist_runtime.schema.kinds import METHODS
 from alchemist_runtime.schema.rows import optional, required
-from alchemist_runtime.schema.units import Amount
 
 from alchemist_dsl import ir
 from alchemist_dsl.checker.names import Place, path_of

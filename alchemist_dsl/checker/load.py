@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
 
-from alchemist_runtime.schema.attributes import AttrType
+from alchemist_runtime.schema.attributes import UNITS, AttrType
 from alchemist_runtime.schema.kinds import KINDS, TAKEN
 from alchemist_runtime.schema.plan import text_digest
-from alchemist_runtime.schema.units import UNITS
 
 from alchemist_dsl import ir
 from alchemist_dsl.checker.context import Context

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Final
 
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.rows import nullable
 from alchemist_runtime.train import batching, families

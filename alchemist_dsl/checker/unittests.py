@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
+from alchemist_runtime.schema.attributes import UNITS
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.rows import HISTORY, IDENTITY, MESSAGES, ORIGIN, nullable, optional, required
-from alchemist_runtime.schema.units import UNITS
 
 from alchemist_dsl import ir
 from alchemist_dsl.checker.block_checker import Building, checks

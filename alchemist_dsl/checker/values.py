@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from alchemist_runtime.schema.attributes import RESERVED, AttrType, spelled
-from alchemist_runtime.schema.units import UNITS
+from alchemist_runtime.schema.attributes import RESERVED, UNITS, AttrType, spelled
 
 from alchemist_dsl import ir
 from alchemist_dsl.checker import calls

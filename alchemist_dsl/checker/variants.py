@@ -9,8 +9,8 @@ from dataclasses import replace
 from itertools import islice, product
 from math import prod
 
+from alchemist_runtime.schema.attributes import UNITS
 from alchemist_runtime.schema.kinds import KINDS
-from alchemist_runtime.schema.units import UNITS
 
 from alchemist_dsl.checker.context import Context
 from alchemist_dsl.checker.inheritance import merge

@@ -68,7 +68,7 @@ def verify(path: Path, format_: str) -> None:
     differs.
     """
     from alchemist_runtime.calls.cache import CallCache
-    from alchemist_runtime.schema.errors import OK, SAID_NO
+    from alchemist_runtime.schema.codes import OK, SAID_NO
 
     file = _cache_of(path)[1] if path.is_dir() else path
     if not file.exists() and not path.is_dir():
@@ -108,7 +108,7 @@ def export(
     FILE is for `alchemist run --replay FILE` and `alchemist cache import FILE`. It holds answers, by keys that nobody
     can turn back into questions, and who asked; no key of a server."""
     from alchemist_runtime.calls import cache_files
-    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT
+    from alchemist_runtime.schema.codes import NOT_CARRIED_OUT
 
     if recipe is None and (steps or options.of_recipe):
         raise click.UsageError("--step, --variant, --set and --params belong to a recipe; name it after FILE")
@@ -192,7 +192,7 @@ def gc(folder: Path, yes: bool, format_: str) -> None:
     What was asked with other values of parameters, or by a plan file, counts as not needed. Where nobody can say what a
     step asks, since what it reads is not built, everything of its teacher stays."""
     from alchemist_runtime.calls import cache_files
-    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, OK
+    from alchemist_runtime.schema.codes import NOT_CARRIED_OUT, OK
 
     project, path = _cache_of(folder)
     use = used_here(project)
@@ -307,7 +307,7 @@ def _compiled(path: Path, **options: Any) -> Iterator[Compiled]:
 
 def _add(use: Use, plan: Plan, project: Project) -> None:
     from alchemist_runtime.calls.cache import identity
-    from alchemist_runtime.engine.preview_calls import needed
+    from alchemist_runtime.engine.prompt_calls import needed
 
     keys, unseen = needed(plan, project.root, project.state)
     use.keys |= set().union(*keys.values())
@@ -320,8 +320,8 @@ def _add(use: Use, plan: Plan, project: Project) -> None:
 
 def _keys_of(recipe: Path, steps: Collection[str], teacher: str | None, chosen: RecipeOptions) -> set[bytes]:
     """What the steps of a recipe need; leaves where that is not known."""
-    from alchemist_runtime.engine.preview_calls import needed
-    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT
+    from alchemist_runtime.engine.prompt_calls import needed
+    from alchemist_runtime.schema.codes import NOT_CARRIED_OUT
     from alchemist_runtime.schema.plan import TeacherStepSpec
 
     from alchemist_dsl.cli.output import compiled_or_exit, exit_code
@@ -458,7 +458,7 @@ def _usd_text(groups: Iterable[Group], name: str) -> str:
 
 
 def _decimal(value: Fraction) -> str:
-    from alchemist_runtime.schema.units import decimal
+    from alchemist_runtime.schema.attributes import decimal
 
     return decimal(value)
 
@@ -585,7 +585,7 @@ class _problems:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        from alchemist_runtime.schema.errors import RunError
+        from alchemist_runtime.schema.codes import RunError
 
         from alchemist_dsl.cli.output import plain
 

@@ -97,7 +97,7 @@ def _expanded(recipes: Sequence[Path]) -> list[Path]:
 
 def add(path: Path, outside: Mapping[str, tuple[str, str]], variant: str | None, found: Found) -> None:
     """Check one recipe of the file system and add what was found."""
-    from alchemist_dsl.project.checking import check_file
+    from alchemist_dsl.project.running import check_file
 
     with unopened_is_usage(path):
         made = check_file(path, outside, variant)

@@ -78,7 +78,7 @@ def plan_text(made: Compiled, width: int | None = None) -> str:
 def drift_lines(made: Compiled, width: int, *, told: Literal["differs", "written"]) -> list[str]:
     """Facts of the lock that the world changed: before a run what it would take over, after it what it took over."""
     from alchemist_dsl.document.text import wrap
-    from alchemist_dsl.project.drift import sentence
+    from alchemist_dsl.project.lockfile import sentence
 
     found = () if made.resources is None else made.resources.changes
     said = [line for c in found if c.kind == "changed" for line in wrap(sentence(c), width - 11)]

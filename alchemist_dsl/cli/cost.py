@@ -17,7 +17,7 @@ from alchemist_runtime.schema.plan import to_json
 from alchemist_dsl.cli.options import RecipeOptions, recipe_options
 
 if TYPE_CHECKING:
-    from alchemist_runtime.engine.preview_calls import Ahead
+    from alchemist_runtime.engine.prompt_calls import Ahead
     from alchemist_runtime.schema.plan import Estimate, Node, Plan, Teacher
 
     from alchemist_dsl.comparison.impact import Asked
@@ -120,7 +120,7 @@ def _sampled(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> tuple[Plan, d
     """The plan with the tokens of a call as they were in the answers that steps which no complete run has measured got
     already, for example by a run with `--limit`; and how many answers that is, by step."""
     from alchemist_runtime.calls.cache import CallCache
-    from alchemist_runtime.schema.errors import RunError
+    from alchemist_runtime.schema.codes import RunError
 
     from alchemist_dsl.estimate.figures import Figures, cost, figures, with_estimates
     from alchemist_dsl.estimate.ranges import Range, between
@@ -155,8 +155,8 @@ def _sampled(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> tuple[Plan, d
 
 def _looked_at(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> dict[str, Ahead]:
     """What lies in the store and the call cache of the steps' questions, for those whose inputs are built."""
-    from alchemist_runtime.engine.preview_calls import ahead
-    from alchemist_runtime.schema.errors import RunError
+    from alchemist_runtime.engine.prompt_calls import ahead
+    from alchemist_runtime.schema.codes import RunError
 
     try:
         return ahead(plan, made.project.root, made.project.state, nodes) if nodes else {}
@@ -191,7 +191,7 @@ def _from_none(e: Estimate) -> Estimate:
 
 def _measured(made: Compiled, node: Node, teacher: Teacher) -> tuple[dict[str, Estimate] | None, Estimate | None]:
     """The figures of the run that made a step's result: of all answers, and what was spent on new ones."""
-    from alchemist_runtime.schema.errors import RunError
+    from alchemist_runtime.schema.codes import RunError
 
     from alchemist_dsl.estimate.ranges import estimate, exactly
 

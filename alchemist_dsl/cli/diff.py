@@ -65,7 +65,7 @@ def diff(
     A side is a recipe, a plan file, REV:path, or a git revision for all recipes that changed since. Without B, A is
     compared with what lies here; without both, the last commit is. A..B compares two revisions.
     """
-    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, OK, SAID_NO, USAGE
+    from alchemist_runtime.schema.codes import NOT_CARRIED_OUT, OK, SAID_NO, USAGE
 
     from alchemist_dsl.cli.output import WORLD
     from alchemist_dsl.project.operands import BadOperand, Settings, compared, comparison
@@ -162,7 +162,7 @@ def _rows(path: Path) -> bool:
 def _compare_paths(before: Path, after: Path, samples: int, format_: str, exit_code: bool) -> int:
     """Compare two folders or files and print what differs; returns the exit code."""
     from alchemist_runtime.engine.compare import compare_paths
-    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, OK, RunError
+    from alchemist_runtime.schema.codes import NOT_CARRIED_OUT, OK, RunError
 
     from alchemist_dsl.cli.output import plain
 

@@ -52,7 +52,7 @@ def export(
     from alchemist_dsl.cli.output import show
     from alchemist_dsl.diagnostics.render import sort_unique
     from alchemist_dsl.migrate import to_axolotl, to_trl
-    from alchemist_dsl.migrate.train_view import NoTraining, find, trained
+    from alchemist_dsl.migrate.training import NoTraining, find, trained
 
     if output is not None and output.exists():
         raise click.UsageError(f"`{output}` is there already and is not written over; name another file with `-o`")
@@ -85,8 +85,8 @@ def _program(recipe: Path, options: RecipeOptions) -> tuple[Program, Mapping[str
     from alchemist_dsl.cli.check import unopened_is_usage
     from alchemist_dsl.cli.output import show
     from alchemist_dsl.diagnostics.model import severity
-    from alchemist_dsl.project.checking import check_file
     from alchemist_dsl.project.folder import outside_values
+    from alchemist_dsl.project.running import check_file
 
     with unopened_is_usage(recipe):
         made = check_file(recipe, outside_values(options.sets, options.params_file), options.variant, look=False)

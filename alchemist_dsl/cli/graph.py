@@ -51,7 +51,7 @@ def graph(plan: Path, format_: str | None, output: Path | None, against: str | N
 
 def _compared(against: str, plan: Path, options: RecipeOptions) -> Graph:
     """The graph with what changed since another side; exits where one of the two cannot be compared."""
-    from alchemist_runtime.schema.errors import SAID_NO, USAGE
+    from alchemist_runtime.schema.codes import SAID_NO, USAGE
 
     from alchemist_dsl.comparison.compare import compare
     from alchemist_dsl.comparison.project_diff import unreadable
@@ -120,7 +120,7 @@ def _of_plan(path: Path, names: tuple[str, ...]) -> Graph:
 
 def _whole(plan: Plan, path: Path) -> None:
     """Exits where the steps of a plan file do not hang together: it was written by hand, or cut."""
-    from alchemist_runtime.schema.errors import USAGE
+    from alchemist_runtime.schema.codes import USAGE
 
     from alchemist_dsl.passes import IllegalPlan, verify_plan
 
@@ -161,7 +161,7 @@ def render(graph: Graph, form: str, *, color: bool = False) -> str:
 
 
 def _write(drawn: str, output: Path | None) -> None:
-    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT
+    from alchemist_runtime.schema.codes import NOT_CARRIED_OUT
 
     if output is None:
         click.echo(drawn, nl=False)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from alchemist_dsl.project.drift import Change
-    from alchemist_dsl.project.lockfile import Conflict, Lock
+    from alchemist_dsl.project.lockfile import Change, Conflict, Lock
     from alchemist_dsl.project.pinning import Resource, Survey
     from alchemist_dsl.project.workspace import Project
 
@@ -158,7 +157,7 @@ def _decide(found: Survey, asked: Asked, targets: set[Resource], whole: bool) ->
 
 
 def _write(project: Project, changes: Sequence[Change], found: Survey) -> None:
-    from alchemist_dsl.project.drift import applied
+    from alchemist_dsl.project.lockfile import applied
     from alchemist_dsl.project.workspace import change_lock
 
     try:
@@ -169,7 +168,7 @@ def _write(project: Project, changes: Sequence[Change], found: Survey) -> None:
 
 
 def _exit_code(found: Survey, done: Done, asked: Asked) -> int:
-    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, OK, SAID_NO
+    from alchemist_runtime.schema.codes import NOT_CARRIED_OUT, OK, SAID_NO
 
     if found.broken or (asked.check and done.left):
         return SAID_NO
@@ -221,7 +220,7 @@ def data(found: Survey, done: Done) -> dict[str, Any]:
 
 
 def _data(change: Change) -> dict[str, Any]:
-    from alchemist_dsl.project.drift import sentence
+    from alchemist_dsl.project.lockfile import sentence
 
     return {
         "section": change.section,
@@ -293,7 +292,7 @@ def _listed(changes: Sequence[Change]) -> Iterator[str]:
 
 
 def _line(change: Change) -> str:
-    from alchemist_dsl.project.drift import brief, sentence
+    from alchemist_dsl.project.lockfile import brief, sentence
 
     words = brief(change) if change.kind in ("new", "unused") else sentence(change)
     return f"  {_MARKS[change.kind]} {words}"
@@ -309,7 +308,7 @@ def _recipes_of(found: Survey) -> str:
 
 
 def _notes(found: Survey, asked: Asked) -> Iterator[str]:
-    from alchemist_dsl.project.drift import subject
+    from alchemist_dsl.project.lockfile import subject
     from alchemist_dsl.project.pinning import licences
 
     for source, own, name, stated in licences(found):

@@ -118,7 +118,7 @@ def main(args: list[str] | None = None) -> NoReturn:
 
 def _failed(error: Exception) -> int:
     """What no command expected. A problem with a way out is one wherever it shows; everything else is our bug."""
-    from alchemist_runtime.schema.errors import RunError
+    from alchemist_runtime.schema.codes import RunError
 
     from alchemist_dsl.cli.output import plain
 

@@ -15,7 +15,7 @@ from alchemist_dsl.document.text import colored
 from alchemist_dsl.project.folder import unopened
 
 if TYPE_CHECKING:
-    from alchemist_runtime.schema.errors import Problem
+    from alchemist_runtime.schema.codes import Problem
     from alchemist_runtime.schema.plan import Plan
 
     from alchemist_dsl.diagnostics.model import Diagnostic
@@ -108,7 +108,7 @@ WORLD: Final = frozenset({"A306", "A309", "A702", "A708", "A902"})
 
 def compiled_or_exit(recipe: Path, *, warnings: bool = True, **options: Any) -> Compiled:
     """Compile and print the diagnostics; exits where there is no such recipe or an option cannot be read."""
-    from alchemist_runtime.schema.errors import USAGE
+    from alchemist_runtime.schema.codes import USAGE
 
     from alchemist_dsl.compiler import severity
     from alchemist_dsl.project.folder import ParamsError
@@ -128,7 +128,7 @@ def compiled_or_exit(recipe: Path, *, warnings: bool = True, **options: Any) -> 
 
 def exit_code(made: Compiled) -> int:
     """0 fine; 1 the recipe is wrong or a check says no; 3 something could not be evaluated."""
-    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, OK, SAID_NO
+    from alchemist_runtime.schema.codes import NOT_CARRIED_OUT, OK, SAID_NO
 
     from alchemist_dsl.compiler import severity
 
@@ -140,7 +140,7 @@ def exit_code(made: Compiled) -> int:
 
 def plan_or_exit(path: Path) -> Plan:
     """A plan file; exits with a message where it is none, or one that is not to be trusted."""
-    from alchemist_runtime.schema.errors import USAGE, RunError
+    from alchemist_runtime.schema.codes import USAGE, RunError
     from alchemist_runtime.schema.plan import NotAPlan, load
 
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol
 
-from alchemist_runtime.schema.errors import Problem
+from alchemist_runtime.schema.codes import Problem
 
 #: Seconds between two progress lines of a step off a terminal.
 QUIET = 10.0

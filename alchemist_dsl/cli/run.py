@@ -18,7 +18,7 @@ from alchemist_dsl.cli.options import RecipeOptions, recipe_options
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
     from alchemist_runtime.engine.local import Result
-    from alchemist_runtime.schema.errors import Problem, RunError
+    from alchemist_runtime.schema.codes import Problem, RunError
 
     from alchemist_dsl.project.workspace import Compiled
 
@@ -131,14 +131,14 @@ def _ask(question: str) -> bool:
 
 def _run(compiled: Compiled, options: dict[str, Any], upto: Sequence[str], hosts: Sequence[str], **how: Any) -> int:
     from alchemist_runtime.engine.context import Options
-    from alchemist_runtime.schema import errors
+    from alchemist_runtime.schema import codes
 
     from alchemist_dsl.project.running import prepare
 
     ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
     try:
         ctx = prepare(compiled, Options(**options), upto=upto, hosts=hosts, ask=ask)
-    except errors.RunError as error:
+    except codes.RunError as error:
         _say(compiled, error.problem)
         return error.exit_code
     return _carry_out(compiled, ctx, list(upto) or None, **how)
@@ -146,7 +146,7 @@ def _run(compiled: Compiled, options: dict[str, Any], upto: Sequence[str], hosts
 
 def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, *, format_: str, locked: bool) -> int:
     from alchemist_runtime.engine import local
-    from alchemist_runtime.schema import errors
+    from alchemist_runtime.schema import codes
 
     from alchemist_dsl.cli.output import plain
     from alchemist_dsl.cli.progress import Both, Lines, Live, open_log
@@ -168,8 +168,8 @@ def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, *, f
             for problem in getattr(getattr(ctx.progress, "first", None), "warnings", ()):
                 _say(compiled, problem)
             _go_on(compiled, result, log)
-            return errors.INTERRUPTED
-        except (errors.RunError, OSError) as error:
+            return codes.INTERRUPTED
+        except (codes.RunError, OSError) as error:
             stopped = _stopped(error, "the project's folder")
             log.write(plain(stopped.problem) + "\n")
             stack.close()
@@ -180,17 +180,17 @@ def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, *, f
         _say(compiled, problem)
     try:
         record(compiled, ctx, result, locked=locked)
-    except (errors.RunError, OSError) as error:
+    except (codes.RunError, OSError) as error:
         _say(compiled, _stopped(error, "`recipe.lock`").problem)
         _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_, wrote=False)
-        return errors.NOT_CARRIED_OUT
+        return codes.NOT_CARRIED_OUT
     wrote = not locked and not ctx.options.limited and not result.failed
     return _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_, wrote=wrote)
 
 
 def _stopped(error: RunError | OSError, what: str) -> RunError:
     """A full disk or a folder that may not be written, wherever it showed, as a problem with a way out."""
-    from alchemist_runtime.schema.errors import RunError
+    from alchemist_runtime.schema.codes import RunError
     from alchemist_runtime.storage.store import disk_problem
 
     if isinstance(error, RunError):
@@ -238,7 +238,7 @@ def _finish(
     compiled: Compiled, ctx: Context, result: Result, seconds: float, log: _Lazy, format_: str, *, wrote: bool
 ) -> int:
     """Say what came of a run. `wrote`: it took changed facts over into the lock."""
-    from alchemist_runtime.schema import errors
+    from alchemist_runtime.schema import codes
 
     from alchemist_dsl.cli import compile
     from alchemist_dsl.project.running import judged
@@ -269,15 +269,15 @@ def _finish(
         return max(e.exit_code for e in result.failed.values())
     if stuck:
         _say(compiled, _not_built(ctx, [d.node for d in result.done if d.node in stuck]))
-        return errors.NOT_CARRIED_OUT
+        return codes.NOT_CARRIED_OUT
     errors_ = [v for c, v, _ in verdicts if c.severity == "error" and not ctx.options.limited]
     if "fail" in errors_:
-        return errors.SAID_NO
-    return errors.NOT_CARRIED_OUT if "unknown" in errors_ else errors.OK
+        return codes.SAID_NO
+    return codes.NOT_CARRIED_OUT if "unknown" in errors_ else codes.OK
 
 
 def _not_built(ctx: Context, stuck: list[str]) -> Problem:
-    from alchemist_runtime.schema.errors import Problem
+    from alchemist_runtime.schema.codes import Problem
 
     first = next((n for n in stuck if not ctx.node(n).runnable), stuck[0])
     others = [f"`{n}`" for n in stuck if n != first]

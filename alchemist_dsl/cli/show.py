@@ -62,7 +62,7 @@ def find_node(plan: Plan, name: str) -> Node:
     """The node of this name; exits with near names where there is none."""
     from difflib import get_close_matches
 
-    from alchemist_runtime.schema.errors import USAGE
+    from alchemist_runtime.schema.codes import USAGE
 
     names = [n.id for n in plan.nodes]
     if name in names:
@@ -141,7 +141,7 @@ _VERBS = {
 
 
 def _stored(node: Node, project: Project) -> Iterator[str]:
-    from alchemist_runtime.schema.errors import RunError
+    from alchemist_runtime.schema.codes import RunError
     from alchemist_runtime.storage.store import closing, trained
 
     yield f"key      {node.key}"

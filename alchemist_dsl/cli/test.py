@@ -118,7 +118,7 @@ class _shown:
 
 def _code(found: list[Tested]) -> int:
     """0 all hold; 1 one does not, or a recipe is wrong; 3 one could not be carried out."""
-    from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, OK, SAID_NO
+    from alchemist_runtime.schema.codes import NOT_CARRIED_OUT, OK, SAID_NO
 
     outcomes = {r.outcome for one in found for r in one.results}
     if "failed" in outcomes or any(one.wrong for one in found):

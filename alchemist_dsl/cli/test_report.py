@@ -11,7 +11,7 @@ from alchemist_dsl.cli.why import compared, cut, shown
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.step_test import Miss
-    from alchemist_runtime.schema.errors import Problem
+    from alchemist_runtime.schema.codes import Problem
 
     from alchemist_dsl.cli.test_runner import At, Failure, Result, Tested
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.step_test import Miss, Trial
-    from alchemist_runtime.schema.errors import Problem
+    from alchemist_runtime.schema.codes import Problem
 
     from alchemist_dsl.diagnostics.model import Diagnostic
     from alchemist_dsl.ir import Block, Program
@@ -144,7 +144,7 @@ def _checked(
 def _carry_out(block: Block, program: Program, resources: Resources, project: Project) -> Result:
     from alchemist_runtime.engine.step_test import Given, carry_out
     from alchemist_runtime.schema import catalog
-    from alchemist_runtime.schema.errors import RunError
+    from alchemist_runtime.schema.codes import RunError
 
     from alchemist_dsl.lowering.unittests import case
 
@@ -171,7 +171,7 @@ def _carry_out(block: Block, program: Program, resources: Resources, project: Pr
 
 
 def _judged(result: Result, begun: float, made: Case, block: Block, program: Program, trial: Trial) -> Result:
-    from alchemist_runtime.schema.errors import RunError
+    from alchemist_runtime.schema.codes import RunError
 
     failures: list[Failure] = []
     problems: list[tuple[At, Problem]] = []
@@ -212,7 +212,7 @@ def _ended(result: Result, begun: float, **facts: Any) -> Result:
 
 
 def _problem(error: Exception) -> Problem:
-    from alchemist_runtime.schema.errors import RunError
+    from alchemist_runtime.schema.codes import RunError
     from alchemist_runtime.storage.store import disk_problem
 
     if isinstance(error, RunError):

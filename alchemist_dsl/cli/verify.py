@@ -56,7 +56,7 @@ def verify(folder: Path, repair: bool, format_: str) -> None:
     """Read every byte that the project of FOLDER keeps and hold it against its checksum. Exits with 1 where one
     differs.
     """
-    from alchemist_runtime.schema.errors import OK, SAID_NO, USAGE
+    from alchemist_runtime.schema.codes import OK, SAID_NO, USAGE
 
     from alchemist_dsl.project.workspace import project_of
 
@@ -85,7 +85,7 @@ def checked(project: Project) -> Checked:
 
 
 def _results(project: Project, out: Checked) -> None:
-    from alchemist_runtime.schema.errors import RunError
+    from alchemist_runtime.schema.codes import RunError
 
     store, seen = project.store, set()
     for key in store.all_keys():
@@ -134,7 +134,7 @@ def _export(project: Project, made: Manifest) -> Iterator[Damage]:
 
 def _answers(project: Project, out: Checked) -> None:
     from alchemist_runtime.calls.cache import CallCache
-    from alchemist_runtime.schema.errors import RunError
+    from alchemist_runtime.schema.codes import RunError
 
     path = project.state / "calls.sqlite"
     if not path.exists():

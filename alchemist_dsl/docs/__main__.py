@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from alchemist_dsl.docs import examples, reference, schemas
+from alchemist_dsl.docs import reference, schemas
 from alchemist_dsl.migrate.page import migrate_page
 
 DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
@@ -22,7 +22,7 @@ def generated() -> dict[Path, str]:
         DOCS / "migrate.md": reference.HEAD + migrate_page(),
     }
     made |= {DOCS / "schemas" / name: text for name, text in schemas.all_schemas().items()}
-    return made | examples.pages()
+    return made | reference.pages()
 
 
 def stale() -> list[Path]:

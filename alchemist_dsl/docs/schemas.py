@@ -11,9 +11,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from alchemist_runtime.schema.attributes import Attribute, AttrType
+from alchemist_runtime.schema.attributes import UNITS, Attribute, AttrType
 from alchemist_runtime.schema.kinds import KINDS, NAMED_EXPRESSIONS
-from alchemist_runtime.schema.units import UNITS
 
 from alchemist_dsl.checker.calls import method_names
 from alchemist_dsl.docs import words

@@ -9,7 +9,7 @@ from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.rows import IDENTITY_TYPES, SFT, required
 
-from alchemist_dsl.syntax.numbers import SUFFIXES, TIMES, UNITS
+from alchemist_dsl.syntax.decode import SUFFIXES, TIMES, UNITS
 
 #: Words that mean something where a line of the file's top level begins, and are names elsewhere.
 _TOP: Final = ("edition", "import", "param")

@@ -10,10 +10,9 @@ from fractions import Fraction
 from typing import Any, Final
 
 from alchemist_runtime.schema import catalog
-from alchemist_runtime.schema.attributes import Attribute, AttrType, Kind, spelled
+from alchemist_runtime.schema.attributes import UNITS, Amount, Attribute, AttrType, Kind, spelled
 from alchemist_runtime.schema.functions import FUNCTIONS, Function
 from alchemist_runtime.schema.kinds import KINDS
-from alchemist_runtime.schema.units import UNITS, Amount
 
 from alchemist_dsl.checker.calls import Parameter, method_names, parameters
 from alchemist_dsl.checker.values import NOUNS

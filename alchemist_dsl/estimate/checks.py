@@ -10,8 +10,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Any, Final, Literal
 
+from alchemist_runtime.schema.attributes import decimal
 from alchemist_runtime.schema.plan import Check, Expr, MixtureSpec, Node, Plan, Take
-from alchemist_runtime.schema.units import decimal
 
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.estimate.figures import CHARS_PER_TOKEN, Figures, offered, rows_of, total_of

@@ -8,8 +8,8 @@ from fractions import Fraction
 from math import isqrt
 from typing import Final, Literal
 
+from alchemist_runtime.schema.attributes import decimal
 from alchemist_runtime.schema.plan import Estimate
-from alchemist_runtime.schema.units import decimal
 
 Basis = Literal["exact", "last_run", "scaled", "sampled", "declared", "unknown"]
 _WORSE: Final[tuple[Basis, ...]] = ("exact", "last_run", "scaled", "sampled", "declared", "unknown")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_runtime.schema.attributes import Affects, Attribute, AttrType, ByKind
+from alchemist_runtime.schema.attributes import Affects, Attribute, AttrType, ByKind, decimal
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import (
     DecontaminateSpec,
@@ -31,7 +31,6 @@ from alchemist_runtime.schema.plan import (
     to_json,
 )
 from alchemist_runtime.schema.rows import SFT
-from alchemist_runtime.schema.units import decimal
 
 from alchemist_dsl.explain.expressions import expression
 from alchemist_dsl.explain.wording import amount, percent, plain, short

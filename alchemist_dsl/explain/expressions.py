@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Final
 
+from alchemist_runtime.schema.attributes import decimal
 from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
 from alchemist_runtime.schema.plan import Expr
-from alchemist_runtime.schema.units import decimal
 
 _HEADS: Final = frozenset(
     {

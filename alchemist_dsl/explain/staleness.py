@@ -8,10 +8,10 @@ from fractions import Fraction
 from itertools import groupby, zip_longest
 from typing import Any, Final, Literal, TypeAlias
 
+from alchemist_runtime.schema.attributes import decimal
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import Estimate, Node, Now, NowNode, Plan, Reason, TeacherStepSpec
 from alchemist_runtime.schema.planning import must_be_there, not_run
-from alchemist_runtime.schema.units import decimal
 
 from alchemist_dsl.lowering.canonical import Ingredients
 from alchemist_dsl.lowering.keys import readable

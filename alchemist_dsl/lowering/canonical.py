@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from alchemist_runtime.schema.attributes import TEXT, Attribute, AttrType, Call, Default
+from alchemist_runtime.schema.attributes import TEXT, UNITS, Amount, Attribute, AttrType, Call, Default
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import canonical, text_digest
-from alchemist_runtime.schema.units import UNITS, Amount
 
 from alchemist_dsl.checker import calls
 from alchemist_dsl.ir import (

@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
+from alchemist_runtime.schema.attributes import decimal
 from alchemist_runtime.schema.plan import Price, Prompt, Teacher
-from alchemist_runtime.schema.units import decimal
 
 from alchemist_dsl.checker.outputs import MODEL
 from alchemist_dsl.checker.unittests import literal

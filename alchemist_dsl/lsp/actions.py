@@ -15,7 +15,7 @@ from alchemist_dsl.diagnostics.model import Diagnostic, severity
 from alchemist_dsl.diagnostics.page import path_of
 from alchemist_dsl.diagnostics.render import sort_unique
 from alchemist_dsl.lsp.analysis import Analysis
-from alchemist_dsl.lsp.positions import Converter
+from alchemist_dsl.lsp.documents import Converter
 from alchemist_dsl.source import SourceFile
 
 EXPLAIN: Final = "alchemist.explain"

@@ -11,7 +11,7 @@ from alchemist_dsl.checker.templates import read_template, template_span
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax.grammar import load
-from alchemist_dsl.syntax.tokens import Tokens, scan
+from alchemist_dsl.syntax.trivia import Tokens, scan
 
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _PATH_IN_QUOTES: Final = re.compile(r'^\s*(import|extends\s*=)\s*"([^"\n]*)\Z')

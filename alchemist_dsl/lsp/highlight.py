@@ -10,12 +10,12 @@ from alchemist_runtime.schema.kinds import KINDS
 
 from alchemist_dsl.lsp.analysis import Analysis
 from alchemist_dsl.lsp.context import marks
+from alchemist_dsl.lsp.documents import Converter
 from alchemist_dsl.lsp.names import every, is_column_name
-from alchemist_dsl.lsp.positions import Converter
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax.grammar import load
-from alchemist_dsl.syntax.tokens import scan
+from alchemist_dsl.syntax.trivia import scan
 
 TYPES: Final = (
     "keyword",

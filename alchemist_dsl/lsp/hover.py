@@ -9,11 +9,10 @@ from fractions import Fraction
 from typing import Any, Final
 
 from alchemist_runtime.schema import catalog
-from alchemist_runtime.schema.attributes import Attribute, AttrType, Kind, spelled, written
+from alchemist_runtime.schema.attributes import UNITS, Attribute, AttrType, Kind, spelled, written
 from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS, Function
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.registry import Component
-from alchemist_runtime.schema.units import UNITS
 
 from alchemist_dsl import ir
 from alchemist_dsl.checker.expressions import column_type, row_variables

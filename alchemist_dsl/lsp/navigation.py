@@ -18,9 +18,9 @@ from alchemist_dsl.checker.load import Loader
 from alchemist_dsl.checker.names import Decl
 from alchemist_dsl.checker.problems import Problems
 from alchemist_dsl.lsp.analysis import Analyser, Analysis
+from alchemist_dsl.lsp.documents import Converter
 from alchemist_dsl.lsp.hover import declaration, declared
 from alchemist_dsl.lsp.names import Names, Occurrence, Symbol, enclosing, is_column_name, statement_at, top_block
-from alchemist_dsl.lsp.positions import Converter
 from alchemist_dsl.project.folder import STD, Folder
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax import ast

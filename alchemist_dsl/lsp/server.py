@@ -23,12 +23,10 @@ from alchemist_dsl.lsp import actions, highlight, hints, navigation
 from alchemist_dsl.lsp import navigation as nav
 from alchemist_dsl.lsp import navigation as renaming
 from alchemist_dsl.lsp.analysis import Analyser, Analysis
-from alchemist_dsl.lsp.completion import complete
-from alchemist_dsl.lsp.completion_rows import Item
+from alchemist_dsl.lsp.completion import Item, complete
 from alchemist_dsl.lsp.context import Cursor, cursor
-from alchemist_dsl.lsp.documents import Buffer, Documents
+from alchemist_dsl.lsp.documents import Buffer, Converter, Documents
 from alchemist_dsl.lsp.hover import Shown, hover
-from alchemist_dsl.lsp.positions import Converter
 
 #: Seconds after a keystroke before the check begins: several edits of one stroke come together.
 PAUSE: Final = 0.005

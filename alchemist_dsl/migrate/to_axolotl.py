@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Final
 
-from alchemist_dsl.migrate.train_view import Trained
+from alchemist_dsl.migrate.training import Trained
 
 OPTIMIZERS: Final = {
     "adamw": "adamw_torch_fused",

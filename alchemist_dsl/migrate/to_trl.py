@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from alchemist_dsl.migrate.to_axolotl import OPTIMIZERS
-from alchemist_dsl.migrate.train_view import Trained
+from alchemist_dsl.migrate.training import Trained
 
 _SCRIPT: Final = '''\
 """{title}, by `alchemist export --to trl`. Run it with: {launch}"""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from alchemist_dsl.migrate import axolotl, axolotl_keys, llama_factory, open_instruct, trl
+from alchemist_dsl.migrate import axolotl, llama_factory, open_instruct, trl
 from alchemist_dsl.migrate.reading import Reading
 from alchemist_dsl.migrate.recipe_draft import Draft
 from alchemist_dsl.migrate.tree import Value
@@ -31,13 +31,13 @@ class Tool:
 
 TOOLS: Final[Mapping[str, Tool]] = {
     "axolotl": Tool(
-        axolotl_keys.TITLE,
+        axolotl.TITLE,
         axolotl.read,
-        axolotl_keys.USED,
-        axolotl_keys.LEFT,
-        axolotl_keys.UNSAID,
+        axolotl.USED,
+        axolotl.LEFT,
+        axolotl.UNSAID,
         frozenset({"base_model", "sequence_len", "micro_batch_size", "sample_packing", "pretraining_dataset"}),
-        axolotl_keys.FAMILIES,
+        axolotl.FAMILIES,
     ),
     "llama-factory": Tool(
         llama_factory.TITLE,

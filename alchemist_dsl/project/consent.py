@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from alchemist_runtime.schema.catalog import origin
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.plan import Node, Plan, Teacher
 
 from alchemist_dsl.explain.wording import dollar_amount

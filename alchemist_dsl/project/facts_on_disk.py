@@ -19,10 +19,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.attributes import decimal
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.schema.plan import Node, Plan, SourceSpec, SuiteSpec, Teacher
 from alchemist_runtime.schema.sealed import SETTLED_NS, file_digest, seal, stamp, unseal
-from alchemist_runtime.schema.units import decimal
 
 from alchemist_dsl.checker.outputs import MODEL
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
@@ -30,9 +30,8 @@ from alchemist_dsl.ir import Block, ListV, TextV
 from alchemist_dsl.lowering.facts import PYTHON_MINOR, FileFact, SourceFacts
 from alchemist_dsl.lowering.resources import base_folder, own_model, wrong_base
 from alchemist_dsl.project import lockfile as locks
-from alchemist_dsl.project.drift import Change, compare
 from alchemist_dsl.project.folder import leads_inside
-from alchemist_dsl.project.lockfile import Fact, Lock, same
+from alchemist_dsl.project.lockfile import Change, Fact, Lock, compare, same
 from alchemist_dsl.source import Span
 
 if TYPE_CHECKING:
@@ -558,7 +557,7 @@ def merged(tables: list[Mapping[str, str] | None]) -> dict[str, str] | None:
 
 def package_digest(name: str, cache: FileCache) -> str | None:
     """Digest of the Python files of a package or module, which is not imported; None if it is not installed."""
-    from alchemist_runtime.formats.packages import package_files
+    from alchemist_runtime.formats.files import package_files
 
     files = package_files(name)
     if not files:

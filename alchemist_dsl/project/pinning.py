@@ -9,16 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.plan import Plan, TrainSpec
 
 from alchemist_dsl.compiler import has_errors
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.project import lockfile as locks
-from alchemist_dsl.project.drift import Change, applied, compare, unused
 from alchemist_dsl.project.facts_on_disk import COMMIT, pinned_name
 from alchemist_dsl.project.folder import STD, library
-from alchemist_dsl.project.lockfile import Fact, Lock
+from alchemist_dsl.project.lockfile import Change, Fact, Lock, applied, compare, unused
 from alchemist_dsl.project.workspace import Compiled, Project, compile_recipe, project_of
 from alchemist_dsl.source import SourceFile
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from alchemist_runtime.schema import catalog
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.schema.plan import Node, Plan, text_digest
 from alchemist_runtime.schema.sealed import unseal
 from alchemist_runtime.storage.store import Manifest, Store, left_out, looked_at, name_of, outdated, write_atomic
@@ -25,10 +25,9 @@ from alchemist_dsl.lowering.canonical import Ingredients
 from alchemist_dsl.lowering.facts import SourceFacts
 from alchemist_dsl.passes import Options
 from alchemist_dsl.project import lockfile as locks
-from alchemist_dsl.project.drift import applied, parts, subject
 from alchemist_dsl.project.facts_on_disk import FileCache, Resources
 from alchemist_dsl.project.folder import LOCK, STATE, Folder, folder_of, library, outside_values, read_file, read_recipe
-from alchemist_dsl.project.lockfile import Lock, LockError
+from alchemist_dsl.project.lockfile import Lock, LockError, applied, parts, subject
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax.decode import decode
 

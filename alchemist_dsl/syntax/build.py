@@ -13,9 +13,8 @@ from typing import Any, Final, Literal, TypeVar, cast
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label
 from alchemist_dsl.source import Span
 from alchemist_dsl.syntax import ast
-from alchemist_dsl.syntax.decode import dedent, unescape
-from alchemist_dsl.syntax.numbers import BadNumber, read_number
-from alchemist_dsl.syntax.tokens import Tokens
+from alchemist_dsl.syntax.decode import BadNumber, dedent, read_number, unescape
+from alchemist_dsl.syntax.trivia import Tokens
 
 T = TypeVar("T")
 Node = ast.Expr | ast.TypeExpr | ast.Block

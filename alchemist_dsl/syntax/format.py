@@ -16,8 +16,7 @@ from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax.decode import dedent
 from alchemist_dsl.syntax.grammar import load
 from alchemist_dsl.syntax.parse import parse
-from alchemist_dsl.syntax.tokens import Tokens, scan
-from alchemist_dsl.syntax.trivia import Bracket, Break, Note, Part, Piece, Row, flat, read
+from alchemist_dsl.syntax.trivia import Bracket, Break, Note, Part, Piece, Row, Tokens, flat, read, scan
 
 WIDTH: Final = 80
 _INDENT: Final = "  "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit
 
 if TYPE_CHECKING:
-    from alchemist_dsl.syntax.tokens import Tokens
+    from alchemist_dsl.syntax.trivia import Tokens
 
 _STRING_REST: Final = re.compile(r'"(?:[^"\\\n]|\\[^\n])*\\?')
 _SINGLE: Final = re.compile(r"'((?:[^'\\\n]|\\[^\n])*)(')?")

@@ -20,7 +20,7 @@ from alchemist_dsl.syntax.build import Builder
 from alchemist_dsl.syntax.decode import decode, resolve, too_large
 from alchemist_dsl.syntax.grammar import Tables, load
 from alchemist_dsl.syntax.repair import Pairs, Place, accepts, begins_statement, pair, pairs, place
-from alchemist_dsl.syntax.tokens import END, Tokens, scan
+from alchemist_dsl.syntax.trivia import END, Tokens, scan
 
 __all__ = ["decode", "parse", "parse_value"]
 

@@ -15,7 +15,7 @@ from alchemist_dsl.syntax import phrase_blocks as statements
 from alchemist_dsl.syntax import phrase_values as values
 from alchemist_dsl.syntax.phrase_values import COMPARE, OPERATORS, VALUES, Mistake, missing_comma_before
 from alchemist_dsl.syntax.repair import Place
-from alchemist_dsl.syntax.tokens import END
+from alchemist_dsl.syntax.trivia import END
 
 _PLAIN: Final = {
     "NAME": "a name",

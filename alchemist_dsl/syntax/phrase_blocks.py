@@ -9,7 +9,7 @@ from typing import Final
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit, near
 from alchemist_dsl.syntax.phrase_values import ENDS, OPERATORS, RESERVED, VALUES, Mistake
 from alchemist_dsl.syntax.repair import VERBS
-from alchemist_dsl.syntax.tokens import END
+from alchemist_dsl.syntax.trivia import END
 
 
 def edition(m: Mistake) -> Diagnostic | None:

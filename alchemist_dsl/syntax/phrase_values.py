@@ -6,13 +6,13 @@ import re
 from collections.abc import Set
 from typing import Final
 
-from alchemist_runtime.schema.units import COUNTS
+from alchemist_runtime.schema.attributes import COUNTS
 
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit, near
 from alchemist_dsl.source import Span
-from alchemist_dsl.syntax.numbers import BadNumber, read_number
+from alchemist_dsl.syntax.decode import BadNumber, read_number
 from alchemist_dsl.syntax.repair import VERBS, Place
-from alchemist_dsl.syntax.tokens import END
+from alchemist_dsl.syntax.trivia import END
 
 _UNITS: Final = (*COUNTS, "parts")
 _SYNONYMS: Final = {

@@ -9,7 +9,7 @@ from typing import Final
 
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label
 from alchemist_dsl.syntax.grammar import Tables
-from alchemist_dsl.syntax.tokens import END, Tokens
+from alchemist_dsl.syntax.trivia import END, Tokens
 
 _SPELLED: Final = {"LBRACE": "{", "RBRACE": "}", "LSQB": "[", "RSQB": "]", "LPAR": "(", "RPAR": ")"}
 _CONTINUES: Final = frozenset(

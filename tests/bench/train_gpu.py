@@ -166,7 +166,7 @@ def main() -> None:
     ):
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
-    from alchemist_runtime.train.devices import visible_gpus
+    from alchemist_runtime.train.launch import visible_gpus
 
     if not visible_gpus() and not args.anyway:
         print("no CUDA device here: nothing to measure")

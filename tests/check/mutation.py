@@ -27,7 +27,7 @@ from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax.grammar import load
 from alchemist_dsl.syntax.parse import parse
-from alchemist_dsl.syntax.tokens import END, scan
+from alchemist_dsl.syntax.trivia import END, scan
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "recipes").rglob("*.recipe"))

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from alchemist_runtime.engine.compare import PortDiff, compare_paths
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from hypothesis import given
 from hypothesis import strategies as st
 from naive import equal

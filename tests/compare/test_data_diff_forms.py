@@ -21,7 +21,7 @@ from alchemist_runtime.engine.compare import (
     Sample,
     StepDiff,
 )
-from alchemist_runtime.schema.errors import Problem
+from alchemist_runtime.schema.codes import Problem
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from alchemist_dsl.cli.main import group
 from alchemist_dsl.diagnostics.page import FOLDER, Page, load, markdown, plain
-from alchemist_dsl.docs.examples import diagnostics, says
+from alchemist_dsl.docs.reference import diagnostics, says
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {code: load(code) for code in CODES}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.storage import faults
+from alchemist_runtime.storage import store
 from e2e_cli import call, edit, exported, jsonl, place, squares
 
 RECIPE = """edition 2026
@@ -255,14 +255,14 @@ def test_keep_going_builds_what_does_not_need_the_failed_step(project: Path) -> 
 def test_terminate_is_interrupt(interrupt: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of what a shell script starts with `&`: there SIGINT is ignored."""
     before = signal.signal(signal.SIGINT, interrupt)
-    point = faults.point
+    point = store.point
 
     def terminated(step: str, at: str) -> None:
         if (step, at) == ("clean", "write"):
             os.kill(os.getpid(), signal.SIGTERM)
         point(step, at)
 
-    monkeypatch.setattr(faults, "point", terminated)
+    monkeypatch.setattr(store, "point", terminated)
     try:
         code, said = call("run", "r.recipe")
         assert signal.getsignal(signal.SIGINT) is interrupt

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from alchemist_runtime.train import devices
+from alchemist_runtime.train import launch
 from e2e_cli import alchemist
 
 pytest.importorskip("torch")
@@ -14,7 +14,7 @@ pytest.importorskip("accelerate")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(devices.visible_gpus() > 0, reason="this training is made for the CPU"),
+    pytest.mark.skipif(launch.visible_gpus() > 0, reason="this training is made for the CPU"),
 ]
 
 RECIPE = """edition 2026

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pygments.token import Error, Keyword, Name, Number
 
-from alchemist_dsl.docs.pygments_lexer import RecipeLexer
+from alchemist_dsl.docs.editors import RecipeLexer
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted((ROOT / "recipes").rglob("*.recipe"))

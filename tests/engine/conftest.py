@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.engine.context import Context
-from alchemist_runtime.engine.progress import Silent
+from alchemist_runtime.engine.context import Context, Silent
 from alchemist_runtime.schema import plan as p
 from alchemist_runtime.storage.store import Store
 

@@ -17,7 +17,7 @@ from alchemist_runtime.engine import local
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.local import run
 from alchemist_runtime.schema import plan as p
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from engine_plans import call, col, edge, jsonl, lit, make_plan, source
 from killing import ended
 
@@ -189,10 +189,10 @@ def test_killed_anywhere_a_run_goes_on_to_the_same_bytes(tmp_path: Path, context
 def test_a_full_disk_is_named_and_loses_nothing(
     step: str, tmp_path: Path, context: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from alchemist_runtime.storage import faults
+    from alchemist_runtime.storage import store
 
     write_sources(tmp_path)
-    faults._SEEN.clear()
+    store._SEEN.clear()
     monkeypatch.setenv("ALCHEMIST_FAULT", f"full@{step}:write:1")
     with pytest.raises(RunError) as caught:
         run(context(small_plan()))

@@ -10,7 +10,7 @@ from alchemist_runtime.engine import row_functions
 from alchemist_runtime.engine.expressions import Scope, columns_read, evaluate, show
 from alchemist_runtime.engine.row_functions import Session, Workers
 from alchemist_runtime.engine.streams import TURN
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.schema.plan import text_digest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -16,7 +16,7 @@ import pytest
 from alchemist_runtime.code import functions as code_functions
 from alchemist_runtime.engine.expressions import evaluate
 from alchemist_runtime.engine.streams import TURN, arrow_type
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.schema.functions import FUNCTIONS
 from alchemist_runtime.schema.rows import required
 from hypothesis import given

@@ -10,9 +10,16 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from alchemist_runtime.engine.mixture_counts import EntrySize, MixtureCounts, apportion, plan_counts
-from alchemist_runtime.engine.mixture_rows import draw, occurrences, realised
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.engine.mixture_rows import (
+    EntrySize,
+    MixtureCounts,
+    apportion,
+    draw,
+    occurrences,
+    plan_counts,
+    realised,
+)
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.schema.plan import MixtureSpec, Take
 from hypothesis import given
 from hypothesis import strategies as st

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from alchemist_runtime.engine.turns import render
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 
 
 def test_values_enter_as_text_and_are_never_read_as_templates() -> None:

@@ -21,7 +21,7 @@ from alchemist_dsl.checker import check
 from alchemist_dsl.cli.main import group
 from alchemist_dsl.migrate import recipe_data, to_axolotl, to_trl
 from alchemist_dsl.migrate.run import migrate
-from alchemist_dsl.migrate.train_view import Trained, find, trained
+from alchemist_dsl.migrate.training import Trained, find, trained
 from alchemist_dsl.source import SourceFile
 
 ROWS = {"kind": "source", "name": "talks", "hub": "acme/talks", "revision": "0" * 40}

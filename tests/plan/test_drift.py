@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alchemist_dsl.project.drift import Change, applied, brief, compare, parts, sentence, unused
-from alchemist_dsl.project.lockfile import Lock, dumps
+from alchemist_dsl.project.lockfile import Change, Lock, applied, brief, compare, dumps, parts, sentence, unused
 
 values = st.one_of(st.integers(0, 2), st.sampled_from(["a", "b"]))
 keys = st.sampled_from(["digest", "revision", "rows", "license", "later"])

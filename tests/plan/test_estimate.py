@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from alchemist_runtime.engine.mixture_counts import EntrySize, plan_counts
+from alchemist_runtime.engine.mixture_rows import EntrySize, plan_counts
 from alchemist_runtime.schema.plan import Check, Estimate, MixtureSpec, Plan, Take
 from hypothesis import assume, given
 from hypothesis import strategies as st

@@ -8,9 +8,9 @@ import re
 from pathlib import Path
 
 import pytest
+from alchemist_runtime.schema.attributes import decimal
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import dump
-from alchemist_runtime.schema.units import decimal
 
 from alchemist_dsl.lowering.canonical import canon_value, frozen_default
 

@@ -291,7 +291,7 @@ def test_a_base_with_a_commit_of_its_own_moves_no_key(work, slice_, monkeypatch)
 
 @pytest.mark.parametrize("cached", [None, "f" * 40])
 def test_without_the_hub_the_cache_tells_what_a_run_would_load(work, slice_, monkeypatch, cached):
-    from alchemist_runtime.schema.errors import Problem, RunError
+    from alchemist_runtime.schema.codes import Problem, RunError
 
     def facts(*_: object, **__: object) -> dict[str, str]:
         raise RunError(Problem("A309", "no answer"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.schema.plan import Plan, digest, dump, load, portable
 
 RECIPE = """edition 2026

@@ -11,9 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from alchemist_runtime.engine.context import Context
+from alchemist_runtime.engine.context import Context, Silent
 from alchemist_runtime.engine.local import run
-from alchemist_runtime.engine.progress import Silent
 from alchemist_runtime.schema import plan as p
 from alchemist_runtime.schema.plan import to_json
 from alchemist_runtime.schema.rows import as_json, message, text_of

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from alchemist_runtime.formats.files import format_of
 from alchemist_runtime.formats.records import Bad, Chunk, Identities, Where, canonical
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.sources.files import files
 
 RECORDS: list[dict[str, Any]] = [

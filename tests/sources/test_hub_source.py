@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from alchemist_runtime.formats.records import Where
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.sources.hub import hub as read
 from alchemist_runtime.sources.hub import resolve_revision
 from command_line import variables

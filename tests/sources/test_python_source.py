@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.formats.packages import licence, package_files, stdlib_files
+from alchemist_runtime.formats.files import licence, package_files, stdlib_files
 from alchemist_runtime.formats.records import Where
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.sources.python import python
 
 SHAPES = '''"""Shapes.

@@ -8,7 +8,7 @@ from random import Random
 
 from alchemist_dsl.source import SourceFile
 from alchemist_dsl.syntax.grammar import load
-from alchemist_dsl.syntax.tokens import END, scan
+from alchemist_dsl.syntax.trivia import END, scan
 
 _OPENERS = {"LBRACE": "{", "LSQB": "[", "LPAR": "("}
 _CLOSERS = {"RBRACE", "RSQB", "RPAR"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax import ast
-from alchemist_dsl.syntax.numbers import BadNumber, read_number
+from alchemist_dsl.syntax.decode import BadNumber, read_number
 from alchemist_dsl.syntax.parse import decode, parse, parse_value
 
 PAPER = (Path(__file__).parent / "paper.recipe").read_text()

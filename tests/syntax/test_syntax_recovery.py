@@ -18,7 +18,7 @@ from alchemist_dsl.source import SourceFile, Span
 from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax.grammar import load
 from alchemist_dsl.syntax.parse import decode, parse, parse_value
-from alchemist_dsl.syntax.tokens import Tokens, scan
+from alchemist_dsl.syntax.trivia import Tokens, scan
 
 PAPER = (Path(__file__).parent / "paper.recipe").read_text()
 

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import step_plans as s
 from alchemist_runtime.engine import teacher_steps
-from alchemist_runtime.engine.preview_calls import ahead
-from alchemist_runtime.engine.prompt_calls import enough
+from alchemist_runtime.engine.prompt_calls import ahead, enough
 from alchemist_runtime.schema import plan as p
 from alchemist_runtime.storage.store import closing, left_out
 from asked import teacher

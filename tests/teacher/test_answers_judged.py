@@ -16,7 +16,7 @@ from alchemist_runtime.calls.cache import CallCache
 from alchemist_runtime.calls.dispatch import ClientPool
 from alchemist_runtime.calls.teacher import Reply, ending
 from alchemist_runtime.schema import plan as p
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from asked import call_batch, requests, teacher
 from stub import Stub
 

@@ -22,7 +22,7 @@ from alchemist_runtime.calls.cache_files import Recorded
 from alchemist_runtime.calls.dispatch import ClientPool
 from alchemist_runtime.calls.teacher import Reply, call_key
 from alchemist_runtime.schema import plan
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from asked import call_batch, requests, teacher
 from command_line import PATIENCE
 from fault_server import FaultServer, completion, error

@@ -21,7 +21,7 @@ from alchemist_runtime.calls.batch_api import Batched
 from alchemist_runtime.calls.dispatch import ClientPool
 from alchemist_runtime.calls.ledger import Account, Ledger, money
 from alchemist_runtime.schema import plan as p
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from asked import requests, teacher
 from batch_server import BatchServer, Ends
 from click.testing import CliRunner

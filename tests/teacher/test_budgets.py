@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from alchemist_runtime.calls.completion import used
 from alchemist_runtime.schema import plan
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from asked import call_batch, requests, teacher
 from stub import Stub
 

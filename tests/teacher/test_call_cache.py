@@ -17,7 +17,7 @@ import pytest
 from alchemist_runtime.calls import cache
 from alchemist_runtime.calls.cache import BATCH, CallCache
 from alchemist_runtime.calls.teacher import Reply
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from command_line import PATIENCE
 
 
@@ -184,7 +184,7 @@ def test_a_full_disk_is_said_and_what_was_committed_stays(tmp_path: Path, monkey
     cache.put(key(1), reply(1))
     cache.flush()
     monkeypatch.setenv("ALCHEMIST_FAULT", "full@*:commit:2")
-    monkeypatch.setattr("alchemist_runtime.storage.faults._SEEN", Counter({"calls:commit": 1}))
+    monkeypatch.setattr("alchemist_runtime.storage.store._SEEN", Counter({"calls:commit": 1}))
     cache.put(key(2), reply(2))
     with pytest.raises(RunError) as e:
         cache.flush()

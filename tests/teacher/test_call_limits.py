@@ -10,7 +10,7 @@ from alchemist_runtime.calls.ledger import Account, Ledger, dollars, money
 from alchemist_runtime.calls.limits import Bucket, Limits
 from alchemist_runtime.calls.teacher import Used, Want
 from alchemist_runtime.schema import plan
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 
 
 class Clock:

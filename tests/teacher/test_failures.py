@@ -10,7 +10,7 @@ import orjson
 import pytest
 from alchemist_runtime.calls.completion import judge, refused_parameter, refuses_schema, retry_after
 from alchemist_runtime.calls.dispatch import PATIENCE_SECONDS
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from asked import call_batch, requests, teacher
 from stub import Stub
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.calls import leases
+from alchemist_runtime.calls import ledger
 from alchemist_runtime.calls.cache import CallCache
 from alchemist_runtime.calls.teacher import Reply
 from asked import call_batch, requests, teacher
@@ -33,7 +33,7 @@ FORKS = """
 import json, os, signal, sys
 sys.path[:0] = {path!r}
 from pathlib import Path
-from alchemist_runtime.calls import leases
+from alchemist_runtime.calls import ledger as leases
 from alchemist_runtime.calls.dispatch import ClientPool
 from alchemist_runtime.calls import openai_client as chat
 from asked import call_batch, requests, teacher
@@ -252,13 +252,13 @@ def test_a_lease_is_one_owners_until_its_answer(caches: Any) -> None:
 
 
 def test_heartbeats_keep_leases_and_a_late_one_loses_them(caches: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.4)
-    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(ledger, "LEASE_SECONDS", 0.4)
+    monkeypatch.setattr(ledger, "BEAT_SECONDS", 0.1)
     one, two = caches(), caches()
     one.lease(KEYS[:2])
     time.sleep(0.8)
     assert two.leased_elsewhere(KEYS) == set(KEYS[:2])
-    monkeypatch.setattr(leases, "BEAT_SECONDS", 60.0)
+    monkeypatch.setattr(ledger, "BEAT_SECONDS", 60.0)
     time.sleep(0.6)
     assert two.leased_elsewhere(KEYS) == set()
     assert two.lease(KEYS[:2])[0] == set(KEYS[:2])

@@ -21,7 +21,7 @@ import step_plans as s
 from alchemist_runtime.calls.dispatch import ClientPool
 from alchemist_runtime.calls.teacher import CallFailed, Reply, Request, call_key
 from alchemist_runtime.schema import plan as p
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.teachers import _in_process as here
 from alchemist_runtime.train.base_model import load_tokenizer, scratch_model
 

@@ -15,7 +15,7 @@ from alchemist_runtime.calls.cache_files import Recorded
 from alchemist_runtime.calls.dispatch import ClientPool
 from alchemist_runtime.calls.teacher import Reply, Request, call_key, whole
 from alchemist_runtime.schema import plan as p
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from asked import call_batch, requests, teacher
 from stub import Stub
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import step_plans as s
-from alchemist_runtime.engine.progress import Silent
+from alchemist_runtime.engine.context import Silent
 from alchemist_runtime.schema import plan as p
 from asked import teacher
 from fault_server import FaultServer

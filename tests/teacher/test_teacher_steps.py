@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 import step_plans as s
-from alchemist_runtime.engine.preview_calls import ahead
+from alchemist_runtime.engine.prompt_calls import ahead
 from alchemist_runtime.schema import plan as p
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from asked import teacher
 from fault_server import FaultServer, completion, error
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from alchemist_runtime.engine.row_functions import turns
 from alchemist_runtime.engine.turns import split
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.train.chat import Document, Encoder, Template, documents
 from alchemist_runtime.train.prepare import Settings, prepare
 from train_rows import table

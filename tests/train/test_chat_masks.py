@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.train.chat import Encoder, Template, documents, messages
 from train_rows import table
 

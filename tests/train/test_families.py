@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.train import families
 from test_chat_forms import plan_of, spec_of
 from test_chat_labels import learnt, made, row

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.schema.plan import Method, TrainSpec
 from train_rows import source, sums
 
@@ -18,7 +18,7 @@ transformers = pytest.importorskip("transformers")
 
 from alchemist_runtime.train import base_model, step, trainer  # noqa: E402
 from alchemist_runtime.train.data import Collator, Isolation, isolation  # noqa: E402
-from alchemist_runtime.train.devices import Job  # noqa: E402
+from alchemist_runtime.train.launch import Job  # noqa: E402
 
 WORDS = base_model.BYTE_VOCABULARY
 ENDS = {"pad_token_id": 256, "bos_token_id": None, "eos_token_id": 257}

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.schema.plan import Method, TrainSpec
-from alchemist_runtime.train import devices, launch, step
+from alchemist_runtime.train import launch, step
 
 
 def spec(**more: Any) -> TrainSpec:
@@ -101,7 +101,7 @@ def test_an_own_configuration_is_checked(tmp_path: Path, text: str | None, said:
 )
 def test_gpus_by_name(monkeypatch: pytest.MonkeyPatch, named: str, count: int) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
-    assert devices.visible_gpus() == count
+    assert launch.visible_gpus() == count
 
 
 def test_gpus_by_the_driver_tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -110,36 +110,36 @@ def test_gpus_by_the_driver_tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     tool.write_text("#!/bin/sh\necho 'GPU 0: H200 (UUID: x)'\necho 'GPU 1: H200 (UUID: y)'\n")
     tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert devices.visible_gpus() == 2
+    assert launch.visible_gpus() == 2
     monkeypatch.setenv("PATH", "/nonexistent")
-    assert devices.visible_gpus() == 0
+    assert launch.visible_gpus() == 0
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert devices.devices(spec()) == devices.Devices(True, 1)
-    assert devices.devices(spec(processes=2)).processes == 2
-    assert devices.devices(spec(processes=2), 3).processes == 3
-    fsdp = devices.devices(spec(parallel="fsdp"))
+    assert launch.devices(spec()) == launch.Devices(True, 1)
+    assert launch.devices(spec(processes=2)).processes == 2
+    assert launch.devices(spec(processes=2), 3).processes == 3
+    fsdp = launch.devices(spec(parallel="fsdp"))
     assert fsdp.cpu and "needs GPUs" in str(fsdp.note)
     with pytest.raises(RunError, match="2 GPUs are asked for"):
-        devices.devices(spec(gpus="2"))
+        launch.devices(spec(gpus="2"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    assert devices.devices(spec()) == devices.Devices(False, 2)
-    assert devices.devices(spec(nodes=2)).processes == 4
-    assert devices.devices(spec(gpus="0", processes=2)).cpu
+    assert launch.devices(spec()) == launch.Devices(False, 2)
+    assert launch.devices(spec(nodes=2)).processes == 4
+    assert launch.devices(spec(gpus="0", processes=2)).cpu
     with pytest.raises(RunError, match="3 processes are asked for"):
-        devices.devices(spec(processes=3))
+        launch.devices(spec(processes=3))
 
 
 def test_the_environment_joins_cpu_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("WANDB_MODE", "online")
-    env = devices.environment(spec(), devices.Devices(True, 2))
+    env = launch.environment(spec(), launch.Devices(True, 2))
     assert env["ACCELERATE_USE_CPU"] == "true" and env["HF_HUB_DISABLE_TELEMETRY"] == "1"
     assert int(env["OMP_NUM_THREADS"]) == max(1, min(16, len(os.sched_getaffinity(0)) // 2))
     assert env["WANDB_MODE"] == "disabled"
-    assert devices.environment(spec(report=["wandb"]), devices.Devices(True, 2))["WANDB_MODE"] == "online"
+    assert launch.environment(spec(report=["wandb"]), launch.Devices(True, 2))["WANDB_MODE"] == "online"
 
 
 # --- the cut of a batch -----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.storage.store import trained
 from alchemist_runtime.train import prepare as module
 from alchemist_runtime.train.eval_split import held_out

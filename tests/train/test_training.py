@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.schema.plan import Method, TrainSpec
-from alchemist_runtime.train import devices
+from alchemist_runtime.train import launch
 from alchemist_runtime.train.step import run_train
 from command_line import PATIENCE
 from train_rows import source, sums
@@ -28,7 +28,7 @@ pytest.importorskip("accelerate")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(devices.visible_gpus() > 0, reason="these trainings are made for the CPU"),
+    pytest.mark.skipif(launch.visible_gpus() > 0, reason="these trainings are made for the CPU"),
 ]
 
 ROWS = sums(160)
@@ -237,7 +237,7 @@ def test_the_world_that_was_asked_for_or_none(tmp_path: Path, undisturbed: Any) 
     line = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu"]
     line += ["--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
     line += ["--module", "alchemist_runtime.train", "--job", str(tmp_path / "job.json")]
-    env = devices.environment(spec(), devices.Devices(True, 2))
+    env = launch.environment(spec(), launch.Devices(True, 2))
     del env["ACCELERATE_USE_CPU"], env["ALCHEMIST_PARENT"]
     run = subprocess.run(line, env=env, capture_output=True, text=True, timeout=PATIENCE)
     assert run.returncode != 0

@@ -15,9 +15,9 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAda
 from typing_extensions import TypedDict
 
 from alchemist_runtime.calls.teacher import ending
+from alchemist_runtime.schema.functions import TURN, Type, type_of
 from alchemist_runtime.schema.rows import required
 from alchemist_runtime.schema.sealed import as_json, loads
-from alchemist_runtime.schema.types import TURN, Type, type_of
 
 _BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 #: Thinking before an answer; its opening tag may have been part of the question, and then the closing one has a line of

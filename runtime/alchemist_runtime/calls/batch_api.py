@@ -28,9 +28,9 @@ from alchemist_runtime.calls.ledger import dollars
 from alchemist_runtime.calls.openai_client import Chat, headers_of, key_of
 from alchemist_runtime.calls.teacher import CallFailed, Lease, Reply, Request, Used, Want, scrub
 from alchemist_runtime.schema import plan
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.sealed import seal, unseal
-from alchemist_runtime.storage import faults
+from alchemist_runtime.storage import store
 from alchemist_runtime.storage.store import disk_errors, write_atomic
 
 if TYPE_CHECKING:
@@ -181,10 +181,10 @@ class Server:
     def _accepted(self, record: Record, batch: Batch) -> None:
         if not isinstance(getattr(batch, "id", None), str):
             raise CallFailed("the server gives a submitted batch no id", status=404)
-        faults.point(record.node, "batch-accepted")
+        store.point(record.node, "batch-accepted")
         record.batch = batch.id
         record.write()
-        faults.point(record.node, "batch-submitted")
+        store.point(record.node, "batch-submitted")
 
     async def _upload(self, name: str, lines: bytes) -> Any:
         return await self._api.files.create(
@@ -673,7 +673,7 @@ class Batched(CallBatch):
             came[key] = _unanswered(batch, record.keys.index(key) + 1 if batch.errors else 0)
         used = self._keep(came, todo)
         self.teacher_client.cache.flush()
-        faults.point(record.node, "batch-collected")
+        store.point(record.node, "batch-collected")
         for key, verdict in came.items():
             if isinstance(verdict, CallFailed) and self._once_more(key, verdict, sent):
                 self._tries[key] += 1

@@ -19,11 +19,11 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from alchemist_runtime.calls.leases import SCHEMA, Leases
+from alchemist_runtime.calls.ledger import SCHEMA, Leases
 from alchemist_runtime.calls.teacher import Reply, ending, scrub
 from alchemist_runtime.schema import plan
-from alchemist_runtime.schema.errors import Problem, RunError
-from alchemist_runtime.storage import faults
+from alchemist_runtime.schema.codes import Problem, RunError
+from alchemist_runtime.storage import store
 
 BATCH = 64
 DELAY_SECONDS = 0.05
@@ -387,7 +387,7 @@ class CallCache:
 def _commit(
     connection: sqlite3.Connection, answers: Mapping[bytes, Reply], replaced: Set[bytes], origins: Mapping[bytes, int]
 ) -> None:
-    faults.point("calls", "write")
+    store.point("calls", "write")
     rows = [(k, r.text, r.tokens_in, r.tokens_out, r.finish_reason, r.reasoning) for k, r in answers.items()]
     with connection:
         connection.execute("BEGIN IMMEDIATE")
@@ -395,8 +395,8 @@ def _commit(
         connection.executemany("DELETE FROM answers WHERE key = ?", worn)
         found = [(*row[:5], _sum(*row), row[5], origins.get(row[0])) for row in rows]
         connection.executemany(_PUT, found)
-        faults.point("calls", "commit")
-    faults.point("calls", "committed")
+        store.point("calls", "commit")
+    store.point("calls", "committed")
 
 
 def _number(connection: sqlite3.Connection, origin: Origin) -> int:

@@ -130,7 +130,7 @@ def remove(path: Path, keys: Collection[bytes]) -> None:
 
 def in_use(path: Path) -> bool:
     """Whether a run that lives asks questions whose answers go into this file."""
-    from alchemist_runtime.calls.leases import Leases
+    from alchemist_runtime.calls.ledger import Leases
 
     with _reading(path) as connection:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()

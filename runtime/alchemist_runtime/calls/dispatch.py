@@ -23,12 +23,11 @@ from alchemist_runtime.calls import answers
 from alchemist_runtime.calls.cache import CallCache, Origin
 from alchemist_runtime.calls.cache_files import Recorded
 from alchemist_runtime.calls.completion import HOPELESS, WAITING
-from alchemist_runtime.calls.leases import LEASE_SECONDS
-from alchemist_runtime.calls.ledger import Account, Ledger, dollars
+from alchemist_runtime.calls.ledger import LEASE_SECONDS, Account, Ledger, dollars
 from alchemist_runtime.calls.limits import Limits, pause_seconds
 from alchemist_runtime.calls.teacher import CallFailed, Client, Lease, Reply, Request, Service, Used, Want, scrub
 from alchemist_runtime.schema import catalog, plan
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 
 #: Keys looked up in the cache at once.
 LOOKUP = 512

@@ -19,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 from alchemist_runtime.calls import answers, completion
 from alchemist_runtime.calls.teacher import OFFICIAL, UNREAD, CallFailed, Reply, Request, is_local, scrub, whole
 from alchemist_runtime.schema import plan
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 
 if TYPE_CHECKING:
     import aiohttp

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from alchemist_runtime.engine.progress import Progress, Silent
-from alchemist_runtime.schema.errors import Problem, RunError
+import pyarrow as pa
+
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.plan import Edge, Node, Plan, works
 from alchemist_runtime.storage.store import Manifest, Store, outdated
 
@@ -19,6 +21,53 @@ if TYPE_CHECKING:
     from alchemist_runtime.engine.expressions import Scope
     from alchemist_runtime.engine.streams import Stream
     from alchemist_runtime.engine.vector_functions import Tokenizer
+
+
+# --- progress --------------------------------------------------------------------------------------------------------
+
+
+class Progress(Protocol):
+    """`figures` are what a person wants to see of a step: rows, calls, dollars, loss."""
+
+    def start(self, node: str, kind: str, action: str) -> None: ...
+    def advance(self, node: str, done: int, total: int | None, unit: str, note: str = "") -> None: ...
+    def finish(self, node: str, figures: Mapping[str, Any], seconds: float) -> None: ...
+    def warn(self, problem: Problem) -> None: ...
+
+
+class Silent:
+    """Keeps the warnings, shows nothing."""
+
+    def __init__(self) -> None:
+        self.warnings: list[Problem] = []
+
+    def start(self, node: str, kind: str, action: str) -> None: ...
+    def advance(self, node: str, done: int, total: int | None, unit: str, note: str = "") -> None: ...
+    def finish(self, node: str, figures: Mapping[str, Any], seconds: float) -> None: ...
+    def warn(self, problem: Problem) -> None:
+        self.warnings.append(problem)
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+def give_back() -> None:
+    """Return what the allocators keep for later. Costs some milliseconds a step; kept, it adds up to a gigabyte."""
+    pa.default_memory_pool().release_unused()
+    _trim()()
+
+
+@cache
+def _trim() -> Callable[[], object]:
+    """glibc's `malloc_trim`; nothing where there is none."""
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return lambda: None
+    return lambda: trim(0)
+
+
+# --- context ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +168,6 @@ class Context:
         """Forget the streams that are open, with the row groups they hold, and give memory back: the next step opens
         its own.
         """
-        from alchemist_runtime.engine.progress import give_back
 
         self._open.clear()
         self.__dict__.pop("outdated", None)

@@ -14,7 +14,7 @@ from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.filter_map import Positions, chunked, drop, keep_rows, values
 from alchemist_runtime.engine.streams import Stream
 from alchemist_runtime.schema import catalog
-from alchemist_runtime.schema.errors import Problem
+from alchemist_runtime.schema.codes import Problem
 from alchemist_runtime.schema.plan import DecontaminateSpec, DedupSpec, Expr, Method, Node, SuiteSpec
 from alchemist_runtime.schema.rows import HISTORY, INSTRUCTION, RESPONSE, SYSTEM, TAIL
 from alchemist_runtime.schema.sealed import as_json

@@ -22,11 +22,11 @@ from alchemist_runtime.engine.select import hashes, threshold
 from alchemist_runtime.engine.streams import BATCH_ROWS, Stream
 from alchemist_runtime.engine.views import Part, per_origin, port
 from alchemist_runtime.schema import catalog
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.plan import ExportSpec, Node, Plan, SplitSpec, TrainSpec, card_digest
 from alchemist_runtime.schema.rows import COPY, EXTRA, ID, IDENTITY, INSTRUCTION, RESPONSE, ROWS, SFT, TAIL
 from alchemist_runtime.schema.sealed import file_digest, seal, stamp, unseal
-from alchemist_runtime.storage import faults
+from alchemist_runtime.storage import store
 from alchemist_runtime.storage.store import Manifest, Output
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def run_export(ctx: Context, node: Node, out: Output) -> None:
     out.figures["files"] = {str(p.relative_to(made)): p.stat().st_size for p in sorted(made.rglob("*")) if p.is_file()}
     out.figures["path"] = spec.path
     if target is not None:
-        faults.point(node.id, "swap")
+        store.point(node.id, "swap")
         out.more["placed"] = put(made, target, marker(ctx.plan, node))
 
 
@@ -182,7 +182,7 @@ def run_split(ctx: Context, node: Node, out: Output) -> None:
 def _counted(ctx: Context, node: Node, tables: Iterator[pa.Table], total: int) -> Iterator[pa.Table]:
     done = 0
     for table in tables:
-        faults.point(node.id, "write")
+        store.point(node.id, "write")
         done += table.num_rows
         yield table
         del table

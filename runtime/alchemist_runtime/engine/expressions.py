@@ -41,7 +41,7 @@ from alchemist_runtime.engine.values import (
 )
 from alchemist_runtime.engine.vector_functions import VECTOR, Call, Tokenizer
 from alchemist_runtime.schema import plan
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.functions import FUNCTIONS
 from alchemist_runtime.schema.rows import required
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from alchemist_runtime.engine.context import Context
-from alchemist_runtime.schema.errors import NOT_CARRIED_OUT, SAID_NO, Problem, RunError
+from alchemist_runtime.schema.codes import NOT_CARRIED_OUT, SAID_NO, Problem, RunError
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import Edge, ExportSpec, Node, Plan, SuiteSpec, TeacherStepSpec, digest, variant_part
 from alchemist_runtime.schema.planning import must_be_there, needed, not_run
 from alchemist_runtime.schema.sealed import seal
-from alchemist_runtime.storage import faults
+from alchemist_runtime.storage import store
 from alchemist_runtime.storage.store import Manifest, Output, looked_at, name_of, remove_result, write_atomic
 
 Step = Callable[[Context, Node, Output], None]
@@ -224,7 +224,7 @@ def _carry_out(ctx: Context, node: Node) -> Done:
     if (lost := ctx.lost.pop(node.id, None)) is not None:
         ctx.progress.warn(_made_again(node, lost))
     ctx.progress.start(node.id, node.kind, "build")
-    faults.point(node.id, "start")
+    store.point(node.id, "start")
     with ctx.store.building(node.key, node.id) as out:
         again = finished(ctx, node)  # built by another process while this one waited?
         if again is not None:

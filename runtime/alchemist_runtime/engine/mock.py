@@ -8,7 +8,7 @@ from typing import Any
 
 from alchemist_runtime.calls import answers
 from alchemist_runtime.calls.teacher import Reply, Request, whole
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 
 #: What a test says of one answer: fields of the prompt's output, or the reply's own text.
 Said = Mapping[str, Any] | str

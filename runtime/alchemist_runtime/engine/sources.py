@@ -27,7 +27,7 @@ from alchemist_runtime.engine.values import INT64, json_text, real_of
 from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.formats.records import Bad, Chunk, Identities, Remark, Where
 from alchemist_runtime.schema import catalog
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.plan import Node, SourceSpec, SuiteSpec
 from alchemist_runtime.schema.rows import DROPPED_COLUMNS, IDENTITY, IDENTITY_TYPES, MESSAGES, SFT, nullable, required
 from alchemist_runtime.schema.sealed import loads

@@ -14,16 +14,15 @@ import pyarrow as pa
 
 from alchemist_runtime.calls.dispatch import ClientPool
 from alchemist_runtime.engine import local
-from alchemist_runtime.engine.context import Context
+from alchemist_runtime.engine.context import Context, Silent
 from alchemist_runtime.engine.expressions import Scope, columns_read, show
 from alchemist_runtime.engine.filter_map import batches, truth
 from alchemist_runtime.engine.mock import Mock, Said
-from alchemist_runtime.engine.progress import Silent
 from alchemist_runtime.engine.streams import arrow_type
 from alchemist_runtime.engine.turns import TURN_TYPES, split_columns
 from alchemist_runtime.engine.verdicts import known
 from alchemist_runtime.engine.views import Part, port
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.plan import Expr, Plan
 from alchemist_runtime.schema.rows import IDENTITY_TYPES, MESSAGES
 from alchemist_runtime.storage.store import Store

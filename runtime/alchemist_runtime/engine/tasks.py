@@ -22,7 +22,7 @@ from alchemist_runtime.engine.select import Ids, derive_ids, draw_order, hashes,
 from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import columns_for, with_messages
 from alchemist_runtime.engine.views import Part, port
-from alchemist_runtime.schema.errors import Problem
+from alchemist_runtime.schema.codes import Problem
 from alchemist_runtime.schema.plan import Expr, Node, TaskSpec
 from alchemist_runtime.schema.rows import DROPPED_COLUMNS, IDENTITY_TYPES
 from alchemist_runtime.storage.store import Output

@@ -38,7 +38,7 @@ from alchemist_runtime.engine.turns import TURN_TYPES, columns_for, with_message
 from alchemist_runtime.engine.values import cast_null
 from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.schema import catalog
-from alchemist_runtime.schema.errors import Problem
+from alchemist_runtime.schema.codes import Problem
 from alchemist_runtime.schema.plan import Node, Prompt, Teacher, TeacherStepSpec
 from alchemist_runtime.schema.rows import COPY, DROPPED_COLUMNS, IDENTITY, IDENTITY_TYPES, MESSAGES, optional
 from alchemist_runtime.storage.store import Output, TableWriter

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alchemist_runtime.engine.streams import TURN, arrow_type, column_type
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.rows import required
 from alchemist_runtime.schema.sealed import as_json, dumps, loads
 

@@ -30,7 +30,7 @@ from alchemist_runtime.engine.values import (
     text_of,
     unified,
 )
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.sealed import dumps
 
 Tokenizer = Callable[[Sequence[str]], Sequence[int]]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from alchemist_runtime.schema.errors import Problem
+from alchemist_runtime.schema.codes import Problem
 from alchemist_runtime.schema.plan import Check, Expr, MixtureSpec, Node, Rule
 
 if TYPE_CHECKING:

@@ -6,8 +6,13 @@ names. Every function is pure and lifted: null in any argument gives null, unles
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import cache
+from typing import Annotated, Any, Final, Literal
+
+from alchemist_runtime.schema.rows import nullable, required
+from alchemist_runtime.schema.sealed import loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,3 +227,144 @@ AGGREGATES: Final[dict[str, Function]] = {
         _f("drop_share", "x: stream", "real", "Share of its input rows that a step refused."),
     )
 }
+
+
+# --- types -----------------------------------------------------------------------------------------------------------
+
+_CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
+_NUMBERS: Final = ("real", "percent", "prob", "money", "duration", "rate", "multiplier")
+_COUNTS: Final = ("int", "rows", "tokens", "bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """A column type taken apart."""
+
+    name: str  # text | int | real | bool | enum | list | record | json | messages
+    optional: bool = False
+    low: float | None = None
+    high: float | None = None
+    options: tuple[str, ...] = ()
+    element: Type | None = None
+    fields: tuple[tuple[str, Type], ...] = ()
+
+
+#: What every turn of `messages` holds.
+TURN: Final = (("role", Type("text")), ("content", Type("text")))
+
+
+@cache
+def type_of(text: str) -> Type:
+    """A column type, as `list<int(0..10)>?`, taken apart."""
+    name, optional = required(text.strip()).strip(), nullable(text.strip())
+    if name.startswith("list<"):
+        return Type("list", optional, element=type_of(name[5:-1]))
+    if name.startswith("record<"):
+        parts = [p.partition(":") for p in _split(name[7:-1])]
+        fields = tuple((p[0].strip(), type_of(p[2])) for p in parts)
+        return Type("record", optional, fields=fields)
+    call = _CALL.fullmatch(name)
+    if call is None:
+        return _plain(name, optional)
+    if call[1] == "enum":
+        return Type("enum", optional, options=tuple(loads(f"[{call[2]}]")))
+    low, _, high = call[2].replace("_", "").partition("..")
+    return Type(_plain(call[1], False).name, optional, float(low) if low else None, float(high) if high else None)
+
+
+def _plain(name: str, optional: bool) -> Type:
+    if name in ("prob", "percent"):
+        return Type("real", optional, 0.0, 1.0 if name == "prob" else None)
+    if name in _NUMBERS:
+        return Type("real", optional)
+    return Type("int" if name in _COUNTS else name, optional)
+
+
+def _split(text: str) -> list[str]:
+    """Parts at the commas of the top level."""
+    parts, depth, quoted, start = [], 0, False, 0
+    for i, c in enumerate(text):
+        quoted ^= c == '"'
+        if not quoted:
+            depth += (c in "<(") - (c in ">)")
+            if c == "," and depth == 0:
+                parts.append(text[start:i])
+                start = i + 1
+    return [p for p in (*parts, text[start:]) if p.strip()]
+
+
+# --- expressions -----------------------------------------------------------------------------------------------------
+
+#: A typed expression tree. A call's arguments are always by parameter name (a variadic parameter holds a ["list", …]).
+#:   ["lit", TYPE, VALUE]           VALUE as JSON; exact numbers as strings in lowest terms; ["lit", "null", null]
+#:   ["col", NAME]                  a column of the row as it came in (also _id, origin, rule, before, …)
+#:   ["out", NAME]                  a field of the teacher's answer
+#:   ["field", E, NAME]             a field of a record or of json
+#:   ["item", E, E]                 an element, from 0, negative from the end
+#:   ["call", FUNCTION, {PARAM: E}]
+#:   ["not", E]  ["neg", E]  ["and", [E…]]  ["or", [E…]]
+#:   ["cmp", "==" "!=" "<" "<=" ">" ">=", A, B]  ["num", "+" "-" "*" "/", A, B]  ["cat", A, B] (text)
+#:   ["in", A, B]                   B a ["list", [E…]] or an ["interval", LO, HI] (closed)
+#:   ["list", [E…]]  ["record", {NAME: E}]
+#:   ["template", DIGEST, [NAMES]]  the template `texts[DIGEST]` rendered over these columns of the row
+#: and in `expect` and `check` also
+#:   ["total", NAME]                "rows" or "tokens" of the step itself, "dropped.RULE"
+#:   ["ref", NODE, PORT, ORIGIN]    a stream, argument of rows(…), share(…)
+#:   ["plan", NAME]                 "cost", "calls", …
+_PARTS: dict[str, tuple[type, ...]] = {
+    "lit": (str, object),
+    "col": (str,),
+    "out": (str,),
+    "field": (list, str),
+    "item": (list, list),
+    "call": (str, dict),
+    "not": (list,),
+    "neg": (list,),
+    "and": (list,),
+    "or": (list,),
+    "cmp": (str, list, list),
+    "num": (str, list, list),
+    "cat": (list, list),
+    "in": (list, list),
+    "list": (list,),
+    "record": (dict,),
+    "interval": (object, object),
+    "template": (str, list),
+    "total": (str,),
+    "plan": (str,),
+    "ref": (str, str, object),
+}
+_SEVERAL = frozenset({"and", "or", "list"})
+
+
+def _tree(expr: list[Any]) -> list[Any]:
+    """An expression as it is. ValueError where it is none."""
+    todo: list[Any] = [expr]
+    while todo:
+        tree = todo.pop()
+        kind = tree[0] if isinstance(tree, list) and tree and isinstance(tree[0], str) else ""
+        parts = _PARTS.get(kind)
+        if parts is None or len(tree) != len(parts) + 1:
+            raise ValueError(f"{str(tree)[:60]} is no expression")
+        if not all(map(isinstance, tree[1:], parts)):
+            raise ValueError(f"a part of {str(tree)[:60]} is no expression")
+        if kind in ("lit", "template"):
+            continue
+        for part in tree[1:]:
+            if isinstance(part, dict):
+                todo += part.values()
+            elif isinstance(part, list):
+                todo += part if kind in _SEVERAL else [part]
+    return expr
+
+
+class _Checked:
+    """Has pydantic look at expressions when a plan is read; importing the plan does not import pydantic."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core.core_schema import no_info_after_validator_function
+
+        return no_info_after_validator_function(_tree, handler(source))
+
+
+Expr = Annotated[list[Any], _Checked()]

@@ -30,6 +30,7 @@ from alchemist_runtime.schema.attributes import (
     TEMPLATE,
     TEXT,
     TOKENS,
+    Amount,
     AttrType,
     Call,
     attr,
@@ -46,8 +47,7 @@ from alchemist_runtime.schema.attributes import (
     spec,
     whole,
 )
-from alchemist_runtime.schema.expressions import Expr
-from alchemist_runtime.schema.units import Amount
+from alchemist_runtime.schema.functions import Expr
 
 # --- parts of what a plan holds ---------------------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from alchemist_runtime.schema import expressions
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema import functions
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.kinds import *
 from alchemist_runtime.schema.sealed import KEY, read_json
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 PLAN_FORMAT = "1.0"
 CANON = "alc/1"
-Expr = expressions.Expr
+Expr = functions.Expr
 
 
 @dataclass(frozen=True, kw_only=True)

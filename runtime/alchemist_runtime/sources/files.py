@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from alchemist_runtime.formats.files import read, unreadable
 from alchemist_runtime.formats.records import Chunk, Where
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.registry import source
 from alchemist_runtime.schema.sealed import SETTLED_NS, file_digest, stamp
 

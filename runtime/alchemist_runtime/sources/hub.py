@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from alchemist_runtime.formats.files import ENDINGS, PACKED, format_of, items, read
 from alchemist_runtime.formats.records import CHUNK, Chunk, Where
-from alchemist_runtime.schema.errors import SAID_NO, Problem, RunError
+from alchemist_runtime.schema.codes import SAID_NO, Problem, RunError
 from alchemist_runtime.schema.registry import source
 
 Kind: TypeAlias = Literal["dataset", "model"]

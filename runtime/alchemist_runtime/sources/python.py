@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alchemist_runtime.formats.packages import licence, package_files
+from alchemist_runtime.formats.files import licence, package_files
 from alchemist_runtime.formats.records import Chunk, Where, canonical
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.registry import source
 from alchemist_runtime.sources import _functions
 

@@ -13,14 +13,15 @@ import contextlib
 import errno
 import os
 import shutil
+import signal
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.sealed import KEY, file_digest, footer_digest, read_array, seal, sealed_array, unseal
-from alchemist_runtime.storage import faults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -296,7 +297,7 @@ class Output:
 
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
-        faults.point(self.step, "write")
+        point(self.step, "write")
         write_atomic(self.folder / f"{name}.npy", sealed_array(buffer.getvalue()))
         return f"{name}.npy"
 
@@ -322,15 +323,15 @@ class Output:
             **self.more,
             **data,
         }
-        faults.point(self.step, "manifest")
+        point(self.step, "manifest")
         write_atomic(self.folder / MANIFEST, seal(data))
         final = self.store.path(self.key)
         if os.path.lexists(final):
             remove_result(final)
-        faults.point(self.step, "rename")
+        point(self.step, "rename")
         self.folder.rename(final)
         sync_folder(final.parent)
-        faults.point(self.step, "renamed")
+        point(self.step, "renamed")
         if content_key := data.get("content_key"):
             index = self.store.folder / "by-content"
             index.mkdir(exist_ok=True)
@@ -453,7 +454,7 @@ class TableWriter:
         table = pa.Table.from_batches(self._pending, schema=self.schema)
         if self._shard is None:
             path = self.output.folder / f"{self.name}-{len(self.rows):05d}.parquet"
-            faults.point(self.output.step, "write")
+            point(self.output.step, "write")
             self._shard = Shard(path, self.schema)
         self._shard.write(table.slice(0, rows))
         rest = table.slice(rows)
@@ -576,3 +577,27 @@ def disk_problem(error: OSError, what: str, step: str | None = None) -> Problem 
             help="see that you may write there, then run again: what is finished is kept",
         )
     return None
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+_SEEN: Counter[str] = Counter()
+
+
+def point(step: str, place: str) -> None:
+    """Pass a place in a step. `ALCHEMIST_FAULT` holds `ACTION@STEP:PLACE:N`, N the count of passes from 1; ACTION is
+    `kill` (SIGKILL, as a power cut would), `full` (no space left) or `interrupt` (SIGINT, as Ctrl-C)."""
+    fault = os.environ.get("ALCHEMIST_FAULT")
+    if not fault:
+        return
+    name = f"{step}:{place}"
+    _SEEN[name] += 1
+    action, _, where = fault.partition("@")
+    if where not in (f"{name}:{_SEEN[name]}", f"*:{place}:{_SEEN[name]}"):
+        return
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif action == "full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    elif action == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)

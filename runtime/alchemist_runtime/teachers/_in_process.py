@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 from alchemist_runtime.calls import answers
 from alchemist_runtime.calls.teacher import CallFailed, Reply, Request, whole
 from alchemist_runtime.schema import plan
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.train.base_model import GGUF, load_tokenizer, needs, no_model
 
 #: How long questions that follow one another are gathered before a batch starts.
@@ -213,7 +213,7 @@ class InProcess:
 
     def rest(self) -> None:
         """Let go of the model; the next question loads it again."""
-        from alchemist_runtime.engine.progress import give_back
+        from alchemist_runtime.engine.context import give_back
 
         if self._model is not None:
             self._model = None

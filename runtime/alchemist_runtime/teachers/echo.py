@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from alchemist_runtime.calls.teacher import Client, Reply, Request, whole
+from alchemist_runtime.schema.functions import Type, type_of
 from alchemist_runtime.schema.registry import teacher
-from alchemist_runtime.schema.types import Type, type_of
 
 if TYPE_CHECKING:
     from alchemist_runtime.schema import plan

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 
 if TYPE_CHECKING:
     from alchemist_runtime.schema.plan import TrainSpec

@@ -4,7 +4,7 @@ asks too.
 
 from __future__ import annotations
 
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 
 
 def sequences(unit: str, value: int, max_length: int) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.rows import CONTENT, text_of
 from alchemist_runtime.train.conversations import (
     Talk,

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from alchemist_runtime.storage import faults
+from alchemist_runtime.storage import store
 from alchemist_runtime.storage.store import write_atomic
 from alchemist_runtime.train.base_model import new_weights
 from alchemist_runtime.train.data import NOTHING, Ordered, mapped
-from alchemist_runtime.train.devices import Job, rank
+from alchemist_runtime.train.launch import Job, rank
 
 if TYPE_CHECKING:
     pass
@@ -130,14 +130,14 @@ class TrainLog:
                     log.add(state.global_step, logs)
 
             def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-                faults.point("train", "step")
+                store.point("train", "step")
                 if _asked_to_stop(job, log.trainer):
                     control.should_training_stop = True
                     control.should_save = state.global_step < job.steps
 
             def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
                 log.trainer.accelerator.wait_for_everyone()
-                faults.point("train", "checkpoint")
+                store.point("train", "checkpoint")
                 if log.main:
                     folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
                     write_atomic(folder / "complete.json", b"{}\n")
@@ -170,7 +170,7 @@ def _mfu(job: Job, flops: float) -> float | None:
     """Share of the devices' peak that the model's own work makes up; None on a CPU or an unknown device."""
     if job.cpu:
         return None
-    from alchemist_runtime.train.devices import PEAK_FLOPS
+    from alchemist_runtime.train.launch import PEAK_FLOPS
 
     name = _device(job)
     peak = next((v for k, v in PEAK_FLOPS.items() if k in name), None)
@@ -187,7 +187,7 @@ def finish(job: Job, trainer: Any, log: TrainLog) -> None:
     trainer.accelerator.wait_for_everyone()
     if rank() != 0:
         return
-    faults.point("train", "saved")
+    store.point("train", "saved")
     log.finish(eval_loss=loss)
     for name in ("checkpoints", "work", "base"):
         shutil.rmtree(job.at(name), ignore_errors=True)

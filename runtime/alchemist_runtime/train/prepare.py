@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alchemist_runtime.schema import rows
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.plan import digest
-from alchemist_runtime.storage import faults
+from alchemist_runtime.storage import store
 from alchemist_runtime.storage.store import write_atomic, write_parquet
 from alchemist_runtime.train.chat import CHUNK, Document, Encoder, Loss, Special, Template, bounds, documents
 from alchemist_runtime.train.conversations import TOLD
@@ -207,7 +207,7 @@ class _Set:
             note[name] = _figures(table, len(part))
             note[f"{name}_origins"] = Counter(window.origins[i] for i in part)
             if len(table):
-                faults.point(step, "write")
+                store.point(step, "write")
                 write_parquet(self.folder / f"{name}-{number:05d}.parquet", table)
         note["seen"] = self.seen
         write_atomic(self._note(number), json.dumps(note).encode())

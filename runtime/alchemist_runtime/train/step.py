@@ -17,8 +17,7 @@ from alchemist_runtime.schema.plan import TrainSpec, digest, to_json
 from alchemist_runtime.storage.store import write_atomic
 from alchemist_runtime.train import batching
 from alchemist_runtime.train.base_model import needs
-from alchemist_runtime.train.devices import Devices, Job, devices
-from alchemist_runtime.train.launch import OnProgress, launch
+from alchemist_runtime.train.launch import Devices, Job, OnProgress, devices, launch
 
 if TYPE_CHECKING:
     from alchemist_runtime.train.base_model import Start

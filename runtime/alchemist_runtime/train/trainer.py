@@ -22,8 +22,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from alchemist_runtime.schema.errors import Problem, RunError
-from alchemist_runtime.train.devices import Job, rank
+from alchemist_runtime.schema.codes import Problem, RunError
+from alchemist_runtime.train.launch import Job, rank
 
 if TYPE_CHECKING:
     from alchemist_runtime.train.log import TrainLog

@@ -21,7 +21,7 @@ from alchemist_runtime.engine.select import U64, Ids, splitmix64
 from alchemist_runtime.engine.streams import Segment, Stream, arrow_type, column_type, ids_to_u64
 from alchemist_runtime.formats import files
 from alchemist_runtime.formats.records import Chunk
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.rows import COPY, ID, optional, required
 from alchemist_runtime.schema.sealed import as_json
 from alchemist_runtime.storage.columns import Column, Index, Shards, Stored

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from alchemist_runtime.schema.errors import Problem
+from alchemist_runtime.schema.codes import Problem
 
 #: `unknown`: a side has no result that could be read. `rowless`: the step leaves no rows that could be compared.
 State = Literal["same", "changed", "added", "removed", "unknown", "rowless"]

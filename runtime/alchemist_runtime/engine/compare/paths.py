@@ -8,7 +8,7 @@ from pathlib import Path
 from alchemist_runtime.engine.compare.files import alike, opened
 from alchemist_runtime.engine.compare.model import DataDiff, PortDiff, StepDiff
 from alchemist_runtime.engine.compare.rows import Comparison, one_side, state
-from alchemist_runtime.schema.errors import Problem, RunError
+from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.storage.store import disk_problem
 
 

@@ -26,10 +26,9 @@ from alchemist_runtime.engine.compare.model import (
 from alchemist_runtime.engine.compare.reading import Places
 from alchemist_runtime.engine.compare.rows import Compared, Comparison, codes, one_side, row_sample, shown
 from alchemist_runtime.engine.compare.rows import state as port_state
-from alchemist_runtime.engine.context import Context, edges
-from alchemist_runtime.engine.progress import give_back
+from alchemist_runtime.engine.context import Context, edges, give_back
 from alchemist_runtime.engine.streams import Stream
-from alchemist_runtime.schema.errors import RunError
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.schema.plan import Node, Plan
 from alchemist_runtime.schema.rows import DROPPED, PORTS, ROWS
 from alchemist_runtime.storage.store import Manifest, Store, disk_problem
