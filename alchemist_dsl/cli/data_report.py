@@ -43,13 +43,13 @@ def _rows(step: StepDiff) -> Iterator[list[Text]]:
     """A row of the table for each port that differs."""
     sign: Sign = "unknown" if step.incomplete else step.state if step.state in ("added", "removed") else "changed"
     if not step.ports and sign != "changed":
-        yield [[("sign", sign), ("same", f" {step.name}")], *[""] * 5, state_words(step)]
+        yield [[("sign", sign), ("same", step.name)], *[""] * 5, state_words(step)]
     for port in step.ports:
         if not port.same:
             name = step.name if port.port == "rows" else f"{step.name}.{port.port}"
             sizes = ["-" if n is None else f"{n:,}" for n in (port.before, port.after)]
             counts = [f"{n:,}" if n else "" for n in (port.added, port.removed, port.changed)]
-            yield [[("sign", sign), ("same", f" {name}")], *sizes, *counts, _columns(port)]
+            yield [[("sign", sign), ("same", name)], *sizes, *counts, _columns(port)]
 
 
 def _columns(port: PortDiff) -> str:
@@ -59,11 +59,11 @@ def _columns(port: PortDiff) -> str:
 
 
 def _step(step: StepDiff, seen: set[object]) -> Iterator[Block]:
-    yield from (Item(words, mark="removed") for words in unread(step))
+    yield from (Item(words, mark="red") for words in unread(step))
     if step.note:
         yield Item(step.note, mark="dim")
     for words, samples in moves(step):
-        yield Item(words, mark="changed")
+        yield Item(words, mark="yellow")
         yield from _samples(samples, "moved")
     seen |= {(kind, s.id) for m in step.moves for s in m.samples for kind in ("added", "removed")}
     for port in step.ports:

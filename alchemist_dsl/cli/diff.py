@@ -99,19 +99,15 @@ def _print(made: Diff, format_: str, all_: bool, rows: Results | None) -> None:
         data = made.model_dump(mode="json", exclude_none=True)
         _echo_json(data if rows is None else {**data, "data": [_row_data(found, name) for name, found in rows]})
         return
+    from alchemist_dsl.comparison.report import document, sides
+
+    blocks = document(made, everything=all_ or format_ == "markdown")
     if format_ == "markdown":
-        from alchemist_dsl.comparison.markdown import markdown as page
-
-        out = page(made)
-    else:
-        from alchemist_dsl.cli.compile import terminal_width
-        from alchemist_dsl.comparison.text import lines
-
-        out = lines(made, terminal_width(), color=colored(sys.stdout), everything=all_)
+        blocks.append(sides(made))
     for name, found in rows or ():
         head = [Heading([("name", name)])] if len(rows or ()) > 1 else []
-        out += ["", *_rendered([*head, *_row_document(found)], format_)]
-    click.echo("\n".join(out))
+        blocks += [*head, *_row_document(found)]
+    click.echo("\n".join(_rendered(blocks, format_)))
 
 
 def _echo_json(value: Any) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from alchemist_runtime.schema.plan import Node, Plan
 
-from alchemist_dsl.comparison.text import worded
 from alchemist_dsl.comparison.words import word_diff
+from alchemist_dsl.document.blocks import Code, terminal
+from alchemist_dsl.document.text import changed_lines
 from alchemist_dsl.explain.staleness import TEMPLATES, Past, Remembered, edges_of, files_of, is_file, is_input, roles_of
 from alchemist_dsl.explain.wording import path_words, short, value_words
 
@@ -95,7 +96,7 @@ def _text(view: View, name: str, old: str, new: str) -> Iterator[str]:
     came = sum(len(t.split()) for mark, t in pieces if mark == "added")
     went = sum(len(t.split()) for mark, t in pieces if mark == "removed")
     yield f"  ~ {name}: {_words(went)} went, {_words(came)} came"
-    yield from (f"      {line}" for line in worded(pieces, view.width - 6, view.color))
+    yield from (f"      {line}" for line in terminal([Code(changed_lines(pieces))], view.width - 6, view.color))
 
 
 def _words(n: int) -> str:

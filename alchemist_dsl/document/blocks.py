@@ -40,7 +40,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A paragraph; a whole one in `strong` is a summary, one in `error` stands out as a quote in Markdown."""
+    """A paragraph. One in `strong` sums up and comes first in Markdown; one in `error` is a quote there."""
 
     text: Text
     mark: Mark | None = None
@@ -52,6 +52,7 @@ class Small:
     """Facts in small print: a line each on a terminal, one paragraph in Markdown."""
 
     texts: Sequence[Text]
+    indent: int = 0  # columns, on a terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,9 @@ def terminal(blocks: Sequence[Block], width: int, color: bool = False) -> list[s
     return _Terminal(color).blocks(blocks, width)
 
 
+_DIFF: Final[dict[str, Mark]] = {"+": "green", "-": "red"}
+
+
 @dataclass(frozen=True, slots=True)
 class _Terminal:
     color: bool
@@ -160,10 +164,11 @@ class _Terminal:
                 return self._wrap(text, width, tone="strong")
             case Paragraph(text, mark, hanging):
                 return self._wrap(text, width, tone=mark, hanging=hanging)
-            case Small(texts):
-                return [line for text in texts for line in self._wrap(text, width, tone="dim", hanging=2)]
+            case Small(texts, indent):
+                lines = [line for t in texts for line in self._wrap(t, width - indent, tone="dim", hanging=2)]
+                return _indented(lines, " " * indent)
             case Alert(text):
-                return self._wrap([("same", "! "), *pieces_of(text)], width, tone="removed", hanging=2)
+                return self._wrap([("same", "! "), *pieces_of(text)], width, tone="red", hanging=2)
             case Item():
                 return self._item(block, width, wide)
             case Fields(fields):
@@ -185,7 +190,7 @@ class _Terminal:
         head = (f"{SIGNS[item.sign][0]} " if item.sign else "") + plain_text(item.head)
         pad = max(wide - cells(plain_text(item.head)), 0) + 2 if item.head and item.text else 0
         text: list[Piece] = [(item.mark or "strong", head), ("same", " " * pad), *pieces_of(item.text)]
-        hanging = min(cells(head) + pad, 40) if wide else 4
+        hanging = min(cells(head) + pad, 40) if wide else 4 if head else 2
         lines = self._wrap(text if head else item.text, width, tone=None if head else item.mark, hanging=hanging)
         return [*lines, *_indented(self.blocks(item.blocks, width - 4), "    ")]
 
@@ -210,8 +215,8 @@ class _Terminal:
         out = []
         for line in block.lines[: block.most]:
             if isinstance(line, str):
-                tone = {"+": "added", "-": "removed"}.get(line[:1]) if block.language == "diff" else None
-                out.append(style(tone, safe(line)[:width] if block.most else safe(line), self.color))  # type: ignore[arg-type]
+                tone = _DIFF.get(line[:1]) if block.language == "diff" else None
+                out.append(style(tone, safe(line)[:width] if block.most else safe(line), self.color))
             else:
                 out.append(styled_line(clip(line, width), self.color))
         if block.most is not None and len(block.lines) > block.most:
@@ -226,15 +231,12 @@ def _tight(before: Block, after: Block) -> bool:
     """Return whether no blank line stands between two blocks of a terminal."""
     if isinstance(before, Heading) or isinstance(after, (Record, Fields)):
         return True
-    listed = (Item, Small, Alert, Record, Fields)
-    if isinstance(before, Paragraph):
-        return before.mark == "strong" and isinstance(after, Small)
-    return (
-        not _titled(before)
-        and not _titled(after)
-        and isinstance(before, (*listed, Fold))
-        and isinstance(after, (*listed, Fold))
-    )
+    if isinstance(after, Small):
+        return not _titled(before) and (
+            not isinstance(before, Paragraph) or before.mark == "strong" or after.indent > 0
+        )
+    listed = (Item, Alert, Record, Fields, Fold)
+    return isinstance(before, listed) and isinstance(after, listed) and not _titled(before) and not _titled(after)
 
 
 def _titled(block: Block) -> bool:
@@ -254,12 +256,19 @@ def markdown(blocks: Sequence[Block]) -> list[str]:
     """Write blocks as lines of GitHub Markdown. Nothing of the text is read as markup, and nobody is mentioned."""
     out: list[str] = []
     last: Block | None = None
-    for block in blocks:
-        if last is not None and not (isinstance(last, Item) and isinstance(block, (Item, Fields))):
+    for block in sorted(blocks, key=_late):
+        if not (lines := _markdown(block)):
+            continue
+        if last is not None and not (isinstance(last, (Item, Fields)) and isinstance(block, (Item, Fields))):
             out.append("")
-        out += _markdown(block)
+        out += lines
         last = block
     return out
+
+
+def _late(block: Block) -> int:
+    """Warnings and sums come first: a page is read from its top, a terminal from its end."""
+    return 0 if isinstance(block, Alert) else 1 if isinstance(block, Paragraph) and block.mark == "strong" else 2
 
 
 def _markdown(block: Block) -> list[str]:
@@ -317,7 +326,8 @@ def _md(text: Text) -> str:
 
 def _md_piece(mark: Mark, text: str) -> str:
     if mark == "sign":
-        return SIGNS[text][1]  # type: ignore[index]
+        sign = SIGNS[text][1]  # type: ignore[index]
+        return f"{sign} " if sign else ""
     text = safe(text).replace("\n", " ")
     if mark in ("name", "code"):
         ticks = "`" * (1 + _longest_ticks(text))

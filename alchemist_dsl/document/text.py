@@ -13,18 +13,21 @@ from itertools import groupby
 from typing import IO, Final, Literal, TypeAlias
 
 #: What a piece of text is. `name` is code in Markdown and bare on a terminal; `code` stands in backticks on both; the
-#: text of a `sign` is a `Sign`.
+#: text of a `sign` is a `Sign`. `red`, `green` and `yellow` say nothing where there are no colours.
 Mark = Literal[
-    "same", "added", "removed", "changed", "name", "code", "sign", "strong", "dim", "error", "warning", "place", "fix"
-]
+    "same", "added", "removed", "name", "code", "sign", "strong", "dim", "red", "green", "yellow",
+    "error", "warning", "place", "fix",
+]  # fmt: skip
 Piece: TypeAlias = tuple[Mark, str]
 Text: TypeAlias = str | Sequence[Piece]
-Sign = Literal["added", "removed", "changed", "moved", "unknown", "weaker"]
+Sign = Literal["added", "removed", "changed", "same", "moved", "unknown"]
 
 _STYLES: Final[dict[Mark, str]] = {
     "added": "32",
     "removed": "31",
-    "changed": "33",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
     "strong": "1",
     "dim": "2",
     "error": "1;31",
@@ -37,11 +40,11 @@ SIGNS: Final[dict[Sign, tuple[str, str]]] = {
     "added": ("+", "➕"),
     "removed": ("-", "➖"),
     "changed": ("~", "✏️"),
+    "same": ("=", ""),
     "moved": (">", "↪"),
     "unknown": ("?", "❔"),
-    "weaker": ("!", "⚠️"),
 }
-TONES: Final[dict[str, Mark]] = {"added": "added", "removed": "removed", "changed": "changed"}
+TONES: Final[dict[str, Mark]] = {"added": "green", "removed": "red", "changed": "yellow"}
 
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -158,7 +161,7 @@ def _spelled(pieces: Iterable[Piece], color: bool) -> Iterator[Piece]:
     for mark, text in pieces:
         shown = safe(text).replace("\n", " ")
         if mark == "sign":
-            shown = SIGNS[text][0]  # type: ignore[index]
+            shown = f"{SIGNS[text][0]} "  # type: ignore[index]
         elif mark == "code":
             shown = f"`{shown}`"
         elif not color and mark == "added":

@@ -22,7 +22,8 @@ from click.testing import CliRunner
 
 from alchemist_dsl.cli.run import run as run_command
 from alchemist_dsl.comparison.model import Diff, NodeDiff, RecipeDiff
-from alchemist_dsl.comparison.text import lines
+from alchemist_dsl.comparison.report import document
+from alchemist_dsl.document.blocks import terminal
 from alchemist_dsl.project.lockfile import Lock, dumps
 from alchemist_dsl.project.operands import Comparison, Settings, compared, comparison
 
@@ -221,7 +222,7 @@ class Made:
         """What the case file holds: what it means, in a form that wording does not move, and what is printed."""
         return {
             "means": "".join(f"{x}\n" for x in meaning(self.recipe)),
-            "says": "".join(f"{x}\n".replace(" \n", "\n") for x in lines(self.diff, WIDTH)),
+            "says": "".join(f"{x}\n".replace(" \n", "\n") for x in terminal(document(self.diff), WIDTH)),
         }
 
 

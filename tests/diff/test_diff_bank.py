@@ -16,9 +16,9 @@ from jsonschema import Draft202012Validator
 
 from alchemist_dsl.comparison.compare import compare, flows
 from alchemist_dsl.comparison.flows import Flow
-from alchemist_dsl.comparison.markdown import markdown
 from alchemist_dsl.comparison.model import Diff
-from alchemist_dsl.comparison.text import lines
+from alchemist_dsl.comparison.report import document
+from alchemist_dsl.document.blocks import markdown, terminal
 
 SCHEMA = Draft202012Validator(json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "diff.json").read_text()))
 FILES = sorted(CASES.glob("*.md"))
@@ -101,7 +101,7 @@ def test_every_form_can_be_written(case: Case, bench: Callable[[str], Bench]) ->
     made = bench(case.project).compared(case).diff
     SCHEMA.validate(json.loads(made.model_dump_json(exclude_none=True)))
     assert Diff.model_validate_json(made.model_dump_json(exclude_none=True)) == made
-    assert "\n".join(markdown(made)) and lines(made, 60, color=True, everything=True)
+    assert "\n".join(markdown(document(made))) and terminal(document(made, everything=True), 60, color=True)
 
 
 # --- what really happens ----------------------------------------------------------------------------------------------

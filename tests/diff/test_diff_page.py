@@ -15,8 +15,9 @@ from command_line import PATIENCE
 from markdown_it import MarkdownIt
 
 from alchemist_dsl.comparison.compare import compare
-from alchemist_dsl.comparison.markdown import markdown
 from alchemist_dsl.comparison.project_diff import whole
+from alchemist_dsl.comparison.report import document
+from alchemist_dsl.document.blocks import markdown
 from alchemist_dsl.project.operands import Settings, of_file
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -55,7 +56,7 @@ def page(name: str, place: Path) -> str:
     (folder / name).write_text(changed, "utf-8")
     after = of_file(folder / name, Settings())
     made = whole(name, "edited", [compare(before, after)], 2)
-    shown = "\n".join(markdown(made))
+    shown = "\n".join(markdown(document(made, everything=True)))
     body = MarkdownIt("commonmark", {"html": True}).enable("table").render(shown)
     return f"<!doctype html><meta charset=utf-8><style>{STYLE}</style><body>{body}</body>"
 

@@ -229,7 +229,7 @@ def test_data_that_nobody_knows_is_said_to_be_taken_as_it_lies_here(repo: Repo) 
     assert diff(repo, "r.recipe")["recipes"][0]["assumed"] == ["web.jsonl"]
     for form in ("text", "markdown"):
         told = repo.alchemist("diff", "r.recipe", "--format", form)
-        assert "so taken as it lies here now: web.jsonl" in told
+        assert "so compared as it is here now: web.jsonl" in told
 
 
 def test_a_data_file_that_git_tracks_is_read_from_there(repo: Repo) -> None:

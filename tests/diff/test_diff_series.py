@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from alchemist_dsl.comparison.model import RecipeDiff
-from alchemist_dsl.comparison.text import lines, mixture
+from alchemist_dsl.comparison.report import document, mixture
+from alchemist_dsl.document.blocks import terminal
 from alchemist_dsl.project.operands import Settings, compared, comparison
 
 #: What the recipes of the series differ in.
@@ -72,7 +73,7 @@ def between(folder: Path, one: str, two: str) -> RecipeDiff:
     with chdir(folder):
         made = compared(comparison([f"{one}.recipe", f"{two}.recipe"], Settings()))
     assert len(made.recipes) == 1
-    assert len(lines(made, 100)) <= 40
+    assert len(terminal(document(made), 100)) <= 40
     return made.recipes[0]
 
 
@@ -89,7 +90,7 @@ def test_any_two_are_a_table_of_one_to_ten_lines(series: Path, one: str, two: st
     [table] = made.mixtures
     rows = [row for row in table.entries if row.before != row.after]
     assert 1 <= len(rows) <= 10
-    printed = list(mixture(table, 100))
+    printed = terminal([mixture(table)], 100)
     assert 1 <= len(printed) - 3 <= 10, printed  # a title, the head and its line
     direct = [n for n in made.nodes if n.direct and n.status == "changed" and n.category != "cosmetic"]
     assert {n.id for n in direct} <= {"sft", "model"}

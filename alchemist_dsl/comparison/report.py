@@ -1,6 +1,4 @@
-"""The words of a comparison, shared by all that prints one: names of values, changes, figures with their basis,
-sums.
-"""
+"""What a comparison says, as a document: warnings first, then the steps, the mixtures, the checks, the sums."""
 
 from __future__ import annotations
 
@@ -13,6 +11,8 @@ from alchemist_runtime.schema.plan import Estimate
 from alchemist_dsl.comparison.model import (
     Change,
     CheckDiff,
+    Declaration,
+    Diff,
     Entry,
     MixtureDiff,
     MixtureRow,
@@ -23,11 +23,205 @@ from alchemist_dsl.comparison.model import (
     Totals,
 )
 from alchemist_dsl.comparison.resources import relative_words
+from alchemist_dsl.document.blocks import (
+    Alert,
+    Block,
+    Code,
+    Field,
+    Fields,
+    Fold,
+    Heading,
+    Item,
+    Paragraph,
+    Small,
+    Table,
+)
+from alchemist_dsl.document.text import TONES, Mark, Piece, Text, changed_lines, code_in, joined, names, plural
 from alchemist_dsl.estimate.checks import money
 from alchemist_dsl.explain.wording import count
 from alchemist_dsl.explain.wording import hours as hours_of
 
-SIGNS: Final = {"added": "+", "removed": "-", "changed": "~"}
+_TONES: Final[dict[str, Mark]] = {**TONES, "breaking": "red", "extending": "green", "narrowing": "yellow"}
+#: Cells of the bar of a whole mixture.
+_BAR: Final = 12
+#: Lines that a terminal shows of a declaration.
+_MOST_LINES: Final = 8
+
+
+def document(diff: Diff, *, everything: bool = False) -> list[Block]:
+    """Describe a whole comparison. `everything`: with all lines of blocks that no run reads."""
+    if not diff.recipes:
+        compared = f" ({plural(diff.same, 'recipe')} compared)" if diff.same else ""
+        return [Paragraph(f"no difference between {diff.before} and {diff.after}{compared}")]
+    alone = len(diff.recipes) == 1
+    out = [block for recipe in diff.recipes for block in _recipe(recipe, alone, everything)]
+    if not alone:
+        out.append(Paragraph(joined([f"All recipes: {_counted(diff)}", *totals(diff.totals)]), "strong", 13))
+    elif diff.same:
+        out.append(Small([[("sign", "same"), ("same", f"{plural(diff.same, 'other recipe')} unchanged")]]))
+    return out
+
+
+def sides(diff: Diff) -> Small:
+    """Name both sides, for a reader who did not name them."""
+    return Small([f"{diff.before} → {diff.after}"])
+
+
+def _counted(diff: Diff) -> str:
+    kinds = [(s, sum(r.status == s for r in diff.recipes)) for s in ("changed", "added", "removed", "unreadable")]
+    return ", ".join([*(f"{n} {s}" for s, n in kinds if n), f"{diff.same} unchanged"])
+
+
+def _recipe(r: RecipeDiff, alone: bool, everything: bool) -> Iterator[Block]:
+    yield Heading(headline(r))
+    where: list[Piece] = [] if alone else [("same", " in "), ("name", r.path)]
+    if r.status == "unreadable":
+        yield Alert(
+            [
+                ("strong", "not comparable"),
+                *where,
+                ("same", ": it does not compile, so what the change means is unknown"),
+            ]
+        )
+        yield Fold("messages", [Code(r.messages)], is_open=True, titled=False)
+        if r.lines:
+            yield Fold("the lines that differ", [Code(r.lines, "diff")], is_open=True)
+        return
+    for weak in r.relaxed:
+        at = f" ({weak.at.file}:{weak.at.line})" if weak.at is not None else ""
+        yield Alert([("strong", f"{weak.kind} weaker"), *where, ("same", ": "), *code_in(weak.headline), ("same", at)])
+    failing = [c for c in r.checks if c.after is not None and c.after["verdict"] == "fail"]
+    for check in failing:
+        yield Alert([("strong", "check fails"), *where, ("same", f": {check_line(check)}")], "warning")
+    direct, indirect, quiet = ordered(r.nodes)
+    for c in r.params:
+        yield Item(change(c), [("same", "param "), ("name", c.path)], "changed")
+    for c in r.recipe:
+        yield Item(change(c), name(c.path), "changed")
+    yield from map(_resource, r.resources)
+    for group in grouped(direct):
+        yield _node(group[0]) if len(group) == 1 else _group(group)
+    if indirect:
+        some = ", ".join(n.id for n in indirect[:6]) + (", …" if len(indirect) > 6 else "")
+        summary = f"{len(indirect)} more follow{'s' if len(indirect) == 1 else ''}: {some}"
+        yield Fold(summary, list(map(_follower, indirect)), titled=False)
+    yield from (_declaration(d, everything) for d in r.declarations if d.category != "cosmetic")
+    yield Small(list(_quiet(r, quiet)))
+    yield from (mixture(m) for m in r.mixtures if entries(m)[0])
+    for check in r.checks:
+        if check not in failing:
+            yield Item([("strong", "check"), ("same", f" {check_line(check)}")])
+    if r.category not in ("cosmetic", "same"):
+        total: Sequence[Text] = totals(r.totals)
+        yield Paragraph([("same", "Total: "), *joined(total)], "strong" if alone else None, 7)
+        unbuilt = ", ".join(r.totals.unbuilt)
+        notes = [f"of it for steps that did not change but were never built here: {unbuilt}"] if unbuilt else []
+        yield Small([*notes, basis_note(r)], indent=7)
+    if r.assumed:
+        some = ", ".join(r.assumed[:3]) + (", …" if len(r.assumed) > 3 else "")
+        note = f"note: not in git nor in the revision's recipe.lock, so compared as it is here now: {some}"
+        yield Small([note])
+
+
+def _node(n: NodeDiff) -> Item:
+    below: list[Block] = [_changes(shown_changes(n))] if n.status == "changed" and shown_changes(n) else []
+    if n.because:
+        below.append(Item(f"inputs changed too: {', '.join(n.because)}"))
+    found = [f"{name} {text}" for name, text in figures(n)]
+    if found and n.category != "metadata":
+        below.append(Item(" · ".join(found)))
+    if n.may_stop is not None:
+        below.append(Item(f"may stop here: {n.may_stop}", mark="dim"))
+    below += [Item(code_in(f"note: {note}"), mark="yellow") for note in n.notes]
+    facts = joined([means(n), does(n), f"line {n.at.line}" if n.at is not None else ""])
+    tone = _tone(n.status, n.category)
+    return Item(facts, [("same", f"{n.kind} "), ("name", n.id)], n.status, tone, below)
+
+
+def _tone(status: str, category: str = "") -> Mark | None:
+    return _TONES.get(category if status == "changed" else status)
+
+
+def _group(nodes: Sequence[NodeDiff]) -> Item:
+    """Sources that came or went together, on one line."""
+    first = nodes[0]
+    head = f"{len(nodes)} {first.kind}s {first.status}"
+    return Item(names(n.id for n in nodes), head, first.status, _tone(first.status))
+
+
+def _follower(n: NodeDiff) -> Item:
+    """A step that only follows."""
+    found = [f"{name} {text}" for name, text in figures(n) if name != "rows" or n.rows.before != n.rows.after]
+    return Item(joined([means(n), does(n), *found]), [("same", f"{n.kind} "), ("name", n.id)], "changed")
+
+
+def _changes(found: Sequence[Change]) -> Fields:
+    """One line a value; a text as the words that differ."""
+    return Fields([Field(name(c.path), change(c), changed_lines(c.words)) for c in found])
+
+
+def _resource(r: ResourceDiff) -> Item:
+    used: list[Piece] = [("same", "used by "), *names(r.used_by)] if r.used_by else [("same", "no step uses it")]
+    tone = _tone(r.status, r.category)
+    head: list[Piece] = [("same", f"{r.kind} "), ("name", r.id)]
+    return Item(joined([resource_means(r), used]), head, r.status, tone, [_changes(r.changes)] if r.changes else [])
+
+
+def _declaration(d: Declaration, everything: bool) -> Item:
+    lines = Code(d.lines, "diff", None if everything else _MOST_LINES)
+    below = [Fold("lines", [lines], titled=False)] if d.lines else []
+    return Item("no run reads it", [("same", f"{d.kind} "), ("name", d.name)], d.status, blocks=below)
+
+
+def _quiet(r: RecipeDiff, quiet: Sequence[NodeDiff]) -> Iterator[Text]:
+    cosmetic = [n.id for n in quiet if n.category == "cosmetic"]
+    cosmetic += [d.name for d in r.declarations if d.category == "cosmetic"]
+    meta = [n.id for n in quiet if n.category == "metadata"]
+    if cosmetic:
+        yield [("sign", "changed"), ("same", f"only written differently: {', '.join(cosmetic)}")]
+    elif r.category == "cosmetic":
+        yield [("sign", "changed"), ("same", "only comments, order or layout differ")]
+    if meta:
+        yield [("sign", "changed"), ("same", f"metadata only: {', '.join(meta)}")]
+    if r.unchanged:
+        yield [("sign", "same"), ("same", f"{plural(r.unchanged, 'step')} unchanged")]
+
+
+def mixture(m: MixtureDiff) -> Fold:
+    """Entries before and after as a table with bars."""
+    found, same = entries(m)
+    rows = []
+    for e in found:
+        both = [share(s.share) for s in (e.before, e.after) if s is not None and s.share is not None]
+        rows.append(
+            [
+                e.name,
+                _side(e.before),
+                _side(e.after),
+                " → ".join(dict.fromkeys(both)),
+                _bar(e.after or e.before, e.after is None),
+            ]
+        )
+    below: list[Block] = [Table(("entry", "before", "after", "share", ""), rows)]
+    if same:
+        below.append(Small([[("sign", "same"), ("same", f"{plural(same, 'entry', 'entries')} unchanged")]]))
+    return Fold(f"mixture {m.id}: rows {from_to(m.rows)}", below, is_open=True)
+
+
+def _side(e: Entry | None) -> str:
+    if e is None:
+        return ""
+    rows = count(e.rows)
+    return e.amount + (f" = {rows} rows" if rows not in ("", "?") and not e.amount.endswith(" rows") else "")
+
+
+def _bar(e: Entry | None, gone: bool) -> str:
+    """The share of an entry as a bar; of one that is gone, an empty one."""
+    return "" if e is None or e.share is None else ("░" if gone else "█") * max(1, round(_BAR * Fraction(e.share)))
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
 _GROUPS: Final = {
     "rule": "rule {}",
     "expect": "expect {}",
@@ -258,7 +452,7 @@ def share(text: str | None) -> str:
     return "" if text is None else f"{float(Fraction(text)):.1%}"
 
 
-def totals(t: Totals, now: str) -> list[str]:
+def totals(t: Totals) -> list[str]:
     """The sums in sentences' parts, the most important first."""
     out = []
     if not (_free(t.usd_scratch.before) and _free(t.usd_scratch.after)):
@@ -288,22 +482,12 @@ def basis_note(r: RecipeDiff) -> str:
     return f"now: what is left to do after a complete run of {r.before}"
 
 
-def assumed_note(r: RecipeDiff) -> str | None:
-    """Data that is compared with itself, since nobody knows what it was."""
-    if not r.assumed:
-        return None
-    shown = ", ".join(r.assumed[:3]) + (", …" if len(r.assumed) > 3 else "")
-    return f"not in git nor in the revision's recipe.lock, so taken as it lies here now: {shown}"
-
-
-def headline(r: RecipeDiff) -> str:
+def headline(r: RecipeDiff) -> list[Piece]:
     """A recipe's line: its name, what became of it, and the worst of its changes."""
     path = r.path if r.before_path is None else f"{r.before_path} -> {r.path}"
     if r.status == "unreadable":
-        return f"{path}: cannot be compared"
-    if r.status in ("added", "removed"):
-        return f"{path}: {r.status}"
-    return f"{path}: {r.category}"
+        return [("name", path), ("same", ": cannot be compared")]
+    return [("name", path), ("same", f": {r.status if r.status in ('added', 'removed') else r.category}")]
 
 
 def ordered(nodes: Sequence[NodeDiff]) -> tuple[list[NodeDiff], list[NodeDiff], list[NodeDiff]]:
