@@ -5,7 +5,6 @@ characters and tabs.
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -13,6 +12,7 @@ from typing import Final, Literal
 from alchemist_runtime.schema.codes import CODES
 
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity, masked, plain, severity
+from alchemist_dsl.document.text import Mark, cell, style
 from alchemist_dsl.source import SourceFile, Span
 
 Format = Literal["text", "concise", "json", "sarif", "github"]
@@ -21,7 +21,6 @@ FORMATS: Final[tuple[Format, ...]] = ("text", "concise", "json", "sarif", "githu
 _TAB: Final = 4
 _WIDTH: Final = 100  # of a shown source line; longer ones are cut around the place
 _FIX_COLUMN: Final = 76
-_RED, _YELLOW, _BLUE, _CYAN, _BOLD, _OFF = ("\x1b[1;31m", "\x1b[1;33m", "\x1b[1;34m", "\x1b[36m", "\x1b[1m", "\x1b[0m")
 
 
 def render(
@@ -45,8 +44,7 @@ def render(
 
         write = reports.sarif if format == "sarif" else reports.github
         return write(diagnostics, sources)
-    paint = _Paint(color)
-    return "\n".join(_text(d, sources, paint) for d in diagnostics)
+    return "\n".join(_text(d, sources, color) for d in diagnostics)
 
 
 def _moved(d: Diagnostic, shown: Callable[[str], str]) -> Diagnostic:
@@ -118,14 +116,6 @@ def _place(span: Span, sources: Mapping[str, SourceFile]) -> dict[str, object]:
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-class _Paint:
-    def __init__(self, on: bool) -> None:
-        self.on = on
-
-    def __call__(self, code: str, text: str) -> str:
-        return f"{code}{text}{_OFF}" if self.on and text else text
-
-
 @dataclass(frozen=True, slots=True)
 class _Mark:
     """A stretch of one line that is underlined."""
@@ -137,50 +127,46 @@ class _Mark:
     sign: str
 
 
-def _text(d: Diagnostic, sources: Mapping[str, SourceFile], paint: _Paint) -> str:
+def _text(d: Diagnostic, sources: Mapping[str, SourceFile], color: bool) -> str:
     kind = severity(d)
-    tone = _RED if kind is Severity.ERROR else _YELLOW
+    tone: Mark = "error" if kind is Severity.ERROR else "warning"
     slug = CODES[d.code].slug
-    out = [paint(tone, f"{kind}[{d.code} {slug}]") + paint(_BOLD, f": {plain(d.headline)}")]
+    out = [style(tone, f"{kind}[{d.code} {slug}]", color) + style("strong", f": {plain(d.headline)}", color)]
     source = sources.get(d.span.file)
     same = [one for one in d.labels if one.span.file == d.span.file]
     other = [one for one in d.labels if one.span.file != d.span.file]
     if source is None:
-        out.append(paint(_BLUE, " --> ") + d.span.file)
+        out.append(style("place", " --> ", color) + d.span.file)
     else:
         line, column = source.position(d.span.start)
-        out.append(paint(_BLUE, " --> ") + f"{d.span.file}:{line}:{column}")
+        out.append(style("place", " --> ", color) + f"{d.span.file}:{line}:{column}")
         primary = _mark(source, d.span, d.label, "^")
-        out += _lines(source, primary, [_mark(source, s.span, s.text, "-") for s in same], tone, paint)
+        out += _lines(source, primary, [_mark(source, s.span, s.text, "-") for s in same], tone, color)
     for one in other:
-        out += _elsewhere(one.span, one.text, sources, paint)
+        out += _elsewhere(one.span, one.text, sources, color)
     if d.help:
-        out.append(_advice("help", d.help, d.edit is not None and d.edit.safe, paint))
+        out.append(_advice("help", d.help, d.edit is not None and d.edit.safe, color))
     if d.note:
-        out.append(_advice("note", d.note, False, paint))
+        out.append(_advice("note", d.note, False, color))
     return "\n".join(out) + "\n"
 
 
-def _advice(word: str, text: str, fix: bool, paint: _Paint) -> str:
+def _advice(word: str, text: str, fix: bool, color: bool) -> str:
     first, *rest = plain(text).split("\n")
     line = f"{word}: {first}"
     if fix:
-        line = (
-            f"{line:<{_FIX_COLUMN}} " + paint(_CYAN, "fix")
-            if len(line) <= _FIX_COLUMN
-            else f"{line}  {paint(_CYAN, 'fix')}"
-        )
-    line = paint(_CYAN, word) + line[len(word) :] if paint.on else line
+        line = f"{line:<{_FIX_COLUMN}} {' ' * (len(line) > _FIX_COLUMN)}" + style("fix", "fix", color)
+    line = style("fix", word, color) + line[len(word) :] if color else line
     return "\n".join([line, *(" " * (len(word) + 2) + more for more in rest)])
 
 
-def _elsewhere(span: Span, text: str, sources: Mapping[str, SourceFile], paint: _Paint) -> list[str]:
+def _elsewhere(span: Span, text: str, sources: Mapping[str, SourceFile], color: bool) -> list[str]:
     source = sources.get(span.file)
     if source is None:
-        return [paint(_BLUE, " ::: ") + f"{span.file}: {text}"]
+        return [style("place", " ::: ", color) + f"{span.file}: {text}"]
     line, column = source.position(span.start)
-    head = paint(_BLUE, " ::: ") + f"{span.file}:{line}:{column}"
-    return [head, *_lines(source, _mark(source, span, text, "-"), [], _BLUE, paint)]
+    head = style("place", " ::: ", color) + f"{span.file}:{line}:{column}"
+    return [head, *_lines(source, _mark(source, span, text, "-"), [], "place", color)]
 
 
 def _mark(source: SourceFile, span: Span, text: str, sign: str) -> _Mark:
@@ -191,7 +177,7 @@ def _mark(source: SourceFile, span: Span, text: str, sign: str) -> _Mark:
     return _Mark(line, column - 1, max(end_column - 1, column), text, sign)
 
 
-def _lines(source: SourceFile, primary: _Mark, labels: list[_Mark], tone: str, paint: _Paint) -> list[str]:
+def _lines(source: SourceFile, primary: _Mark, labels: list[_Mark], tone: Mark, color: bool) -> list[str]:
     """The source lines with their underlines: the primary one first, then the others in their order."""
     groups: dict[int, list[_Mark]] = {primary.line: [primary]}
     for mark in labels:
@@ -200,13 +186,13 @@ def _lines(source: SourceFile, primary: _Mark, labels: list[_Mark], tone: str, p
     out: list[str] = []
     for line, marks in groups.items():
         shown, starts = _window(masked(source.line(line)), marks)
-        out.append(paint(_BLUE, f"{line:>{width}} | ") + shown)
+        out.append(style("place", f"{line:>{width}} | ", color) + shown)
         for mark in marks:
             start, end = starts(mark.start), starts(mark.end)
-            color = tone if mark.sign == "^" else _BLUE
+            line_tone = tone if mark.sign == "^" else "place"
             text = f" {plain(mark.text)}" if mark.text else ""
             under = mark.sign * max(end - start, 1) + text
-            out.append(paint(_BLUE, f"{'':>{width}} | ") + " " * start + paint(color, under))
+            out.append(style("place", f"{'':>{width}} | ", color) + " " * start + style(line_tone, under, color))
     return out
 
 
@@ -229,7 +215,7 @@ def _window(line: str, marks: list[_Mark]) -> tuple[str, _Columns]:
         at = cells[-1]
         piece = " " * (_TAB - at % _TAB) if char == "\t" else char if char.isprintable() else "\ufffd"
         pieces.append(piece)
-        cells.append(at + (len(piece) if char == "\t" else _cells(piece)))
+        cells.append(at + (len(piece) if char == "\t" else cell(piece)))
     cells += [cells[-1]] * 2  # the end of the line can be pointed at
     cells[-1] += 1
     if cells[len(line)] <= _WIDTH:
@@ -245,9 +231,3 @@ def _window(line: str, marks: list[_Mark]) -> tuple[str, _Columns]:
     shown = ("…" if first else "") + "".join(pieces[first:end]) + ("…" if end < len(line) else "")
     limit = [min(cell, cells[end] + 1) for cell in cells]
     return shown, _Columns(limit, cells[first])
-
-
-def _cells(char: str) -> int:
-    if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
