@@ -110,14 +110,10 @@ def _places(scope: Scope) -> list[Diagnostic]:
     """
     from alchemist_runtime.schema.catalog import has
 
-    blocks = scope.program.blocks.values()
     found = [
-        (block, problem)
-        for block in blocks
-        if block.kind in ("source", "suite")
-        for problem in scope.place(block).problems
+        (block, problem) for block in scope.program.of("source", "suite") for problem in scope.place(block).problems
     ]
-    starts = [(b, scope.facts.base(b)) for b in blocks if b.kind in ("train", "teacher")]
+    starts = [(b, scope.facts.base(b)) for b in scope.program.of("train", "teacher")]
     found += [(block, problem) for block, problem in starts if problem is not None]
     if not any(problem.code == _NO_HUB for _, problem in found):
         return [problem for _, problem in found]
@@ -179,13 +175,12 @@ def _of_money(tree: object) -> bool:
 
 
 def _span(check: Check, program: Program) -> Span:
-    for block in program.blocks.values():
-        if block.kind == "check":
-            for rule in block.rules:
-                file = program.files.get(rule.span.file)
-                at = (check.at.line, check.at.column)
-                if file is not None and check.at.file == rule.span.file and file.position(rule.span.start) == at:
-                    return rule.span
+    for block in program.of("check"):
+        for rule in block.rules:
+            file = program.files.get(rule.span.file)
+            at = (check.at.line, check.at.column)
+            if file is not None and check.at.file == rule.span.file and file.position(rule.span.start) == at:
+                return rule.span
     return Span(check.at.file, 0, 0)
 
 

@@ -333,7 +333,7 @@ def _keys_of(recipe: Path, steps: Collection[str], teacher: str | None, chosen: 
         made = compiled_or_exit(recipe, **{**options, "upto": steps})
     if made.plan is None:
         sys.exit(exit_code(made))
-    specs = {n.id: n.spec for n in made.plan.nodes if isinstance(n.spec, TeacherStepSpec)}
+    specs = {n.id: spec for n, spec in made.plan.of(TeacherStepSpec)}
     for step in steps:
         if step not in specs:
             _usage(
@@ -635,9 +635,9 @@ def _in_flight(made: Compiled, cancel: Collection[str]) -> list[InFlight]:
 
     assert made.plan is not None
     teachers = {
-        n.id: t
-        for n in made.plan.nodes
-        if isinstance(n.spec, TeacherStepSpec) and (t := made.plan.teachers[n.spec.teacher]).provider == "openai"
+        n.id: teacher
+        for n, spec in made.plan.of(TeacherStepSpec)
+        if (teacher := made.plan.teachers[spec.teacher]).provider == "openai"
     }
     folder = made.project.state / "batches"
     records = batch_api.Folder(folder).records()

@@ -91,7 +91,7 @@ def _steps(made: Compiled, plan: Plan) -> Iterator[Step]:
     from alchemist_dsl.estimate.figures import figures
     from alchemist_dsl.estimate.ranges import estimate, exactly
 
-    nodes = [n for n in plan.nodes if isinstance(n.spec, TeacherStepSpec)]
+    nodes = [n for n, _ in plan.of(TeacherStepSpec)]
     keys = {n.key for n in nodes}
 
     def measured(key: str) -> Any:

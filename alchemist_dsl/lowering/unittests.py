@@ -58,7 +58,7 @@ class Case:
 
 def tests(program: Program) -> tuple[Block, ...]:
     """The recipe's own `test` blocks in the order of the text; not those of imports."""
-    own = [b for b in program.blocks.values() if b.kind == "test" and b.name.startswith("test ")]
+    own = [b for b in program.of("test") if b.name.startswith("test ")]
     return tuple(sorted(own, key=lambda b: (b.span.file != program.file.path, b.span.start)))
 
 

@@ -463,7 +463,7 @@ class NoTraining(ValueError):
 
 def find(program: ir.Program, name: str | None) -> ir.Block:
     """The `train` block of a name, or the only one."""
-    blocks = {k: b for k, b in program.blocks.items() if b.kind == "train"}
+    blocks = {b.name: b for b in program.of("train")}
     if name is not None:
         if name in blocks:
             return blocks[name]
@@ -521,8 +521,7 @@ def _devices(block: ir.Block) -> int:
 def _data(made: Trained, program: ir.Program, folder: str) -> None:
     """The exported rows of the stream that the training reads, as chat messages."""
     wanted = made.block.get("data")
-    exports = [b for b in program.blocks.values() if b.kind == "export"]
-    same = [b for b in exports if _same(b.get("data"), wanted)]
+    same = [b for b in program.of("export") if _same(b.get("data"), wanted)]
     for block in same:
         form, path = block.get("format"), block.get("path")
         if isinstance(form, ir.ChoiceV) and form.name == "messages" and isinstance(path, ir.TextV):

@@ -664,7 +664,7 @@ def declared(plan: Plan, lock: Lock) -> dict[str, dict[str, Fact]]:
 
     A variant shares the facts of its recipe; where it says something else, its own stand under `RECIPE@VARIANT#NAME`.
     """
-    sources = {n.id: _source(n) for n in plan.nodes if isinstance(n.spec, SourceSpec | SuiteSpec)}
+    sources = {n.id: _source(n, spec) for n, spec in plan.of(SourceSpec) + plan.of(SuiteSpec)}
     teachers = {t.name: _teacher(t) for t in plan.teachers.values()}
     found = {locks.SOURCES: sources, locks.TEACHERS: teachers}
     return {section: _named(section, facts, plan, lock) for section, facts in found.items()}
@@ -684,10 +684,9 @@ def _named(section: str, facts: Mapping[str, Fact], plan: Plan, lock: Lock) -> d
     return out
 
 
-def _source(node: Node) -> dict[str, Any]:
-    assert isinstance(node.spec, SourceSpec | SuiteSpec)
+def _source(node: Node, spec: SourceSpec | SuiteSpec) -> dict[str, Any]:
     columns = node.columns.get("rows")
-    return {"license": node.spec.license, **({"columns": dict(columns)} if columns else {})}
+    return {"license": spec.license, **({"columns": dict(columns)} if columns else {})}
 
 
 def _teacher(teacher: Teacher) -> dict[str, Any]:

@@ -527,7 +527,7 @@ def _looked_at(before: Plan | None, side: Side, note: Callable[[str], None]) -> 
 
     project = Project(side.root)
     doing = {n.id for n in plan.now.nodes if n.action in ("build", "extend")}
-    nodes = [n for n in plan.nodes if n.id in doing and isinstance(n.spec, TeacherStepSpec)]
+    nodes = [n for n, _ in plan.of(TeacherStepSpec) if n.id in doing]
     try:
         found = ahead(plan, project.root, project.state, nodes) if nodes else {}
         stored = {n.key for n in (before.nodes if before else []) if project.store.manifest(n.key)}

@@ -171,8 +171,7 @@ class _Facts:
         from alchemist_dsl.lowering.resources import own_model
 
         blocks = program.blocks.values()
-        places = (b for b in blocks if b.kind in ("source", "suite"))
-        local = (b for b in places if b.get("files") is not None and b.get("hub") is None)
+        local = (b for b in program.of("source", "suite") if b.get("files") is not None and b.get("hub") is None)
         bases = (self._open().base(b) for b in blocks if own_model(b) is not None)
         return [p for b in local for p in self._open().source(b).problems] + [p for p in bases if p]
 

@@ -429,15 +429,13 @@ def needed(plan: Plan, project: Path, state: Path) -> tuple[dict[str, set[bytes]
     keys: dict[str, set[bytes]] = {}
     unseen: list[str] = []
     with _opened(plan, project, state) as (ctx, cache):
-        for node in plan.nodes:
-            if not isinstance(node.spec, TeacherStepSpec):
-                continue
+        for node, spec in plan.of(TeacherStepSpec):
             lookup = _Lookup(cache, every=set())
             try:
                 if not _ready(ctx, node):
                     unseen.append(node.id)
                     continue
-                _look(ctx, node, node.spec, lookup)
+                _look(ctx, node, spec, lookup)
             except RunError:  # what it reads is damaged, or its questions cannot be put
                 unseen.append(node.id)
                 continue

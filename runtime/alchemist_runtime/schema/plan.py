@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 PLAN_FORMAT = "1.0"
 CANON = "alc/1"
@@ -146,6 +147,10 @@ class Plan:
         """The node of this name; KeyError if there is none."""
         return next(n for n in self.nodes if n.id == id_)
 
+    def of(self, spec: type[S]) -> list[tuple[Node, S]]:
+        """The nodes of a kind, in order, each with its spec."""
+        return [(n, n.spec) for n in self.nodes if isinstance(n.spec, spec)]
+
 
 def to_json(value: Any, *, without_none: bool = False) -> Any:
     """What a plan, or a part of one, is as JSON data. `without_none`: fields that are None are left out."""
@@ -199,7 +204,7 @@ def text_digest(text: str) -> str:
 
 def card_digest(plan: Plan, node: Node) -> str:
     """A digest of what the card of an export says and no key holds: titles and licences."""
-    licences = {n.id: n.spec.license for n in plan.nodes if isinstance(n.spec, SourceSpec)}
+    licences = {n.id: spec.license for n, spec in plan.of(SourceSpec)}
     title, licence = (getattr(node.spec, n, None) for n in ("title", "license"))
     return digest([title or plan.title, licence or plan.license, licences])
 
