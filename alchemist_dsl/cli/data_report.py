@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from alchemist_dsl.comparison.rows import (
+from alchemist_dsl.comparison.model import (
     ColumnRows,
     GroupRows,
     MissingResult,

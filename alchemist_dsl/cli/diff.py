@@ -190,7 +190,7 @@ def _recipes(found: Comparison, samples: int) -> Results:
 def _compared(before: Side | None, after: Side | None, samples: int) -> DataDiff:
     from alchemist_runtime.engine.compare import compare_plans
 
-    from alchemist_dsl.comparison.matching import matched
+    from alchemist_dsl.comparison.steps import matched
 
     old, new = before or after, after or before
     assert old is not None and new is not None

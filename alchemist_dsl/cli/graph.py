@@ -53,8 +53,7 @@ def _compared(against: str, plan: Path, options: RecipeOptions) -> Graph:
     """The graph with what changed since another side; exits where one of the two cannot be compared."""
     from alchemist_runtime.schema.codes import SAID_NO, USAGE
 
-    from alchemist_dsl.comparison.compare import compare
-    from alchemist_dsl.comparison.project_diff import unreadable
+    from alchemist_dsl.comparison.compare import compare, unreadable
     from alchemist_dsl.graph.model import Mark, compared, graph_of
     from alchemist_dsl.project.operands import BadOperand, Settings, comparison
 

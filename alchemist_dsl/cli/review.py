@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 
 if TYPE_CHECKING:
-    from alchemist_dsl.review.comment import Increase, Verdict
     from alchemist_dsl.review.event import PullRequest
-    from alchemist_dsl.review.github import ApiError
+    from alchemist_dsl.review.github import ApiError, Increase, Verdict
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/]{0,59}")
 _SECRETS: Final = ("GITHUB_TOKEN", "GH_TOKEN")
@@ -46,8 +45,8 @@ def review(max_increase: str | None, allow_unknown: bool, name: str) -> None:
     goes out from, by the figures in recipe.lock. Keeps one comment, and none where nothing changed. The token is read
     from GITHUB_TOKEN; one that may not write leaves the text in the job's summary.
     """
-    from alchemist_dsl.review.comment import FormError, verdict
     from alchemist_dsl.review.event import BaseError, EventError, base_commit, pull_request
+    from alchemist_dsl.review.github import FormError, verdict
 
     most = _money(max_increase)
     if not _NAME.fullmatch(name):
@@ -95,7 +94,7 @@ def _compared(base: str) -> Compared:
     """Both sides by `alchemist diff`, in a process that knows no token. Raises FormError where it gives no
     comparison.
     """
-    from alchemist_dsl.review.comment import FormError, Increase, increase
+    from alchemist_dsl.review.github import FormError, Increase, increase
 
     done = _alchemist("diff", base[:12], "--format", "json")
     try:
@@ -114,7 +113,7 @@ def _compared(base: str) -> Compared:
 
 
 def _markdown(base: str) -> str:
-    from alchemist_dsl.review.comment import FormError
+    from alchemist_dsl.review.github import FormError
 
     done = _alchemist("diff", base[:12], "--format", "markdown")
     if done.returncode not in (0, 1) or not done.stdout.strip():
@@ -157,8 +156,8 @@ def _alchemist(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def _tell(request: PullRequest, compared: Compared, found: Verdict | None, name: str) -> int:
     """Outputs, summary, comment and annotations; the exit code."""
-    from alchemist_dsl.review.comment import LONGEST_SUMMARY, cut
     from alchemist_dsl.review.event import annotate, write_outputs, write_summary
+    from alchemist_dsl.review.github import LONGEST_SUMMARY, cut
 
     rise = compared.increase.plain if compared.changed else "0"
     write_outputs(os.environ, {"changed": str(compared.changed).lower(), "cost-increase": rise})
@@ -192,9 +191,8 @@ def _around(request: PullRequest, compared: Compared, found: Verdict | None, nam
 
 def _comment(request: PullRequest, head: str, compared: Compared, foot: str, name: str) -> tuple[str, int]:
     """Keep the comment: what to say where it could not be, and the exit code that it asks for."""
-    from alchemist_dsl.review.comment import LONGEST, Sticky, cut, mark, size
     from alchemist_dsl.review.event import annotate
-    from alchemist_dsl.review.github import Api, ApiError
+    from alchemist_dsl.review.github import LONGEST, Api, ApiError, Sticky, cut, mark, size
 
     token = os.environ.get("GITHUB_TOKEN", "")
     if not token:

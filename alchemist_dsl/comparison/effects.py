@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from alchemist_runtime.schema.attributes import ByKind
 from alchemist_runtime.schema.kinds import KINDS
@@ -48,8 +48,10 @@ from alchemist_dsl.comparison.flows import (
     row_by_row,
     steady,
 )
-from alchemist_dsl.comparison.matching import Matched
 from alchemist_dsl.comparison.model import Category, Change, Relaxed
+
+if TYPE_CHECKING:
+    from alchemist_dsl.comparison.steps import Matched
 
 _WORSE: Final[tuple[Category, ...]] = ("same", "cosmetic", "metadata", "extending", "narrowing", "breaking")
 

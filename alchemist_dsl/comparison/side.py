@@ -10,13 +10,30 @@ from pathlib import Path
 
 from alchemist_runtime.schema.plan import Plan
 
-from alchemist_dsl.comparison.impact import Ahead
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.estimate.figures import Measured, Places
 from alchemist_dsl.ir import Program
 from alchemist_dsl.lowering.canonical import Ingredients
 from alchemist_dsl.passes import NODE_KINDS
 from alchemist_dsl.source import SourceFile
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What a look at the store says of a teacher step that would run: questions without an answer in the call cache,
+    and with one. At least `least` are new (a step before may have asked the others), at most `most`, with the draws
+    that refusals may lead to. `rows`: what would leave the step, where every answer is there."""
+
+    new: int
+    cached: int
+    least: int
+    most: int
+    rows: int | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing can lead to more questions or to fewer."""
+        return self.least == self.new == self.most
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,8 +90,7 @@ def plan_schema() -> Schema:
 
 def diff_schema() -> Schema:
     """Of what `alchemist diff --format json` prints."""
-    from alchemist_dsl.comparison.model import Diff
-    from alchemist_dsl.comparison.rows import RowsDiff
+    from alchemist_dsl.comparison.model import Diff, RowsDiff
 
     schema = Diff.model_json_schema()
     rows = RowsDiff.model_json_schema(ref_template="#/$defs/{model}")

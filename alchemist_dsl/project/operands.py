@@ -489,15 +489,14 @@ def _folders(one: Path, two: Path, settings: Settings) -> Comparison:
 
 def compared(found: Comparison, note: Callable[[str], None] = lambda text: None) -> Diff:
     """The whole comparison as a value. `note` is called with what could not be looked at."""
-    from alchemist_dsl.comparison.project_diff import whole
+    from alchemist_dsl.comparison.compare import whole
 
     recipes = [_recipe(b, a, note) for b, a in found.pairs]
     return whole(found.before, found.after, recipes, found.same)
 
 
 def _recipe(before: Side | None, after: Side | None, note: Callable[[str], None]) -> RecipeDiff:
-    from alchemist_dsl.comparison.compare import compare
-    from alchemist_dsl.comparison.project_diff import one_sided, unreadable
+    from alchemist_dsl.comparison.compare import compare, one_sided, unreadable
 
     if before is None or after is None:
         some = after or before
@@ -522,7 +521,7 @@ def _looked_at(before: Plan | None, side: Side, note: Callable[[str], None]) -> 
     from alchemist_runtime.schema.codes import RunError
     from alchemist_runtime.schema.plan import TeacherStepSpec
 
-    from alchemist_dsl.comparison.impact import Ahead
+    from alchemist_dsl.comparison.side import Ahead
     from alchemist_dsl.project.workspace import Project
 
     project = Project(side.root)

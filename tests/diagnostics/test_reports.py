@@ -14,9 +14,8 @@ from alchemist_runtime.schema.codes import CODES
 from click.testing import CliRunner, Result
 
 from alchemist_dsl.cli.main import group
-from alchemist_dsl.diagnostics import reports
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Label, Severity
-from alchemist_dsl.diagnostics.render import FORMATS, render
+from alchemist_dsl.diagnostics.render import FORMATS, github, render, sarif
 from alchemist_dsl.source import SourceFile, Span
 
 WRONG = """edition 2026
@@ -193,7 +192,7 @@ def test_odd_paths(folder: Path) -> None:
 def test_every_code_has_a_rule() -> None:
     source = SourceFile("a.recipe", "edition 2026\n")
     every = [Diagnostic(code, "x", Span("a.recipe", 0, 7)) for code in CODES]
-    rules = rules_of(json.loads(reports.sarif(every, {"a.recipe": source})))
+    rules = rules_of(json.loads(sarif(every, {"a.recipe": source})))
     assert [rule["id"] for rule in rules] == sorted(CODES)
 
 
@@ -210,7 +209,7 @@ def test_labels_places_elsewhere_and_files_that_are_not_at_hand() -> None:
         edit=Edit(Span("a.recipe", 13, 19), "task", safe=False),
         severity=Severity.WARNING,
     )
-    log = json.loads(reports.sarif([one], {"a.recipe": source}))
+    log = json.loads(sarif([one], {"a.recipe": source}))
     rules_of(log)
     (result,) = log["runs"][0]["results"]
     assert result["level"] == "warning" and "fixes" not in result, "an edit that asks is no fix"
@@ -246,7 +245,7 @@ def test_github_lines(folder: Path) -> None:
 def test_github_escapes(headline: str, shown: str) -> None:
     source = SourceFile("a.recipe", "edition 2026\n")
     one = Diagnostic("A103", headline, Span("a.recipe", 0, 0))
-    line = reports.github([one], {"a.recipe": source})
+    line = github([one], {"a.recipe": source})
     assert line == f"::error file=a.recipe,line=1,col=1,title=A103 unknown-name::{shown}\n"
 
 

@@ -14,8 +14,7 @@ import pytest
 from command_line import PATIENCE
 from markdown_it import MarkdownIt
 
-from alchemist_dsl.comparison.compare import compare
-from alchemist_dsl.comparison.project_diff import whole
+from alchemist_dsl.comparison.compare import compare, whole
 from alchemist_dsl.comparison.report import document
 from alchemist_dsl.document.blocks import markdown
 from alchemist_dsl.project.operands import Settings, of_file

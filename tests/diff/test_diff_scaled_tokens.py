@@ -11,7 +11,7 @@ from alchemist_runtime.schema.plan import Price, Teacher
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alchemist_dsl.comparison.scaled_estimates import _tokens
+from alchemist_dsl.comparison.impact import _tokens
 from alchemist_dsl.estimate.figures import Figures
 from alchemist_dsl.estimate.ranges import between
 

@@ -21,7 +21,7 @@ from github_server import TOKEN, GitHub
 from pull_requests import Pull, event, pull, with_api
 
 from alchemist_dsl.cli import review
-from alchemist_dsl.review.comment import mark
+from alchemist_dsl.review.github import mark
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTION = yaml.safe_load((ROOT / ".github" / "actions" / "diff" / "action.yml").read_text())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alchemist_dsl.review.comment import FormError, Increase, increase, verdict
+from alchemist_dsl.review.github import FormError, Increase, increase, verdict
 
 money = st.fractions(-1000, 1000)
 

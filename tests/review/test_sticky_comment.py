@@ -13,8 +13,7 @@ from github_server import REPOSITORY, TOKEN, GitHub
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alchemist_dsl.review.comment import Sticky, cut, mark, size
-from alchemist_dsl.review.github import Api, ApiError, Patience
+from alchemist_dsl.review.github import Api, ApiError, Patience, Sticky, cut, mark, size
 
 MARK = mark("recipes")
 PERSON = {"login": "someone", "type": "User"}
