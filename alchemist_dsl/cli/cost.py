@@ -171,13 +171,14 @@ def _now(plan: Plan, node: Node, found: Ahead | None, *, sampled: bool) -> Asked
     from alchemist_runtime.schema.plan import Estimate
 
     from alchemist_dsl.comparison import impact
+    from alchemist_dsl.comparison.side import Ahead
 
     doing = next((n for n in plan.now.nodes if n.id == node.id), None) if plan.now else None
     if doing is not None and doing.action in ("reuse", "skip"):
         there = impact.all_there(node)
         return there if doing.action == "reuse" else impact.NO_CALLS
     if found is not None:
-        known = impact.Ahead(found.new, found.cached, found.least, found.most, found.rows)
+        known = Ahead(found.new, found.cached, found.least, found.most, found.rows)
         return impact.asked(node, known)
     new = node.estimate.get("calls", Estimate())
     usd = (doing and not sampled and doing.usd) or node.estimate.get("usd", Estimate())

@@ -6,20 +6,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from difflib import SequenceMatcher
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
-from alchemist_runtime.schema.plan import to_json
+from alchemist_runtime.schema.plan import Node, Plan, to_json
 
 from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+from alchemist_dsl.comparison.words import word_diff
+from alchemist_dsl.document.blocks import Block, Code, Fold, Item, Paragraph, terminal
+from alchemist_dsl.document.text import Sign, changed_lines, colored, plural
+from alchemist_dsl.explain.staleness import TEMPLATES, Past, Remembered, edges_of, files_of, is_file, is_input, roles_of
+from alchemist_dsl.explain.wording import path_words, short, value_words
 
 if TYPE_CHECKING:
-    from alchemist_runtime.schema.plan import Node, NowNode, Plan, Reason
+    from alchemist_runtime.schema.plan import NowNode, Reason
 
-    from alchemist_dsl.explain.staleness import Cause, Remembered, Step
+    from alchemist_dsl.explain.staleness import Cause, Step
     from alchemist_dsl.project.workspace import Compiled
 
 
@@ -35,6 +40,7 @@ def why(node: str | None, recipe: Path | None, rerun: bool, format_: str, option
     """Say why a run of RECIPE would build or reuse NODE; with --rerun, why anything would run again.
 
     RECIPE may be left out where the folder holds only one: `alchemist why NODE`, `alchemist why --rerun`."""
+    from alchemist_dsl.cli.compile import terminal_width
     from alchemist_dsl.cli.output import compiled_or_exit, exit_code
     from alchemist_dsl.cli.show import find_node
 
@@ -42,12 +48,16 @@ def why(node: str | None, recipe: Path | None, rerun: bool, format_: str, option
     made = compiled_or_exit(found, warnings=False, **options.arguments())
     if made.plan is None:
         sys.exit(exit_code(made))
-    told = _History(made)
+    history = _History(made)
     if rerun:
-        _print(rerun_data(made.plan, told), rerun_lines(made.plan, told, _width()), format_)
-        return
-    shown = find_node(made.plan, node or "")
-    _print(data(told, made.plan, shown), lines(told, made.plan, shown, _width()), format_)
+        data, blocks = rerun_data(made.plan, history), rerun_document(made.plan, history)
+    else:
+        shown = find_node(made.plan, node or "")
+        data, blocks = node_data(history, made.plan, shown), node_document(history, made.plan, shown)
+    if format_ == "json":
+        click.echo(json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False))
+    else:
+        click.echo("\n".join(terminal(blocks, terminal_width(), colored(sys.stdout))))
 
 
 def _recipe(node: str | None, recipe: Path | None, rerun: bool) -> Path:
@@ -67,21 +77,6 @@ def _recipe(node: str | None, recipe: Path | None, rerun: bool) -> Path:
         form = "--rerun" if rerun else "NODE"
         raise click.UsageError(f"this folder does not hold exactly one recipe; name it: `alchemist why {form} RECIPE`")
     return found
-
-
-def _print(data: dict[str, Any], lines: list[str], format_: str) -> None:
-    if format_ == "json":
-        import json
-
-        click.echo(json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False))
-    else:
-        click.echo("\n".join(lines))
-
-
-def _width() -> int:
-    from alchemist_dsl.cli.compile import terminal_width
-
-    return terminal_width()
 
 
 class _History:
@@ -115,9 +110,9 @@ class _History:
         return known
 
 
-def data(told: _History, plan: Plan, node: Node) -> dict[str, Any]:
+def node_data(history: _History, plan: Plan, node: Node) -> dict[str, Any]:
     """The same as JSON: action, reasons, causes, ingredients now and before, and the nodes that would follow."""
-    last, now = told.last.get(node.id), told.made.ingredients[node.id]
+    last, now = history.last.get(node.id), history.made.ingredients[node.id]
     doing = _doing(plan, node)
     before = {} if last is None else last.ingredients
     return {
@@ -125,14 +120,14 @@ def data(told: _History, plan: Plan, node: Node) -> dict[str, Any]:
         "key": node.key,
         "action": doing.action if doing else None,
         "reasons": [to_json(r, without_none=True) for r in doing.reasons] if doing else [],
-        "causes": [_cause(c, s) for c in told.causes for s in c.steps if s.node == node.id],
+        "causes": [_cause(c, s) for c in history.causes for s in c.steps if s.node == node.id],
         "ingredients": dict(now),
         "before": (
             None
             if last is None
             else {"key": last.key, "run": last.run, "ingredients": dict(before), "files": dict(last.files)}
         ),
-        "texts": told.texts(plan, now, before),
+        "texts": history.texts(plan, now, before),
         "then": following(plan, node),
     }
 
@@ -146,37 +141,22 @@ def _cause(cause: Cause, step: Step) -> dict[str, Any]:
     }
 
 
-def lines(told: _History, plan: Plan, node: Node, width: int) -> list[str]:
-    """The answer for people."""
-    from alchemist_dsl.cli import why_report
-    from alchemist_dsl.document.text import colored
-
-    last, now = told.last.get(node.id), told.made.ingredients[node.id]
-    texts = told.texts(plan, now, {} if last is None else last.ingredients)
-    view = why_report.View(plan, node, now, last, told.past, texts, width, colored(sys.stdout))
+def node_document(history: _History, plan: Plan, node: Node) -> list[Block]:
+    """Describe a step: what a run would do and why, what its result is made of, and what would follow."""
+    last, now = history.last.get(node.id), history.made.ingredients[node.id]
+    texts = history.texts(plan, now, {} if last is None else last.ingredients)
+    view = View(plan, node, now, last, history.past, texts)
     return [
-        *_verdict(plan, node, last, told, width),
-        "",
-        "what its result is made of:",
-        *why_report.lines(view),
-        "",
+        *_verdict(plan, node, last, history),
+        Fold("what its result is made of:", list(_ingredients(view))),
         *_then(plan, node),
     ]
-
-
-def _roots(told: _History, node: Node, width: int) -> Iterator[str]:
-    """The changes further up that the step runs again for."""
-    for cause in told.causes:
-        for step in cause.steps:
-            if step.node == node.id and len(step.chain) > 1:
-                way = " → ".join(step.chain)
-                yield from _folded(f"  because {_because(cause)} ({way})", width, 4)
 
 
 # --- all that would run again -----------------------------------------------------------------------------------------
 
 
-def rerun_data(plan: Plan, told: _History) -> dict[str, Any]:
+def rerun_data(plan: Plan, history: _History) -> dict[str, Any]:
     """All that would run again, by cause, as JSON."""
     doing = {n.id: n.action for n in plan.now.nodes} if plan.now else {}
     return {
@@ -189,27 +169,25 @@ def rerun_data(plan: Plan, told: _History) -> dict[str, Any]:
                 "words": _because(c),
                 "steps": [{"node": s.node, "action": doing.get(s.node), "chain": list(s.chain)} for s in c.steps],
             }
-            for c in told.causes
+            for c in history.causes
         ],
     }
 
 
-def rerun_lines(plan: Plan, told: _History, width: int) -> list[str]:
-    """All that would run again, by cause, for people."""
+def rerun_document(plan: Plan, history: _History) -> list[Block]:
+    """Describe all that would run again, by cause."""
     again = [n for n in plan.now.nodes if n.action in ("build", "extend")] if plan.now else []
-    total = f"{len(plan.nodes)} step{'s' if len(plan.nodes) != 1 else ''}"
+    total = plural(len(plan.nodes), "step")
     if not again:
-        return [f"nothing would run again: of {total} every result that is needed is there"]
+        return [Paragraph(f"nothing would run again: of {total} every result that is needed is there")]
     seen: set[str] = set()
-    out = [f"{len(again)} of {total} would run"]
-    for cause in told.causes:
-        out += ["", *_folded(f"because {_because(cause)}:", width, 2)]
+    out: list[Block] = [Paragraph(f"{len(again)} of {total} would run")]
+    for cause in history.causes:
         names = [s.node for s in cause.steps]
         new, old = [n for n in names if n not in seen], [n for n in names if n in seen]
-        if new:
-            out += _folded("  " + ", ".join(new), width, 2)
-        if old:
-            out += _folded(f"  {'and ' if new else ''}as above: {', '.join(old)}", width, 2)
+        items = [Item(", ".join(new))] if new else []
+        items += [Item(f"{'and ' if new else ''}as above: {', '.join(old)}")] if old else []
+        out.append(Fold(f"because {_because(cause)}:", items))
         seen |= set(names)
     return out
 
@@ -246,12 +224,6 @@ def _words(r: Reason) -> str:
     return f"`{r.path}` reads {r.after} instead of {r.before}"
 
 
-def _folded(text: str, width: int, indent: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
-
-
 # --- one step ---------------------------------------------------------------------------------------------------------
 
 
@@ -259,30 +231,37 @@ def _doing(plan: Plan, node: Node) -> NowNode | None:
     return next((n for n in plan.now.nodes if n.id == node.id), None) if plan.now else None
 
 
-def _verdict(plan: Plan, node: Node, last: Remembered | None, told: _History, width: int) -> Iterator[str]:
-    from alchemist_dsl.explain.wording import reason, short
+def _verdict(plan: Plan, node: Node, last: Remembered | None, history: _History) -> Iterator[Block]:
+    """What a run would do with the step, and the changes that it follows from."""
+    from alchemist_dsl.explain.wording import reason
 
     doing = _doing(plan, node)
-    explained = {s.node for c in told.causes for s in c.steps} | {c.root for c in told.causes}
-    action = doing.action if doing else "build"
+    explained = {s.node for c in history.causes for s in c.steps} | {c.root for c in history.causes}
     head = {
-        "reuse": "is there: a run would take it as it is",
+        "reuse": "is up to date: a run would reuse its result",
         "skip": _skipped(plan, node),
         "build": "would be built",
-        "extend": "would be extended; every answer that is there is kept",
-    }[action]
-    yield f"{node.kind} `{node.id}` {head}"
-    for r in doing.reasons if doing else []:
-        if r.code != "input_changed" or r.before or r.after or r.path not in explained:
-            # else what changed there says more
-            yield f"  because {reason(r)}"
-    yield from _roots(told, node, width)
+        "extend": "would be extended; existing answers are kept",
+    }[doing.action if doing else "build"]
+    found = [
+        f"because {reason(r)}"
+        for r in (doing.reasons if doing else [])
+        # else what changed there says more
+        if r.code != "input_changed" or r.before or r.after or r.path not in explained
+    ]
+    found += [
+        f"because {_because(cause)} ({' → '.join(step.chain)})"
+        for cause in history.causes
+        for step in cause.steps
+        if step.node == node.id and len(step.chain) > 1
+    ]
     if last is None:
-        yield f"  key {short(node.key)}; no earlier run of it is on record"
+        found.append(f"key {short(node.key)}; no earlier run of it is on record")
     elif last.key == node.key:
-        yield f"  key {short(node.key)}, the same as in run {last.run}"
+        found.append(f"key {short(node.key)}, the same as in run {last.run}")
     else:
-        yield f"  key {short(last.key)} in run {last.run}, {short(node.key)} now"
+        found.append(f"key {short(last.key)} in run {last.run}, {short(node.key)} now")
+    yield Fold(f"{node.kind} `{node.id}` {head}", [Item(text) for text in found])
 
 
 def _skipped(plan: Plan, node: Node) -> str:
@@ -308,100 +287,142 @@ def following(plan: Plan, node: Node) -> list[str]:
     return [n.id for n in plan.nodes if n.id in after - {node.id} and doing.get(n.id) in ("build", "extend")]
 
 
-def _then(plan: Plan, node: Node) -> Iterator[str]:
+def _then(plan: Plan, node: Node) -> Iterator[Block]:
     after = following(plan, node)
     doing = _doing(plan, node)
-    if doing is not None and doing.action == "reuse":
+    if doing is None or doing.action != "reuse":
+        yield Paragraph(
+            f"downstream, would run too: {', '.join(after)}" if after else "nothing downstream would run because of it"
+        )
+
+
+# --- ingredients ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A step now and as a run last made it. `texts`: templates by digest, of now and of earlier runs."""
+
+    plan: Plan
+    node: Node
+    now: Mapping[str, Any]
+    last: Remembered | None
+    past: Mapping[str, Past] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def before(self) -> Mapping[str, Any]:
+        return {} if self.last is None else self.last.ingredients
+
+
+def _ingredients(view: View) -> Iterator[Item]:
+    """Every ingredient: `~` differs, `+` is new, `-` is gone."""
+    by_path = bool(files_of(view.node)) and (view.last is None or bool(view.last.files))
+    paths = {*view.now, *view.before} - {"kind"}
+    plain = [p for p in paths if not is_input(p) and not (by_path and is_file(p))]
+    first = [p for p in plain if _position(p)[0] == 0]
+    for path in sorted(first, key=_position):
+        yield from _ingredient(view, path)
+    for role in roles_of(view.now, view.before):
+        yield from _inputs(view, role)
+    if by_path:
+        yield from _files(view)
+    for path in sorted(set(plain) - set(first), key=_position):
+        yield from _ingredient(view, path)
+
+
+def _position(path: str) -> tuple[int, str]:
+    """What a person wrote first, then versions."""
+    first = path.partition(".")[0]
+    late = {"file": 2, "module": 2, "revision": 2, "version": 4, "operator_version": 4}
+    return late.get(first, 3 if first in ("seed", "salt", "source_salt") else 0), path
+
+
+def _sign(view: View, new: Any, old: Any) -> Sign:
+    if not view.before or new == old:
+        return "none"
+    return "added" if old is None else "removed" if new is None else "changed"
+
+
+def _ingredient(view: View, path: str) -> Iterator[Item]:
+    new, old = view.now.get(path), view.before.get(path)
+    sign = _sign(view, new, old)
+    name = _named(view, path)
+    if path in TEMPLATES and sign == "changed":
+        yield from _text(view, name, str(old), str(new))
         return
-    if after:
-        yield "and then, because they read it: " + ", ".join(after)
-    else:
-        yield "nothing else would run because of it"
+    shown = value_words(path, old if sign == "removed" else new)
+    was = f"{value_words(path, old)} → " if sign == "changed" else ""
+    yield Item(f"{name}: {was}{shown}", sign=sign)
 
 
-# --- value diff ------------------------------------------------------------------------------------------------------
-
-#: Room for a value on one line; longer texts are cut around the first difference.
-ROOM: Final = 84
-_COLUMN: Final = 44
-_BEFORE: Final = 24
-
-
-def shown(value: Any) -> str:
-    """A value about as a recipe writes it."""
-    if isinstance(value, float) and value == int(value) and abs(value) < 1e15:
-        return f"{value:.1f}"
-    if isinstance(value, bytes):
-        return value.hex()
-    return json.dumps(value, ensure_ascii=False, default=str)
+def _named(view: View, path: str) -> str:
+    """The ingredient's name, with the teacher's and the prompt's where the step has them."""
+    name = path_words(path)
+    for kind in ("teacher", "prompt"):
+        block, end = getattr(view.node.spec, kind, None), f"of the {kind}"
+        if isinstance(block, str) and name.endswith(end):
+            name = f"{name.removesuffix(end)}of {kind} `{block}`"
+    return name
 
 
-def compared(op: str | None, wanted: Any, got: Any) -> list[str]:
-    """Lines that show what was expected and what came."""
-    both = isinstance(wanted, str) and isinstance(got, str)
-    if op in ("==", None) and both and ("\n" in wanted.strip("\n") or "\n" in got.strip("\n")):
-        return list(_columns(wanted.split("\n"), got.split("\n")))
-    expected, came = _expected(op, wanted), shown(got)
-    at = _difference(expected, came) if op == "==" and both else None
-    if at is None:
-        return [f"expected  {_cut(expected, 0)[0]}", f"got       {_cut(came, 0)[0]}"]
-    one, _ = _cut(expected, at)
-    two, where = _cut(came, at)
-    return [f"expected  {one}", f"got       {two}", f"          {' ' * where}^ here"]
+def _text(view: View, name: str, old: str, new: str) -> Iterator[Item]:
+    """A template word by word where both texts are at hand."""
+    before, after = view.texts.get(old), view.texts.get(new)
+    if before is None or after is None:
+        yield Item(f"{name}: text {short(old)} → {short(new)}", sign="changed")
+        return
+    pieces = word_diff(before, after)
+    came = sum(len(t.split()) for mark, t in pieces if mark == "added")
+    went = sum(len(t.split()) for mark, t in pieces if mark == "removed")
+    words = f"{name}: {plural(went, 'word')} removed, {came:,} added"
+    yield Item(words, sign="changed", blocks=[Code(changed_lines(pieces))])
 
 
-def _expected(op: str | None, wanted: Any) -> str:
-    if op in ("==", None):
-        return shown(wanted)
-    return f"anything but {shown(wanted)}" if op == "!=" else f"{op} {shown(wanted)}"
+# --- files ------------------------------------------------------------------------------------------------------------
 
 
-def _difference(a: str, b: str) -> int | None:
-    """Where two texts first differ."""
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+def _files(view: View) -> Iterator[Item]:
+    now = files_of(view.node)
+    before = now if view.last is None else view.last.files
+    for path in sorted({*now, *before}):
+        new, old = now.get(path), before.get(path)
+        sign = _sign(view, new, old)
+        was = f"{short(str(old))} → " if sign == "changed" else ""
+        yield Item(f"file `{path}`: {was}{short(str(new or old))}", sign=sign)
 
 
-def _cut(text: str, at: int) -> tuple[str, int]:
-    """A text that fits a line, with the place `at` in it."""
-    text = _visible(text)
-    if len(text) <= ROOM:
-        return text, at
-    start = max(0, min(at - _BEFORE, len(text) - ROOM + 1))
-    piece = text[start : start + ROOM - 2]
-    head, tail = "…" * (start > 0), "…" * (start + len(piece) < len(text))
-    return head + piece + tail, at - start + len(head)
+# --- inputs -----------------------------------------------------------------------------------------------------------
 
 
-def cut(text: str) -> str:
-    """A text that fits a line."""
-    return _cut(text, 0)[0]
+def _inputs(view: View, role: str) -> Iterator[Item]:
+    """The inputs of a role: those of now, then those that are no longer read."""
+    old, new = edges_of(view.before, role), edges_of(view.now, role)
+    gone = [e for e in old if not any(_same_place(view, e, n) for n in new)]
+    for edge in new:
+        was = next((e for e in old if _same_place(view, e, edge)), None)
+        name = f"`{role}` reads {_name(view, edge)}"
+        if not view.before or was == edge:
+            yield Item(name, sign="none")
+        elif was is None:
+            yield Item(name, sign="added")
+        else:
+            changed = f"{short(was['key'])} → {short(edge['key'])}"
+            yield Item(f"{name}, whose result changed: {changed}", sign="changed")
+    for edge in gone:
+        yield Item(f"`{role}` read {_name(view, edge)}", sign="removed")
 
 
-def _columns(wanted: Sequence[str], got: Sequence[str]) -> Iterator[str]:
-    """Two columns of lines; `≠` where they differ, `<` where one is lacking, `>` where one is too many."""
-    pairs = list(_paired(wanted, got))
-    width = min(_COLUMN, max(len("expected"), *(len(a or "") for a, _ in pairs)))
-    yield f"{'expected':<{width}} │ got"
-    for a, b in pairs:
-        sign = "│" if a == b else ">" if a is None else "<" if b is None else "≠"
-        for i, (left, right) in enumerate(_wrapped(a or "", b or "")):
-            yield f"{left:<{width}} {sign if i == 0 else '│'} {right}".rstrip()
+def _same_place(view: View, old: Any, new: Any) -> bool:
+    return _name(view, old) == _name(view, new)
 
 
-def _paired(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[str | None, str | None]]:
-    for tag, i, j, k, m in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        if tag == "equal":
-            yield from zip(a[i:j], b[k:m], strict=True)
-            continue
-        for n in range(max(j - i, m - k)):
-            yield (a[i + n] if i + n < j else None, b[k + n] if k + n < m else None)
-
-
-def _wrapped(left: str, right: str) -> Iterator[tuple[str, str]]:
-    """A pair of long lines in several pieces."""
-    for at in range(0, max(len(left), len(right), 1), _COLUMN):
-        yield _visible(left[at : at + _COLUMN]), _visible(right[at : at + _COLUMN])
-
-
-def _visible(text: str) -> str:
-    return "".join(c if c.isprintable() else "\ufffd" for c in text.replace("\t", "→"))
+def _name(view: View, edge: Mapping[str, Any]) -> str:
+    """The step that an edge comes from, by its key; of earlier keys by what the runs recorded."""
+    key = str(edge.get("key"))
+    name = next((e.node for e in view.node.inputs if e.key == key), None)
+    if name is None:
+        found = view.past.get(key)
+        name = found.node if found else f"a step that had the key {short(key)}"
+    port = "" if edge.get("port") in (None, "rows") else f".{edge['port']}"
+    return name + port + (f".{edge['origin']}" if edge.get("origin") else "")

@@ -20,7 +20,7 @@ Mark = Literal[
 ]  # fmt: skip
 Piece: TypeAlias = tuple[Mark, str]
 Text: TypeAlias = str | Sequence[Piece]
-Sign = Literal["added", "removed", "changed", "same", "moved", "unknown"]
+Sign = Literal["added", "removed", "changed", "same", "none", "moved", "unknown"]
 
 _STYLES: Final[dict[Mark, str]] = {
     "added": "32",
@@ -41,6 +41,7 @@ SIGNS: Final[dict[Sign, tuple[str, str]]] = {
     "removed": ("-", "➖"),
     "changed": ("~", "✏️"),
     "same": ("=", ""),
+    "none": (" ", ""),
     "moved": (">", "↪"),
     "unknown": ("?", "❔"),
 }

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from recipe_tests import HERE, alchemist, came_of, copied, timeless
 
-from alchemist_dsl.cli.why import ROOM, compared
+from alchemist_dsl.cli.test_report import ROOM, compared
 
 GOLDEN = HERE / "failing.txt"
 
