@@ -7,11 +7,12 @@ else declared (characters / 4); else unknown. No store and no cache is looked at
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final
 
+from alchemist_runtime.schema import mixtures
 from alchemist_runtime.schema.attributes import ByKind
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import (
@@ -457,66 +458,22 @@ def _in_rows(tokens: Range, chars: Fraction | None) -> Range:
 
 def _wanted(spec: MixtureSpec, sizes: Mapping[str, Range]) -> dict[str, Range]:
     """What each entry gives, in the mixture's unit, by the rules of its amounts."""
-    takes = [t for t in spec.take if t.name in sizes]
-    fixed = _fixed(spec, sizes)
-    shares = {t.name: Fraction(t.value or 0) for t in takes if t.amount == "share"}
-    parts = {t.name: Fraction(t.value or 1) for t in takes if t.amount in ("parts", "rest")}
-    if len(takes) < len(spec.take):
-        shares, parts = _without_missing(spec, total(fixed.values()), shares, parts)
-    whole = _whole(spec, fixed, shares, parts, sizes)
-    out = dict(fixed)
-    out |= {name: whole.times(share) for name, share in shares.items()}
-    left = whole.times(1 - sum(shares.values(), Fraction(0))).minus(total(fixed.values()))
-    weight = sum(parts.values(), Fraction(0))
-    out |= {name: left.times(p / weight) for name, p in parts.items()}
-    if spec.on_short == "shrink" and not all(_fits(out[n], sizes[n]) for n in (*shares, *parts)):
-        out |= {n: replace(out[n], low=Fraction(0)) for n in (*shares, *parts)}  # all of them shrink
-    return {t.name: out.get(t.name, NOTHING) for t in takes}
-
-
-def _without_missing(
-    spec: MixtureSpec, fixed: Range, shares: Mapping[str, Fraction], parts: Mapping[str, Fraction]
-) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
-    """Shares and parts of the entries that are there, grown in proportion by what the missing ones would have given."""
-    gone = [t for t in spec.take if t.missing]
-    lost = sum((Fraction(t.value or 0) for t in gone if t.amount == "share"), Fraction(0))
-    whole = Fraction(1) if spec.total is None else Fraction(spec.total)
-    if spec.total is None and fixed.value:
-        return {name: share / (1 - lost) for name, share in shares.items()}, dict(parts)
-    absent = sum(
-        (Fraction(t.value or 0) for t in gone if spec.total is not None and t.amount == spec.unit), Fraction(0)
-    )
-    given = sum(shares.values(), lost)
-    left = max(whole * (1 - given) - (fixed.value or 0) - absent, Fraction(0))
-    weight = sum(parts.values(), Fraction(0)) + sum(
-        (Fraction(t.value or 1) for t in gone if t.amount in ("parts", "rest")), Fraction(0)
-    )
-    weights = {name: share * whole for name, share in shares.items()}
-    weights |= {name: left * part / weight for name, part in parts.items()}
-    return {}, {name: w for name, w in weights.items() if w}
+    takes = {i: t for i, t in enumerate(spec.take) if not t.missing}
+    given = _fixed(spec, sizes)
+    fixed = total(given.values())
+    stock = {i: sizes[t.name] for i, t in takes.items()}
+    size = mixtures.whole(spec, fixed, stock, _RANGES)
+    shared = mixtures.targets(spec, size, fixed, _RANGES)
+    if spec.on_short == "shrink" and not all(_fits(r, stock[i]) for i, r in shared.items()):
+        shared = {i: replace(r, low=Fraction(0)) for i, r in shared.items()}  # all of them shrink
+    given |= {takes[i].name: r for i, r in shared.items()}
+    return {t.name: given.get(t.name, UNKNOWN) for t in takes.values()}
 
 
 def _covered(spec: MixtureSpec, sizes: Mapping[str, Range]) -> Fraction:
-    """The share of a mixture whose entries are there; missing ones of unknown size (`all`, `2x`) do not count."""
-    gone = [t for t in spec.take if t.missing]
-    lost = sum((Fraction(t.value or 0) for t in gone if t.amount == "share"), Fraction(0))
-    shares = sum((Fraction(t.value or 0) for t in spec.take if t.amount == "share"), Fraction(0))
-    parts = [t for t in spec.take if t.amount in ("parts", "rest")]
-    left = 1 - shares
-    if spec.total is not None:
-        amounts = [Fraction(t.value or 0) for t in gone if t.amount == spec.unit]
-        absent = sum(amounts, Fraction(0)) / spec.total
-        lost += absent
-        left -= absent + (_given(spec, sizes) / spec.total)
-    if parts and left > 0:
-        weight = sum((Fraction(t.value or 1) for t in parts), Fraction(0))
-        lost += left * sum((Fraction(t.value or 1) for t in parts if t.missing), Fraction(0)) / weight
-    return max(1 - lost, Fraction(0))
-
-
-def _given(spec: MixtureSpec, sizes: Mapping[str, Range]) -> Fraction:
-    """What entries that are no shares and no parts give, as far as it is known."""
-    return sum((r.value or Fraction(0) for r in _fixed(spec, sizes).values()), Fraction(0))
+    """The share of a mixture whose entries are there, as far as the sizes of the others are known."""
+    fixed = sum((r.value or Fraction(0) for r in _fixed(spec, sizes).values()), Fraction(0))
+    return mixtures.covered(spec, Fraction(1 if spec.total is None else spec.total), fixed)
 
 
 def _fixed(spec: MixtureSpec, sizes: Mapping[str, Range]) -> dict[str, Range]:
@@ -544,28 +501,7 @@ def _least(a: Range, b: Range) -> Range:
     return _smallest([a, b])
 
 
-def _whole(
-    spec: MixtureSpec,
-    fixed: Mapping[str, Range],
-    shares: Mapping[str, Fraction],
-    parts: Mapping[str, Fraction],
-    sizes: Mapping[str, Range],
-) -> Range:
-    """The size of the mixture: declared, or what the entries that are no shares fix, or the largest without repeats."""
-    if spec.total is not None:
-        return exactly(spec.total)
-    given = sum(shares.values(), Fraction(0))
-    if parts:
-        weight = sum(parts.values(), Fraction(0))
-        bounds = [sizes[n].times(weight / p) for n, p in parts.items() if p]
-        rest = _smallest(bounds)
-        return total([rest, *fixed.values()]).times(1 / (1 - given)) if given < 1 else UNKNOWN
-    if fixed:
-        return total(fixed.values()).times(1 / (1 - given)) if given < 1 else UNKNOWN
-    return _smallest([sizes[n].times(1 / s) for n, s in shares.items() if s])
-
-
-def _smallest(ranges: list[Range]) -> Range:
+def _smallest(ranges: Sequence[Range]) -> Range:
     if not ranges or any(not r.known for r in ranges):
         return UNKNOWN
     lows, values, highs = zip(*(r.ends() for r in ranges), strict=True)
@@ -575,6 +511,9 @@ def _smallest(ranges: list[Range]) -> Range:
 def _min(values: tuple[Fraction | None, ...]) -> Fraction | None:
     known = [v for v in values if v is not None]
     return min(known) if len(known) == len(values) else None
+
+
+_RANGES: Final = mixtures.Numbers(exactly, lambda r: r.value or Fraction(0), _smallest)
 
 
 # --- the last run -----------------------------------------------------------------------------------------------------

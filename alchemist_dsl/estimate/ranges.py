@@ -35,6 +35,11 @@ class Range:
             _product(self.low, o.low), _product(self.value, o.value), _product(self.high, o.high), worse(self, o)
         )
 
+    __mul__ = times
+
+    def __add__(self, other: Range) -> Range:
+        return total([self, other])
+
     def minus(self, other: Range) -> Range:
         """The difference of a whole and a part of it: never below zero."""
         return Range(
@@ -43,6 +48,8 @@ class Range:
             _least(self.high, other.low),
             worse(self, other),
         )
+
+    __sub__ = minus
 
     def ends(self) -> tuple[Fraction | None, Fraction | None, Fraction | None]:
         return self.low, self.value, self.high

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 from alchemist_runtime.engine.mixture_rows import EntrySize, plan_counts
+from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.schema.plan import Check, Estimate, MixtureSpec, Plan, Take
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -334,3 +335,44 @@ def test_show_says_every_step_with_its_figures(work, full):
 )
 def test_a_figure_for_people(name, low, value, high, shown):
     assert figure(name, Estimate(low=low, value=value, high=high)) == shown
+
+
+ENTRIES = st.lists(
+    st.tuples(
+        st.sampled_from(["share", "parts", "rows", "all", "multiplier"]),
+        st.integers(1, 9),
+        st.integers(1, 500),
+        st.integers(0, 300),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(ENTRIES, st.sampled_from([None, 1_000, 5_000]), st.data())
+def test_a_range_encloses_what_the_run_takes(pieces, total_, data):
+    """Whatever the entries turn out to have within their ranges, each gives what was expected of it, to a row."""
+    shares = sum(n for kind, n, *_ in pieces if kind == "share")
+    tight = all(kind == "share" for kind, *_ in pieces)
+    whole = Fraction(shares if tight else 2 * shares or 1)
+
+    def value(kind, n):
+        return {"share": n / whole, "all": None, "multiplier": Fraction(n, 4)}.get(kind, Fraction(n))
+
+    takes = [
+        Take(name=f"e{i}", edge=i, amount=kind, value=None if kind == "all" else str(value(kind, n)))
+        for i, (kind, n, *_) in enumerate(pieces)
+    ]
+    spec = MixtureSpec(unit="rows", total=total_, take=takes, on_short="repeat", repeat_max="100000")
+    there = {t.name: between(low, low, low + more) for t, (*_, low, more) in zip(takes, pieces, strict=True)}
+    has = [data.draw(st.integers(int(r.low), int(r.high))) for r in there.values()]
+    try:
+        made = plan_counts(spec, [EntrySize(n, None) for n in has])
+    except RunError as e:
+        assume(e.problem.code not in ("A601", "A603", "A608"))
+        raise
+    for entry in made.entries:
+        expected = _wanted(spec, there)[entry.name]
+        assert expected.low is not None and expected.high is not None
+        # whole rows: a total rounds down, and an entry to its neighbours
+        assert expected.low - 1 <= entry.rows <= expected.high + 1, (entry, expected)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,20 @@ from alchemist_runtime.engine.select import Ids, Positions, draw_order, quota, s
 from alchemist_runtime.engine.streams import Stream
 from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.schema.codes import Problem, RunError
+from alchemist_runtime.schema.mixtures import (
+    EXACT,
+    RELATIVE,
+    absent,
+    covered,
+    percent,
+    present,
+    share_sum,
+    targets,
+    times_allowed,
+    ways_out,
+    weights,
+    whole,
+)
 from alchemist_runtime.schema.plan import MixtureSpec, Node, Take
 from alchemist_runtime.schema.rows import COPY
 from alchemist_runtime.storage.store import Output
@@ -256,10 +270,6 @@ def asked(take: Take) -> str:
 
 # --- mixture counts --------------------------------------------------------------------------------------------------
 
-#: `on_short = repeat` without `max`: language.md gives 4x.
-REPEAT_MAX: Final = Fraction(4)
-_RELATIVE: Final = ("share", "parts", "rest")
-
 
 @dataclass(frozen=True, slots=True)
 class EntrySize:
@@ -381,23 +391,8 @@ class _Sum:
 
     # --- the parts of the sum -----------------------------------------------------------------------------------------
 
-    def here(self, *amounts: str) -> list[int]:
-        return [i for i, t in enumerate(self.spec.take) if not t.missing and (not amounts or t.amount in amounts)]
-
-    def fixed(self) -> list[int]:
-        return [i for i in self.here() if self.spec.take[i].amount not in _RELATIVE]
-
     def value(self, i: int) -> Fraction:
         return Fraction(self.spec.take[i].value or 1)
-
-    def share_sum(self) -> Fraction:
-        """Of all shares, missing ones included."""
-        return sum((Fraction(t.value or 0) for t in self.spec.take if t.amount == "share"), Fraction(0))
-
-    def weights(self) -> dict[int, Fraction]:
-        """Parts and rest, missing ones included; `rest` is the only part, or weighs one."""
-        takes = enumerate(self.spec.take)
-        return {i: Fraction(t.value or 1) for i, t in takes if t.amount in ("parts", "rest")}
 
     # --- fixed entries ------------------------------------------------------------------------------------------------
 
@@ -420,45 +415,21 @@ class _Sum:
 
     def limit(self, i: int, unit: str) -> Fraction:
         """The most that an entry may give: its stock, or with `on_short = repeat` some times that."""
-        times = Fraction(self.spec.repeat_max or REPEAT_MAX) if self.spec.on_short == "repeat" else 1
-        return self.sizes[i].stock(unit) * times
+        return self.sizes[i].stock(unit) * times_allowed(self.spec)
 
     # --- relative entries ---------------------------------------------------------------------------------------------
 
-    def targets(self, total: Fraction, fixed: Fraction) -> dict[int, Fraction]:
-        """What each share and part should give of a total; what is missing is made up for by the others, in
-        proportion.
-        """
-        take = self.spec.take
-        absent = sum((self.absent_fixed(t) for t in take if t.missing), Fraction(0))
-        shares = {i: Fraction(t.value or 0) * total for i, t in enumerate(take) if t.amount == "share"}
-        weights = self.weights()
-        left = total - fixed - absent - sum(shares.values())
-        whole = sum(weights.values())
-        parts = {i: left * w / whole for i, w in weights.items()} if whole else {}
-        every = {**shares, **parts}
-        present = {i: t for i, t in every.items() if not take[i].missing}
-        given = sum(present.values(), Fraction(0))
-        lost = sum(every.values(), absent) - given
-        growth = (given + lost) / given if given else Fraction(1)
-        return {i: t * growth for i, t in sorted(present.items())}
-
-    def absent_fixed(self, take: Take) -> Fraction:
-        """What a missing entry of known size would have given of a total."""
-        known = take.amount == self.spec.unit and self.spec.total is not None
-        return Fraction(take.value or 0) if known else Fraction(0)
-
     def counts(self) -> MixtureCounts:
-        if not self.here():
+        if not any(not t.missing for t in self.spec.take):
             raise self.problem("A608", "the mixture takes nothing: none of its entries is there")
-        fills = {i: self.fixed_fill(i) for i in self.fixed()}
+        fills = {i: self.fixed_fill(i) for i in present(self.spec, relative=False)}
         if self.spec.on_short != "shrink":
             self.refuse_short({i: (f[2], self.spec.take[i].amount) for i, f in fills.items() if f[3]}, None)
         measured = {i: self.sizes[i].measure(f[0], f[1], self.spec.unit) for i, f in fills.items()}
         fixed = sum(measured.values(), Fraction(0))
-        total, targets = self.relative(fixed)
-        fitted = self.fitted(total, targets, fixed)
-        whole = self.whole_targets(fitted, fixed, total)
+        total, wanted_of = self.relative(fixed)
+        fitted = self.fitted(total, wanted_of, fixed)
+        in_rows = self.whole_targets(fitted)
         entries = []
         for i, take in enumerate(self.spec.take):
             size = self.sizes[i]
@@ -469,61 +440,47 @@ class _Sum:
                 copies, remainder, wanted, short = fills[i]
                 wanted = wanted if take.amount == self.spec.unit else measured[i]
             else:
-                copies, remainder = size.fill(whole[i], self.spec.unit)
-                wanted, short = targets[i], fitted[i] < targets[i]
+                copies, remainder = size.fill(in_rows[i], self.spec.unit)
+                wanted, short = wanted_of[i], fitted[i] < wanted_of[i]
             gives = size.measure(copies, remainder, self.spec.unit)
             entries.append(EntryCount(take.name, wanted, gives, copies, remainder, size.rows, short=short))
         if not any(e.rows for e in entries):
             raise self.problem("A608", "the mixture takes nothing: all its entries are empty")
-        return MixtureCounts(self.spec.unit, tuple(entries), self.covered(total, fixed))
+        return MixtureCounts(self.spec.unit, tuple(entries), covered(self.spec, total, fixed))
 
     def relative(self, fixed: Fraction) -> tuple[Fraction, dict[int, Fraction]]:
         """The total, and what each share and part should give of it."""
-        relative = self.here(*_RELATIVE)
-        if self.spec.total is not None:
-            total = Fraction(self.spec.total)
-            self.adds_up(total, fixed)
-            return total, self.targets(total, fixed)
-        if not relative:
+        spec = self.spec
+        relative, others = present(spec, relative=True), present(spec, relative=False)
+        if spec.total is not None:
+            self.adds_up(Fraction(spec.total), fixed)
+        elif not relative:
             return fixed, {}
-        if not self.fixed():
-            unit_targets = self.targets(Fraction(1), Fraction(0))
-            if any(t.missing and t.amount not in _RELATIVE for t in self.spec.take):
-                whole = sum(unit_targets.values(), Fraction(0)) or Fraction(1)
-                unit_targets = {i: t / whole for i, t in unit_targets.items()}
-            else:
+        elif not others:
+            if not any(t.missing and t.amount not in RELATIVE for t in spec.take):
                 self.adds_up(Fraction(1), Fraction(0))
-            stock = [self.sizes[i].stock(self.spec.unit) / t for i, t in unit_targets.items() if t]
-            total = Fraction(int(min(stock, default=Fraction(0))))
-            return total, {i: t * total for i, t in unit_targets.items()}
-        if self.weights():
+        elif weights(spec):
             raise self.problem(
                 "A603",
                 "`rest` and parts divide what other entries leave of a total, and there is no `total`",
                 help="add `total = …`, or write a share",
             )
-        return self.from_fixed(fixed)
-
-    def from_fixed(self, fixed: Fraction) -> tuple[Fraction, dict[int, Fraction]]:
-        """Shares of a total that the entries which are not shares fix."""
-        take = self.spec.take
-        lost = sum((Fraction(t.value or 0) for t in take if t.missing and t.amount == "share"), Fraction(0))
-        if self.share_sum() >= 1:
-            raise self.problem(
-                "A601", f"the shares add up to {_percent(self.share_sum())} and leave nothing for the other entries"
-            )
-        shares = {i: self.value(i) / (1 - lost) for i in self.here("share")}
-        total = fixed / (1 - sum(shares.values()))
-        return total, {i: s * total for i, s in shares.items()}
+        elif share_sum(spec.take) >= 1:
+            given = percent(share_sum(spec.take))
+            raise self.problem("A601", f"the shares add up to {given} and leave nothing for the other entries")
+        total = whole(spec, fixed, {} if others else {i: self.sizes[i].stock(spec.unit) for i in relative}, EXACT)
+        if spec.total is None and not others:
+            total = Fraction(int(total))
+        return total, targets(spec, total, fixed, EXACT)
 
     def adds_up(self, total: Fraction, fixed: Fraction) -> None:
         """Refuse entries that are more than the total, or less where no part takes the rest."""
-        absent = sum((self.absent_fixed(t) for t in self.spec.take if t.missing), Fraction(0))
-        given = fixed + absent + self.share_sum() * total
-        if given <= total and (self.weights() or given == total):
+        gone = absent(self.spec)
+        given = fixed + gone + share_sum(self.spec.take) * total
+        if given <= total and (weights(self.spec) or given == total):
             return
-        if not fixed and not absent:
-            headline = f"the shares add up to {_percent(given / total)}"
+        if not fixed and not gone:
+            headline = f"the shares add up to {percent(given / total)}"
         else:
             headline = f"the entries add up to {_number(given)} {self.spec.unit}, `total` is {_number(total)}"
         help_ = "lower them" if given > total else "add an entry `= rest`, or raise them"
@@ -531,23 +488,24 @@ class _Sum:
 
     # --- too little ---------------------------------------------------------------------------------------------------
 
-    def fitted(self, total: Fraction, targets: dict[int, Fraction], fixed: Fraction) -> dict[int, Fraction]:
+    def fitted(self, total: Fraction, wanted: dict[int, Fraction], fixed: Fraction) -> dict[int, Fraction]:
         """The targets as far as the entries reach, by `on_short`."""
-        limits = {i: self.limit(i, self.spec.unit) for i in targets}
-        short = {i: t for i, t in targets.items() if t > limits[i]}
+        limits = {i: self.limit(i, self.spec.unit) for i in wanted}
+        short = {i: t for i, t in wanted.items() if t > limits[i]}
         if not short:
-            return targets
+            return wanted
         if self.spec.on_short != "shrink":
             self.refuse_short({i: (t, self.spec.unit) for i, t in short.items()}, total)
         if self.spec.total is not None:
             low, high = (int(fixed), int(total))  # targets rise with the total: the largest that all entries reach
             while low < high:
                 middle = (low + high + 1) // 2
-                tried = self.targets(Fraction(middle), fixed)
+                tried = targets(self.spec, Fraction(middle), fixed, EXACT)
                 fits = all(0 <= t <= limits[i] for i, t in tried.items())
                 low, high = (middle, high) if fits else (low, middle - 1)
-            targets = {i: max(t, Fraction(0)) for i, t in self.targets(Fraction(low), fixed).items()}
-        return {i: min(t, limits[i]) for i, t in targets.items()}
+            reached = targets(self.spec, Fraction(low), fixed, EXACT)
+            wanted = {i: max(t, Fraction(0)) for i, t in reached.items()}
+        return {i: min(t, limits[i]) for i, t in wanted.items()}
 
     def refuse_short(self, short: dict[int, tuple[Fraction, str]], total: Fraction | None) -> None:
         """A602 that names every entry that has too little, and the ways out."""
@@ -573,47 +531,20 @@ class _Sum:
             if i != worst
         ]
         note = f"also short: {', '.join(others)}" if others else None
-        raise self.problem("A602", headline, entry=name, note=note, help=self.ways_out(worst, wanted, unit, total))
-
-    def ways_out(self, i: int, wanted: Fraction, unit: str, total: Fraction | None) -> str:
-        take, ways = self.spec.take[i], []
-        has, most = self.sizes[i].stock(unit), self.limit(i, unit)
-        if take.amount == "share" and total:
-            ways.append(f"lower it to {_percent_down(most / total)}")
-        elif take.amount in ("rows", "tokens"):
-            ways.append(f"lower it to {_number(most)} {take.amount}, or write `all`")
-        if self.spec.total is not None and take.amount in _RELATIVE:
-            ways.append("lower `total`")
-        if has:
-            times = -(-wanted // has)
-            ways.append(f"`on_short = repeat(max = {max(int(times), 2)}x)`")
-        ways.append("`on_short = shrink`")
-        return f"{', '.join(ways[:-1])} or {ways[-1]}"
+        help_ = ways_out(self.spec, self.spec.take[worst], wanted, has, total)
+        raise self.problem("A602", headline, entry=name, note=note, help=help_)
 
     # --- whole rows ---------------------------------------------------------------------------------------------------
 
-    def whole_targets(self, targets: dict[int, Fraction], fixed: Fraction, total: Fraction) -> dict[int, Fraction]:
+    def whole_targets(self, wanted_of: dict[int, Fraction]) -> dict[int, Fraction]:
         """Targets as whole rows that add up; tokens stay as they are."""
-        if self.spec.unit == "tokens" or not targets:
-            return targets
-        wanted = sum(targets.values(), Fraction(0))
+        if self.spec.unit == "tokens" or not wanted_of:
+            return wanted_of
+        wanted = sum(wanted_of.values(), Fraction(0))
         rows = apportion(
-            list(targets.values()), min(_half_up(wanted), sum(int(self.limit(i, "rows")) for i in targets))
+            list(wanted_of.values()), min(_half_up(wanted), sum(int(self.limit(i, "rows")) for i in wanted_of))
         )
-        return {i: Fraction(r) for i, r in zip(targets, rows, strict=True)}
-
-    def covered(self, total: Fraction, fixed: Fraction) -> Fraction:
-        """The share of the recipe whose entries are there; entries of unknown size (`all`, `2x`) do not count."""
-        if not any(t.missing for t in self.spec.take):
-            return Fraction(1)
-        lost = sum((Fraction(t.value or 0) for t in self.spec.take if t.missing and t.amount == "share"), Fraction(0))
-        weights = self.weights()
-        if total:
-            absent = sum((self.absent_fixed(t) for t in self.spec.take if t.missing), Fraction(0)) / total
-            left = 1 - (fixed / total if self.spec.total is not None else 0) - absent - self.share_sum()
-            gone = sum((w for i, w in weights.items() if self.spec.take[i].missing), Fraction(0))
-            lost += absent + (left * gone / sum(weights.values()) if gone else 0)
-        return max(1 - lost, Fraction(0))
+        return {i: Fraction(r) for i, r in zip(wanted_of, rows, strict=True)}
 
     def problem(self, code: str, headline: str, **more: Any) -> RunError:
         return RunError(Problem(code, headline, node=self.node, **more), exit_code=1)
@@ -635,18 +566,6 @@ def _half_up(x: Fraction) -> int:
 
 def _number(x: Fraction) -> str:
     return f"{_half_up(x):,}"
-
-
-def _percent(x: Fraction) -> str:
-    return f"{float(100 * x):.6g}%"
-
-
-def _percent_down(x: Fraction) -> str:
-    """A percentage that is surely reached: one decimal, rounded down; more where that is zero."""
-    for digits in (1, 2, 3, 4):
-        if int(x * 100 * 10**digits):
-            return f"{int(x * 100 * 10**digits) / 10**digits:g}%"
-    return "0%"
 
 
 def _times(x: Fraction) -> str:
