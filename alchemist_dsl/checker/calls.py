@@ -244,7 +244,7 @@ def method(values: Values, expr: ast.Expr, type_: AttrType, attribute: str) -> i
     assert name is not None
     params = parameters(name, type_)
     if params is None:
-        _methods_unknown(values, ast.Ident(name_span, name), type_, attribute)
+        _unknown_method(values, ast.Ident(name_span, name), type_, attribute)
         return None
     given = _bind(values, expr, name, arguments, params)
     if given is None:
@@ -254,7 +254,7 @@ def method(values: Values, expr: ast.Expr, type_: AttrType, attribute: str) -> i
         if param.name not in given:
             args[param.name] = param.default
             continue
-        made = _methods_argument(values, given[param.name], param, name)
+        made = _method_argument(values, given[param.name], param, name)
         if made is _WRONG:
             return None
         args[param.name] = made
@@ -335,7 +335,7 @@ def _number(value: Fraction, kind: str, type_: AttrType) -> Any:
 _WRONG: Final = object()
 
 
-def _methods_argument(values: Values, expr: ast.Expr, param: Parameter, method_name: str) -> Any:
+def _method_argument(values: Values, expr: ast.Expr, param: Parameter, method_name: str) -> Any:
     if isinstance(expr, ast.Null) and param.default is None:
         return None
     made = values.read(expr, param.type, Place(param.name, expr.span))
@@ -398,7 +398,7 @@ def _usage(name: str, params: tuple[Parameter, ...]) -> str:
     return f"`{name}({', '.join(p.name + (' = …' if p.default is not ... else '') for p in params)})`"
 
 
-def _methods_unknown(values: Values, name: ast.Ident, type_: AttrType, attribute: str) -> None:
+def _unknown_method(values: Values, name: ast.Ident, type_: AttrType, attribute: str) -> None:
     names = method_names(type_)
     text, edit = did_you_mean(name.name, names, name.span)
     values.context.problems.add(

@@ -166,10 +166,10 @@ def edits(source: SourceFile, converter: Converter) -> list[lsp.TextEdit]:
     end = _common(old[same:][::-1], new[same:][::-1])
     left, right = old[same : len(old) - end], new[same : len(new) - end]
     if max(len(left), len(right)) > _MOST:
-        return [_formatting_edit(source, converter, same, same + len(left), right)]
+        return [_line_edit(source, converter, same, same + len(left), right)]
     matcher = SequenceMatcher(None, left, right, autojunk=False)
     return [
-        _formatting_edit(source, converter, same + i, same + j, right[a:b])
+        _line_edit(source, converter, same + i, same + j, right[a:b])
         for tag, i, j, a, b in matcher.get_opcodes()
         if tag != "equal"
     ]
@@ -189,7 +189,7 @@ def _common(one: list[str], two: list[str]) -> int:
     return count
 
 
-def _formatting_edit(source: SourceFile, converter: Converter, first: int, last: int, new: list[str]) -> lsp.TextEdit:
+def _line_edit(source: SourceFile, converter: Converter, first: int, last: int, new: list[str]) -> lsp.TextEdit:
     starts = (*source.starts, len(source.text))
     start, end = starts[min(first, len(starts) - 1)], starts[min(last, len(starts) - 1)]
     return lsp.TextEdit(converter.range(source, start, end), "".join(new))

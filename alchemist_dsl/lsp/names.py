@@ -454,8 +454,6 @@ def _field_type(type_: AttrType, name: str) -> AttrType:
 
 # --- tree queries ----------------------------------------------------------------------------------------------------
 
-_tree_queries_EXPRESSIONS = frozenset({"expr", "condition", "select"})
-
 
 def top_block(tree: ast.File, offset: int) -> ast.Block | None:
     """The top-level block around an offset."""
@@ -547,9 +545,7 @@ def is_column_name(block: ast.Block, statement: ast.Statement) -> bool:
 
 
 def _reads_rows(type_: AttrType) -> bool:
-    return any(
-        t.name in _tree_queries_EXPRESSIONS or (t.name == "list" and _reads_rows(t.of[0])) for t in type_.alternatives
-    )
+    return any(t.name in _EXPRESSIONS or (t.name == "list" and _reads_rows(t.of[0])) for t in type_.alternatives)
 
 
 # --- local columns ---------------------------------------------------------------------------------------------------
