@@ -67,11 +67,11 @@ def compile_text(
     sources = {file.path: file} if program is None else program.files
     if program is None or has_errors(found):
         return Compilation(None, program, tuple(found), sources=sources)
-    made = compile_program(program, find, facts, options)
-    plan = made.plan
+    result = compile_program(program, find, facts, options)
+    plan = result.plan
     if plan is not None and (known := state(plan)) is not None:
-        plan = replace(plan, now=now(plan, made.ingredients, known, options.upto or None))
-    return replace(made, plan=plan, diagnostics=(*found, *made.diagnostics), sources=sources, whole=program)
+        plan = replace(plan, now=now(plan, result.ingredients, known, options.upto or None))
+    return replace(result, plan=plan, diagnostics=(*found, *result.diagnostics), sources=sources, whole=program)
 
 
 def compile_program(

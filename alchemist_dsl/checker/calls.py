@@ -67,7 +67,7 @@ def _unknown(typer: Typer, expr: ast.Call) -> Typed:
 
 def bind(typer: Typer, expr: ast.Call, function: Function) -> dict[str, list[ast.Expr]] | None:
     """Arguments by parameter, in the order of the table; None where the call does not fit (reported)."""
-    given: dict[str, list[ast.Expr]] = {}
+    provided: dict[str, list[ast.Expr]] = {}
     params = {p.name: p for p in function.params}
     free = list(function.params)
     good = True
@@ -86,12 +86,12 @@ def bind(typer: Typer, expr: ast.Call, function: Function) -> dict[str, list[ast
                 )
                 good = False
                 continue
-            if param.name in given and not param.variadic:
+            if param.name in provided and not param.variadic:
                 typer.fail("A208", f"`{param.name}` is given twice", argument.name.span)
                 good = False
                 continue
         else:
-            free = [p for p in free if p.variadic or p.name not in given]
+            free = [p for p in free if p.variadic or p.name not in provided]
             if not free:
                 typer.fail(
                     "A208",
@@ -101,12 +101,12 @@ def bind(typer: Typer, expr: ast.Call, function: Function) -> dict[str, list[ast
                 )
                 return None
             param = free[0]
-        given.setdefault(param.name, []).append(argument.value)
+        provided.setdefault(param.name, []).append(argument.value)
     for param in function.params:
-        if param.name not in given and param.default is ... and good:
+        if param.name not in provided and param.default is ... and good:
             typer.fail("A208", f"`{function.name}` needs `{param.name}`", expr.span, help=usage(function))
             good = False
-    return {n: given[n] for n in params if n in given} if good else None
+    return {n: provided[n] for n in params if n in provided} if good else None
 
 
 def usage(function: Function) -> str:
@@ -135,14 +135,14 @@ def _apply(typer: Typer, expr: ast.Call, function: Function, bound: dict[str, li
         param = params[name]
         typed = []
         for value in values:
-            made = typer.type(value)
-            _argument(typer, function, param, made, value)
-            typed.append(made)
-            null = null or required(made.type) != made.type or made.type == NULL
+            result = typer.type(value)
+            _argument(typer, function, param, result, value)
+            typed.append(result)
+            null = null or required(result.type) != result.type or result.type == NULL
             if param.type in ("T", "number") or function.name == "coalesce":
-                unknown = unknown or made.unknown
-                variable = join(variable, made.type) if variable is not None else None
-                units.add(made.unit)
+                unknown = unknown or result.unknown
+                variable = join(variable, result.type) if variable is not None else None
+                units.add(result.unit)
         trees[name] = ["list", [t.tree for t in typed]] if param.variadic else typed[0].tree
         if function.name == "coalesce" and any(required(t.type) == t.type != NULL for t in typed):
             variable = required(variable) if variable else variable
@@ -246,19 +246,19 @@ def method(values: Values, expr: ast.Expr, type_: AttrType, attribute: str) -> i
     if params is None:
         _unknown_method(values, ast.Ident(name_span, name), type_, attribute)
         return None
-    given = _bind(values, expr, name, arguments, params)
-    if given is None:
+    provided = _bind(values, expr, name, arguments, params)
+    if provided is None:
         return None
     args: dict[str, Any] = {}
     for param in params:
-        if param.name not in given:
+        if param.name not in provided:
             args[param.name] = param.default
             continue
-        made = _method_argument(values, given[param.name], param, name)
-        if made is _WRONG:
+        result = _method_argument(values, provided[param.name], param, name)
+        if result is _WRONG:
             return None
-        args[param.name] = made
-    return ir.MethodV(expr.span, name, args, frozenset(given))
+        args[param.name] = result
+    return ir.MethodV(expr.span, name, args, frozenset(provided))
 
 
 def method_names(type_: AttrType) -> tuple[str, ...]:
@@ -338,8 +338,8 @@ _WRONG: Final = object()
 def _method_argument(values: Values, expr: ast.Expr, param: Parameter, method_name: str) -> Any:
     if isinstance(expr, ast.Null) and param.default is None:
         return None
-    made = values.read(expr, param.type, Place(param.name, expr.span))
-    return _WRONG if made is None else plan_value(made, param.type)
+    result = values.read(expr, param.type, Place(param.name, expr.span))
+    return _WRONG if result is None else plan_value(result, param.type)
 
 
 def plan_value(value: ir.Value, type_: AttrType) -> Any:
@@ -364,7 +364,7 @@ def plan_value(value: ir.Value, type_: AttrType) -> Any:
 def _bind(
     values: Values, expr: ast.Expr, name: str, arguments: tuple[ast.Argument, ...], params: tuple[Parameter, ...]
 ) -> dict[str, ast.Expr] | None:
-    given: dict[str, ast.Expr] = {}
+    provided: dict[str, ast.Expr] = {}
     names = [p.name for p in params]
     problems = values.context.problems
     good = True
@@ -380,16 +380,16 @@ def _bind(
                 "A208", f"`{name}` has no parameter `{key}`", span, help=text or _usage(name, params), edit=edit
             )
             good = False
-        elif key in given:
+        elif key in provided:
             problems.add("A208", f"`{key}` is given twice", span)
             good = False
         else:
-            given[key] = argument.value
+            provided[key] = argument.value
     for param in params:
-        if param.default is ... and param.name not in given and good:
+        if param.default is ... and param.name not in provided and good:
             problems.add("A208", f"`{name}` needs `{param.name}`", expr.span, help=_usage(name, params))
             good = False
-    return given if good else None
+    return provided if good else None
 
 
 def _usage(name: str, params: tuple[Parameter, ...]) -> str:

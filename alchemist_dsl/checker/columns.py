@@ -34,7 +34,7 @@ FIXED: Final[dict[str, str]] = {
 
 def read_sets(b: Building, env: Env) -> tuple[tuple[ir.SetV, ...], dict[str, str]]:
     """The assignments of a block, and the types that they give to columns (unknown where they are wrong)."""
-    made: list[ir.SetV] = []
+    result: list[ir.SetV] = []
     types: dict[str, str] = {}
     for name, placed in b.body.sets.items():
         statement = placed.stmt
@@ -59,8 +59,8 @@ def read_sets(b: Building, env: Env) -> tuple[tuple[ir.SetV, ...], dict[str, str
         expr = _as_json(name, expr, env.stream.columns if env.stream is not None else {})
         type_ = expr.type if expr.type != NULL else optional(FIXED.get(name, "text"))
         types[name] = bounded(type_)
-        made.append(ir.SetV(name, expr, span))
-    return tuple(made), types
+        result.append(ir.SetV(name, expr, span))
+    return tuple(result), types
 
 
 def _in(env: Env, scope: Scope) -> Env:
@@ -129,7 +129,7 @@ def with_sets(columns: Mapping[str, str], types: Mapping[str, str], *, partly: b
 
 def read_rules(b: Building, env: Env, totals: Env) -> tuple[ir.RuleV, ...]:
     """The rules of a block in order. `expect` speaks of the block's own totals, the others of a row."""
-    made: list[ir.RuleV] = []
+    result: list[ir.RuleV] = []
     names: dict[str, None] = {}
     for placed in b.body.rules:
         rule = placed.stmt
@@ -146,8 +146,8 @@ def read_rules(b: Building, env: Env, totals: Env) -> tuple[ir.RuleV, ...]:
             continue
         if rule.verb == "expect":
             never_true(b, expr)
-        made.append(ir.RuleV(rule.verb, name, expr, text, rule.span))
-    return tuple(made)
+        result.append(ir.RuleV(rule.verb, name, expr, text, rule.span))
+    return tuple(result)
 
 
 def rule_names(b: Building) -> tuple[str, ...]:
@@ -200,7 +200,7 @@ def read_fields(
     entries: Mapping[str, Placed[ast.FieldDecl]] | Mapping[str, object], b: Building
 ) -> tuple[ir.FieldV, ...]:
     """Typed fields of a schema or a prompt."""
-    made = []
+    result = []
     for name, placed in entries.items():
         if not isinstance(placed, Placed) or not isinstance(placed.stmt, ast.FieldDecl):
             continue
@@ -212,8 +212,8 @@ def read_fields(
             unknown_type(statement.type, b.context.problems, (*sorted(_COLUMN_TYPES), "list", "enum"))
             b.ok = False
             type_ = ANY
-        made.append(ir.FieldV(name, type_, statement.name.span))
-    return tuple(made)
+        result.append(ir.FieldV(name, type_, statement.name.span))
+    return tuple(result)
 
 
 def column_type_of(type_: ast.TypeExpr, scope: Scope, context: Context) -> str | None:
@@ -222,15 +222,15 @@ def column_type_of(type_: ast.TypeExpr, scope: Scope, context: Context) -> str |
         return type_.text
     if type_.base == "list":
         inner = column_type_of(type_.args[0], scope, context) if type_.args else ANY
-        made = None if inner is None else f"list<{inner}>"
+        result = None if inner is None else f"list<{inner}>"
     else:
         found = find([ast.Ident(type_.span, type_.base)], scope)
         schema = isinstance(found, Found) and found.decl.kind == "schema"
         columns = context.schema_types.get(found.decl.key) if isinstance(found, Found) and schema else None
-        made = record(columns) if columns else None
-    if made is None:
+        result = record(columns) if columns else None
+    if result is None:
         return None
-    return optional(made) if type_.nullable else made
+    return optional(result) if type_.nullable else result
 
 
 def field_columns(fields: tuple[ir.FieldV, ...]) -> dict[str, str]:

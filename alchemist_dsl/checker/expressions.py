@@ -113,9 +113,9 @@ class Typer:
                 for part in parts:
                     if part.name.quoted and not part.name.name.isidentifier():
                         return self.fail("A210", f'`"{part.name.name}"` is no name of a field', part.name.span)
-                made = {f.name.name: self.type(f.value) for f in parts}
-                trees = {n: t.tree for n, t in made.items()}
-                return Typed(["record", trees], record({n: t.type for n, t in made.items()}))
+                result = {f.name.name: self.type(f.value) for f in parts}
+                trees = {n: t.tree for n, t in result.items()}
+                return Typed(["record", trees], record({n: t.type for n, t in result.items()}))
             case ast.Interval():
                 return self.fail(
                     "A210",
@@ -204,8 +204,8 @@ class Typer:
         assert self.env.stream is not None
         conflict = self.env.stream.conflicts.get(name)
         if conflict:
-            told = "; ".join(f"`{stream}` has {noun(t)} (`{t}`)" for stream, t in conflict[:2])
-            return self.fail("A504", f"`{name}` has two types here: {told}", span)
+            reported = "; ".join(f"`{stream}` has {noun(t)} (`{t}`)" for stream, t in conflict[:2])
+            return self.fail("A504", f"`{name}` has two types here: {reported}", span)
         self.reads.add(name)
         return Typed(["col", name], type_)
 
@@ -215,7 +215,7 @@ class Typer:
         assert stream is not None
         known = readable(stream)
         found = near(name, known, 3)
-        shown = ", ".join(stream.columns)
+        displayed = ", ".join(stream.columns)
         text = None
         if name in self.env.scope.params:
             text = f"for the parameter write `param.{name}`"
@@ -224,12 +224,12 @@ class Typer:
         elif name in self.env.scope.decls and (not found or name in stream.origins):
             text = f'`{name}` is a block; its name as a text is `"{name}"`'
         elif found:
-            text = f"did you mean {listed(found, 'or')}? Columns: {shown}"
+            text = f"did you mean {listed(found, 'or')}? Columns: {displayed}"
         return self.fail(
             "A503",
             f"rows of {stream.name or 'this step'} have no column `{name}`",
             span,
-            help=text or f"columns: {shown}",
+            help=text or f"columns: {displayed}",
             edit=(
                 Edit(span, found[0])
                 if len(found) == 1 and name not in self.env.scope.params and name not in self.env.scope.decls
@@ -438,23 +438,23 @@ def row_variables(stream: Stream | None) -> Variables:
 def expression(expr: ast.Expr, env: Env) -> ir.ExprV | None:
     """Type an expression; None where an error was reported."""
     typer = Typer(env)
-    made = typer.type(expr)
+    result = typer.type(expr)
     if not typer.ok:
         return None
-    return ir.ExprV(expr.span, made.tree, made.type, frozenset(typer.reads), env.context.slice(expr.span))
+    return ir.ExprV(expr.span, result.tree, result.type, frozenset(typer.reads), env.context.slice(expr.span))
 
 
 def condition(expr: ast.Expr, env: Env, what: str) -> ir.ExprV | None:
     """Type an expression that must be true or false; None where an error was reported."""
-    made = expression(expr, env)
-    if made is None or family(made.type) in ("bool", ANY, NULL):
-        return made
+    result = expression(expr, env)
+    if result is None or family(result.type) in ("bool", ANY, NULL):
+        return result
     text = None
-    if family(made.type) == "text":
-        text = f'for example `{made.text} == "…"`'
-    elif family(made.type) == "number":
-        text = f"compare it, for example `{made.text} > 0`"
-    env.context.problems.add("A211", f"{what} needs a condition, but this is {noun(made.type)}", expr.span, help=text)
+    if family(result.type) == "text":
+        text = f'for example `{result.text} == "…"`'
+    elif family(result.type) == "number":
+        text = f"compare it, for example `{result.text} > 0`"
+    env.context.problems.add("A211", f"{what} needs a condition, but this is {noun(result.type)}", expr.span, help=text)
     return None
 
 

@@ -32,9 +32,9 @@ def resolve(context: Context) -> None:
     """Fill `context.bodies`."""
     for decl in context.decls.values():
         _body(decl, context)
-    told: set[Span] = set()
+    reported: set[Span] = set()
     for decl in context.decls.values():
-        _took_nothing(decl, context, told)
+        _took_nothing(decl, context, reported)
     for body in context.bodies.values():
         without_nulls(body)
 
@@ -111,14 +111,14 @@ def _merged(decl: Decl, context: Context) -> Body:
 
 def inherited_as_is(body: Body) -> Body:
     """A copy that passes may change without touching the declaration."""
-    made = Body()
-    made.attrs = dict(body.attrs)
-    made.blocks = {n: dict(e) for n, e in body.blocks.items()}
-    made.sets, made.rules, made.fields = dict(body.sets), list(body.rules), dict(body.fields)
-    made.block_spans, made.bad, made.wrong = dict(body.block_spans), body.bad, body.wrong
-    made.taken = set(body.taken)
-    made.base_lost = body.base_lost
-    return made
+    result = Body()
+    result.attrs = dict(body.attrs)
+    result.blocks = {n: dict(e) for n, e in body.blocks.items()}
+    result.sets, result.rules, result.fields = dict(body.sets), list(body.rules), dict(body.fields)
+    result.block_spans, result.bad, result.wrong = dict(body.block_spans), body.bad, body.wrong
+    result.taken = set(body.taken)
+    result.base_lost = body.base_lost
+    return result
 
 
 def _base(decl: Decl, context: Context, *, silent: bool = False) -> Decl | None:

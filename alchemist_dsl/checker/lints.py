@@ -138,7 +138,7 @@ def _unread(block: ir.Block, context: Context) -> None:
     base = "instruction"
     for name in lost:
         base = joined(base, name, known[name])
-    made = next((s for s in block.sets if s.column == "instruction"), None)
+    result = next((s for s in block.sets if s.column == "instruction"), None)
     context.problems.add(
         "A314",
         f"nothing reads {what} of `{block.name}`, which look{'s' * (len(lost) == 1)} like part of the request",
@@ -146,8 +146,8 @@ def _unread(block: ir.Block, context: Context) -> None:
         note=f"the rows are written without {'it' if len(lost) == 1 else 'them'}",
         help=(
             f"join {'it' if len(lost) == 1 else 'them'} to"
-            f" {'what `set instruction` says' if made else 'the instruction'}: `set instruction ="
-            f" {base if made is None else base.replace('instruction', '(…)', 1)}`; or write"
+            f" {'what `set instruction` says' if result else 'the instruction'}: `set instruction ="
+            f" {base if result is None else base.replace('instruction', '(…)', 1)}`; or write"
             f" {'it' if len(lost) == 1 else 'them'} out as {'it is' if len(lost) == 1 else 'they are'}: `columns ="
             f" [{', '.join(lost)}]` of the export"
         ),
@@ -207,7 +207,7 @@ def _decontaminated(sinks: Sequence[ir.Block], context: Context) -> None:
     """Text that is exported or trained on and that no decontamination has searched: once for each stream where one
     belongs.
     """
-    told: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str]] = set()
     for block in sorted(sinks, key=lambda b: b.kind != "train"):
         for ref in block.streams("data"):
             if block.kind == "export" and ref.port != "rows":
@@ -219,8 +219,8 @@ def _decontaminated(sinks: Sequence[ir.Block], context: Context) -> None:
                 if taint is None and guards:
                     taint = next(iter(found), None)
                 place = entered if guards else ref
-                if taint is not None and (shown(place), taint.writer if guards else "") not in told:
-                    told.add((shown(place), taint.writer if guards else ""))
+                if taint is not None and (shown(place), taint.writer if guards else "") not in reported:
+                    reported.add((shown(place), taint.writer if guards else ""))
                     _report_tainted(taint, block, ref, place, guards, context)
 
 

@@ -136,17 +136,17 @@ class Loader:
             self._twice(name, item.alias.span, old.stmt.alias.span)
             return
         target = self._locate(item.path, file, "import")
-        made: Scope | None = None
+        result: Scope | None = None
         if target is not None and not self._no_way(item.path.span, target.path, chain):
-            made = self._import(target, f"{scope.prefix}{name}", chain)
-        scope.aliases[name] = Alias(name, item, made, used=made is None)
+            result = self._import(target, f"{scope.prefix}{name}", chain)
+        scope.aliases[name] = Alias(name, item, result, used=result is None)
 
     def _import(self, file: SourceFile, alias: str, chain: tuple[str, ...]) -> Scope:
         if file.path not in self.scopes:
-            made = Scope(file.path, alias + ".")
-            self.scopes[file.path] = made
+            result = Scope(file.path, alias + ".")
+            self.scopes[file.path] = result
             self.imports.append(ImportedFile(file.path, alias, text_digest(file.text)))
-            self._fill(made, file, (*chain, file.path))
+            self._fill(result, file, (*chain, file.path))
         return self.scopes[file.path]
 
     def _no_way(self, span: Span, path: str, chain: tuple[str, ...]) -> bool:
@@ -520,7 +520,7 @@ def _from_outside(context: Context, param: Param, line: Line, type_: AttrType) -
 def _bad_override(context: Context, decl: ast.ParamDecl, line: Line, type_: AttrType) -> None:
     example = _example(decl.type)
     name = decl.name.name
-    shown = f"--set {name}={example}" if line.origin == "set" else f"{name} = {example}"
+    displayed = f"--set {name}={example}" if line.origin == "set" else f"{name} = {example}"
     what = decl.type.text
     named = (
         article(what) if what in ("percent", "multiplier", "duration", "rate") else NOUNS.get(type_.name, (what,))[0]
@@ -534,7 +534,7 @@ def _bad_override(context: Context, decl: ast.ParamDecl, line: Line, type_: Attr
         f"`{line.shown}` is not {named}",
         line.span,
         labels=(Label(decl.type.span, "declared here"),),
-        help=f"for example `{shown}`",
+        help=f"for example `{displayed}`",
     )
 
 

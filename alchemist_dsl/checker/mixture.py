@@ -227,16 +227,16 @@ def _shares(b: Building, shares: Sequence[ir.EntryV], fixed: Sequence[ir.EntryV]
     here = sum((e.value or Fraction(0) for e in shares), Fraction(0))
     if not shares or any(not _written(e) for e in shares):
         return
-    told = " + ".join(percent(e.value or Fraction(0)) for e in shares)
-    told += f" = {percent(here)}" if len(shares) > 1 else ""
+    reported = " + ".join(percent(e.value or Fraction(0)) for e in shares)
+    reported += f" = {percent(here)}" if len(shares) > 1 else ""
     if here > 1 or (here == 1 and fixed and not total) or (here == 1 and open_end):
         why = "more than 100%" if here > 1 else "leave nothing for the other entries"
         b.error(
             "A601",
             (
-                f"the shares of {b.title} are {told}: {why}"
+                f"the shares of {b.title} are {reported}: {why}"
                 if here > 1
-                else f"the shares of {b.title} are {told} and {why}"
+                else f"the shares of {b.title} are {reported} and {why}"
             ),
             shares[-1].span,
             labels=(Label(shares[0].span, "first share"),) if len(shares) > 1 else (),
@@ -245,7 +245,7 @@ def _shares(b: Building, shares: Sequence[ir.EntryV], fixed: Sequence[ir.EntryV]
     elif here < 1 and not fixed and not open_end:
         b.error(
             "A601",
-            f"the shares of {b.title} are {told}: {percent(1 - here)} is missing",
+            f"the shares of {b.title} are {reported}: {percent(1 - here)} is missing",
             shares[-1].span,
             labels=(Label(shares[0].span, "first share"),) if len(shares) > 1 else (),
             help="raise one of them, or write `rest` as the amount of one",

@@ -36,8 +36,8 @@ class Problems:
         severity: Severity | None = None,
     ) -> None:
         """Report one problem."""
-        made = Diagnostic(code, headline, span, label, labels[:2], note, help, edit, severity)
-        self._items.setdefault((code, span, headline), made)
+        result = Diagnostic(code, headline, span, label, labels[:2], note, help, edit, severity)
+        self._items.setdefault((code, span, headline), result)
 
     def take(self, diagnostics: Iterable[Diagnostic]) -> None:
         """Report problems that another part found."""

@@ -325,8 +325,8 @@ def added(b: Building) -> None:
 def _entries(b: Building, name: str) -> Iterator[tuple[str, ir.Value, Span]]:
     value = b.get(name)
     if isinstance(value, ir.RecordV):
-        for entry, given in value.fields.items():
-            yield entry, given, value.places.get(entry, given.span)
+        for entry, provided in value.fields.items():
+            yield entry, provided, value.places.get(entry, provided.span)
 
 
 def _body(b: Building) -> None:

@@ -94,11 +94,11 @@ def _rows(
 ) -> dict[str, str]:
     """Columns of a source's rows: those of the record, what is set, and the nullable ones of the schema."""
     columns = dict(raw)
-    given = dict(types)
-    if MESSAGES in columns and MESSAGES not in given:
-        given[MESSAGES] = "messages"
+    provided = dict(types)
+    if MESSAGES in columns and MESSAGES not in provided:
+        provided[MESSAGES] = "messages"
     columns.pop(MESSAGES, None)
-    columns = with_sets(columns, given)
+    columns = with_sets(columns, provided)
     for name, type_ in wanted.items():
         if nullable(type_) or open_:
             columns.setdefault(name, type_)
@@ -160,7 +160,7 @@ def _unsaid(base: str, columns: Mapping[str, str]) -> str | None:
 
 
 def _lacking(b: Building, raw: Stream, types: Mapping[str, str], lacking: Mapping[str, str]) -> None:
-    shown = ", ".join(f"{n} ({plain(t)})" if family(t) != "text" else n for n, t in raw.columns.items())
+    displayed = ", ".join(f"{n} ({plain(t)})" if family(t) != "text" else n for n, t in raw.columns.items())
     what = listed([f"{n}: {t}" for n, t in lacking.items()])
     where = "it comes" if len(lacking) == 1 else "they come"
     guesses = list(dict.fromkeys(_guess(n, raw.columns) for n in lacking))
@@ -171,7 +171,7 @@ def _lacking(b: Building, raw: Stream, types: Mapping[str, str], lacking: Mappin
         "A304",
         f"`{b.decl.name}` must give {what}, but has no such column{'s' * (len(lacking) > 1)}",
         b.header,
-        note=f"its columns: {shown}" if shown else "its records have no columns",
+        note=f"its columns: {displayed}" if displayed else "its records have no columns",
         help=f"say where {where} from, for example {listed(guesses)}",
     )
 

@@ -170,19 +170,19 @@ def _add_column(
 
 def unary(typer: Typer, expr: ast.Unary) -> Typed:
     """`not x`, `-x`."""
-    made = typer.type(expr.operand)
-    kind = family(made.type)
+    result = typer.type(expr.operand)
+    kind = family(result.type)
     if expr.op == "not":
         if kind not in ("bool", ANY, NULL):
-            return typer.fail("A210", f"`not` takes a condition, but this is {noun(made.type)}", expr.operand.span)
-        return Typed(["not", made.tree], made.type if kind == "bool" else "bool")
+            return typer.fail("A210", f"`not` takes a condition, but this is {noun(result.type)}", expr.operand.span)
+        return Typed(["not", result.tree], result.type if kind == "bool" else "bool")
     if kind not in ("number", ANY):
-        return typer.fail("A210", f"`-` takes a number, but this is {noun(made.type)}", expr.operand.span)
-    if made.tree[0] == "lit" and kind == "number":
-        value = made.tree[2]
+        return typer.fail("A210", f"`-` takes a number, but this is {noun(result.type)}", expr.operand.span)
+    if result.tree[0] == "lit" and kind == "number":
+        value = result.tree[2]
         minus: Any = -value if isinstance(value, int) else value[1:] if value.startswith("-") else "-" + value
-        return Typed(["lit", made.tree[1], minus], made.type, made.unit)
-    return Typed(["neg", made.tree], made.type, made.unit)
+        return Typed(["lit", result.tree[1], minus], result.type, result.unit)
+    return Typed(["neg", result.tree], result.type, result.unit)
 
 
 def binary(typer: Typer, expr: ast.Binary) -> Typed:
@@ -208,11 +208,11 @@ def _logic(typer: Typer, expr: ast.Binary) -> Typed:
     parts.append(at)
     trees, null = [], False
     for part in reversed(parts):
-        made = typer.type(part)
-        if family(made.type) not in ("bool", ANY, NULL):
-            typer.fail("A210", f"`{expr.op}` joins conditions, but this is {noun(made.type)}", part.span)
-        trees.append(made.tree)
-        null = null or required(made.type) != made.type
+        result = typer.type(part)
+        if family(result.type) not in ("bool", ANY, NULL):
+            typer.fail("A210", f"`{expr.op}` joins conditions, but this is {noun(result.type)}", part.span)
+        trees.append(result.tree)
+        null = null or required(result.type) != result.type
     return Typed([expr.op, trees], "bool?" if null else "bool")
 
 
@@ -416,29 +416,29 @@ def empty_interval(typer: Typer, whole: ast.Expr, low: ast.Expr, high: ast.Expr)
 def _choices(typer: Typer, expr: ast.Binary, left: Typed, items: tuple[ast.Expr, ...]) -> list[Any]:
     trees = []
     for item in items:
-        made = typer.type(item)
-        if not (left.unknown or made.unknown) and family(made.type) not in (family(left.type), NULL):
-            typer.fail("A210", f"{noun(left.type)} is never {noun(made.type)}", item.span)
-        elif family(left.type) == "number" and family(made.type) == "number":
-            _units_meet(typer, ast.Binary(expr.span, "==", expr.left, item, expr.op_span), left, made)
+        result = typer.type(item)
+        if not (left.unknown or result.unknown) and family(result.type) not in (family(left.type), NULL):
+            typer.fail("A210", f"{noun(left.type)} is never {noun(result.type)}", item.span)
+        elif family(left.type) == "number" and family(result.type) == "number":
+            _units_meet(typer, ast.Binary(expr.span, "==", expr.left, item, expr.op_span), left, result)
         else:
-            _known_choice(typer, left, made, item)
-        trees.append(made.tree)
+            _known_choice(typer, left, result, item)
+        trees.append(result.tree)
     return ["list", trees]
 
 
 def _named_list(typer: Typer, expr: ast.Binary) -> list[Any]:
     """A parameter that holds a list; a column of lists is no set that a plan can hold."""
-    made = typer.type(expr.right)
-    if made.tree[0] == "list" or made.unknown:
-        return made.tree
-    if element(made.type) is not None or family(made.type) in ("text", "json"):
+    result = typer.type(expr.right)
+    if result.tree[0] == "list" or result.unknown:
+        return result.tree
+    if element(result.type) is not None or family(result.type) in ("text", "json"):
         inside = typer.env.context.slice(expr.left.span)
         whole = typer.env.context.slice(expr.right.span)
-        text = f"for a part of a text write `contains({whole}, {inside})`" if family(made.type) == "text" else None
+        text = f"for a part of a text write `contains({whole}, {inside})`" if family(result.type) == "text" else None
         typer.fail("A210", "`in` takes a list of values or an interval", expr.right.span, help=text)
     else:
-        typer.fail("A210", f"`in` takes a list or an interval, not {noun(made.type)}", expr.right.span)
+        typer.fail("A210", f"`in` takes a list or an interval, not {noun(result.type)}", expr.right.span)
     return ["list", []]
 
 

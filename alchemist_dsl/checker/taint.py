@@ -93,12 +93,12 @@ def set_by(taints: Taints, sets: Sequence[SetV], types: Mapping[str, str], *, pa
     """What assignments carry from column to column. `partly`: some rows stay as they were."""
     out = []
     for taint in taints:
-        made = taint
+        result = taint
         for s in sets:
             there = any(taint.holds(c) for c in _carriers(s.expr.reads, types))
             if there or not partly:
-                made = made.put(_flat([s.column]), there)
-        out.append(made)
+                result = result.put(_flat([s.column]), there)
+        out.append(result)
     return _live(out)
 
 

@@ -103,8 +103,8 @@ def _of_port(expr: ast.Expr, decl: Decl) -> str | None:
         return "evolution"
     prompt = step.body.attrs.get("prompt")
     path = path_of(prompt.stmt.value) if prompt is not None else None
-    asked = find(path, prompt.scope) if prompt is not None and path else None
-    outputs = asked.decl.body.blocks.get("output", {}) if isinstance(asked, Found) else {}
+    requested = find(path, prompt.scope) if prompt is not None and path else None
+    outputs = requested.decl.body.blocks.get("output", {}) if isinstance(requested, Found) else {}
     return "review" if {"correctness", "clarity"} <= set(outputs) else None
 
 
@@ -148,10 +148,10 @@ def task(b: Building) -> None:
 
 def _told(b: Building) -> taint.Taints:
     """Text that the templates take from the rows that the task tells of."""
-    told = joined(b.inputs, b.context) if b.inputs else b.stream
+    reported = joined(b.inputs, b.context) if b.inputs else b.stream
     written = {n: b.get(n) for n in ("system", *_TEMPLATES)}
     reads = {n: {*v.reads} - {*CHOICE_VARIABLES} for n, v in written.items() if isinstance(v, ir.TemplateV)}
-    return taint.told_by(told.taints, reads, told.columns)
+    return taint.told_by(reported.taints, reads, reported.columns)
 
 
 def _template_only(b: Building) -> bool:
@@ -170,10 +170,10 @@ def _complete(b: Building, templates: list[str]) -> None:
     if len(lacking) == 1:
         b.error("A106", f"{b.title} needs `{lacking[0]}`", b.header, help=f'for example `{lacking[0]} = jinja"""…"""`')
         return
-    shown = b.context.slice(b.inputs[0].span)
+    displayed = b.context.slice(b.inputs[0].span)
     b.error(
         "A510",
-        f"there is no standard task for `{shown}`",
+        f"there is no standard task for `{displayed}`",
         b.inputs[0].span,
         note=(
             "standard tasks: the `.trace` of a step that changes the instruction, the `.trace` of a review with "
@@ -244,7 +244,7 @@ def _classes(b: Building) -> tuple[ir.ClassV, ...]:
         if b.extra.get("standard_task") != "filtering" or not rules or not b.ok:
             return ()
         return tuple(ir.ClassV(n, (n,), b.header) for n in rules if n != UNREADABLE)
-    made: list[ir.ClassV] = []
+    result: list[ir.ClassV] = []
     taken: dict[str, Span] = {}
     for name, placed in entries.items():
         if not isinstance(placed.stmt, ast.Assign):
@@ -252,11 +252,11 @@ def _classes(b: Building) -> tuple[ir.ClassV, ...]:
         value = placed.stmt.value
         items = value.items if isinstance(value, ast.ListExpr) else (value,)
         names = [n for i in items if (n := _rule(b, i, rules, taken)) is not None]
-        made.append(ir.ClassV(name, tuple(names), placed.stmt.span))
+        result.append(ir.ClassV(name, tuple(names), placed.stmt.span))
     _unclassed(b, rules or {}, taken)
-    if not made and not b.incomplete:
+    if not result and not b.incomplete:
         b.error("A106", "`classes` is empty", b.body.block_spans["classes"].header)
-    return tuple(made)
+    return tuple(result)
 
 
 def _rule(b: Building, expr: ast.Expr, rules: dict[str, Span] | None, taken: dict[str, Span]) -> str | None:

@@ -205,20 +205,20 @@ def _inputs(b: Building, prompt: ir.Block | None) -> dict[str, ir.ExprV]:
                 places.get(name, expr.span),
                 help=text or (f"it has {listed(list(known))}" if known else None),
             )
-    made: dict[str, ir.ExprV] = {}
+    result: dict[str, ir.ExprV] = {}
     for name, field in known.items():
-        given = mapped.get(name) or _own_column(b, field, prompt)
-        if given is None:
+        provided = mapped.get(name) or _own_column(b, field, prompt)
+        if provided is None:
             continue
-        if not _fits_input(given.type, field.type):
+        if not _fits_input(provided.type, field.type):
             b.error(
                 "A504",
-                f"the input `{name}` of `{prompt.name}` is {noun(field.type)}, but gets {noun(given.type)}",
-                given.span,
+                f"the input `{name}` of `{prompt.name}` is {noun(field.type)}, but gets {noun(provided.type)}",
+                provided.span,
                 labels=(Label(field.span, field.type),),
             )
-        made[name] = given
-    return made
+        result[name] = provided
+    return result
 
 
 def _fits_input(given: str, wanted: str) -> bool:
@@ -250,16 +250,16 @@ def _mapped(b: Building) -> dict[str, ir.ExprV]:
             return {}
         entries = {f.name.name: (f.value, placed.scope) for f in value.fields}
         places = {f.name.name: f.name.span for f in value.fields}
-    made: dict[str, ir.ExprV] = {}
+    result: dict[str, ir.ExprV] = {}
     for name, (expr, scope) in entries.items():
         typed = expression(expr, replace(b.env_in(scope), out=None))
         if typed is None:
             b.ok = False
             typed = ir.ExprV(expr.span, ["lit", "null", None], ANY, frozenset(), "")
-        made[name] = typed
-    if made:
-        b.attrs["map"] = ir.Attr("map", ir.RecordV(span, dict(made), places), name_span, origin)
-    return made
+        result[name] = typed
+    if result:
+        b.attrs["map"] = ir.Attr("map", ir.RecordV(span, dict(result), places), name_span, origin)
+    return result
 
 
 def _own_column(b: Building, field: ir.FieldV, prompt: ir.Block) -> ir.ExprV | None:
@@ -271,22 +271,22 @@ def _own_column(b: Building, field: ir.FieldV, prompt: ir.Block) -> ir.ExprV | N
         return None
     conflict = b.stream.conflicts.get(name)
     if conflict:
-        told = "; ".join(f"`{s}` has {noun(t)}" for s, t in conflict)
-        b.error("A504", f"`{name}` has two types here: {told}", span)
+        reported = "; ".join(f"`{s}` has {noun(t)}" for s, t in conflict)
+        b.error("A504", f"`{name}` has two types here: {reported}", span)
         return None
     at = b.attrs["prompt"].value.span if "prompt" in b.attrs else span
     return ir.ExprV(at, ["col", name], type_ or ANY, frozenset({name}), name)
 
 
 def _not_supplied(b: Building, field: ir.FieldV, prompt: ir.Block, span: Span) -> None:
-    shown = [*b.stream.columns]
+    displayed = [*b.stream.columns]
     example = {"lang": "lang(response)", "language": "lang(response)", "code": "code(response)"}.get(field.name, "…")
-    near, _ = did_you_mean(field.name, shown)
+    near, _ = did_you_mean(field.name, displayed)
     b.error(
         "A404",
         f"`{prompt.name}` needs `{field.name}`, but rows of {b.stream.name} have no such column",
         span,
-        label="columns: " + ", ".join(shown),
+        label="columns: " + ", ".join(displayed),
         labels=(Label(field.span, "needed here"),),
         help=(
             f"{near.rstrip('?')}? Then write `map = {{ {field.name} = … }}`"
@@ -340,12 +340,12 @@ def _end(b: Building, prompt: ir.Block | None, sets: tuple[ir.SetV, ...], types:
 def _goes_with_only(b: Building, only: bool) -> None:
     """Attributes that make other rows of those that came in, not changed ones among them."""
     samples, some, mode = b.get("samples"), b.get("accept"), b.attrs.get("mode")
-    told = []
+    reported = []
     if isinstance(samples, ir.Qty) and samples.value > 1:
-        told.append((samples, f"`samples = {samples.text}` makes several rows of one"))
+        reported.append((samples, f"`samples = {samples.text}` makes several rows of one"))
     if isinstance(some, ir.Qty):
-        told.append((some, "`accept` counts the rows that leave"))
-    for value, what in told if not only else ():
+        reported.append((some, "`accept` counts the rows that leave"))
+    for value, what in reported if not only else ():
         b.error(
             "A204",
             f"{what}, which goes with `mode = only`",

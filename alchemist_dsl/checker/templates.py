@@ -48,9 +48,9 @@ class Pos(int):
     offset: int
 
     def __new__(cls, line: int, offset: int) -> Pos:
-        made = super().__new__(cls, line)
-        made.offset = offset
-        return made
+        result = super().__new__(cls, line)
+        result.offset = offset
+        return result
 
 
 class _Template:

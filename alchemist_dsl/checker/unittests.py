@@ -95,8 +95,8 @@ def _expectations(b: Building, step: ir.RefV, kind: str) -> None:
 
 def _given(b: Building, block: ir.Block, found: tuple[Inlet, ...]) -> None:
     """Rows enter an input that the step has, with columns and types that its rows could have."""
-    given = b.get("given")
-    named = by_name(given)
+    provided = b.get("given")
+    named = by_name(provided)
     labels = [i.label for i in found]
     for label in named.fields if named is not None else ():
         if label not in labels and named is not None:
@@ -104,15 +104,15 @@ def _given(b: Building, block: ir.Block, found: tuple[Inlet, ...]) -> None:
             text, edit = did_you_mean(label, labels, span)
             help_ = text or f"it reads {listed(labels)}"
             b.error("A103", f"`{block.name}` reads no `{label}`", span, help=help_, edit=edit)
-    if named is None and block.kind == "mixture" and len(found) > 1 and rows_of(given):
+    if named is None and block.kind == "mixture" and len(found) > 1 and rows_of(provided):
         b.error(
             "A201",
             f"`{block.name}` takes from {listed(labels)}, so `given` names where each row stands",
-            given.span if given is not None else b.header,
+            provided.span if provided is not None else b.header,
             help=f"write `given = {{ {labels[0]} = [ … ], {labels[1]} = [ … ] }}`",
         )
         return
-    for label, rows in rows_by_label(given, found).items():
+    for label, rows in rows_by_label(provided, found).items():
         inlet = next((i for i in found if i.label == label), None)
         for row in rows if inlet is not None else ():
             assert inlet is not None
@@ -277,8 +277,8 @@ def _options(type_: str) -> list[str]:
 def _offline(b: Building, block: ir.Block, found: tuple[Inlet, ...]) -> None:
     """A decontamination compares with something that is at hand: given items, or a local file of the suite."""
     against = [i for i in found if i.role == "against"]
-    given = set(by_name(b.get("given")).fields) if by_name(b.get("given")) else set()  # type: ignore[union-attr]
-    if not against or any(i.label in given or _local(b, i) for i in against):
+    provided = set(by_name(b.get("given")).fields) if by_name(b.get("given")) else set()  # type: ignore[union-attr]
+    if not against or any(i.label in provided or _local(b, i) for i in against):
         return
     label = against[0].label
     main = next((i.label for i in found if i.role == "from"), "rows")
@@ -309,12 +309,12 @@ class _Range:
 def _reachable(b: Building, block: ir.Block, found: tuple[Inlet, ...]) -> None:
     """Report expectations that no outcome of the step can meet."""
     by_label = rows_by_label(b.get("given"), found)
-    given = sum(len(by_label.get(i.label, ())) for i in found if i.role in MAIN)
+    provided = sum(len(by_label.get(i.label, ())) for i in found if i.role in MAIN)
     rules: tuple[ir.RuleV, ...] = b.extra["rules"]
     columns = [r for r in rules if _reads_rows(r.expr.tree)]
     none = next((r for r in rules if r.expr.tree == _NO_ROWS), None)
     for rule in rules:
-        why = _never(rule.expr.tree, block, given)
+        why = _never(rule.expr.tree, block, provided)
         if why is None and none is not None and rule in columns:
             why = "the test also expects that no row leaves the step"
         if why is not None:
@@ -592,12 +592,12 @@ def answer(record: RecordV) -> dict[str, Any]:
 
 def row(record: RecordV, types: Mapping[str, str], origin: str) -> dict[str, Any]:
     """A given row: every column of the stream, `origin`, and `messages` where they are given. Raises Unfit."""
-    made = {n: plain(record.fields[n], t, n) if n in record.fields else None for n, t in types.items()}
+    result = {n: plain(record.fields[n], t, n) if n in record.fields else None for n, t in types.items()}
     if MESSAGES in record.fields:
-        made[MESSAGES] = plain(record.fields[MESSAGES], "messages", MESSAGES)
+        result[MESSAGES] = plain(record.fields[MESSAGES], "messages", MESSAGES)
     written = record.fields.get(ORIGIN)
-    made[ORIGIN] = plain(written, "text", ORIGIN) if written is not None else origin
-    return made
+    result[ORIGIN] = plain(written, "text", ORIGIN) if written is not None else origin
+    return result
 
 
 def identity(name: str) -> bool:

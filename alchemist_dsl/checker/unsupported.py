@@ -151,16 +151,16 @@ def _waiting(block: ir.Block, context: Context) -> list[str]:
 def _no_upload(block: ir.Block, context: Context) -> None:
     hub = block.get("hub")
     if block.declared.sink and hub is not None:
-        made = block.get("path") is not None
+        result = block.get("path") is not None
         context.problems.add(
             "A807",
-            f"`{block.name}` is {'written to its folder' if made else 'made'}, but this version does not send it to"
+            f"`{block.name}` is {'written to its folder' if result else 'made'}, but this version does not send it to"
             " the hub",
             hub.span,
             label="not sent",
             help=(
                 "send the folder yourself: it has a dataset card and is laid out as the hub reads it"
-                if made
+                if result
                 else "give it a `path`, and send that folder yourself"
             ),
         )

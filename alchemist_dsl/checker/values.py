@@ -172,8 +172,8 @@ class Values:
         help_ = None
         if expr.value > 1 and place.name == "select":
             times = expr.value
-            shown = f"{times}x" if times.denominator == 1 else f"{float(times):g}x"
-            help_ = f"for more data than there is, write a multiplier in the mixture: `{shown}`"
+            displayed = f"{times}x" if times.denominator == 1 else f"{float(times):g}x"
+            help_ = f"for more data than there is, write a multiplier in the mixture: `{displayed}`"
         what = "a share of rows" if place.name in ("select", "sound", "eval_share") else "a share"
         self._report("A203", f"{what} lies between 0% and 100%; this is {expr.text}", expr, help=help_)
 
@@ -229,10 +229,10 @@ class Values:
 
     def _list(self, expr: ast.Expr, type_: AttrType, place: Place) -> ir.Value | None:
         items = expr.items if isinstance(expr, ast.ListExpr) else (expr,)
-        made = [self.read(i, type_.of[0], place) for i in items]
-        if any(m is None for m in made):
+        result = [self.read(i, type_.of[0], place) for i in items]
+        if any(m is None for m in result):
             return None
-        return ir.ListV(expr.span, tuple(m for m in made if m is not None))
+        return ir.ListV(expr.span, tuple(m for m in result if m is not None))
 
     def _record(self, expr: ast.Record, type_: AttrType, place: Place) -> ir.Value | None:
         entries: dict[str, tuple[Span, ast.Expr, ast.Expr | None]] = {
@@ -263,11 +263,11 @@ class Values:
                 self.context.problems.add("A111", f"`{name}` takes no `per`", per.span)
                 good = False
                 continue
-            made = self.read(value, known.get(name, LITERAL), Place(name, at, per))
-            if made is None:
+            result = self.read(value, known.get(name, LITERAL), Place(name, at, per))
+            if result is None:
                 good = False
             else:
-                fields[name] = made
+                fields[name] = result
         if known and good and not fields:
             self.context.problems.add("A106", f"`{place.name}` is empty", span, help=f"it has {either(list(known))}")
             return None
@@ -337,15 +337,15 @@ class Values:
     def _per(self, place: Place) -> tuple[str, ...] | None:
         if place.per is None:
             return ()
-        made = expression(place.per, self._env())
-        if made is None:
+        result = expression(place.per, self._env())
+        if result is None:
             return None
-        if made.tree[0] != "col":
+        if result.tree[0] != "col":
             self.context.problems.add(
                 "A503", "`per` takes the name of a column", place.per.span, help="for example `per origin`"
             )
             return None
-        return (str(made.tree[1]),)
+        return (str(result.tree[1]),)
 
     # --- messages -----------------------------------------------------------------------------------------------------
 

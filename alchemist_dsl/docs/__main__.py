@@ -14,23 +14,23 @@ DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 
 def generated() -> dict[Path, str]:
     """Every generated file of the checkout with its text."""
-    made = {
+    result = {
         DOCS / "reference" / "kinds.md": reference.kinds_page(),
         DOCS / "reference" / "functions.md": reference.functions_page(),
         DOCS / "reference" / "errors.md": reference.errors_page(),
         DOCS / "reference" / "cli.md": reference.cli_page(),
         DOCS / "migrate.md": reference.HEAD + migrate_page(),
     }
-    made |= {DOCS / "schemas" / name: text for name, text in schemas.all_schemas().items()}
-    return made | reference.pages()
+    result |= {DOCS / "schemas" / name: text for name, text in schemas.all_schemas().items()}
+    return result | reference.pages()
 
 
 def stale() -> list[Path]:
     """Files that are not as they would be made, and generated ones that nothing makes any more."""
-    made = generated()
-    old = [p for p, text in made.items() if not p.exists() or p.read_text("utf-8") != text]
+    result = generated()
+    old = [p for p, text in result.items() if not p.exists() or p.read_text("utf-8") != text]
     folders = (DOCS / "reference", DOCS / "schemas")
-    left = [p for f in folders if f.is_dir() for p in f.iterdir() if p not in made]
+    left = [p for f in folders if f.is_dir() for p in f.iterdir() if p not in result]
     return sorted(old + left)
 
 
@@ -46,14 +46,14 @@ def main(arguments: list[str]) -> int:
         for path in found:
             print(f"{path.relative_to(DOCS.parent)} is not fresh; run `make docs`", file=sys.stderr)
         return int(bool(found))
-    made = generated()
+    result = generated()
     for path in found:
-        if path in made:
+        if path in result:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(made[path], "utf-8")
+            path.write_text(result[path], "utf-8")
         else:
             path.unlink()
-    print(f"{len(made)} files, {len(found)} of them changed")
+    print(f"{len(result)} files, {len(found)} of them changed")
     return 0
 
 

@@ -298,13 +298,13 @@ def says(example: Example) -> str:
 
 def pages() -> dict[Path, str]:
     """Every page of a code as it should be: with the message that its wrong recipe gives now."""
-    made = {}
+    result = {}
     for code in CODES:
         path = path_of(code)
         text = path.read_text("utf-8")
         wrong = parse(code, text).wrong
-        made[path] = text if wrong is None else with_says(text, says(wrong))
-    return made
+        result[path] = text if wrong is None else with_says(text, says(wrong))
+    return result
 
 
 def wrong_pages() -> list[str]:
@@ -314,7 +314,7 @@ def wrong_pages() -> list[str]:
         page = load(code)
         for name, example, wanted in (("wrong", page.wrong, {code}), ("right", page.right, set())):
             if example is not None:
-                given = diagnostics(example)
-                if {d.code for d in given} != wanted:
-                    out.append(f"{code} {name}: " + "; ".join(f"{d.code} {d.headline}" for d in given))
+                provided = diagnostics(example)
+                if {d.code for d in provided} != wanted:
+                    out.append(f"{code} {name}: " + "; ".join(f"{d.code} {d.headline}" for d in provided))
     return out

@@ -68,10 +68,10 @@ def as_text(schema: Schema) -> str:
 
 def all_schemas() -> dict[str, str]:
     """Every schema by the name of its file in docs/schemas."""
-    made = {"plan": plan_schema(), "lock": lock_schema(), "recipe": recipe_schema()}
-    made |= {"diff": diff_schema(), "graph": graph_schema()}
-    made |= {f"kind-{name}": kind_schema(name) for name in KINDS}
-    return {f"{name}.json": as_text(schema) for name, schema in made.items()}
+    result = {"plan": plan_schema(), "lock": lock_schema(), "recipe": recipe_schema()}
+    result |= {"diff": diff_schema(), "graph": graph_schema()}
+    result |= {f"kind-{name}": kind_schema(name) for name in KINDS}
+    return {f"{name}.json": as_text(schema) for name, schema in result.items()}
 
 
 # --- plan and lock ----------------------------------------------------------------------------------------------------

@@ -192,8 +192,8 @@ def _methods(type_: AttrType) -> Iterator[Method]:
 
 
 def _parameter(param: Parameter) -> str:
-    shown = f"{param.name}: {_short(param.type)}"
-    return shown if param.default is ... else f"{shown} = {value(param.default, param.type.name)}"
+    displayed = f"{param.name}: {_short(param.type)}"
+    return displayed if param.default is ... else f"{displayed} = {value(param.default, param.type.name)}"
 
 
 def _short(type_: AttrType) -> str:

@@ -114,8 +114,8 @@ def teacher_identity(block: Block, scope: Scope) -> Ingredients:
         out["attribute.base_url"] = url.value.rstrip("/")
     if out.get("attribute.top_p") == "none":  # as where nothing is written
         del out["attribute.top_p"]
-    told = {"seed": whole(block, "seed"), **{n: fields(block, n) for n in ("extra", "query")}}
-    for name, value in told.items():
+    reported = {"seed": whole(block, "seed"), **{n: fields(block, n) for n in ("extra", "query")}}
+    for name, value in reported.items():
         out.pop(f"attribute.{name}", None)
         if value not in (None, {}):
             out[f"attribute.{name}"] = value

@@ -21,11 +21,11 @@ def lower(scope: Scope) -> tuple[Plan, dict[str, Ingredients]]:
     """The plan of an ordered, pruned program, without estimates; and the ingredients of every node's key."""
     program = scope.program
     nodes: list[Node] = []
-    made: dict[str, Ingredients] = {}
+    result: dict[str, Ingredients] = {}
     known: dict[str, str] = {}
     for block in program.blocks.values():
         if block.kind in NODE_KINDS:
-            node, made[block.name] = _node(block, scope, known)
+            node, result[block.name] = _node(block, scope, known)
             known[node.id] = node.key
             nodes.append(node)
     plan = Plan(
@@ -42,7 +42,7 @@ def lower(scope: Scope) -> tuple[Plan, dict[str, Ingredients]]:
         nodes=nodes,
         checks=_checks(scope),
     )
-    return replace(plan, texts=_texts(plan, scope)), made
+    return replace(plan, texts=_texts(plan, scope)), result
 
 
 def _node(block: Block, scope: Scope, known: Mapping[str, str]) -> tuple[Node, Ingredients]:

@@ -152,9 +152,9 @@ _GGUF: Final = (
 def own_model(block: Block) -> tuple[str, TextV] | None:
     """The attribute of a block that names a model which is loaded here, with its value; None where there is none."""
     provider = block.get("provider")
-    asked = isinstance(provider, ChoiceV) and provider.name == "transformers"
-    name = "model" if asked else "base"
-    value = block.get(name) if asked or block.kind == "train" else None
+    requested = isinstance(provider, ChoiceV) and provider.name == "transformers"
+    name = "model" if requested else "base"
+    value = block.get(name) if requested or block.kind == "train" else None
     return (name, value) if isinstance(value, TextV) else None
 
 

@@ -102,11 +102,11 @@ def _template(block: Block, name: str, scope: Scope) -> Expr | None:
 
 def _lang(block: Block, scope: Scope) -> Expr | None:
     """The language of the row that a task tells of, where its port carries one."""
-    told = next((r for r, role in zip(block.inputs, block.roles, strict=True) if role == "learn"), None)
-    schema = None if told is None else scope.program.schemas.get((told.target, told.port))
-    if told is None or schema is None:
+    reported = next((r for r, role in zip(block.inputs, block.roles, strict=True) if role == "learn"), None)
+    schema = None if reported is None else scope.program.schemas.get((reported.target, reported.port))
+    if reported is None or schema is None:
         return None
-    if told.port != "trace":
+    if reported.port != "trace":
         return ["col", "lang"] if "lang" in schema.columns else None
     record = schema.columns.get("after", "")
     return ["field", ["col", "after"], "lang"] if "lang:" in record else None

@@ -71,7 +71,7 @@ def case(block: Block, program: Program, facts: Facts, find: Find) -> Case:
     salted, _ = salts(program, Options())
     step = salted.blocks[_target(block, "step")]
     found = inlets(step)
-    given = tuple(_ports(block, found, salted))
+    provided = tuple(_ports(block, found, salted))
     small = _alone(step, found, salted)
     scope = Scope(small, facts, find, Options(), salted)
     plan, _ = lower(scope)
@@ -81,7 +81,7 @@ def case(block: Block, program: Program, facts: Facts, find: Find) -> Case:
         kind=step.kind,
         span=block.name_span,
         plan=_without_tokenizer(plan, block),
-        given=given,
+        given=provided,
         replies=_replies(block.get("reply")),
         rules=block.rules,
     )
@@ -149,9 +149,9 @@ def _alone(step: Block, found: Sequence[Inlet], program: Program) -> Program:
         source = program.blocks[inlet.ref.target]
         kept[source.name] = source if source.kind == "suite" else _stand_in(source)
     for name in ("teacher", "prompt"):
-        asked = program.blocks.get(_target(step, name))
-        if asked is not None:
-            kept[asked.name] = _mocked(asked) if name == "teacher" else asked
+        requested = program.blocks.get(_target(step, name))
+        if requested is not None:
+            kept[requested.name] = _mocked(requested) if name == "teacher" else requested
     kept[step.name] = _bare(step)
     small, _ = order(replace(program, blocks=kept), Options())
     return small

@@ -83,9 +83,9 @@ def actions(
     if asked.wants(lsp.CodeActionKind.QuickFix):
         for problem in here:
             if problem.span.start <= asked.end and problem.span.end >= asked.start:
-                shown = published(problem, analysis.context.loader.files, uri, converter)
-                yield from _fix(problem, shown, source, asked.uri, converter)
-                yield _explain(problem, shown)
+                displayed = published(problem, analysis.context.loader.files, uri, converter)
+                yield from _fix(problem, displayed, source, asked.uri, converter)
+                yield _explain(problem, displayed)
     if asked.wants(lsp.CodeActionKind.SourceFixAll):
         safe = _apart([p for p in here if p.edit is not None and p.edit.safe])
         edits = [_edit(p, source, converter) for p in safe]

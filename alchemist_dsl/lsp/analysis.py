@@ -161,10 +161,10 @@ class Analyser:
             return None
         found = self.done.get(uri)
         if found is None or uri in self.stale or found.source is not buffer.source:
-            made = self._check(buffer, found)
+            result = self._check(buffer, found)
             if found is not None:
                 found.close()
-            found = self.done[uri] = made
+            found = self.done[uri] = result
             self.stale.discard(uri)
         return found
 

@@ -253,11 +253,11 @@ def _ports(analysis: Analysis, decl: Decl, after: tuple[str, ...]) -> Iterator[I
 def parts_of(analysis: Analysis, block: Frame, group: str) -> dict[str, str]:
     """Fields of the prompt that a step asks, or that the step under test asks: `input` or `output`."""
     decl = analysis.decl(block.name, block.title)
-    made = analysis.context.blocks.get(decl.key) if decl is not None else None
-    step = made.get("step") if made is not None else None
+    result = analysis.context.blocks.get(decl.key) if decl is not None else None
+    step = result.get("step") if result is not None else None
     if isinstance(step, ir.RefV):
-        made = analysis.context.blocks.get(step.target)
-    prompt = made.get("prompt") if made is not None else None
+        result = analysis.context.blocks.get(step.target)
+    prompt = result.get("prompt") if result is not None else None
     found = analysis.context.blocks.get(prompt.target) if isinstance(prompt, ir.RefV) else None
     if found is None:
         return {}
@@ -726,10 +726,10 @@ def _arguments(at: Cursor, call: Frame, type_: AttrType) -> Iterator[Item]:
     known = parameters(call.name, type_) or ()
     found = hover.component(type_, call.name)
     inside = [t for t in at.statement if t.start > call.start]
-    given = {a.text for a, b in pairwise(inside) if b.kind == "EQ"}
+    provided = {a.text for a, b in pairwise(inside) if b.kind == "EQ"}
     if at.last in ("LPAR", "COMMA"):
         for param in known:
-            if param.name not in given:
+            if param.name not in provided:
                 default = "" if param.default is ... else f" = {hover.plain(param.default)}"
                 doc = found.doc if found is not None else ""
                 detail = hover.readable(param.type) + default
@@ -760,8 +760,8 @@ def _amount(analysis: Analysis, at: Cursor) -> Iterator[Item]:
 def _rules(analysis: Analysis, block: Frame) -> Iterator[Item]:
     """Rules of the steps whose refused rows a task learns from."""
     decl = analysis.decl(block.name, block.title)
-    made = analysis.context.blocks.get(decl.key) if decl is not None else None
-    for ref in made.inputs if made is not None else ():
+    result = analysis.context.blocks.get(decl.key) if decl is not None else None
+    for ref in result.inputs if result is not None else ():
         for placed in analysis.context.bodies[ref.target].rules if ref.port == "dropped" else ():
             if placed.stmt.name is not None and placed.stmt.verb != "expect":
                 condition = analysis.context.slice(placed.stmt.condition.span)

@@ -125,9 +125,9 @@ class Documents:
         source = old.source
         for change in params.content_changes:
             source = changed(source, change, self.converter)
-        made = Buffer(old.uri, params.text_document.version, source, old.folder, old.real)
-        self.buffers[old.uri] = made
-        return made
+        result = Buffer(old.uri, params.text_document.version, source, old.folder, old.real)
+        self.buffers[old.uri] = result
+        return result
 
     def close(self, uri: str) -> Buffer | None:
         buffer = self.buffers.pop(uri, None)

@@ -49,8 +49,8 @@ def _hint(at: Span, share: Fraction | None, entry: ir.EntryV) -> Iterator[Hint]:
     if entry.missing:
         yield Hint(at.end, "left out", "Its sources are missing: the other entries grow in proportion.")
     elif share is not None and not (entry.amount == "share" and entry.value == share):
-        told = percent(share)
-        text = told if told.startswith("≈") else f"= {told}"
+        reported = percent(share)
+        text = reported if reported.startswith("≈") else f"= {reported}"
         yield Hint(at.end, text, "The share of the mixture that this entry gets.")
 
 
@@ -185,10 +185,10 @@ def _line(node: Node) -> str:
     basis = known["rows"].basis.replace("_", " ") if "rows" in known else ""
     parts = []
     for name, word in (("rows", "rows"), ("calls", "teacher calls")):
-        told = wording.count(known.get(name))
-        if told and told != "?":
+        reported = wording.count(known.get(name))
+        if reported and reported != "?":
             of = f" ({basis})" if name == "rows" and basis not in ("", "unknown") else ""
-            parts.append(f"{told} {word}{of}")
+            parts.append(f"{reported} {word}{of}")
     money = wording.dollars(known.get("usd"))
     if money and money != "?":
         parts.append(money)

@@ -83,9 +83,9 @@ def declared(analysis: Analysis, symbol: Symbol) -> Decl | None:
 def _block_text(analysis: Analysis, decl: Decl) -> str:
     kind = KINDS[decl.kind]
     parts = [code(f"{decl.kind} {decl.name}"), decl.block.doc or kind.doc]
-    made = analysis.context.blocks.get(decl.key)
-    if made is not None:
-        parts += _facts(made)
+    result = analysis.context.blocks.get(decl.key)
+    if result is not None:
+        parts += _facts(result)
     if kind.stream:
         for port in kind.ports:
             stream = analysis.context.streams.get((decl.key, port))
@@ -425,15 +425,15 @@ def number(value: Fraction) -> str:
     """An exact number for people."""
     if value.denominator == 1:
         return f"{value.numerator:,}"
-    shown = f"{float(value):,.10g}"
-    return shown if Fraction(shown.replace(",", "")) == value else f"{value} ≈ {shown}"
+    displayed = f"{float(value):,.10g}"
+    return displayed if Fraction(displayed.replace(",", "")) == value else f"{value} ≈ {displayed}"
 
 
 def percent(value: Fraction) -> str:
     """A share for people, to a hundredth of a percent."""
-    shown = f"{float(value * 100):.2f}".rstrip("0").rstrip(".")
-    exact = Fraction(shown) == value * 100
-    return f"{'' if exact else '≈ '}{shown}%"
+    displayed = f"{float(value * 100):.2f}".rstrip("0").rstrip(".")
+    exact = Fraction(displayed) == value * 100
+    return f"{'' if exact else '≈ '}{displayed}%"
 
 
 def is_kind(name: str) -> bool:

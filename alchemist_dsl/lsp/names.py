@@ -107,8 +107,8 @@ class _Table:
             case ast.Block(name=ast.Ident(name=name)) if item.kind.name in KINDS:
                 self.blocks.setdefault((id(scope), name), []).append(item)
             case ast.Import(alias=alias):
-                made = Symbol("alias", alias.name, alias.span)
-                self.aliases.setdefault((id(scope), alias.name), made)
+                result = Symbol("alias", alias.name, alias.span)
+                self.aliases.setdefault((id(scope), alias.name), result)
             case ast.ParamDecl(name=name):
                 self.params.setdefault((id(scope), name.name), Symbol("param", name.name, name.span))
 

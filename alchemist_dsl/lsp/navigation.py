@@ -152,8 +152,8 @@ def _column(analysis: Analysis, offset: int) -> Span | None:
 
 
 def _set_at(analysis: Analysis, decl: Decl, column: str, seen: set[str]) -> Span | None:
-    made = analysis.context.blocks.get(decl.key)
-    for ref in made.inputs if isinstance(made, ir.Block) else ():
+    result = analysis.context.blocks.get(decl.key)
+    for ref in result.inputs if isinstance(result, ir.Block) else ():
         upstream = analysis.context.decls.get(ref.target)
         if upstream is None or upstream.key in seen:
             continue

@@ -145,8 +145,8 @@ class RecipeServer(LanguageServer):
         problems_of = {} if documents.shipped(root) else actions.problems(analysis)
         for path, problems in problems_of.items():
             if path in sources:
-                shown = [actions.published(p, sources, uri, documents.converter) for p in problems]
-                found.setdefault(uri(path), []).extend(shown)
+                displayed = [actions.published(p, sources, uri, documents.converter) for p in problems]
+                found.setdefault(uri(path), []).extend(displayed)
         for changed in self.board.put(root, found):
             self._send(changed)
 
@@ -307,8 +307,8 @@ def _writing(server: RecipeServer) -> None:
 
 def _only_a_space(params: lsp.CompletionParams, at: Cursor) -> bool:
     """Whether nothing but a space asked, where names do not follow a space by themselves."""
-    asked = params.context
-    if asked is None or asked.trigger_character != " ":
+    requested = params.context
+    if requested is None or requested.trigger_character != " ":
         return False
     return not at.statement or at.where not in ("code", "template")
 

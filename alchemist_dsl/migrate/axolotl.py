@@ -48,29 +48,29 @@ CHATML: Final = (
 
 def read(reading: Reading) -> Draft:
     """The draft of an axolotl configuration. Refused where it is no supervised tuning, or lacks what axolotl needs."""
-    asked, draft = reading.begin()
+    requested, draft = reading.begin()
     for key in ("rl", "reward_model", "process_reward_model"):
-        if key in asked and asked.flag(key) is not False:
+        if key in requested and requested.flag(key) is not False:
             raise Refused(
                 f"`{key}` is preference training or reinforcement learning, which a recipe does not say",
-                asked.place(key),
+                requested.place(key),
                 "only supervised tuning can be taken over",
             )
     out: dict[str, Any] = {}
-    trained = _data(reading, asked, draft, out)
-    seed = training.seed(asked, "seed", 42)
+    trained = _data(reading, requested, draft, out)
+    seed = training.seed(requested, "seed", 42)
     draft.seed = seed
-    if not training.base(asked, out, "base_model", "revision_of_model"):
+    if not training.base(requested, out, "base_model", "revision_of_model"):
         raise Refused("there is no `base_model`", reading.value.span, "axolotl needs one, and so does a training here")
-    _rates(asked, out, reading.gpus)
-    _sequences(asked, out)
-    _method(asked, out)
-    _template(asked, out, reading.files)
-    _saving(asked, out)
-    inputs = asked.flag("train_on_inputs")
+    _rates(requested, out, reading.gpus)
+    _sequences(requested, out)
+    _method(requested, out)
+    _template(requested, out, reading.files)
+    _saving(requested, out)
+    inputs = requested.flag("train_on_inputs")
     out.setdefault("loss", "all" if inputs else trained)
     draft.train = training.sequences(out)
-    asked.rest(LEFT, UNSAID, USED, FAMILIES)
+    requested.rest(LEFT, UNSAID, USED, FAMILIES)
     return draft
 
 
@@ -80,21 +80,21 @@ def read(reading: Reading) -> Draft:
 def _data(reading: Reading, asked: Asked, draft: Draft, out: dict[str, Any]) -> str:
     """Sources with their layouts; what counts in the loss."""
     losses: set[str] = set()
-    made: list[Source] = []
+    result: list[Source] = []
 
     def remark(number: int) -> Any:
-        made.append(reading.source(draft, "data"))
-        return of_source(made[-1])
+        result.append(reading.source(draft, "data"))
+        return of_source(result[-1])
 
     for entry in asked.tables("datasets", remark):
-        losses.add(_entry(reading, draft, entry, made[-1]))
+        losses.add(_entry(reading, draft, entry, result[-1]))
     plain = asked.get("pretraining_dataset")
     if plain is not None and isinstance(plain.data, str):
         _plain_text(reading, draft, asked, reading.source(draft, plain.data), "pretraining_dataset")
     elif plain is not None:
         for entry in asked.tables("pretraining_dataset", remark):
-            reading.rename(draft, made[-1], entry.text("path") or "data")
-            _plain_text(reading, draft, entry, made[-1], "path")
+            reading.rename(draft, result[-1], entry.text("path") or "data")
+            _plain_text(reading, draft, entry, result[-1], "path")
             entry.rest(
                 {"trust_remote_code": ENTRY_LEFT["trust_remote_code"]},
                 {"skip": "rows that are passed over"},

@@ -36,12 +36,12 @@ def read(source: SourceFile) -> Value:
         if not text.startswith("--"):
             continue
         name, equals, inline = text[2:].partition("=")
-        given = [(inline, span)] if equals else []
+        provided = [(inline, span)] if equals else []
         while not equals and at < len(words) and not words[at][0].startswith("--"):
-            given.append(words[at])
+            provided.append(words[at])
             at += 1
         name = name.replace("-", "_")
-        data[name], keys[name] = _value(given, span), span
+        data[name], keys[name] = _value(provided, span), span
     return Value(data, source.span(0, 0), keys=keys)
 
 

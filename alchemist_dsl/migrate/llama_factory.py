@@ -22,36 +22,36 @@ _TAGS: Final = {"user_tag": "user", "assistant_tag": "assistant", "system_tag": 
 
 def read(reading: Reading) -> Draft:
     """The draft of a LLaMA-Factory configuration. Refused where it is no supervised tuning."""
-    asked, draft = reading.begin()
-    stage = asked.text("stage") if "stage" in asked else "sft"
+    requested, draft = reading.begin()
+    stage = requested.text("stage") if "stage" in requested else "sft"
     if stage not in ("sft", "pt"):
         raise Refused(
             f"`stage: {training._short(str(stage))}` is no supervised tuning, which is all that a recipe says",
-            asked.place("stage"),
+            requested.place("stage"),
             "only the stages sft and pt can be taken over",
         )
     out: dict[str, Any] = {}
-    seed = training.seed(asked, "seed", 42)
-    draft.seed = training.seed(asked, "data_seed", seed)
-    _data(reading, asked, draft, plain_text=stage == "pt")
-    if not training.base(asked, out, "model_name_or_path", "model_revision"):
-        return training.nothing_trained(asked, draft, USED, LEFT, UNSAID, FAMILIES)
-    hf.read(asked, out, reading.gpus, learning_rate=5e-5, precision="fp32")
-    if asked.flag("pure_bf16"):
+    seed = training.seed(requested, "seed", 42)
+    draft.seed = training.seed(requested, "data_seed", seed)
+    _data(reading, requested, draft, plain_text=stage == "pt")
+    if not training.base(requested, out, "model_name_or_path", "model_revision"):
+        return training.nothing_trained(requested, draft, USED, LEFT, UNSAID, FAMILIES)
+    hf.read(requested, out, reading.gpus, learning_rate=5e-5, precision="fp32")
+    if requested.flag("pure_bf16"):
         out["precision"] = "bf16"
-        asked.otherwise("pure_bf16", "weights stay in fp32 here, the computation is in bf16", "precision")
-    length = asked.whole("cutoff_len", 1, 10**8)
+        requested.otherwise("pure_bf16", "weights stay in fp32 here, the computation is in bf16", "precision")
+    length = requested.whole("cutoff_len", 1, 10**8)
     out["max_length"] = f"{length or 2048} tokens"
-    training.held_out(asked, out, "val_size")
-    _loss(asked, out, stage == "pt")
-    _method(asked, out)
-    _template(asked)
+    training.held_out(requested, out, "val_size")
+    _loss(requested, out, stage == "pt")
+    _method(requested, out)
+    _template(requested)
     if draft.seed != seed:
         out["seed"] = seed
     draft.train = training.sequences(out)
-    if asked.flag("use_swanlab"):
-        asked.unsaid("use_swanlab", f"figures go to {', '.join(training.REPORTS)} only", "report")
-    asked.rest(LEFT, UNSAID, USED, FAMILIES)
+    if requested.flag("use_swanlab"):
+        requested.unsaid("use_swanlab", f"figures go to {', '.join(training.REPORTS)} only", "report")
+    requested.rest(LEFT, UNSAID, USED, FAMILIES)
     return draft
 
 
@@ -207,24 +207,24 @@ def _columns(reading: Reading, own: Asked, source: Source, plain_text: bool) -> 
     inner = own.table("columns")
     form = (own.text("formatting")) or "alpaca"
     usual = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
-    given = {k: inner.text(k) for k in _COLUMNS if k in inner} if inner else usual
+    provided = {k: inner.text(k) for k in _COLUMNS if k in inner} if inner else usual
     if plain_text:
-        hf.text(source, given.get("prompt") or "text")
+        hf.text(source, provided.get("prompt") or "text")
         own.remark("text without turns: it is the answer to an empty question, in the chat template", "instruction")
     elif form in ("sharegpt", "openai"):
-        hf.conversation(source, given.get("messages") or "conversations")
-        hf.tools(source, given.get("tools"))
+        hf.conversation(source, provided.get("messages") or "conversations")
+        hf.tools(source, provided.get("tools"))
         if inner and "system" in inner:
-            source.sets["system"] = given["system"]
+            source.sets["system"] = provided["system"]
         _tags(own)
     else:
         if form != "alpaca":
             own.unsaid("formatting", "it is read as alpaca")
         pair = Pair(
-            given.get("prompt") or "instruction",
-            given.get("response") or "output",
-            given.get("query"),
-            given.get("system"),
+            provided.get("prompt") or "instruction",
+            provided.get("response") or "output",
+            provided.get("query"),
+            provided.get("system"),
         )
         hf.pair(source, pair, None)
         if inner and "history" in inner:

@@ -143,31 +143,31 @@ _FEW: Final = 10
 
 def read(reading: Reading) -> Draft:
     """The draft of an open-instruct configuration. Refused where it is no supervised tuning."""
-    asked, draft = reading.begin()
+    requested, draft = reading.begin()
     for key in _OTHER:
-        if key in asked:
+        if key in requested:
             raise Refused(
                 f"`{key}` belongs to preference training or reinforcement learning, which a recipe does not say",
-                asked.place(key),
+                requested.place(key),
                 "only supervised tuning can be taken over",
             )
     out: dict[str, Any] = {}
-    draft.seed = training.seed(asked, "seed", 42)
-    _data(reading, asked, draft)
-    if not training.base(asked, out, "model_name_or_path", "model_revision"):
-        return training.nothing_trained(asked, draft, USED, LEFT, UNSAID, FAMILIES)
-    length = asked.whole("max_seq_length", 1, 10**8)
+    draft.seed = training.seed(requested, "seed", 42)
+    _data(reading, requested, draft)
+    if not training.base(requested, out, "model_name_or_path", "model_revision"):
+        return training.nothing_trained(requested, draft, USED, LEFT, UNSAID, FAMILIES)
+    length = requested.whole("max_seq_length", 1, 10**8)
     out["max_length"] = f"{length or 1024} tokens"
     out["packing"], out["loss"] = "none", "assistant"
-    _rates(asked, out, reading.gpus)
-    _method(asked, out)
+    _rates(requested, out, reading.gpus)
+    _method(requested, out)
     draft.train = training.sequences(out)
-    tokenizer = asked.text("tokenizer_name")
+    tokenizer = requested.text("tokenizer_name")
     if tokenizer is not None and tokenizer != out.get("base"):
-        asked.unsaid(
+        requested.unsaid(
             "tokenizer_name", "a tokenizer that is not the base's; for its chat template alone write `chat_template`"
         )
-    asked.rest(LEFT, UNSAID, [*USED, "tokenizer_name"], FAMILIES)
+    requested.rest(LEFT, UNSAID, [*USED, "tokenizer_name"], FAMILIES)
     return draft
 
 

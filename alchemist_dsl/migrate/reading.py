@@ -48,9 +48,9 @@ class Reading:
 
     def source(self, draft: Draft, name: str) -> Source:
         """A new source of the draft, named after a place."""
-        made = Source(named(name, {s.name for s in draft.sources} | {draft.train_name}))
-        draft.sources.append(made)
-        return made
+        result = Source(named(name, {s.name for s in draft.sources} | {draft.train_name}))
+        draft.sources.append(result)
+        return result
 
 
 def distinct(draft: Draft) -> None:

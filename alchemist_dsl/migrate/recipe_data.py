@@ -120,8 +120,8 @@ def _attribute(name: str, type_: AttrType, value: Any) -> Iterator[str]:
         return
     yield f"  {name} {{"
     for field, inner in value.items():
-        shown = _expression(inner) if free else _value(known.get(field, _LITERAL), inner)
-        yield f"    {_name(field)} = {shown}"
+        displayed = _expression(inner) if free else _value(known.get(field, _LITERAL), inner)
+        yield f"    {_name(field)} = {displayed}"
     yield "  }"
 
 

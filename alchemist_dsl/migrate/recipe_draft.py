@@ -102,8 +102,8 @@ def _blocks(draft: Draft) -> Iterator[tuple[dict[str, Any], Iterable[Remark]]]:
         recipe["seed"] = draft.seed
     yield recipe, remarks.get("recipe", ())
     for source in draft.sources:
-        made = {"kind": "source", "name": source.name, **source.attrs}
-        yield made | ({"set": source.sets} if source.sets else {}), source.remarks
+        result = {"kind": "source", "name": source.name, **source.attrs}
+        yield result | ({"set": source.sets} if source.sets else {}), source.remarks
     stream = draft.sources[0].name
     mixture = _mixture(draft)
     if mixture is not None:

@@ -78,15 +78,15 @@ def place(asked: Asked, source: Source, at: At, files: Files, *, path: str | Non
     where = path if path is not None else asked.text(at.path)
     for key in (at.config, at.split, at.revision, at.format):
         asked.get(key)  # what a file does not have says nothing of it
-    given = asked.texts(at.files) if at.files and at.files in asked else None
+    provided = asked.texts(at.files) if at.files and at.files in asked else None
     config, revision = _text(asked, at.config), _text(asked, at.revision)
     if where is None:
         _missing(asked, source, at.path, "it names no place")
         return None
-    if where in _FORMATS and given:  # `datasets` takes the format for the path
-        return _local(asked, source, at.files, given, files, _FORMATS[where])
+    if where in _FORMATS and provided:  # `datasets` takes the format for the path
+        return _local(asked, source, at.files, provided, files, _FORMATS[where])
     if _on_disk(where, files):
-        more = [f"{where.rstrip('/')}/{g}" for g in given] if given else [where]
+        more = [f"{where.rstrip('/')}/{g}" for g in provided] if provided else [where]
         format_ = _text(asked, at.format)
         return _local(asked, source, at.path, more, files, _FORMATS.get(format_ or ""))
     if not _HUB.fullmatch(where):
@@ -97,8 +97,8 @@ def place(asked: Asked, source: Source, at: At, files: Files, *, path: str | Non
         source.attrs["config"] = config
     if revision and revision != "main":
         source.attrs["revision"] = revision
-    if given:
-        source.attrs["files"] = given if len(given) > 1 else given[0]
+    if provided:
+        source.attrs["files"] = provided if len(provided) > 1 else provided[0]
     if at.format and at.format in asked:
         asked.leave(at.format, "the ending tells the format")
     if at.split:
@@ -118,7 +118,7 @@ def _on_disk(where: str, files: Files) -> bool:
 def _local(
     asked: Asked, source: Source, key: str, paths: Collection[str], files: Files, format_: str | None
 ) -> frozenset[str] | None:
-    shown: list[str] = []
+    displayed: list[str] = []
     columns: list[frozenset[str] | None] = []
     for path in paths:
         inside = files.listed(path) if files.kind(path) == "folder" else []
@@ -133,13 +133,13 @@ def _local(
                 f'; when it is, write `files = "{name}"` instead of `missing`',
             )
             return None
-        shown += there
+        displayed += there
         columns.append(files.columns(path))
-    if any(set("*?[]") & set(s) for s in shown) and "pattern" not in map(files.kind, paths):
+    if any(set("*?[]") & set(s) for s in displayed) and "pattern" not in map(files.kind, paths):
         _missing(asked, source, key, "a name with `*`, `?` or `[` would be read as a pattern")
         return None
-    source.attrs["files"] = shown if len(shown) > 1 else shown[0]
-    if format_ and not all(_ending(s) for s in shown):
+    source.attrs["files"] = displayed if len(displayed) > 1 else displayed[0]
+    if format_ and not all(_ending(s) for s in displayed):
         source.attrs["format"] = format_
     known = [c for c in columns if c is not None]
     return frozenset.intersection(*known) if known and len(known) == len(columns) else None

@@ -94,16 +94,16 @@ TOOLS: Final[Mapping[str, Tool]] = {
 
 def detect(value: Value) -> list[str]:
     """The tools that a file may be for, the likeliest alone where one is."""
-    given = set(value.data) if isinstance(value.data, dict) else set()
-    signs = {name: len(given & tool.signs) for name, tool in TOOLS.items()}
+    provided = set(value.data) if isinstance(value.data, dict) else set()
+    signs = {name: len(provided & tool.signs) for name, tool in TOOLS.items()}
     most = max(signs.values())
     found = [n for n, s in signs.items() if s == most] if most else []
-    if not found and "datasets" in given and "base_model" not in given:
+    if not found and "datasets" in provided and "base_model" not in provided:
         found = ["trl"]
-    if not found and {"model_name_or_path", "dataset_name"} <= given:
+    if not found and {"model_name_or_path", "dataset_name"} <= provided:
         found = ["trl"]
     if len(found) > 1:  # several signs alike: who knows more of the keys
-        known = {n: len(given & TOOLS[n].keys) for n in found}
+        known = {n: len(provided & TOOLS[n].keys) for n in found}
         best = max(known.values())
         found = [n for n in found if known[n] == best]
     return found

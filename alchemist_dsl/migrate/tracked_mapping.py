@@ -87,9 +87,9 @@ def masked(source: SourceFile, root: Value) -> tuple[SourceFile, Value]:
 def _starred(value: Value, found: Collection[Span], names: Collection[Span]) -> Value:
     match value.data:
         case dict():
-            shown = {k: "***" if s in names else k for k, s in value.keys.items()}
-            data = {shown[k]: _starred(v, found, names) for k, v in value.data.items()}
-            return replace(value, data=data, keys={shown[k]: s for k, s in value.keys.items()})
+            displayed = {k: "***" if s in names else k for k, s in value.keys.items()}
+            data = {displayed[k]: _starred(v, found, names) for k, v in value.data.items()}
+            return replace(value, data=data, keys={displayed[k]: s for k, s in value.keys.items()})
         case tuple():
             return replace(value, data=tuple(_starred(v, found, names) for v in value.data))
         case _:

@@ -55,15 +55,15 @@ def chat_template(asked: Asked, key: str, name: str, files: Files) -> dict[str, 
     not there.
     """
     there = files.kind(name)
-    shown = files.shown(name)
-    inside = not shown.startswith(("/", "../"))
-    if there == "file" and inside and shown.endswith(CHAT_FILES):
-        return shown
+    displayed = files.shown(name)
+    inside = not displayed.startswith(("/", "../"))
+    if there == "file" and inside and displayed.endswith(CHAT_FILES):
+        return displayed
     text = files.read(name) if there == "file" else None
     if text is not None:
         return {"template": text.strip("\n")}
     if there == "folder" and inside:
-        return f"./{shown}"
+        return f"./{displayed}"
     if there is None and CHAT_MODEL.fullmatch(name) and not name.endswith(CHAT_FILES):
         return name
     why = "lies outside the project" if there else "is not there"
@@ -482,25 +482,27 @@ def find(program: ir.Program, name: str | None) -> ir.Block:
 def trained(program: ir.Program, block: ir.Block, recipe: str, folder: str, gpus: int | None) -> Trained:
     """The values of a block. `folder`: from where the configuration is used to that of the recipe ("" is the same)."""
     base = block.get("base")
-    made = Trained(block, recipe, "", "", gpus or _devices(block), _seed(program, block), folder)
+    result = Trained(block, recipe, "", "", gpus or _devices(block), _seed(program, block), folder)
     match base:
         case ir.TextV(value=name):
-            made.base = "/".join(p for p in (folder if base_folder(base) else "", name) if p)
+            result.base = "/".join(p for p in (folder if base_folder(base) else "", name) if p)
         case ir.RefV(target=other):
-            made.base = f".alchemist/outputs/{recipe.removesuffix('.recipe')}/{other}/model"
-            made.unsaid("base", f"it starts from the weights of `{other}`; run that first, and see that they lie here")
+            result.base = f".alchemist/outputs/{recipe.removesuffix('.recipe')}/{other}/model"
+            result.unsaid(
+                "base", f"it starts from the weights of `{other}`; run that first, and see that they lie here"
+            )
         case _:
             raise NoTraining(
                 f"`{block.name}` starts from new weights, which other tools do not make",
                 block.name_span,
                 'write `base = "owner/model"`',
             )
-    _data(made, program, folder)
+    _data(result, program, folder)
     if gpus is None and not isinstance(block.get("gpus"), ir.Qty):
-        made.remarks["batch"] = (
-            f"{made.sequences} {made.unit} on one device; `--gpus N` of `alchemist export` shares them out"
+        result.remarks["batch"] = (
+            f"{result.sequences} {result.unit} on one device; `--gpus N` of `alchemist export` shares them out"
         )
-    return made
+    return result
 
 
 def _seed(program: ir.Program, block: ir.Block) -> int:

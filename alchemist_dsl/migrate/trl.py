@@ -99,30 +99,30 @@ _TEXT: Final = hf.Pair("prompt", "completion")
 
 def read(reading: Reading) -> Draft:
     """The draft of a TRL configuration. Refused where it is no supervised tuning."""
-    asked, draft = reading.begin()
+    requested, draft = reading.begin()
     for key in _OTHER:
-        if key in asked:
+        if key in requested:
             raise Refused(
                 f"`{key}` belongs to preference training or reinforcement learning, which a recipe does not say",
-                asked.place(key),
+                requested.place(key),
                 "only supervised tuning can be taken over",
             )
     out: dict[str, Any] = {}
-    seed = training.seed(asked, "seed", 42)
-    draft.seed = training.seed(asked, "data_seed", seed)
-    kinds = _data(reading, asked, draft, out)
-    if not training.base(asked, out, "model_name_or_path", "model_revision"):
-        return training.nothing_trained(asked, draft, USED, LEFT, UNSAID)
-    training.held_out(asked, out, "test_split_size")
-    hf.read(asked, out, reading.gpus, learning_rate=2e-5, precision="bf16")
-    _sequences(asked, out, reading.files)
-    _weights(asked)
-    out["loss"] = _loss(asked, kinds)
-    _method(asked, out)
+    seed = training.seed(requested, "seed", 42)
+    draft.seed = training.seed(requested, "data_seed", seed)
+    kinds = _data(reading, requested, draft, out)
+    if not training.base(requested, out, "model_name_or_path", "model_revision"):
+        return training.nothing_trained(requested, draft, USED, LEFT, UNSAID)
+    training.held_out(requested, out, "test_split_size")
+    hf.read(requested, out, reading.gpus, learning_rate=2e-5, precision="bf16")
+    _sequences(requested, out, reading.files)
+    _weights(requested)
+    out["loss"] = _loss(requested, kinds)
+    _method(requested, out)
     if draft.seed != seed:
         out["seed"] = seed
     draft.train = training.sequences(out)
-    asked.rest(LEFT, UNSAID, USED)
+    requested.rest(LEFT, UNSAID, USED)
     return draft
 
 
@@ -160,14 +160,14 @@ def _data(reading: Reading, asked: Asked, draft: Draft, out: dict[str, Any]) -> 
 
 def _entries(reading: Reading, asked: Asked, draft: Draft, at: At, field: str | None) -> set[str]:
     kinds = set()
-    made: list[Source] = []
+    result: list[Source] = []
 
     def remark(number: int) -> Any:
-        made.append(reading.source(draft, "data"))
-        return of_source(made[-1])
+        result.append(reading.source(draft, "data"))
+        return of_source(result[-1])
 
     for entry in asked.tables("datasets", remark):
-        source = made[-1]
+        source = result[-1]
         where = entry.text(at.path) or "data"
         inside = (entry.texts(at.files) or [where])[0] if at.files else where
         reading.rename(draft, source, inside if where in ("json", "csv", "parquet") else where)
@@ -235,14 +235,14 @@ def _amount(entry: Asked, source: Source) -> None:
 
 def _fractions(asked: Asked, draft: Draft) -> None:
     """Shares of the final mixture, brought to a sum of one, which repeat nothing."""
-    given = {s.name: Fraction(s.amount[1:]) for s in draft.sources if (s.amount or "").startswith("=") and s.amount}
-    if not given:
+    provided = {s.name: Fraction(s.amount[1:]) for s in draft.sources if (s.amount or "").startswith("=") and s.amount}
+    if not provided:
         return
-    total = sum(given.values())
-    whole = len(given) == len(draft.sources) and total > 0
-    exact = whole and all((share / total * 10**6).denominator == 1 for share in given.values())
+    total = sum(provided.values())
+    whole = len(provided) == len(draft.sources) and total > 0
+    exact = whole and all((share / total * 10**6).denominator == 1 for share in provided.values())
     for source in draft.sources:
-        share = given.get(source.name, Fraction(0))
+        share = provided.get(source.name, Fraction(0))
         parts = f"{plain(Decimal(repr(float(share))))} parts"
         source.amount = None if not whole else percent(share / total) if exact else parts
     if whole:

@@ -247,7 +247,7 @@ class Builder:
     ) -> ast.TypeExpr:
         base = self.text(name)
         low, high = (b.value if isinstance(b, ast.Quantity) else None for b in bounds)
-        shown = "..".join(b.text if isinstance(b, ast.Quantity) else "" for b in bounds)
+        displayed = "..".join(b.text if isinstance(b, ast.Quantity) else "" for b in bounds)
         if low is not None and high is not None and low > high:
             a, b = bounds
             assert a is not None and b is not None
@@ -259,7 +259,7 @@ class Builder:
                 help=f"write `{_text(b)}..{_text(a)}`",
                 edit=f"{_text(b)}..{_text(a)}",
             )
-        return ast.TypeExpr(self.span(name, close), f"{base}({shown})", base, low=low, high=high)
+        return ast.TypeExpr(self.span(name, close), f"{base}({displayed})", base, low=low, high=high)
 
     def choice_type(self, name: int, _open: int, values: list[ast.Text], close: int, last: int = -1) -> ast.TypeExpr:
         span = self.span(name, close if last < 0 else last)
@@ -323,14 +323,14 @@ class Builder:
                 if at in self.words:
                     return ast.BadExpr(span)
                 self.words.add(at)
-                shown = self.source[at:to]
+                displayed = self.source[at:to]
                 self.say(
                     "A002",
-                    f"`{shown}` is text and needs quotes",
+                    f"`{displayed}` is text and needs quotes",
                     at,
                     to,
                     help="put it into double quotes",
-                    edit=f'"{shown}"',
+                    edit=f'"{displayed}"',
                 )
                 return ast.BadExpr(span)
             self.say(read.code, read.headline, start, end, help=read.help, edit=read.better)
@@ -350,11 +350,11 @@ class Builder:
         value, bad = unescape(literal)
         if bad:
             at, to = start + bad.start, start + bad.end
-            shown = self.source[at:to]
+            sign = self.source[at:to]
             if bad.surrogate:
                 self.say(
                     "A010",
-                    f"`{shown}` is one half of a character and stands alone",
+                    f"`{sign}` is one half of a character and stands alone",
                     at,
                     to,
                     help="a character beyond U+FFFF is two such halves, or the character itself",
@@ -362,11 +362,11 @@ class Builder:
             else:
                 self.say(
                     "A010",
-                    f"`{shown}` is not an escape",
+                    f"`{sign}` is not an escape",
                     at,
                     to,
-                    edit="\\" + shown,
-                    help=f'for a backslash write `\\{shown}`; the escapes are \\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX',
+                    edit="\\" + sign,
+                    help=f'for a backslash write `\\{sign}`; the escapes are \\" \\\\ \\/ \\b \\f \\n \\r \\t \\uXXXX',
                 )
         return ast.Text(Span(self.path, start, end), value)
 

@@ -67,12 +67,15 @@ def one_line(text: str) -> str:
     broken.
     """
     tokens = scan(SourceFile("", text), load())
-    told = [i for i, kind in enumerate(tokens.kinds) if kind != "NEWLINE"]
-    told = [
-        i for i, after in pairwise([*told, -1]) if tokens.kinds[i] != "COMMA" or tokens.kinds[after] not in _CLOSERS
+    reported = [i for i, kind in enumerate(tokens.kinds) if kind != "NEWLINE"]
+    reported = [
+        i for i, after in pairwise([*reported, -1]) if tokens.kinds[i] != "COMMA" or tokens.kinds[after] not in _CLOSERS
     ]
     bare = Tokens(
-        tokens.source, [tokens.kinds[i] for i in told], [tokens.starts[i] for i in told], [tokens.ends[i] for i in told]
+        tokens.source,
+        [tokens.kinds[i] for i in reported],
+        [tokens.starts[i] for i in reported],
+        [tokens.ends[i] for i in reported],
     )
     parts = [p for row in read(bare) for p in row.parts] if _balanced(bare.kinds) else []
     return flat(parts) or " ".join(text.split())

@@ -220,8 +220,10 @@ def _odd_space(out: Tokens, start: int) -> int:
     char = out.source.text[start]
     if char not in "\r\f\v":
         name = unicodedata.name(char, f"U+{ord(char):04X}").lower()
-        shown = f"here is an invisible character ({name}, U+{ord(char):04X})"
-        report(out, "A002", shown, start, start + 1, help="replace it by a plain space", edit=(start, start + 1, " "))
+        displayed = f"here is an invisible character ({name}, U+{ord(char):04X})"
+        report(
+            out, "A002", displayed, start, start + 1, help="replace it by a plain space", edit=(start, start + 1, " ")
+        )
     return start + 1
 
 
@@ -249,7 +251,7 @@ def _unknown(out: Tokens, start: int) -> int:
     end = start + 1
     while end < len(text) and text[end] == char:
         end += 1
-    shown = char if char.isprintable() else f"U+{ord(char):04X}"
+    displayed = char if char.isprintable() else f"U+{ord(char):04X}"
     hints = {
         "$": "money is written `$30`; a parameter is read as `param.NAME`",
         "`": 'names stand bare, text in double quotes, `"…"`',
@@ -257,7 +259,7 @@ def _unknown(out: Tokens, start: int) -> int:
         "\\": "a statement that needs several lines goes into parentheses",
         "@": 'text is written in quotes, `"…"`',
     }
-    report(out, "A002", f"`{shown}` has no meaning here", start, end, help=hints.get(char))
+    report(out, "A002", f"`{displayed}` has no meaning here", start, end, help=hints.get(char))
     return end
 
 

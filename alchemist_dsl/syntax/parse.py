@@ -35,8 +35,8 @@ def parse(source: SourceFile) -> tuple[ast.File, tuple[Diagnostic, ...]]:
     if large is not None:
         return ast.File(source.span(0, len(source.text)), None, (), ()), (large,)
     tables = load()
-    shown, conflicts = resolve(source)
-    tokens = scan(shown, tables)
+    displayed, conflicts = resolve(source)
+    tokens = scan(displayed, tables)
     run = _Run(tables, tokens)
     items = run.parse("file") or []
     edition = opening.check(source, items, run.report)

@@ -248,14 +248,14 @@ def _list_without_brackets(m: Mistake) -> Diagnostic | None:
     last = m.first
     while kinds[last + 1] not in ENDS - {"COMMA"}:
         last += 1
-    shown, name = m.source(first + 2, last), m.text(first)
+    displayed, name = m.source(first + 2, last), m.text(first)
     span = m.span(first + 2, last)
     return Diagnostic(
         "A002",
         f"several values of `{name}` go into a list",
         span,
-        help=f"write `{name} = [{shown}]`",
-        edit=Edit(span, f"[{shown}]"),
+        help=f"write `{name} = [{displayed}]`",
+        edit=Edit(span, f"[{displayed}]"),
     )
 
 

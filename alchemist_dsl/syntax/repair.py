@@ -297,13 +297,13 @@ class _Repair:
     def _wrong_closer(self, i: int, opened: _Open) -> None:
         raw = self.raw
         have, want = _SPELLED[raw.kinds[i]], _SPELLED[opened.closer]
-        shown = _SPELLED[raw.kinds[opened.token]]
+        displayed = _SPELLED[raw.kinds[opened.token]]
         span = raw.source.span(raw.starts[i], raw.ends[i])
         start = raw.source.span(raw.starts[opened.token], raw.ends[opened.token])
         raw.problems.append(
             Diagnostic(
                 "A005",
-                f"`{shown}` is closed by `{have}`",
+                f"`{displayed}` is closed by `{have}`",
                 span,
                 f"`{want}` is expected",
                 (Label(start, "opened here"),),
@@ -316,7 +316,7 @@ class _Repair:
     def _stray(self, i: int, kind: str) -> None:
         raw = self.raw
         span = raw.source.span(raw.starts[i], raw.ends[i])
-        shown = _SPELLED[kind]
+        displayed = _SPELLED[kind]
         label, labels, help, edit = "", [], "delete it", Edit(span, "")
         opened = self._list_without_bracket(i) if kind == "RSQB" else None
         if opened is not None:
@@ -333,7 +333,7 @@ class _Repair:
             line = raw.source.position(raw.starts[closer])[0]
             label = f"the block `{name}` was already closed on line {line}"
         raw.problems.append(
-            Diagnostic("A005", f"this `{shown}` closes nothing", span, label, tuple(labels), help=help, edit=edit)
+            Diagnostic("A005", f"this `{displayed}` closes nothing", span, label, tuple(labels), help=help, edit=edit)
         )
 
     def _orphans(self, i: int, kind: str) -> int | None:
@@ -500,13 +500,13 @@ class _Repair:
         while raw.kinds[end + 1] in ("NAME", "STRING") and raw.kinds[following] in _WORDS:
             end += 1
         span = raw.source.span(raw.starts[following], raw.ends[end])
-        shown = raw.source.text[span.start : span.end]
+        displayed = raw.source.text[span.start : span.end]
         opened = self.stack[-1]
         closed = self._called(opened)
         if raw.kinds[following] in CLOSERS:
-            return Label(span, f"`{shown}` ends what is around {closed}, so that was ended before it")
+            return Label(span, f"`{displayed}` ends what is around {closed}, so that was ended before it")
         what = "block" if opened.header and self._block_header(following) else "statement"
-        return Label(span, f"`{shown}` looks like the next {what}, so {closed} was ended before it")
+        return Label(span, f"`{displayed}` looks like the next {what}, so {closed} was ended before it")
 
     def _called(self, opened: _Open) -> str:
         """What a bracket opens, in words."""

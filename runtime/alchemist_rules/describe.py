@@ -50,10 +50,10 @@ def read(response: str, code: Snippet) -> Facts:
         for topic, langs, condition, wordings in phrases.TABLE:
             fits = code.lang in (langs or grammars.PARSED)
             module = _holds(condition, found) if fits else None
-            made = () if module is None else tuple(_filled(w, found, module) for w in wordings)
-            if made and all(made):
-                side = out.has if made[0].startswith("with ") else out.says
-                side.setdefault(topic, tuple(m.removeprefix("with ") for m in made))
+            result = () if module is None else tuple(_filled(w, found, module) for w in wordings)
+            if result and all(result):
+                side = out.has if result[0].startswith("with ") else out.says
+                side.setdefault(topic, tuple(m.removeprefix("with ") for m in result))
         if out.name and 1 <= len(found.parameters) <= 3:
             names = listed([f"`{p}`" for p in found.parameters])
             out.says["parameters"] = (f"takes {names}", f"works from {names}")

@@ -43,17 +43,17 @@ def evolve(instruction: str, response: str, lang: str | None = None, sample: int
         left = dict(side)
         while left:
             name = list(left)[draw.weighted([w for w, _ in left.values()])]
-            made = _sound(left.pop(name)[1], code)
-            if made is not None:
-                return Evolution(_joined(instruction, draw.one(made[0])), response.replace(code.code, made[1]), name)
+            new = _sound(left.pop(name)[1], code)
+            if new is not None:
+                return Evolution(_joined(instruction, draw.one(new[0])), response.replace(code.code, new[1]), name)
             if name == "debug" and (faulty := _faulty(code, draw)) is not None:
                 return Evolution(f"{instruction.rstrip()}\n\n{faulty[0][0]}", faulty[1], name)
     return None
 
 
 def _sound(way: Way, code: Snippet) -> Made | None:
-    made = way(code)
-    return made if made and made[1] != code.code and grammars.parses(made[1], code.lang) else None
+    result = way(code)
+    return result if result and result[1] != code.code and grammars.parses(result[1], code.lang) else None
 
 
 def _joined(instruction: str, more: str) -> str:
@@ -133,10 +133,10 @@ def _around(name: str) -> PythonWay:
 
 def _hashable(f: Function) -> bool:
     """Whether nothing in a function shows that an argument cannot be a key of a dictionary."""
-    given = "|".join(n.arg for n in ast.walk(f.args) if isinstance(n, ast.arg) and n.arg != "self")
-    held = rf"\b(?:{given})(?:\[|\.(?:append|items|keys|values|sort|shape|dtype|update|pop)\b)|\bin (?:{given})\b"
-    called = rf"\b(?:len|sum|set|list|sorted|min|max|iter|enumerate|zip|any|all|map)\((?:{given})\b"
-    return not given or not re.search(f"{held}|{called}", ast.unparse(f))
+    provided = "|".join(n.arg for n in ast.walk(f.args) if isinstance(n, ast.arg) and n.arg != "self")
+    held = rf"\b(?:{provided})(?:\[|\.(?:append|items|keys|values|sort|shape|dtype|update|pop)\b)|\bin (?:{provided})\b"
+    called = rf"\b(?:len|sum|set|list|sorted|min|max|iter|enumerate|zip|any|all|map)\((?:{provided})\b"
+    return not provided or not re.search(f"{held}|{called}", ast.unparse(f))
 
 
 _TRUTH: Final = re.compile(r"not |(?:True|False)$|(?:isinstance|issubclass|hasattr|callable|bool|any|all)\([^()]*\)$")
@@ -156,10 +156,10 @@ def _kind(f: Function) -> str:
         if not isinstance(n, ast.Return) or n.value is None:
             continue
         v = values.get(ast.unparse(n.value), n.value)
-        shown = ast.unparse(v)
-        many = ast.unparse(n.value) in grown or _MANY.match(shown)
-        boolean = isinstance(v, ast.Compare) or _TRUTH.match(shown)
-        if shown != "None":
+        displayed = ast.unparse(v)
+        many = ast.unparse(n.value) in grown or _MANY.match(displayed)
+        boolean = isinstance(v, ast.Compare) or _TRUTH.match(displayed)
+        if displayed != "None":
             kinds.add("many" if many else "truth" if boolean else "one")
     return "nothing" if not kinds else kinds.pop() if len(kinds) == 1 else "many" if "many" in kinds else "one"
 
@@ -192,9 +192,9 @@ def _keyword_only(py: Python, f: Function) -> Made | None:
     calls = [n for n in ast.walk(py.tree) if isinstance(n, ast.Call) and ast.unparse(n.func).endswith(f.name)]
     if any(len(n.args) > bare or any(isinstance(x, ast.Starred) for x in n.args) for n in calls):
         return None
-    first, given = py.start(a.args[-len(a.defaults)]), listed([f"`{x.arg}`" for x in a.args[-len(a.defaults) :]])
+    first, provided = py.start(a.args[-len(a.defaults)]), listed([f"`{x.arg}`" for x in a.args[-len(a.defaults) :]])
     them = "it" if len(a.defaults) == 1 else "them"
-    asks = (f"Let {given} be given by keyword only.", f"Callers must name {given} when they pass {them}.")
+    asks = (f"Let {provided} be given by keyword only.", f"Callers must name {provided} when they pass {them}.")
     return asks, edited(py.raw, [(first, first, "*, ")])
 
 

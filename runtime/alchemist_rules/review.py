@@ -185,8 +185,8 @@ def _mutable_default(py: Python) -> Iterator[Fix]:
     for f in (n for n in ast.walk(py.tree) if isinstance(n, FUNCTION)):
         plain, first = [*f.args.posonlyargs, *f.args.args], py.first_line(f)
         for a, d in zip(plain[len(plain) - len(f.args.defaults) :], f.args.defaults, strict=True):
-            made = isinstance(d, ast.List | ast.Dict | ast.Set) or ast.unparse(d) in ("list()", "dict()", "set()")
-            if made and a.annotation is None and first is not None:
+            result = isinstance(d, ast.List | ast.Dict | ast.Set) or ast.unparse(d) in ("list()", "dict()", "set()")
+            if result and a.annotation is None and first is not None:
                 check = py.before(first, f"if {a.arg} is None:\n    {a.arg} = {py.of(d)}")
                 said = f"The default of `{a.arg}` is one object that all calls share; make it in each call."
                 yield Fix(d.lineno, said, ((py.start(d), py.end(d), "None"), check), wrong=2)
@@ -210,8 +210,8 @@ def _broken(code: Snippet) -> Fix:
         missing = [n for n in errors if n.is_missing and n.type in (")", "]", "}", ";")]
         tries = [edited(raw, [(n.start_byte, n.start_byte, n.type)]) for n in missing[:1]]
         text = f"The code does not parse: `{missing[0].type}` is missing." if missing else text
-    made = next((x for x in tries if x != code.code and grammars.parses(x, code.lang)), None)
-    return Fix(line, text, ((0, len(parsers.encoded(code.code)), made),) if made is not None else (), wrong=9)
+    result = next((x for x in tries if x != code.code and grammars.parses(x, code.lang)), None)
+    return Fix(line, text, ((0, len(parsers.encoded(code.code)), result),) if result is not None else (), wrong=9)
 
 
 def _refusal(code: str) -> tuple[int, str]:

@@ -78,15 +78,15 @@ def scan(shown: Snippet) -> Scan | None:
     """None where the code does not parse as it stands or as a part, or is too long to judge."""
     code, lang = shown.code, shown.lang
     broken = lang == "python" and grammars.module(code) is None
-    made = tree(grammars.session(code) if shown.session else code, lang) if not broken else None
-    if made is None:
+    result = tree(grammars.session(code) if shown.session else code, lang) if not broken else None
+    if result is None:
         return None
     out = Scan(lang)
-    _definitions(made, out)
-    blank, places = bytearray(made.raw), {0: _Place(of_class=made.inside == "class")}
-    for node in made.nodes:
+    _definitions(result, out)
+    blank, places = bytearray(result.raw), {0: _Place(of_class=result.inside == "class")}
+    for node in result.nodes:
         up = node.parent
-        role, start, end = _KINDS.get(node.type, ""), *made.span(node)
+        role, start, end = _KINDS.get(node.type, ""), *result.span(node)
         at = places[node.id] = _place(node, role, places.get(up.id if up is not None else 0, places[0]))
         if role == "comment" or (role == "text" and not any(c.type == "interpolation" for c in node.children)):
             out.comments += role == "comment" and not text_of(node).startswith("#!")

@@ -75,10 +75,10 @@ def _describe(request: Request) -> str:
 def _review(request: Request) -> str:
     from alchemist_rules.review import review
 
-    made = review(request.inputs["response"], _text(request, "instruction"), _text(request, "lang"))
-    if made is None:
+    result = review(request.inputs["response"], _text(request, "instruction"), _text(request, "lang"))
+    if result is None:
         return "No rule judges this answer."
-    return _fill(request, {**asdict(made), "suggestions": "\n".join(made.suggestions)})
+    return _fill(request, {**asdict(result), "suggestions": "\n".join(result.suggestions)})
 
 
 def _evolve(request: Request) -> str:
@@ -87,8 +87,8 @@ def _evolve(request: Request) -> str:
     if len(request.outputs) < 2:
         raise CallFailed("`rules = evolve` gives the outputs `instruction` and `response`, both", stop=True)
     inputs = request.inputs
-    made = evolve(inputs["instruction"], inputs["response"], _text(request, "lang"), request.sample)
-    return "No rule evolves this instruction." if made is None else _fill(request, asdict(made))
+    result = evolve(inputs["instruction"], inputs["response"], _text(request, "lang"), request.sample)
+    return "No rule evolves this instruction." if result is None else _fill(request, asdict(result))
 
 
 def _text(request: Request, name: str) -> str | None:

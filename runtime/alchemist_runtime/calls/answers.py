@@ -62,8 +62,8 @@ def is_probability(outputs: Mapping[str, str]) -> bool:
 def schema(outputs: Mapping[str, str]) -> dict[str, Any]:
     """The JSON schema of an answer: an object with exactly these fields."""
 
-    made = adapter(tuple(outputs.items())).json_schema()
-    whole: dict[str, Any] = _inlined(made, made.pop("$defs", {}))
+    result = adapter(tuple(outputs.items())).json_schema()
+    whole: dict[str, Any] = _inlined(result, result.pop("$defs", {}))
     return whole
 
 
@@ -167,11 +167,11 @@ def _fitting(text: str, outputs: Mapping[str, str]) -> dict[str, Any]:
     why = Unreadable("it is not JSON")
     for value in objects:
         try:
-            made = _checked(value, outputs)
+            result = _checked(value, outputs)
         except Unreadable as e:
             why = e
         else:
-            fitting += [] if made in fitting else [made]
+            fitting += [] if result in fitting else [result]
     if not fitting:
         raise why
     if len(fitting) > 1:
@@ -187,14 +187,14 @@ def _checked(value: Any, outputs: Mapping[str, str]) -> dict[str, Any]:
     except ValidationError as e:
         first = e.errors(include_url=False)[0]
         place, type_ = _place(first["loc"], outputs)
-        given = first["input"]
+        provided = first["input"]
         if first["type"] == "missing":
             raise Unreadable(f"`{place}` is missing") from None
-        if given is None:
+        if provided is None:
             raise Unreadable(f"`{place}` is null") from None
         short = type_.name in ("int", "real", "enum")
         wanted = _words(type_) if short else _words(type_).partition(",")[0]
-        raise Unreadable(f"`{place}` is {_short(given) if short else _kind(given)}, not {wanted}") from None
+        raise Unreadable(f"`{place}` is {_short(provided) if short else _kind(provided)}, not {wanted}") from None
 
 
 def _place(loc: Sequence[int | str], outputs: Mapping[str, str]) -> tuple[str, Type]:
@@ -336,34 +336,34 @@ def _record(fields: tuple[tuple[str, Type], ...]) -> Any:
         return {n: value.get(n) for n, t in fields if n in value or t.optional}
 
     make: Any = TypedDict  # called with fields that no type checker knows
-    made = make("Answer", {n: _model(t) for n, t in fields})
-    return Annotated[with_config(ConfigDict(strict=True, extra="forbid"))(made), BeforeValidator(declared)]
+    result = make("Answer", {n: _model(t) for n, t in fields})
+    return Annotated[with_config(ConfigDict(strict=True, extra="forbid"))(result), BeforeValidator(declared)]
 
 
 def _model(type_: Type) -> Any:
-    made: Any
+    result: Any
     bounds = Field(ge=_exact(type_.low), le=_exact(type_.high))
     match type_.name:
         case "int":
-            made = Annotated[int, bounds, AfterValidator(_int64), BeforeValidator(_whole)]
+            result = Annotated[int, bounds, AfterValidator(_int64), BeforeValidator(_whole)]
         case "real":
-            made = Annotated[float, bounds, Field(allow_inf_nan=False)]
+            result = Annotated[float, bounds, Field(allow_inf_nan=False)]
         case "bool":
-            made = bool
+            result = bool
         case "enum":
-            made = Literal[type_.options]
+            result = Literal[type_.options]
         case "list":
             assert type_.element is not None
-            made = list[_model(type_.element)]  # type: ignore[misc]
+            result = list[_model(type_.element)]  # type: ignore[misc]
         case "record":
-            made = _record(type_.fields)
+            result = _record(type_.fields)
         case "messages":
-            made = list[Annotated[_record(TURN), WrapValidator(_turn)]]  # type: ignore[misc]
+            result = list[Annotated[_record(TURN), WrapValidator(_turn)]]  # type: ignore[misc]
         case "json":
             return Annotated[Any, AfterValidator(_json_or_null if type_.optional else _json_text)]
         case _:
-            made = str
-    return made | None if type_.optional else made
+            result = str
+    return result | None if type_.optional else result
 
 
 def _turn(value: Any, handler: Any) -> dict[str, Any]:

@@ -703,8 +703,8 @@ class Batched(CallBatch):
             if status < 400:
                 return self._chat._parse(content, request)
             raise self._chat._refused(int(status), content.decode(), {})
-        told = error if isinstance(error, dict) else {"message": error}
-        message, code = scrub(str(told.get("message") or told.get("code"))), told.get("code")
+        reported = error if isinstance(error, dict) else {"message": error}
+        message, code = scrub(str(reported.get("message") or reported.get("code"))), reported.get("code")
         raise CallFailed(
             f"the server says: {message}" + (f" ({code})" if code else ""),
             retry=code == "batch_expired",
@@ -850,8 +850,8 @@ def _unanswered(batch: Batch, line: int) -> CallFailed:
     own = [e for e in errors if e.line == line]
     if errors and not own and all(e.line for e in errors):
         return CallFailed("the server did not take the batch because of other lines", retry=True)
-    told = own or errors
-    said = f"{told[0].message} ({told[0].code})" if told else "no reason was given"
+    reported = own or errors
+    said = f"{reported[0].message} ({reported[0].code})" if reported else "no reason was given"
     return CallFailed(f"the server did not take the batch: {scrub(said)}")
 
 

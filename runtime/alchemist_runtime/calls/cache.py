@@ -197,8 +197,8 @@ class CallCache:
                 "SELECT count(*), coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0) FROM answers WHERE origin"
                 " IN (SELECT id FROM origins WHERE recipe = ? AND step = ? AND identity = ?)"
             )
-            asked = (recipe, step, identity(teacher.identity_of))
-            n, tokens_in, tokens_out = reader.execute(query, asked).fetchone()
+            requested = (recipe, step, identity(teacher.identity_of))
+            n, tokens_in, tokens_out = reader.execute(query, requested).fetchone()
             return int(n), int(tokens_in), int(tokens_out)
 
     def __len__(self) -> int:
@@ -365,10 +365,10 @@ class CallCache:
     def _numbered(self, connection: sqlite3.Connection) -> dict[bytes, int]:
         """The numbers of the origins of what is committed; a new one gets its number."""
         with self._changed:
-            asked = {k: self._asked.pop(k) for k in self._committing if k in self._asked}
-        for origin in set(asked.values()) - self._origins.keys():
+            requested = {k: self._asked.pop(k) for k in self._committing if k in self._asked}
+        for origin in set(requested.values()) - self._origins.keys():
             self._origins[origin] = _number(connection, origin)
-        return {key: self._origins[origin] for key, origin in asked.items()}
+        return {key: self._origins[origin] for key, origin in requested.items()}
 
     def _tell(self, connection: sqlite3.Connection) -> None:
         """End the leases that were given back, and say that the others hold. Those of written answers may stand for a

@@ -216,12 +216,14 @@ class Recorded:
         self._cache = cache
         own = spec.identity_of
         found = [_by(own, name) for name in catalog.names("teachers") if name != "replay"]
-        found += [told for text in cache.identities() if _same(told := json.loads(text), own)]
-        free = [told for told in found if catalog.offline(str(told.get(_WHO[0])))]  # where others were paid
+        found += [reported for text in cache.identities() if _same(reported := json.loads(text), own)]
+        free = [reported for reported in found if catalog.offline(str(reported.get(_WHO[0])))]  # where others were paid
         self._others = {
-            plan.digest(told): replace(spec, provider=str(told.get(_WHO[0])), identity_key=plan.digest(told))
-            for told in [told for told in found if told not in free] + free
-            if told != own
+            plan.digest(reported): replace(
+                spec, provider=str(reported.get(_WHO[0])), identity_key=plan.digest(reported)
+            )
+            for reported in [reported for reported in found if reported not in free] + free
+            if reported != own
         }
 
     def keys(self, request: Request) -> set[bytes]:
@@ -244,11 +246,11 @@ def _key(spec: plan.Teacher, r: Request) -> bytes:
 
 def _by(own: Mapping[str, Any], provider: str) -> dict[str, Any]:
     """The identity of the same teacher behind another provider."""
-    told = {**own, _WHO[0]: provider}
-    told.pop(_WHO[1], None)
+    reported = {**own, _WHO[0]: provider}
+    reported.pop(_WHO[1], None)
     if (component := catalog.find("teachers", provider)) is not None and component.offline:
-        told[_WHO[1]] = component.version
-    return told
+        reported[_WHO[1]] = component.version
+    return reported
 
 
 def _same(told: Mapping[str, Any], own: Mapping[str, Any]) -> bool:

@@ -153,10 +153,10 @@ def _error(data: Mapping[str, Any]) -> NoAnswer | None:
     named = held if isinstance(held, dict) else {"message": held}
     said = named.get("message")
     status = next((c for n in ("code", "status") if (c := count(named.get(n))) is not None), None)
-    told = said if isinstance(said, str) and said else _shown(held)
+    reported = said if isinstance(said, str) and said else _shown(held)
     known = status is not None and 400 <= status < 600
     number = f" {status}" if known else ""
-    reason = f"the server says{number}: {_short(told)}"
+    reason = f"the server says{number}: {_short(reported)}"
     return NoAnswer(reason, error=True, status=status if known else None, paid=False)
 
 
@@ -375,9 +375,9 @@ class Failure:
 def judge(status: int, body: str, headers: Mapping[str, str] | None = None) -> Failure:
     """The class of a response that is no answer."""
     data = _parsed(body)
-    told = "\n".join(_told(data))
-    kind, wait = _kind(status, told), retry_after(headers or {})
-    if wait is None and (delay := _RETRY_DELAY.search(told)):
+    reported = "\n".join(_told(data))
+    kind, wait = _kind(status, reported), retry_after(headers or {})
+    if wait is None and (delay := _RETRY_DELAY.search(reported)):
         wait = float(delay[1] or delay[2])
     if kind in RETRIED and wait is not None and wait > MOST_WAIT_SECONDS:
         kind = "quota"

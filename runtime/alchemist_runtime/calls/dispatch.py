@@ -106,9 +106,9 @@ class TeacherClient:
         fields = tuple(request.outputs)
         if fields not in self.overhead:
             plain = answers.is_plain(request.outputs)
-            made = "" if plain else str(answers.schema(request.outputs))
+            result = "" if plain else str(answers.schema(request.outputs))
             words = "" if plain else answers.in_words(request.outputs)
-            self.overhead[fields] = 2 * len(made) + len(words.encode())
+            self.overhead[fields] = 2 * len(result) + len(words.encode())
         chars = most = 0
         for turn in request.messages:
             chars += len(turn["content"])
@@ -128,9 +128,9 @@ class TeacherClient:
     def lacks(self) -> list[str]:
         """What the server turned out not to take, each told once."""
         found: list[str] = getattr(self.client, "adapted", [])
-        told = list(found)
+        reported = list(found)
         found.clear()
-        return told
+        return reported
 
 
 class CallBatch:
@@ -229,27 +229,27 @@ class CallBatch:
         for start in range(0, len(requests), LOOKUP):
             looked = time.monotonic()
             lacking = self._lacking(requests, outcomes, range(start, min(start + LOOKUP, len(requests))))
-            asked = []
+            requested = []
             for i in lacking:
                 key = requests[i].call_key
                 if (first := self._first.setdefault(key, i)) == i:
-                    asked.append(i)
+                    requested.append(i)
                 elif (outcome := outcomes[first]) is not None:
                     outcomes[i] = self._count(_same(outcome))
                 else:
                     self._waiting.setdefault(key, []).append(i)
-            for at in range(0, len(asked), lot):
-                yield from self._ours(requests, outcomes, asked[at : at + lot], looked)
+            for at in range(0, len(requested), lot):
+                yield from self._ours(requests, outcomes, requested[at : at + lot], looked)
 
     def _lacking(
         self, requests: Sequence[Request], outcomes: list[Outcome | None], numbers: Sequence[int]
     ) -> list[int]:
         """Those of the requests without an answer in the cache; the others get theirs."""
-        asked = [requests[i] for i in numbers]
+        requested = [requests[i] for i in numbers]
         if self.teacher_client.recorded is None:
-            found = self.teacher_client.cache.get_many([r.call_key for r in asked])
+            found = self.teacher_client.cache.get_many([r.call_key for r in requested])
         else:
-            found = self.teacher_client.recorded.get_many(asked)
+            found = self.teacher_client.recorded.get_many(requested)
         lacking = []
         for i in numbers:
             reply = found.get(requests[i].call_key)
@@ -295,10 +295,10 @@ class CallBatch:
             return list(numbers)
         mine = [i for i in numbers if requests[i].call_key in leased]
         self._elsewhere += [i for i in numbers if requests[i].call_key not in leased]
-        asked = self._lacking(requests, outcomes, mine)
-        if len(asked) < len(mine):
-            cache.give_back({requests[i].call_key for i in set(mine) - set(asked)})
-        return asked
+        requested = self._lacking(requests, outcomes, mine)
+        if len(requested) < len(mine):
+            cache.give_back({requests[i].call_key for i in set(mine) - set(requested)})
+        return requested
 
     async def _left_over(self, requests: Sequence[Request], outcomes: list[Outcome | None]) -> list[int]:
         """Wait for the answers of another run; what is asked here after all, because it failed there, or the other run
@@ -308,10 +308,10 @@ class CallBatch:
             late = time.monotonic() > moved + STANDSTILL_SECONDS + 2 * self.teacher_client.spec.timeout_seconds
             head, tail = self._elsewhere[:LOOKUP], self._elsewhere[LOOKUP:]
             keys = [requests[i].call_key for i in head]
-            asked = set() if late else self.teacher_client.cache.leased_elsewhere(keys)
+            requested = set() if late else self.teacher_client.cache.leased_elsewhere(keys)
             lacking = self._lacking(requests, outcomes, head)
-            free = [i for i in lacking if requests[i].call_key not in asked]
-            self._elsewhere = [i for i in lacking if requests[i].call_key in asked] + tail
+            free = [i for i in lacking if requests[i].call_key not in requested]
+            self._elsewhere = [i for i in lacking if requests[i].call_key in requested] + tail
             ours = self._ours(requests, outcomes, free, time.monotonic(), anyway=late)
             self.call_stats.elsewhere = len(self._elsewhere)
             self._report()
@@ -368,8 +368,8 @@ class CallBatch:
             return self._fail(failed)
         if reply.ending == "broken":  # it was charged, so no second one is bought behind the user's back
             why = answers.broken(reply.text, reply.finish_reason)
-            told = self._fail(CallFailed(why, kind="broken"))
-            return replace(told, reply=reply)
+            reported = self._fail(CallFailed(why, kind="broken"))
+            return replace(reported, reply=reply)
         self._answered += 1
         self._same_failure = ("", 0)
         if self.teacher_client.keeps:

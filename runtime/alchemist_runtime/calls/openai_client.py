@@ -219,7 +219,7 @@ class Chat:
 
     def _parse(self, content: bytes, request: Request) -> Reply:
         try:
-            made = completion.read(content)
+            result = completion.read(content)
         except completion.NoAnswer as none:
             if none.paid:
                 body = content.decode("utf-8", "replace")
@@ -227,12 +227,12 @@ class Chat:
             if none.torn:
                 raise self._failed(none.reason, retry=True, kind="lost") from None
             raise self._failed(none.reason, **self._verdict(none, content)) from None
-        if request.continues and request.messages[-1]["role"] == "user" != made.role:
+        if request.continues and request.messages[-1]["role"] == "user" != result.role:
             raise self._failed(_ANSWERED, stop=True, kind="answered")
-        text, finish = whole(request, made.text, made.reasoning), made.finish
+        text, finish = whole(request, result.text, result.reasoning), result.finish
         if answers.is_probability(request.outputs):
-            text, finish = repr(self._probability(made.logprobs)), "stop"
-        return self._reply(text, finish, made.usage, request, made.reasoning)
+            text, finish = repr(self._probability(result.logprobs)), "stop"
+        return self._reply(text, finish, result.usage, request, result.reasoning)
 
     def _reply(
         self, text: str, finish: str, usage: Mapping[str, Any], request: Request, reasoning: str | None = None
@@ -240,9 +240,9 @@ class Chat:
         """A reply with its tokens, counted by the characters where the server does not say."""
         took = completion.used(usage)
         if took is None:
-            asked = sum(len(m["content"]) for m in request.messages)
+            requested = sum(len(m["content"]) for m in request.messages)
             said = len(text) + len(reasoning or "")
-            took = math.ceil(asked / 4), math.ceil(said / 4)
+            took = math.ceil(requested / 4), math.ceil(said / 4)
             return Reply(text, *took, finish, reasoning, counted=False)
         return Reply(text, *took, finish, reasoning)
 
@@ -334,6 +334,6 @@ def _sampling(declared: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _format(outputs: Mapping[str, str]) -> dict[str, Any]:
-    made = answers.schema(outputs)
+    result = answers.schema(outputs)
     strict = not any("json" in t for t in outputs.values())
-    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": strict, "schema": made}}
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": strict, "schema": result}}

@@ -64,8 +64,8 @@ def tree(code: str, lang: str) -> Parsed | None:
     if not judged(code, lang):
         return None
     for grammar in ("typescript", "tsx") if lang == "typescript" else (lang,):
-        if made := _parse(code, grammar):
-            return made
+        if result := _parse(code, grammar):
+            return result
     if lang == "bash" and "${" in code:
         # The grammar does not know all of bash's expansions, as ${x:$i:1}: to it they are plain ones.
         return _parse(_EXPANSION.sub(r"${\1}", code), lang)
@@ -76,25 +76,25 @@ def tree(code: str, lang: str) -> Parsed | None:
         if "package" in head:
             before = before.removeprefix("package p\n")
         inside = "function" if "f(" in before else "class" if "X" in before else ""
-        if made := _parse(head + before + code + after, lang, inside):
-            return made
+        if result := _parse(head + before + code + after, lang, inside):
+            return result
     return None
 
 
 def _parse(code: str, grammar: str, inside: str = "") -> Parsed | None:
     source = encoded(code)
-    made = parser(grammar).parse(source)
-    return None if made.root_node.has_error else Parsed(made, source, inside)
+    result = parser(grammar).parse(source)
+    return None if result.root_node.has_error else Parsed(result, source, inside)
 
 
 def module(code: str) -> ast.Module | None:
     """The Python syntax tree of code, an indented part of a body, or a `>>>` session; None where it has errors."""
     for reading in _readings(code):
         older = None
-        if (made := _ast(reading)) is None and (older := newer.earlier(reading)) is not None:
-            made = _ast(older)
-        if made is not None:
-            return made
+        if (result := _ast(reading)) is None and (older := newer.earlier(reading)) is not None:
+            result = _ast(older)
+        if result is not None:
+            return result
     return None
 
 
@@ -138,8 +138,8 @@ def _sound(code: str) -> bool:
             return older is not None and _sound(older)
     except (ValueError, MemoryError, RecursionError, OverflowError):
         pass
-    made = _ast(code)
-    return made is not None and not any(_twice(node) for node in ast.walk(made))
+    result = _ast(code)
+    return result is not None and not any(_twice(node) for node in ast.walk(result))
 
 
 def _twice(node: ast.AST) -> bool:

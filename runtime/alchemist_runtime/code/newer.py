@@ -34,8 +34,8 @@ def earlier(code: str) -> str | None:
     """
     if not _NEW.search(code):
         return None
-    made = _rewritten(_ALIAS.sub(r"\1raise ", _without_parameters(code)))
-    return None if made is None or made == code else made
+    result = _rewritten(_ALIAS.sub(r"\1raise ", _without_parameters(code)))
+    return None if result is None or result == code else result
 
 
 def _without_parameters(code: str) -> str:

@@ -134,26 +134,26 @@ class Context:
 
     def manifest(self, node: str) -> Manifest:
         """What a finished step left; LookupError where it is not finished."""
-        made = self.made(self._nodes[node])
-        if made is None:
+        result = self.made(self._nodes[node])
+        if result is None:
             raise LookupError(f"`{node}` is not built")
-        return made
+        return result
 
     def made(self, node: Node, key: str | None = None) -> Manifest | None:
         """What a node left in the store, under its own or another key; None where there is nothing, or nothing to
         trust. RunError A907 where nobody can tell."""
         try:
-            made = self.store.manifest(key or node.key)
+            result = self.store.manifest(key or node.key)
         except RunError as error:
             if error.damaged is None:
                 raise
             self.lost[node.id] = error.problem
             return None
-        if made is not None and made.data.get("work", "") not in ("", self.works[node.id]):
+        if result is not None and result.data.get("work", "") not in ("", self.works[node.id]):
             return None  # a plan from a file made it, and does something else under this key
-        if made is not None and not self._read[node.id] <= made.data["ports"].keys():
+        if result is not None and not self._read[node.id] <= result.data["ports"].keys():
             return None  # an earlier version made it, without a port that is read now
-        return made
+        return result
 
     def open(self, node: str, port: str = "rows") -> Stream:
         """The rows of a port of a finished step."""

@@ -163,11 +163,11 @@ def _warn_unsearchable(ctx: Context, node: Node, items: Any, leaks: Any) -> None
     """A benchmark item that is too short to be searched for guards nothing: say so."""
     short = [f"{items.names[i]} of {items.suites[i]}" for i in leaks.unsearchable]
     if short:
-        shown = ", ".join(short[:3]) + (", …" if len(short) > 3 else "")
+        displayed = ", ".join(short[:3]) + (", …" if len(short) > 3 else "")
         ctx.progress.warn(
             Problem(
                 "A512",
-                f"{len(short)} benchmark items are too short to be searched for, so rows with them stay: {shown}",
+                f"{len(short)} benchmark items are too short to be searched for, so rows with them stay: {displayed}",
                 node=node.id,
                 severity="warning",
             )

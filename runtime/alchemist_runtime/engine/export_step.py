@@ -42,22 +42,24 @@ def run_export(ctx: Context, node: Node, out: Output) -> None:
     stream = ctx.inputs(node, "data")
     if stream.n == 0 and not _may_be_empty(ctx, node):
         raise RunError(_empty(node))
-    made = out.folder / "files"
-    shutil.rmtree(made, ignore_errors=True)  # what an interrupted run left
-    (made / "data").mkdir(parents=True)
+    result = out.folder / "files"
+    shutil.rmtree(result, ignore_errors=True)  # what an interrupted run left
+    (result / "data").mkdir(parents=True)
     types = _columns(spec, stream)
-    written = _write(ctx, node, spec, stream, types, made, out.folder)
+    written = _write(ctx, node, spec, stream, types, result, out.folder)
     from alchemist_runtime.report.card import write_card
 
-    write_card(ctx, node, spec, stream, types, written, made)
+    write_card(ctx, node, spec, stream, types, written, result)
     out.figures["rows_in"] = stream.n
     out.figures["splits"] = {name: split.rows for name, split in written.items()}
     out.figures["per_origin"] = per_origin(stream)
-    out.figures["files"] = {str(p.relative_to(made)): p.stat().st_size for p in sorted(made.rglob("*")) if p.is_file()}
+    out.figures["files"] = {
+        str(p.relative_to(result)): p.stat().st_size for p in sorted(result.rglob("*")) if p.is_file()
+    }
     out.figures["path"] = spec.path
     if target is not None:
         store.point(node.id, "swap")
-        out.more["placed"] = put(made, target, marker(ctx.plan, node))
+        out.more["placed"] = put(result, target, marker(ctx.plan, node))
 
 
 def _may_be_empty(ctx: Context, node: Node) -> bool:
@@ -174,8 +176,8 @@ def run_split(ctx: Context, node: Node, out: Output) -> None:
     for name in ("train", "eval"):
         index = parts.get(name, np.zeros(0, np.int64))
         assert index is not None
-        made = port(ctx, node, out, name, [Part(edges=from_, select=out.array(name, index))], stream.types)
-        out.figures.setdefault("parts", {})[name] = made.n
+        result = port(ctx, node, out, name, [Part(edges=from_, select=out.array(name, index))], stream.types)
+        out.figures.setdefault("parts", {})[name] = result.n
     out.figures["rows_in"] = stream.n
 
 

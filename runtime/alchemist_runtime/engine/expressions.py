@@ -160,8 +160,8 @@ class Scope:
         value = self.array(expr)
         if pa.types.is_string(value.type) or pa.types.is_null(value.type):
             return cast_null(value, pa.string())
-        made = [json_text(v) for v in self._plain(expr)]
-        return pa.array(made, pa.string())
+        result = [json_text(v) for v in self._plain(expr)]
+        return pa.array(result, pa.string())
 
     def _plain(self, expr: plan.Expr) -> Sequence[Any]:
         """The value of an expression as Python values, with what is JSON in records and lists read."""
@@ -311,18 +311,18 @@ def _step(value: Any, step: Any) -> Any:
 
 
 def _call(scope: Scope, expr: plan.Expr) -> Datum:
-    _, name, given = expr
+    _, name, provided = expr
     function = FUNCTIONS[name]
     args: dict[str, Any] = {}
     json: dict[str, Any] = {}
     for param in function.params:
         if param.variadic:
-            parts = _variadic(given[param.name]) if param.name in given else []
+            parts = _variadic(provided[param.name]) if param.name in provided else []
             args[param.name] = [scope.value(p) for p in parts]
             json[param.name] = [scope.is_json(p) for p in parts]
-        elif param.name in given:
-            args[param.name] = scope.value(given[param.name])
-            json[param.name] = scope.is_json(given[param.name])
+        elif param.name in provided:
+            args[param.name] = scope.value(provided[param.name])
+            json[param.name] = scope.is_json(provided[param.name])
         else:
             args[param.name] = literal(*_default(param.default))
     if function.shape == "vector":
@@ -386,8 +386,8 @@ def _cmp(scope: Scope, expr: plan.Expr) -> Datum:
     if op in ("==", "!=") and (_is_null(left) or _is_null(right)):
         if _is_null(left) and _is_null(right):
             return pa.scalar(op == "==")
-        asked = scope.value(left if _is_null(right) else right)
-        return pc.is_null(asked) if op == "==" else pc.is_valid(asked)
+        requested = scope.value(left if _is_null(right) else right)
+        return pc.is_null(requested) if op == "==" else pc.is_valid(requested)
     return _compared(op, *_pair(scope, left, right, f"`{op}`"), scope.n)
 
 

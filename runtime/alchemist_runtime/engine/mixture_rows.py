@@ -466,8 +466,8 @@ class _Sum:
                 help="add `total = …`, or write a share",
             )
         elif share_sum(spec.take) >= 1:
-            given = percent(share_sum(spec.take))
-            raise self.problem("A601", f"the shares add up to {given} and leave nothing for the other entries")
+            provided = percent(share_sum(spec.take))
+            raise self.problem("A601", f"the shares add up to {provided} and leave nothing for the other entries")
         total = whole(spec, fixed, {} if others else {i: self.sizes[i].stock(spec.unit) for i in relative}, EXACT)
         if spec.total is None and not others:
             total = Fraction(int(total))
@@ -476,14 +476,14 @@ class _Sum:
     def adds_up(self, total: Fraction, fixed: Fraction) -> None:
         """Refuse entries that are more than the total, or less where no part takes the rest."""
         gone = absent(self.spec)
-        given = fixed + gone + share_sum(self.spec.take) * total
-        if given <= total and (weights(self.spec) or given == total):
+        provided = fixed + gone + share_sum(self.spec.take) * total
+        if provided <= total and (weights(self.spec) or provided == total):
             return
         if not fixed and not gone:
-            headline = f"the shares add up to {percent(given / total)}"
+            headline = f"the shares add up to {percent(provided / total)}"
         else:
-            headline = f"the entries add up to {_number(given)} {self.spec.unit}, `total` is {_number(total)}"
-        help_ = "lower them" if given > total else "add an entry `= rest`, or raise them"
+            headline = f"the entries add up to {_number(provided)} {self.spec.unit}, `total` is {_number(total)}"
+        help_ = "lower them" if provided > total else "add an entry `= rest`, or raise them"
         raise self.problem("A601", headline, help=help_)
 
     # --- too little ---------------------------------------------------------------------------------------------------

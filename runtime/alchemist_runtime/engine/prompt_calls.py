@@ -248,9 +248,9 @@ class Asking:
         table = stream.table(columns_for(stream, list(fields)))
         columns = {n: python_values(table.column(n).combine_chunks(), fields[n]) for n in fields}
         rows = [dict(zip(columns, r, strict=True)) for r in zip(*columns.values(), strict=True)]
-        asked = self._rendered(self.prompt.user, rows) or []
+        requested = self._rendered(self.prompt.user, rows) or []
         out: list[Message] = []
-        for row, question in zip(rows, asked, strict=True):
+        for row, question in zip(rows, requested, strict=True):
             answer = {n: row[n] for n in self.prompt.outputs}
             plain = answers.is_plain(self.prompt.outputs)
             text = str(next(iter(answer.values()))) if plain else as_json(answer)
@@ -366,11 +366,11 @@ def found(reply: Reply, request: Request | None = None) -> Reply:
     if reply.finish_reason != UNREAD:
         return reply
     try:
-        made = completion.read(reply.text.encode())
+        result = completion.read(reply.text.encode())
     except completion.NoAnswer as none:
         raise answers.Unreadable(none.reason) from none
-    text = made.text if request is None else whole(request, made.text, made.reasoning)
-    return replace(reply, text=text, finish_reason=made.finish, reasoning=made.reasoning)
+    text = result.text if request is None else whole(request, result.text, result.reasoning)
+    return replace(reply, text=text, finish_reason=result.finish, reasoning=result.reasoning)
 
 
 def taken(batch: pa.RecordBatch, rows: Sequence[int]) -> pa.RecordBatch:
@@ -405,7 +405,7 @@ def ahead(plan: Plan, project: Path, state: Path, nodes: Sequence[Node]) -> dict
 
     A question that a step before asks too is answered when the later one comes to it."""
     out: dict[str, Ahead] = {}
-    asked: set[bytes] = set()
+    requested: set[bytes] = set()
     unseen: set[tuple[str, str]] = set()  # teacher and prompt of steps whose questions are not known
     with _opened(plan, project, state) as (ctx, cache):
         for node in nodes:
@@ -415,7 +415,7 @@ def ahead(plan: Plan, project: Path, state: Path, nodes: Sequence[Node]) -> dict
             if not _ready(ctx, node):
                 unseen.add(kind)
                 continue
-            found = _look(ctx, node, node.spec, _Lookup(cache, seen=asked))
+            found = _look(ctx, node, node.spec, _Lookup(cache, seen=requested))
             out[node.id] = replace(found, least=0) if kind in unseen else found
             if found.most > found.new:
                 unseen.add(kind)  # further draws are other questions, which a later step may put too

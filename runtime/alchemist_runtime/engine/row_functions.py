@@ -254,20 +254,20 @@ class Session:
 
     def _results(self, name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
         lenient = FUNCTIONS[name].null_aware
-        asked = [i for i, r in enumerate(rows) if r[0] is not None and (lenient or None not in r)]
+        requested = [i for i, r in enumerate(rows) if r[0] is not None and (lenient or None not in r)]
         out: list[Any] = [None] * len(rows)
         if name not in CODE:
             function = implementation(name)
-            self.calls += len(asked)
-            for i in asked:
+            self.calls += len(requested)
+            for i in requested:
                 out[i] = function(*rows[i])
             return out
-        keys = {i: _content_key(name, rows[i]) for i in asked}
-        missing = [i for i in asked if keys[i] not in self.verdicts]
+        keys = {i: _content_key(name, rows[i]) for i in requested}
+        missing = [i for i in requested if keys[i] not in self.verdicts]
         self.calls += len(missing)
         for i, value in zip(missing, self.workers.map(name, [rows[i] for i in missing]), strict=True):
             out[i] = value
-        for i in asked:
+        for i in requested:
             value = self.verdicts[keys[i]] if keys[i] in self.verdicts else out[i]
             out[i] = rows[i][0] if value == functions.ITSELF else value
             self._keep(keys[i], value)

@@ -130,12 +130,12 @@ def _tell(ctx: Context, node: Node, remarks: list[Remark]) -> None:
     for kind, (code, said, help_) in _REMARKS.items():
         found = [r for r in remarks if r.kind == kind]
         if found:
-            shown = "; ".join(f"{r.place}: `{r.name}`" for r in found[:SHOWN])
+            displayed = "; ".join(f"{r.place}: `{r.name}`" for r in found[:SHOWN])
             more = f"; and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
             ctx.progress.warn(
                 Problem(
                     code,
-                    f"`{node.id}` {said}: {shown}{more}",
+                    f"`{node.id}` {said}: {displayed}{more}",
                     node=node.id,
                     place=found[0].place,
                     help=help_,
@@ -271,25 +271,25 @@ class _Rows:
             **{n: arrow_type(t) for n, t in self.plain.items()},
             **dict.fromkeys(self.loose, pa.string()),
         }
-        given = {_renamed(n): _column_type(t) for n, t in self.raw_types.items()}
-        given.update({s.column: s.type for s in spec.sets})
-        if MESSAGES in given and MESSAGES not in schema:
-            del given[MESSAGES]
-            given.update(TURN_TYPES)
+        provided = {_renamed(n): _column_type(t) for n, t in self.raw_types.items()}
+        provided.update({s.column: s.type for s in spec.sets})
+        if MESSAGES in provided and MESSAGES not in schema:
+            del provided[MESSAGES]
+            provided.update(TURN_TYPES)
         for name, type_ in schema.items():
-            if name in given and name not in TURN_TYPES:
-                given[name] = type_
+            if name in provided and name not in TURN_TYPES:
+                provided[name] = type_
         for name in ("system", "instruction", "response"):
-            if name in given:
-                given[name] = schema.get(name, "text?")
-        if "history" in given:
-            given["history"] = "messages?"
-        absent = [n for n, t in schema.items() if not nullable(t) and n not in given]
+            if name in provided:
+                provided[name] = schema.get(name, "text?")
+        if "history" in provided:
+            provided["history"] = "messages?"
+        absent = [n for n, t in schema.items() if not nullable(t) and n not in provided]
         if absent and raw.files:
             raise RunError(_missing_column(node, absent, raw))
         self.required = [n for n, t in schema.items() if not nullable(t)]
-        given = {**schema, **given}  # what the schema allows to be absent is null
-        self.types = {**{n: t for n, t in given.items() if n not in IDENTITY}, **IDENTITY_TYPES}
+        provided = {**schema, **provided}  # what the schema allows to be absent is null
+        self.types = {**{n: t for n, t in provided.items() if n not in IDENTITY}, **IDENTITY_TYPES}
 
     def write(self, chosen: np.ndarray[Any, Any] | None) -> None:
         schema = pa.schema([(n, arrow_type(t)) for n, t in self.types.items()])
@@ -348,8 +348,8 @@ class _Rows:
         if "history" in columns and "history" not in new and columns["history"].type != schema.field("history").type:
             new["history"] = read_turns(columns["history"])
         columns.update(new)
-        made = pa.RecordBatch.from_arrays([self._column(columns, f, whole.num_rows) for f in schema], schema=schema)
-        return self._refuse(made, batch, unfit)
+        result = pa.RecordBatch.from_arrays([self._column(columns, f, whole.num_rows) for f in schema], schema=schema)
+        return self._refuse(result, batch, unfit)
 
     def _column(self, columns: Mapping[str, pa.Array], wanted: pa.Field, n: int) -> pa.Array:
         array = columns.get(wanted.name)
@@ -532,7 +532,7 @@ def _write_dropped(ctx: Context, node: Node, spec: SourceSpec, bad: list[Bad], o
 
 def _bad_rows(node: Node, bad: list[Bad], total: int, most: int | None = None) -> Problem:
     """`total`: records of the source, read or not."""
-    shown = "; ".join(f"{b.place}: {b.reason.removeprefix(_UNREAD)}" for b in bad[:SHOWN])
+    displayed = "; ".join(f"{b.place}: {b.reason.removeprefix(_UNREAD)}" for b in bad[:SHOWN])
     allowed = "" if most is None else f", more than the {most:,} that it may skip"
     many = f"{len(bad):,} of its {total:,} records" if total > 1 else "its only record"
     return Problem(
@@ -540,7 +540,7 @@ def _bad_rows(node: Node, bad: list[Bad], total: int, most: int | None = None) -
         f"`{node.id}` cannot take {many}{allowed}",
         node=node.id,
         place=bad[0].place,
-        note=shown + (f"; and {len(bad) - SHOWN:,} more" if len(bad) > SHOWN else ""),
+        note=displayed + (f"; and {len(bad) - SHOWN:,} more" if len(bad) > SHOWN else ""),
         help=f"mend the data, or allow it: `on_bad_row = skip(max = {len(bad)})` keeps them in `{node.id}.dropped`",
     )
 
@@ -578,8 +578,8 @@ def run_suite(ctx: Context, node: Node, out: Output) -> None:
     if not raw.ids and spec.reader.name != "missing":
         raise RunError(Problem("A308", f"the suite `{node.id}` has no item", node=node.id))
     wanted = [*spec.text, spec.id_column, spec.entry_point]
-    made = {s.column for s in spec.sets}
-    absent = [c for c in wanted if c and c not in raw.types and c not in made]
+    result = {s.column for s in spec.sets}
+    absent = [c for c in wanted if c and c not in raw.types and c not in result]
     if absent and raw.files:
         raise RunError(_missing_column(node, absent, raw))
     tables = [pa.ipc.open_file(pa.memory_map(str(p))).read_all() for p, _ in raw.files]

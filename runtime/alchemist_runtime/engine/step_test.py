@@ -134,14 +134,14 @@ class Trial:
         values = _sides(scope, expr)
         reads = {n: _python(scope(["col", n])) for n in sorted(columns_read(expr) - {"_root"})}
         sides = () if values is None else expr[2:]
-        shown = set(reads) - {side[1] for side in sides if side[0] == "col"}
+        displayed = set(reads) - {side[1] for side in sides if side[0] == "col"}
         for i in wrong.tolist():
             row = None if first is None else first + i + 1
             root = None
             if first is not None:
                 root = self.roots.get(scope.batch.column("_root")[i].as_py() or b"")
             op, got, wanted = (None, None, None) if values is None else values(i)
-            seen = {n: v[i] for n, v in reads.items() if n in shown}
+            seen = {n: v[i] for n, v in reads.items() if n in displayed}
             yield Miss(text, op, got, wanted, row, root, seen)
 
     def unused(self) -> int:
@@ -270,10 +270,10 @@ def _put(ctx: Context, name: str, ports: Sequence[Given], roots: dict[bytes, tup
     """Write given rows into the store as what a node left, with an identity made of their place."""
     node = ctx.node(name)
     with ctx.store.building(node.key, name) as out:
-        for given in ports:
-            table, types = _table(given, roots)
-            part = Part(stored=out.write_table(given.port, table))
-            port(ctx, node, out, given.port, [part], types)
+        for provided in ports:
+            table, types = _table(provided, roots)
+            part = Part(stored=out.write_table(provided.port, table))
+            port(ctx, node, out, provided.port, [part], types)
         if not any(g.port == "rows" for g in ports):  # whoever asks for rows asks for none
             part = Part(stored=out.write_table("rows", _table(Given(name, "rows", {}, ()), {})[0]))
             port(ctx, node, out, "rows", [part], dict(IDENTITY_TYPES))

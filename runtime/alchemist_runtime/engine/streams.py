@@ -211,11 +211,11 @@ class Stream:
         """The rows at these positions, in this order."""
         index = np.asarray(index, dtype=np.int64)
         ascending = bool(np.all(index[1:] >= index[:-1]))
-        made = self._selected(index, ascending)
+        result = self._selected(index, ascending)
         order = None if ascending else Order(self, index)
         if self.order is not None:
             order = replace(self.order, index=self.order.index[index])
-        return replace(made, order=order)
+        return replace(result, order=order)
 
     def _selected(self, index: Index, ascending: bool) -> Stream:
         if len(self.segments) == 1:

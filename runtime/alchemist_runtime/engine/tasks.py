@@ -65,19 +65,19 @@ def run_task(ctx: Context, node: Node, out: Output) -> None:
     spec: TaskSpec = node.spec  # type: ignore[assignment]
     learn = ctx.inputs(node, "learn")
     figures: dict[str, Any] = {"rows_in": learn.n}
-    told = _told(ctx, node, spec, learn, figures)
-    total, done, empty = sum(t.stream.n for t in told), 0, 0
+    reported = _told(ctx, node, spec, learn, figures)
+    total, done, empty = sum(t.stream.n for t in reported), 0, 0
     schema, refused_schema = (pa.schema([(n, arrow_type(t)) for n, t in types.items()]) for types in (TYPES, REFUSED))
     with out.table("rows", schema) as writer, out.table("empty", refused_schema) as refused:
-        for part in told:
-            for made in _rows(ctx, node, spec, part):
-                whole = _whole(made)
-                writer.write(made.filter(whole))
-                without = made.filter(pc.invert(whole))
+        for part in reported:
+            for result in _rows(ctx, node, spec, part):
+                whole = _whole(result)
+                writer.write(result.filter(whole))
+                without = result.filter(pc.invert(whole))
                 if without.num_rows:
                     refused.write(_refused(without, refused_schema))
                 empty += without.num_rows
-                done += made.num_rows
+                done += result.num_rows
                 ctx.progress.advance(node.id, done, total, "rows")
     port(ctx, node, out, "rows", [Part(stored=writer.description())], TYPES)
     port(ctx, node, out, "dropped", [Part(stored=refused.description())], REFUSED)
@@ -209,14 +209,14 @@ def _with_options(ctx: Context, batch: pa.RecordBatch, spec: TaskSpec, right: Nu
     n, text = len(right), pa.string()
     letter = [LETTERS[p] for p in place.tolist()]
     answer = [f"{a}. {texts[r]}" for a, r in zip(letter, right.tolist(), strict=True)]
-    given = {
+    provided = {
         "options": options,
         "letters": pa.array([list(LETTERS[: len(texts)])] * n, pa.list_(text)),
         "letter": pa.array(letter, text),
         "answer": pa.array(answer, text),
         "classes": pa.array([[c["text"] for c in spec.classes]] * n, pa.list_(text)),
     }
-    for name, array in given.items():
+    for name, array in provided.items():
         batch = _put(batch, name, array)
     return batch
 
@@ -270,8 +270,8 @@ def _whole(made: pa.RecordBatch) -> pa.Array:
 
 def _refused(made: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Rows without text as `.dropped` keeps them."""
-    asked = pc.fill_null(pc.greater(pc.utf8_length(made.column("instruction")), 0), False)
-    reason = pc.if_else(asked, "the response came out empty", "the instruction came out empty")
+    requested = pc.fill_null(pc.greater(pc.utf8_length(made.column("instruction")), 0), False)
+    reason = pc.if_else(requested, "the response came out empty", "the instruction came out empty")
     more = {"rule": pa.array(["empty"] * made.num_rows, pa.string()), "reason": reason}
     arrays = [more[f.name] if f.name in more else made.column(f.name) for f in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

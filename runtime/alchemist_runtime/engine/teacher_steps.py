@@ -57,8 +57,8 @@ def run_teacher_step(ctx: Context, node: Node, out: Output) -> None:
     chosen = candidates(ctx, stream, spec)
     planned = len(chosen) * spec.samples
     asking = _asking(ctx, node, spec, min(planned, spec.accept or planned))
-    made = _Made(ctx, node, spec, stream, asking, out)
-    schemas = made.schemas()
+    result = _Made(ctx, node, spec, stream, asking, out)
+    schemas = result.schemas()
     known = len(pool(ctx).cache.damaged)
     size = max(1, (asking.call_batch.at_once or ROWS * spec.samples) // spec.samples)
     with (
@@ -68,20 +68,20 @@ def run_teacher_step(ctx: Context, node: Node, out: Output) -> None:
     ):
         if spec.accept is None:
             for start in range(0, len(chosen), size):
-                made.take(chosen[start : start + size], rows, refused, traced)
+                result.take(chosen[start : start + size], rows, refused, traced)
         else:
-            made.take_enough(in_draw_order(ctx, stream, spec, chosen), size, rows, refused, traced)
+            result.take_enough(in_draw_order(ctx, stream, spec, chosen), size, rows, refused, traced)
     if worn := len(pool(ctx).cache.damaged) - known:
         ctx.progress.warn(_worn(node, worn))
-    for told in asking.call_batch.teacher_client.lacks():
-        ctx.progress.warn(_lacks(node, asking.teacher, told))
+    for reported in asking.call_batch.teacher_client.lacks():
+        ctx.progress.warn(_lacks(node, asking.teacher, reported))
     account = asking.call_batch.account
     if account.more_in or account.more_out:
         ctx.progress.warn(_larger(node, asking.teacher, account))
-    made.ports(rows, refused, traced)
+    result.ports(rows, refused, traced)
     if spec.select is not None or spec.accept is not None:
-        set_aside(ctx, node, out, stream, others(stream.n, _joined(made.asked)))
-    out.figures.update(_figures(made, len(chosen)))
+        set_aside(ctx, node, out, stream, others(stream.n, _joined(result.asked)))
+    out.figures.update(_figures(result, len(chosen)))
 
 
 def pool(ctx: Context) -> ClientPool:
@@ -161,10 +161,10 @@ def _larger(node: Node, teacher: Teacher, account: Account) -> Problem:
         (account.more_out, "tokens of output beyond `max_tokens`"),
         (account.more_in, "tokens of input beyond what was sent"),
     )
-    told = " and ".join(f"{n:,} {what}" for n, what in beyond if n)
+    reported = " and ".join(f"{n:,} {what}" for n, what in beyond if n)
     return Problem(
         "A724",
-        f"the server of `{teacher.name}` charges up to {told}",
+        f"the server of `{teacher.name}` charges up to {reported}",
         node=node.id,
         note="the budget was kept: as much more was reserved for every call after the first such one",
         severity="warning",
@@ -445,11 +445,11 @@ def _sum(made: _Made, chosen: int, dropped: dict[str, int]) -> dict[str, Any]:
         return {"unchanged": dropped}
     if made.spec.mode == "add":
         return {"added": {"changed copies": made.draws}}
-    asked = sum(len(a) for a in made.asked)
+    requested = sum(len(a) for a in made.asked)
     return {
         "not_chosen": made.stream.n - chosen,
-        **({"not_asked": chosen - asked, "beyond": made.beyond} if made.spec.accept else {}),
-        "added": {"further answers": made.draws - asked},
+        **({"not_asked": chosen - requested, "beyond": made.beyond} if made.spec.accept else {}),
+        "added": {"further answers": made.draws - requested},
     }
 
 

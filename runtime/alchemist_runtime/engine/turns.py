@@ -40,14 +40,14 @@ def split(turns: Sequence[Turn]) -> dict[str, Any]:
         put(SYSTEM, rest.pop(0))
     at = next((i for i in reversed(range(len(rest))) if rest[i]["role"] == "user"), None)
     if at is None:
-        made = {HISTORY: rest or None}
+        result = {HISTORY: rest or None}
     else:
         put(INSTRUCTION, rest[at])
         after = rest[at + 1 :]
         if after and after[-1]["role"] == "assistant":
             put(RESPONSE, after.pop())
-        made = {HISTORY: rest[:at] or None, TAIL: after or None}
-    return {**row, **made, EXTRA: as_json(extra) if extra else None}
+        result = {HISTORY: rest[:at] or None, TAIL: after or None}
+    return {**row, **result, EXTRA: as_json(extra) if extra else None}
 
 
 def join(row: Mapping[str, Any]) -> list[dict[str, Any]]:

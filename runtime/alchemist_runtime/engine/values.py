@@ -119,8 +119,8 @@ def each_distinct(array: pa.Array, function: Callable[[Any], Any], result: pa.Da
         values = [None if v is None else function(v) for v in array.to_pylist()]
         return pa.array(values, result)
     codes = array.dictionary_encode()
-    made = pa.array([function(v) for v in codes.dictionary.to_pylist()], result)
-    return made.take(codes.indices)
+    built = pa.array([function(v) for v in codes.dictionary.to_pylist()], result)
+    return built.take(codes.indices)
 
 
 def distinct_rows(arrays: Sequence[pa.Array]) -> tuple[list[tuple[Any, ...]], np.ndarray[Any, np.dtype[np.int64]]]:

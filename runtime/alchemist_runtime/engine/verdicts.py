@@ -107,11 +107,11 @@ def broken_expectation(ctx: Context, node: Node, rule: Rule) -> Problem | None:
 def judge_check(ctx: Context, check: Check) -> tuple[str, str | None]:
     """Verdict of a check after the run, and the value of its left side where it compares."""
     verdict = scalar(check.expr, lambda e: known(ctx, e, None))
-    shown = None
+    displayed = None
     if check.expr[0] in ("cmp", "in"):
         value = scalar(check.expr[2] if check.expr[0] == "cmp" else check.expr[1], lambda e: known(ctx, e, None))
-        shown = None if value is None else _show(value)
-    return ("unknown" if verdict is None else "pass" if verdict else "fail"), shown
+        displayed = None if value is None else _show(value)
+    return ("unknown" if verdict is None else "pass" if verdict else "fail"), displayed
 
 
 def _show(value: Any) -> str:

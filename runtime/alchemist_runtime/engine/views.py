@@ -238,8 +238,8 @@ def turns(array: pa.Array | pa.ChunkedArray, *, whole: bool) -> pa.Array:
     """Turns as `{role, content}`; `whole`: as JSON text with the further keys of each (tool calls, names)."""
     rows = array.to_pylist()
     if not whole:
-        made = [r and [{"role": t["role"], "content": t["content"]} for t in r] for r in rows]
-        return pa.array(made, pa.list_(SAID))
+        result = [r and [{"role": t["role"], "content": t["content"]} for t in r] for r in rows]
+        return pa.array(result, pa.list_(SAID))
     texts = [None if r is None else as_json([_whole(t) for t in r]) for r in rows]
     return pa.array(texts, pa.string())
 

@@ -34,8 +34,8 @@ def records(batch: pa.RecordBatch | pa.Table) -> Iterator[dict[str, Any] | Unhel
         if bad is None:
             yield record
         else:
-            shown = {n: v.shown if isinstance(v, Unheld) else v for n, v in record.items()}
-            yield Unheld(f"`{bad}` {record[bad].reason}", repr(shown)[:2000])
+            displayed = {n: v.shown if isinstance(v, Unheld) else v for n, v in record.items()}
+            yield Unheld(f"`{bad}` {record[bad].reason}", repr(displayed)[:2000])
 
 
 def plain(value: Any) -> Any:

@@ -548,7 +548,7 @@ def with_wordless(words: Words, hashes: Hashes, starts: Indices) -> tuple[Hashes
     signs = np.append(0, np.cumsum(words.data > 32))
     rows = rows[signs[ends[rows]] > signs[words.offsets[rows]]]
     spans = zip(words.offsets[rows].tolist(), ends[rows].tolist(), strict=True)
-    made = [_long(words.data[a:b].tobytes().strip(b"\0 \t\r\n\v\f")) for a, b in spans]
+    result = [_long(words.data[a:b].tobytes().strip(b"\0 \t\r\n\v\f")) for a, b in spans]
     more = np.zeros(len(starts), np.int64)
     more[rows + 1] = 1
-    return np.insert(hashes, starts[rows], np.array(made, np.uint64)), starts + np.cumsum(more)
+    return np.insert(hashes, starts[rows], np.array(result, np.uint64)), starts + np.cumsum(more)

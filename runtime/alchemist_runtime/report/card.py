@@ -130,11 +130,11 @@ def _line(text: str) -> str:
 
 
 def _summary(ctx: Context, node: Node, splits: Mapping[str, Split]) -> str:
-    shown = ", ".join(f"{s.rows:,} rows in `{name}`" for name, s in splits.items())
+    digest = ", ".join(f"{s.rows:,} rows in `{name}`" for name, s in splits.items())
     recipe = Path(ctx.plan.recipe.get("path") or "recipe").name.replace("`", "'")
     variant = f", variant `{ctx.plan.variant}`" if ctx.plan.variant else ""
     doc = (
-        f"Made by alchemist from `{recipe}`{variant}: {shown}. Every row carries its identity: `_id`, `_parent` (the"
+        f"Made by alchemist from `{recipe}`{variant}: {digest}. Every row carries its identity: `_id`, `_parent` (the"
         " row that it\nwas made from), `_root` (the row of a source that it goes back to), `origin` (the source) and"
         " `made_by` (the step).\n"
     )
@@ -186,10 +186,10 @@ def _origins(ctx: Context, stream: Stream, upstream: list[Node]) -> str:
 def _mixture(ctx: Context, upstream: list[Node]) -> str:
     out = []
     for node in upstream:
-        made = ctx.made(node) if node.kind == "mixture" else None
-        if made is None:
+        result = ctx.made(node) if node.kind == "mixture" else None
+        if result is None:
             continue
-        figures = made.figures
+        figures = result.figures
         rows = [
             (
                 e["name"],
@@ -242,9 +242,9 @@ def _teacher_rows(ctx: Context, upstream: list[Node]) -> Iterator[tuple[Any, ...
         if isinstance(node.spec, TeacherStepSpec):
             teacher = ctx.plan.teachers[node.spec.teacher]
             name = teacher.model or (f"{teacher.provider}, no model" if offline(teacher.provider) else teacher.name)
-            made = ctx.made(node)
-            trace = {} if made is None else made.data["ports"].get("trace", {})
-            yield f"`{node.id}`", escaped(name), "" if made is None else trace.get("rows", 0)
+            result = ctx.made(node)
+            trace = {} if result is None else result.data["ports"].get("trace", {})
+            yield f"`{node.id}`", escaped(name), "" if result is None else trace.get("rows", 0)
 
 
 def _columns(spec: ExportSpec) -> str:

@@ -39,9 +39,9 @@ def find(family: Family, name: str) -> Component | None:
     if name in names(family):
         module = importlib.import_module(f"alchemist_runtime.{_FOLDERS[family]}.{_stem(family, name)}")
         for value in vars(module).values():
-            made = _declared(value)
-            if made is not None and made.family == family and made.name == name:
-                return made
+            result = _declared(value)
+            if result is not None and result.family == family and result.name == name:
+                return result
         raise LookupError(f"{module.__name__} declares no {family} component `{name}`")
     return _foreign(family, name)
 
@@ -60,14 +60,14 @@ def _foreign(family: Family, name: str) -> Component | None:
     from importlib.metadata import entry_points
 
     for entry in entry_points(group=GROUP, name=f"{family}.{name}"):
-        if (made := _declared(entry.load())) is not None:
-            return made
+        if (result := _declared(entry.load())) is not None:
+            return result
     return None
 
 
 def _declared(value: object) -> Component | None:
-    made = getattr(value, "__alchemist__", None)
-    return made if isinstance(made, Component) else None
+    result = getattr(value, "__alchemist__", None)
+    return result if isinstance(result, Component) else None
 
 
 def origin(provider: str) -> Origin:

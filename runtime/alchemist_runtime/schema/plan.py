@@ -170,8 +170,8 @@ def to_json(value: Any, *, without_none: bool = False) -> Any:
 
 def from_json(type_: type[T], data: Any) -> T:
     """A part of a plan from JSON data. pydantic.ValidationError where it is none; unknown fields are ignored."""
-    made: T = adapter(type_).validate_python(data)  # type: ignore[arg-type]
-    return made
+    result: T = adapter(type_).validate_python(data)  # type: ignore[arg-type]
+    return result
 
 
 @cache
@@ -218,8 +218,8 @@ def works(plan: Plan) -> dict[str, str]:
         spec = node.spec
         edges = [[e.role, e.port, e.origin, e.take, out[e.node]] for e in node.inputs]
         named = [getattr(plan, f"{n}s").get(getattr(spec, n, None)) for n in ("teacher", "prompt")]
-        told = [m and to_json(m) for m in (spec, *named)]
-        out[node.id] = digest([node.kind, plan.seed, plan.tokenizer, edges, told])
+        reported = [m and to_json(m) for m in (spec, *named)]
+        out[node.id] = digest([node.kind, plan.seed, plan.tokenizer, edges, reported])
     return out
 
 
@@ -267,8 +267,8 @@ def load(data: bytes, shown: str) -> Plan:
         plan = from_json(Plan, found)
         wrong = None if plan.digest else "it has no digest"
         if wrong is None:
-            told = digest({k: v for k, v in found.items() if k not in ("now", "digest")})
-            changed = told != plan.digest
+            reported = digest({k: v for k, v in found.items() if k not in ("now", "digest")})
+            changed = reported != plan.digest
             wrong = "its digest is not that of what it says" if changed else _misfit(plan)
     except ValidationError as error:
         raise NotAPlan(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
@@ -315,10 +315,10 @@ def _misfit(plan: Plan) -> str | None:
         spec = node.spec
         if isinstance(spec, TeacherStepSpec) and not (spec.teacher in plan.teachers and spec.prompt in plan.prompts):
             return f"`{node.id}` names a teacher or prompt that the plan does not have"
-        if isinstance(spec, TeacherStepSpec) and (trained := _trained(asked := plan.teachers[spec.teacher])):
-            read = [e.key for e in node.inputs if e.role == "model" and e.node == asked.model]
+        if isinstance(spec, TeacherStepSpec) and (trained := _trained(requested := plan.teachers[spec.teacher])):
+            read = [e.key for e in node.inputs if e.role == "model" and e.node == requested.model]
             if read != [trained]:
-                return f"`{node.id}` asks `{asked.name}` and does not read the training that makes it"
+                return f"`{node.id}` asks `{requested.name}` and does not read the training that makes it"
         if isinstance(spec, MixtureSpec) and any(t.edge not in range(len(node.inputs)) for t in spec.take):
             return f"`{node.id}` takes from an input that it does not have"
         for file in getattr(spec, "files", ()):
@@ -332,9 +332,9 @@ def _is(teacher: Teacher) -> bool:
     """Whether a teacher is the one that its identity tells of: what it is asked for is what its answers are kept
     under.
     """
-    told = {name.removeprefix("teacher."): value for name, value in teacher.identity_of.items()}
+    reported = {name.removeprefix("teacher."): value for name, value in teacher.identity_of.items()}
     named = ("provider", "revision", "identity")
-    model = told.get("model")
+    model = reported.get("model")
     sampling = {
         "temperature": "none",
         "top_p": "1",  # the API's own default: what sends it and what sends none is one teacher
@@ -343,18 +343,18 @@ def _is(teacher: Teacher) -> bool:
     }
     same = {n: sampling.get(n) for n in ("stop", "seed", "reasoning_effort")}
     same |= {n: getattr(teacher, n) or None for n in ("extra", "query")}
-    url, own = teacher.base_url, told.get("base_url")
+    url, own = teacher.base_url, reported.get("base_url")
     elsewhere = url is not None and urlsplit(url).hostname != "api.openai.com"
     return (
-        all(told.get(name) == getattr(teacher, name) for name in named)
+        all(reported.get(name) == getattr(teacher, name) for name in named)
         and (model == teacher.model or isinstance(model, dict))
         and (not elsewhere or teacher.identity is not None or own == (url or "").rstrip("/"))
         and all(
-            _number(told.get(n, default)) == _number(sampling[n])
+            _number(reported.get(n, default)) == _number(sampling[n])
             for n, default in (("temperature", "0"), ("top_p", "1"))
         )
-        and int(str(told.get("max_tokens", 1024)).split()[0]) == sampling["max_tokens"]
-        and all(told.get(n) == value for n, value in same.items())
+        and int(str(reported.get("max_tokens", 1024)).split()[0]) == sampling["max_tokens"]
+        and all(reported.get(n) == value for n, value in same.items())
     )
 
 

@@ -78,9 +78,9 @@ def must_be_there(
             goals |= inputs
             opened |= inputs
         elif node.id in opened:
-            shown = set(results.shows(node))
-            opened |= shown
-            goals |= {name for name in shown if not _whole(by_name[name], by_name, results)}
+            displayed = set(results.shows(node))
+            opened |= displayed
+            goals |= {name for name in displayed if not _whole(by_name[name], by_name, results)}
     return wanted
 
 

@@ -60,8 +60,8 @@ class _Unfolded(CodeGenerator):
 
     def visit_For(self, node: nodes.For, frame: Frame) -> None:
         size = sum(1 + len(getattr(part, "data", "")) for part in node.find_all(nodes.Node))
-        given = [node.iter, nodes.Const(1 + size // 32)]
-        node.iter = _method("passes", given, node.lineno)
+        provided = [node.iter, nodes.Const(1 + size // 32)]
+        node.iter = _method("passes", provided, node.lineno)
         super().visit_For(node, frame)
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
@@ -162,8 +162,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         name = getattr(obj, "__name__", "")
         if isinstance(owner, str | bytes | int) and name in _METHODS:
             _check(_METHODS[name](owner, *args, *kwargs.values()))
-        made = super().call(context, obj, *args, **kwargs)
-        return context.wrote(made) if isinstance(obj, Macro) else made
+        result = super().call(context, obj, *args, **kwargs)
+        return context.wrote(result) if isinstance(obj, Macro) else result
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         wrapped = super().wrap_str_format(value)

@@ -113,8 +113,8 @@ def request(found: Found, module: str) -> str | None:
         )
     parts = [opening, doc.prose if doc.prose.endswith((".", "!", "?", "`", ")")) else doc.prose + "."]
     if doc.parameters:
-        told = [f"- {name}: {about}" if about else f"- {name}" for name, about in doc.parameters[:SHOWN]]
-        parts.append("It takes:\n" + "\n".join(told))
+        reported = [f"- {name}: {about}" if about else f"- {name}" for name, about in doc.parameters[:SHOWN]]
+        parts.append("It takes:\n" + "\n".join(reported))
     if doc.returns:
         parts.append(f"It returns {doc.returns}")
     return "\n\n".join(parts)
@@ -163,10 +163,10 @@ def read(docstring: str, name: str = "") -> Doc | None:
     if not prose:
         return None
     parameters = tuple(_entries(sections.get("Parameters", [])))
-    given = _entries(sections.get("Returns", []))
-    returns = given[0] if given else None
-    told = None if returns is None else (f"{returns[0]}: {returns[1]}" if returns[1] else returns[0])
-    return Doc(prose[0], _cut(prose), parameters, told)
+    provided = _entries(sections.get("Returns", []))
+    returns = provided[0] if provided else None
+    reported = None if returns is None else (f"{returns[0]}: {returns[1]}" if returns[1] else returns[0])
+    return Doc(prose[0], _cut(prose), parameters, reported)
 
 
 def _sections(lines: list[str]) -> dict[str, list[str]]:
@@ -270,8 +270,8 @@ def sessions(docstring: str) -> Iterator[Session]:
         if not any(e.want for e in kept) or any(_unsure(e) for e in kept):
             continue
         typed = "".join(_source(e) for e in kept).rstrip("\n")
-        shown = "".join(_prompted(_source(e)) + _output(e) for e in kept).rstrip("\n")
-        yield Session(kept[0].lineno, typed, shown)
+        displayed = "".join(_prompted(_source(e)) + _output(e) for e in kept).rstrip("\n")
+        yield Session(kept[0].lineno, typed, displayed)
 
 
 def _runs(docstring: str) -> list[list[doctest.Example]]:

@@ -226,8 +226,8 @@ def _split(folder: Path, repo: str, commit: str, config: str, split: str, where:
     paths = [Path(p) for p in splits[split]]
     if all(p.is_relative_to(folder) and format_of(p.name) for p in paths):
         for path in paths:
-            shown = f"{repo}/{path.relative_to(folder).as_posix()}"
-            yield from read(path, shown, format_of(path.name) or "")
+            displayed = f"{repo}/{path.relative_to(folder).as_posix()}"
+            yield from read(path, displayed, format_of(path.name) or "")
     else:
         yield from _streamed(folder, repo, commit, config, split, where)
 
@@ -238,12 +238,12 @@ def _streamed(folder: Path, repo: str, commit: str, config: str, split: str, whe
 
     from alchemist_runtime.formats.tables import records
 
-    shown = f"{repo} {config + ' ' if config else ''}{split}"
+    displayed = f"{repo} {config + ' ' if config else ''}{split}"
     at = 1
     try:
         rows: Any = datasets.load_dataset(str(folder), name=config or None, split=split, streaming=True)
         for batch in rows.with_format("arrow").iter(batch_size=CHUNK):
-            yield from items(records(batch), shown, "row", at)
+            yield from items(records(batch), displayed, "row", at)
             at += batch.num_rows
     except (ValueError, datasets.exceptions.DatasetsError, OSError, RuntimeError) as e:
         headline = f"`{repo}` at {commit[:12]} cannot be read: {_sentence(e)}"

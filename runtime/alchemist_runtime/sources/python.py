@@ -25,8 +25,8 @@ def python(where: Where, *, modules: list[str], doctests: bool = False) -> Itera
         if not files:
             raise RunError(_not_installed(name, where.node))
         owner = licence(name)
-        for shown, path in files:
-            yield from _file(shown, path, owner, doctests)
+        for displayed, path in files:
+            yield from _file(displayed, path, owner, doctests)
 
 
 def _file(shown: str, path: Path, owner: str | None, doctests: bool) -> Iterator[Chunk]:

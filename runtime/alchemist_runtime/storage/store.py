@@ -224,10 +224,10 @@ class Store:
         """The key of a finished step with this content key."""
         try:
             key = (self.folder / "by-content" / name_of(content_key)).read_text("utf-8")
-            made = self.manifest(key) if KEY.fullmatch(key) else None
+            result = self.manifest(key) if KEY.fullmatch(key) else None
         except (OSError, UnicodeDecodeError, RunError):  # it is only an index
             return None
-        return key if made is not None and made.data.get("content_key") == content_key else None
+        return key if result is not None and result.data.get("content_key") == content_key else None
 
     def alias(self, key: str, same_as: str) -> None:
         """Let one key stand for another whose content is equal."""

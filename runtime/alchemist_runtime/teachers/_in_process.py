@@ -73,13 +73,13 @@ class Loaded:
             raise no_model(source, revision, error) from error
         self.template = Template(self.tokenizer)
         stop = self.template.stop
-        told = [
+        reported = [
             self.model.generation_config.eos_token_id,
             self.model.config.eos_token_id,
             self.tokenizer.eos_token_id,
             self.tokenizer.convert_tokens_to_ids(stop) if stop else None,
         ]
-        each = (t for some in told for t in (some if isinstance(some, list) else [some]))
+        each = (t for some in reported for t in (some if isinstance(some, list) else [some]))
         #: tokens that end an answer: the model's, the tokenizer's, and the one behind a turn of the template
         self.ends = frozenset(t for t in each if isinstance(t, int))
         padding = self.tokenizer.pad_token_id
@@ -105,8 +105,8 @@ class Loaded:
 
     def text(self, tokens: Sequence[int]) -> str:
         """The text of an answer's tokens, without control tokens."""
-        made: str = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return made
+        result: str = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return result
 
 
 _loaded: WeakValueDictionary[tuple[str, str | None], Loaded] = WeakValueDictionary()
@@ -269,8 +269,8 @@ class InProcess:
         """The questions as tokens, the shortest first; one that leaves no room for an answer is told at once."""
         from alchemist_runtime.train.conversations import Talk
 
-        asked = [_asked(r) for r, _ in some]
-        talks = [model.template.fit(Talk([dict(m) for m in a], None, {}, "?")) for a in asked]
+        requested = [_asked(r) for r, _ in some]
+        talks = [model.template.fit(Talk([dict(m) for m in a], None, {}, "?")) for a in requested]
         rows = []
         for talk, (request, future) in zip(talks, some, strict=True):
             try:

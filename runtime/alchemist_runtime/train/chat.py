@@ -85,8 +85,8 @@ class Template:
         marks stop before that token."""
         said = "A3f9Q"  # stands in no template
         for content in (said, [{"type": "text", "text": said}]):
-            asked = said.lower() if content is said else [{"type": "text", "text": said.lower()}]
-            talk = Talk([{"role": "user", CONTENT: asked}, {"role": "assistant", CONTENT: content}], None, {}, "")
+            requested = said.lower() if content is said else [{"type": "text", "text": said.lower()}]
+            talk = Talk([{"role": "user", CONTENT: requested}, {"role": "assistant", CONTENT: content}], None, {}, "")
             try:
                 (text,), spans = self._render([talk], False, self.marks)
             except Exception:  # a template that wants more than two turns says nothing here
@@ -108,7 +108,7 @@ class Template:
 
             day = datetime.combine(self.date, time())
             _compile_jinja_template(self.text).globals["strftime_now"] = day.strftime
-        made: Any = render(
+        result: Any = render(
             conversations=[t.messages for t in group],
             tools=group[0].tools,
             chat_template=self.text,
@@ -116,7 +116,7 @@ class Template:
             add_generation_prompt=prompt,
             **{**self._special, **group[0].args},
         )
-        texts, spans = made
+        texts, spans = result
         return texts, [[(int(a), int(b)) for a, b in s] for s in spans]
 
     def render(
@@ -271,8 +271,8 @@ class Template:
             return None
         out = []
         for i, (start, stop) in zip(talk.replies, found, strict=True):
-            (asked,), _ = self.render([talk.upto(i)], prompt=True)
-            opened = asked.rpartition(self.layout.open)[2]  # what the prompt begins of a reply
+            (requested,), _ = self.render([talk.upto(i)], prompt=True)
+            opened = requested.rpartition(self.layout.open)[2]  # what the prompt begins of a reply
             out.append((start + len(opened) * text.startswith(opened, start), stop))
         return out
 
@@ -284,12 +284,12 @@ class Template:
 
 def _of_weight(talk: Talk, replies: Spans, wanted: int) -> Spans:
     """The spans of the replies of weight 0, or of all others."""
-    given = [w != 0 for w in weights(talk)]
-    if all(given):
+    provided = [w != 0 for w in weights(talk)]
+    if all(provided):
         return replies if wanted else []
-    if len(replies) != len(given):
+    if len(replies) != len(provided):
         raise _unclear(talk, len(replies))
-    return [s for s, learnt in zip(replies, given, strict=True) if learnt is bool(wanted)]
+    return [s for s, learnt in zip(replies, provided, strict=True) if learnt is bool(wanted)]
 
 
 def _between(gaps: Spans, size: int) -> Spans:
@@ -446,13 +446,13 @@ def _renamed(backend: Any, control: Sequence[str]) -> Any:
         model["vocab"] = [[names.get(t, t), *rest] for t, *rest in model["vocab"]]
     if isinstance(model.get("unk_token"), str):
         model["unk_token"] = names.get(model["unk_token"], model["unk_token"])
-    made = Tokenizer.from_str(orjson.dumps(state).decode())
+    result = Tokenizer.from_str(orjson.dumps(state).decode())
     for token, name in names.items():
-        known, own = (b.encode(f"a{x}b", add_special_tokens=False).ids for b, x in ((backend, token), (made, name)))
+        known, own = (b.encode(f"a{x}b", add_special_tokens=False).ids for b, x in ((backend, token), (result, name)))
         number = backend.token_to_id(token)
-        if known != own or number in made.encode(f"a{token}b", add_special_tokens=False).ids:
+        if known != own or number in result.encode(f"a{token}b", add_special_tokens=False).ids:
             raise _inseparable(f"this tokenizer reads `{token}` in one way only")
-    return made
+    return result
 
 
 def _inseparable(why: str) -> RunError:
@@ -514,9 +514,11 @@ def documents(
         if special == "split":
             group = [template.hidden(t) if h else t for t, h in zip(group, held, strict=True)]
         texts, spans = template.spans(group, loss)
-        told = [template.told(talk, text, own, h) for talk, text, own, h in zip(group, texts, spans, held, strict=True)]
+        reported = [
+            template.told(talk, text, own, h) for talk, text, own, h in zip(group, texts, spans, held, strict=True)
+        ]
         coded = _encoded(encoder, texts, spans, held if special == "split" else None)
-        for (ids, places), say in zip(coded, told, strict=True):
+        for (ids, places), say in zip(coded, reported, strict=True):
             labels = np.full(len(ids), MASKED, dtype=np.int32)
             for start, stop in places:
                 labels[start:stop] = ids[start:stop]

@@ -69,8 +69,8 @@ def _message(turn: Mapping[str, Any]) -> Message:
     stays so.
     """
     more = loads(turn["extra"]) if turn["extra"] else {}
-    made = message(turn["role"], turn["content"], more)
-    return {k: v for k, v in made.items() if v is not None or k == CONTENT}
+    result = message(turn["role"], turn["content"], more)
+    return {k: v for k, v in result.items() if v is not None or k == CONTENT}
 
 
 def messages(batch: pa.RecordBatch) -> list[list[Message]]:
@@ -110,8 +110,8 @@ def forms(talk: Talk) -> Iterator[Talk]:
     arguments as objects or as JSON text."""
     for calls in (_parsed, _written):
         for blank in (None, ""):
-            made = [_with_calls(m, calls) for m in talk.messages]
-            yield replace(talk, messages=[{**m, CONTENT: blank} if m[CONTENT] is None else m for m in made])
+            result = [_with_calls(m, calls) for m in talk.messages]
+            yield replace(talk, messages=[{**m, CONTENT: blank} if m[CONTENT] is None else m for m in result])
 
 
 def _with_calls(m: Message, form: Callable[[Any], Any]) -> Message:
@@ -153,9 +153,9 @@ def functions(m: Message) -> list[dict[str, Any]]:
 
 def shows_python(talk: Talk, text: str) -> bool:
     """Whether a rendering prints arguments or a content as Python writes them, which is not JSON."""
-    made = [f.get("arguments") for m in talk.messages for f in functions(m)]
-    made += [m[CONTENT] for m in talk.messages]
-    return any(isinstance(v, (dict, list)) and v and str(v) in text for v in made)
+    result = [f.get("arguments") for m in talk.messages for f in functions(m)]
+    result += [m[CONTENT] for m in talk.messages]
+    return any(isinstance(v, (dict, list)) and v and str(v) in text for v in result)
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------

@@ -339,19 +339,19 @@ def devices(spec: TrainSpec, processes: int | None = None) -> Devices:
     """Where a spec is trained on this machine; RunError A802 where more GPUs are asked for than there are."""
     gpus = visible_gpus()
     wanted = processes or spec.processes
-    asked = gpus if spec.gpus == "auto" else int(spec.gpus)
-    if asked > gpus:
+    requested = gpus if spec.gpus == "auto" else int(spec.gpus)
+    if requested > gpus:
         raise RunError(
             Problem(
                 "A802",
-                f"{asked} GPUs are asked for, this machine shows {gpus}",
+                f"{requested} GPUs are asked for, this machine shows {gpus}",
                 help="write `gpus = auto`, or `gpus = 0` to train on the CPU",
             )
         )
-    if asked == 0:
+    if requested == 0:
         note = f"`parallel = {spec.parallel}` needs GPUs: on the CPU every process holds the whole model"
         return Devices(True, (wanted or 1) * spec.nodes, note if spec.parallel != "ddp" else None)
-    local = wanted or asked
+    local = wanted or requested
     if local > gpus:
         raise RunError(
             Problem(

@@ -318,14 +318,14 @@ def _summary(prepared: _Set, settings: Settings, date: Date | None) -> dict[str,
         by_why.setdefault(entry["why"], Counter())[entry["origin"]] += 1
     if settings.on_long == "error" and by_why.get("too_long"):
         raise _too_long([e for e in left if e["why"] == "too_long"], by_why["too_long"], settings)
-    told: dict[str, Counter[str]] = {}
+    reported: dict[str, Counter[str]] = {}
     first: dict[str, str] = {}
     for note in prepared.notes:
         for name, by in note["told"].items():
-            told.setdefault(name, Counter()).update(by)
+            reported.setdefault(name, Counter()).update(by)
         first = note["first"] | first
-    if settings.special_tokens_in_text == "error" and "special" in told:
-        raise _special(told["special"], first["special"])
+    if settings.special_tokens_in_text == "error" and "special" in reported:
+        raise _special(reported["special"], first["special"])
     total: dict[str, dict[str, int]] = {}
     origins: dict[str, dict[str, int]] = {}
     for name in ("train", "eval"):
@@ -354,7 +354,7 @@ def _summary(prepared: _Set, settings: Settings, date: Date | None) -> dict[str,
         "origins": origins["train"],
         "eval": {**total["eval"], "origins": origins["eval"]} if total["eval"].get("rows") else None,
         "left_out": {why: dict(c) for why, c in by_why.items()},
-        "told": {name: dict(told[name]) for name in TOLD if name in told},
+        "told": {name: dict(reported[name]) for name in TOLD if name in reported},
         "first": first,
         "date": None if date is None else date.isoformat(),
         "cut": dict(Counter(entry["origin"] for entry in cut)),

@@ -95,17 +95,17 @@ class _Wanted:
         first: dict[bytes, int] = {}
         short: list[int] = []
         for number, texts in enumerate(items.texts):
-            given = [t for t in _bare([t or "" for t in texts]) if t and t not in allow]
-            long = [t.encode() for t in given if len(t.encode()) >= shortest]
+            provided = [t for t in _bare([t or "" for t in texts]) if t and t not in allow]
+            long = [t.encode() for t in provided if len(t.encode()) >= shortest]
             for text in long:
                 first.setdefault(text, number)
-            if given and not long:
+            if provided and not long:
                 short.append(number)
-        made = list(first)
-        every = [_windows(np.frombuffer(t, np.uint8)) for t in made]
+        result = list(first)
+        every = [_windows(np.frombuffer(t, np.uint8)) for t in result]
         every_one = np.concatenate([np.zeros(0, np.uint64), *every])
         _, place, times = np.unique(every_one, return_inverse=True, return_counts=True)
-        at, begin = np.zeros(len(made), np.int64), 0
+        at, begin = np.zeros(len(result), np.int64), 0
         for k, windows in enumerate(every):
             at[k] = int(np.argmin(times[place[begin : begin + len(windows)]]))
             begin += len(windows)
@@ -113,7 +113,7 @@ class _Wanted:
         order = np.argsort(chosen, kind="stable")
         table = np.zeros(1 << _BITS, bool)
         table[_slots(chosen)] = True
-        return _Wanted(made, [first[t] for t in made], at, chosen[order], order, table, tuple(short))
+        return _Wanted(result, [first[t] for t in result], at, chosen[order], order, table, tuple(short))
 
 
 def _leaks(block: words.Block, wanted: _Wanted) -> list[tuple[int, int, str]]:

@@ -82,8 +82,8 @@ def _constants(count: int) -> tuple[tuple[int, int], ...]:
     """Two 32-bit constants for each value of a signature: what is added by exclusive or, and an odd factor."""
     from hashlib import blake2b
 
-    made = [blake2b(b"alchemist/minhash/%d" % k, digest_size=8).digest() for k in range(count)]
-    return tuple((int.from_bytes(m[:4], "little"), int.from_bytes(m[4:], "little") | 1) for m in made)
+    result = [blake2b(b"alchemist/minhash/%d" % k, digest_size=8).digest() for k in range(count)]
+    return tuple((int.from_bytes(m[:4], "little"), int.from_bytes(m[4:], "little") | 1) for m in result)
 
 
 def signatures(hashes: Hashes, starts: Indices, count: int) -> np.ndarray[Any, np.dtype[np.uint32]]:
