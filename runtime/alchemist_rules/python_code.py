@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import Final
 
-from alchemist_runtime.code import grammars, parsers
+from alchemist_runtime.code import grammars
 
 from alchemist_rules.snippet import Edit
 
@@ -23,9 +23,9 @@ class Python:
 
     def __init__(self, text: str, tree: ast.Module) -> None:
         self.text, self.tree = text, tree
-        self.raw = parsers.encoded(text)
+        self.raw = grammars.encoded(text)
         self.lines = text.split("\n")
-        self._starts = [0, *accumulate(len(parsers.encoded(line)) + 1 for line in self.lines)]
+        self._starts = [0, *accumulate(len(grammars.encoded(line)) + 1 for line in self.lines)]
 
     @cached_property
     def taken(self) -> set[str]:

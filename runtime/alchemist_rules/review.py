@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from alchemist_runtime.code import functions as code_functions
-from alchemist_runtime.code import grammars, languages, parsers
+from alchemist_runtime.code import grammars, languages
 
 from alchemist_rules.python_code import FUNCTION, Python, docstring, parse
 from alchemist_rules.snippet import Edit, Snippet, Tree, edited, every, listed, snippet, text_of, tree, words
@@ -68,7 +68,7 @@ def review(response: str, instruction: str | None = None, lang: str | None = Non
 
 def _mended(code: Snippet, request: str) -> tuple[list[Fix], str]:
     """What is found, and the code with it mended; a fix that would not leave code that parses is not told."""
-    raw, chosen = parsers.encoded(code.code), list[Fix]()
+    raw, chosen = grammars.encoded(code.code), list[Fix]()
     for f in _found(code, request):
         if len({g.text for g in chosen} | {f.text}) > _MOST:
             continue
@@ -204,14 +204,14 @@ def _broken(code: Snippet) -> Fix:
             tries += ["\n".join([*rows[: line - 1], new, *rows[line:]])] if line else []
         tries.append(re.sub(r"(?m)^([ \t]*)print[ \t]+(?!\()([^\n#;]+?)[ \t]*$", r"\1print(\2)", code.code))
     elif code.lang != "json":
-        raw = parsers.encoded(code.code)
-        errors = [n for n in every(parsers.parser(code.lang).parse(raw).root_node) if n.is_missing or n.is_error]
+        raw = grammars.encoded(code.code)
+        errors = [n for n in every(grammars.parser(code.lang).parse(raw).root_node) if n.is_missing or n.is_error]
         line = errors[0].start_point[0] + 1 if errors else None
         missing = [n for n in errors if n.is_missing and n.type in (")", "]", "}", ";")]
         tries = [edited(raw, [(n.start_byte, n.start_byte, n.type)]) for n in missing[:1]]
         text = f"The code does not parse: `{missing[0].type}` is missing." if missing else text
     result = next((x for x in tries if x != code.code and grammars.parses(x, code.lang)), None)
-    return Fix(line, text, ((0, len(parsers.encoded(code.code)), result),) if result is not None else (), wrong=9)
+    return Fix(line, text, ((0, len(grammars.encoded(code.code)), result),) if result is not None else (), wrong=9)
 
 
 def _refusal(code: str) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from alchemist_runtime.code import functions as code_functions
-from alchemist_runtime.code import grammars, parsers
+from alchemist_runtime.code import grammars
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -111,9 +111,9 @@ def every(root: Node) -> list[Node]:
 
 def tree(code: str, lang: str) -> Tree | None:
     """The tree of code that parses, as it stands or as a part; of Python as it stands, errors included."""
-    raw = parsers.encoded(code)
+    raw = grammars.encoded(code)
     if lang == "python":
-        return Tree(lang, raw, parsers.parser(lang).parse(raw).root_node)
+        return Tree(lang, raw, grammars.parser(lang).parse(raw).root_node)
     parsed = grammars.tree(code, lang) if lang in grammars.PARSED and lang != "json" else None
     if parsed is None or (shift := parsed.source.find(raw)) < 0:
         return None
@@ -166,7 +166,7 @@ class Draw:
     """Choices that follow from a text and a sample index alone."""
 
     def __init__(self, text: str, sample: int = 0) -> None:
-        self._seed = hashlib.blake2b(parsers.encoded(text), digest_size=16).digest()
+        self._seed = hashlib.blake2b(grammars.encoded(text), digest_size=16).digest()
         self._sample, self._count = sample, 0
 
     def below(self, n: int) -> int:

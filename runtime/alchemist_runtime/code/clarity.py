@@ -1,12 +1,40 @@
-"""How clear code is, read from its characters alone."""
+"""How clear and how organised code is: clarity from its characters alone, organisation from its syntax tree."""
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass
 from typing import Final
 
-from alchemist_runtime.code.names import NEUTRAL, PLACEHOLDER, WORDS
+from alchemist_runtime.code import grammars
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
+#: Names that say nothing about clarity: customary short ones, keywords and built-ins, placeholders.
+NEUTRAL: Final = word_set(
+    """
+    _ i j k n m x y z e ex os re np pd io id db fs tf sc in st $ el to of ok up
+    """
+)
+WORDS: Final = word_set(
+    """
+    and as assert async await break case catch class const continue def default del do done double elif else enum
+    esac except export extends false final finally fi float fn for foreach from fun func function global goto if
+    impl implements import in include instanceof int interface is lambda let long loop match mod mut namespace new
+    nil none nonlocal not null or package pass private protected pub public raise return self short signed sizeof
+    static string struct super switch then this throw throws true try type typedef typeof undefined union unsafe
+    unsigned use using var virtual void while with yield True False None String bool boolean byte char print len
+    range str list dict set tuple std cout cin endl printf console log echo main
+    """
+)
+PLACEHOLDER: Final = re.compile(
+    r"(?:[a-z]{1,2}\d+|foo|bar|baz|qux|quux|asdf|qwerty|tmp|temp|aaa+|xxx+|abc|xyz|(?:var|func|fn|val|arg|data|test|thing|stuff|num|str)_?\d+)\d*\Z"
+)
 
 _HASH: Final = frozenset({"python", "bash", "ruby", "r", "perl", "powershell"})
 BRACES: Final = frozenset(
@@ -39,19 +67,17 @@ class Page:
 
 
 def measure(code: str, lang: str | None) -> int:
-    """Clarity of code, 0 to 10: five parts that are read from the characters alone.
+    """Return the clarity of code, 0 to 10: the sum of five parts, read from the characters alone.
 
-    names 0-3      share of telling names among the distinct names of the code (no attributes, keywords, built-ins, nor
-    customary
-                   short names such as i, n, x, os): 80% give 3, 60% 2, 40% 1. Telling: three characters or more, no
-                   placeholder (foo, tmp, var1, x2). Without names, 3.
+    names 0-3      share of telling names among the distinct names of the code, without attributes, keywords, built-ins
+                   and customary short names such as i, n, x, os: 80% give 3, 60% 2, 40% 1. Telling: three characters
+                   or more, no placeholder (foo, tmp, var1, x2). Without names, 3.
     layout 0-2     lines of more than 100 characters or with two statements: none 2, up to a tenth of the lines 1. Tabs
-    and spaces
-                   mixed in the indentation take one off.
-    nesting 0-2    control blocks inside one another: up to three 2, four 1. functions 0-1  the longest function, and
-    the code outside of functions, have at most 60 lines. comments 0-2   code of up to 12 lines needs none; else lines
-    of comment or documentation: 5% of the code lines give 2, any 1,
-                   and up to 25 lines without any 1.
+                   and spaces mixed in the indentation take one off.
+    nesting 0-2    control blocks inside one another: up to three 2, four 1.
+    functions 0-1  the longest function, and the code outside of functions, have at most 60 lines.
+    comments 0-2   code of up to 12 lines needs none; else lines of comment or documentation: 5% of the code lines give
+                   2, any 1, and up to 25 lines without any 1.
     Empty code has 0.
     """
     page = page_of(code, lang)
@@ -206,150 +232,110 @@ def _block_kind(head: str) -> str:
     return "function" if ")" in head or "=>" in head or "function" in head else "data"
 
 
-# --- marks -----------------------------------------------------------------------------------------------------------
+# --- organisation ----------------------------------------------------------------------------------------------------
 
-# One row per language: (name, texts of which one must occur for any mark to match, or none; ((weight, pattern), …)).
-# A mark is worth its weight once, however often it stands in a text.
-# fmt: off
-_ROWS: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[int, str], ...]], ...]] = (
-    ("python", (), (
-        (3, r"^[ \t]*(?:async )?def \w+\([^\n]*(?:\)(?: *-> *[^\n:]+)?)?:[ \t]*(?:#.*|return\b.*|pass|\.\.\.)?$"),
-        (3, r"^[ \t]*class \w+(?:\([\w., =]*\))?:[ \t]*$"),
-        (3, r"^>>> \S"),
-        (3, r"^[ \t]*from [\w.]+ import [\w*(]"),
-        (2, r"^import [\w.]+(?: as \w+)?(?:, *[\w.]+)*[ \t]*$"),
-        (2, r"^[ \t]*(?:if|elif|while|except|else|try|finally)\b[^\n{}]*:[ \t]*(?:#.*)?$"),
-        (3, r"^[ \t]*for [\w, ()]+ in [^\n{}]*:[ \t]*(?:#.*)?$"),
-        (3, r"^[ \t]*with [^\n{}]* as \w+:[ \t]*$"),
-        (2, r"\bself\.\w|\b__\w+__\b|\belif\b|\blambda \w*:"),
-        (1, r"^[ \t]*print *\(|^[ \t]*print [\"']"),
-        (1, r"\b(?:len|range|str|int|list|dict|sorted|enumerate|zip)\(|\b(?:None|True|False)\b"),
-    )),
-    ("javascript", (), (
-        (3, r"\bconsole\.(?:log|error|warn|info)\("),
-        (3, r"\bdocument\.\w|\bwindow\.\w|\bmodule\.exports\b|\brequire\([\"']"),
-        (3, r"^export (?:default|const|function|class)\b"),
-        (3, r"^[ \t]*(?:async )?function\*? ?\w*\([^)\n:$]*\) *\{|\bfunction *\([\w, ]*\) *\{"),
-        (3, r"^import (?:[\w*{][^;\n]* from )?[\"'][^\"'\n]+[\"']"),
-        (2, r"\([\w, {}\[\]=.]*\) *=> *[{(\w]|\b\w+ => "),
-        (3, r"^[ \t]*(?:const|let) (?:[\w$]+|[{\[][^=\n]*[}\]]) *=[^\n]*[;{\[(`][ \t]*$"),
-        (2, r"^[ \t]*(?:const|let) (?:[\w$]+|[{\[][^=\n]*[}\]]) *="),
-        (3, r"^[ \t]*var [\w$]+ *= *[{\[][ \t]*$"),
-        (2, r"^[ \t]*var [\w$]+ *=[^\n]*[;{\[(][ \t]*$|^[ \t]*for *\((?:let|var|const) \w+"),
-        (3, r"^class \w+(?: extends [\w.]+)? *\{\s*(?:static |async |#)?(?:constructor|\w+) *\([^)\n:]*\) *\{"),
-        (2, r"===|!==|\bJSON\.(?:parse|stringify)\(|\bMath\.[a-z]\w*\(|\bnew Promise\b|\bawait fetch\("),
-        (3, r"\$\([\"'.#]|\.addEventListener\(|\.forEach\(\(?\w*\)? *=>|\bjQuery\b|^[ \t]*alert\("),
-        (1, r"^[ \t]*\w+(?:\.\w+)+\([^\n]*\);?[ \t]*$|\.(?:length|push|map|filter|reduce)\b"),
-    )),
-    ("typescript", (": ", "interface ", "type ", "enum ", "readonly ", " as "), (
-        (3, r"^[ \t]*(?:export )?(?:interface|type|enum) \w+(?:<[\w, ]+>)? *(?:extends [\w, ]+)?[={]"),
-        (4, r"[\w)\]?] *: *(?:string|number|boolean|any|unknown|void|never)(?:\[\])?(?= *[,;)={|\n])"),
-        (1, r"\b(?:private|public|readonly) \w+\??: |\bas (?:const|string|number|any)\b"),
-    )),
-    ("java", (";", "{"), (
-        (3, r"\bSystem\.(?:out|err|in)\b|\bpublic static void main\b"),
-        (3, r"^import (?:static )?(?:java|javax|org|com)\.[\w.*]+;|^package [\w.]+;"),
-        (2, r"@Override\b|\bthrows \w+|\bnew Scanner\(|\bString\[\] \w|\b(?:extends|implements) \w+[^\n]*\{"),
-        (2, r"\b(?:Array|Linked)?List<[A-Z]\w*>|\b(?:Hash|Tree|Linked)?Map<|\b(?:String|Integer|Boolean|Double) \w+ *[=;,)]"),
-        (3, r"^[ \t]*(?:public|private|protected)(?: static)?(?: final)? (?:void|int|double|boolean|long|char|float|String|[A-Z]\w*(?:<[^>\n]*>)?)(?:\[\])* \w+ *\([^)\n]*\)\s*(?:throws [\w, ]+)?\{"),
-        (2, r"^[ \t]*(?:public|private|protected) (?:abstract |final |static )*(?:class|interface|enum) \w+"),
-        (2, r"^[ \t]*(?:int|double|boolean|long|char|float|String)\[\] \w+ *[=;]|\bnew (?:int|double|char|String)\["),
-        (1, r"^[ \t]*(?:int|double|boolean|long|char|float)(?:\[\])* \w+ *[=;(]|\bfinal \w+ \w+|\.length\(\)|\.equals\("),
-    )),
-    ("csharp", (";", "{"), (
-        (4, r"^[ \t]*using [A-Z][\w.]*;|\bConsole\.(?:Write|Read)\w*\(|^[ \t]*namespace [\w.]+"),
-        (3, r"\{ *get; *(?:private |protected )?(?:set;)? *\}|\bforeach *\((?:var|[\w<>]+) \w+ in |\bstring\.(?:Join|Format|IsNull\w+|Empty)\b"),
-        (3, r"\bList<(?:int|string|double)>|\bDictionary<|\bstatic void Main\(|\bIEnumerable<|^[ \t]*var \w+ = from \w+ in "),
-        (3, r"\bpublic (?:static |override |virtual |async )*(?:string|bool|Task)\b"),
-        (3, r"^[ \t]*(?:public|private|protected|internal)(?: static)? (?:int|double|void|decimal|long)(?:\[\])? [A-Z]\w*\("),
-        (2, r"\bstring(?:\[\])? \w+ *[=;]|\.(?:Length|Count|ToString|Add|Where|Select)\b|\bMath\.[A-Z][a-z]+\("),
-    )),
-    ("c", (";", "{", "#include"), (
-        (3, r"#include *<(?:stdio|stdlib|string|math|ctype|stdbool|stdint|unistd|time|assert|errno|pthread|limits)\.h>"),
-        (2, r"\b(?:printf|scanf|malloc|free|strlen|sizeof|strcpy|fgets)\(|\bstruct \w+ *[{*]|\btypedef \w|^#define \w|^[ \t]*#include *[<\"]"),
-        (3, r"^[ \t]*(?:(?:static|unsigned|const|long|inline|struct \w+) )*(?:int|void|char|float|double|long|bool|size_t) \**\w+ *\((?:void|(?:const |struct |unsigned )*\w+[ *&]+\w+[^;\n]*)?\)\s*\{|\bint main\("),
-        (2, r"^[ \t]*(?:int|float|double|char|long|unsigned|bool) \**\w+(?:\[\w*\])+ *[=;,]|\w->\w"),
-        (1, r"^[ \t]*(?:int|float|double|char|long|unsigned|bool) \**\w+ *[=;,]|^[ \t]*for *\(int \w+ *="),
-    )),
-    ("cpp", (";", "{", "#include"), (
-        (4, r"#include *<(?:iostream|vector|string|algorithm|map|set|unordered_\w+|queue|stack|deque|list|memory|cmath|cstdlib|cstring|cstdio|climits|fstream|sstream|iomanip|numeric|utility|bits/stdc\+\+\.h|functional|thread|chrono|random|cctype|array|bitset|limits|tuple|iterator|stdexcept|ctime|regex)>"),
-        (4, r"\bstd::\w|\busing namespace \w+;|\b(?:cout|cerr) *<<|\bcin *>>"),
-        (4, r"\btemplate *<(?:typename|class|int)\b|\bvector<\w|\w::~?\w+\([^)\n]*\)[^;\n]*\{|\bunordered_(?:map|set)<|\bmap<\w+, *\w+>"),
-        (4, r"^[ \t]*(?:public|private|protected) *:[ \t]*$"),
-        (3, r"\bvirtual \w|\bconst (?:std::)?\w+ ?& ?\w|\bauto ?& ?\w|\bnullptr\b|\.begin\(\)|\bstring \w+ *[,)] *.*\{?$(?=[\s\S]*\.length\(\))"),
-    )),
-    ("go", (":=", "func ", "package ", "fmt.", "chan "), (
-        (4, r"^package \w+[ \t]*$"),
-        (4, r"^func (?:\(\w+ \*?\w+\) )?\w+\([^\n:]*\{"),
-        (4, r"\bfmt\.(?:Print|Sprint|Errorf|Scan|Fprint)\w*\("),
-        (2, r"\w := |^import \($|^import \"|\bmap\[\w+\]\w|\bchan \w|\bgo func\(|^type \w+ (?:struct|interface) *\{"),
-    )),
-    ("rust", ("fn ", "let ", "!(", "![", "impl", "use ", "derive", "match "), (
-        (4, r"^[ \t]*(?:pub(?:\(\w+\))? )?(?:async )?(?:unsafe )?fn \w+(?:<[^>\n]*>)?\("),
-        (4, r"\b(?:println|vec|format|panic|eprintln|assert_eq)!\s*[(\[]"),
-        (4, r"\blet mut \w|^impl(?:<[^>]*>)? \w|^[ \t]*use (?:std|crate|super|self)::|#\[derive\("),
-        (3, r"&(?:mut |'\w+ )?(?:str|self)\b|\bmatch \w[^\n]*\{$|^[ \t]*let \w+: ?&?\w"),
-    )),
-    ("bash", (), (
-        (4, r"\A#!.*\b(?:ba|z|da|k)?sh\b"),
-        (3, r"^[ \t]*(?:if|elif|while|until) (?:\[\[? |! |test |grep |command )|;[ \t]*(?:then|do)[ \t]*$|^[ \t]*(?:fi|done|esac)\b[ \t]*(?:[|<>;#].*)?$"),
-        (3, r"^[ \t]*echo (?:-\w+ )?[\"'$\w](?![^\n]*;[ \t]*$)"),
-        (2, r"\$\{\w+|\$\([a-z]|\"\$[\w@#?*]|\$\(\("),
-        (1, r"\$\w+\b"),
-        (2, r"^[ \t]*for \w+ in [^\n:]*(?:;|$)|^[ \t]*(?:function )?\w+ *\(\) *\{[ \t]*$|^[ \t]*read (?:-\w+ )*\w"),
-        (3, r"^[ \t]*(?:\$ )?(?:sudo |)(?:grep|awk|sed|find|ls|cat|chmod|chown|mkdir|rm|cp|mv|tar|curl|wget|ssh|scp|git|docker|apt(?:-get)?|yum|pip3?|npm|npx|yarn|ps|kill|sort|cut|head|tail|wc|xargs|touch|export|source|df|du|cd|crontab|systemctl|ping|rsync|unzip|gzip|diff|tr|uniq)(?: +(?:-{1,2}[a-zA-Z]|[\"'/~$*]|[\w./-]+\.[a-z]+\b|install |clone |add |commit |push |run |init\b)|[ \t]*\|)"),
-        (1, r"^[A-Za-z_]\w*=[\"'$(\w/]|\| *(?:grep|awk|sed|sort|wc|head|tail|cut|xargs|uniq|tr)\b|>\s*/dev/null"),
-    )),
-    ("sql", (), (
-        (4, r"(?i)\A\s*(?:--[^\n]*\n\s*)*(?:select\b[\s\S]+?\bfrom\s+[\w\"`\[(]|insert\s+into\s+[\w\"`\[]|update\s+[\w.\"`\[\]]+\s+set\b|delete\s+from\s+\w|create\s+(?:or\s+replace\s+)?(?:temporary\s+|unique\s+)?(?:table|view|database|index|procedure|function|trigger)\s+[\w\"`\[]|alter\s+table\s+\w|drop\s+(?:table|database|view|index)\s+\w|with\s+(?:recursive\s+)?\w+(?:\s*\([^)]*\))?\s+as\s*\(|use\s+\w+;|truncate\s+table\s+\w|grant\s+[\w, ]+\son\b)"),
-        (3, r"^[ \t]*(?:SELECT\b[^\n]*(?:\bFROM\b|$)|FROM [\w.\"`]+|INSERT INTO|CREATE (?:TABLE|VIEW|PROCEDURE|TRIGGER|FUNCTION|INDEX|DATABASE)|DELETE FROM|ALTER TABLE)"),
-        (2, r"^[ \t]*(?:WHERE|GROUP BY|ORDER BY|(?:INNER |LEFT |RIGHT |OUTER |)JOIN|HAVING|VALUES|PRIMARY KEY)\b"),
-    )),
-    ("html", ("<",), (
-        (5, r"(?i)\A\s*(?:<!--[\s\S]*?-->\s*)?<!doctype html|\A\s*<html\b"),
-        (3, r"(?i)<(div|p|a|ul|ol|li|table|tr|td|th|form|h[1-6]|body|head|span|button|select|nav|section|header|footer|label|title|script|style|svg|video|option|textarea|center|marquee|b|i|strong|em|iframe|audio|pre|code|main|article|blockquote|tbody|thead)\b[^<>]*>[\s\S]{0,500}?</\1>"),
-        (3, r"(?i)\A\s*<(?:img|input|link|meta|br|hr)\b[^<>]*/?>"),
-    )),
-    ("css", ("{",), (
-        (4, r"^(?!.*=)[\w.#*@:][\w .#*:>+~,()-]*\{[^{}]*?\b(?:color|background|margin|padding|font|display|width|height|border|position|text|transform|animation|opacity|float|flex|top|bottom|overflow|cursor|transition|box-shadow|line-height|list-style|z-index|max-width|min-width|visibility)[\w-]*\s*:\s*[^;{}]+[;}]"),
-        (3, r"^(?:[.#][\w-]+|[a-z]+[.#][\w-]+|(?:p|body|div|h[1-6]|@media|@keyframes)\b)[^={}()\n]*\{\s*(?:/[*/]|$)"),
-    )),
-    ("php", ("<?", "$"), (
-        (6, r"<\?php\b|<\?="),
-        (3, r"^[ \t]*(?:\$\w+ *(?:\[[^\]\n]*\])* *[-.+]?= *[^\n]*;|function \w+\((?:\$\w|[^)\n]*\$)|foreach *\(\$|return \$\w|(?:if|while|for) *\([^\n]*\$\w)"),
-        (3, r"\$this->|\$\w+->\w|\barray\(|=> *\$|\$_(?:GET|POST|SESSION|SERVER)\b|^[ \t]*echo [^\n]*;[ \t]*$(?<!done;)"),
-    )),
-    ("ruby", ("end", "puts ", ".each", "require", "attr_", "unless", "|"), (
-        (4, r"^[ \t]*(?:def (?:self\.)?\w+[?!]?(?:[ \t]*\([^)\n]*\))?[ \t]*$)(?=[\s\S]*^[ \t]*end\b)|\bdo *\|\w[\w, ]*\||[\w)] \{ *\|\w[\w, ]*\||^[ \t]*attr_(?:accessor|reader|writer) :"),
-        (3, r"^[ \t]*puts [\"'\w#\[]|^require ['\"]|^[ \t]*end[ \t]*$|\.each\b|\bunless \w"),
-    )),
-    ("swift", ("func ", "let ", "var ", "UIKit", "Foundation", "SwiftUI"), (
-        (4, r"^[ \t]*func \w+(?:<\w+>)?\((?:(?:_ |\w+ )?\w+: ?[\w\[\]: ,?]+)?\) *(?:->|\{)|^import (?:UIKit|Foundation|SwiftUI)$|\bguard let\b|\bif let \w+ ="),
-        (2, r"^[ \t]*(?:let|var) \w+(?: *: *\[?[A-Z][\w: ]*\]?\??)? *= *[^;\n]*$|\bprint\(\"[^\"\n]*\\\("),
-    )),
-    ("kotlin", ("fun ", "val ", "var ", "println(", "data class"), (
-        (5, r"^[ \t]*(?:override |private |suspend |inline )*fun (?:<\w+> )?[\w.]+\(|^[ \t]*data class \w"),
-        (2, r"^[ \t]*va[lr] \w+(?: *: *\w+[\w<>?, ]*)? *= *[^;\n]*$|\bprintln\("),
-    )),
-    ("haskell", ("::", "where", "main =", "qualified"), (
-        (5, r"^\w+'? *:: *[\w(\[][^;\n]*(?:->|IO\b|\])|^module \w[\w.]* (?:\([^)]*\) )?where|^import qualified|^main = do\b"),
-    )),
-    ("perl", ("#!", "strict", "my ", "sub "), (
-        (6, r"\A#!.*\bperl\b|^use strict;|^[ \t]*my [$@%(]\w|^[ \t]*sub \w+ *\{"),
-    )),
-    ("r", ("<-", "library(", "%>%"), (
-        (5, r"^[ \t]*[\w.]+ *<- *(?:function|c|\w)|^library\(\w+\)|%>%"),
-    )),
-    ("powershell", ("Get-", "Set-", "New-", "Remove-", "Write-", "Import-", "Export-", "Invoke-", "param"), (
-        (5, r"^[ \t]*(?:Get|Set|New|Remove|Write|Import|Export|Invoke)-[A-Z]\w+|\bparam *\([\s\[]"),
-    )),
-    ("scala", ("object ", "def "), (
-        (5, r"^[ \t]*object \w+ (?:extends \w+ )?\{|^[ \t]*def \w+(?:\[\w+\])?\([^)\n]*: *\w[^)\n]*\)(?:: *[\w\[\], ]+)? *="),
-    )),
+_ALLOWED: Final = 5
+_ALLOWED_SCRIPT: Final = 20
+_DEFS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_TREE_DEFS: Final = word_set(
+    """
+    function_declaration function_definition function_item function_expression arrow_function generator_function
+    generator_function_declaration method_definition method_declaration constructor_declaration class_declaration
+    class_definition class_specifier struct_specifier class interface_declaration enum_declaration
+    record_declaration impl_item struct_item trait_item enum_item func_literal lambda_expression closure_expression
+    type_declaration union_specifier abstract_class_declaration type_alias_declaration
+    """
 )
-# fmt: on
+_COUNTED: Final = word_set(
+    """
+    variable_declaration lexical_declaration local_variable_declaration declaration short_var_declaration
+    var_declaration const_declaration let_declaration macro_invocation command assignment_statement
+    call_expression_statement
+    """
+)
+_UNCOUNTED: Final = word_set(
+    """
+    import_statement export_statement compound_statement statement_block block_statement labeled_statement
+    empty_statement else_clause
+    """
+)
+_DEF_LINE: Final = re.compile(
+    r"^\s*(?:(?:export|default|public|private|protected|static|async|pub|final|abstract|override|inline|virtual)\s+)*"
+    r"(?:def|class|function\*?|func|fn|fun|sub|interface|struct|impl|trait)\b|^\s*(?:[\w<>\[\],*&:]+\s+)+\**\w+\([^;]*\)\s*(?:const\s*)?\{|=>\s*\{\s*$",
+    re.M,
+)
+_FREE: Final = frozenset({"sql", "html", "json", "css", None})
 
-#: The same, compiled.
-MARKS: Final = tuple(
-    (lang, gate, tuple((weight, re.compile(pattern, re.M)) for weight, pattern in marks)) for lang, gate, marks in _ROWS
-)
+
+def is_organised(code: str, lang: str | None) -> bool:
+    """See `code.organised`."""
+    if lang in _FREE:
+        return True
+    counts = _count_python(code) if lang == "python" else _count_tree(code, lang)
+    if counts is None:
+        lines = page_of(code, lang).lines
+        return len(lines) <= _ALLOWED or any(_DEF_LINE.search(line) for line in lines)
+    loose, inside = counts
+    return loose <= (_ALLOWED_SCRIPT if lang == "bash" else _ALLOWED) or inside >= loose
+
+
+def _count_python(code: str) -> tuple[int, int] | None:
+    """(statements outside of functions and classes, statements inside)."""
+    tree = grammars.module(code)
+    if tree is None:
+        return None
+    loose = inside = 0
+    todo: list[tuple[ast.AST, bool]] = [(s, False) for s in tree.body if not _guard(s)]
+    while todo:
+        node, within = todo.pop()
+        if isinstance(node, _DEFS):
+            within = True
+        elif isinstance(node, ast.stmt) and not _uncounted(node):
+            inside += within
+            loose += not within
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            below = getattr(node, name, None)
+            if isinstance(below, list):
+                todo.extend((b, within) for b in below)
+    return loose, inside
+
+
+def _uncounted(s: ast.stmt) -> bool:
+    if isinstance(s, ast.Import | ast.ImportFrom | ast.Pass):
+        return True
+    if isinstance(s, ast.Expr):
+        return isinstance(s.value, ast.Constant)
+    if isinstance(s, ast.Assign) and len(s.targets) == 1 and isinstance(s.targets[0], ast.Name):
+        return s.targets[0].id.isupper()
+    return False
+
+
+def _guard(s: ast.stmt) -> bool:
+    """`if __name__ == "__main__":`"""
+    return (
+        isinstance(s, ast.If)
+        and isinstance(s.test, ast.Compare)
+        and isinstance(s.test.left, ast.Name)
+        and s.test.left.id == "__name__"
+    )
+
+
+def _count_tree(code: str, lang: str | None) -> tuple[int, int] | None:
+    if lang is None or lang not in grammars.PARSED:
+        return None
+    parsed = grammars.tree(code, lang)
+    if parsed is None:
+        return None
+    ours = 1 if parsed.inside else 0  # what we put around a snippet is no organisation
+    loose = inside = 0
+    todo = [(parsed.tree.root_node, 0)]
+    while todo:
+        node, defs = todo.pop()
+        kind = node.type
+        if kind in _TREE_DEFS:
+            defs += 1
+        elif kind in _COUNTED or (kind.endswith("_statement") and kind not in _UNCOUNTED):
+            inside += defs > ours
+            loose += defs <= ours
+        todo.extend((child, defs) for child in node.named_children)
+    return loose, inside

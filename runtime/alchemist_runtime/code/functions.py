@@ -17,8 +17,6 @@ from typing import Any, Final
 
 from alchemist_runtime.code import clarity as _clarity
 from alchemist_runtime.code import grammars, languages
-from alchemist_runtime.code import languages as _fences
-from alchemist_runtime.code import organised as _organised
 
 
 def lang(text: str | None) -> str | None:
@@ -55,14 +53,14 @@ def code(text: str | None) -> str | None:
 
 def fences(text: str) -> int:
     """The number of fenced code blocks (``` or ~~~); one that is never closed counts."""
-    return len(_fences.scan(text))
+    return len(languages.scan(text))
 
 
 def blocks(text: str) -> list[tuple[str | None, str]]:
     """The fenced blocks of code in order, with their language, from the tag or by syntax; none for Python that holds
     fences.
     """
-    found = _fences.scan(text)
+    found = languages.scan(text)
     if not found or _is_python(text):
         return []
     coded = [b for b in found if not b.plain] or found
@@ -86,7 +84,7 @@ def parses(text: str | None, lang: str | None = None) -> bool | None:
     name = lang or _lang(text)
     if name is None or name not in grammars.PARSED:
         return True
-    whole = _fences.hidden(text) if _fences.scan(text) else text
+    whole = languages.hidden(text) if languages.scan(text) else text
     bare = whole.strip("\n") if name == "python" else whole.strip()
     if (whole == text or not _is_markdown(text, name)) and grammars.parses(bare, name):
         return True
@@ -116,7 +114,7 @@ def organised(text: str | None, lang: str | None = None) -> bool | None:
     """
     if text is None:
         return None
-    return _organised.is_organised(_judged(text), lang or _lang(text))
+    return _clarity.is_organised(_judged(text), lang or _lang(text))
 
 
 #: What lets a string of Python go on in the next line.
@@ -136,7 +134,7 @@ def _main(found: list[tuple[str | None, str]]) -> str | None:
 
 def _judged(text: str) -> str:
     """What of a text is code: the blocks of its language, or all of it."""
-    return (code(text) if _fences.scan(text) else None) or text
+    return (code(text) if languages.scan(text) else None) or text
 
 
 def _is_python(text: str) -> bool:
@@ -153,7 +151,7 @@ def _outside_strings(text: str) -> bool:
     """Whether a line begins with backticks that no string of Python can hold: none was opened that goes over lines.
     Quick.
     """
-    found = _fences.BACKTICKS.search(text)
+    found = languages.BACKTICKS.search(text)
     if found is None or ">>>" in text:  # of a session only some lines count
         return False
     return not any(mark in text[: found.start()] for mark in _OPENERS)

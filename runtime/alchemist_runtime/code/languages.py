@@ -10,53 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from alchemist_runtime.code import clarity as _marks
 from alchemist_runtime.code import grammars
+from alchemist_runtime.code.clarity import word_set
 
 _READ: Final = 20_000  # characters that the marks look at
 _ENOUGH: Final = 3  # marks that make a language
 
-_PLAIN_WORDS: Final = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "are",
-        "was",
-        "of",
-        "to",
-        "that",
-        "it",
-        "you",
-        "your",
-        "can",
-        "be",
-        "will",
-        "we",
-        "has",
-        "have",
-        "its",
-        "these",
-        "should",
-        "which",
-        "there",
-        "by",
-        "uses",
-        "use",
-        "used",
-        "using",
-        "would",
-        "could",
-        "they",
-        "he",
-        "she",
-        "his",
-        "her",
-        "how",
-        "what",
-        "when",
-        "where",
-    ]
+_PLAIN_WORDS: Final = word_set(
+    """
+    the a an are was of to that it you your can be will we has have its these should which there by uses use used
+    using would could they he she his her how what when where
+    """
 )
 _WORD: Final = re.compile(r"\(?[\"'“`*]*[A-Za-z’'-]+[\"'”`*]*\)?[.,;:!?]*\Z|\$?\d+(?:[.,]\d+)*%?[.,;:!?]*\Z")
 _COMMENT: Final = re.compile(r"\s*(?:#|//|/?\*|--|<!--|\"\"\"|''')")
@@ -113,7 +77,7 @@ def _scores(text: str) -> dict[str, int]:
     out: dict[str, int] = {}
     if not code.strip():
         return out
-    for lang, gate, marks in _marks.MARKS:
+    for lang, gate, marks in LANGUAGE_MARKS:
         if not gate or any(g in code for g in gate):
             score = sum(weight for weight, mark in marks if mark.search(code))
             if score:
@@ -156,6 +120,156 @@ def _web(text: str, best: str, scores: dict[str, int]) -> str:
     return best
 
 
+# --- marks of languages -------------------------------------------------------------------------------------------------
+
+# One row per language: (name, texts of which one must occur for any mark to match, or none; ((weight, pattern), …)).
+# A mark is worth its weight once, however often it stands in a text.
+# fmt: off
+_MARK_ROWS: Final[tuple[tuple[str, tuple[str, ...], tuple[tuple[int, str], ...]], ...]] = (
+    ("python", (), (
+        (3, r"^[ \t]*(?:async )?def \w+\([^\n]*(?:\)(?: *-> *[^\n:]+)?)?:[ \t]*(?:#.*|return\b.*|pass|\.\.\.)?$"),
+        (3, r"^[ \t]*class \w+(?:\([\w., =]*\))?:[ \t]*$"),
+        (3, r"^>>> \S"),
+        (3, r"^[ \t]*from [\w.]+ import [\w*(]"),
+        (2, r"^import [\w.]+(?: as \w+)?(?:, *[\w.]+)*[ \t]*$"),
+        (2, r"^[ \t]*(?:if|elif|while|except|else|try|finally)\b[^\n{}]*:[ \t]*(?:#.*)?$"),
+        (3, r"^[ \t]*for [\w, ()]+ in [^\n{}]*:[ \t]*(?:#.*)?$"),
+        (3, r"^[ \t]*with [^\n{}]* as \w+:[ \t]*$"),
+        (2, r"\bself\.\w|\b__\w+__\b|\belif\b|\blambda \w*:"),
+        (1, r"^[ \t]*print *\(|^[ \t]*print [\"']"),
+        (1, r"\b(?:len|range|str|int|list|dict|sorted|enumerate|zip)\(|\b(?:None|True|False)\b"),
+    )),
+    ("javascript", (), (
+        (3, r"\bconsole\.(?:log|error|warn|info)\("),
+        (3, r"\bdocument\.\w|\bwindow\.\w|\bmodule\.exports\b|\brequire\([\"']"),
+        (3, r"^export (?:default|const|function|class)\b"),
+        (3, r"^[ \t]*(?:async )?function\*? ?\w*\([^)\n:$]*\) *\{|\bfunction *\([\w, ]*\) *\{"),
+        (3, r"^import (?:[\w*{][^;\n]* from )?[\"'][^\"'\n]+[\"']"),
+        (2, r"\([\w, {}\[\]=.]*\) *=> *[{(\w]|\b\w+ => "),
+        (3, r"^[ \t]*(?:const|let) (?:[\w$]+|[{\[][^=\n]*[}\]]) *=[^\n]*[;{\[(`][ \t]*$"),
+        (2, r"^[ \t]*(?:const|let) (?:[\w$]+|[{\[][^=\n]*[}\]]) *="),
+        (3, r"^[ \t]*var [\w$]+ *= *[{\[][ \t]*$"),
+        (2, r"^[ \t]*var [\w$]+ *=[^\n]*[;{\[(][ \t]*$|^[ \t]*for *\((?:let|var|const) \w+"),
+        (3, r"^class \w+(?: extends [\w.]+)? *\{\s*(?:static |async |#)?(?:constructor|\w+) *\([^)\n:]*\) *\{"),
+        (2, r"===|!==|\bJSON\.(?:parse|stringify)\(|\bMath\.[a-z]\w*\(|\bnew Promise\b|\bawait fetch\("),
+        (3, r"\$\([\"'.#]|\.addEventListener\(|\.forEach\(\(?\w*\)? *=>|\bjQuery\b|^[ \t]*alert\("),
+        (1, r"^[ \t]*\w+(?:\.\w+)+\([^\n]*\);?[ \t]*$|\.(?:length|push|map|filter|reduce)\b"),
+    )),
+    ("typescript", (": ", "interface ", "type ", "enum ", "readonly ", " as "), (
+        (3, r"^[ \t]*(?:export )?(?:interface|type|enum) \w+(?:<[\w, ]+>)? *(?:extends [\w, ]+)?[={]"),
+        (4, r"[\w)\]?] *: *(?:string|number|boolean|any|unknown|void|never)(?:\[\])?(?= *[,;)={|\n])"),
+        (1, r"\b(?:private|public|readonly) \w+\??: |\bas (?:const|string|number|any)\b"),
+    )),
+    ("java", (";", "{"), (
+        (3, r"\bSystem\.(?:out|err|in)\b|\bpublic static void main\b"),
+        (3, r"^import (?:static )?(?:java|javax|org|com)\.[\w.*]+;|^package [\w.]+;"),
+        (2, r"@Override\b|\bthrows \w+|\bnew Scanner\(|\bString\[\] \w|\b(?:extends|implements) \w+[^\n]*\{"),
+        (2, r"\b(?:Array|Linked)?List<[A-Z]\w*>|\b(?:Hash|Tree|Linked)?Map<|\b(?:String|Integer|Boolean|Double) \w+ *[=;,)]"),
+        (3, r"^[ \t]*(?:public|private|protected)(?: static)?(?: final)? (?:void|int|double|boolean|long|char|float|String|[A-Z]\w*(?:<[^>\n]*>)?)(?:\[\])* \w+ *\([^)\n]*\)\s*(?:throws [\w, ]+)?\{"),
+        (2, r"^[ \t]*(?:public|private|protected) (?:abstract |final |static )*(?:class|interface|enum) \w+"),
+        (2, r"^[ \t]*(?:int|double|boolean|long|char|float|String)\[\] \w+ *[=;]|\bnew (?:int|double|char|String)\["),
+        (1, r"^[ \t]*(?:int|double|boolean|long|char|float)(?:\[\])* \w+ *[=;(]|\bfinal \w+ \w+|\.length\(\)|\.equals\("),
+    )),
+    ("csharp", (";", "{"), (
+        (4, r"^[ \t]*using [A-Z][\w.]*;|\bConsole\.(?:Write|Read)\w*\(|^[ \t]*namespace [\w.]+"),
+        (3, r"\{ *get; *(?:private |protected )?(?:set;)? *\}|\bforeach *\((?:var|[\w<>]+) \w+ in |\bstring\.(?:Join|Format|IsNull\w+|Empty)\b"),
+        (3, r"\bList<(?:int|string|double)>|\bDictionary<|\bstatic void Main\(|\bIEnumerable<|^[ \t]*var \w+ = from \w+ in "),
+        (3, r"\bpublic (?:static |override |virtual |async )*(?:string|bool|Task)\b"),
+        (3, r"^[ \t]*(?:public|private|protected|internal)(?: static)? (?:int|double|void|decimal|long)(?:\[\])? [A-Z]\w*\("),
+        (2, r"\bstring(?:\[\])? \w+ *[=;]|\.(?:Length|Count|ToString|Add|Where|Select)\b|\bMath\.[A-Z][a-z]+\("),
+    )),
+    ("c", (";", "{", "#include"), (
+        (3, r"#include *<(?:stdio|stdlib|string|math|ctype|stdbool|stdint|unistd|time|assert|errno|pthread|limits)\.h>"),
+        (2, r"\b(?:printf|scanf|malloc|free|strlen|sizeof|strcpy|fgets)\(|\bstruct \w+ *[{*]|\btypedef \w|^#define \w|^[ \t]*#include *[<\"]"),
+        (3, r"^[ \t]*(?:(?:static|unsigned|const|long|inline|struct \w+) )*(?:int|void|char|float|double|long|bool|size_t) \**\w+ *\((?:void|(?:const |struct |unsigned )*\w+[ *&]+\w+[^;\n]*)?\)\s*\{|\bint main\("),
+        (2, r"^[ \t]*(?:int|float|double|char|long|unsigned|bool) \**\w+(?:\[\w*\])+ *[=;,]|\w->\w"),
+        (1, r"^[ \t]*(?:int|float|double|char|long|unsigned|bool) \**\w+ *[=;,]|^[ \t]*for *\(int \w+ *="),
+    )),
+    ("cpp", (";", "{", "#include"), (
+        (4, r"#include *<(?:iostream|vector|string|algorithm|map|set|unordered_\w+|queue|stack|deque|list|memory|cmath|cstdlib|cstring|cstdio|climits|fstream|sstream|iomanip|numeric|utility|bits/stdc\+\+\.h|functional|thread|chrono|random|cctype|array|bitset|limits|tuple|iterator|stdexcept|ctime|regex)>"),
+        (4, r"\bstd::\w|\busing namespace \w+;|\b(?:cout|cerr) *<<|\bcin *>>"),
+        (4, r"\btemplate *<(?:typename|class|int)\b|\bvector<\w|\w::~?\w+\([^)\n]*\)[^;\n]*\{|\bunordered_(?:map|set)<|\bmap<\w+, *\w+>"),
+        (4, r"^[ \t]*(?:public|private|protected) *:[ \t]*$"),
+        (3, r"\bvirtual \w|\bconst (?:std::)?\w+ ?& ?\w|\bauto ?& ?\w|\bnullptr\b|\.begin\(\)|\bstring \w+ *[,)] *.*\{?$(?=[\s\S]*\.length\(\))"),
+    )),
+    ("go", (":=", "func ", "package ", "fmt.", "chan "), (
+        (4, r"^package \w+[ \t]*$"),
+        (4, r"^func (?:\(\w+ \*?\w+\) )?\w+\([^\n:]*\{"),
+        (4, r"\bfmt\.(?:Print|Sprint|Errorf|Scan|Fprint)\w*\("),
+        (2, r"\w := |^import \($|^import \"|\bmap\[\w+\]\w|\bchan \w|\bgo func\(|^type \w+ (?:struct|interface) *\{"),
+    )),
+    ("rust", ("fn ", "let ", "!(", "![", "impl", "use ", "derive", "match "), (
+        (4, r"^[ \t]*(?:pub(?:\(\w+\))? )?(?:async )?(?:unsafe )?fn \w+(?:<[^>\n]*>)?\("),
+        (4, r"\b(?:println|vec|format|panic|eprintln|assert_eq)!\s*[(\[]"),
+        (4, r"\blet mut \w|^impl(?:<[^>]*>)? \w|^[ \t]*use (?:std|crate|super|self)::|#\[derive\("),
+        (3, r"&(?:mut |'\w+ )?(?:str|self)\b|\bmatch \w[^\n]*\{$|^[ \t]*let \w+: ?&?\w"),
+    )),
+    ("bash", (), (
+        (4, r"\A#!.*\b(?:ba|z|da|k)?sh\b"),
+        (3, r"^[ \t]*(?:if|elif|while|until) (?:\[\[? |! |test |grep |command )|;[ \t]*(?:then|do)[ \t]*$|^[ \t]*(?:fi|done|esac)\b[ \t]*(?:[|<>;#].*)?$"),
+        (3, r"^[ \t]*echo (?:-\w+ )?[\"'$\w](?![^\n]*;[ \t]*$)"),
+        (2, r"\$\{\w+|\$\([a-z]|\"\$[\w@#?*]|\$\(\("),
+        (1, r"\$\w+\b"),
+        (2, r"^[ \t]*for \w+ in [^\n:]*(?:;|$)|^[ \t]*(?:function )?\w+ *\(\) *\{[ \t]*$|^[ \t]*read (?:-\w+ )*\w"),
+        (3, r"^[ \t]*(?:\$ )?(?:sudo |)(?:grep|awk|sed|find|ls|cat|chmod|chown|mkdir|rm|cp|mv|tar|curl|wget|ssh|scp|git|docker|apt(?:-get)?|yum|pip3?|npm|npx|yarn|ps|kill|sort|cut|head|tail|wc|xargs|touch|export|source|df|du|cd|crontab|systemctl|ping|rsync|unzip|gzip|diff|tr|uniq)(?: +(?:-{1,2}[a-zA-Z]|[\"'/~$*]|[\w./-]+\.[a-z]+\b|install |clone |add |commit |push |run |init\b)|[ \t]*\|)"),
+        (1, r"^[A-Za-z_]\w*=[\"'$(\w/]|\| *(?:grep|awk|sed|sort|wc|head|tail|cut|xargs|uniq|tr)\b|>\s*/dev/null"),
+    )),
+    ("sql", (), (
+        (4, r"(?i)\A\s*(?:--[^\n]*\n\s*)*(?:select\b[\s\S]+?\bfrom\s+[\w\"`\[(]|insert\s+into\s+[\w\"`\[]|update\s+[\w.\"`\[\]]+\s+set\b|delete\s+from\s+\w|create\s+(?:or\s+replace\s+)?(?:temporary\s+|unique\s+)?(?:table|view|database|index|procedure|function|trigger)\s+[\w\"`\[]|alter\s+table\s+\w|drop\s+(?:table|database|view|index)\s+\w|with\s+(?:recursive\s+)?\w+(?:\s*\([^)]*\))?\s+as\s*\(|use\s+\w+;|truncate\s+table\s+\w|grant\s+[\w, ]+\son\b)"),
+        (3, r"^[ \t]*(?:SELECT\b[^\n]*(?:\bFROM\b|$)|FROM [\w.\"`]+|INSERT INTO|CREATE (?:TABLE|VIEW|PROCEDURE|TRIGGER|FUNCTION|INDEX|DATABASE)|DELETE FROM|ALTER TABLE)"),
+        (2, r"^[ \t]*(?:WHERE|GROUP BY|ORDER BY|(?:INNER |LEFT |RIGHT |OUTER |)JOIN|HAVING|VALUES|PRIMARY KEY)\b"),
+    )),
+    ("html", ("<",), (
+        (5, r"(?i)\A\s*(?:<!--[\s\S]*?-->\s*)?<!doctype html|\A\s*<html\b"),
+        (3, r"(?i)<(div|p|a|ul|ol|li|table|tr|td|th|form|h[1-6]|body|head|span|button|select|nav|section|header|footer|label|title|script|style|svg|video|option|textarea|center|marquee|b|i|strong|em|iframe|audio|pre|code|main|article|blockquote|tbody|thead)\b[^<>]*>[\s\S]{0,500}?</\1>"),
+        (3, r"(?i)\A\s*<(?:img|input|link|meta|br|hr)\b[^<>]*/?>"),
+    )),
+    ("css", ("{",), (
+        (4, r"^(?!.*=)[\w.#*@:][\w .#*:>+~,()-]*\{[^{}]*?\b(?:color|background|margin|padding|font|display|width|height|border|position|text|transform|animation|opacity|float|flex|top|bottom|overflow|cursor|transition|box-shadow|line-height|list-style|z-index|max-width|min-width|visibility)[\w-]*\s*:\s*[^;{}]+[;}]"),
+        (3, r"^(?:[.#][\w-]+|[a-z]+[.#][\w-]+|(?:p|body|div|h[1-6]|@media|@keyframes)\b)[^={}()\n]*\{\s*(?:/[*/]|$)"),
+    )),
+    ("php", ("<?", "$"), (
+        (6, r"<\?php\b|<\?="),
+        (3, r"^[ \t]*(?:\$\w+ *(?:\[[^\]\n]*\])* *[-.+]?= *[^\n]*;|function \w+\((?:\$\w|[^)\n]*\$)|foreach *\(\$|return \$\w|(?:if|while|for) *\([^\n]*\$\w)"),
+        (3, r"\$this->|\$\w+->\w|\barray\(|=> *\$|\$_(?:GET|POST|SESSION|SERVER)\b|^[ \t]*echo [^\n]*;[ \t]*$(?<!done;)"),
+    )),
+    ("ruby", ("end", "puts ", ".each", "require", "attr_", "unless", "|"), (
+        (4, r"^[ \t]*(?:def (?:self\.)?\w+[?!]?(?:[ \t]*\([^)\n]*\))?[ \t]*$)(?=[\s\S]*^[ \t]*end\b)|\bdo *\|\w[\w, ]*\||[\w)] \{ *\|\w[\w, ]*\||^[ \t]*attr_(?:accessor|reader|writer) :"),
+        (3, r"^[ \t]*puts [\"'\w#\[]|^require ['\"]|^[ \t]*end[ \t]*$|\.each\b|\bunless \w"),
+    )),
+    ("swift", ("func ", "let ", "var ", "UIKit", "Foundation", "SwiftUI"), (
+        (4, r"^[ \t]*func \w+(?:<\w+>)?\((?:(?:_ |\w+ )?\w+: ?[\w\[\]: ,?]+)?\) *(?:->|\{)|^import (?:UIKit|Foundation|SwiftUI)$|\bguard let\b|\bif let \w+ ="),
+        (2, r"^[ \t]*(?:let|var) \w+(?: *: *\[?[A-Z][\w: ]*\]?\??)? *= *[^;\n]*$|\bprint\(\"[^\"\n]*\\\("),
+    )),
+    ("kotlin", ("fun ", "val ", "var ", "println(", "data class"), (
+        (5, r"^[ \t]*(?:override |private |suspend |inline )*fun (?:<\w+> )?[\w.]+\(|^[ \t]*data class \w"),
+        (2, r"^[ \t]*va[lr] \w+(?: *: *\w+[\w<>?, ]*)? *= *[^;\n]*$|\bprintln\("),
+    )),
+    ("haskell", ("::", "where", "main =", "qualified"), (
+        (5, r"^\w+'? *:: *[\w(\[][^;\n]*(?:->|IO\b|\])|^module \w[\w.]* (?:\([^)]*\) )?where|^import qualified|^main = do\b"),
+    )),
+    ("perl", ("#!", "strict", "my ", "sub "), (
+        (6, r"\A#!.*\bperl\b|^use strict;|^[ \t]*my [$@%(]\w|^[ \t]*sub \w+ *\{"),
+    )),
+    ("r", ("<-", "library(", "%>%"), (
+        (5, r"^[ \t]*[\w.]+ *<- *(?:function|c|\w)|^library\(\w+\)|%>%"),
+    )),
+    ("powershell", ("Get-", "Set-", "New-", "Remove-", "Write-", "Import-", "Export-", "Invoke-", "param"), (
+        (5, r"^[ \t]*(?:Get|Set|New|Remove|Write|Import|Export|Invoke)-[A-Z]\w+|\bparam *\([\s\[]"),
+    )),
+    ("scala", ("object ", "def "), (
+        (5, r"^[ \t]*object \w+ (?:extends \w+ )?\{|^[ \t]*def \w+(?:\[\w+\])?\([^)\n]*: *\w[^)\n]*\)(?:: *[\w\[\], ]+)? *="),
+    )),
+)
+# fmt: on
+
+#: The same, compiled.
+LANGUAGE_MARKS: Final = tuple(
+    (lang, gate, tuple((weight, re.compile(pattern, re.M)) for weight, pattern in marks))
+    for lang, gate, marks in _MARK_ROWS
+)
+
+
 # --- Python by its own parser -----------------------------------------------------------------------------------------
 
 _BLOCKS: Final = (
@@ -172,36 +286,11 @@ _BLOCKS: Final = (
     ast.Match,
 )
 _VALUES: Final = (ast.ListComp, ast.DictComp, ast.SetComp, ast.GeneratorExp, ast.Lambda, ast.Subscript, ast.JoinedStr)
-_KNOWN_CALLS: Final = frozenset(
-    [
-        "print",
-        "len",
-        "range",
-        "sorted",
-        "sum",
-        "min",
-        "max",
-        "map",
-        "filter",
-        "zip",
-        "list",
-        "dict",
-        "set",
-        "tuple",
-        "str",
-        "int",
-        "float",
-        "open",
-        "input",
-        "enumerate",
-        "any",
-        "all",
-        "reversed",
-        "isinstance",
-        "abs",
-        "round",
-        "type",
-    ]
+_KNOWN_CALLS: Final = word_set(
+    """
+    print len range sorted sum min max map filter zip list dict set tuple str int float open input enumerate any all
+    reversed isinstance abs round type
+    """
 )
 _SEMICOLON: Final = re.compile(r";[ \t]*$", re.M)
 _OTHERS: Final = re.compile(r"^\s*(?://|/\*)|\bnew [A-Z]\w*\(", re.M)
@@ -256,48 +345,24 @@ def _telling(value: ast.expr) -> bool:
 # --- fences ----------------------------------------------------------------------------------------------------------
 
 #: Fence tags of the languages we know, to the name we use for them.
-ALIASES: Final[dict[str, str]] = {
-    "py": "python",
-    "py3": "python",
-    "python2": "python",
-    "python3": "python",
-    "pycon": "python",
-    "ipython": "python",
-    "js": "javascript",
-    "jsx": "javascript",
-    "mjs": "javascript",
-    "node": "javascript",
-    "nodejs": "javascript",
-    "ts": "typescript",
-    "tsx": "typescript",
-    "c++": "cpp",
-    "cc": "cpp",
-    "cxx": "cpp",
-    "hpp": "cpp",
-    "h": "c",
-    "golang": "go",
-    "rs": "rust",
-    "sh": "bash",
-    "shell": "bash",
-    "zsh": "bash",
-    "console": "bash",
-    "shellscript": "bash",
-    "mysql": "sql",
-    "postgresql": "sql",
-    "postgres": "sql",
-    "sqlite": "sql",
-    "plsql": "sql",
-    "tsql": "sql",
-    "htm": "html",
-    "xhtml": "html",
-    "jsonc": "json",
-    "json5": "json",
-    "c#": "csharp",
-    "cs": "csharp",
-    "rb": "ruby",
-    "kt": "kotlin",
-    "ps1": "powershell",
+_TAGS: Final = {
+    "python": "py py3 python2 python3 pycon ipython",
+    "javascript": "js jsx mjs node nodejs",
+    "typescript": "ts tsx",
+    "cpp": "c++ cc cxx hpp",
+    "c": "h",
+    "go": "golang",
+    "rust": "rs",
+    "bash": "sh shell zsh console shellscript",
+    "sql": "mysql postgresql postgres sqlite plsql tsql",
+    "html": "htm xhtml",
+    "json": "jsonc json5",
+    "csharp": "c# cs",
+    "ruby": "rb",
+    "kotlin": "kt",
+    "powershell": "ps1",
 }
+ALIASES: Final[dict[str, str]] = {tag: name for name, tags in _TAGS.items() for tag in tags.split()}
 #: Tags of blocks that hold no code: what a program prints, plain text, a placeholder.
 PLAIN: Final = frozenset(
     {"text", "txt", "plain", "plaintext", "output", "out", "stdout", "none", "log", "markdown", "md"}
