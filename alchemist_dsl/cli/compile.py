@@ -18,7 +18,7 @@ from alchemist_dsl.explain.wording import dollar_amount
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
     from alchemist_runtime.engine.local import Done, Result
-    from alchemist_runtime.schema.plan import Check, Node, NowNode, Plan
+    from alchemist_runtime.schema.plan import Check, Node, NowNode, Plan, TrainSpec
 
     from alchemist_dsl.project.workspace import Compiled
 
@@ -149,6 +149,8 @@ def _row(node: Node, doing: NowNode | None, stuck: set[str]) -> tuple[str, ...]:
 
 
 def _totals(plan: Plan) -> list[str]:
+    from alchemist_runtime.schema.plan import TrainSpec
+
     from alchemist_dsl.explain.wording import count, dollars_range
     from alchemist_dsl.project.consent import keys_that_leave
 
@@ -160,8 +162,8 @@ def _totals(plan: Plan) -> list[str]:
     if usd is not None and calls is not None:
         out.append(f"in all   {count(calls)} teacher calls, {dollars_range(usd)} from scratch")
     out += [*_covered(plan), *keys_that_leave(plan)]
-    for node in plan.nodes:
-        out += [*_training(node), _template(node)] if node.kind == "train" else []
+    for node, spec in plan.of(TrainSpec):
+        out += [*_training(node, spec), _template(node, spec)]
     if any(e.basis == "declared" for n in plan.nodes for e in n.estimate.values()):
         out.append("~ and ≤ are estimates; a token counts as 4 characters until a run has measured it")
     return out
@@ -180,12 +182,8 @@ def _covered(plan: Plan) -> list[str]:
     return out
 
 
-def _template(node: Node) -> str:
+def _template(node: Node, spec: TrainSpec) -> str:
     """Which chat template a training takes, and the day that it writes."""
-    from alchemist_runtime.schema.plan import TrainSpec
-
-    spec = node.spec
-    assert isinstance(spec, TrainSpec)
     match spec.chat_template:
         case {"training": name}:
             words = f'training("{name}")'
@@ -203,15 +201,12 @@ def _template(node: Node) -> str:
     return f"template {node.id}: {words}{day}"
 
 
-def _training(node: Node) -> list[str]:
+def _training(node: Node, spec: TrainSpec) -> list[str]:
     """How a training will go, what its last run left out and cut, and what it takes on each GPU."""
-    from alchemist_runtime.schema.plan import TrainSpec
-
     from alchemist_dsl.estimate.training import gigabytes
     from alchemist_dsl.explain.wording import count
 
-    spec, e = node.spec, node.estimate
-    assert isinstance(spec, TrainSpec)
+    e = node.estimate
     what = f"packs of {spec.max_length:,} tokens" if spec.packing != "none" else "rows"
     steps, epoch, each = (count(e.get(n)) for n in ("steps", "steps_per_epoch", "tokens_per_step"))
     number = count(e.get("packs") or e.get("sequences"))
@@ -255,7 +250,7 @@ def lines(ctx: Context, result: Result, seconds: float, width: int) -> list[str]
         out += steps(ctx, result, width)
         out += calls(result)
     for done in result.done:
-        if done.kind == "mixture" and done.action in ("built", "equal"):
+        if "entries" in done.figures and done.action in ("built", "equal"):
             out += ["", *mixture(done, width)]
     out += ["", *places(ctx, result)]
     return out
@@ -269,13 +264,13 @@ def steps(ctx: Context, result: Result, width: int) -> list[str]:
     for done in result.done:
         f = done.figures
         text, out = closing(f), _rows(done)
-        if done.kind == "train" and f.get("last_loss") is not None:
+        if f.get("last_loss") is not None:
             text, out = training(f), f.get("rows")
         elif "calls_new" in f:
             asked = f"{f['calls_new']:,} calls, {f['calls_cached']:,} cached"
             text = f"{text}; {asked}" if text else asked
-        elif done.kind == "export":
-            text = str(f.get("path") or "")
+        elif "path" in f:
+            text = str(f["path"] or "")
         rows.append((done.node, done.kind, amount(f.get("rows_in")), amount(out), text, _state(done)))
     return format_table(("step", "kind", "rows in", "rows out", "left out, called", ""), rows, width, right={2, 3})
 
@@ -372,7 +367,7 @@ def places(ctx: Context, result: Result) -> list[str]:
 
     out = []
     for done in result.done:
-        if done.kind == "export" and done.figures.get("path"):
+        if done.figures.get("path"):
             out.append(f"dataset  {done.node}: {done.figures['path']}")
         if done.kind == "train" and done.action != "not run":
             folder = local.outputs_of(ctx.plan).as_posix()

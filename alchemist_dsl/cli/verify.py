@@ -86,6 +86,7 @@ def checked(project: Project) -> Checked:
 
 def _results(project: Project, out: Checked) -> None:
     from alchemist_runtime.schema.codes import RunError
+    from alchemist_runtime.schema.kinds import KINDS
 
     store, seen = project.store, set()
     for key in store.all_keys():
@@ -103,7 +104,8 @@ def _results(project: Project, out: Checked) -> None:
             mend = partial(store.give_up, broken) if error.damaged else None
             out.damage.append(Damage("result", name, why, p.place or "", mend))
             continue
-        if made.data.get("kind") == "export":
+        kind = KINDS.get(str(made.data.get("kind")))
+        if kind is not None and kind.writes:
             out.damage += _export(project, made)
             out.counts["exports"] = out.counts.get("exports", 0) + 1
     out.counts["results"] = len(seen)

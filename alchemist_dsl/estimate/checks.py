@@ -299,20 +299,19 @@ def shortages(plan: Plan, known: Mapping[str, Figures], program: Program) -> lis
     estimated.
     """
     found = []
-    for node in plan.nodes:
+    for node, spec in plan.of(MixtureSpec):
         block = program.blocks.get(node.id)
         entries = {} if block is None else {e.name: e for e in block.entries}
-        short = [s for s in _short(node, known) if s[0].name in entries]
+        short = [s for s in _short(node, spec, known) if s[0].name in entries]
         if short:
             take, wanted, stock = max(short, key=lambda s: s[1] / max(s[2].high or 0, Fraction(1)))
-            found.append(_problem(node, entries[take.name], take, wanted, stock))
+            found.append(_problem(spec, entries[take.name], take, wanted, stock))
     return found
 
 
-def _short(node: Node, known: Mapping[str, Figures]) -> Iterator[tuple[Take, Fraction, Range]]:
+def _short(node: Node, spec: MixtureSpec, known: Mapping[str, Figures]) -> Iterator[tuple[Take, Fraction, Range]]:
     """Entries with what they should give at least and what there is at most, in the mixture's unit."""
-    spec = node.spec
-    if not isinstance(spec, MixtureSpec) or spec.on_short == "shrink" or spec.weights is not None:
+    if spec.on_short == "shrink" or spec.weights is not None:
         return
     if spec.unit == "tokens" and spec.tokenizer is not None and spec.tokenizer.get("bytes"):
         return  # a token is a byte: the range of an estimate does not reach so far
@@ -326,9 +325,8 @@ def _short(node: Node, known: Mapping[str, Figures]) -> Iterator[tuple[Take, Fra
             yield take, least, stock[take.name]
 
 
-def _problem(node: Node, entry: EntryV, take: Take, wanted: Fraction, stock: Range) -> Diagnostic:
-    spec = node.spec
-    assert isinstance(spec, MixtureSpec) and stock.high is not None
+def _problem(spec: MixtureSpec, entry: EntryV, take: Take, wanted: Fraction, stock: Range) -> Diagnostic:
+    assert stock.high is not None
     exact = spec.unit == "rows" and stock.basis in ("exact", "last_run")
     has = f"{'has' if exact else 'has at most'} {int(stock.high):,}"
     share = take.amount == "share" and spec.total is not None

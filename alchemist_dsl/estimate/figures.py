@@ -100,29 +100,32 @@ def total_of(known: Mapping[str, Figures], name: str) -> Range:
 
 def _estimates(f: Figures, node: Node) -> dict[str, Estimate]:
     out = {}
-    if node.kind not in ("evaluate", "measure"):
+    kind = KINDS[node.kind]
+    if kind.ports or kind.sink:
         out["rows"] = estimate(f.rows)
-    if isinstance(node.spec, TeacherStepSpec):
+    if kind.asks:
         out |= {name: estimate(getattr(f, name), whole=name != "usd") for name in _SPENT}
-    if isinstance(node.spec, MixtureSpec):
-        out |= {f"take.{name}": estimate(r) for name, r in f.entries.items()}
-        if f.covered != 1:
-            out["covered"] = Estimate(value=str(f.covered), basis="declared")
+    out |= {f"take.{name}": estimate(r) for name, r in f.entries.items()}
+    if f.covered != 1:
+        out["covered"] = Estimate(value=str(f.covered), basis="declared")
     out |= {name: estimate(r) for name, r in f.course.items()}
-    if isinstance(node.spec, TrainSpec):
-        out["tokens"] = estimate(f.learnt)
-        out["gpu_hours"] = estimate(f.gpu_hours, whole=False)
-        out |= _memory(node.spec)
+    if node.kind in _TRAININGS:
+        out |= _TRAININGS[node.kind](node.spec, f)
     return out
 
 
-def _memory(spec: TrainSpec) -> dict[str, Estimate]:
-    """Bytes on each GPU, in all and by what they hold."""
+_TRAININGS: ByKind[Callable[[Any, Figures], dict[str, Estimate]]] = ByKind()
+
+
+@_TRAININGS.of("train")
+def _of_training(spec: TrainSpec, f: Figures) -> dict[str, Estimate]:
+    """Tokens and hours of a training, and bytes on each GPU, in all and by what they hold."""
+    out = {"tokens": estimate(f.learnt), "gpu_hours": estimate(f.gpu_hours, whole=False)}
     found = memory(spec)
     if found is None:
-        return {}
+        return out
     parts = {f"memory.{n}": getattr(found, n) for n in ("weights", "gradients", "optimizer", "activations")}
-    return {n: Estimate(value=str(v), basis="declared") for n, v in {"memory": found.total, **parts}.items()}
+    return out | {n: Estimate(value=str(v), basis="declared") for n, v in {"memory": found.total, **parts}.items()}
 
 
 # --- streams ----------------------------------------------------------------------------------------------------------

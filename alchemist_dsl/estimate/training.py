@@ -213,12 +213,11 @@ def _activations(spec: TrainSpec, size: int, half: int) -> int:
 def too_large(plan: Plan, program: Program) -> list[Diagnostic]:
     """A815 for each training whose layout takes more than a common GPU has."""
     out = []
-    for node in plan.nodes:
-        if not isinstance(node.spec, TrainSpec) or (need := memory(node.spec)) is None:
+    for node, spec in plan.of(TrainSpec):
+        need = memory(spec)
+        if need is None or need.total <= COMMON_GPU:
             continue
-        if need.total <= COMMON_GPU:
-            continue
-        block, spec = program.blocks[node.id], node.spec
+        block = program.blocks[node.id]
         written = block.attrs.get("parallel")
         state = need.weights + need.gradients + need.optimizer
         fit = layouts_that_fit(spec)

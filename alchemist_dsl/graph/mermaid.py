@@ -6,22 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from alchemist_runtime.schema.attributes import Kind
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import Estimate
 from pydantic import BaseModel, ConfigDict
 
 from alchemist_dsl.graph.colors import LIGHT
 from alchemist_dsl.graph.model import LEGEND, Figure, Graph, Link, Mark, State, Step, Tone
 
-#: The shape of a kind: what opens and closes its text. Other kinds are boxes.
-_SHAPES: Final[Mapping[str, tuple[str, str]]] = {
-    "source": ("[(", ")]"),
-    "suite": ("[(", ")]"),
-    "generate": ("{{", "}}"),
-    "relabel": ("{{", "}}"),
-    "export": ("([", "])"),
-    "train": ("([", "])"),
-    "evaluate": ("([", "])"),
-}
 #: Whatever could be Mermaid or HTML; the second of two percents, and the point of a list's number.
 _ODD: Final = r"[^\w .,:/()?≤~·$%+\u2060-]|(?<=%)%|(?<=\d)\.(?= )"
 #: Codes of characters are read before Markdown: its marks need a backslash; a word joiner parts `$$` and the names of
@@ -49,12 +41,23 @@ def _about(graph: Graph) -> Iterator[str]:
 
 
 def _shaped(step: Step) -> str:
-    opened, closed = _SHAPES.get(step.kind, ("[", "]"))
+    opened, closed = _shape(KINDS[step.kind])
     rows = _unit(step.figure("rows"), "rows")
     spent = " · ".join(t for t in (_unit(step.figure("calls"), "calls"), step.figure("usd")) if t)
     said = " · ".join(word for word in (step.kind, step.doing, step.change) if word)
     lines = [f"<b>{escaped(step.name)}</b>", escaped(said), escaped(rows), escaped(spent)]
     return f'{opened}"{"<br/>".join(line for line in lines if line)}"{closed}'
+
+
+def _shape(kind: Kind) -> tuple[str, str]:
+    """What opens and closes the text of a step: what is read, what calls a teacher, where rows leave or a model is
+    evaluated; else a box.
+    """
+    if kind.reads:
+        return "[(", ")]"
+    if kind.asks:
+        return "{{", "}}"
+    return ("([", "])") if kind.sink or "model" in kind.attributes else ("[", "]")
 
 
 def _unit(figure: str, unit: str) -> str:

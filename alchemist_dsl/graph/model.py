@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from alchemist_runtime.schema.plan import Edge, Estimate, MixtureSpec, Node, NowNode, Plan
+from alchemist_runtime.schema.plan import Edge, Estimate, Node, NowNode, Plan
 from alchemist_runtime.schema.planning import not_run
 
 from alchemist_dsl.explain.wording import amount, count, dollars, dollars_range, range_words, reason, skipped
@@ -242,8 +242,7 @@ def _figures(estimates: Mapping[str, Estimate]) -> tuple[Figure, ...]:
 
 def _links(node: Node) -> list[Link]:
     """One link for each node that is read, in the order of the inputs."""
-    spec = node.spec
-    takes = {t.edge: t for t in spec.take} if isinstance(spec, MixtureSpec) else {}
+    takes = {t.edge: t for t in getattr(node.spec, "take", [])}
     found: dict[str, list[Stream]] = {}
     for number, edge in enumerate(node.inputs):
         take = takes.get(number)

@@ -193,9 +193,7 @@ def _models(plan: Plan) -> Iterator[tuple[Resource, str]]:
 def _loaded(plan: Plan, resource: Resource) -> Iterator[str]:
     """The trainings that start from a model, and the teachers that load it."""
     model = split_name(resource[1])[0]
-    for node in plan.nodes:
-        if isinstance(node.spec, TrainSpec) and node.spec.base == model:
-            yield node.id
+    yield from (node.id for node, spec in plan.of(TrainSpec) if spec.base == model)
     for teacher in plan.teachers.values():
         if teacher.provider == "transformers" and teacher.model == model:
             yield teacher.name

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from alchemist_runtime.schema import catalog
 from alchemist_runtime.schema.codes import RunError
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import Node, Plan, text_digest
 from alchemist_runtime.schema.sealed import unseal
 from alchemist_runtime.storage.store import Manifest, Store, left_out, looked_at, name_of, outdated, write_atomic
@@ -370,7 +371,7 @@ def read_state(project: Project, plan: Plan, forced: Iterable[str] = ()) -> Stat
     moved = (
         n.id
         for n in plan.nodes
-        if n.kind == "export" and stored[n.key] == "complete" and not _in_place(project, plan, n)
+        if KINDS[n.kind].writes and stored[n.key] == "complete" and not _in_place(project, plan, n)
     )
     records = read_runs(project)
     last = last_records(records, plan)
