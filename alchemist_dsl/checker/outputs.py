@@ -13,7 +13,7 @@ from typing import Final
 from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.rows import nullable
-from alchemist_runtime.train import batching, families
+from alchemist_runtime.train import base_model, batching
 from alchemist_runtime.train.base_model import scratch_sizes
 
 from alchemist_dsl import ir
@@ -401,16 +401,16 @@ def _file(b: Building, value: ir.TextV, path: str) -> None:
 
 def _family(b: Building, value: ir.MethodV) -> None:
     name = str(value.args.get("family"))
-    if name in families.NAMES:
-        text = families.template(name)
+    if name in base_model.FAMILIES:
+        text = base_model.training_template(name)
         _put(b, ir.TemplateV(value.span, text, (), ("training", name)))
         return
-    close = near(name, families.NAMES, 1)
+    close = near(name, base_model.FAMILIES, 1)
     b.error(
         "A411",
         f"there is no template for training the family `{name}`",
         value.span,
-        help=f'did you mean `training("{close[0]}")`?' if close else f"it is {either(families.NAMES)}",
+        help=f'did you mean `training("{close[0]}")`?' if close else f"it is {either(base_model.FAMILIES)}",
     )
 
 

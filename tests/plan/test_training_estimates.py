@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from alchemist_runtime.schema.plan import Estimate, Method, Node, TrainSpec
-from alchemist_runtime.train.packing import pieces
+from alchemist_runtime.train.prepare import pieces
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from alchemist_runtime.schema.codes import RunError
-from alchemist_runtime.train import families
+from alchemist_runtime.train import base_model
 from test_chat_forms import plan_of, spec_of
 from test_chat_labels import learnt, made, row
 
@@ -103,18 +103,18 @@ def with_template(tokenizer: Any, template: str) -> Any:
 
 def without_marks(name: str) -> str:
     """A template of the family's structure as the models themselves have it: it marks no reply."""
-    return re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", families.template(name))
+    return re.sub(r"\{%-?\s*(end)?generation\s*-?%\}", "", base_model.training_template(name))
 
 
 def test_every_family_has_its_values() -> None:
-    assert set(EXPECTED) == set(families.NAMES)
+    assert set(EXPECTED) == set(base_model.FAMILIES)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 @pytest.mark.parametrize("own", [False, True], ids=["training", "layout"])
 def test_replies_of_several_turns(tokenizer: Any, name: str, own: bool) -> None:
     """By the template for training; and by the layout, where the model's own template is taken as it is."""
-    one = with_template(tokenizer, without_marks(name) if own else families.template(name))
+    one = with_template(tokenizer, without_marks(name) if own else base_model.training_template(name))
     text, parts = EXPECTED[name]
     (doc,) = made(one, row(TALK), day=date(2026, 11, 30))
     assert one.decode(doc.ids) == text
@@ -128,7 +128,7 @@ def test_replies_of_several_turns(tokenizer: Any, name: str, own: bool) -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_single_turns_calls_and_thoughts_in_the_text(tokenizer: Any, name: str) -> None:
     """Rows that hold the thought in the reply give the same tokens; a call is learnt, its result is not."""
-    one = with_template(tokenizer, families.template(name))
+    one = with_template(tokenizer, base_model.training_template(name))
     inline = [TALK[1], {"role": "assistant", "content": "<think>\ntwo twos\n</think>\n\nfour"}]
     apart = [TALK[1], TALK[2]]
     if name not in ("gpt_oss", "phi3"):  # their rows hold thoughts apart, or have none
@@ -159,7 +159,7 @@ def test_a_prompt_that_ends_a_thought_is_not_learnt(tokenizer: Any) -> None:
         ("qwen3", "four<|im_end|>", "<think>\n\n</think>\n\nfour<|im_end|>"),
         ("qwen3_5", "four<|im_end|>", "\n</think>\n\nfour<|im_end|>"),
     ):
-        for template in (families.template(name), without_marks(name)):
+        for template in (base_model.training_template(name), without_marks(name)):
             one = with_template(tokenizer, template)
             fast, slow = made(one, row(talk, template_args='{"enable_thinking": false}'), row(talk))
             assert (learnt(one, fast), learnt(one, slow)) == ([quick], [usual])
@@ -189,7 +189,7 @@ def test_a_recipe_names_a_family(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 'chat_template = training("qwen3")')
     found = spec_of(plan).chat_template
     assert found is not None and found["training"] == "qwen3"
-    assert plan.texts[found["text"]] == families.template("qwen3")
+    assert plan.texts[found["text"]] == base_model.training_template("qwen3")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from alchemist_runtime.train.packing import ffd, pieces
+from alchemist_runtime.train.prepare import ffd, pieces
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -14,8 +14,7 @@ import pytest
 from alchemist_runtime.schema.codes import RunError
 from alchemist_runtime.storage.store import trained
 from alchemist_runtime.train import prepare as module
-from alchemist_runtime.train.eval_split import held_out
-from alchemist_runtime.train.prepare import SCHEMA, Settings, prepare
+from alchemist_runtime.train.prepare import SCHEMA, Settings, held_out, prepare
 from hypothesis import given
 from hypothesis import settings as settings_
 from hypothesis import strategies as st

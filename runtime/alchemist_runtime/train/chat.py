@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.rows import CONTENT, text_of
+from alchemist_runtime.train.base_model import layout
 from alchemist_runtime.train.conversations import (
     Talk,
     changed,
@@ -34,7 +35,6 @@ from alchemist_runtime.train.conversations import (
     talks,
     weights,
 )
-from alchemist_runtime.train.families import layout
 
 __all__ = ["Document", "Encoder", "Template", "documents", "messages", "talks"]
 

@@ -1,6 +1,4 @@
-"""What a training tells while it runs and at its end: one JSON line per step, marks on finished checkpoints, the
-figures.
-"""
+"""The log of a training: one JSON line per step, marks on finished checkpoints, the final model and its figures."""
 
 from __future__ import annotations
 
@@ -18,10 +16,9 @@ from alchemist_runtime.storage import store
 from alchemist_runtime.storage.store import write_atomic
 from alchemist_runtime.train.base_model import new_weights
 from alchemist_runtime.train.data import NOTHING, Ordered, mapped
-from alchemist_runtime.train.launch import Job, rank
+from alchemist_runtime.train.launch import PEAK_FLOPS, Job, rank
 
 if TYPE_CHECKING:
-    pass
     from alchemist_runtime.train.data import Packs
 
 
@@ -131,7 +128,7 @@ class TrainLog:
 
             def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
                 store.point("train", "step")
-                if _asked_to_stop(job, log.trainer):
+                if _stop_requested(job, log.trainer):
                     control.should_training_stop = True
                     control.should_save = state.global_step < job.steps
 
@@ -146,10 +143,8 @@ class TrainLog:
         return Watch()
 
 
-def _asked_to_stop(job: Job, trainer: Any) -> bool:
+def _stop_requested(job: Job, trainer: Any) -> bool:
     """Whether the file `stop` is there, decided by one process for all: they must stop at the same step."""
-    import torch
-
     found = job.at("stop").exists()
     if job.processes == 1:
         return found
@@ -161,8 +156,6 @@ def _asked_to_stop(job: Job, trainer: Any) -> bool:
 def _device(job: Job) -> str:
     if job.cpu:
         return "cpu"
-    import torch
-
     return torch.cuda.get_device_name(0)
 
 
@@ -170,8 +163,6 @@ def _mfu(job: Job, flops: float) -> float | None:
     """Share of the devices' peak that the model's own work makes up; None on a CPU or an unknown device."""
     if job.cpu:
         return None
-    from alchemist_runtime.train.launch import PEAK_FLOPS
-
     name = _device(job)
     peak = next((v for k, v in PEAK_FLOPS.items() if k in name), None)
     return round(flops / (peak * job.processes), 4) if peak else None

@@ -21,7 +21,7 @@ from alchemist_runtime.train.launch import Devices, Job, OnProgress, devices, la
 
 if TYPE_CHECKING:
     from alchemist_runtime.train.base_model import Start
-    from alchemist_runtime.train.eval_split import Batches
+    from alchemist_runtime.train.prepare import Batches
 
 #: Tokens of one forward pass where `micro_batch` is not given.
 _FORWARD_TOKENS: Final = {True: 8_192, False: 16_384}  # on the CPU, on a GPU
