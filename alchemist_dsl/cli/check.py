@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+from alchemist_dsl.document.text import plural
 from alchemist_dsl.project.folder import unopened
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def check(recipes: tuple[Path, ...], format_: str, options: RecipeOptions) -> No
     with unopened_is_usage(recipes[0]):
         outside = outside_values(options.sets, options.params_file)
     found = Found()
-    for recipe in _expanded(recipes):
+    for recipe in expand_recipes(recipes):
         add(recipe, outside, options.variant, found)
     problems = sort_unique(found.diagnostics, found.sources)
     data = format_ in ("json", "sarif")
@@ -84,13 +85,14 @@ def unopened_is_usage(recipe: Path) -> Iterator[None]:
         raise click.UsageError(unopened(recipe, error)) from None
 
 
-def _expanded(recipes: Sequence[Path]) -> list[Path]:
-    """The recipes named, a folder as all recipes in it, each once."""
+def expand_recipes(recipes: Sequence[Path]) -> list[Path]:
+    """Return the recipes named, a folder as all recipes in it, each once; without any, those of the current folder."""
     out: dict[Path, None] = {}
-    for path in recipes:
+    for path in recipes or (Path(),):
         inside = sorted(path.glob("*.recipe")) if path.is_dir() else [path]
         if not inside:
-            raise click.UsageError(f"there is no recipe in the folder `{path}`")
+            where = f"the folder `{path}`" if recipes else "the current folder"
+            raise click.UsageError(f"there is no recipe in {where}")
         out.update(dict.fromkeys(inside))
     return list(out)
 
@@ -125,14 +127,14 @@ def _print(problems: Sequence[Diagnostic], found: Found, format_: str) -> None:
 
     some = problems[:SHOWN] if format_ == "text" else problems
     color = format_ == "text" and colored(sys.stdout)
-    text = render(some, found.sources, cast(Format, format_), color, _shown(found.roots))
+    text = render(some, found.sources, cast(Format, format_), color, display_path(found.roots))
     click.echo(text if format_ == "text" else text.rstrip("\n"))
     if len(some) < len(problems):
         click.echo(f"… and {len(problems) - len(some)} more; `--format concise` lists all\n")
 
 
-def _shown(roots: Mapping[str, Path]) -> Callable[[str], str]:
-    """Paths of the project as one would write them in the current folder."""
+def display_path(roots: Mapping[str, Path]) -> Callable[[str], str]:
+    """Return what shows a path of a project as one would write it in the current folder; `roots`: by file."""
 
     def shown(path: str) -> str:
         root = roots.get(path)
@@ -145,18 +147,14 @@ def _shown(roots: Mapping[str, Path]) -> Callable[[str], str]:
 
 
 def _summary(found: Found, errors: int, warnings: int, seconds: float) -> list[str]:
-    what = _counted(found.recipes, "recipe")
-    parts = [_counted(errors, "error")] * bool(errors) + [_counted(warnings, "warning")] * bool(warnings)
+    what = plural(found.recipes, "recipe")
+    parts = [plural(errors, "error")] * bool(errors) + [plural(warnings, "warning")] * bool(warnings)
     lines = [f"checked {what}: {', '.join(parts) or 'no problems'} in {seconds:.1f} s"]
     if not errors and found.unknown_columns:
-        lines.append(f"the columns of {_counted(found.unknown_columns, 'source')} are not known before the first run")
+        lines.append(f"the columns of {plural(found.unknown_columns, 'source')} are not known before the first run")
     if not errors and found.promises:
-        lines.append(f"{_counted(found.promises, 'check')} of cost and rows: judged by `alchemist compile`")
+        lines.append(f"{plural(found.promises, 'check')} of cost and rows: judged by `alchemist compile`")
     return lines
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 # --- lsp -------------------------------------------------------------------------------------------------------------

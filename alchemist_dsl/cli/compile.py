@@ -6,7 +6,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -72,11 +72,11 @@ def plan_text(made: Compiled, width: int | None = None) -> str:
     """The plan of a compiled recipe for people."""
     assert made.plan is not None
     wide = width or terminal_width()
-    return "\n".join([*plan_lines(made.plan, wide), *drift_lines(made, wide, told="differs")])
+    return "\n".join([*plan_lines(made.plan, wide), *drift_lines(made, wide)])
 
 
-def drift_lines(made: Compiled, width: int, *, told: Literal["differs", "written"]) -> list[str]:
-    """Facts of the lock that the world changed: before a run what it would take over, after it what it took over."""
+def drift_lines(made: Compiled, width: int, *, after_run: bool = False) -> list[str]:
+    """Return the facts that differ from recipe.lock: before a run what it would write, after it what it wrote."""
     from alchemist_dsl.document.text import wrap
     from alchemist_dsl.project.lockfile import sentence
 
@@ -84,7 +84,7 @@ def drift_lines(made: Compiled, width: int, *, told: Literal["differs", "written
     said = [line for c in found if c.kind == "changed" for line in wrap(sentence(c), width - 11)]
     if not said:
         return []
-    head = "recipe.lock says otherwise; a complete run takes over:" if told == "differs" else "recipe.lock changed:"
+    head = "recipe.lock changed:" if after_run else "recipe.lock says otherwise; a complete run takes over:"
     return ["", f"lock     {head}", *(f"           {line}" for line in said)]
 
 

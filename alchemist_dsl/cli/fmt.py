@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from alchemist_dsl.document.text import plural
+
 if TYPE_CHECKING:
     from alchemist_dsl.diagnostics.model import Diagnostic
     from alchemist_dsl.source import SourceFile
@@ -85,7 +87,7 @@ def _format(path: str) -> Formatted:
     from alchemist_dsl.syntax.decode import decode
     from alchemist_dsl.syntax.format import format_text
 
-    before = sys.stdin.buffer.read() if path == "-" else _read(path)
+    before = _read(path, recipe=True)
     source, problems = decode(path, before)
     if source is None:
         return Formatted(path, SourceFile(path, ""), before, None, problems)
@@ -93,11 +95,15 @@ def _format(path: str) -> Formatted:
     return Formatted(path, source, before, text.encode(), problems)
 
 
-def _read(path: str) -> bytes:
-    from alchemist_dsl.project.folder import folder_of, read_recipe
+def _read(path: str, *, recipe: bool) -> bytes:
+    """Read a file, or standard input. `recipe`: as a recipe of its project; else whatever it is, all of it."""
+    from alchemist_dsl.project.folder import folder_of, read_file, read_recipe
 
+    if path == "-":
+        return sys.stdin.buffer.read()
     try:
-        return read_recipe(Path(path), folder_of(Path(path).parent / "-").root)
+        file = Path(path)
+        return read_recipe(file, folder_of(file.parent / "-").root) if recipe else read_file(file)
     except FileNotFoundError:
         raise click.UsageError(f"there is no recipe `{path}`") from None
     except OSError as error:
@@ -147,9 +153,9 @@ def _say(done: Sequence[Formatted], written: Set[str], check: bool, diff: bool) 
         return
     if check:
         changed = sum(f.changed for f in done)
-        click.echo(f"{changed} of {_files(len(done))} would change", err=True)
+        click.echo(f"{changed} of {plural(len(done), 'file')} would change", err=True)
     else:
-        click.echo(f"{_files(len(done))}: {len(written)} formatted, {len(done) - len(written)} as before")
+        click.echo(f"{plural(len(done), 'file')}: {len(written)} formatted, {len(done) - len(written)} as before")
 
 
 def _put(formatted: Formatted) -> None:
@@ -181,10 +187,6 @@ def _as_json(formatted: Formatted, written: bool) -> dict[str, object]:
     return out | {"problems": json.loads(render(formatted.problems, sources, "json"))}
 
 
-def _files(number: int) -> str:
-    return f"{number} file{'' if number == 1 else 's'}"
-
-
 # --- textconv --------------------------------------------------------------------------------------------------------
 
 
@@ -198,7 +200,7 @@ def textconv(file: str) -> None:
 
     `alchemist new --git` has git use it; by hand: `git config diff.recipe.textconv "alchemist textconv"`.
     """
-    data = _textconv_read(file)
+    data = _read(file, recipe=False)
     sys.stdout.flush()
     sys.stdout.buffer.write(_canonical(file, data))
     sys.stdout.buffer.flush()
@@ -220,14 +222,3 @@ def _canonical(path: str, data: bytes) -> bytes:
         reason = f"{type(error).__name__}; this is our bug"
         click.echo(f"warning: `{path}` is shown as it is ({reason})", err=True)
         return data
-
-
-def _textconv_read(path: str) -> bytes:
-    from alchemist_dsl.project.folder import read_file
-
-    try:
-        return sys.stdin.buffer.read() if path == "-" else read_file(Path(path))
-    except FileNotFoundError:
-        raise click.UsageError(f"there is no recipe `{path}`") from None
-    except OSError as error:
-        raise click.UsageError(f"`{path}` cannot be opened: {error.strerror}") from None

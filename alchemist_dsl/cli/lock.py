@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
+
+from alchemist_dsl.cli.output import show
+from alchemist_dsl.document.text import plural
 
 if TYPE_CHECKING:
     from alchemist_dsl.project.lockfile import Change, Conflict, Lock
@@ -53,10 +57,10 @@ def lock(
     project, paths = _recipes(recipes)
     known, unreadable = read_lock(project)
     if unreadable:
-        _shown(unreadable, {})
+        show(unreadable, {})
         sys.exit(1)
     found = survey(project, known, paths, again=check or update_all or bool(updates))
-    _shown(found.problems, found.sources)
+    show(found.problems, found.sources)
     targets = _targets(found, updates)
     ask(found, lambda resource: check or update_all or resource in targets)
     whole = not recipes and not found.broken
@@ -68,7 +72,11 @@ def lock(
     done = _decide(found, asked, targets, whole)
     if done.written:
         _write(project, done.written, found)
-    _print(found, done, asked, format_)
+    if format_ == "json":
+        click.echo(json.dumps(data(found, done), indent=2, sort_keys=True, ensure_ascii=False))
+    else:
+        for line in lines(found, done, asked):
+            click.echo(line)
     sys.exit(_exit_code(found, done, asked))
 
 
@@ -119,12 +127,6 @@ def _recipes(recipes: Sequence[Path]) -> tuple[Project, list[Path]]:
     if not found:
         raise click.UsageError(f"there is no recipe in `{project.root}`")
     return project, found
-
-
-def _shown(problems: Sequence[Any], sources: Any) -> None:
-    from alchemist_dsl.cli.output import show
-
-    show(problems, sources)
 
 
 def _targets(found: Survey, updates: Sequence[str]) -> set[Resource]:
@@ -183,16 +185,6 @@ def _exit_code(found: Survey, done: Done, asked: Asked) -> int:
 # --- what is printed --------------------------------------------------------------------------------------------------
 
 
-def _print(found: Survey, done: Done, asked: Asked, format_: str) -> None:
-    if format_ == "json":
-        import json
-
-        click.echo(json.dumps(data(found, done), indent=2, sort_keys=True, ensure_ascii=False))
-        return
-    for line in lines(found, done, asked):
-        click.echo(line)
-
-
 def data(found: Survey, done: Done) -> dict[str, Any]:
     """The same as JSON."""
     from alchemist_dsl.project.pinning import licences
@@ -243,7 +235,7 @@ def lines(found: Survey, done: Done, asked: Asked) -> Iterator[str]:
         yield from _listed(done.left)
     if done.unused:
         yield (
-            f"{_facts(done.unused)} that no recipe here uses; `alchemist lock --prune` takes"
+            f"{plural(len(done.unused), 'fact')} that no recipe here uses; `alchemist lock --prune` takes"
             f" {'it' if len(done.unused) == 1 else 'them'} out"
         )
         yield from _listed(done.unused)
@@ -253,17 +245,17 @@ def lines(found: Survey, done: Done, asked: Asked) -> Iterator[str]:
 def _written(found: Survey, done: Done, asked: Asked) -> Iterator[str]:
     total = sum(len(facts) for facts in found.lock.sections.values())
     if done.written:
-        yield f"recipe.lock: {_facts(done.written)} written"
+        yield f"recipe.lock: {plural(len(done.written), 'fact')} written"
         yield from _listed(done.written)
         if any(_moves(c) for c in done.written):
             yield "what a run would make again because of it: `alchemist why --rerun`"
     elif asked.check and not done.left:
         rest = " as far as it could be asked" if found.unasked or found.absent else ""
-        yield f"recipe.lock is up to date{rest}: {total:,} facts, {_recipes_of(found)}"
+        yield f"recipe.lock is up to date{rest}: {total:,} facts, {plural(len(found.recipes), 'recipe')}"
     elif asked.updates:
         yield "recipe.lock: nothing to write; what was asked for is as it stands there"
     elif not asked.check:
-        yield f"recipe.lock: nothing to write; {total:,} facts, {_recipes_of(found)}"
+        yield f"recipe.lock: nothing to write; {total:,} facts, {plural(len(found.recipes), 'recipe')}"
 
 
 def _moves(change: Change) -> bool:
@@ -276,10 +268,10 @@ def _moves(change: Change) -> bool:
 
 def _left(left: Sequence[Change], asked: Asked) -> str:
     if asked.check:
-        return f"{_facts(left)} that differ from recipe.lock"
+        return f"{plural(len(left), 'fact')} that differ from recipe.lock"
     them = "it" if len(left) == 1 else "them"
     way = f"`--update NAME` or `--update-all` takes {them} over"
-    return f"{_facts(left)} changed; recipe.lock keeps {them} as recorded; {way}"
+    return f"{plural(len(left), 'fact')} changed; recipe.lock keeps {them} as recorded; {way}"
 
 
 def _listed(changes: Sequence[Change]) -> Iterator[str]:
@@ -296,15 +288,6 @@ def _line(change: Change) -> str:
 
     words = brief(change) if change.kind in ("new", "unused") else sentence(change)
     return f"  {_MARKS[change.kind]} {words}"
-
-
-def _facts(changes: Sequence[Change]) -> str:
-    return "1 fact" if len(changes) == 1 else f"{len(changes):,} facts"
-
-
-def _recipes_of(found: Survey) -> str:
-    n = len(found.recipes)
-    return "1 recipe" if n == 1 else f"{n:,} recipes"
 
 
 def _notes(found: Survey, asked: Asked) -> Iterator[str]:
@@ -398,8 +381,7 @@ def _merge_lock_write(path: Path, text: str) -> None:
 
 
 def _told(name: str, conflicts: tuple[Conflict, ...]) -> str:
-    facts = f"{len(conflicts)} fact{'s' if len(conflicts) > 1 else ''}"
-    lines = [f"{name}: both sides changed {facts} differently:"]
+    lines = [f"{name}: both sides changed {plural(len(conflicts), 'fact')} differently:"]
     lines += [f"  {f'[{c.section}] ' if c.section else ''}{c.resource}" for c in conflicts]
     lines.append(
         "keep one line of each pair and take the markers away; `alchemist compile --locked` says whether it holds here"

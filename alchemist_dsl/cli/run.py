@@ -5,15 +5,17 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+from alchemist_dsl.cli.output import compiled_or_exit, exit_code, plain, plan_or_exit, show_problem
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
@@ -55,8 +57,7 @@ def run(
     options: RecipeOptions,
 ) -> None:
     """Carry out RECIPE (or a plan file): build what is missing, train, check."""
-    from alchemist_dsl.cli.compile import remember
-    from alchemist_dsl.cli.output import compiled_or_exit, exit_code
+    from alchemist_dsl.cli.compile import plan_text, remember
     from alchemist_dsl.project.folder import is_plan
 
     most = _money(budget)
@@ -68,8 +69,6 @@ def run(
     if compiled.plan is None or code:
         sys.exit(code or 1)
     if dry_run:
-        from alchemist_dsl.cli.compile import plan_text
-
         click.echo(plan_text(compiled))
         return
     if options.limit is None and not options.locked:
@@ -104,7 +103,6 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 def _planned(path: Path, options: object) -> Compiled:
     """A plan file as what a recipe compiles to. What a plan holds can no longer be changed by options."""
-    from alchemist_dsl.cli.output import plan_or_exit
     from alchemist_dsl.project.workspace import Compiled, project_of
 
     if options:
@@ -125,21 +123,17 @@ def _money(text: str | None) -> Fraction | None:
         ) from None
 
 
-def _ask(question: str) -> bool:
-    return click.confirm(question, err=True)
-
-
 def _run(compiled: Compiled, options: dict[str, Any], upto: Sequence[str], hosts: Sequence[str], **how: Any) -> int:
     from alchemist_runtime.engine.context import Options
     from alchemist_runtime.schema import codes
 
     from alchemist_dsl.project.running import prepare
 
-    ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() else None
+    ask = partial(click.confirm, err=True) if sys.stdin.isatty() and sys.stderr.isatty() else None
     try:
         ctx = prepare(compiled, Options(**options), upto=upto, hosts=hosts, ask=ask)
     except codes.RunError as error:
-        _say(compiled, error.problem)
+        show_problem(compiled, error.problem)
         return error.exit_code
     return _carry_out(compiled, ctx, list(upto) or None, **how)
 
@@ -148,14 +142,13 @@ def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, *, f
     from alchemist_runtime.engine import local
     from alchemist_runtime.schema import codes
 
-    from alchemist_dsl.cli.output import plain
-    from alchemist_dsl.cli.progress import Both, Lines, Live, open_log
+    from alchemist_dsl.cli.progress import Both, Lines, Live
     from alchemist_dsl.project.running import record
 
     begun = time.perf_counter()
     result = local.Result(local.run_name())
     with ExitStack() as stack:
-        log = _Lazy(ctx.state, result.run, stack, open_log)
+        log = _LazyLog(ctx.state, result.run, stack)
         try:
             busy = local.unfinished(ctx, targets)
             terminal = sys.stderr.isatty() and bool(busy)
@@ -166,29 +159,29 @@ def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, *, f
             stack.close()
             click.echo("interrupted: what is finished is kept; the same command goes on from here", err=True)
             for problem in getattr(getattr(ctx.progress, "first", None), "warnings", ()):
-                _say(compiled, problem)
+                show_problem(compiled, problem)
             _go_on(compiled, result, log)
             return codes.INTERRUPTED
         except (codes.RunError, OSError) as error:
-            stopped = _stopped(error, "the project's folder")
+            stopped = as_run_error(error, "the project's folder")
             log.write(plain(stopped.problem) + "\n")
             stack.close()
-            _say(compiled, stopped.problem)
+            show_problem(compiled, stopped.problem)
             _go_on(compiled, result, log)
             return stopped.exit_code
     for problem in getattr(person, "warnings", ()):
-        _say(compiled, problem)
+        show_problem(compiled, problem)
     try:
         record(compiled, ctx, result, locked=locked)
     except (codes.RunError, OSError) as error:
-        _say(compiled, _stopped(error, "`recipe.lock`").problem)
+        show_problem(compiled, as_run_error(error, "`recipe.lock`").problem)
         _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_, wrote=False)
         return codes.NOT_CARRIED_OUT
     wrote = not locked and not ctx.options.limited and not result.failed
     return _finish(compiled, ctx, result, time.perf_counter() - begun, log, format_, wrote=wrote)
 
 
-def _stopped(error: RunError | OSError, what: str) -> RunError:
+def as_run_error(error: RunError | OSError, what: str) -> RunError:
     """A full disk or a folder that may not be written, wherever it showed, as a problem with a way out."""
     from alchemist_runtime.schema.codes import RunError
     from alchemist_runtime.storage.store import disk_problem
@@ -201,26 +194,24 @@ def _stopped(error: RunError | OSError, what: str) -> RunError:
     return RunError(problem)
 
 
-Opener = Callable[[Path, str], IO[str]]
-
-
-class _Lazy:
+class _LazyLog:
     """The log of a run, opened when there is something to write: a run with nothing to do leaves none.
 
     A log that cannot be written stops no run."""
 
-    def __init__(self, state: Path, name: str, stack: ExitStack, opener: Opener) -> None:
+    def __init__(self, state: Path, name: str, stack: ExitStack) -> None:
         self.path: Path | None = None
-        self._open: Callable[[], IO[str]] = lambda: opener(state, name)
+        self._where = state, name
         self._file: IO[str] | None = None
         stack.callback(self.close)
-        self._where = state / "logs" / f"{name}.log"
 
     def write(self, text: str) -> None:
+        from alchemist_dsl.cli.progress import open_log
+
         with suppress(OSError):
             if self._file is None:
-                self._file = self._open()
-                self.path = self._where
+                self._file = open_log(*self._where)
+                self.path = Path(self._file.name)
             self._file.write(text)
 
     def flush(self) -> None:
@@ -235,7 +226,7 @@ class _Lazy:
 
 
 def _finish(
-    compiled: Compiled, ctx: Context, result: Result, seconds: float, log: _Lazy, format_: str, *, wrote: bool
+    compiled: Compiled, ctx: Context, result: Result, seconds: float, log: _LazyLog, format_: str, *, wrote: bool
 ) -> int:
     """Say what came of a run. `wrote`: it took changed facts over into the lock."""
     from alchemist_runtime.schema import codes
@@ -244,31 +235,29 @@ def _finish(
     from alchemist_dsl.project.running import judged
 
     ran = judged(ctx, result)
-    verdicts, stuck = ran.verdicts, ran.not_run
+    verdicts, stuck, width = ran.verdicts, ran.not_run, min(140, compile.terminal_width())
     if format_ == "json":
         import json
 
         click.echo(json.dumps(compile.data(result, verdicts, seconds), indent=2, sort_keys=True))
     else:
-        for line in compile.lines(ctx, result, seconds, _width()):
+        for line in compile.lines(ctx, result, seconds, width):
             click.echo(line)
         for line in compile.checks(verdicts, stuck):
             click.echo(line)
     if result.unrecorded is not None:
         click.echo(f"note: this run is not in runs.jsonl ({result.unrecorded.strerror})", err=True)
     if wrote and format_ == "text":
-        from alchemist_dsl.cli.compile import drift_lines
-
-        for line in drift_lines(compiled, _width(), told="written")[1:]:
+        for line in compile.drift_lines(compiled, width, after_run=True)[1:]:
             click.echo(line)
     if log.path is not None:
         click.echo(f"log      {compiled.project.relative(log.path)}", err=format_ == "json")
     for error in result.failed.values():
-        _say(compiled, error.problem)
+        show_problem(compiled, error.problem)
     if result.failed:
         return max(e.exit_code for e in result.failed.values())
     if stuck:
-        _say(compiled, _not_built(ctx, [d.node for d in result.done if d.node in stuck]))
+        show_problem(compiled, _not_built(ctx, [d.node for d in result.done if d.node in stuck]))
         return codes.NOT_CARRIED_OUT
     errors_ = [v for c, v, _ in verdicts if c.severity == "error" and not ctx.options.limited]
     if "fail" in errors_:
@@ -290,21 +279,9 @@ def _not_built(ctx: Context, stuck: list[str]) -> Problem:
     )
 
 
-def _width() -> int:
-    import shutil
-
-    return max(60, min(140, shutil.get_terminal_size((100, 24)).columns))
-
-
-def _go_on(compiled: Compiled, result: Result, log: _Lazy) -> None:
+def _go_on(compiled: Compiled, result: Result, log: _LazyLog) -> None:
     finished = [d.node for d in result.done if d.action in ("built", "equal")]
     if finished:
         click.echo(f"finished before: {', '.join(finished)}", err=True)
     if log.path is not None:
         click.echo(f"log      {compiled.project.relative(log.path)}", err=True)
-
-
-def _say(compiled: Compiled, problem: Problem) -> None:
-    from alchemist_dsl.cli.output import show_problem
-
-    show_problem(compiled, problem)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +25,10 @@ def test(recipes: tuple[Path, ...], name: str | None, format_: str, junit: Path 
     """Carry out the `test` blocks of RECIPES: each one step over the rows that the test gives.
 
     Without RECIPE those of the current folder; a folder stands for all recipes in it."""
+    from alchemist_dsl.cli.check import expand_recipes
+
     begun = time.perf_counter()
-    found = [_tested(path, name) for path in _expanded(recipes)]
+    found = [_tested(path, name) for path in expand_recipes(recipes)]
     seconds = time.perf_counter() - begun
     if name is not None and not any(one.results or one.wrong for one in found):
         _nothing_called(name, found)
@@ -36,32 +38,17 @@ def test(recipes: tuple[Path, ...], name: str | None, format_: str, junit: Path 
     sys.exit(_code(found))
 
 
-def _expanded(recipes: tuple[Path, ...]) -> list[Path]:
-    out: dict[Path, None] = {}
-    for path in recipes or (Path(),):
-        inside = sorted(path.glob("*.recipe")) if path.is_dir() else [path]
-        if not inside:
-            where = "the current folder" if not recipes else f"the folder `{path}`"
-            raise click.UsageError(f"there is no recipe in {where}")
-        out.update(dict.fromkeys(inside))
-    return list(out)
-
-
 def _tested(path: Path, name: str | None) -> Tested:
+    from alchemist_dsl.cli.check import unopened_is_usage
     from alchemist_dsl.cli.output import show
     from alchemist_dsl.cli.test_runner import run_tests
     from alchemist_dsl.compiler import severity
-    from alchemist_dsl.project.folder import ParamsError, unopened
 
-    try:
-        test_report = run_tests(path, name)
-    except ParamsError as error:
-        raise click.UsageError(str(error)) from None
-    except OSError as error:
-        raise click.UsageError(unopened(path, error)) from None
-    if test_report.wrong:
-        show([d for d in test_report.diagnostics if severity(d) == "error"], test_report.sources)
-    return test_report
+    with unopened_is_usage(path):
+        tested = run_tests(path, name)
+    if tested.wrong:
+        show([d for d in tested.diagnostics if severity(d) == "error"], tested.sources)
+    return tested
 
 
 def _nothing_called(name: str, found: list[Tested]) -> None:
@@ -80,7 +67,7 @@ def _print(found: list[Tested], format_: str, seconds: float) -> None:
     if format_ == "json":
         import json
 
-        text = json.dumps(test_report.data(found, _shown(found), seconds), indent=2, ensure_ascii=False)
+        text = json.dumps(test_report.data(found, _display(found), seconds), indent=2, ensure_ascii=False)
         click.echo(text)
         return
     on = colored(sys.stdout)
@@ -88,7 +75,7 @@ def _print(found: list[Tested], format_: str, seconds: float) -> None:
     def paint(colour: str, text: str) -> str:
         return click.style(text, fg=colour) if on else text
 
-    for line in test_report.lines(found, _shown(found), paint):
+    for line in test_report.lines(found, _display(found), paint):
         click.echo(line)
     click.echo()
     click.echo(test_report.total(found, seconds))
@@ -98,22 +85,16 @@ def _write(path: Path, found: list[Tested], seconds: float) -> None:
     from alchemist_dsl.cli.test_report import junit
 
     try:
-        path.write_bytes(junit(found, _shown(found), seconds))
+        path.write_bytes(junit(found, _display(found), seconds))
     except OSError as error:
         raise click.UsageError(f"`{path}` cannot be written: {error.strerror}") from None
 
 
-class _shown:
-    """Paths of the projects as one would write them in the current folder."""
+def _display(found: list[Tested]) -> Callable[[str], str]:
+    """Return what shows a path of the recipes' projects as one would write it in the current folder."""
+    from alchemist_dsl.cli.check import display_path
 
-    def __init__(self, found: list[Tested]) -> None:
-        self._roots = {file: one.project.root for one in found for file in (one.recipe, *one.sources)}
-
-    def __call__(self, path: str) -> str:
-        root = self._roots.get(path)
-        if root is None or path == "-" or path.startswith("std:"):
-            return path
-        return min(os.path.relpath(root / path), str(root / path), key=len)
+    return display_path({file: one.project.root for one in found for file in (one.recipe, *one.sources)})
 
 
 def _code(found: list[Tested]) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, Final
 
+from alchemist_dsl.document.text import plural
+
 if TYPE_CHECKING:
     from alchemist_runtime.engine.step_test import Miss
     from alchemist_runtime.schema.codes import Problem
@@ -51,17 +53,13 @@ def total(tested: Sequence[Tested], seconds: float) -> str:
     ]
     said = ", ".join(f"{n} {word}" for n, word in counts if n) or "nothing was carried out"
     wrong = sum(one.wrong for one in tested)
-    more = f"; {_counted(wrong, 'recipe')} with errors" if wrong else ""
-    return f"{_counted(len(found), 'test')}: {said}{more} in {_seconds(seconds)}"
+    more = f"; {plural(wrong, 'recipe')} with errors" if wrong else ""
+    return f"{plural(len(found), 'test')}: {said}{more} in {_seconds(seconds)}"
 
 
 def _results(tested: Sequence[Tested]) -> Iterator[Result]:
     for one in tested:
         yield from one.results
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _seconds(seconds: float) -> str:
@@ -89,7 +87,7 @@ def _place(at: At, path: Path) -> str:
 
 def _came(result: Result) -> str:
     """`2 rows given to clean: 1 left, 1 dropped (too_short 1)`."""
-    rows = f"{_counted(result.given, 'row')} given to `{result.step}`"
+    rows = f"{plural(result.given, 'row')} given to `{result.step}`"
     summary = result.summary
     if "rows" not in summary:
         return rows
@@ -99,7 +97,7 @@ def _came(result: Result) -> str:
         number = summary.get("dropped", sum(summary["rules"].values()))
         parts.append(f"{number} dropped" + (f" ({rules})" if rules else ""))
     if "trace" in summary:
-        parts.append(f"{_counted(summary['trace'], 'answer')} accepted")
+        parts.append(f"{plural(summary['trace'], 'answer')} accepted")
     return f"{rows}: {', '.join(parts)}"
 
 

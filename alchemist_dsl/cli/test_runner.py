@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -79,8 +78,9 @@ def run_tests(path: Path, pattern: str | None = None) -> Tested:
     """
     from alchemist_dsl.compiler import has_errors
     from alchemist_dsl.lowering.unittests import name_of, tests
+    from alchemist_dsl.project.workspace import open_recipe
 
-    project, shown, data = _open(path)
+    project, shown, data = open_recipe(path)
     program, diagnostics, sources, resources = _checked(project, shown, data)
     if program is None or has_errors(diagnostics):
         return Tested(shown, project, diagnostics, sources, wrong=True)
@@ -102,16 +102,6 @@ def _named(block: Block, pattern: str) -> bool:
     step = block.get("step")
     names = (name_of(block), getattr(step, "target", ""))
     return any(pattern.lower() in name.lower() for name in names)
-
-
-def _open(path: Path) -> tuple[Project, str, bytes]:
-    from alchemist_dsl.project.folder import read_recipe
-    from alchemist_dsl.project.workspace import project_of
-
-    if str(path) == "-":
-        return project_of(Path.cwd() / "-"), "-", sys.stdin.buffer.read()
-    project = project_of(path)
-    return project, project.relative(path.resolve()), read_recipe(path)
 
 
 def _checked(
@@ -146,6 +136,7 @@ def _carry_out(block: Block, program: Program, resources: Resources, project: Pr
     from alchemist_runtime.schema import catalog
     from alchemist_runtime.schema.codes import RunError
 
+    from alchemist_dsl.cli.run import as_run_error
     from alchemist_dsl.lowering.unittests import case
 
     begun = time.perf_counter()
@@ -163,7 +154,9 @@ def _carry_out(block: Block, program: Program, resources: Resources, project: Pr
         try:
             trial = carry_out(made.plan, made.step, given, made.replies, project=project.root, state=Path(folder))
         except (RunError, OSError) as error:
-            return _ended(result, begun, problems=((at, _problem(error)),))
+            return _ended(
+                result, begun, problems=((at, as_run_error(error, "the temporary folder of the test").problem),)
+            )
         try:
             return _judged(result, begun, made, block, program, trial)
         finally:
@@ -209,19 +202,6 @@ def _ended(result: Result, begun: float, **facts: Any) -> Result:
     from dataclasses import replace
 
     return replace(result, seconds=time.perf_counter() - begun, **facts)
-
-
-def _problem(error: Exception) -> Problem:
-    from alchemist_runtime.schema.codes import RunError
-    from alchemist_runtime.storage.store import disk_problem
-
-    if isinstance(error, RunError):
-        return error.problem
-    assert isinstance(error, OSError)
-    problem = disk_problem(error, "the temporary folder of the test")
-    if problem is None:
-        raise error
-    return problem
 
 
 def _at(span: Span, program: Program) -> At:

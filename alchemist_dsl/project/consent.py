@@ -57,7 +57,7 @@ def agree_to_hosts(plan: Plan, project: Path, todo: Sequence[Node], allowed: Ite
     """Ask for every key that would go to a host for the first time. Raises RunError A713 where nobody agrees."""
     known = _read()
     hosts = {host.lower() for host in allowed}
-    names = [(n, str(getattr(n.spec, "teacher", ""))) for n in todo]
+    names = [(n, _teacher(n)) for n in todo]
     sent = [(n, t, at) for n, t in names if t in plan.teachers for at in destinations(plan.teachers[t])]
     for node, name, at in sent:
         if at == _OWN or not os.environ.get(at[1], "").strip():
@@ -111,7 +111,7 @@ def agree_to_cost(plan: Plan, todo: Sequence[Node], most: Fraction | None, ask: 
     asked = [n for n in todo if _costs(plan, n)]
     if not asked:
         return
-    unknown = [n.id for n in asked if plan.teachers[_teacher(plan, n.id)].price is None]
+    unknown = [n.id for n in asked if plan.teachers[_teacher(n)].price is None]
     if unknown and most is not None:
         raise RunError(
             Problem(
@@ -121,7 +121,7 @@ def agree_to_cost(plan: Plan, todo: Sequence[Node], most: Fraction | None, ask: 
                 help="add `price { input = … output = … }` to its teacher, or `price = free` for a local model",
             )
         )
-    if most is not None or all(_budget(plan, n.id) for n in asked):
+    if most is not None or all(getattr(n.spec, "budget", None) for n in asked):
         return
     text = _spending(plan, asked, bool(unknown))
     if ask is not None and ask(f"{text}. Go on?"):
@@ -149,24 +149,18 @@ def _spending(plan: Plan, asked: Sequence[Node], unknown: bool) -> str:
         scratch = node.estimate.get("calls")
         calls += int(scratch.value or 0) if new is None and scratch is not None else new or 0
         usd += Fraction((money and (money.high or money.value)) or 0)
-    teachers = ", ".join(sorted({_teacher(plan, n.id) for n in asked}))
+    teachers = ", ".join(sorted({_teacher(n) for n in asked}))
     about = "an unknown amount" if unknown else f"up to {dollar_amount(usd)}"
     return f"this run makes about {calls:,} new calls to {teachers} and spends {about}"
 
 
 def _costs(plan: Plan, node: Node) -> bool:
-    name = getattr(node.spec, "teacher", None)
-    if name is None:
+    teacher = plan.teachers.get(_teacher(node))
+    if teacher is None:
         return False
-    teacher = plan.teachers[name]
     free = origin(teacher.provider) in ("recording", "messages", "inputs")
     return not free and not (teacher.price and teacher.price.free)
 
 
-def _teacher(plan: Plan, node: str) -> str:
-    return str(getattr(plan.node(node).spec, "teacher", ""))
-
-
-def _budget(plan: Plan, node: str) -> str | None:
-    found = getattr(plan.node(node).spec, "budget", None)
-    return None if found is None else str(found)
+def _teacher(node: Node) -> str:
+    return str(getattr(node.spec, "teacher", ""))

@@ -691,13 +691,13 @@ def _source(node: Node, spec: SourceSpec | SuiteSpec) -> dict[str, Any]:
 
 def _teacher(teacher: Teacher) -> dict[str, Any]:
     price = teacher.price
-    known = price is not None and not price.free
+    paid = None if price is None or price.free else price
     return {
         "provider": teacher.provider,
         "model": teacher.model,
         "free": True if price is not None and price.free else None,
-        "input": _price(price.input) if known and price is not None else None,
-        "output": _price(price.output) if known and price is not None else None,
+        "input": None if paid is None else _price(paid.input),
+        "output": None if paid is None else _price(paid.output),
     }
 
 

@@ -78,7 +78,7 @@ def record(compiled: Compiled, ctx: Context, result: local.Result, *, locked: bo
     if not ctx.options.limited and not result.failed:
         local.point_at(ctx, result)
     if not locked and not result.failed:  # the lock stays as it is, figures too
-        compiled.after_run(result)
+        compiled.after_run()
 
 
 def judged(ctx: Context, result: local.Result) -> Ran:

@@ -110,15 +110,11 @@ class Compiled:
     def root(self) -> Path:
         return self.project.root
 
-    @property
-    def state_dir(self) -> Path:
-        return self.project.state
-
     def shown(self, path: Path) -> str:
         """A path as a person in the current folder would write it."""
         return os.path.relpath(path)
 
-    def after_run(self, result: object = None) -> None:
+    def after_run(self) -> None:
         """After a complete run: facts and figures go into the lock. A run with a limit leaves no trace there."""
         limited = self.plan is not None and any(getattr(n.spec, "run_limit", None) for n in self.plan.nodes)
         if not limited:
@@ -145,7 +141,7 @@ def compile_recipe(
     command. `lock`: facts to go by, instead of those of the project.
 
     Raises FileNotFoundError for the recipe itself, ParamsError for `--set` and `--params`."""
-    project, shown, data = _open(path)
+    project, shown, data = open_recipe(path)
     file, problems = decode(shown, data)
     if file is None:
         return Compiled(None, None, problems, project)
@@ -173,7 +169,8 @@ def compile_recipe(
     return _compiled(made, problems, project, lock, resources)
 
 
-def _open(path: str | Path) -> tuple[Project, str, bytes]:
+def open_recipe(path: str | Path) -> tuple[Project, str, bytes]:
+    """Return the project of a recipe, its path there and its bytes; `-` is standard input. OSError as it comes."""
     if str(path) == STDIN:
         return project_of(Path.cwd() / "-"), "-", sys.stdin.buffer.read()
     file = Path(path)

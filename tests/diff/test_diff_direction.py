@@ -67,9 +67,9 @@ def built(recipe: Path, *, lock: bool = False) -> dict[str, int]:
     made = compile_recipe(recipe, pin=True)
     assert made.plan is not None, [d.headline for d in made.diagnostics]
     project = made.project
-    result = run(Context(made.plan, project.root, project.state, project.store, options=Options()), ["single"])
+    run(Context(made.plan, project.root, project.state, project.store, options=Options()), ["single"])
     if lock:
-        made.after_run(result)
+        made.after_run()
     found = {n.id: project.store.manifest(n.key) for n in made.plan.nodes}
     return {n: m.port("rows")["rows"] for n, m in found.items() if m is not None and n != "o"}
 
