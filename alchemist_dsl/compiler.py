@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Final
 
 from alchemist_runtime.schema.codes import CODES
+from alchemist_runtime.schema.expressions import Expr, walk
 from alchemist_runtime.schema.plan import Check, Plan, digest, portable
 
 from alchemist_dsl.checker import check
@@ -164,14 +165,8 @@ def _compared(check: Check) -> str:
     return check.text if check.value is None else f"{check.text}, and it is {check.value}"
 
 
-def _of_money(tree: object) -> bool:
-    match tree:
-        case ["plan", "cost"] | ["call", "cost", _]:
-            return True
-        case list():
-            return any(_of_money(part) for part in tree)
-        case _:
-            return False
+def _of_money(tree: Expr) -> bool:
+    return any(part[0] in ("plan", "call") and part[1] == "cost" for part in walk(tree))
 
 
 def _span(check: Check, program: Program) -> Span:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Final
 
+from alchemist_runtime.schema.expressions import walk
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import Node, Plan, TeacherStepSpec, to_json
 
@@ -95,15 +96,7 @@ def references(value: Value) -> Iterator[RefV]:
 
 def counted(tree: Any) -> Iterator[str]:
     """Names of the blocks whose streams an expression counts: `["ref", NODE, PORT, ORIGIN]`."""
-    if isinstance(tree, dict):
-        for part in tree.values():
-            yield from counted(part)
-    elif isinstance(tree, list):
-        if len(tree) == 4 and tree[0] == "ref":
-            yield tree[1]
-        elif tree and tree[0] != "lit":
-            for part in tree[1:]:
-                yield from counted(part)
+    return (part[1] for part in walk(tree) if part[0] == "ref")
 
 
 def reads(block: Block, program: Program) -> tuple[str, ...]:
@@ -338,8 +331,8 @@ def verify_plan(plan: Plan) -> None:
             _rule(not streams or edge.port in KINDS[source.kind].ports, f"`{node.id}` reads `{edge.node}.{edge.port}`")
         _spec(node, plan)
         keys[node.id] = node
-    for named in _texts(to_json(plan.nodes)):
-        _rule(named in plan.texts, f"no text {named}")
+    for part in walk(to_json(plan.nodes)):
+        _rule(part[0] != "template" or part[1] in plan.texts, f"no text {part[1]}")
     for check in plan.checks:
         _rule(all(name in keys for name in check.reads), f"check `{check.id}` counts {check.reads}")
 
@@ -350,19 +343,6 @@ def _spec(node: Node, plan: Plan) -> None:
         _rule(node.spec.prompt in plan.prompts, f"`{node.id}`: no prompt `{node.spec.prompt}`")
     if node.spec.kind == "mixture":
         _rule(all(0 <= t.edge < len(node.inputs) for t in node.spec.take), f"`{node.id}`: lost edges")
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Digests of `["template", DIGEST, NAMES]`."""
-    if isinstance(value, dict):
-        for part in value.values():
-            yield from _texts(part)
-    elif isinstance(value, list):
-        if len(value) == 3 and value[0] == "template" and isinstance(value[1], str):
-            yield value[1]
-        else:
-            for part in value:
-                yield from _texts(part)
 
 
 def _rule(holds: bool, otherwise: str) -> None:

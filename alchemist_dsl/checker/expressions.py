@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from alchemist_runtime.schema.expressions import walk
 from alchemist_runtime.schema.plan import text_digest
 from alchemist_runtime.schema.rows import COPY, IDENTITY_TYPES, MESSAGES, optional, required
 
@@ -489,27 +490,6 @@ def _inside(value: Value) -> Iterator[ExprV]:
                 yield from _inside(item)
 
 
-def named(tree: Any) -> Iterator[str]:
-    """Names of the columns that an expression reads."""
-    if isinstance(tree, dict):
-        for part in tree.values():
-            yield from named(part)
-    elif isinstance(tree, list) and tree and tree[0] != "lit":
-        if tree[0] == "col":
-            yield tree[1]
-        for part in tree[2] if tree[0] == "template" else ():
-            yield part
-        for part in tree[1:]:
-            yield from named(part)
-
-
 def called(tree: Any) -> Iterator[str]:
     """Names of the functions that an expression calls."""
-    if isinstance(tree, dict):
-        for part in tree.values():
-            yield from called(part)
-    elif isinstance(tree, list) and tree and tree[0] != "lit":
-        if tree[0] == "call":
-            yield tree[1]
-        for part in tree[1:]:
-            yield from called(part)
+    return (part[1] for part in walk(tree) if part[0] == "call")

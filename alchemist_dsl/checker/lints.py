@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Final
 
 from alchemist_runtime.schema.catalog import origin
+from alchemist_runtime.schema.expressions import columns_read
 
 from alchemist_dsl import ir
 from alchemist_dsl.checker import unsupported
 from alchemist_dsl.checker.context import Context, shown
-from alchemist_dsl.checker.expressions import expressions, named
+from alchemist_dsl.checker.expressions import expressions
 from alchemist_dsl.checker.problems import listed
 from alchemist_dsl.checker.sources import REQUEST, joined
 from alchemist_dsl.checker.taint import Taint
@@ -157,9 +158,9 @@ def _unread(block: ir.Block, context: Context) -> None:
 def _read(block: ir.Block) -> Iterator[str]:
     """Names of columns that a block reads, as far as it may mean those of a source."""
     for expression in expressions(block):
-        yield from named(expression.tree)
+        yield from columns_read(expression.tree)
     for rule in block.rules:
-        yield from named(rule.expr.tree)
+        yield from columns_read(rule.expr.tree)
     yield from (f.name for f in block.input_fields)
     for attr in block.attrs.values():
         match attr.value:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from alchemist_runtime.schema.attributes import UNITS
+from alchemist_runtime.schema.expressions import walk
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.rows import HISTORY, IDENTITY, MESSAGES, ORIGIN, nullable, optional, required
 
@@ -325,11 +326,7 @@ _NO_ROWS: Final = ["cmp", "==", ["total", "rows"], ["lit", "int", 0]]
 
 
 def _reads_rows(tree: Any) -> bool:
-    if isinstance(tree, dict):
-        return any(_reads_rows(v) for v in tree.values())
-    if not isinstance(tree, list) or not tree or tree[0] == "lit":
-        return False
-    return tree[0] in ("col", "template") or any(_reads_rows(p) for p in tree[1:])
+    return any(part[0] in ("col", "template") for part in walk(tree))
 
 
 def _never(tree: list[Any], block: ir.Block, given: int) -> str | None:

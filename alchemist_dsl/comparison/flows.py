@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from alchemist_runtime.schema.attributes import ByKind
+from alchemist_runtime.schema.expressions import columns_read, walk
 from alchemist_runtime.schema.plan import (
     DecontaminateSpec,
     DedupSpec,
@@ -266,22 +267,6 @@ def selection_reads(select: Select | None) -> frozenset[str]:
 
 def reads(trees: Iterable[Any]) -> frozenset[str]:
     """Columns that expressions read."""
-    out: set[str] = set()
-    waiting = list(trees)
-    while waiting:
-        tree = waiting.pop()
-        match tree:
-            case ["lit" | "out" | "total" | "plan" | "ref", *_]:
-                continue
-            case ["col", str(name)]:
-                out.add(name)
-            case ["template", _, list(names)]:
-                out.update(names)
-            case ["call", "turns", dict(args)]:
-                out.add("messages")
-                waiting += args.values()
-            case list():
-                waiting += tree[1:] if tree and isinstance(tree[0], str) else tree
-            case dict():
-                waiting += tree.values()
-    return frozenset(out)
+    found = list(trees)
+    turns = any(part[:2] == ["call", "turns"] for part in walk(found))
+    return columns_read(found) | ({"messages"} if turns else frozenset())

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from alchemist_runtime.schema.attributes import Affects, Attribute, AttrType, ByKind, decimal
+from alchemist_runtime.schema.expressions import expression
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import (
     DecontaminateSpec,
@@ -32,7 +33,6 @@ from alchemist_runtime.schema.plan import (
 )
 from alchemist_runtime.schema.rows import SFT
 
-from alchemist_dsl.explain.expressions import expression
 from alchemist_dsl.explain.wording import amount, percent, plain, short
 
 

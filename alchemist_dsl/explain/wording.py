@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from fractions import Fraction
 from typing import Any, Final
 
+from alchemist_runtime.schema.expressions import expression, is_expression
 from alchemist_runtime.schema.plan import Estimate, Node, Reason
 
 from alchemist_dsl.estimate.checks import money, rounded
 from alchemist_dsl.estimate.training import gigabytes
-from alchemist_dsl.explain.expressions import expression, is_tree
 from alchemist_dsl.explain.staleness import TEMPLATES
 
 _PLAIN: Final[Mapping[str, str]] = {
@@ -132,9 +132,9 @@ def value_words(path: str, value: Any) -> str:
         return f"text {short(str(found))}"
     if path.startswith("take.") and isinstance(found, list):
         return amount(*found[:2])
-    if is_tree(found):
+    if is_expression(found):
         return expression(found)
-    if isinstance(found, list) and all(is_tree(f) for f in found):
+    if isinstance(found, list) and all(is_expression(f) for f in found):
         return ", ".join(expression(f) for f in found)
     if isinstance(found, dict) and "method" in found:
         args = ", ".join(f"{k} = {plain(v)}" for k, v in found.items() if k != "method")

@@ -56,8 +56,12 @@ def _partial(block: Block) -> bool:
 def versions(block: Block, scope: Scope) -> Ingredients:
     """Versions of the functions that are called, and of the components that do the work."""
     functions = {name for expr in expressions(block) for name in called(expr.tree)}
+    known = {name for expr in expressions(block) for name in _not_first(expr.tree)}
+    version = {name: (FUNCTIONS.get(name) or AGGREGATES[name]).version for name in functions}
     out: Ingredients = {
-        f"version.function.{name}": (FUNCTIONS.get(name) or AGGREGATES[name]).version for name in sorted(functions)
+        f"version.function.{name}": n
+        for name, n in sorted(version.items())
+        if name in known or n > _FIRST_VERSIONS.get(name, 1)
     }
     if functions & PYTHON_FUNCTIONS or (reader_name(block) == "python" and block.kind == "source"):
         out["version.python"] = PYTHON_MINOR
@@ -68,6 +72,22 @@ def versions(block: Block, scope: Scope) -> Ingredients:
     for family, name in components(block):
         out[f"version.{family}.{name}"] = scope.version(family, name)
     return out
+
+
+#: Versions that functions had when keys left some of them out, where it was not 1.
+_FIRST_VERSIONS: Final = dict.fromkeys(("clarity", "code", "fences", "lang", "organised", "parses"), 2)
+
+
+def _not_first(tree: Any) -> Iterator[str]:
+    """Functions that are called elsewhere than in the first part of an `and`, `or` or list. Keys left the others out
+    until this was found; they enter when their version rises, so that no key moved for it."""
+    if isinstance(tree, dict):
+        tree = ["", *tree.values()]
+    if isinstance(tree, list) and tree and tree[0] != "lit":
+        if tree[0] == "call":
+            yield tree[1]
+        for part in tree[1:]:
+            yield from _not_first(part)
 
 
 def _holds_json(block: Block, scope: Scope) -> bool:

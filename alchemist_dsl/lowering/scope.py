@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from alchemist_runtime.schema.attributes import decimal
+from alchemist_runtime.schema.expressions import expression
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import At, Expr, Method, Rule, Select, SetColumn, text_digest
 from alchemist_runtime.schema.registry import Component, Family, Origin
 from alchemist_runtime.schema.rows import SFT
 
-from alchemist_dsl.explain.expressions import expression
 from alchemist_dsl.ir import Block, BoolV, ChoiceV, ExprV, ListV, MethodV, Program, Qty, RuleV, TemplateV, TextV, Value
 from alchemist_dsl.lowering.facts import Facts, SourceFacts
 from alchemist_dsl.passes import Options

@@ -7,10 +7,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from alchemist_runtime.engine import row_functions
-from alchemist_runtime.engine.expressions import Scope, columns_read, evaluate, show
+from alchemist_runtime.engine.expressions import Scope, evaluate
 from alchemist_runtime.engine.row_functions import Session, Workers
 from alchemist_runtime.engine.streams import TURN
 from alchemist_runtime.schema.codes import RunError
+from alchemist_runtime.schema.expressions import columns_read, expression
 from alchemist_runtime.schema.plan import text_digest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -231,8 +232,10 @@ def test_show_is_about_what_was_written() -> None:
             ],
         ],
     ]
-    assert show(tree) == "not chars(a) < 80 and m.x[0] in 1..2"
-    assert show(["call", "contains", {"x": c("a"), "any": ["list", [t('"'), NULL]]}]) == 'contains(a, "\\"", null)'
+    assert expression(tree) == "not ((chars(a) < 80) and (m.x[0] in 1..2))"
+    assert (
+        expression(["call", "contains", {"x": c("a"), "any": ["list", [t('"'), NULL]]}]) == 'contains(a, "\\"", null)'
+    )
 
 
 def test_columns_read_finds_all_and_nothing_else() -> None:

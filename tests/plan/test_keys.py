@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from alchemist_runtime.schema.attributes import decimal
+from alchemist_runtime.schema.functions import FUNCTIONS
 from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import dump
 
@@ -412,3 +414,15 @@ def test_a_batch_in_packs_has_the_key_that_it_had_in_rows(work, full):
     assert work.compile(rows).ingredients["tiny"]["attribute.batch"] == "4 rows"
     tokens = full.replace("batch = 4 packs", "batch = 512 tokens")
     assert work.compile(tokens).ingredients["tiny"]["attribute.batch"] == "512 tokens"
+
+
+def test_a_function_in_the_first_part_of_a_condition_counts(work, full, monkeypatch):
+    """Its later versions, the tokenizer that it counts with, the Python that runs it."""
+    first = full.replace("drop chars(response) < 10", "drop tokens(response) < 10 and words(response) < 3")
+    assert "tokenizer" in work.compile(first).ingredients["clean"]
+    before = work.keys(first)
+    monkeypatch.setitem(FUNCTIONS, "tokens", replace(FUNCTIONS["tokens"], version=2))
+    assert "clean" in moved(before, work.keys(first))
+    python = full.replace("drop chars(response) < 10", 'drop lang(response) == "c" and words(response) < 3')
+    python = python.replace("keep parses(code(response), lang) as parses", "keep words(response) > 1")
+    assert "version.python" in work.compile(python).ingredients["clean"]

@@ -149,7 +149,7 @@ def lines(records: Iterable[Mapping[str, Any]], path: str) -> bytes:
 
 def _read_by(node: Any) -> set[str]:
     """Columns of the records that a source reads."""
-    from alchemist_runtime.engine.expressions import columns_read
+    from alchemist_runtime.schema.expressions import columns_read
 
     sets = getattr(node.spec, "sets", [])
     made = {s.column for s in sets}

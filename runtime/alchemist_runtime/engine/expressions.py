@@ -42,6 +42,7 @@ from alchemist_runtime.engine.values import (
 from alchemist_runtime.engine.vector_functions import VECTOR, Call, Tokenizer
 from alchemist_runtime.schema import plan
 from alchemist_runtime.schema.codes import Problem, RunError
+from alchemist_runtime.schema.expressions import expression
 from alchemist_runtime.schema.functions import FUNCTIONS
 from alchemist_runtime.schema.rows import required
 
@@ -66,40 +67,6 @@ def evaluate(
     """
     scope = Scope(batch, out=out, texts=texts, tokenizer=tokenizer, types=types, session=session)
     return scope(expr)
-
-
-def columns_read(expr: plan.Expr) -> frozenset[str]:
-    """Names of the columns that an expression reads, those of its templates included."""
-    match expr:
-        case ["col", str(name)]:
-            return frozenset((name,))
-        case ["template", _, names]:
-            return frozenset(names) - {"out"}
-        case ["lit", *_]:
-            return frozenset()
-    found: frozenset[str] = frozenset()
-    for part in expr[1:]:
-        found |= _columns_in(part)
-    return found
-
-
-def _columns_in(part: Any) -> frozenset[str]:
-    if isinstance(part, dict):
-        return frozenset().union(*(columns_read(v) for v in part.values()))
-    if isinstance(part, list) and part:
-        if isinstance(part[0], str):
-            return columns_read(part)
-        return frozenset().union(*(_columns_in(p) for p in part))
-    return frozenset()
-
-
-def reads_out(expr: Any, name: str) -> bool:
-    """Whether an expression reads this field of a teacher's answer."""
-    if isinstance(expr, dict):
-        return any(reads_out(v, name) for v in expr.values())
-    if not isinstance(expr, list) or expr[:1] == ["lit"]:
-        return False
-    return expr == ["out", name] or any(reads_out(e, name) for e in expr)
 
 
 class Scope:
@@ -149,7 +116,7 @@ class Scope:
             try:
                 self._known[key] = _NODES[expr[0]](self, expr)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, TypeError) as e:
-                raise column_error(f"`{show(expr)}` does not fit its values: {e}") from e
+                raise column_error(f"`{expression(expr)}` does not fit its values: {e}") from e
         return self._known[key]
 
     def array(self, expr: plan.Expr) -> pa.Array:
@@ -248,14 +215,14 @@ def _field(scope: Scope, expr: plan.Expr) -> Datum:
     if pa.types.is_string(value.type):
         return _path(scope, expr)
     if not pa.types.is_struct(value.type):
-        raise column_error(f"`{show(base)}` has no fields: it is {column_type(value.type)}")
+        raise column_error(f"`{expression(base)}` has no fields: it is {column_type(value.type)}")
     if value.type.get_field_index(name) >= 0:
         return plain(pc.struct_field(value, name))
     if value.type == TURN:
         extra = pc.struct_field(value, "extra")
         return each_distinct(extra, lambda v: json_text(_step(read_json(v), name)), pa.string())
     have = ", ".join(f.name for f in value.type)
-    raise column_error(f"`{show(base)}` has no field `{name}`; its fields: {have}")
+    raise column_error(f"`{expression(base)}` has no field `{name}`; its fields: {have}")
 
 
 def _item(scope: Scope, expr: plan.Expr) -> Datum:
@@ -266,7 +233,7 @@ def _item(scope: Scope, expr: plan.Expr) -> Datum:
     if pa.types.is_string(value.type):
         return _path(scope, expr)
     if not pa.types.is_list(value.type):
-        raise column_error(f"`{show(base)}` has no elements: it is {column_type(value.type)}")
+        raise column_error(f"`{expression(base)}` has no elements: it is {column_type(value.type)}")
     at = cast_null(scope.array(index), pa.int64())
     missing = pc.or_(at.is_null(), value.is_null()).to_numpy(zero_copy_only=False)
     number = pc.fill_null(at, 0).to_numpy()
@@ -355,7 +322,7 @@ def _condition(scope: Scope, expr: plan.Expr) -> Datum:
     if scope.is_json(expr):
         value = as_type(value, pa.bool_(), json=True)
     if not (pa.types.is_boolean(value.type) or pa.types.is_null(value.type)):
-        raise column_error(f"`{show(expr)}` is no condition: it is {column_type(value.type)}")
+        raise column_error(f"`{expression(expr)}` is no condition: it is {column_type(value.type)}")
     return cast_null(value, pa.bool_())
 
 
@@ -449,7 +416,7 @@ def _number(scope: Scope, expr: plan.Expr) -> Datum:
         return cast_null(value, pa.int64())
     if not is_number(value.type):
         raise column_error(
-            f"`{show(expr)}` is {column_type(value.type)}, not a number", "cast it with int(…) or real(…)"
+            f"`{expression(expr)}` is {column_type(value.type)}, not a number", "cast it with int(…) or real(…)"
         )
     return value
 
@@ -479,7 +446,7 @@ def _cat(scope: Scope, expr: plan.Expr) -> Datum:
         elif pa.types.is_null(value.type):
             value = cast_null(value, pa.string())
         elif not pa.types.is_string(value.type):
-            raise column_error(f"`{show(part)}` is {column_type(value.type)}, not a text", "cast it with text(…)")
+            raise column_error(f"`{expression(part)}` is {column_type(value.type)}, not a text", "cast it with text(…)")
         parts.append(value)
     return pc.binary_join_element_wise(*parts, "")
 
@@ -507,7 +474,7 @@ def _in_column(scope: Scope, left: plan.Expr, right: plan.Expr) -> Datum:
         raise column_error(f"`in` needs a list or an interval, not {column_type(lists.type)}")
     if common_type([values.type, lists.type.value_type]) is None:
         raise column_error(
-            f"`{show(left)}` is {column_type(values.type)}; the list holds {column_type(lists.type.value_type)}"
+            f"`{expression(left)}` is {column_type(values.type)}; the list holds {column_type(lists.type.value_type)}"
         )
     held = [
         None if v is None or x is None else v in x for v, x in zip(values.to_pylist(), lists.to_pylist(), strict=True)
@@ -572,51 +539,3 @@ _NODES: Final[Mapping[str, Callable[[Scope, plan.Expr], Datum]]] = {
 
 
 # --- for messages -----------------------------------------------------------------------------------------------------
-
-
-def show(expr: plan.Expr) -> str:
-    """An expression about as it stands in a recipe."""
-    match expr:
-        case ["lit", "text", value] if value is not None:
-            return orjson.dumps(value).decode()
-        case ["lit", _, None]:
-            return "null"
-        case ["lit", _, bool(value)]:
-            return "true" if value else "false"
-        case ["lit", _, value]:
-            return str(value)
-        case ["col", str(name)]:
-            return name
-        case ["out", str(name)]:
-            return f"out.{name}"
-        case ["total", str(name)]:
-            return name
-        case ["ref", str(name), str(port), origin]:
-            return ".".join(filter(None, (name, "" if port == "rows" else port, origin)))
-        case ["field", base, str(name)]:
-            return f"{show(base)}.{name}"
-        case ["item", base, index]:
-            return f"{show(base)}[{show(index)}]"
-        case ["call", str(name), dict(args)]:
-            return f"{name}({', '.join(_show_argument(a) for a in args.values())})"
-        case ["not" | "neg" as op, inner]:
-            return ("not " if op == "not" else "-") + show(inner)
-        case ["and" | "or" as op, list(parts)]:
-            return f" {op} ".join(show(p) for p in parts)
-        case ["cmp" | "num", str(op), a, b]:
-            return f"{show(a)} {op} {show(b)}"
-        case ["cat", a, b]:
-            return f"{show(a)} + {show(b)}"
-        case ["in", a, b]:
-            return f"{show(a)} in {show(b)}"
-        case ["interval", low, high]:
-            return f"{show(low)}..{show(high)}"
-        case ["list", list(parts)]:
-            return f"[{', '.join(show(p) for p in parts)}]"
-        case ["record", dict(fields)]:
-            return "{ " + ", ".join(f"{k} = {show(v)}" for k, v in fields.items()) + " }"
-    return str(expr[0])
-
-
-def _show_argument(expr: plan.Expr) -> str:
-    return ", ".join(show(p) for p in expr[1]) if expr[0] == "list" else show(expr)

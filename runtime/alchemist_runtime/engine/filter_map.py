@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alchemist_runtime.engine.context import Context, edges
-from alchemist_runtime.engine.expressions import Scope, columns_read
+from alchemist_runtime.engine.expressions import Scope
 from alchemist_runtime.engine.select import choose, derive_ids, draw_order, preference
 from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import TURN_TYPES, columns_for, split_columns, with_messages
 from alchemist_runtime.engine.views import Part, port
+from alchemist_runtime.schema.expressions import columns_read
 from alchemist_runtime.schema.plan import Expr, FilterSpec, MapSpec, Node, Rule, Select, SetColumn, TeacherStepSpec
 from alchemist_runtime.schema.rows import DROPPED_COLUMNS, MESSAGES, required
 from alchemist_runtime.storage.store import SHARD_ROWS, Output

@@ -22,7 +22,6 @@ from alchemist_runtime.calls.completion import PASSING
 from alchemist_runtime.calls.dispatch import CallBatch, ClientPool, Outcome
 from alchemist_runtime.calls.teacher import UNREAD, Reply, Request, call_key, whole
 from alchemist_runtime.engine.context import Context, edges
-from alchemist_runtime.engine.expressions import columns_read, reads_out
 from alchemist_runtime.engine.filter_map import candidates, in_draw_order, judge, reason, sieves
 from alchemist_runtime.engine.select import draw_order
 from alchemist_runtime.engine.streams import Stream, arrow_type
@@ -30,6 +29,7 @@ from alchemist_runtime.engine.turns import columns_for, render, with_messages
 from alchemist_runtime.engine.values import cast_null, python_values
 from alchemist_runtime.schema.catalog import origin
 from alchemist_runtime.schema.codes import Problem, RunError
+from alchemist_runtime.schema.expressions import columns_read, walk
 from alchemist_runtime.schema.plan import Node, Plan, Prompt, Teacher, TeacherStepSpec
 from alchemist_runtime.schema.rows import nullable
 from alchemist_runtime.schema.sealed import as_json
@@ -93,7 +93,7 @@ class Asking:
         """Fields of an answer with their types: those of the prompt, and the reasoning where the step reads it."""
         if self._reasoned is None:
             exprs = [*(s.expr for s in self.spec.sets), *(r.expr for r in sieves(self.spec.rules))]
-            self._reasoned = any(reads_out(e, REASONING) for e in exprs)
+            self._reasoned = any(part == ["out", REASONING] for part in walk(exprs))
         fields = dict(self.prompt.outputs)
         return fields if not self._reasoned else {REASONING: "text?", **fields}
 

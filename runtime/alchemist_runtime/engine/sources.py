@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alchemist_runtime.engine.context import Context
-from alchemist_runtime.engine.expressions import columns_read
 from alchemist_runtime.engine.filter_map import assign
 from alchemist_runtime.engine.row_functions import turns
 from alchemist_runtime.engine.select import draw_order, u64_to_ids
@@ -28,6 +27,7 @@ from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.formats.records import Bad, Chunk, Identities, Remark, Where
 from alchemist_runtime.schema import catalog
 from alchemist_runtime.schema.codes import Problem, RunError
+from alchemist_runtime.schema.expressions import columns_read
 from alchemist_runtime.schema.plan import Node, SourceSpec, SuiteSpec
 from alchemist_runtime.schema.rows import DROPPED_COLUMNS, IDENTITY, IDENTITY_TYPES, MESSAGES, SFT, nullable, required
 from alchemist_runtime.schema.sealed import loads

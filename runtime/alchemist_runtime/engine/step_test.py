@@ -15,7 +15,7 @@ import pyarrow as pa
 from alchemist_runtime.calls.dispatch import ClientPool
 from alchemist_runtime.engine import local
 from alchemist_runtime.engine.context import Context, Silent
-from alchemist_runtime.engine.expressions import Scope, columns_read, show
+from alchemist_runtime.engine.expressions import Scope
 from alchemist_runtime.engine.filter_map import batches, truth
 from alchemist_runtime.engine.mock import Mock, Said
 from alchemist_runtime.engine.streams import arrow_type
@@ -23,6 +23,7 @@ from alchemist_runtime.engine.turns import TURN_TYPES, split_columns
 from alchemist_runtime.engine.verdicts import known
 from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.schema.codes import Problem, RunError
+from alchemist_runtime.schema.expressions import columns_read, expression, is_expression
 from alchemist_runtime.schema.plan import Expr, Plan
 from alchemist_runtime.schema.rows import IDENTITY_TYPES, MESSAGES
 from alchemist_runtime.storage.store import Store
@@ -87,7 +88,7 @@ class Trial:
     def judge(self, expr: Expr, text: str) -> list[Miss]:
         """Where an expectation does not hold: nothing if it holds. One over columns holds for every row that leaves."""
         if expr[0] == "and":
-            return [miss for part in expr[1] for miss in self.judge(part, show(part))]
+            return [miss for part in expr[1] for miss in self.judge(part, expression(part))]
         reduced = self._counted(expr, text)
         if columns_read(reduced):
             return list(self._over_rows(reduced, text))
@@ -110,8 +111,8 @@ class Trial:
     def _part(self, part: Any, text: str) -> Any:
         if isinstance(part, dict):
             return {k: self._part(v, text) for k, v in part.items()}
-        if isinstance(part, list) and part:
-            if isinstance(part[0], str) and part[0] in _HEADS:
+        if isinstance(part, list):
+            if is_expression(part):
                 return self._counted(part, text)
             return [self._part(p, text) for p in part]
         return part
@@ -151,32 +152,6 @@ class Trial:
     def close(self) -> None:
         """End what the evaluation started."""
         local.close(self.ctx)
-
-
-_HEADS: Final = frozenset(
-    [
-        "lit",
-        "col",
-        "out",
-        "field",
-        "item",
-        "call",
-        "not",
-        "neg",
-        "and",
-        "or",
-        "cmp",
-        "num",
-        "cat",
-        "in",
-        "list",
-        "record",
-        "template",
-        "total",
-        "ref",
-        "interval",
-    ]
-)
 
 
 def _counts(args: Mapping[str, Any]) -> bool:

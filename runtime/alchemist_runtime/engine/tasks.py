@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alchemist_runtime.engine.context import Context
-from alchemist_runtime.engine.expressions import columns_read
 from alchemist_runtime.engine.filter_map import selected
 from alchemist_runtime.engine.select import Ids, derive_ids, draw_order, hashes, ids_to_u64, splitmix64
 from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import columns_for, with_messages
 from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.schema.codes import Problem
+from alchemist_runtime.schema.expressions import columns_read
 from alchemist_runtime.schema.plan import Expr, Node, TaskSpec
 from alchemist_runtime.schema.rows import DROPPED_COLUMNS, IDENTITY_TYPES
 from alchemist_runtime.storage.store import Output

@@ -20,7 +20,6 @@ import pyarrow as pa
 from alchemist_runtime.calls.dispatch import CallBatch, CallStats, ClientPool, TeacherClient
 from alchemist_runtime.calls.ledger import Account, Ledger, dollars, money
 from alchemist_runtime.engine.context import Context, edges
-from alchemist_runtime.engine.expressions import columns_read
 from alchemist_runtime.engine.filter_map import (
     assign,
     candidates,
@@ -39,6 +38,7 @@ from alchemist_runtime.engine.values import cast_null
 from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.schema import catalog
 from alchemist_runtime.schema.codes import Problem
+from alchemist_runtime.schema.expressions import columns_read
 from alchemist_runtime.schema.plan import Node, Prompt, Teacher, TeacherStepSpec
 from alchemist_runtime.schema.rows import COPY, DROPPED_COLUMNS, IDENTITY, IDENTITY_TYPES, MESSAGES, optional
 from alchemist_runtime.storage.store import Output, TableWriter

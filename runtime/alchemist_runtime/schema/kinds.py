@@ -47,7 +47,7 @@ from alchemist_runtime.schema.attributes import (
     spec,
     whole,
 )
-from alchemist_runtime.schema.functions import Expr
+from alchemist_runtime.schema.expressions import Expr
 
 # --- parts of what a plan holds ---------------------------------------------------------------------------------------
 

@@ -20,8 +20,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from alchemist_runtime.schema import functions
+from alchemist_runtime.schema import expressions
 from alchemist_runtime.schema.codes import Problem, RunError
+from alchemist_runtime.schema.expressions import walk
 from alchemist_runtime.schema.kinds import *
 from alchemist_runtime.schema.sealed import KEY, read_json
 
@@ -33,7 +34,7 @@ S = TypeVar("S")
 
 PLAN_FORMAT = "1.0"
 CANON = "alc/1"
-Expr = functions.Expr
+Expr = expressions.Expr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -372,15 +373,7 @@ def _templates(plan: Plan) -> Iterator[str]:
     """The texts that a plan names by digest."""
     for prompt in plan.prompts.values():
         yield from (d for d in (prompt.system, prompt.user, prompt.prefill) if d is not None)
-    todo: list[Any] = [to_json(n.spec) for n in plan.nodes]
-    while todo:
-        match todo.pop():
-            case ["template", str(name), list()]:
-                yield name
-            case list() as items:
-                todo += items
-            case dict() as items:
-                todo += items.values()
+    yield from (part[1] for part in walk([to_json(n.spec) for n in plan.nodes]) if part[0] == "template")
 
 
 def _places(plan: Plan) -> Iterator[str]:
