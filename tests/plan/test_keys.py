@@ -424,5 +424,5 @@ def test_a_function_in_the_first_part_of_a_condition_counts(work, full, monkeypa
     monkeypatch.setitem(FUNCTIONS, "tokens", replace(FUNCTIONS["tokens"], version=2))
     assert "clean" in moved(before, work.keys(first))
     python = full.replace("drop chars(response) < 10", 'drop lang(response) == "c" and words(response) < 3')
-    python = python.replace("keep parses(code(response), lang) as parses", "keep words(response) > 1")
+    python = python.replace("keep parses(code(response), lang) as parses", "keep words(response) > 1 as parses")
     assert "version.python" in work.compile(python).ingredients["clean"]
