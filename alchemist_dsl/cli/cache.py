@@ -212,7 +212,7 @@ def gc(folder: Path, yes: bool, format_: str) -> None:
     if format_ == "text":
         for line in _gc_lines(groups, use):
             click.echo(line)
-    if keys and not yes and not _agreed(len(keys)):
+    if keys and not yes and not _confirmed(len(keys)):
         if format_ == "json":
             _print_json(data)
         click.echo("error: nothing was removed: nobody agreed\nhelp: give `--yes`", err=True)
@@ -236,7 +236,7 @@ def gc(folder: Path, yes: bool, format_: str) -> None:
     sys.exit(OK)
 
 
-def _agreed(n: int) -> bool:
+def _confirmed(n: int) -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty() and click.confirm(f"Remove {_count(n)} for good?", err=True)
 
 
@@ -398,8 +398,8 @@ class Group:
         return self._cost(self.tokens_in, self.tokens_out)
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What its teacher is, without the names of the block."""
+    def teacher(self) -> dict[str, Any]:
+        """The identity of its teacher."""
         import json
 
         found = {} if self.origin is None else json.loads(self.origin.identity)
@@ -407,15 +407,15 @@ class Group:
 
     @property
     def model(self) -> str:
-        told = self.told
-        model = told.get("model") or told.get("identity") or told.get("provider") or "unknown"
+        teacher = self.teacher
+        model = teacher.get("model") or teacher.get("identity") or teacher.get("provider") or "unknown"
         return model if isinstance(model, str) else "a model trained here"
 
     def data(self) -> dict[str, Any]:
         names = ("recipe", "step", "teacher")
         return {
             **{n: None if self.origin is None else getattr(self.origin, n) for n in names},
-            **{n: self.told.get(n) for n in ("provider", "model")},
+            **{n: self.teacher.get(n) for n in ("provider", "model")},
             "answers": self.answers,
             "bytes": self.size,
             "tokens_in": self.tokens_in,
@@ -555,17 +555,13 @@ def _print_json(data: dict[str, Any]) -> None:
 # --- the project and its problems -------------------------------------------------------------------------------------
 
 
-def _project(folder: Path) -> Project:
+def _cache_of(folder: Path) -> tuple[Project, Path]:
+    """A project with the place of its cache."""
     from alchemist_dsl.project.workspace import project_of
 
     if not folder.is_dir():
         _usage(f"there is no folder `{folder}`")
-    return project_of(folder / "x")
-
-
-def _cache_of(folder: Path) -> tuple[Project, Path]:
-    """A project with the place of its cache."""
-    project = _project(folder)
+    project = project_of(folder / "x")
     return project, project.state / "calls.sqlite"
 
 
@@ -600,9 +596,7 @@ class _problems:
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path), required=False)
 @click.option("--cancel", metavar="BATCH", multiple=True, help="Cancel this batch; `all` for each of RECIPE.")
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
-)
+@_FORMAT
 @recipe_options()
 def batches(recipe: Path | None, cancel: tuple[str, ...], format_: str, options: RecipeOptions) -> None:
     """List the batches that RECIPE has in flight, with their status at the server; cancel them with --cancel.
@@ -619,9 +613,7 @@ def batches(recipe: Path | None, cancel: tuple[str, ...], format_: str, options:
         sys.exit(exit_code(made))
     shown = _in_flight(made, cancel)
     if format_ == "json":
-        import json
-
-        click.echo(json.dumps({"batches": [_batches_data(b) for b in shown]}, indent=2))
+        _print_json({"batches": [_batches_data(b) for b in shown]})
     else:
         for line in _lines(str(found), shown):
             click.echo(line)

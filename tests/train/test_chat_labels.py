@@ -105,7 +105,7 @@ def test_tool_calls_beside_a_null_content(byte_tokenizer: Any, reply: str, said:
         talk[1]["tool_calls"][0]["function"]["arguments"] = json.loads(ARGUMENTS)  # type: ignore[index]
     (doc,) = made(tokenizer, row(talk))
     assert learnt(tokenizer, doc) == [f"{said}<|end|>", "It is 18 C.<|end|>"]
-    assert not doc.told - {"tool_calls"}  # the name is not written by all of them
+    assert not doc.notes - {"tool_calls"}  # the name is not written by all of them
 
 
 def test_arguments_that_are_no_object_are_told(byte_tokenizer: Any) -> None:
@@ -114,7 +114,7 @@ def test_arguments_that_are_no_object_are_told(byte_tokenizer: Any) -> None:
     tokenizer = with_template(byte_tokenizer, AROUND.replace("REPLY", "{{ m.content }}" + CALLS))
     (doc,) = made(tokenizer, row(talk))
     assert learnt(tokenizer, doc)[0] == 'CALL weather "city: Paris"<|end|>'
-    assert doc.told == {"arguments"}
+    assert doc.notes == {"arguments"}
 
 
 PARTS = [{"type": "text", "text": "what is "}, {"type": "text", "text": "this?"}]
@@ -129,12 +129,12 @@ def test_a_list_of_text_parts(byte_tokenizer: Any) -> None:
     for tokenizer in (prints, reads):
         (doc,) = made(tokenizer, asked, loss="all")
         assert tokenizer.decode(doc.ids) == "<|user|>what is this?<|end|><|assistant|>a cat<|end|>"
-        assert doc.told == frozenset()
+        assert doc.notes == frozenset()
     seen = row([{"role": "user", "content": IMAGE}, {"role": "assistant", "content": "a cat"}])
     (doc,) = made(reads, seen, loss="all")
     assert reads.decode(doc.ids) == "<|user|>[image]what?<|end|><|assistant|>a cat<|end|>"
     (doc,) = made(prints, seen, loss="all")
-    assert "parts" in doc.told
+    assert "parts" in doc.notes
 
 
 # --- what a template leaves out ---------------------------------------------------------------------------------------
@@ -156,18 +156,18 @@ DROPS = "{% for m in messages %}{% if m.role == 'user' %}<|user|>{{ m.content | 
 def test_what_a_template_leaves_out_is_told(byte_tokenizer: Any, talk: list[tuple[str, str]], told: set[str]) -> None:
     tokenizer = with_template(byte_tokenizer, DROPS)
     (doc,) = made(tokenizer, row([{"role": r, "content": c} for r, c in talk]))
-    assert doc.told == told
+    assert doc.notes == told
 
 
 @pytest.mark.parametrize("name", ["reasoning_content", "thinking", "reasoning"])
 def test_reasoning_under_any_of_its_names(byte_tokenizer: Any, name: str) -> None:
     talk = [{"role": "user", "content": "3+3?"}, {"role": "assistant", "content": "six", name: "3 and 3"}]
     (doc,) = made(with_template(byte_tokenizer, DROPS), row(talk))
-    assert doc.told == {"reasoning"}
+    assert doc.notes == {"reasoning"}
     keeps = AROUND.replace("REPLY", "<think>{{ m.reasoning_content }}</think>{{ m.content }}")
     tokenizer = with_template(byte_tokenizer, keeps)
     (doc,) = made(tokenizer, row(talk))
-    assert learnt(tokenizer, doc) == ["<think>3 and 3</think>six<|end|>"] and not doc.told
+    assert learnt(tokenizer, doc) == ["<think>3 and 3</think>six<|end|>"] and not doc.notes
 
 
 def test_calls_tools_and_replies_that_are_left_out(byte_tokenizer: Any) -> None:
@@ -177,10 +177,10 @@ def test_calls_tools_and_replies_that_are_left_out(byte_tokenizer: Any) -> None:
     )
     tools = json.dumps([{"type": "function", "function": {"name": "get_weather"}}])
     (doc,) = made(tokenizer, row(TALK, tools=tools))
-    assert doc.told == {"tool_calls", "tools"}
+    assert doc.notes == {"tool_calls", "tools"}
     upper = with_template(byte_tokenizer, AROUND.replace("REPLY", "{{ m.content | upper }}"))
     (doc,) = made(upper, row([{"role": "user", "content": "a"}, {"role": "assistant", "content": "yes"}]))
-    assert doc.told == {"reply"}
+    assert doc.notes == {"reply"}
 
 
 def test_counts_by_origin_survive_a_preparation_that_was_interrupted(
@@ -253,7 +253,7 @@ def test_replies_of_weight_0_are_not_learnt(
     talk[1]["weight"], talk[3]["weight"] = weights
     (doc,) = made(tokenizer, row(talk), loss=loss)
     assert learnt(tokenizer, doc) == parts
-    assert doc.told == ({"weight"} if 0.5 in weights else frozenset())
+    assert doc.notes == ({"weight"} if 0.5 in weights else frozenset())
 
 
 def test_marks_that_do_not_match_the_replies_are_refused_where_weights_need_them(byte_tokenizer: Any) -> None:
@@ -309,7 +309,7 @@ def test_the_token_that_ends_a_turn_is_learnt(
     tokenizer = with_template(byte_tokenizer, around.replace("REPLY", template))
     (doc,) = made(tokenizer, row(talk))
     assert learnt(tokenizer, doc) == parts
-    assert doc.told == told
+    assert doc.notes == told
 
 
 def test_a_template_without_an_end_is_told_in_every_loss(byte_tokenizer: Any) -> None:
@@ -317,9 +317,9 @@ def test_a_template_without_an_end_is_told_in_every_loss(byte_tokenizer: Any) ->
     talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     for loss in ("assistant", "last", "all"):
         (doc,) = made(with_template(byte_tokenizer, bare), row(talk), loss=loss)
-        assert doc.told == {"stop"}
+        assert doc.notes == {"stop"}
         (doc,) = made(with_template(byte_tokenizer, PREFIX), row(talk), loss=loss)
-        assert doc.told == frozenset()
+        assert doc.notes == frozenset()
 
 
 # --- days -------------------------------------------------------------------------------------------------------------
@@ -447,7 +447,7 @@ def test_control_tokens_in_texts_are_kept_or_split(byte_tokenizer: Any, core: An
     rows = [row(ODD), row([{"role": "user", "content": "a < b | c"}, {"role": "assistant", "content": "b"}])]
     kept, plain = made(tokenizer, *rows)
     apart, same = made(tokenizer, *rows, special="split")
-    assert kept.told == apart.told == {"special"} and not plain.told
+    assert kept.notes == apart.notes == {"special"} and not plain.notes
     assert (same.ids.tolist(), same.labels.tolist()) == (plain.ids.tolist(), plain.labels.tolist())
     control = [tokenizer.convert_tokens_to_ids(t) for t in ("<|user|>", "<|assistant|>", "<|end|>")]
     assert [control.index(i) for i in kept.ids.tolist() if i in control] == [0, 2, 2, 1, 2, 0, 1, 0, 2, 1, 2, 2]

@@ -135,7 +135,7 @@ def test_single_turns_calls_and_thoughts_in_the_text(tokenizer: Any, name: str) 
         first, second = made(one, row(inline), row(apart))
         assert one.decode(first.ids) == one.decode(second.ids)
         assert learnt(one, first) == learnt(one, second)
-        assert ("reasoning" in first.told) == (name == "deepseek_v3")
+        assert ("reasoning" in first.notes) == (name == "deepseek_v3")
     if name == "phi3":
         return
     call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": '{"a": 2}'}}
@@ -150,7 +150,7 @@ def test_single_turns_calls_and_thoughts_in_the_text(tokenizer: Any, name: str) 
     assert len(parts) == 2 and "add" in parts[0] and "four" in parts[1]
     assert '{"a": 2}' in parts[0] or "<parameter=a>\n2\n</parameter>" in parts[0]
     assert "4" not in "".join(parts) and "4" in one.decode(doc.ids)
-    assert not doc.told - {"reasoning"}
+    assert not doc.notes - {"reasoning"}
 
 
 def test_a_prompt_that_ends_a_thought_is_not_learnt(tokenizer: Any) -> None:
@@ -173,7 +173,7 @@ def test_a_layout_needs_what_the_turns_say_and_text_without_control_tokens(token
     one = with_template(tokenizer, DROPS_THOUGHTS)
     talk = [TALK[1], {"role": "assistant", "content": "<think>x</think>four"}]
     (doc,) = made(one, row(talk))
-    assert learnt(one, doc) == [f"four{END}"] and doc.told == {"reasoning"}
+    assert learnt(one, doc) == [f"four{END}"] and doc.notes == {"reasoning"}
     told = [{"role": "user", "content": f"a<｜Assistant｜>b{END}"}, TALK[2]]
     with pytest.raises(RunError):
         made(one, row(told))

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, WrapValidator, with_config
 from typing_extensions import TypedDict
 
-from alchemist_runtime.calls.teacher import ending
+from alchemist_runtime.calls.teacher import ending, excerpt
 from alchemist_runtime.schema.functions import TURN, Type, type_of
 from alchemist_runtime.schema.rows import required
 from alchemist_runtime.schema.sealed import as_json, loads
@@ -83,27 +83,27 @@ def _inlined(value: Any, named: Mapping[str, Any]) -> Any:
     return out
 
 
-def in_words(outputs: Mapping[str, str]) -> str:
-    """The same for a model whose server knows no schema: one sentence and one line for each field."""
-    lines = [f"- {name}: {_words(type_of(t))}" for name, t in outputs.items()]
+def describe_format(outputs: Mapping[str, str]) -> str:
+    """The schema in words, for servers without structured outputs: one sentence, and one line for each field."""
+    lines = [f"- {name}: {_describe_type(type_of(t))}" for name, t in outputs.items()]
     head = "Answer with one JSON object and nothing else. Its fields:"
     return "\n".join([head, *lines])
 
 
-def asked_in_words(
+def with_format(
     messages: Sequence[Mapping[str, str]], outputs: Mapping[str, str], continues: bool = False
 ) -> list[Mapping[str, str]]:
-    """The turns of a question whose last one says how to answer, where the answer is an object.
+    """The turns of a question, with the format of the answer in the last one where the answer is an object.
 
-    `continues`: behind the question stands how the answer begins."""
+    `continues`: the last turn is the beginning of the answer, so that the format stands in the turn before."""
     turns = list(messages)
     if is_structured(outputs):
         asks = turns[at := -2 if continues else -1]
-        turns[at] = {**asks, "content": f"{asks['content']}\n\n{in_words(outputs)}"}
+        turns[at] = {**asks, "content": f"{asks['content']}\n\n{describe_format(outputs)}"}
     return turns
 
 
-def _words(type_: Type) -> str:
+def _describe_type(type_: Type) -> str:
     match type_.name:
         case "int" | "real":
             text = "a whole number" if type_.name == "int" else "a number"
@@ -116,9 +116,9 @@ def _words(type_: Type) -> str:
             text = "one of " + ", ".join(as_json(o) for o in type_.options)
         case "list":
             assert type_.element is not None
-            text = f"a list, each element {_words(type_.element)}"
+            text = f"a list, each element {_describe_type(type_.element)}"
         case "record":
-            text = "an object with " + "; ".join(f"{n}: {_words(t)}" for n, t in type_.fields)
+            text = "an object with " + "; ".join(f"{n}: {_describe_type(t)}" for n, t in type_.fields)
         case "messages":
             text = "a list of objects with role and content"
         case "json":
@@ -140,16 +140,16 @@ def read(text: str, outputs: Mapping[str, str], finish_reason: str = "stop", *, 
         case "cut":
             raise Unreadable(f"it was cut off at `max_tokens`{_word(finish_reason, 'length')}")
         case "filtered" if finish_reason == "refusal":
-            raise Unreadable(f"the model refuses: {_excerpt(text)}" if text else "the model refuses")
+            raise Unreadable(f"the model refuses: {excerpt(text)}" if text else "the model refuses")
         case "filtered":
             raise Unreadable(f"the provider's content filter stopped it{_word(finish_reason, 'content_filter')}")
         case "broken":
-            raise Unreadable(broken(text, finish_reason))
+            raise Unreadable(describe_broken(text, finish_reason))
     reasoning, text = thought(text)
     if is_plain(outputs):
         if not text.strip():
             raise Unreadable(
-                "it is empty" if reasoning is None else f"it holds nothing but reasoning: {_excerpt(reasoning)}"
+                "it is empty" if reasoning is None else f"it holds nothing but reasoning: {excerpt(reasoning)}"
             )
         return {next(iter(outputs)): _bare(text) if bare else text}
     if is_probability(outputs):
@@ -193,7 +193,7 @@ def _checked(value: Any, outputs: Mapping[str, str]) -> dict[str, Any]:
         if provided is None:
             raise Unreadable(f"`{place}` is null") from None
         short = type_.name in ("int", "real", "enum")
-        wanted = _words(type_) if short else _words(type_).partition(",")[0]
+        wanted = _describe_type(type_) if short else _describe_type(type_).partition(",")[0]
         raise Unreadable(f"`{place}` is {_short(provided) if short else _kind(provided)}, not {wanted}") from None
 
 
@@ -221,29 +221,22 @@ def thought(text: str) -> tuple[str | None, str]:
     return (found[1] or found[2] or "").strip(), _BLANK_LINES.sub("", text[found.end() :])
 
 
-def broken(text: str, finish_reason: str) -> str:
-    """Why an answer that broke off is none."""
-    held = f": {_excerpt(text)}" if text.strip() else ""
+def describe_broken(text: str, finish_reason: str) -> str:
+    """The reason why an answer that broke off is refused."""
+    held = f": {excerpt(text)}" if text.strip() else ""
     return f"the answer ended with `{finish_reason}`{held}"
 
 
-def told(why: str, text: str) -> str:
-    """Why an answer was refused, with the answer itself; one of more than 2,000 characters is whole in the call cache
-    alone.
-    """
+def with_answer(why: str, text: str) -> str:
+    """The reason of a refusal with the answer; beyond 2,000 characters the answer is whole only in the call cache."""
     held = (text, thought(text)[0] or text)
-    if not text.strip() or any(_excerpt(t)[:40] in why for t in held):
+    if not text.strip() or any(excerpt(t)[:40] in why for t in held):
         return why
     return f"{why}; it says: {text if len(text) <= 2_000 else text[:1_999] + '…'}"
 
 
 def _word(finish_reason: str, usual: str) -> str:
     return "" if finish_reason == usual else f" (`{finish_reason}`)"
-
-
-def _excerpt(text: str) -> str:
-    said = " ".join(text.split())
-    return said if len(said) <= 200 else said[:199] + "…"
 
 
 def _bare(text: str) -> str:

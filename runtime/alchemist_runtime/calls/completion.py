@@ -17,9 +17,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from alchemist_runtime.calls.teacher import excerpt
+
 #: Places where servers put what a model thought.
 _REASONING: Final = ("reasoning_content", "reasoning", "thinking")
-_SHOWN: Final = 300
+#: Characters of a server's words in a message.
+_LENGTH_IN_MESSAGES: Final = 300
 
 
 class NoAnswer(ValueError):
@@ -58,14 +61,14 @@ def read(content: bytes) -> Completion:
     except ValueError:
         data = _leniently(content)
     if not isinstance(data, dict):
-        raise NoAnswer(f"the server's answer is no chat completion: {_shown(data)}")
+        raise NoAnswer(f"the server's answer is no chat completion: {_short_json(data)}")
     if not data.get("choices") and (error := _error(data)) is not None:
         raise error
     choices = data.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     try:
         if not isinstance(choice, dict):
-            raise NoAnswer(f"the server's answer has no choice: {_shown(data)}")
+            raise NoAnswer(f"the server's answer has no choice: {_short_json(data)}")
         return _choice(choice, data)
     except NoAnswer as none:
         none.usage = usage if isinstance(usage := data.get("usage"), dict) else {}
@@ -112,7 +115,7 @@ def _choice(choice: Mapping[str, Any], data: Mapping[str, Any]) -> Completion:
         if reasoning is not None:
             raise NoAnswer(f"it holds nothing but reasoning: {_short(reasoning)}")
         if not isinstance(said.get("content"), (str, list)):
-            raise NoAnswer(f"the server's answer has no text: {_shown(data)}")
+            raise NoAnswer(f"the server's answer has no text: {_short_json(data)}")
     usage = data.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     return Completion(_clean(text), _clean(finish), _clean(reasoning), usage, choice.get("logprobs"), said.get("role"))
@@ -153,7 +156,7 @@ def _error(data: Mapping[str, Any]) -> NoAnswer | None:
     named = held if isinstance(held, dict) else {"message": held}
     said = named.get("message")
     status = next((c for n in ("code", "status") if (c := count(named.get(n))) is not None), None)
-    reported = said if isinstance(said, str) and said else _shown(held)
+    reported = said if isinstance(said, str) and said else _short_json(held)
     known = status is not None and 400 <= status < 600
     number = f" {status}" if known else ""
     reason = f"the server says{number}: {_short(reported)}"
@@ -234,13 +237,12 @@ def _clean(text: str | None) -> Any:
     return text
 
 
-def _shown(value: Any) -> str:
+def _short_json(value: Any) -> str:
     return _short(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _short(text: Any) -> str:
-    said = " ".join(str(_clean(str(text))).split())
-    return said if len(said) <= _SHOWN else said[: _SHOWN - 1] + "…"
+    return excerpt(str(_clean(str(text))), _LENGTH_IN_MESSAGES)
 
 
 # --- failures --------------------------------------------------------------------------------------------------------
@@ -344,6 +346,8 @@ _IS_SCHEMA, _IS_NOT_TAKEN = _any(_NO_SCHEMA), _any(_NOT_TAKEN)
 _SOON = re.compile(r"per[-_ ]?minute", re.IGNORECASE)
 #: Gemini says in the body how long to wait.
 _RETRY_DELAY = re.compile(r"retryDelay: (\d+(?:\.\d+)?)s|retry in (\d+(?:\.\d+)?)s\b")
+#: Classes that the status alone decides.
+_STATUSES = {401: "no_key", 402: "no_credit", 403: "no_key", 404: "no_model", 413: "too_long"}
 #: Statuses after which another try may help, beside those from 500.
 _PASSING = frozenset({408, 409, 425})
 #: A request that is wrong under one of these can be made in another way.
@@ -375,7 +379,7 @@ class Failure:
 def judge(status: int, body: str, headers: Mapping[str, str] | None = None) -> Failure:
     """The class of a response that is no answer."""
     data = _parsed(body)
-    reported = "\n".join(_told(data))
+    reported = "\n".join(_texts(data))
     kind, wait = _kind(status, reported), retry_after(headers or {})
     if wait is None and (delay := _RETRY_DELAY.search(reported)):
         wait = float(delay[1] or delay[2])
@@ -384,26 +388,20 @@ def judge(status: int, body: str, headers: Mapping[str, str] | None = None) -> F
     return Failure(kind, _message(data), wait)
 
 
-def _kind(status: int, told: str) -> str:
+def _kind(status: int, text: str) -> str:
     for kind, words in _WORDS.items():
-        if words.search(told):
+        if words.search(text):
             return kind
-    if status == 413:
-        return "too_long"
-    if status == 402:
-        return "no_credit"
-    if status in (401, 403):
-        return "no_key"
-    if status == 404:
-        return "no_model"
+    if status in _STATUSES:
+        return _STATUSES[status]
     if status == 429:
-        daily = _IS_DAILY.search(told) and not _SOON.search(told)
-        return "quota" if daily else "loading" if _IS_LOADING.search(told) else "busy"
+        daily = _IS_DAILY.search(text) and not _SOON.search(text)
+        return "quota" if daily else "loading" if _IS_LOADING.search(text) else "busy"
     if status >= 500 or status in _PASSING:
-        if _IS_LOADING.search(told):
+        if _IS_LOADING.search(text):
             return "loading"
-        return "busy" if status == 529 or _IS_BUSY.search(told) else "passing"
-    return "busy" if _IS_BUSY.search(told) else "refused"
+        return "busy" if status == 529 or _IS_BUSY.search(text) else "passing"
+    return "busy" if _IS_BUSY.search(text) else "refused"
 
 
 def refuses_schema(status: int | None, said: str) -> bool:
@@ -430,15 +428,15 @@ def _parsed(body: str) -> Any:
         return body
 
 
-def _told(data: Any, name: str = "") -> Iterator[str]:
-    """What a body says, without what it only repeats of the request."""
+def _texts(data: Any, name: str = "") -> Iterator[str]:
+    """The texts of a body, without what it repeats of the request."""
     if isinstance(data, dict):
         for key, value in data.items():
             if key != "input":
-                yield from _told(value, key)
+                yield from _texts(value, key)
     elif isinstance(data, list):
         for value in data:
-            yield from _told(value, name)
+            yield from _texts(value, name)
     elif data is not None:
         yield f"{name}: {str(data)[:LONGEST]}"
 
@@ -448,8 +446,7 @@ def _message(data: Any) -> str:
     if isinstance(data, list) and len(data) == 1:  # Gemini
         data = data[0]
     error = data.get("error", data) if isinstance(data, dict) else data
-    text = " ".join((_said(error) if isinstance(error, dict) else str(error)).split())
-    return text if len(text) <= 300 else text[:299] + "…"
+    return excerpt(_said(error) if isinstance(error, dict) else str(error), _LENGTH_IN_MESSAGES)
 
 
 def _said(error: Mapping[str, Any]) -> str:

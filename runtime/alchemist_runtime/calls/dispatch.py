@@ -107,7 +107,7 @@ class TeacherClient:
         if fields not in self.overhead:
             plain = answers.is_plain(request.outputs)
             result = "" if plain else str(answers.schema(request.outputs))
-            words = "" if plain else answers.in_words(request.outputs)
+            words = "" if plain else answers.describe_format(request.outputs)
             self.overhead[fields] = 2 * len(result) + len(words.encode())
         chars = most = 0
         for turn in request.messages:
@@ -367,7 +367,7 @@ class CallBatch:
         except CallFailed as failed:
             return self._fail(failed)
         if reply.ending == "broken":  # it was charged, so no second one is bought behind the user's back
-            why = answers.broken(reply.text, reply.finish_reason)
+            why = answers.describe_broken(reply.text, reply.finish_reason)
             reported = self._fail(CallFailed(why, kind="broken"))
             return replace(reported, reply=reply)
         self._answered += 1

@@ -173,7 +173,7 @@ class Chat:
 
     def _body(self, request: Request) -> dict[str, Any]:
         # in words too: many servers take a schema and do not look at it
-        messages = answers.asked_in_words(request.messages, request.outputs, request.continues)
+        messages = answers.with_format(request.messages, request.outputs, request.continues)
         body = {**self._spec.extra, "model": self._spec.model, "messages": messages}
         body |= self._sampling
         if "seed" in body:

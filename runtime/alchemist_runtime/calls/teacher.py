@@ -221,6 +221,12 @@ def scrub(text: str, *secrets: str | None) -> str:
     return _SECRET.sub("***", text)
 
 
+def excerpt(text: str, limit: int = 200) -> str:
+    """The text on one line, cut to `limit` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
 def is_local(base_url: str | None) -> bool:
     """Whether an address is this machine."""
     host = urlsplit(base_url or OFFICIAL).hostname or ""

@@ -276,7 +276,7 @@ class Asking:
             )
         except answers.Unreadable as e:
             said = "" if reply.finish_reason == UNREAD else reply.text  # a body is shown already
-            refused = replace(draw, rule=UNREADABLE, reason=answers.told(str(e), said))
+            refused = replace(draw, rule=UNREADABLE, reason=answers.with_answer(str(e), said))
             fits = said and reply.ending == "whole" and answers.is_structured(self.prompt.outputs)
             return replace(refused, said=(*draw.said, said, str(e)) if fits else ())
         if REASONING in self._fields():

@@ -133,7 +133,7 @@ _HERE: Final = "[[here]]"
 
 
 def _asked(request: Request) -> list[Mapping[str, str]]:
-    turns = answers.asked_in_words(request.messages, request.outputs, request.continues)
+    turns = answers.with_format(request.messages, request.outputs, request.continues)
     if request.continues:
         turns[-1] = {**turns[-1], "content": turns[-1]["content"] + _HERE}
     return turns

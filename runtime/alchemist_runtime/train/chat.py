@@ -223,8 +223,8 @@ class Template:
         broken = partial(pattern.sub, lambda m: m[0][0] + HIDE + m[0][1:])
         return replace(talk, messages=changed(talk.messages, broken))
 
-    def told(self, talk: Talk, text: str, spans: Spans, control: bool) -> frozenset[str]:
-        """What a person should know of a row, by the names of `talks.TOLD`."""
+    def notes(self, talk: Talk, text: str, spans: Spans, control: bool) -> frozenset[str]:
+        """What a person should know of a row, by the names of `RENDERING_NOTES`."""
         found = left_out(talk, text)
         if control:
             found.add("special")
@@ -486,19 +486,19 @@ def _byte_sizes(backend: Any) -> np.ndarray[Any, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One row ready for training. `labels` is -100 where nothing is learnt, and always in the first place. `told`: what
-    a person should know of the row, by the names of `talks.TOLD`."""
+    """One row ready for training. `labels` is -100 where nothing is learnt, and always in the first place. `notes`: what
+    a person should know of the row, by the names of `RENDERING_NOTES`."""
 
     ids: Tokens
     labels: Tokens
-    told: frozenset[str] = frozenset()
+    notes: frozenset[str] = frozenset()
 
     @property
     def learnt(self) -> int:
         return int((self.labels != MASKED).sum())
 
     def cut(self, length: int) -> Document:
-        return Document(self.ids[:length], self.labels[:length], self.told)
+        return Document(self.ids[:length], self.labels[:length], self.notes)
 
 
 def documents(
@@ -515,7 +515,7 @@ def documents(
             group = [template.hidden(t) if h else t for t, h in zip(group, held, strict=True)]
         texts, spans = template.spans(group, loss)
         reported = [
-            template.told(talk, text, own, h) for talk, text, own, h in zip(group, texts, spans, held, strict=True)
+            template.notes(talk, text, own, h) for talk, text, own, h in zip(group, texts, spans, held, strict=True)
         ]
         coded = _encoded(encoder, texts, spans, held if special == "split" else None)
         for (ids, places), say in zip(coded, reported, strict=True):

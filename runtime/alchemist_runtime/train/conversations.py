@@ -22,7 +22,7 @@ Message = dict[str, Any]
 REASONING: Final = ("reasoning_content", "thinking", "reasoning")
 _THOUGHT: Final = "</think>"
 #: What may be told of a row, by its short name in figures; `{n}` rows of it are told in one sentence.
-TOLD: Final[dict[str, str]] = {
+RENDERING_NOTES: Final[dict[str, str]] = {
     "reply": "whose reply is not in the rendered text",
     "system": "whose system turn is not in the rendered text",
     "user": "whose user turn is not in the rendered text",
@@ -108,7 +108,7 @@ def odd(talk: Talk) -> bool:
 def forms(talk: Talk) -> Iterator[Talk]:
     """The row in the forms that a template may expect, the usual one first: null contents as null or as no text, tool
     arguments as objects or as JSON text."""
-    for calls in (_parsed, _written):
+    for calls in (_parsed, _as_text):
         for blank in (None, ""):
             result = [_with_calls(m, calls) for m in talk.messages]
             yield replace(talk, messages=[{**m, CONTENT: blank} if m[CONTENT] is None else m for m in result])
@@ -140,7 +140,7 @@ def _parsed(arguments: Any) -> Any:
     return found if isinstance(found, dict) else arguments
 
 
-def _written(arguments: Any) -> Any:
+def _as_text(arguments: Any) -> Any:
     return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 
 
@@ -191,7 +191,7 @@ def changed(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def left_out(talk: Talk, text: str) -> set[str]:
-    """What of a row is not in the text that the template made of it, by the names of TOLD."""
+    """What of a row is not in the text that the template made of it, by the names of RENDERING_NOTES."""
     gone: set[str] = set()
     for m in talk.messages:
         role, content = m["role"], m[CONTENT]
@@ -239,7 +239,7 @@ def _of_reply(m: Message, text: str) -> set[str]:
         arguments = _parsed(function.get("arguments"))
         if isinstance(arguments, str) and arguments.strip():
             gone.add("arguments")
-        if not all(_shown(leaf, text) for leaf in (function.get("name"), *_leaves(arguments))):
+        if not all(_appears(leaf, text) for leaf in (function.get("name"), *_leaves(arguments))):
             gone.add("tool_calls")
     return gone
 
@@ -257,7 +257,7 @@ def _leaves(value: Any) -> Iterator[Any]:
             yield value
 
 
-def _shown(leaf: Any, text: str) -> bool:
+def _appears(leaf: Any, text: str) -> bool:
     """Whether a value of an argument stands in the text, as it is or as JSON writes it."""
     if leaf is None or isinstance(leaf, bool):
         return True
@@ -278,6 +278,6 @@ def weights(talk: Talk) -> list[Any]:
 
 
 def sentence(name: str, by: Mapping[str, int]) -> str:
-    """What the template did to rows, by a name of TOLD and the counts by origin."""
+    """What the template did to rows, by a name of `RENDERING_NOTES` and the counts by origin."""
     n = sum(by.values())
-    return f"{n:,} row{'' if n == 1 else 's'} {TOLD[name]}"
+    return f"{n:,} row{'' if n == 1 else 's'} {RENDERING_NOTES[name]}"

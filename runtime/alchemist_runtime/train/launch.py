@@ -17,15 +17,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.plan import TrainSpec, from_json, to_json
 from alchemist_runtime.schema.sealed import read_json
 from alchemist_runtime.storage.store import write_atomic
-
-if TYPE_CHECKING:
-    from alchemist_runtime.schema.plan import TrainSpec
 
 #: Configurations of our own; any other `parallel` is a file of the user's.
 SHIPPED: Final = ("ddp", "fsdp", "zero2", "zero3")
@@ -270,24 +267,34 @@ def _failure(folder: Path, log: Path, code: int) -> RunError:
     text = log.read_text(errors="replace") if log.exists() else ""
     lines = [line for line in text.splitlines() if line.strip()]
     tail = "\n".join(lines[-_TAIL_LINES:])
-    headline, way_out = _reading("\n".join(lines[-400:]), code)
+    headline, way_out = _cause("\n".join(lines[-400:]), code)
     return RunError(Problem("A803", headline, place=str(log), note=tail or None, help=way_out))
 
 
-def _reading(text: str, code: int) -> tuple[str, str]:
-    if "Address already in use" in text or "EADDRINUSE" in text:
-        return (
-            "the training processes could not meet: their port is in use",
-            "run again; with several machines set MASTER_PORT to a free port",
-        )
-    if "No space left on device" in text:
-        return "the training found no space left on the disk", "make room, then run again"
-    if "out of memory" in text or "OutOfMemoryError" in text or "SIGKILL" in text or code == -signal.SIGKILL:
-        return (
-            "a training process was killed or found no memory left",
-            "lower `micro_batch` or `max_length`, or take `parallel = fsdp`; the checkpoints are kept",
-        )
-    return (f"the training ended with exit code {code}", "read the log; a further run goes on from the last checkpoint")
+#: What a log holds, what it means, and what helps.
+_CAUSES: Final = (
+    (
+        ("Address already in use", "EADDRINUSE"),
+        "the training processes could not meet: their port is in use",
+        "run again; with several machines set MASTER_PORT to a free port",
+    ),
+    (("No space left on device",), "the training found no space left on the disk", "make room, then run again"),
+    (
+        ("out of memory", "OutOfMemoryError", "SIGKILL"),
+        "a training process was killed or found no memory left",
+        "lower `micro_batch` or `max_length`, or take `parallel = fsdp`; the checkpoints are kept",
+    ),
+)
+
+
+def _cause(text: str, code: int) -> tuple[str, str]:
+    """The headline and the help for a log and an exit code."""
+    if code == -signal.SIGKILL:
+        text += "\nSIGKILL"
+    for signs, headline, way_out in _CAUSES:
+        if any(sign in text for sign in signs):
+            return headline, way_out
+    return f"the training ended with exit code {code}", "read the log; a further run goes on from the last checkpoint"
 
 
 # --- devices ---------------------------------------------------------------------------------------------------------
@@ -306,9 +313,6 @@ PEAK_FLOPS: Final = {
     "A10": 125e12,
     "RTX 4090": 165e12,
 }
-
-if TYPE_CHECKING:
-    from alchemist_runtime.schema.plan import TrainSpec
 
 
 def visible_gpus() -> int:

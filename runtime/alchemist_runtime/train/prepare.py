@@ -27,7 +27,7 @@ from alchemist_runtime.schema.plan import digest
 from alchemist_runtime.storage import store
 from alchemist_runtime.storage.store import write_atomic, write_parquet
 from alchemist_runtime.train.chat import CHUNK, Document, Encoder, Loss, Special, Template, bounds, documents
-from alchemist_runtime.train.conversations import TOLD
+from alchemist_runtime.train.conversations import RENDERING_NOTES
 
 OnLong = Literal["error", "drop", "truncate"]
 OnProgress = Callable[[dict[str, Any]], None]
@@ -80,7 +80,7 @@ class Window:
     read: int = 0  # rows of the input, also those that are left out
     left_out: list[dict[str, Any]] = field(default_factory=list)
     cut: list[dict[str, Any]] = field(default_factory=list)  # rows whose end is not trained
-    told: dict[str, Counter[str]] = field(default_factory=dict)  # of rows taken in: name of talks.TOLD -> origins
+    notes: dict[str, Counter[str]] = field(default_factory=dict)  # of rows taken in: name of RENDERING_NOTES -> origins
     first: dict[str, str] = field(default_factory=dict)  # name -> the first row of it
 
     @staticmethod
@@ -107,8 +107,8 @@ class Window:
             return
         if long:
             self.cut.append({"id": id_.hex(), "origin": origin, "tokens": tokens})
-        for name in doc.told:
-            self.told.setdefault(name, Counter())[origin] += 1
+        for name in doc.notes:
+            self.notes.setdefault(name, Counter())[origin] += 1
             self.first.setdefault(name, id_.hex())
         self.docs.append(doc)
         self.ids.append(id_)
@@ -200,7 +200,7 @@ class _Set:
     def commit(self, window: Window, settings: Settings, step: str) -> None:
         number = len(self.notes)
         note: dict[str, Any] = {"read": window.read, "left_out": window.left_out, "cut": window.cut}
-        note |= {"told": window.told, "first": window.first}
+        note |= {"told": window.notes, "first": window.first}
         for name, wanted in (("train", False), ("eval", True)):
             part = [i for i, held in enumerate(window.held) if held is wanted]
             table = pack_table(window, part, settings)
@@ -354,7 +354,7 @@ def _summary(prepared: _Set, settings: Settings, date: Date | None) -> dict[str,
         "origins": origins["train"],
         "eval": {**total["eval"], "origins": origins["eval"]} if total["eval"].get("rows") else None,
         "left_out": {why: dict(c) for why, c in by_why.items()},
-        "told": {name: dict(reported[name]) for name in TOLD if name in reported},
+        "told": {name: dict(reported[name]) for name in RENDERING_NOTES if name in reported},
         "first": first,
         "date": None if date is None else date.isoformat(),
         "cut": dict(Counter(entry["origin"] for entry in cut)),
