@@ -46,7 +46,7 @@ def cache() -> None:
 @_FOLDER
 @_FORMAT
 def stats(folder: Path, format_: str) -> None:
-    """Say what the cache of FOLDER's project holds: answers by recipe, step and teacher, what was paid, what recipes
+    """Show what the cache of FOLDER's project holds: answers by recipe, step and teacher, what was paid, what recipes
     here use.
     """
     project, path = _cache_of(folder)
@@ -60,11 +60,11 @@ def stats(folder: Path, format_: str) -> None:
         click.echo(line)
 
 
-@cache.command(short_help="Hold every answer against its checksum.")
+@cache.command(short_help="Verify every answer against its checksum.")
 @click.argument("path", type=click.Path(path_type=Path), default=".")
 @_FORMAT
 def verify(path: Path, format_: str) -> None:
-    """Hold every answer of PATH, a project's folder or a file of answers, against its checksum. Exits with 1 where one
+    """Verify the checksum of every answer of PATH, a project's folder or a file of answers. Exits with 1 where one
     differs.
     """
     from alchemist_runtime.calls.cache import CallCache
@@ -72,7 +72,7 @@ def verify(path: Path, format_: str) -> None:
 
     file = _cache_of(path)[1] if path.is_dir() else path
     if not file.exists() and not path.is_dir():
-        _usage(f"there is no file `{file}`")
+        _usage(f"the file `{file}` does not exist")
     with _problems():
         found = CallCache(file, read_only=True)
         try:
@@ -103,7 +103,7 @@ def verify(path: Path, format_: str) -> None:
 def export(
     file: Path, recipe: Path | None, steps: tuple[str, ...], teacher: str | None, format_: str, options: RecipeOptions
 ) -> None:
-    """Write answers into FILE, which must not be there: all of the project, or those that RECIPE uses.
+    """Write answers into FILE, which must not exist: all of the project, or those that RECIPE uses.
 
     FILE is for `alchemist run --replay FILE` and `alchemist cache import FILE`. It holds answers, by keys that nobody
     can turn back into questions, and who asked; no key of a server."""
@@ -113,9 +113,9 @@ def export(
     if recipe is None and (steps or options.of_recipe):
         raise click.UsageError("--step, --variant, --set and --params belong to a recipe; name it after FILE")
     if file.exists():
-        raise click.UsageError(f"`{file}` is there already and is not written over")
+        raise click.UsageError(f"`{file}` already exists and is not overwritten")
     if not file.parent.is_dir():
-        raise click.UsageError(f"there is no folder `{file.parent}`")
+        raise click.UsageError(f"the folder `{file.parent}` does not exist")
     project, path = _cache_of(Path.cwd() if recipe is None else recipe.parent)
     if not path.exists():
         _refuse(f"`{project.root}` has no call cache: no run has asked a teacher", code=NOT_CARRIED_OUT)
@@ -145,17 +145,17 @@ def export(
         return
     click.echo(f"wrote    {file}: {_count(done.answers)}, {_bytes(done.size)}")
     if done.damaged:
-        click.echo(f"note     {_count(done.damaged)} left out: damaged")
+        click.echo(f"note     {_count(done.damaged)} skipped: damaged")
     if lacks:
         click.echo(f"note     {lacks:,} questions of `{recipe}` have no answer yet")
 
 
-@cache.command(name="import", short_help="Take the answers of a file over.")
+@cache.command(name="import", short_help="Import the answers of a file.")
 @click.argument("file", type=click.Path(path_type=Path))
 @_FOLDER
 @_FORMAT
 def import_(file: Path, folder: Path, format_: str) -> None:
-    """Take the answers of FILE over into the cache of FOLDER's project. An answer that is here stays."""
+    """Import the answers of FILE into the cache of FOLDER's project. An existing answer is kept."""
     from alchemist_runtime.calls import cache_files
 
     from alchemist_dsl.project.folder import unopened
@@ -176,7 +176,7 @@ def import_(file: Path, folder: Path, format_: str) -> None:
     if done.other:
         click.echo(f"kept     {_count(done.other)} here, where the file has another one to the same question")
     if done.left:
-        click.echo(f"note     {_count(done.left)} of the file left out: damaged, or broken off")
+        click.echo(f"note     {_count(done.left)} of the file skipped: damaged, or incomplete")
 
 
 # --- removing ---------------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def import_(file: Path, folder: Path, format_: str) -> None:
 
 @cache.command(short_help="Remove what no recipe here needs, after showing it.")
 @_FOLDER
-@click.option("--yes", is_flag=True, help="Remove without asking.")
+@click.option("--yes", is_flag=True, help="Remove without confirmation.")
 @_FORMAT
 def gc(folder: Path, yes: bool, format_: str) -> None:
     """Remove answers that no recipe of FOLDER's project needs, with all variants. Shows them first, and asks.
@@ -198,7 +198,7 @@ def gc(folder: Path, yes: bool, format_: str) -> None:
     use = used_here(project)
     if use.broken:
         _refuse(
-            f"{quoted(use.broken)} cannot be read, so nobody knows which answers are needed; nothing was removed",
+            f"{quoted(use.broken)} cannot be read, so the answers that it needs are unknown; nothing was removed",
             "`alchemist check` says what is wrong",
         )
     groups = [g for g in _grouped(path, use) if g.unused]
@@ -215,7 +215,7 @@ def gc(folder: Path, yes: bool, format_: str) -> None:
     if keys and not yes and not _confirmed(len(keys)):
         if format_ == "json":
             _print_json(data)
-        click.echo("error: nothing was removed: nobody agreed\nhelp: give `--yes`", err=True)
+        click.echo("error: nothing was removed: it was not confirmed\nhelp: pass `--yes`", err=True)
         sys.exit(NOT_CARRIED_OUT)
     freed = 0
     if keys:
@@ -223,9 +223,7 @@ def gc(folder: Path, yes: bool, format_: str) -> None:
         with _problems():
             if cache_files.in_use(path):
                 _refuse(
-                    "a run is asking its teachers; nothing was removed",
-                    "wait for the run, or end it",
-                    code=NOT_CARRIED_OUT,
+                    "a run is using the cache; nothing was removed", "wait for the run, or end it", code=NOT_CARRIED_OUT
                 )
             cache_files.remove(path, keys)
         freed = before - path.stat().st_size
@@ -337,7 +335,7 @@ def _keys_of(recipe: Path, steps: Collection[str], teacher: str | None, chosen: 
     for step in steps:
         if step not in specs:
             _usage(
-                f"`{step}` is no step of `{recipe}` that asks a teacher; {quoted(specs)}"
+                f"`{recipe}` has no step `{step}` that asks a teacher; {quoted(specs)}"
                 f" {'do' if len(specs) != 1 else 'does'}"
             )
     teachers = {s.teacher for s in specs.values()}
@@ -560,7 +558,7 @@ def _cache_of(folder: Path) -> tuple[Project, Path]:
     from alchemist_dsl.project.workspace import project_of
 
     if not folder.is_dir():
-        _usage(f"there is no folder `{folder}`")
+        _usage(f"the folder `{folder}` does not exist")
     project = project_of(folder / "x")
     return project, project.state / "calls.sqlite"
 
@@ -576,7 +574,7 @@ def _refuse(headline: str, help_: str | None = None, *, code: int = 1) -> NoRetu
 
 
 class _problems:
-    """What cannot be read or written is told with its way out."""
+    """Print the problem of a file that cannot be read or written, and exit."""
 
     def __enter__(self) -> None: ...
 

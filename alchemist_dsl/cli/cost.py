@@ -200,13 +200,13 @@ def _measured(made: Compiled, node: Node, teacher: Teacher) -> tuple[dict[str, E
         manifest = made.project.store.manifest(node.key)
     except RunError:
         return None, None
-    told = {} if manifest is None else manifest.figures
-    if not isinstance(told.get("calls"), int):
+    figures = {} if manifest is None else manifest.figures
+    if not isinstance(figures.get("calls"), int):
         return None, None
     names = {"calls": "calls", "tokens_in": "tokens_in", "tokens_out": "tokens_out", "usd": "usd_scratch"}
-    found = {n: told[key] for n, key in names.items() if told.get(key) is not None}
+    found = {n: figures[key] for n, key in names.items() if figures.get(key) is not None}
     run = {n: estimate(exactly(Fraction(v), "last_run"), whole=n != "usd") for n, v in found.items()}
-    usd = told.get("usd")
+    usd = figures.get("usd")
     return run, None if usd is None else estimate(exactly(Fraction(usd), "last_run"), whole=False)
 
 
@@ -316,7 +316,7 @@ def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
     unbuilt = [s.node.id for s in steps if s.cached is None]
     notes = []
     if any(s.cached for s in priced):
-        notes.append("what is paid is told at the price that the recipe names today")
+        notes.append("paid calls are counted at the current price in the recipe")
     if declared:
         notes.append(
             f"tokens of {quoted(declared)} are not measured yet: one stands for 4 characters, and an answer takes up to"
@@ -330,9 +330,7 @@ def _assumptions(steps: Sequence[Step]) -> Iterator[str]:
     if again:
         notes.append(f"answers to {quoted(again)} that a rule refuses are drawn again: the upper end counts that")
     if unbuilt:
-        notes.append(
-            f"what {quoted(unbuilt)} reads is not built, so nobody can say which of its questions have an answer"
-        )
+        notes.append(f"what {quoted(unbuilt)} reads is not built, so which of its questions have an answer is unknown")
     for note in notes:
         first, *rest = wrap(note, terminal_width() - 9)
         yield f"note     {first}"

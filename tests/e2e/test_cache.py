@@ -171,10 +171,10 @@ def test_a_recipes_answers_replay_elsewhere(project: Path, server: FaultServer, 
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
-        (["there.sqlite"], 2, "is there already and is not written over"),
-        (["no/folder.sqlite"], 2, "there is no folder `no`"),
+        (["there.sqlite"], 2, "already exists and is not overwritten"),
+        (["no/folder.sqlite"], 2, "the folder `no` does not exist"),
         (["f.sqlite", "--step", "g"], 2, "--step, --variant, --set and --params belong to a recipe"),
-        (["f.sqlite", "r.recipe", "--step", "h"], 2, "`h` is no step of `r.recipe` that asks"),
+        (["f.sqlite", "r.recipe", "--step", "h"], 2, "`r.recipe` has no step `h` that asks"),
         (["f.sqlite", "r.recipe", "--teacher", "x"], 2, "they ask `t`"),
         (["f.sqlite", "--teacher", "x"], 1, "the cache holds answers of `t`"),
         (["f.sqlite", "rr.recipe"], 2, "did you mean `r.recipe`?"),
@@ -236,7 +236,7 @@ def test_only_what_no_recipe_needs_is_removed_and_only_with_a_yes(project: Path,
     edit(project, "Say", "Please say")
     before = keys(file_of(project))
     done = alchemist("cache", "gc", cwd=project)
-    assert done.returncode == 3 and "help: give `--yes`" in done.stderr
+    assert done.returncode == 3 and "help: pass `--yes`" in done.stderr
     assert "r.recipe  g     t        m-2026-01-01       20  $0.0014" in done.stdout, done.stdout
     assert keys(file_of(project)) == before
     found = cache(project, "gc", "--yes")
@@ -288,7 +288,7 @@ def test_nothing_is_removed_under_a_run(project: Path) -> None:
     asks = CallCache(file_of(project))
     asks.lease([b"x" * 24])
     done = alchemist("cache", "gc", "--yes", cwd=project)
-    assert done.returncode == 3 and "a run is asking its teachers" in done.stderr
+    assert done.returncode == 3 and "a run is using the cache" in done.stderr
     asks.close()
     assert cache(project, "gc", "--yes")["removed"] == 20
 

@@ -267,7 +267,7 @@ def ask(pool: Any, stub: Stub, marks: list[str], outputs: Any = None, **more: An
         ("status:404", "has no model `m`"),
         ("e:402|Insufficient Balance|invalid_request_error", "has no credit"),
         ("quota", "has no credit"),
-        ("status:401", "wants a key"),
+        ("status:401", "requires a key"),
         ("e:429|Quota exceeded for limit 'free-models-per-day'|429", "quota of `t` is used up"),
     ],
 )

@@ -212,10 +212,10 @@ def test_the_model_goes_on_with_a_turn_that_was_begun(folder: Path, turns: list[
 
 
 def test_structured_answers_are_asked_for_in_words(folder: Path) -> None:
-    from alchemist_runtime.calls.answers import in_words
+    from alchemist_runtime.calls.answers import describe_format
 
     outputs = {"n": "int", "why": "text"}
-    words = in_words(outputs)
+    words = describe_format(outputs)
     (plain,), (structured,) = (ask(teacher(folder), ["a"]), ask(teacher(folder), ["a"], outputs=outputs))
     assert structured.tokens_in - plain.tokens_in == len(f"\n\n{words}".encode())
 

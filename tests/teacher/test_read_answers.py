@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from alchemist_runtime.calls.answers import Unreadable, in_words, read, schema
+from alchemist_runtime.calls.answers import Unreadable, describe_format, read, schema
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -202,7 +202,7 @@ def test_the_schema_says_the_same() -> None:
     assert more["properties"]["talk"]["items"]["required"] == ["role", "content"]
     assert "$" not in json.dumps(more)
     assert "title" not in json.dumps(more)
-    assert "- correctness: a whole number, at least 0, at most 10" in in_words(OUTPUTS)
+    assert "- correctness: a whole number, at least 0, at most 10" in describe_format(OUTPUTS)
 
 
 @pytest.mark.parametrize(

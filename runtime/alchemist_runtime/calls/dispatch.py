@@ -118,7 +118,7 @@ class TeacherClient:
         return Want(chars // 4 + 1, most + TURN_TOKENS + self.overhead[fields], out, way)
 
     def open(self) -> None:
-        """Make the client ready before its first call, whose time is bounded."""
+        """Prepare the client before its first call, whose time is bounded."""
         if not self.opened:
             self.opened = True
             ready = getattr(self.client, "open", None)
@@ -126,7 +126,7 @@ class TeacherClient:
                 ready()
 
     def lacks(self) -> list[str]:
-        """What the server turned out not to take, each told once."""
+        """What the server does not support, each reported once."""
         found: list[str] = getattr(self.client, "adapted", [])
         reported = list(found)
         found.clear()
@@ -158,7 +158,7 @@ class CallBatch:
         self._services: tuple[Service, ...] = (account, teacher_client.limits)
         self._max_failed = max_failed
         self.expect(planned)
-        self._tell, self._told = tell, 0.0
+        self._tell, self._reported_at = tell, 0.0
         self._unusable = unusable  # why an answer is no data
         self._retry_refused = retry_refused  # whether the cached ones of these are asked for again
         window = math.ceil(FIRST_ANSWERS / max_failed) if max_failed else FIRST_ANSWERS
@@ -339,8 +339,8 @@ class CallBatch:
     def _report(self, now: bool = False) -> None:
         if self._tell is not None:
             moment = time.monotonic()
-            if now or moment - self._told >= TELL_SECONDS:
-                self._told = moment
+            if now or moment - self._reported_at >= TELL_SECONDS:
+                self._reported_at = moment
                 self._tell(self.call_stats)
 
     # --- asking -------------------------------------------------------------------------------------------------------
@@ -383,7 +383,7 @@ class CallBatch:
     async def _insist(self, request: Request) -> Reply:
         """Try, and try again where that may help."""
         want, tries, waits = self.teacher_client.want(request), 0, 0
-        first = math.inf  # when the server first told this call to wait
+        first = math.inf  # when the server first asked this call to wait
         while True:
             try:
                 return await self._try(request, want)
@@ -539,30 +539,28 @@ def cannot(call_batch: CallBatch, failed: CallFailed) -> Problem:
 def _hopeless(spec: plan.Teacher, failed: CallFailed) -> tuple[str, str]:
     """Why no call of a teacher can succeed, and the way out."""
     server = f"the server of `{spec.name}`"
-    if failed.kind == "unreachable":
-        return f"{server} cannot be reached", "start the server or mend `base_url`"
-    if failed.kind == "no_credit":
-        return f"the account of `{spec.name}` has no credit", "add credit to the account"
-    if failed.kind == "no_model":
-        model = scrub(spec.model or spec.name)
-        return f"{server} has no model `{model}`", "see to `model` and `base_url`"
-    if failed.kind == "quota":
-        return f"the quota of `{spec.name}` is used up", "wait until it is renewed, or raise it"
-    if failed.kind == "answered":
-        return (
-            f"{server} does not go on with a user's turn",
-            "ask one that does, or have the request written as an answer",
-        )
+    headlines = {
+        "unreachable": (f"{server} cannot be reached", "start the server or correct `base_url`"),
+        "no_credit": (f"the account of `{spec.name}` has no credit", "add credit to the account"),
+        "no_model": (f"{server} has no model `{scrub(spec.model or spec.name)}`", "check `model` and `base_url`"),
+        "quota": (f"the quota of `{spec.name}` is used up", "wait until it is renewed, or raise it"),
+        "answered": (
+            f"{server} does not continue a user's turn",
+            "use one that does, or have the request written as an answer",
+        ),
+    }
+    if failed.kind in headlines:
+        return headlines[failed.kind]
     if spec.api_key_env or spec.headers_env or not spec.base_url:
         variable = spec.api_key_env or next(iter(spec.headers_env.values()), "OPENAI_API_KEY")
         return (
             f"{server} refuses the key in `{variable}`",
             (
-                f"see to the key (`{'api_key_env' if spec.api_key_env or not spec.headers_env else 'headers_env'}`"
-                " names its variable) and to what it may use"
+                f"check the key (`{'api_key_env' if spec.api_key_env or not spec.headers_env else 'headers_env'}`"
+                " names its variable) and its permissions"
             ),
         )
-    return f"{server} wants a key, and the recipe names none", "name its variable in `api_key_env`"
+    return f"{server} requires a key, and the recipe names none", "name its variable in `api_key_env`"
 
 
 def _too_many(call_batch: CallBatch, failed: CallFailed) -> Problem:
@@ -591,7 +589,7 @@ def _useless(call_batch: CallBatch, left: int, judged: Sequence[bool]) -> Proble
         node=call_batch.node,
         note=call_batch._example,
         help=(
-            f"{left:,} more answers were to come{cost}: mend the prompt, its output, `max_tokens` or the teacher, or"
+            f"{left:,} more answers were to come{cost}: correct the prompt, its output, `max_tokens` or the teacher, or"
             f" raise `max_failed`, then run again; {kept(call_batch)}"
         ),
     )

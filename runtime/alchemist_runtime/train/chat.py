@@ -486,8 +486,8 @@ def _byte_sizes(backend: Any) -> np.ndarray[Any, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One row ready for training. `labels` is -100 where nothing is learnt, and always in the first place. `notes`: what
-    a person should know of the row, by the names of `RENDERING_NOTES`."""
+    """One row ready for training. `labels` is -100 where nothing is learnt, and always in the first place. `notes`:
+    what a person should know of the row, by the names of `RENDERING_NOTES`."""
 
     ids: Tokens
     labels: Tokens
