@@ -84,8 +84,6 @@ def node_lines(node: Node, plan: Plan, project: Project) -> list[str]:
 
 def _facts(node: Node, plan: Plan) -> Iterator[str]:
     """What the step says, each fact as the recipe would write it; texts in full."""
-    from alchemist_runtime.schema.plan import TeacherStepSpec, TrainSpec
-
     from alchemist_dsl.explain.description import describe
 
     facts = {name: fact for name, fact in describe(plan, node, {}).items() if not fact.part and name != "##"}
@@ -94,10 +92,10 @@ def _facts(node: Node, plan: Plan) -> Iterator[str]:
         yield f"{name:<{width}}  {fact.text}"
         if fact.template is not None:
             yield from (f"  | {line}" for line in fact.template.splitlines())
-    if isinstance(node.spec, TrainSpec):
-        yield f"{'command':<{width}}  {' '.join(node.spec.command)}"
-    if isinstance(node.spec, TeacherStepSpec):
-        yield from _prompt(plan.prompts[node.spec.prompt], plan)
+    if command := getattr(node.spec, "command", None):
+        yield f"{'command':<{width}}  {' '.join(command)}"
+    if asked := getattr(node.spec, "prompt", None):
+        yield from _prompt(plan.prompts[asked], plan)
 
 
 def _prompt(asked: Prompt, plan: Plan) -> Iterator[str]:

@@ -150,7 +150,7 @@ def _totals(work: Steps, nodes: Sequence[NodeDiff]) -> Totals:
         calls_cached=impact.summed([*(n.calls_cached for n in nodes), *(x.cached for _, x in also)]),
         usd_now=impact.summed([*(n.usd_now for n in nodes), *(x.usd for _, x in also)], whole=False),
         unbuilt=[a.id for a, _ in also],
-        retrains=[n.id for n in nodes if n.kind == "train" and n.action == "build"],
+        retrains=[n.id for n in nodes if n.trains and n.action == "build"],
     )
 
 

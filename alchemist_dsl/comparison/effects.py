@@ -79,8 +79,8 @@ def worst(categories: Sequence[Category]) -> Category:
 def effect(before: Node, after: Node, found: Sequence[Change]) -> tuple[Effect, list[Change]]:
     """The effect of a step's own changes together, and the changes, each with its category."""
     found = [c for c in found if not _only_follows(c)]
-    if isinstance(after.spec, MixtureSpec):
-        effects = _mixture(after.spec, before.spec, found)
+    if after.kind in _TOGETHER:
+        effects = _TOGETHER[after.kind](after.spec, before.spec, found)
     else:
         renamed = _renamed(before, after)
         effects = [_RENAMED if c.path in renamed else _one(before, after, c) for c in found]
@@ -111,6 +111,10 @@ def _renamed(before: Node, after: Node) -> set[str]:
 #: By kind what a change of one fact does, from what the step says, what it said before, and the change.
 _EFFECTS: ByKind[Callable[[Any, Any, Change], Effect]] = ByKind()
 effects = _EFFECTS.of
+#: By kind what all changes of a step do, where one depends on the others.
+_TOGETHER: ByKind[Callable[[Any, Any, Sequence[Change]], list[Effect]]] = ByKind()
+#: By kind in what a step that keeps rows out is weaker after, a sentence each.
+_WEAKER: ByKind[Callable[[Node, Node, Sequence[Change]], Iterator[str]]] = ByKind()
 
 
 def _one(before: Node, after: Node, change: Change) -> Effect:
@@ -369,14 +373,6 @@ def _by_argument(change: Change) -> Flow | None:
     return None
 
 
-def relaxes(change: Change, kind: str) -> bool:
-    """Whether a change lets rows through that a decontamination kept out."""
-    if kind != "decontaminate" or change.category == "metadata":
-        return False
-    flow = _let_through(change)
-    return bool(change.removed) if flow is None and change.path in ("against", "on") else flow == GROW
-
-
 @effects("relabel", "generate")
 def _teacher_step(spec: TeacherStepSpec, old: Any, change: Change) -> Effect:
     path, written = change.path, {s.column for s in spec.sets} | {s.column for s in old.sets}
@@ -474,6 +470,7 @@ ENTRY_NAMES: Final = "names of entries"
 _SHARES: Final = frozenset({"share", "parts", "rest"})
 
 
+@_TOGETHER.of("mixture")
 def _mixture(spec: MixtureSpec, old: Any, found: Sequence[Change]) -> list[Effect]:
     """Entries with amounts of their own come, go, rise and fall without the others; shares depend on all of them."""
     alone = all(
@@ -506,8 +503,7 @@ def _amounts(change: Change) -> Flow | None:
 
 # --- weakened --------------------------------------------------------------------------------------------------------
 
-#: Where rows end up.
-_SINKS = ("train", "export")
+#: Where rows come from.
 _MAKERS = ("source", "generate", "relabel")
 
 
@@ -523,11 +519,18 @@ def _loosened(pairs: Sequence[Matched], found: Mapping[str, Sequence[Change]]) -
     for m in pairs:
         if m.before is None or m.after is None:
             continue
-        for change in found.get(m.after.id, ()):
-            if relaxes(change, m.after.kind):
-                text = f"`{m.after.id}` lets more rows through: {_from_to(change)}"
+        if m.after.kind in _WEAKER:
+            for text in _WEAKER[m.after.kind](m.before, m.after, found.get(m.after.id, ())):
                 yield Relaxed(kind="decontamination", headline=text, node=m.after.id, at=m.after.at)
-        yield from _fewer_items(m.before, m.after)
+
+
+@_WEAKER.of("decontaminate")
+def _weaker_search(before: Node, after: Node, found: Sequence[Change]) -> Iterator[str]:
+    for change in found:
+        flow = None if change.category == "metadata" else _let_through(change)
+        fewer = bool(change.removed) and change.category != "metadata" and change.path in ("against", "on")
+        if flow == GROW or (flow is None and fewer):
+            yield f"`{after.id}` lets more rows through: {_from_to(change)}"
 
 
 def _from_to(change: Change) -> str:
@@ -540,25 +543,18 @@ def _from_to(change: Change) -> str:
     return f"`{change.path}` {change.before} -> {change.after}"
 
 
-def _fewer_items(before: Node, after: Node) -> Iterator[Relaxed]:
+@_WEAKER.of("suite")
+def _fewer_items(before: Node, after: Node, found: Sequence[Change]) -> Iterator[str]:
     old, new = before.spec, after.spec
-    if not isinstance(old, SuiteSpec) or not isinstance(new, SuiteSpec):
-        return
+    assert isinstance(old, SuiteSpec) and isinstance(new, SuiteSpec)
     gone = [c for c in old.text if c not in new.text]
     lost = {f["path"] for f in old.files} - {f["path"] for f in new.files}
-    text = (
-        f"suite `{after.id}` has no items any more"
-        if new.reader.name == "missing" and old.reader.name != "missing"
-        else (
-            f"suite `{after.id}` no longer holds the text of {', '.join(gone)}"
-            if gone
-            else f"suite `{after.id}` lacks {', '.join(sorted(lost))}"
-            if lost and old.reader == new.reader
-            else None
-        )
-    )
-    if text is not None:
-        yield Relaxed(kind="decontamination", headline=text, node=after.id, at=after.at)
+    if new.reader.name == "missing" and old.reader.name != "missing":
+        yield f"suite `{after.id}` has no items any more"
+    elif gone:
+        yield f"suite `{after.id}` no longer holds the text of {', '.join(gone)}"
+    elif lost and old.reader == new.reader:
+        yield f"suite `{after.id}` lacks {', '.join(sorted(lost))}"
 
 
 # --- paths around it --------------------------------------------------------------------------------------------------
@@ -568,7 +564,7 @@ def _bypassed(before: Plan, after: Plan, pairs: Sequence[Matched]) -> Iterator[R
     """Rows that reached a result through a decontamination and now reach it without one."""
     names = {m.before.id: m.after.id for m in pairs if m.before and m.after}
     for m in pairs:
-        if m.before is None or m.after is None or m.after.kind not in _SINKS:
+        if m.before is None or m.after is None or not KINDS[m.after.kind].sink:
             continue
         was = {names.get(n, n) for n in _unguarded(before, m.before)}
         known = {names.get(n, n) for n in _guarded(before, m.before)}
@@ -594,7 +590,7 @@ def _makers(plan: Plan, sink: Node, *, through: bool) -> list[str]:
     waiting = [sink.id]
     while waiting:
         node = nodes[waiting.pop()]
-        if node.id in seen or (node.kind == "decontaminate" and not through):
+        if node.id in seen or ("against" in KINDS[node.kind].attributes and not through):
             continue
         seen.add(node.id)
         waiting += [
@@ -622,7 +618,7 @@ def _claims(pairs: Sequence[Matched]) -> Iterator[Relaxed]:
             continue
         if m.after is None or _freedom(new.license) <= _freedom(old.license):
             continue
-        says = "claims" if isinstance(new, ExportSpec) else "is said to be"
+        says = "claims" if KINDS[m.after.kind].sink else "is said to be"
         text = (
             f"{m.after.kind} `{m.after.id}` {says} {new.license or 'without a licence'}, it was"
             f" {old.license or 'without one'}"
@@ -634,10 +630,10 @@ def _newcomers(after: Plan, pairs: Sequence[Matched]) -> Iterator[Relaxed]:
     """A source for non-commercial use only that was not there before and reaches a result that was."""
     new = {m.after.id for m in pairs if m.before is None and m.after is not None}
     for m in pairs:
-        if m.before is None or m.after is None or m.after.kind not in _SINKS:
+        if m.before is None or m.after is None or not KINDS[m.after.kind].sink:
             continue
         for name in _guarded(after, m.after):
-            spec = after.node(name).spec
-            if name in new and isinstance(spec, SourceSpec) and _freedom(spec.license) == 0:
-                text = f"`{name}` ({spec.license}) reaches `{m.after.id}`"
+            licence = getattr(after.node(name).spec, "license", None)
+            if name in new and _freedom(licence) == 0:
+                text = f"`{name}` ({licence}) reaches `{m.after.id}`"
                 yield Relaxed(kind="licence", headline=text, node=name, at=after.node(name).at)

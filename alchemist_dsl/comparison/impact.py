@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import Any, Final
 
 from alchemist_runtime.schema.catalog import offline
-from alchemist_runtime.schema.plan import Estimate, Node, Plan, Teacher, TeacherStepSpec, TrainSpec
+from alchemist_runtime.schema.kinds import KINDS
+from alchemist_runtime.schema.plan import Estimate, Node, Plan, Take, Teacher, TeacherStepSpec, TrainSpec
 
 from alchemist_dsl.comparison.flows import Flow, Ports
 from alchemist_dsl.comparison.model import Entry, MixtureDiff, MixtureRow, Pair
@@ -168,10 +169,7 @@ def mixture(before: tuple[Plan, Node] | None, after: tuple[Plan, Node], names: N
 
 
 def _entries(node: Node, names: Names) -> dict[str, Entry]:
-    found = {
-        stream(node.inputs[t.edge], names): (t, node.estimate.get(f"take.{t.name}"))
-        for t in getattr(node.spec, "take", ())
-    }
+    found = {stream(node.inputs[t.edge], names): (t, node.estimate.get(f"take.{t.name}")) for t in takes(node)}
     whole = total(as_range(e) for _, e in found.values())
     out = {}
     for name, (take, rows) in found.items():
@@ -199,7 +197,14 @@ def of_plan(plan: Plan | None, *names: str, kind: str | None = None) -> Estimate
 
 
 def asks(node: Node) -> bool:
-    return isinstance(node.spec, TeacherStepSpec)
+    """Return whether a step calls a teacher."""
+    return KINDS[node.kind].asks
+
+
+def takes(node: Node) -> list[Take]:
+    """Return the entries of a mixture; of any other step none."""
+    found: list[Take] = getattr(node.spec, "take", [])
+    return found
 
 
 def totals_between(

@@ -71,6 +71,11 @@ class NodeDiff(Part):
     usd_now: Estimate | None = None
     notes: list[str] = []
 
+    @property
+    def trains(self) -> bool:
+        """Whether it takes hours of a GPU."""
+        return self.gpu_hours != Pair()
+
 
 class ResourceDiff(Part):
     """A teacher or a prompt that changed: once, however many steps use it."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Final
 
+from alchemist_runtime.schema.kinds import KINDS
 from alchemist_runtime.schema.plan import Estimate
 
 from alchemist_dsl.comparison.model import (
@@ -381,7 +382,7 @@ def figures(n: NodeDiff) -> Iterator[tuple[str, str]]:
             yield "to run now", dollars_range(n.usd_now)
         else:
             yield "cost", "unknown"
-    if n.kind == "train":
+    if n.trains:
         if _told(n.tokens.before) or _told(n.tokens.after):
             yield "tokens", from_to(n.tokens)
         if n.gpu_hours.after is not None and n.status != "removed":
@@ -421,7 +422,7 @@ def does(n: NodeDiff) -> str:
     """What a run does with a step."""
     if n.action is None or n.status == "removed":
         return ""
-    if n.kind == "train" and n.action == "build":
+    if n.trains and n.action == "build":
         return "retrains" if n.status == "changed" else "trains"
     if n.action == "reuse":
         return "result is there" if n.category not in ("metadata", "cosmetic") else "as it is"
@@ -517,7 +518,7 @@ def grouped(nodes: Sequence[NodeDiff]) -> list[list[NodeDiff]]:
     for n in nodes:
         last = out[-1][-1] if out else None
         same = last is not None and (last.kind, last.status) == (n.kind, n.status)
-        if same and n.kind in ("source", "suite") and n.status != "changed":
+        if same and KINDS[n.kind].reads and n.status != "changed":
             out[-1].append(n)
         else:
             out.append([n])

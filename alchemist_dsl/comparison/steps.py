@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from alchemist_runtime.schema.plan import Edge, Node, Plan, TeacherStepSpec, card_digest
+from alchemist_runtime.schema.kinds import KINDS
+from alchemist_runtime.schema.plan import Edge, Node, Plan, card_digest
 
 from alchemist_dsl.comparison import impact, resources
 from alchemist_dsl.comparison.effects import ENTRY_NAMES, Effect, effect
@@ -161,7 +162,7 @@ class Steps:
     ) -> NodeDiff | None:
         self.ports[a.id] = UNCHANGED
         renamed = b.id != a.id
-        if a.kind == "export" and card_digest(self.old, b) != card_digest(self.new, a):
+        if KINDS[a.kind].writes and card_digest(self.old, b) != card_digest(self.new, a):
             self.cards.add(a.id)
         if b.key == a.key and b.meta_key == a.meta_key and not renamed:
             if a.id in self.cards:
@@ -270,7 +271,7 @@ class Steps:
 
     def _action(self, a: Node, made: NodeDiff) -> object:
         doing = self._action_here(a)
-        if doing == "build" and a.kind != "export" and self._proved_equal(made):
+        if doing == "build" and not KINDS[a.kind].writes and self._proved_equal(made):
             return "reuse"
         if doing is not None:
             return doing
@@ -280,7 +281,7 @@ class Steps:
             return "build"
         if made.category in ("cosmetic", "metadata"):
             return "reuse"
-        grows = isinstance(a.spec, TeacherStepSpec) and made.direct and made.category == "extending"
+        grows = impact.asks(a) and made.direct and made.category == "extending"
         return "extend" if grows else "build"
 
     def _proved_equal(self, made: NodeDiff) -> bool:
@@ -329,13 +330,13 @@ class Steps:
     def mixtures(self) -> Iterator[MixtureDiff]:
         for m in self.pairs:
             made = None if m.after is None else self.made.get(m.after.id)
-            if m.after is not None and m.after.kind == "mixture" and made and made.category != "cosmetic":
+            if m.after is not None and impact.takes(m.after) and made and made.category != "cosmetic":
                 old = None if m.before is None else (self.old, m.before)
                 yield impact.mixture(old, (self.new, m.after), self.names)
 
 
 def _new(node: Node) -> NodeDiff:
-    category: Category = "extending" if node.kind in ("source", "suite") else "breaking"
+    category: Category = "extending" if KINDS[node.kind].reads else "breaking"
     return NodeDiff(id=node.id, kind=node.kind, status="added", at=node.at, category=category)
 
 
@@ -353,7 +354,7 @@ def _of_flow(flow: Flow) -> Category:
 
 def _stop(eff: Effect, node: Node, because: Sequence[str]) -> str | None:
     """Where the step's own change may change nothing; a changed input would have to stop before."""
-    return None if because or node.kind in ("train", "export", "evaluate", "measure") else eff.stop
+    return None if because or KINDS[node.kind].root else eff.stop
 
 
 def _notes(m: Matched, found: Sequence[Change]) -> list[str]:

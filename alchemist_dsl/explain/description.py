@@ -311,8 +311,8 @@ def _teacher_step(s: TeacherStepSpec, plan: Plan, node: Node, names: Names) -> I
     yield "mode", _value(s.mode)
     if s.place is not None:
         yield "place", _value(s.place)
-    yield from _select(s.select, s.mode != "replace" or s.kind == "generate")
-    if s.select is None and (s.mode != "replace" or s.kind == "generate"):
+    yield from _select(s.select, s.mode != "replace" or KINDS[s.kind].makes_ids)
+    if s.select is None and (s.mode != "replace" or KINDS[s.kind].makes_ids):
         yield "salt", _value(s.salt)
     yield "samples", _value(s.samples, number=s.samples)
     if s.accept is not None:

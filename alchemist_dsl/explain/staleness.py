@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from alchemist_runtime.schema.attributes import decimal
 from alchemist_runtime.schema.kinds import KINDS
-from alchemist_runtime.schema.plan import Estimate, Node, Now, NowNode, Plan, Reason, TeacherStepSpec
+from alchemist_runtime.schema.plan import Estimate, Node, Now, NowNode, Plan, Reason
 from alchemist_runtime.schema.planning import must_be_there, not_run
 
 from alchemist_dsl.lowering.canonical import Ingredients
@@ -122,7 +122,7 @@ def _between(node: Node, plan: Plan) -> bool:
 def _extends(node: Node, reasons: list[Reason]) -> bool:
     """A teacher step whose draw only grew keeps every answer that it has."""
     grown = [r for r in reasons if r.path == "select.share" and _larger(r.after, r.before)]
-    return isinstance(node.spec, TeacherStepSpec) and len(reasons) == 1 == len(grown)
+    return KINDS[node.kind].asks and len(reasons) == 1 == len(grown)
 
 
 def _larger(after: str | None, before: str | None) -> bool:
