@@ -206,9 +206,9 @@ _COMMON = {
     "never_built": "they were never built",
     "output_missing": "their results are gone",
     "output_incomplete": "their results are incomplete",
-    "cache_evicted": "their results are no longer stored, and what would run reads them",
-    "forced": "they were asked for",
-    "unknown_history": "nothing is known of an earlier run of them",
+    "cache_evicted": "their results are no longer stored, and downstream steps need them",
+    "forced": "they were requested",
+    "unknown_history": "there is no record of an earlier run of them",
 }
 
 

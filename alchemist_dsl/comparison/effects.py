@@ -126,7 +126,7 @@ def _one(before: Node, after: Node, change: Change) -> Effect:
         return _inputs(after, change)
     if after.kind in _EFFECTS:
         return _EFFECTS[after.kind](after.spec, before.spec, change)
-    return replace(BREAKING, stop="the same rows may stay" if "duplicate" in KINDS[after.kind].refuses else None)
+    return replace(BREAKING, stop="the same rows may remain" if "duplicate" in KINDS[after.kind].refuses else None)
 
 
 @effects("evaluate", "measure")
@@ -263,7 +263,7 @@ def _rule(rules: Sequence[Rule], old: Sequence[Rule], change: Change) -> Effect 
         flow = GROW
     else:
         flow = _widened(_named(old, name), _named(rules, name))
-    return Effect(_category(flow), Ports(rows=flow, dropped=OTHER), "the same rows may stay")
+    return Effect(_category(flow), Ports(rows=flow, dropped=OTHER), "the same rows may remain")
 
 
 def _named(rules: Sequence[Rule], name: str) -> Rule | None:
@@ -326,7 +326,7 @@ _SEARCHED: Final = frozenset({"system", "instruction", "response"})
 @effects("decontaminate")
 def _decontaminate(spec: DecontaminateSpec, old: Any, change: Change) -> Effect:
     flow = _let_through(change)
-    stop = "the same rows may stay"
+    stop = "the same rows may remain"
     if flow is None or not _proved(change, spec, old):
         return replace(BREAKING, stop=stop)
     return Effect(_category(flow), Ports(rows=flow, dropped=OTHER), stop)
@@ -390,7 +390,7 @@ def _teacher_step(spec: TeacherStepSpec, old: Any, change: Change) -> Effect:
     if path in ("retries_on_reject", "repair"):
         flow = _compared(getattr(old, path), getattr(spec, path))
         rows = content(written) if replaces else flow
-        return Effect(_category(flow), Ports(rows, OTHER, flow, flow), "perhaps no answer is refused")
+        return Effect(_category(flow), Ports(rows, OTHER, flow, flow), "possibly no answer is rejected")
     if path == "rules.order" or path.startswith("rule."):
         return _judging(spec, old, change, written)
     if path.startswith("set.") or path == "place":
@@ -484,7 +484,7 @@ def _mixture(spec: MixtureSpec, old: Any, found: Sequence[Change]) -> list[Effec
 
 def _entry(change: Change, alone: bool) -> Effect:
     if change.path == ENTRY_NAMES:
-        return replace(BREAKING, stop="entries are only called otherwise")  # draws among equals go by their order
+        return replace(BREAKING, stop="only the names of entries differ")  # draws among equals go by their order
     if not change.path.startswith("take.") or not alone:
         return BREAKING
     flow = SHRINK if change.after is None else GROW if change.before is None else _amounts(change)
@@ -550,7 +550,7 @@ def _fewer_items(before: Node, after: Node, found: Sequence[Change]) -> Iterator
     gone = [c for c in old.text if c not in new.text]
     lost = {f["path"] for f in old.files} - {f["path"] for f in new.files}
     if new.reader.name == "missing" and old.reader.name != "missing":
-        yield f"suite `{after.id}` has no items any more"
+        yield f"suite `{after.id}` no longer has items"
     elif gone:
         yield f"suite `{after.id}` no longer holds the text of {', '.join(gone)}"
     elif lost and old.reader == new.reader:
@@ -571,7 +571,7 @@ def _bypassed(before: Plan, after: Plan, pairs: Sequence[Matched]) -> Iterator[R
         now = [n for n in _unguarded(after, m.after) if n in known and n not in was]
         if now:
             shown = ", ".join(f"`{n}`" for n in now[:3]) + (", …" if len(now) > 3 else "")
-            text = f"rows of {shown} reach `{m.after.id}` without decontamination now"
+            text = f"rows of {shown} now reach `{m.after.id}` without decontamination"
             yield Relaxed(kind="decontamination", headline=text, node=m.after.id, at=m.after.at)
 
 
@@ -618,11 +618,9 @@ def _claims(pairs: Sequence[Matched]) -> Iterator[Relaxed]:
             continue
         if m.after is None or _freedom(new.license) <= _freedom(old.license):
             continue
-        says = "claims" if KINDS[m.after.kind].sink else "is said to be"
-        text = (
-            f"{m.after.kind} `{m.after.id}` {says} {new.license or 'without a licence'}, it was"
-            f" {old.license or 'without one'}"
-        )
+        says = "claims" if KINDS[m.after.kind].sink else "is declared as"
+        licences = f"{new.license or 'no licence'}, previously {old.license or 'no licence'}"
+        text = f"{m.after.kind} `{m.after.id}` {says} {licences}"
         yield Relaxed(kind="licence", headline=text, node=m.after.id, at=m.after.at)
 
 

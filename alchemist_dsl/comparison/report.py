@@ -116,7 +116,7 @@ def _recipe(r: RecipeDiff, alone: bool, everything: bool) -> Iterator[Block]:
         total: Sequence[Text] = totals(r.totals)
         yield Paragraph([("same", "Total: "), *joined(total)], "strong" if alone else None, 7)
         unbuilt = ", ".join(r.totals.unbuilt)
-        notes = [f"of it for steps that did not change but were never built here: {unbuilt}"] if unbuilt else []
+        notes = [f"including steps that did not change but were never built here: {unbuilt}"] if unbuilt else []
         yield Small([*notes, basis_note(r)], indent=7)
     if r.assumed:
         some = ", ".join(r.assumed[:3]) + (", …" if len(r.assumed) > 3 else "")
@@ -179,7 +179,7 @@ def _quiet(r: RecipeDiff, quiet: Sequence[NodeDiff]) -> Iterator[Text]:
     cosmetic += [d.name for d in r.declarations if d.category == "cosmetic"]
     meta = [n.id for n in quiet if n.category == "metadata"]
     if cosmetic:
-        yield [("sign", "changed"), ("same", f"only written differently: {', '.join(cosmetic)}")]
+        yield [("sign", "changed"), ("same", f"only formatting differs in: {', '.join(cosmetic)}")]
     elif r.category == "cosmetic":
         yield [("sign", "changed"), ("same", "only comments, order or layout differ")]
     if meta:
@@ -248,14 +248,12 @@ def change(c: Change) -> str:
     """What became of a value, on one line; a text only by its size."""
     if c.tokens is not None and (c.words or c.before is None or c.after is None):
         old, new = c.tokens
-        return (
-            f"{'new text' if c.before is None else 'text gone' if c.after is None else 'text'}, {new - old:+,} tokens"
-            f" ({old:,} -> {new:,})"
-        )
+        what = "text added" if c.before is None else "text removed" if c.after is None else "text"
+        return f"{what}, {new - old:+,} tokens ({old:,} -> {new:,})"
     if c.path == "teacher" or c.path == "prompt" or c.path == "teacher.settings":
         return f"{c.after}" if c.before == c.after else f"{c.before} -> {c.after}"
     if c.path.startswith("file.") and c.before and c.after:
-        return f"other content ({c.before} -> {c.after})"
+        return f"content changed ({c.before} -> {c.after})"
     if (c.added or c.removed) and c.before is not None and c.after is not None:
         return ", ".join([*(f"+{x}" for x in c.added), *(f"-{x}" for x in c.removed)])
     if c.before is None:
@@ -425,7 +423,7 @@ def does(n: NodeDiff) -> str:
     if n.trains and n.action == "build":
         return "retrains" if n.status == "changed" else "trains"
     if n.action == "reuse":
-        return "result is there" if n.category not in ("metadata", "cosmetic") else "as it is"
+        return "up to date" if n.category not in ("metadata", "cosmetic") else "unchanged"
     changed = n.status == "changed"
     return {"build": "rebuilt" if changed else "built", "extend": "extended", "skip": "not run"}[n.action]
 
@@ -437,7 +435,7 @@ def check_line(c: CheckDiff) -> str:
     if c.before is None:
         return f"{c.id}: {some['text']}: {_verdict(some)} (new)"
     if c.after is None:
-        return f"{c.id}: {some['text']}: no longer promised (it was: {_verdict(some)})"
+        return f"{c.id}: {some['text']}: removed (was {_verdict(some)})"
     text = c.after["text"] if c.before["text"] == c.after["text"] else f"{c.before['text']} -> {c.after['text']}"
     old, new = _verdict(c.before), _verdict(c.after)
     return f"{c.id}: {text}: {new if old == new else f'{old} -> {new}'}"

@@ -209,7 +209,7 @@ class Steps:
             match=m.how,
             category=category,
             changes=list(found),
-            notes=["its card is written again"] if a.id in self.cards else [],
+            notes=["its dataset card is rewritten"] if a.id in self.cards else [],
         )
         return self._with_figures(b, a, made, SAME)
 
@@ -364,4 +364,4 @@ def _notes(m: Matched, found: Sequence[Change]) -> list[str]:
         return []
     if any(c.path == "salt" for c in found):
         return [f"its draws and new ids follow its name; `moved {{ from = {b.id}  to = {a.id} }}` keeps them"]
-    return ["perhaps a rename: most of it is the same"] if m.how == "similar" else []
+    return ["possibly a rename: most of it is the same"] if m.how == "similar" else []

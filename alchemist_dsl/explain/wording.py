@@ -10,6 +10,7 @@ from typing import Any, Final
 from alchemist_runtime.schema.expressions import expression, is_expression
 from alchemist_runtime.schema.plan import Estimate, Node, Reason
 
+from alchemist_dsl.document.text import plural
 from alchemist_dsl.estimate.checks import money, rounded
 from alchemist_dsl.estimate.training import gigabytes
 from alchemist_dsl.explain.staleness import TEMPLATES
@@ -18,17 +19,17 @@ _PLAIN: Final[Mapping[str, str]] = {
     "never_built": "never built",
     "output_missing": "its result is gone",
     "output_incomplete": "its result is incomplete",
-    "cache_evicted": "its result is no longer stored, and what would run reads it",
-    "forced": "asked for",
-    "unknown_history": "nothing is known of an earlier run",
-    "operator_changed": "the step itself works differently now",
+    "cache_evicted": "its result is no longer stored, and downstream steps need it",
+    "forced": "requested",
+    "unknown_history": "there is no record of an earlier run",
+    "operator_changed": "the implementation of the step changed",
 }
 _CHANGED: Final[Mapping[str, str]] = {
     "template_changed": "the text of {path} changed",
     "file_changed": "a file changed",
     "source_revision_changed": "the revision changed",
     "seed_changed": "the seed changed from {before} to {after}",
-    "operator_changed": "{path} works differently now",
+    "operator_changed": "the implementation of {path} changed",
 }
 
 
@@ -38,9 +39,9 @@ def reason(r: Reason) -> str:
         return _PLAIN[r.code]
     if r.code == "calls_failed":
         rows = int(r.before or "0")
-        return f"{rows:,} {'row is' if rows == 1 else 'rows are'} asked again: the calls failed"
+        return f"retry of {plural(rows, 'row')} whose calls failed"
     if r.code == "input_remade":
-        return f"`{r.path}` is made again"
+        return f"`{r.path}` is rebuilt"
     if r.code == "output_missing":
         return f"`{r.path}` does not hold it"
     if r.code == "input_changed":
@@ -274,7 +275,7 @@ def dollars_range(e: Estimate) -> str:
 
 
 def range_words(e: Estimate, *, money_: bool = False) -> str:
-    """Between which figures it lies, and on what that rests: `0 to 4,394, from what is declared`."""
+    """Between which figures it lies, and on what that rests: `0 to 4,394, declared`."""
     low, high = (None if v is None else _end(v, money_) for v in (e.low, e.high))
     if low == high:
         return _BASIS[e.basis]
@@ -288,8 +289,8 @@ def _end(value: str, money_: bool) -> str:
 
 _BASIS: Final[Mapping[str, str]] = {
     "exact": "exact",
-    "last_run": "as in the last run",
+    "last_run": "from the last run",
     "sampled": "from a sample",
-    "declared": "from what is declared",
-    "unknown": "nothing is known of it",
+    "declared": "declared",
+    "unknown": "unknown",
 }

@@ -188,7 +188,7 @@ def test_what_failed_for_a_passing_reason_is_asked_again(
     assert (first["asked"]["figures"]["calls_passing"], first["asked"]["rows"]) == (11, ROWS)
     assert exported(project) != undisturbed
     said = alchemist("compile", "r.recipe", cwd=project).stdout
-    assert "11 rows are asked again: the calls failed" in said
+    assert "retry of 11 rows whose calls failed" in said
     assert "`asked` is made again" in said
     still = run("r.recipe", project)
     assert built(still) == {"asked"}, "what came of it is the same, so the export stands"
