@@ -581,10 +581,10 @@ class _problems:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         from alchemist_runtime.schema.codes import RunError
 
-        from alchemist_dsl.cli.output import plain
+        from alchemist_dsl.cli.output import format_problem
 
         if isinstance(error, RunError):
-            click.echo(plain(error.problem), err=True)
+            click.echo(format_problem(error.problem), err=True)
             sys.exit(error.exit_code)
 
 

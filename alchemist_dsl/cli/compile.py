@@ -137,13 +137,13 @@ def _closing(node: Node) -> str:
 
 
 def _row(node: Node, doing: NowNode | None, stuck: set[str]) -> tuple[str, ...]:
-    from alchemist_dsl.explain.wording import count, dollars, reason, skipped
+    from alchemist_dsl.explain.wording import count, dollars, reason, skip_reason
 
     why = "; ".join(reason(r) for r in doing.reasons) if doing else ""
     why = why or _closing(node)
     action = doing.action if doing else ""
     if action == "skip":
-        why = skipped(node, stuck)
+        why = skip_reason(node, stuck)
     e = node.estimate
     return (node.id, node.kind, count(e.get("rows")), count(e.get("calls")), dollars(e.get("usd")), action, why)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from alchemist_runtime.engine.prompt_calls import Ahead
     from alchemist_runtime.schema.plan import Estimate, Node, Plan, Teacher
 
-    from alchemist_dsl.comparison.impact import Asked
+    from alchemist_dsl.comparison.impact import CallForecast
     from alchemist_dsl.project.workspace import Compiled
 
 
@@ -72,7 +72,7 @@ class Step:
     teacher: Teacher
     cached: int | None
     paid: Estimate | None
-    now: Asked
+    now: CallForecast
     expected: dict[str, Estimate]
     actual: dict[str, Estimate] | None
     spent: Estimate | None
@@ -166,7 +166,7 @@ def _looked_at(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> dict[str, A
         return {}
 
 
-def _now(plan: Plan, node: Node, found: Ahead | None, *, sampled: bool) -> Asked:
+def _now(plan: Plan, node: Node, found: Ahead | None, *, sampled: bool) -> CallForecast:
     """What a run now would ask of a step's teacher, and spend."""
     from alchemist_runtime.schema.plan import Estimate
 
@@ -175,14 +175,14 @@ def _now(plan: Plan, node: Node, found: Ahead | None, *, sampled: bool) -> Asked
 
     doing = next((n for n in plan.now.nodes if n.id == node.id), None) if plan.now else None
     if doing is not None and doing.action in ("reuse", "skip"):
-        there = impact.all_there(node)
+        there = impact.no_new_calls(node)
         return there if doing.action == "reuse" else impact.NO_CALLS
     if found is not None:
         known = Ahead(found.new, found.cached, found.least, found.most, found.rows)
-        return impact.asked(node, known)
+        return impact.calls_from_store(node, known)
     new = node.estimate.get("calls", Estimate())
     usd = (doing and not sampled and doing.usd) or node.estimate.get("usd", Estimate())
-    return impact.Asked(_from_none(new), Estimate(), _from_none(usd))
+    return impact.CallForecast(_from_none(new), Estimate(), _from_none(usd))
 
 
 def _from_none(e: Estimate) -> Estimate:

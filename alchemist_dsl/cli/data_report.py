@@ -34,9 +34,9 @@ def data_document(result: DataDiff) -> list[Block]:
         head = ("step", "before", "after", "added", "removed", "changed", "columns")
         out.append(Table(head, rows, frozenset({1, 2, 3, 4, 5})))
     seen: set[object] = set()
-    out += [Fold(title(step), list(_step(step, seen))) for step in result.steps if told(step)]
+    out += [Fold(title(step), list(_step(step, seen))) for step in result.steps if has_details(step)]
     out += [Paragraph(code_in(words), "error") for words in missing(result)]
-    return out + [Small([words]) for words in quiet(result)]
+    return out + [Small([words]) for words in unchanged_notes(result)]
 
 
 def _rows(step: StepDiff) -> Iterator[list[Text]]:
@@ -84,7 +84,7 @@ def _port(port: PortDiff, seen: set[object]) -> Iterator[Block]:
 
 
 def _samples(samples: Iterable[Sample], kind: Sign) -> list[Record]:
-    return [Record(called(s), kind, [(name, cut(pieces)) for name, pieces in columns(s, kind)]) for s in samples]
+    return [Record(sample_label(s), kind, [(name, cut(pieces)) for name, pieces in columns(s, kind)]) for s in samples]
 
 
 #: Groups (origins, rules) that a line names; the rest is counted.
@@ -132,7 +132,7 @@ def unread(step: StepDiff) -> list[str]:
     return out
 
 
-def told(step: StepDiff) -> bool:
+def has_details(step: StepDiff) -> bool:
     """Whether there is more to say of a step than that it is the same, or missing."""
     differs = step.state == "changed" and not step.missing
     return differs or step.problem is not None or bool(unread(step))
@@ -233,7 +233,7 @@ def moves(step: StepDiff) -> list[tuple[str, Sequence[Sample]]]:
     return out
 
 
-def quiet(result: DataDiff) -> Iterator[str]:
+def unchanged_notes(result: DataDiff) -> Iterator[str]:
     """What is the same, and what has no rows."""
     same = [s.name for s in result.steps if s.state == "same"]
     if same and len(same) < len(result.steps):
@@ -250,14 +250,14 @@ def quiet(result: DataDiff) -> Iterator[str]:
 AROUND: Final = 40
 
 
-def worded(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as a person reads it: text as it is, everything else as JSON."""
     if isinstance(value, str):
         return value
     return "null" if value is None else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def called(sample: Sample) -> str:
+def sample_label(sample: Sample) -> str:
     """A row for people: the start of its id, which copy it is, where it came from."""
     shown = sample.id if len(sample.id) <= 16 else f"{sample.id[:12]}…"
     copy = f" copy {sample.copy + 1}" if sample.copy else ""
@@ -267,7 +267,7 @@ def called(sample: Sample) -> str:
 def _identity(sample: Sample, kind: str) -> tuple[object, ...]:
     """What is equal for two samples that tell a reader the same."""
     if kind == "changed":
-        return kind, sample.id, worded([sample.before, sample.after])
+        return kind, sample.id, format_value([sample.before, sample.after])
     return kind, sample.id
 
 
@@ -277,14 +277,14 @@ def columns(sample: Sample, kind: str) -> Iterator[tuple[str, Sequence[Piece]]]:
     why = [n for n in ("rule", "reason") if n in after or n in before]
     for name in dict.fromkeys([*why, *after, *before]):
         if name in before and name in after and kind == "changed":
-            old, new = worded(before[name]), worded(after[name])
+            old, new = format_value(before[name]), format_value(after[name])
             if old == new:  # another type, the same words
                 old, new = (f"{type(v[name]).__name__} {w}" for v, w in ((before, old), (after, new)))
             yield name, word_diff(old, new)
         else:
             value = after.get(name, before.get(name))
             if value is not None:
-                yield name, [("same", worded(value))]
+                yield name, [("same", format_value(value))]
 
 
 def cut(pieces: Sequence[Piece], around: int = AROUND) -> list[Piece]:

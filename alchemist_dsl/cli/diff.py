@@ -160,12 +160,12 @@ def _compare_paths(before: Path, after: Path, samples: int, format_: str, exit_c
     from alchemist_runtime.engine.compare import compare_paths
     from alchemist_runtime.schema.codes import NOT_CARRIED_OUT, OK, RunError
 
-    from alchemist_dsl.cli.output import plain
+    from alchemist_dsl.cli.output import format_problem
 
     try:
         found = compare_paths(before, after, samples=samples)
     except RunError as error:
-        click.echo(plain(error.problem), err=True)
+        click.echo(format_problem(error.problem), err=True)
         return error.exit_code
     if format_ == "json":
         _echo_json(_row_data(found))
@@ -190,7 +190,7 @@ def _recipes(found: Comparison, samples: int) -> Results:
 def _compared(before: Side | None, after: Side | None, samples: int) -> DataDiff:
     from alchemist_runtime.engine.compare import compare_plans
 
-    from alchemist_dsl.comparison.steps import matched
+    from alchemist_dsl.comparison.steps import match_steps
 
     old, new = before or after, after or before
     assert old is not None and new is not None
@@ -200,7 +200,7 @@ def _compared(before: Side | None, after: Side | None, samples: int) -> DataDiff
     elif after is None:
         pairs = [(n.id, None) for n in old.plan.nodes]
     else:
-        steps = matched(old.plan, new.plan)
+        steps = match_steps(old.plan, new.plan)
         pairs = [(_id(m.before), _id(m.after)) for m in steps]
     stores = _store(old), _store(new)
     return compare_plans(stores[0], old.plan, new.plan, pairs, samples=samples, after_store=stores[1])

@@ -99,7 +99,7 @@ def explain(code: str | None, format_: str) -> None:
     if code is None:
         click.echo(_listed(format_), nl=False)
         return
-    from alchemist_dsl.diagnostics.page import load, markdown, plain
+    from alchemist_dsl.diagnostics.page import load, markdown, terminal_text
 
     page = load(_code(code))
     match format_:
@@ -111,7 +111,7 @@ def explain(code: str | None, format_: str) -> None:
             about = {"code": page.code, **CODES[page.code]._asdict(), "area": page.area, "page": markdown(page)}
             text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
         case _:
-            text = plain(page)
+            text = terminal_text(page)
     click.echo(text, nl=False)
 
 

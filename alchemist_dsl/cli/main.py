@@ -120,10 +120,10 @@ def _failed(error: Exception) -> int:
     """What no command expected. A problem with a way out is one wherever it shows; everything else is our bug."""
     from alchemist_runtime.schema.codes import RunError
 
-    from alchemist_dsl.cli.output import plain
+    from alchemist_dsl.cli.output import format_problem
 
     if isinstance(error, RunError):
-        click.echo(plain(error.problem), err=True)
+        click.echo(format_problem(error.problem), err=True)
         return error.exit_code
     _bug(error)
     return 4

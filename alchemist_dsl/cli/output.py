@@ -58,7 +58,7 @@ def show_problem(compiled: Compiled, problem: Problem) -> None:
 
     span = _span(compiled, problem)
     if span is None:
-        click.echo(plain(problem, _at(compiled, problem)), err=True)
+        click.echo(format_problem(problem, _at(compiled, problem)), err=True)
         return
     found = Diagnostic(
         problem.code,
@@ -89,7 +89,7 @@ def _at(compiled: Compiled, problem: Problem) -> str | None:
     return None if at is None else f"{at.file}:{at.line}:{at.column}"
 
 
-def plain(problem: Problem, at: str | None = None) -> str:
+def format_problem(problem: Problem, at: str | None = None) -> str:
     """A problem as text without the recipe's line; `at` names its place there."""
     lines = [f"{problem.severity}[{problem.code} {problem.slug}]: {problem.headline}"]
     lines += [f" --> {place}" for place in (at, problem.place) if place]
@@ -150,7 +150,7 @@ def plan_or_exit(path: Path) -> Plan:
     except NotAPlan as error:
         click.echo(f"error: `{path}` is no plan: {error}", err=True)
     except RunError as error:
-        click.echo(plain(error.problem), err=True)
+        click.echo(format_problem(error.problem), err=True)
         sys.exit(error.exit_code)
     sys.exit(USAGE)
 

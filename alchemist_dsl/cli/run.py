@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from alchemist_dsl.cli.options import RecipeOptions, recipe_options
-from alchemist_dsl.cli.output import compiled_or_exit, exit_code, plain, plan_or_exit, show_problem
+from alchemist_dsl.cli.output import compiled_or_exit, exit_code, format_problem, plan_or_exit, show_problem
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.context import Context
@@ -164,7 +164,7 @@ def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, *, f
             return codes.INTERRUPTED
         except (codes.RunError, OSError) as error:
             stopped = as_run_error(error, "the project's folder")
-            log.write(plain(stopped.problem) + "\n")
+            log.write(format_problem(stopped.problem) + "\n")
             stack.close()
             show_problem(compiled, stopped.problem)
             _go_on(compiled, result, log)

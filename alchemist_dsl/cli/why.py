@@ -233,13 +233,17 @@ def _doing(plan: Plan, node: Node) -> NowNode | None:
 
 def _verdict(plan: Plan, node: Node, last: Remembered | None, history: _History) -> Iterator[Block]:
     """What a run would do with the step, and the changes that it follows from."""
-    from alchemist_dsl.explain.wording import reason
+    from alchemist_runtime.schema.planning import not_run
+
+    from alchemist_dsl.explain.wording import reason, skip_reason
 
     doing = _doing(plan, node)
+    there = {n.id for n in plan.now.nodes if n.action == "reuse"} if plan.now else set()
+    stuck = not_run(plan.nodes, lambda n: n.id in there)
     explained = {s.node for c in history.causes for s in c.steps} | {c.root for c in history.causes}
     head = {
         "reuse": "is up to date: a run would reuse its result",
-        "skip": _skipped(plan, node),
+        "skip": f"would be skipped: {skip_reason(node, stuck)}",
         "build": "would be built",
         "extend": "would be extended; existing answers are kept",
     }[doing.action if doing else "build"]
@@ -262,19 +266,6 @@ def _verdict(plan: Plan, node: Node, last: Remembered | None, history: _History)
     else:
         found.append(f"key {short(last.key)} in run {last.run}, {short(node.key)} now")
     yield Fold(f"{node.kind} `{node.id}` {head}", [Item(text) for text in found])
-
-
-def _skipped(plan: Plan, node: Node) -> str:
-    from alchemist_runtime.schema.planning import not_run
-
-    if not node.runnable:
-        return "would not be run: this version does not carry it out"
-    there = {n.id for n in plan.now.nodes if n.action == "reuse"} if plan.now else set()
-    stuck = not_run(plan.nodes, lambda n: n.id in there)
-    needed = next((e.node for e in node.inputs if e.node in stuck), None)
-    if needed is not None:
-        return f"would not be run: it needs `{needed}`, which is not run"
-    return "is not needed: nothing that would run reads it"
 
 
 def following(plan: Plan, node: Node) -> list[str]:

@@ -12,9 +12,9 @@ from alchemist_dsl.comparison.effects import relaxed, worst
 from alchemist_dsl.comparison.flows import Ports
 from alchemist_dsl.comparison.impact import scaled
 from alchemist_dsl.comparison.model import Category, CheckDiff, Diff, NodeDiff, Pair, RecipeDiff, Totals
-from alchemist_dsl.comparison.resources import changes, compared, resources_between
+from alchemist_dsl.comparison.resources import changes, declaration_changes, resources_between
 from alchemist_dsl.comparison.side import Side
-from alchemist_dsl.comparison.steps import Steps, matched
+from alchemist_dsl.comparison.steps import Steps, match_steps
 from alchemist_dsl.diagnostics.model import Diagnostic
 from alchemist_dsl.explain.description import Fact, Facts
 
@@ -23,14 +23,14 @@ def compare(before: Side, after: Side) -> RecipeDiff:
     """Two sides that compile, by meaning."""
     old, new = before.plan, after.plan
     assert old is not None and new is not None
-    pairs = matched(old, new)
+    pairs = match_steps(old, new)
     names = {m.after.id: m.before.id for m in pairs if m.before and m.after}
     new = scaled(before, after, names, flows(before, after))
     fresh = {n.id: n for n in new.nodes}
     pairs = [replace(m, after=fresh[m.after.id]) if m.after else m for m in pairs]
     work = Steps(before, after, old, new, pairs)
     nodes = list(work.nodes())
-    blocks = compared(before, after, {n.id for n in (*old.nodes, *new.nodes)})
+    blocks = declaration_changes(before, after, {n.id for n in (*old.nodes, *new.nodes)})
     resources = list(resources_between(old, new))
     recipe = changes(_recipe(old), _recipe(new))
     params = changes(_params(old), _params(new))
@@ -42,8 +42,8 @@ def compare(before: Side, after: Side) -> RecipeDiff:
     return RecipeDiff(
         path=after.path,
         before_path=before.path if before.path != after.path else None,
-        before=before.called,
-        after=after.called,
+        before=before.label,
+        after=after.label,
         status="same" if category == "same" else "changed",
         category=category,
         relaxed=safeguards,
@@ -64,7 +64,7 @@ def compare(before: Side, after: Side) -> RecipeDiff:
 def flows(before: Side, after: Side) -> Mapping[str, Ports]:
     """What is proved of the rows of every step of the new plan that the old one has too, by its name after."""
     assert before.plan is not None and after.plan is not None
-    pairs = matched(before.plan, after.plan)
+    pairs = match_steps(before.plan, after.plan)
     work = Steps(before, after, before.plan, after.plan, pairs)
     for _ in work.nodes():
         pass
@@ -157,7 +157,7 @@ def _totals(work: Steps, nodes: Sequence[NodeDiff]) -> Totals:
 # --- project diff ----------------------------------------------------------------------------------------------------
 
 
-def whole(before: str, after: str, recipes: Sequence[RecipeDiff], same: int) -> Diff:
+def combine(before: str, after: str, recipes: Sequence[RecipeDiff], same: int) -> Diff:
     """All recipes together; those that turned out the same are counted."""
     shown = [r for r in recipes if r.status != "same"]
     readable = [r for r in shown if r.status != "unreadable"]
@@ -226,22 +226,22 @@ def unreadable(before: Side | None, after: Side | None) -> RecipeDiff:
         difflib.unified_diff(
             (old or "").splitlines(),
             (new or "").splitlines(),
-            "nothing" if before is None else before.called,
-            "nothing" if after is None else after.called,
+            "nothing" if before is None else before.label,
+            "nothing" if after is None else after.label,
             lineterm="",
             n=1,
         )
     )
     problems = [
-        {"side": side.called, **problem}
+        {"side": side.label, **problem}
         for side in (before, after)
         if side is not None and side.plan is None
         for problem in json.loads(render(_errors(side), side.sources, "json"))
     ]
     return RecipeDiff(
         path=some.path,
-        before=None if before is None else before.called,
-        after=None if after is None else after.called,
+        before=None if before is None else before.label,
+        after=None if after is None else after.label,
         status="unreadable",
         category="breaking",
         diagnostics=problems,
@@ -249,7 +249,7 @@ def unreadable(before: Side | None, after: Side | None) -> RecipeDiff:
             line
             for side in (before, after)
             if side is not None and side.plan is None
-            for line in (f"{side.called} does not compile:", *render(_errors(side), side.sources).rstrip().splitlines())
+            for line in (f"{side.label} does not compile:", *render(_errors(side), side.sources).rstrip().splitlines())
         ],
         lines=lines,
     )

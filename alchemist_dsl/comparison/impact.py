@@ -74,31 +74,31 @@ def figure(node: Node | None, *names: str) -> Estimate | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CallForecast:
     new: Estimate
     cached: Estimate
     usd: Estimate
 
 
-NO_CALLS: Final = Asked(estimate(NOTHING), estimate(NOTHING), estimate(NOTHING, whole=False))
+NO_CALLS: Final = CallForecast(estimate(NOTHING), estimate(NOTHING), estimate(NOTHING, whole=False))
 
 
-def all_there(node: Node) -> Asked:
+def no_new_calls(node: Node) -> CallForecast:
     """A step whose result is there asks nothing."""
     calls = node.estimate.get("calls", Estimate())
-    return Asked(estimate(NOTHING), calls, estimate(NOTHING, whole=False))
+    return CallForecast(estimate(NOTHING), calls, estimate(NOTHING, whole=False))
 
 
-def asked(node: Node, ahead: Ahead) -> Asked:
+def calls_from_store(node: Node, ahead: Ahead) -> CallForecast:
     """By a look at the store: exact, but for what others ask before and for further draws."""
     new = Range(Fraction(ahead.least), Fraction(ahead.new), Fraction(ahead.most), "exact")
     every = exactly(ahead.new + ahead.cached)
     most = ahead.cached + (ahead.new - ahead.least) + (ahead.most - ahead.new)
     cached = Range(Fraction(ahead.cached), Fraction(ahead.cached), Fraction(most), "exact")
-    return Asked(estimate(new), estimate(cached), _money(node, new, every))
+    return CallForecast(estimate(new), estimate(cached), _money(node, new, every))
 
 
-def expected(before: Node | None, after: Node, questions: Flow, *, drifts: bool = False) -> Asked:
+def calls_from_base(before: Node | None, after: Node, questions: Flow, *, drifts: bool = False) -> CallForecast:
     """Without a store: what a complete run of the base has answered is there, everything else is asked.
 
     `questions`: how the questions differ from those of the base. `drifts`: they are those of a draw by rank over rows
@@ -119,7 +119,7 @@ def expected(before: Node | None, after: Node, questions: Flow, *, drifts: bool 
         case _:
             new = _from_none(whole)
     cached = _rest(whole, new)
-    return Asked(estimate(new), estimate(cached), _money(after, new, whole))
+    return CallForecast(estimate(new), estimate(cached), _money(after, new, whole))
 
 
 def _from_none(whole: Range) -> Range:

@@ -354,7 +354,7 @@ def calls(n: NodeDiff) -> str:
     new, cached = n.calls_new, n.calls_cached
     if new is None:
         return ""
-    if not _told(new):
+    if not _is_known(new):
         return "unknown"
     words = f"{number(new)} new"
     if cached is not None and cached.value not in (None, "0"):
@@ -364,30 +364,30 @@ def calls(n: NodeDiff) -> str:
 
 def figures(n: NodeDiff) -> Iterator[tuple[str, str]]:
     """The figures of a step that say something, each with its name."""
-    if _told(n.rows.before) or _told(n.rows.after):
+    if _is_known(n.rows.before) or _is_known(n.rows.after):
         yield "rows", from_to(n.rows)
     if n.calls_new is not None:
         yield "calls", calls(n)
     elif n.status == "removed" and n.calls.before is not None:
         yield "calls", from_to(n.calls)
     if not _free(n.usd.before) or not _free(n.usd.after):
-        if _told(n.tokens.before) or _told(n.tokens.after):
+        if _is_known(n.tokens.before) or _is_known(n.tokens.after):
             yield "tokens", from_to(n.tokens)
         if n.usd_now is None or n.status == "removed":
             yield "from scratch", money_from_to(n.usd)
-        elif _told(n.usd.after) or _told(n.usd.before) or _told(n.usd_now):
+        elif _is_known(n.usd.after) or _is_known(n.usd.before) or _is_known(n.usd_now):
             yield "from scratch", money_from_to(n.usd)
             yield "to run now", dollars_range(n.usd_now)
         else:
             yield "cost", "unknown"
     if n.trains:
-        if _told(n.tokens.before) or _told(n.tokens.after):
+        if _is_known(n.tokens.before) or _is_known(n.tokens.after):
             yield "tokens", from_to(n.tokens)
         if n.gpu_hours.after is not None and n.status != "removed":
             yield "training", hours(n.gpu_hours.after)
 
 
-def _told(e: Estimate | None) -> bool:
+def _is_known(e: Estimate | None) -> bool:
     """Whether anything is known of a figure."""
     return e is not None and (e.value is not None or e.high is not None)
 
@@ -457,9 +457,9 @@ def totals(t: Totals) -> list[str]:
     if not (_free(t.usd_scratch.before) and _free(t.usd_scratch.after)):
         out.append(f"from scratch {money_from_to(t.usd_scratch)}")
         out.append(f"to run now {dollars_range(t.usd_now)}")
-        if _told(t.tokens.before) or _told(t.tokens.after):
+        if _is_known(t.tokens.before) or _is_known(t.tokens.after):
             out.append(f"tokens {from_to(t.tokens)}")
-    if not _told(t.calls_new):
+    if not _is_known(t.calls_new):
         out.append("new calls unknown")
     elif t.calls_new.value != "0" or t.calls_new.high not in ("0", None):
         out.append(

@@ -89,12 +89,12 @@ _NO_RUN: Final = frozenset({"test", "variant", "moved", "schema"})
 _COMMENT: Final = re.compile(r"^\s*#.*\n?", re.MULTILINE)
 
 
-def written(side: Side) -> Mapping[str, str]:
+def block_texts(side: Side) -> Mapping[str, str]:
     """The text of every block of a side's own files."""
     return {name: block.text for name, block in declared(side).items()}
 
 
-def compared(before: Side, after: Side, steps: set[str]) -> list[Declaration]:
+def declaration_changes(before: Side, after: Side, steps: set[str]) -> list[Declaration]:
     """Blocks beside the steps of the plans that came, went or changed."""
     old, new = declared(before), declared(after)
     if before.program is None or after.program is None:
@@ -147,7 +147,7 @@ def changes(before: Facts, after: Facts) -> list[Change]:
     """Every value that differs, in the order of the tables; what a changed method took as arguments stands with it."""
     names = list(dict.fromkeys((*before, *after)))
     found = [n for n in names if _data(before.get(n)) != _data(after.get(n))]
-    shown = [n for n in found if not _told(n, found, before, after)]
+    shown = [n for n in found if not _is_part_of_change(n, found, before, after)]
     return [
         _change(n, before.get(n), after.get(n))
         for n in shown
@@ -155,7 +155,7 @@ def changes(before: Facts, after: Facts) -> list[Change]:
     ]
 
 
-def _told(name: str, found: Sequence[str], before: Facts, after: Facts) -> bool:
+def _is_part_of_change(name: str, found: Sequence[str], before: Facts, after: Facts) -> bool:
     """Whether a part of something stands already in the text of the whole, which changed too."""
     part = any(name in side and side[name].part for side in (before, after))
     return part and name.rpartition(".")[0] in found

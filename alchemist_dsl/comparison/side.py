@@ -38,10 +38,10 @@ class Ahead:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """`called`: what a person calls it. `ahead`: what a look at the store says of teacher steps; None where nobody
+    """`label`: what a person calls it. `ahead`: what a look at the store says of teacher steps; None where nobody
     looked. `stored`: keys of the *other* side's plan whose results lie in that store."""
 
-    called: str
+    label: str
     path: str
     plan: Plan | None
     text: str | None = None  # of the recipe; None: a plan file

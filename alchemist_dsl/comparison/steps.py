@@ -36,7 +36,7 @@ class Matched:
     how: Match | None = None
 
 
-def matched(before: Plan, after: Plan) -> list[Matched]:
+def match_steps(before: Plan, after: Plan) -> list[Matched]:
     """Every step of both plans once, in the order of the new plan; steps that are gone stand where they stood."""
     old = {n.id: n for n in before.nodes}
     new = {n.id: n for n in after.nodes}
@@ -131,7 +131,7 @@ class Steps:
     def nodes(self) -> Iterator[NodeDiff]:
         plans = None in (self.before.program, self.after.program)  # which do not say how they were written
         empty: Mapping[str, str] = {}
-        written = (empty, empty) if plans else (resources.written(self.before), resources.written(self.after))
+        written = (empty, empty) if plans else (resources.block_texts(self.before), resources.block_texts(self.after))
         for m in self.pairs:
             node = self._one(m, written)
             if node is not None:
@@ -266,7 +266,7 @@ class Steps:
         if a is not None:
             update["action"] = action = self._action(a, made)
             if impact.asks(a):
-                update |= self._asked(b, a, action, questions, drifts)
+                update |= self._expected_calls(b, a, action, questions, drifts)
         return made.model_copy(update=update)
 
     def _action(self, a: Node, made: NodeDiff) -> object:
@@ -293,7 +293,9 @@ class Steps:
         same = all(getattr(ports, p).kind == "same" for p in ("rows", "dropped", "trace"))
         return same and not made.direct and base is not None and base.key in self.after.stored
 
-    def _asked(self, b: Node | None, a: Node, action: object, questions: Flow, drifts: bool) -> dict[str, object]:
+    def _expected_calls(
+        self, b: Node | None, a: Node, action: object, questions: Flow, drifts: bool
+    ) -> dict[str, object]:
         ahead = (self.after.ahead or {}).get(a.id)
         found = self._calls(b, a, action, questions, drifts)
         out: dict[str, object] = {"calls_new": found.new, "calls_cached": found.cached, "usd_now": found.usd}
@@ -302,18 +304,20 @@ class Steps:
             out["rows"] = impact.pair(impact.figure(b, "rows"), rows)
         return out
 
-    def _calls(self, b: Node | None, a: Node, action: object, questions: Flow, drifts: bool = False) -> impact.Asked:
+    def _calls(
+        self, b: Node | None, a: Node, action: object, questions: Flow, drifts: bool = False
+    ) -> impact.CallForecast:
         """What a run would ask: by a look at the store, else by what a complete run of the base has asked."""
         if action in ("reuse", "skip"):
-            return impact.NO_CALLS if action == "skip" else impact.all_there(a)
+            return impact.NO_CALLS if action == "skip" else impact.no_new_calls(a)
         ahead = (self.after.ahead or {}).get(a.id)
         if ahead is not None:
-            return impact.asked(a, ahead)
+            return impact.calls_from_store(a, ahead)
         if self.after.ahead is not None and (b is None or b.key not in self.after.stored):
-            return impact.expected(None, a, questions)
-        return impact.expected(b, a, questions, drifts=drifts)
+            return impact.calls_from_base(None, a, questions)
+        return impact.calls_from_base(b, a, questions, drifts=drifts)
 
-    def unbuilt(self) -> Iterator[tuple[Node, impact.Asked]]:
+    def unbuilt(self) -> Iterator[tuple[Node, impact.CallForecast]]:
         """Steps that are the same on both sides, ask a teacher, and have no result here."""
         for m in self.pairs:
             a = m.after

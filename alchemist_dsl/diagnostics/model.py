@@ -64,7 +64,7 @@ def masked(text: str) -> str:
     return _KEY.sub(lambda key: "*" * len(key[0]), text)
 
 
-def plain(text: str) -> str:
+def printable(text: str) -> str:
     """Text that a terminal may be sent: a recipe's control characters and keys do not reach it."""
     text = masked(text)
     return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)

@@ -126,7 +126,7 @@ def markdown(page: Page) -> str:
     return "\n\n".join(out) + "\n"
 
 
-def plain(page: Page) -> str:
+def terminal_text(page: Page) -> str:
     """A page for a terminal."""
     out = [f"{CODES[page.code].severity}[{page.code} {page.slug}] · {page.area}", page.summary]
     out.append(page.text)

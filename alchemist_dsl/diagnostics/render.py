@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from alchemist_runtime.schema.codes import AREAS, CODES
 
-from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Severity, masked, plain, severity
+from alchemist_dsl.diagnostics.model import Diagnostic, Edit, Severity, masked, printable, severity
 from alchemist_dsl.document.text import Mark, cell, style
 from alchemist_dsl.source import SourceFile, Span
 
@@ -84,7 +84,7 @@ def _concise(d: Diagnostic, sources: Mapping[str, SourceFile]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(plain(text).split())
+    return " ".join(printable(text).split())
 
 
 def _as_json(d: Diagnostic, sources: Mapping[str, SourceFile]) -> dict[str, object]:
@@ -131,7 +131,7 @@ def _text(d: Diagnostic, sources: Mapping[str, SourceFile], color: bool) -> str:
     kind = severity(d)
     tone: Mark = "error" if kind is Severity.ERROR else "warning"
     slug = CODES[d.code].slug
-    out = [style(tone, f"{kind}[{d.code} {slug}]", color) + style("strong", f": {plain(d.headline)}", color)]
+    out = [style(tone, f"{kind}[{d.code} {slug}]", color) + style("strong", f": {printable(d.headline)}", color)]
     source = sources.get(d.span.file)
     same = [one for one in d.labels if one.span.file == d.span.file]
     other = [one for one in d.labels if one.span.file != d.span.file]
@@ -152,7 +152,7 @@ def _text(d: Diagnostic, sources: Mapping[str, SourceFile], color: bool) -> str:
 
 
 def _advice(word: str, text: str, fix: bool, color: bool) -> str:
-    first, *rest = plain(text).split("\n")
+    first, *rest = printable(text).split("\n")
     line = f"{word}: {first}"
     if fix:
         line = f"{line:<{_FIX_COLUMN}} {' ' * (len(line) > _FIX_COLUMN)}" + style("fix", "fix", color)
@@ -190,7 +190,7 @@ def _lines(source: SourceFile, primary: _Mark, labels: list[_Mark], tone: Mark, 
         for mark in marks:
             start, end = starts(mark.start), starts(mark.end)
             line_tone = tone if mark.sign == "^" else "place"
-            text = f" {plain(mark.text)}" if mark.text else ""
+            text = f" {printable(mark.text)}" if mark.text else ""
             under = mark.sign * max(end - start, 1) + text
             out.append(style("place", f"{'':>{width}} | ", color) + " " * start + style(line_tone, under, color))
     return out
@@ -282,7 +282,7 @@ def _rule(code: str, home: str | None) -> dict[str, Any]:
         "name": "".join(word.capitalize() for word in slug.split("-")),
         "shortDescription": {"text": summary},
         "fullDescription": {"text": page.text},
-        "help": {"text": pages.plain(page), "markdown": pages.markdown(page)},
+        "help": {"text": pages.terminal_text(page), "markdown": pages.markdown(page)},
         "defaultConfiguration": {"level": level},
         "properties": {"tags": [AREAS[code[:2]]], "slug": slug},
     }
@@ -309,7 +309,7 @@ def _result(d: Diagnostic, rule: int, sources: Mapping[str, SourceFile]) -> dict
 
 def _message(d: Diagnostic) -> str:
     parts = (d.headline, d.note and f"note: {d.note}", d.help and f"help: {d.help}")
-    return "\n".join(plain(part) for part in parts if part)
+    return "\n".join(printable(part) for part in parts if part)
 
 
 def _location(span: Span, label: str, sources: Mapping[str, SourceFile]) -> dict[str, Any]:
@@ -319,7 +319,7 @@ def _location(span: Span, label: str, sources: Mapping[str, SourceFile]) -> dict
         place["region"] = region
     location: dict[str, Any] = {"physicalLocation": place}
     if label:
-        location["message"] = {"text": plain(label)}
+        location["message"] = {"text": printable(label)}
     return location
 
 
@@ -343,7 +343,7 @@ def _fix(edit: Edit, help: str | None, sources: Mapping[str, SourceFile]) -> dic
     region = _region(edit.span, sources) or {"startLine": 1, "startColumn": 1}
     replacement = {"deletedRegion": region, "insertedContent": {"text": edit.text}}
     change = {"artifactLocation": {"uri": _uri(edit.span.file)}, "replacements": [replacement]}
-    return {"description": {"text": plain(help or "apply the fix")}, "artifactChanges": [change]}
+    return {"description": {"text": printable(help or "apply the fix")}, "artifactChanges": [change]}
 
 
 def _uri(path: str) -> str:

@@ -33,7 +33,7 @@ from alchemist_runtime.schema.plan import (
 )
 from alchemist_runtime.schema.rows import SFT
 
-from alchemist_dsl.explain.wording import amount, percent, plain, short
+from alchemist_dsl.explain.wording import amount, format_value, percent, short
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def _streams(node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
 
 
 def _value(value: Any, text: str | None = None, affects: Affects = "data", number: Any = None) -> Fact:
-    shown = plain(value) if text is None else text
+    shown = format_value(value) if text is None else text
     return Fact(value, shown, affects, None if number is None else Fraction(number))
 
 
@@ -176,7 +176,7 @@ def argument(value: Any) -> str:
         case list():
             return "[" + ", ".join(map(argument, value)) + "]"
         case _:
-            return plain(value)
+            return format_value(value)
 
 
 def _number(value: Any) -> Fraction | None:

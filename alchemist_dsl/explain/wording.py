@@ -55,7 +55,7 @@ def reason(r: Reason) -> str:
     return f"{path_words(r.path or '')} {_from_to(r)}"
 
 
-def skipped(node: Node, stuck: Collection[str]) -> str:
+def skip_reason(node: Node, stuck: Collection[str]) -> str:
     """Why a run would leave a node alone; `stuck`: the nodes that are not run, and those that need one of them."""
     if not node.runnable:
         return "this version does not run it"
@@ -138,9 +138,9 @@ def value_words(path: str, value: Any) -> str:
     if isinstance(found, list) and all(is_expression(f) for f in found):
         return ", ".join(expression(f) for f in found)
     if isinstance(found, dict) and "method" in found:
-        args = ", ".join(f"{k} = {plain(v)}" for k, v in found.items() if k != "method")
+        args = ", ".join(f"{k} = {format_value(v)}" for k, v in found.items() if k != "method")
         return f"{found['method']}({args})"
-    return plain(found)
+    return format_value(found)
 
 
 def _parsed(value: Any) -> Any:
@@ -153,7 +153,7 @@ def _parsed(value: Any) -> Any:
     return value
 
 
-def plain(value: Any) -> str:
+def format_value(value: Any) -> str:
     match value:
         case None:
             return "none"
@@ -164,11 +164,11 @@ def plain(value: Any) -> str:
         case str():
             return value
         case list():
-            return ", ".join(plain(v) for v in value)
+            return ", ".join(format_value(v) for v in value)
         case {"unit": str(unit), "value": amount_}:
             return percent(str(amount_)) if unit == "percent" else f"{amount_} {unit}"
         case dict():
-            return ", ".join(f"{k} {plain(v)}" for k, v in value.items() if v is not None)
+            return ", ".join(f"{k} {format_value(v)}" for k, v in value.items() if v is not None)
         case _:
             return str(value)
 

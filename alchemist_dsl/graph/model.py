@@ -11,7 +11,7 @@ from typing import Final, Literal
 from alchemist_runtime.schema.plan import Edge, Estimate, Node, NowNode, Plan
 from alchemist_runtime.schema.planning import not_run
 
-from alchemist_dsl.explain.wording import amount, count, dollars, dollars_range, range_words, reason, skipped
+from alchemist_dsl.explain.wording import amount, count, dollars, dollars_range, range_words, reason, skip_reason
 
 #: What a run would do with a step; `planned`: the plan does not say, `not_run`: this version does not carry it out.
 State = Literal["build", "extend", "reuse", "skip", "not_run", "planned"]
@@ -202,7 +202,7 @@ def _step(node: Node, doing: NowNode | None, stuck: Collection[str]) -> Step:
     state = _state(node, doing)
     why = tuple(reason(r) for r in doing.reasons) if doing else ()
     if state in ("skip", "not_run"):
-        why = (skipped(node, stuck),)
+        why = (skip_reason(node, stuck),)
     new: dict[str, Estimate] = {}
     if doing is not None and doing.calls_new is not None:
         value = str(doing.calls_new)

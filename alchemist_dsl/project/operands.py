@@ -78,8 +78,8 @@ def _one(named: str, settings: Settings) -> Comparison:
         raise BadOperand(f"`{named}` is a plan: name the plan or recipe to compare it with")
     if path.exists() and settings.variant is not None:
         plain = of_file(path, replace(settings, variant=None))
-        changed = of_file(path, settings, called=f"{named} ({settings.variant})")
-        return Comparison(named, changed.called, [(plain, changed)])
+        changed = of_file(path, settings, label=f"{named} ({settings.variant})")
+        return Comparison(named, changed.label, [(plain, changed)])
     if path.exists():
         revision, inside = _at("HEAD", path)
         pair = _present(_of_revision(revision, inside, settings), named), of_file(path, settings)
@@ -114,7 +114,7 @@ def _revision_and_file(name: str, file: Path, settings: Settings, *, swapped: bo
     old = _present(_of_revision(revision, inside, settings), f"{name}:{inside}")
     new = of_file(file, settings)
     pair = (new, old) if swapped else (old, new)
-    return Comparison(pair[0].called, pair[1].called, [pair])
+    return Comparison(pair[0].label, pair[1].label, [pair])
 
 
 def _present(side: Side | None, named: str) -> Side:
@@ -129,7 +129,7 @@ def _side(named: str, settings: Settings) -> Side | None:
     """A file, a plan or `REV:path`; None for what may be a revision."""
     path = Path(named)
     if path.is_file() or named == "-":
-        return of_file(path, settings, called=named)
+        return of_file(path, settings, label=named)
     split = _split(named)
     if split is None:
         if path.suffix in (".recipe", ".json"):
@@ -190,12 +190,12 @@ def _at(name: str, file: Path) -> tuple[Revision, str]:
 # --- sides ------------------------------------------------------------------------------------------------------------
 
 
-def of_file(path: Path, settings: Settings, called: str | None = None) -> Side:
+def of_file(path: Path, settings: Settings, label: str | None = None) -> Side:
     """A recipe or a plan as it lies here."""
     from alchemist_dsl.project.folder import ParamsError
     from alchemist_dsl.project.workspace import compile_recipe, project_of
 
-    name = called or str(path)
+    name = label or str(path)
     if is_plan(path):
         from alchemist_runtime.schema.plan import NotAPlan, load
 
@@ -223,7 +223,7 @@ def _from_compiled(made: Compiled, name: str, path: Path) -> Side:
     inside = made.project.relative(path.resolve()) if str(path) != "-" else "-"
     file = made.sources.get(inside)
     return Side(
-        called=name,
+        label=name,
         path=inside,
         plan=made.plan,
         text=None if file is None else file.text,
@@ -249,14 +249,14 @@ def _of_revision(revision: Revision, path: str, settings: Settings) -> Side | No
     from alchemist_dsl.syntax.decode import decode
 
     data = revision.read(path)
-    called = f"{revision.name}:{path}"
+    label = f"{revision.name}:{path}"
     if data is None:
         return None
     if path.endswith(".json"):
-        return replace(_plan_of_revision(data, called, path), root=revision.root)
+        return replace(_plan_of_revision(data, label, path), root=revision.root)
     file, problems = decode(path, data)
     if file is None:
-        return Side(called, path, None, diagnostics=problems)
+        return Side(label, path, None, diagnostics=problems)
     lock, wrong = lock_of(revision)
     if wrong is not None:
         raise BadOperand(wrong)
@@ -280,7 +280,7 @@ def _of_revision(revision: Revision, path: str, settings: Settings) -> Side | No
     )
     cache.save()
     return Side(
-        called,
+        label,
         path,
         made.plan,
         file.text,
@@ -314,17 +314,17 @@ def _with_measured(lock: Any, current: Any) -> Any:
     return lock.with_facts(MEASURED, more) if more else lock
 
 
-def _plan_of_revision(data: bytes, called: str, path: str) -> Side:
+def _plan_of_revision(data: bytes, label: str, path: str) -> Side:
     from alchemist_runtime.schema.codes import RunError
     from alchemist_runtime.schema.plan import NotAPlan, load
 
     try:
-        plan = load(data, called)
+        plan = load(data, label)
     except NotAPlan as e:
-        raise BadOperand(f"`{called}` is no plan: {e}") from e
+        raise BadOperand(f"`{label}` is no plan: {e}") from e
     except RunError as e:
         raise BadOperand(e.problem.headline) from e
-    return Side(called, str(plan.recipe.get("path") or path), plan)
+    return Side(label, str(plan.recipe.get("path") or path), plan)
 
 
 # --- everything that changed ------------------------------------------------------------------------------------------
@@ -351,7 +351,7 @@ def _since(before: str, after: str | None, folder: Path, settings: Settings) -> 
                 None
                 if a is None
                 else (
-                    of_file(project.root / a, settings, called=_here(project, a))
+                    of_file(project.root / a, settings, label=_here(project, a))
                     if new is None
                     else _of_revision(new, a, settings)
                 )
@@ -489,10 +489,10 @@ def _folders(one: Path, two: Path, settings: Settings) -> Comparison:
 
 def compared(found: Comparison, note: Callable[[str], None] = lambda text: None) -> Diff:
     """The whole comparison as a value. `note` is called with what could not be looked at."""
-    from alchemist_dsl.comparison.compare import whole
+    from alchemist_dsl.comparison.compare import combine
 
     recipes = [_recipe(b, a, note) for b, a in found.pairs]
-    return whole(found.before, found.after, recipes, found.same)
+    return combine(found.before, found.after, recipes, found.same)
 
 
 def _recipe(before: Side | None, after: Side | None, note: Callable[[str], None]) -> RecipeDiff:

@@ -13,7 +13,7 @@ from alchemist_runtime.schema.codes import AREAS, CODES
 from click.testing import CliRunner
 
 from alchemist_dsl.cli.main import group
-from alchemist_dsl.diagnostics.page import FOLDER, Page, load, markdown, plain
+from alchemist_dsl.diagnostics.page import FOLDER, Page, load, markdown, terminal_text
 from alchemist_dsl.docs.reference import diagnostics, says
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +91,7 @@ def test_every_code_is_given_somewhere_and_everything_given_is_a_code() -> None:
 def test_pages_are_short_plain_text(page: Page) -> None:
     assert 60 < len(page.text) < 900
     assert not re.search(r"(?<![-\w])/(work|home|tmp|root)\b", markdown(page))
-    assert "\n\n\n" not in plain(page) and "\n\n\n" not in markdown(page)
+    assert "\n\n\n" not in terminal_text(page) and "\n\n\n" not in markdown(page)
 
 
 @pytest.mark.parametrize("word", ["A103", "a103", "unknown-name", "UNKNOWN_NAME", "[A103"])

@@ -14,7 +14,7 @@ import pytest
 from command_line import PATIENCE
 from markdown_it import MarkdownIt
 
-from alchemist_dsl.comparison.compare import compare, whole
+from alchemist_dsl.comparison.compare import combine, compare
 from alchemist_dsl.comparison.report import document
 from alchemist_dsl.document.blocks import markdown
 from alchemist_dsl.project.operands import Settings, of_file
@@ -54,7 +54,7 @@ def page(name: str, place: Path) -> str:
         changed = changed.replace(old, new)
     (folder / name).write_text(changed, "utf-8")
     after = of_file(folder / name, Settings())
-    made = whole(name, "edited", [compare(before, after)], 2)
+    made = combine(name, "edited", [compare(before, after)], 2)
     shown = "\n".join(markdown(document(made, everything=True)))
     body = MarkdownIt("commonmark", {"html": True}).enable("table").render(shown)
     return f"<!doctype html><meta charset=utf-8><style>{STYLE}</style><body>{body}</body>"

@@ -189,7 +189,7 @@ def test_what_failed_for_a_passing_reason_is_asked_again(
     assert exported(project) != undisturbed
     said = alchemist("compile", "r.recipe", cwd=project).stdout
     assert "retry of 11 rows whose calls failed" in said
-    assert "`asked` is made again" in said
+    assert "`asked` is rebuilt" in said
     still = run("r.recipe", project)
     assert built(still) == {"asked"}, "what came of it is the same, so the export stands"
     assert server.asked == ROWS + 11
