@@ -232,8 +232,6 @@ _GROUPS: Final = {
     "map": "map {}",
     "classes": "class {}",
 }
-#: Values of the lock and the store are told apart by a digest that says nothing to people.
-_DIGESTS: Final = ("file.", "teacher", "prompt")
 
 
 def name(path: str) -> str:

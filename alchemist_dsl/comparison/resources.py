@@ -84,8 +84,6 @@ def _users(plan: Plan, kind: str, name: str | None) -> list[str]:
 
 #: Kinds whose changes show in the steps, in the figures, in `checks` or in the recipe's own line.
 _ELSEWHERE: Final = frozenset({"recipe", "teacher", "prompt", "check"})
-#: Of these blocks no run makes anything by itself.
-_NO_RUN: Final = frozenset({"test", "variant", "moved", "schema"})
 _COMMENT: Final = re.compile(r"^\s*#.*\n?", re.MULTILINE)
 
 

@@ -288,9 +288,6 @@ class State:
         return self.views.get(node.id, frozenset())
 
 
-NO_STATE = State()
-
-
 # --- causes ----------------------------------------------------------------------------------------------------------
 
 #: Reasons that lie in a step's own result and not in what it is made of.
