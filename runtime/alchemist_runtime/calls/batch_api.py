@@ -736,7 +736,7 @@ class Batched(CallBatch):
             return self._tries[key] < self.teacher_client.spec.retries
         return self._tries[key] < ADAPTATIONS and self._chat._adapt(failed, sent)
 
-    # --- what a person is told ----------------------------------------------------------------------------------------
+    # --- problems -----------------------------------------------------------------------------------------------------
 
     def _refusal(self, failed: CallFailed) -> Problem:
         spec, server = self.teacher_client.spec, f"the server of `{self.teacher_client.spec.name}`"
@@ -801,7 +801,7 @@ class Batched(CallBatch):
         )
 
     def _left(self, records: Sequence[Record]) -> Problem:
-        """What is told where a run ends before its batches."""
+        """The warning of a run that ends before its batches."""
         names = ", ".join(f"`{r.batch}`" for r in records)
         what, goes = ("the batch", "goes") if len(records) == 1 else ("the batches", "go")
         return Problem(

@@ -1,7 +1,7 @@
 """The call cache: every answer that was paid for, by call key, in `.alchemist/calls.sqlite`.
 
 A writer thread commits when 64 answers wait or 50 ms have passed; an answer that is not committed counts as in flight.
-Any number of processes may read and write one file; a question that one of them asks is leased to it (`leases.py`).
+Any number of processes may read and write one file; a question that one of them asks is leased to it (`ledger.py`).
 Every answer has a checksum: one whose bytes changed on the disk is taken for one that is not there.
 """
 
@@ -170,7 +170,7 @@ class CallCache:
     def forget(self, keys: Sequence[bytes]) -> None:
         """Remove answers."""
         with _errors(self.path), closing(_open_to_write(self.path)) as connection:
-            connection.executemany("DELETE FROM answers WHERE key = ?", [(k,) for k in keys])
+            _delete(connection, keys)
 
     def known(self, keys: Sequence[bytes]) -> set[bytes]:
         """Those of the keys that have an answer."""
@@ -391,12 +391,15 @@ def _commit(
     rows = [(k, r.text, r.tokens_in, r.tokens_out, r.finish_reason, r.reasoning) for k, r in answers.items()]
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        worn = [(k,) for k in answers if k in replaced]
-        connection.executemany("DELETE FROM answers WHERE key = ?", worn)
+        _delete(connection, answers.keys() & replaced)
         found = [(*row[:5], _sum(*row), row[5], origins.get(row[0])) for row in rows]
         connection.executemany(_PUT, found)
         store.point("calls", "commit")
     store.point("calls", "committed")
+
+
+def _delete(connection: sqlite3.Connection, keys: Iterable[bytes]) -> None:
+    connection.executemany("DELETE FROM answers WHERE key = ?", [(k,) for k in keys])
 
 
 def _number(connection: sqlite3.Connection, origin: Origin) -> int:

@@ -9,13 +9,14 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from alchemist_runtime.calls import cache
 from alchemist_runtime.calls.cache import CallCache, Origin, identity
+from alchemist_runtime.calls.ledger import Leases
 from alchemist_runtime.calls.teacher import KEY_BYTES, UNREAD, Reply, Request, call_key, ending
 from alchemist_runtime.schema import catalog, plan
 
@@ -56,7 +57,7 @@ class Copied:
 
     answers: int = 0
     damaged: int = 0
-    size: int = field(default=0)
+    size: int = 0
 
 
 def entries(path: Path) -> Iterator[Entry]:
@@ -106,7 +107,7 @@ def merge(path: Path, source: Path) -> Merged:
                 own.execute("BEGIN IMMEDIATE")
                 here = {row[0]: row for row in own.execute(query, list(sound))}
                 worn = [k for k, r in here.items() if not _sound(r) or ending(r[4]) == "broken"]
-                own.executemany("DELETE FROM answers WHERE key = ?", [(k,) for k in worn])
+                cache._delete(own, worn)
                 stays = here.keys() - worn
                 same = sum(here[k][1:5] == sound[k][0][1:5] for k in stays)
                 new = [pair for key, pair in sound.items() if key not in stays]
@@ -121,7 +122,7 @@ def remove(path: Path, keys: Collection[bytes]) -> None:
     with cache._errors(path), _writing(path) as connection:
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("DELETE FROM answers WHERE key = ?", [(k,) for k in keys])
+            cache._delete(connection, keys)
             unused = "DELETE FROM origins WHERE id NOT IN (SELECT origin FROM answers WHERE origin IS NOT NULL)"
             connection.execute(unused)
         connection.execute("VACUUM")
@@ -130,8 +131,6 @@ def remove(path: Path, keys: Collection[bytes]) -> None:
 
 def in_use(path: Path) -> bool:
     """Whether a run that lives asks questions whose answers go into this file."""
-    from alchemist_runtime.calls.ledger import Leases
-
     with _reading(path) as connection:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         return ("leases",) in tables and Leases().anybody(connection)
@@ -216,14 +215,12 @@ class Recorded:
         self._cache = cache
         own = spec.identity_of
         found = [_by(own, name) for name in catalog.names("teachers") if name != "replay"]
-        found += [reported for text in cache.identities() if _same(reported := json.loads(text), own)]
-        free = [reported for reported in found if catalog.offline(str(reported.get(_WHO[0])))]  # where others were paid
+        found += [other for text in cache.identities() if _same(other := json.loads(text), own)]
+        found.sort(key=lambda other: catalog.offline(str(other.get(_WHO[0]))))  # paid answers before free ones
         self._others = {
-            plan.digest(reported): replace(
-                spec, provider=str(reported.get(_WHO[0])), identity_key=plan.digest(reported)
-            )
-            for reported in [reported for reported in found if reported not in free] + free
-            if reported != own
+            plan.digest(other): replace(spec, provider=str(other.get(_WHO[0])), identity_key=plan.digest(other))
+            for other in found
+            if other != own
         }
 
     def keys(self, request: Request) -> set[bytes]:
@@ -246,15 +243,15 @@ def _key(spec: plan.Teacher, r: Request) -> bytes:
 
 def _by(own: Mapping[str, Any], provider: str) -> dict[str, Any]:
     """The identity of the same teacher behind another provider."""
-    reported = {**own, _WHO[0]: provider}
-    reported.pop(_WHO[1], None)
+    other = {**own, _WHO[0]: provider}
+    other.pop(_WHO[1], None)
     if (component := catalog.find("teachers", provider)) is not None and component.offline:
-        reported[_WHO[1]] = component.version
-    return reported
+        other[_WHO[1]] = component.version
+    return other
 
 
-def _same(told: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
-    """Whether an identity is that of the same teacher, but for who passes questions on."""
+def _same(other: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    """Whether two identities differ in the provider alone."""
     left = {*_WHO} if "teacher.base_url" in own else {*_WHO, "teacher.base_url", "teacher.query"}
-    mine, theirs = ({n: v for n, v in of.items() if n not in left} for of in (own, told))
+    mine, theirs = ({n: v for n, v in of.items() if n not in left} for of in (own, other))
     return identity(mine) == identity(theirs)
