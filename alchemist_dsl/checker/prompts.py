@@ -188,13 +188,13 @@ def _unused_inputs(b: Building, inputs: tuple[ir.FieldV, ...]) -> None:
             reads.update(template.reads)
     rules = b.get("rules")
     needed = JOBS[rules.name].inputs if isinstance(rules, ir.ChoiceV) else ()
-    for field in inputs:
-        if field.name not in reads and field.name not in needed:
+    for one in inputs:
+        if one.name not in reads and one.name not in needed:
             b.problem(
                 "A403",
-                f"no template of {b.title} reads its input `{field.name}`",
-                field.span,
-                help=f"write `{{{{ {field.name} }}}}` where it belongs, or delete the input",
+                f"no template of {b.title} reads its input `{one.name}`",
+                one.span,
+                help=f"write `{{{{ {one.name} }}}}` where it belongs, or delete the input",
             )
 
 
@@ -218,10 +218,10 @@ def _rules(b: Building, inputs: tuple[ir.FieldV, ...], outputs: tuple[ir.FieldV,
         if len(outputs) != 1 or len(texts) != 1:
             _mismatch(b, rules, "gives one text, so the prompt has exactly one output, of type text", _at(b, "output"))
         return
-    for field in outputs:
-        if job.outputs.get(field.name) != family(field.type):
+    for one in outputs:
+        if job.outputs.get(one.name) != family(one.type):
             gives = ", ".join(f"`{n}: {'int' if t == 'number' else t}`" for n, t in job.outputs.items())
-            _mismatch(b, rules, f"gives {gives}, but not `{field.name}: {field.type}`", field.span)
+            _mismatch(b, rules, f"gives {gives}, but not `{one.name}: {one.type}`", one.span)
             return
 
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from pygments.lexer import RegexLexer, bygroups, words
 from pygments.token import Comment, Keyword, Name, Number, Operator, Punctuation, String, Text, Whitespace
 
-from alchemist_dsl.docs.vocabulary import vocabulary
+from alchemist_dsl.docs.words import vocabulary
 
 _GRAMMARS: Final = Path(__file__).resolve().parents[2] / "grammar"
 _TEXTMATE: Final = "recipe.tmLanguage.json"

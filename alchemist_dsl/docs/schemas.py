@@ -1,7 +1,7 @@
 """JSON Schemas (draft 2020-12): of the plan, of `recipe.lock`, of every kind of block as data, and of a whole recipe as
 data.
 
-A recipe as data says the same as its text; `alchemist_dsl.migrate.recipe_data` writes it out. Names, expressions and
+A recipe as data says the same as its text; `alchemist_dsl.migrate.recipe_draft` writes it out. Names, expressions and
 amounts are strings in the words of the language (`"5%"`, `"chars(response) < 80"`); texts are strings; what has no form
 of its own is `{"recipe": "…"}`, the words of the language as they stand, and a template may be `{"template": "…"}`.
 """
@@ -16,7 +16,7 @@ from alchemist_runtime.schema.kinds import KINDS, NAMED_EXPRESSIONS
 
 from alchemist_dsl.checker.calls import method_names
 from alchemist_dsl.docs import words
-from alchemist_dsl.migrate.recipe_data import EDITION, parts_of
+from alchemist_dsl.migrate.recipe_draft import EDITION, parts_of
 from alchemist_dsl.project import lockfile as locks
 
 Schema = dict[str, Any]

@@ -10,12 +10,49 @@ from fractions import Fraction
 from typing import Any, Final
 
 from alchemist_runtime.schema import catalog
-from alchemist_runtime.schema.attributes import UNITS, Amount, Attribute, AttrType, Kind, spelled
-from alchemist_runtime.schema.functions import FUNCTIONS, Function
+from alchemist_runtime.schema.attributes import RESERVED, UNITS, Amount, Attribute, AttrType, Kind, spelled
+from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS, Function
 from alchemist_runtime.schema.kinds import KINDS
+from alchemist_runtime.schema.rows import IDENTITY_TYPES, SFT, required
 
 from alchemist_dsl.checker.calls import Parameter, method_names, parameters
 from alchemist_dsl.checker.values import NOUNS
+from alchemist_dsl.syntax.decode import COUNT_WORDS, SUFFIXES, TIMES
+
+# --- vocabulary ------------------------------------------------------------------------------------------------------
+
+#: Words that mean something where a line of the file's top level begins, and are names elsewhere.
+_TOP: Final = ("edition", "import", "param")
+_VALUES: Final = ("true", "false", "null")
+_OPERATORS: Final = ("and", "or", "not", "in")
+
+
+def _types() -> list[str]:
+    from alchemist_dsl.checker.load import TYPES
+
+    columns = (*SFT.values(), *IDENTITY_TYPES.values())
+    return sorted({*TYPES, *(required(type_) for type_ in columns)})
+
+
+def vocabulary() -> dict[str, list[str]]:
+    """Lists of words by part of speech; each in an order that a change of the tables leaves alone."""
+    return {
+        "kinds": sorted(KINDS),
+        "blocks": sorted({b for kind in KINDS.values() for b in kind.blocks}),
+        "attributes": sorted({name for kind in KINDS.values() for name in kind.attributes}),
+        "functions": sorted({*FUNCTIONS, *AGGREGATES}),
+        "types": _types(),
+        "top": list(_TOP),
+        "statements": sorted(RESERVED - {*_VALUES, *_OPERATORS}),
+        "operators": list(_OPERATORS),
+        "values": list(_VALUES),
+        "units": list(COUNT_WORDS),
+        "suffixes": list(SUFFIXES),
+        "times": list(TIMES),
+    }
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
 
 #: What stands in a block beside attributes: how it is written, and what it does.
 STATEMENTS: Final = {

@@ -20,8 +20,18 @@ from alchemist_dsl.checker.expressions import called, expressions
 from alchemist_dsl.ir import Block, ChoiceV, MethodV, Program, RefV, SelectV, TextV
 from alchemist_dsl.lowering.canonical import Ingredients, canon_value, data_attributes, selection, statements
 from alchemist_dsl.lowering.facts import PYTHON_MINOR
-from alchemist_dsl.lowering.resources import base_folder, fields, locked_base, own_model
-from alchemist_dsl.lowering.scope import Input, Scope, items, salt, text, whole
+from alchemist_dsl.lowering.scope import (
+    Input,
+    Scope,
+    base_folder,
+    items,
+    json_fields,
+    locked_base,
+    own_model,
+    salt,
+    text,
+    whole,
+)
 from alchemist_dsl.lowering.steps import counts_tokens, entries, reader_name, seed, source_salt, tokenizer, train_seed
 
 #: Functions whose verdict depends on the Python that runs them.
@@ -134,7 +144,7 @@ def teacher_identity(block: Block, scope: Scope) -> Ingredients:
         out["attribute.base_url"] = url.value.rstrip("/")
     if out.get("attribute.top_p") == "none":  # as where nothing is written
         del out["attribute.top_p"]
-    reported = {"seed": whole(block, "seed"), **{n: fields(block, n) for n in ("extra", "query")}}
+    reported = {"seed": whole(block, "seed"), **{n: json_fields(block, n) for n in ("extra", "query")}}
     for name, value in reported.items():
         out.pop(f"attribute.{name}", None)
         if value not in (None, {}):

@@ -23,8 +23,21 @@ from alchemist_runtime.schema.plan import (
 
 from alchemist_dsl.ir import Block, EntryV, ExprV, MethodV, Qty, RecordV, RefV, TemplateV, TextV
 from alchemist_dsl.lowering.canonical import canon_value
-from alchemist_dsl.lowering.resources import base_folder, locked_base
-from alchemist_dsl.lowering.scope import Scope, declared, flag, items, method, quantity, salt, text, texts, trees, whole
+from alchemist_dsl.lowering.scope import (
+    Scope,
+    base_folder,
+    declared,
+    flag,
+    items,
+    locked_base,
+    method,
+    quantity,
+    salt,
+    text,
+    texts,
+    trees,
+    whole,
+)
 
 Lower = Callable[[Block, Scope], Any]
 #: By kind what describes its blocks in the plan, where that is more than `lowered`.

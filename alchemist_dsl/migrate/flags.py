@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Final
 
-from alchemist_dsl.migrate.tree import TreeError, Value
+from alchemist_dsl.migrate.tracked_mapping import TreeError, Value
 from alchemist_dsl.source import SourceFile, Span
 
 _TOKEN: Final = re.compile(

@@ -10,9 +10,8 @@ from alchemist_dsl.migrate.hf import Pair
 from alchemist_dsl.migrate.reading import Reading, Refused, none_found, of_source
 from alchemist_dsl.migrate.recipe_draft import Draft, Remark, Source, counted, percent, plain
 from alchemist_dsl.migrate.source_location import DRAWN, At, place
-from alchemist_dsl.migrate.tracked_mapping import Asked, Log, masked
-from alchemist_dsl.migrate.tree import TreeError
-from alchemist_dsl.migrate.tree import read as read_tree
+from alchemist_dsl.migrate.tracked_mapping import Asked, Log, TreeError, masked
+from alchemist_dsl.migrate.tracked_mapping import read as read_tree
 from alchemist_dsl.source import SourceFile
 
 INFO: Final = "dataset_info.json"

@@ -11,8 +11,7 @@ from alchemist_dsl.migrate.hf import Pair
 from alchemist_dsl.migrate.reading import Reading, Refused, none_found, of_source
 from alchemist_dsl.migrate.recipe_draft import Draft, Source, counted, percent, real, times
 from alchemist_dsl.migrate.source_location import DRAWN, At, place
-from alchemist_dsl.migrate.tracked_mapping import Asked
-from alchemist_dsl.migrate.tree import Value
+from alchemist_dsl.migrate.tracked_mapping import Asked, Value
 
 TITLE: Final = "open-instruct"
 USED: Final[dict[str, str]] = {

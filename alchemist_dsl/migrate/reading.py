@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 from alchemist_dsl.migrate.recipe_draft import Draft, Remark, Source, named
 from alchemist_dsl.migrate.source_location import Files
-from alchemist_dsl.migrate.tracked_mapping import Asked, Log, Remarked
-from alchemist_dsl.migrate.tree import Value
+from alchemist_dsl.migrate.tracked_mapping import Asked, Log, Remarked, Value
 from alchemist_dsl.source import SourceFile, Span
 
 

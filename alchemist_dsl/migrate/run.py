@@ -14,13 +14,12 @@ from alchemist_runtime.schema.codes import CODES
 from alchemist_dsl.checker import check
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.diagnostics.render import sort_unique
-from alchemist_dsl.migrate import flags, tree
+from alchemist_dsl.migrate import flags, tracked_mapping
 from alchemist_dsl.migrate.reading import Reading, Refused
 from alchemist_dsl.migrate.recipe_draft import Draft, Remark, write
 from alchemist_dsl.migrate.source_location import Files, NoFiles
 from alchemist_dsl.migrate.tools import TOOLS, detect
-from alchemist_dsl.migrate.tracked_mapping import Log, masked
-from alchemist_dsl.migrate.tree import TreeError, Value
+from alchemist_dsl.migrate.tracked_mapping import Log, TreeError, Value, masked
 from alchemist_dsl.source import SourceFile, Span
 
 #: Attributes without which a block is none: they are never taken back.
@@ -79,7 +78,7 @@ def _value(source: SourceFile) -> tuple[Value, list[tuple[str, Span]]]:
     """The keys of a file, and those that it writes twice."""
     if flags.is_command_line(source.text):
         return flags.read(source), []
-    value, twice = tree.read(source)
+    value, twice = tracked_mapping.read(source)
     if not isinstance(value.data, dict):
         what = "a list" if isinstance(value.data, tuple) else "one value"
         raise TreeError(f"the YAML is {what}, no mapping of keys", value.span)

@@ -9,7 +9,7 @@ from typing import Final
 from alchemist_dsl.migrate import axolotl, llama_factory, open_instruct, trl
 from alchemist_dsl.migrate.reading import Reading
 from alchemist_dsl.migrate.recipe_draft import Draft
-from alchemist_dsl.migrate.tree import Value
+from alchemist_dsl.migrate.tracked_mapping import Value
 
 
 @dataclass(frozen=True, slots=True)

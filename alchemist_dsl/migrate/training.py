@@ -13,7 +13,7 @@ from alchemist_dsl import ir
 from alchemist_dsl.checker.outputs import FILES as CHAT_FILES
 from alchemist_dsl.checker.outputs import MODEL as CHAT_MODEL
 from alchemist_dsl.diagnostics.model import Diagnostic
-from alchemist_dsl.lowering.resources import base_folder
+from alchemist_dsl.lowering.scope import base_folder
 from alchemist_dsl.migrate.recipe_draft import Draft, counted, percent, real
 from alchemist_dsl.migrate.source_location import Files
 from alchemist_dsl.migrate.tracked_mapping import Asked

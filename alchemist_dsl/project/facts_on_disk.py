@@ -28,7 +28,7 @@ from alchemist_dsl.checker.outputs import MODEL
 from alchemist_dsl.diagnostics.model import Diagnostic, Severity
 from alchemist_dsl.ir import Block, ListV, TextV
 from alchemist_dsl.lowering.facts import PYTHON_MINOR, FileFact, SourceFacts
-from alchemist_dsl.lowering.resources import base_folder, own_model, wrong_base
+from alchemist_dsl.lowering.scope import base_folder, own_model, wrong_base
 from alchemist_dsl.project import lockfile as locks
 from alchemist_dsl.project.folder import leads_inside
 from alchemist_dsl.project.lockfile import Change, Fact, Lock, compare, same

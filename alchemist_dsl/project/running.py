@@ -168,7 +168,7 @@ class _Facts:
 
     def problems(self, program: Program) -> list[Diagnostic]:
         """Patterns that match no file, files that cannot be read, models that are none."""
-        from alchemist_dsl.lowering.resources import own_model
+        from alchemist_dsl.lowering.scope import own_model
 
         blocks = program.blocks.values()
         local = (b for b in program.of("source", "suite") if b.get("files") is not None and b.get("hub") is None)

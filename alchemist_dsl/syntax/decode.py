@@ -440,6 +440,6 @@ def _no_shape(text: str) -> BadNumber:
 
 
 #: What may follow a count, a number at once, and a slash: for editors and docs.
-UNITS: Final = tuple(word for plural in (*COUNTS, "parts") for word in (plural.removesuffix("s"), plural))
+COUNT_WORDS: Final = tuple(word for plural in (*COUNTS, "parts") for word in (plural.removesuffix("s"), plural))
 SUFFIXES: Final = (*filter(None, _SCALES), "%", "x", *BYTES, *DURATIONS)
 TIMES: Final = tuple(_TIMES)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from alchemist_dsl.docs import editors
-from alchemist_dsl.docs.vocabulary import vocabulary
+from alchemist_dsl.docs.words import vocabulary
 
 GRAMMARS = Path(__file__).resolve().parents[2] / "grammar"
 GRAMMAR = json.loads((GRAMMARS / "recipe.tmLanguage.json").read_text())

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
-from alchemist_dsl.docs.vocabulary import vocabulary
+from alchemist_dsl.docs.words import vocabulary
 
 pytestmark = pytest.mark.needs("compiler")
 

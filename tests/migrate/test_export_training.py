@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from alchemist_dsl import ir
 from alchemist_dsl.checker import check
 from alchemist_dsl.cli.main import group
-from alchemist_dsl.migrate import recipe_data, to_axolotl, to_trl
+from alchemist_dsl.migrate import recipe_draft, to_axolotl, to_trl
 from alchemist_dsl.migrate.run import migrate
 from alchemist_dsl.migrate.training import Trained, find, trained
 from alchemist_dsl.source import SourceFile
@@ -66,7 +66,7 @@ def program(train: dict[str, Any], seed: int = 42) -> ir.Program:
     recipe = {"kind": "recipe", "title": "t", "seed": seed}
     if train.get("packing") == "none":
         train = train | {n: train[n].replace("pack", "row") for n in ("batch", "micro_batch")}
-    text = recipe_data.recipe({"edition": 2026, "blocks": [recipe, ROWS, EXPORT, train]})
+    text = recipe_draft.recipe({"edition": 2026, "blocks": [recipe, ROWS, EXPORT, train]})
     made, problems = check(SourceFile("r.recipe", text), lambda _: None)
     assert made is not None
     assert [p.headline for p in problems if "A9" not in p.code and p.code not in ("A307", "A804", "A807")] == []
@@ -276,12 +276,12 @@ def alchemist(*args: str) -> Result:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    text = recipe_data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT, BASE]})
+    text = recipe_draft.recipe({"edition": 2026, "blocks": [ROWS, EXPORT, BASE]})
     (tmp_path / "r.recipe").write_text(text)
-    (tmp_path / "two.recipe").write_text(text + recipe_data.block(BASE | {"name": "other"}))
-    (tmp_path / "none.recipe").write_text(recipe_data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}))
+    (tmp_path / "two.recipe").write_text(text + recipe_draft.block(BASE | {"name": "other"}))
+    (tmp_path / "none.recipe").write_text(recipe_draft.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}))
     (tmp_path / "new.recipe").write_text(
-        recipe_data.recipe(
+        recipe_draft.recipe(
             {
                 "edition": 2026,
                 "blocks": [
@@ -312,8 +312,10 @@ def test_rows_are_those_of_the_export_from_where_the_file_lies(folder: Path) -> 
 def test_the_file_of_a_template_is_named_from_where_the_file_lies(folder: Path, tool: str, said: str) -> None:
     (folder / "deep").mkdir()
     (folder / "chat.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
-    block = recipe_data.block({k: v for k, v in BASE.items() if k != "chat_template"} | {"chat_template": "chat.jinja"})
-    (folder / "f.recipe").write_text(recipe_data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}) + block)
+    block = recipe_draft.block(
+        {k: v for k, v in BASE.items() if k != "chat_template"} | {"chat_template": "chat.jinja"}
+    )
+    (folder / "f.recipe").write_text(recipe_draft.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}) + block)
     assert alchemist("export", "f.recipe", "--to", tool, "-o", "deep/x").exit_code == 0
     assert said in (folder / "deep" / "x").read_text()
 
@@ -387,7 +389,7 @@ def test_the_script_trains(folder: Path) -> None:
         "precision": "fp32",
         "chat_template": {"template": template},
     }
-    (folder / "r.recipe").write_text(recipe_data.recipe({"edition": 2026, "blocks": [ROWS, EXPORT, train]}))
+    (folder / "r.recipe").write_text(recipe_draft.recipe({"edition": 2026, "blocks": [ROWS, EXPORT, train]}))
     assert alchemist("export", "r.recipe", "--to", "trl", "-o", "go.py").exit_code == 0
     done = subprocess.run([sys.executable, "go.py"], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -16,7 +16,7 @@ from alchemist_runtime.schema.plan import Plan, from_json
 
 from alchemist_dsl.checker import check
 from alchemist_dsl.docs import schemas
-from alchemist_dsl.migrate import recipe_data
+from alchemist_dsl.migrate import recipe_draft
 from alchemist_dsl.project import lockfile
 from alchemist_dsl.source import SourceFile
 
@@ -308,7 +308,7 @@ def problems(text: str) -> list[str]:
 def test_a_recipe_as_data_is_a_recipe() -> None:
     assert {b["kind"] for b in RECIPE["blocks"]} == set(KINDS), "every kind takes part"
     validator("recipe.json").validate(RECIPE)
-    text = recipe_data.recipe(RECIPE)
+    text = recipe_draft.recipe(RECIPE)
     found = problems(text)
     assert [p for p in found if p[:4] not in ("A807", "A604")] == [], text
     assert "## Questions and answers.\n## Ours.\nsource chat {\n" in text
@@ -369,5 +369,5 @@ def test_the_schema_refuses(kind: str, wrong: dict[str, Any]) -> None:
     ],
 )
 def test_data_of_another_form_is_refused(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(recipe_data.DataError, match=said):
-        recipe_data.recipe(wrong)
+    with pytest.raises(recipe_draft.DataError, match=said):
+        recipe_draft.recipe(wrong)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from alchemist_dsl.cli.main import group
 from alchemist_dsl.ir import TextV
-from alchemist_dsl.lowering.resources import base_folder, wrong_base
+from alchemist_dsl.lowering.scope import base_folder, wrong_base
 from alchemist_dsl.source import Span
 
 WHOLE = ("config.json", "model.safetensors", "tokenizer.json")

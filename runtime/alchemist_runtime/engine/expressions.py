@@ -19,10 +19,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alchemist_runtime.engine.row_functions import Session, session
-from alchemist_runtime.engine.streams import TURN, column_type
-from alchemist_runtime.engine.values import (
+from alchemist_runtime.engine.row_functions import (
     Datum,
+    Session,
     as_type,
     cast_null,
     column_error,
@@ -36,9 +35,11 @@ from alchemist_runtime.engine.values import (
     python_values,
     read_json,
     record_types,
+    session,
     spread,
     unified,
 )
+from alchemist_runtime.engine.streams import TURN, column_type
 from alchemist_runtime.engine.vector_functions import VECTOR, Call, Tokenizer
 from alchemist_runtime.schema import plan
 from alchemist_runtime.schema.codes import Problem, RunError

@@ -23,10 +23,10 @@ from alchemist_runtime.calls.dispatch import CallBatch, ClientPool, Outcome
 from alchemist_runtime.calls.teacher import UNREAD, Reply, Request, call_key, whole
 from alchemist_runtime.engine.context import Context, edges
 from alchemist_runtime.engine.filter_map import candidates, in_draw_order, judge, reason, sieves
+from alchemist_runtime.engine.row_functions import cast_null, python_values
 from alchemist_runtime.engine.select import draw_order
 from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import columns_for, render, with_messages
-from alchemist_runtime.engine.values import cast_null, python_values
 from alchemist_runtime.schema.catalog import origin
 from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.expressions import columns_read, walk

@@ -18,11 +18,10 @@ import pyarrow.compute as pc
 
 from alchemist_runtime.engine.context import Context
 from alchemist_runtime.engine.filter_map import assign
-from alchemist_runtime.engine.row_functions import turns
+from alchemist_runtime.engine.row_functions import INT64, json_text, real_of, turns
 from alchemist_runtime.engine.select import draw_order, u64_to_ids
 from alchemist_runtime.engine.streams import arrow_type, column_type
 from alchemist_runtime.engine.turns import TURN_TYPES, split_columns
-from alchemist_runtime.engine.values import INT64, json_text, real_of
 from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.formats.records import Bad, Chunk, Identities, Remark, Where
 from alchemist_runtime.schema import catalog

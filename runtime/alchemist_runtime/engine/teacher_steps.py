@@ -31,10 +31,10 @@ from alchemist_runtime.engine.filter_map import (
     sieves,
 )
 from alchemist_runtime.engine.prompt_calls import CALL_FAILED, UNREADABLE, Asking, Draw, enough, taken, why_unusable
+from alchemist_runtime.engine.row_functions import cast_null
 from alchemist_runtime.engine.select import derive_ids
 from alchemist_runtime.engine.streams import Stream, arrow_type
 from alchemist_runtime.engine.turns import TURN_TYPES, columns_for, with_messages
-from alchemist_runtime.engine.values import cast_null
 from alchemist_runtime.engine.views import Part, port
 from alchemist_runtime.schema import catalog
 from alchemist_runtime.schema.codes import Problem

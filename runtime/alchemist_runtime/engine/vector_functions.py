@@ -15,8 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alchemist_runtime.engine.streams import TURN, column_type
-from alchemist_runtime.engine.values import (
+from alchemist_runtime.engine.row_functions import (
     Datum,
     as_type,
     cast_null,
@@ -30,6 +29,7 @@ from alchemist_runtime.engine.values import (
     text_of,
     unified,
 )
+from alchemist_runtime.engine.streams import TURN, column_type
 from alchemist_runtime.schema.codes import Problem, RunError
 from alchemist_runtime.schema.sealed import dumps
 

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alchemist_runtime.engine.row_functions import python_values, record_types
 from alchemist_runtime.engine.streams import TURN, Segment, Stream, arrow_type
-from alchemist_runtime.engine.values import python_values, record_types
 from alchemist_runtime.schema.plan import Node
 from alchemist_runtime.schema.rows import (
     EXTRA,
