@@ -45,8 +45,8 @@ def mixture(b: Building) -> None:
     b.rest()
     b.extra["rules"] = read_rules(b, b.env, replace(b.env, stream=None, totals=()))
     if b.ok and entries:
-        _sums(b, entries)
-        _columns(b, entries)
+        _check_sums(b, entries)
+        _check_columns(b, entries)
     elif b.ok and not b.incomplete:
         b.error("A608", f"{b.title} takes nothing", b.header, help="for example `take { clean = all }`")
     b.publish("rows", b.stream.columns)
@@ -163,7 +163,7 @@ def percent(value: Fraction) -> str:
     return f"{float(value * 100):.10g}%"
 
 
-def _sums(b: Building, entries: Sequence[ir.EntryV]) -> None:
+def _check_sums(b: Building, entries: Sequence[ir.EntryV]) -> None:
     by = {k: [e for e in entries if e.amount == k] for k in (*_KINDS.values(), "rest", "all")}
     rests, parts, shares = by["rest"], by["parts"], by["share"]
     if len(rests) > 1:
@@ -186,7 +186,7 @@ def _sums(b: Building, entries: Sequence[ir.EntryV]) -> None:
         return
     fixed = [e for e in entries if e.amount in ("rows", "tokens", "all", "multiplier")]
     total = b.get("total")
-    _unit(b, [*shares, *parts, *rests], fixed)
+    _check_unit(b, [*shares, *parts, *rests], fixed)
     if rests and fixed and total is None:
         b.error(
             "A603",
@@ -196,10 +196,10 @@ def _sums(b: Building, entries: Sequence[ir.EntryV]) -> None:
             help="for example `total = 200M tokens`",
         )
         return
-    _shares(b, shares, fixed, bool(rests or parts), total is not None)
+    _check_shares(b, shares, fixed, bool(rests or parts), total is not None)
 
 
-def _unit(b: Building, relative: Sequence[ir.EntryV], fixed: Sequence[ir.EntryV]) -> None:
+def _check_unit(b: Building, relative: Sequence[ir.EntryV], fixed: Sequence[ir.EntryV]) -> None:
     """Shares are of rows or of tokens: said by `total` or `unit`."""
     weighted = "weights" in b.body.attrs
     if (relative or weighted) and b.get("total") is None and b.get("unit") is None:
@@ -223,9 +223,11 @@ def _unit(b: Building, relative: Sequence[ir.EntryV], fixed: Sequence[ir.EntryV]
         )
 
 
-def _shares(b: Building, shares: Sequence[ir.EntryV], fixed: Sequence[ir.EntryV], open_end: bool, total: bool) -> None:
+def _check_shares(
+    b: Building, shares: Sequence[ir.EntryV], fixed: Sequence[ir.EntryV], open_end: bool, total: bool
+) -> None:
     here = sum((e.value or Fraction(0) for e in shares), Fraction(0))
-    if not shares or any(not _written(e) for e in shares):
+    if not shares or any(not _has_value(e) for e in shares):
         return
     reported = " + ".join(percent(e.value or Fraction(0)) for e in shares)
     reported += f" = {percent(here)}" if len(shares) > 1 else ""
@@ -252,11 +254,11 @@ def _shares(b: Building, shares: Sequence[ir.EntryV], fixed: Sequence[ir.EntryV]
         )
 
 
-def _written(entry: ir.EntryV) -> bool:
+def _has_value(entry: ir.EntryV) -> bool:
     return entry.value is not None
 
 
-def _columns(b: Building, entries: Sequence[ir.EntryV]) -> None:
+def _check_columns(b: Building, entries: Sequence[ir.EntryV]) -> None:
     """Every entry gives the columns that training reads."""
     wanted = recipe_schema(b.context)
     for entry in entries:

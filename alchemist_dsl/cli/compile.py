@@ -84,7 +84,7 @@ def drift_lines(made: Compiled, width: int, *, after_run: bool = False) -> list[
     said = [line for c in found if c.kind == "changed" for line in wrap(sentence(c), width - 11)]
     if not said:
         return []
-    head = "recipe.lock changed:" if after_run else "recipe.lock says otherwise; a complete run takes over:"
+    head = "recipe.lock changed:" if after_run else "differs from recipe.lock; a complete run updates it:"
     return ["", f"lock     {head}", *(f"           {line}" for line in said)]
 
 

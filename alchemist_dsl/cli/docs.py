@@ -21,10 +21,10 @@ def docs(name: str | None, format_: str) -> None:
     """Print the reference of a kind (`filter`), an attribute (`filter.select`, `select`) or a function (`chars`);
     without a name, the list.
     """
-    click.echo(_asked(name, format_), nl=False)
+    click.echo(_reference(name, format_), nl=False)
 
 
-def _asked(name: str | None, format_: str) -> str:
+def _reference(name: str | None, format_: str) -> str:
     from alchemist_runtime.schema.kinds import KINDS
 
     from alchemist_dsl.docs import reference
@@ -39,13 +39,13 @@ def _asked(name: str | None, format_: str) -> str:
         return as_text(kind_schema(name))
     if name is None:
         return reference.contents()
-    parts = list(_found(name.removesuffix("()").lower()))
+    parts = list(_entries(name.removesuffix("()").lower()))
     if not parts:
         raise click.UsageError(_unknown(name))
     return "\n".join(parts)
 
 
-def _found(name: str) -> Iterator[str]:
+def _entries(name: str) -> Iterator[str]:
     """The entries of a name: a kind, a function, an attribute of all kinds that have it, or KIND.ATTRIBUTE."""
     from alchemist_runtime.schema.functions import AGGREGATES, FUNCTIONS
     from alchemist_runtime.schema.kinds import KINDS
@@ -97,7 +97,7 @@ def _unknown(name: str) -> str:
 def explain(code: str | None, format_: str) -> None:
     """Explain a code of a message (`A103`, or its name `unknown-name`); without one, list all codes by area."""
     if code is None:
-        click.echo(_listed(format_), nl=False)
+        click.echo(_list_codes(format_), nl=False)
         return
     from alchemist_dsl.diagnostics.page import load, markdown, terminal_text
 
@@ -139,7 +139,7 @@ def _holding(word: str) -> tuple[str, ...]:
     return tuple(c.slug for c in CODES.values() if len(word) > 2 and word in c.slug)[:3]
 
 
-def _listed(format_: str) -> str:
+def _list_codes(format_: str) -> str:
     from alchemist_runtime.schema.codes import AREAS, CODES
 
     if format_ == "json":

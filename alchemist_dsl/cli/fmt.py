@@ -148,7 +148,7 @@ def _say(done: Sequence[Formatted], written: Set[str], check: bool, diff: bool) 
             click.echo(f"formatted {one.path}")
         show(one.problems, {one.path: one.source})
         if any(p.code not in PARSES for p in one.problems):
-            click.echo(f"what does not parse in `{one.path}` stays as it is\n", err=True)
+            click.echo(f"the parts of `{one.path}` that do not parse were left unchanged\n", err=True)
     if diff or [f.path for f in done] == ["-"]:
         return
     if check:

@@ -39,7 +39,7 @@ def graph(plan: Path, format_: str | None, output: Path | None, against: str | N
     `-` is a recipe on standard input. SVG and HTML are one file each that loads nothing."""
     form = _format(format_, output)
     if output is not None and _same(plan, output):
-        raise click.UsageError(f"`{output}` is what is drawn; name another file")
+        raise click.UsageError(f"`{output}` is the input; choose another output file")
     if against is not None:
         if options.upto:
             raise click.UsageError("--against compares whole plans: leave --upto out")

@@ -52,8 +52,8 @@ def lock(
     from alchemist_dsl.project.pinning import ask, survey
     from alchemist_dsl.project.workspace import read_lock
 
-    asked = Asked(updates, update_all, check, prune)
-    _sensible(asked, recipes)
+    request = Request(updates, update_all, check, prune)
+    _check_options(request, recipes)
     project, paths = _recipes(recipes)
     known, unreadable = read_lock(project)
     if unreadable:
@@ -65,23 +65,21 @@ def lock(
     ask(found, lambda resource: check or update_all or resource in targets)
     whole = not recipes and not found.broken
     if prune and not whole:
-        click.echo(
-            "error: what nobody uses is known only where every recipe can be read; nothing was taken out", err=True
-        )
+        click.echo("error: --prune needs every recipe of the project to be readable; nothing was removed", err=True)
         sys.exit(1)
-    done = _decide(found, asked, targets, whole)
+    done = _outcome(found, request, targets, whole)
     if done.written:
         _write(project, done.written, found)
     if format_ == "json":
         click.echo(json.dumps(data(found, done), indent=2, sort_keys=True, ensure_ascii=False))
     else:
-        for line in lines(found, done, asked):
+        for line in lines(found, done, request):
             click.echo(line)
-    sys.exit(_exit_code(found, done, asked))
+    sys.exit(_exit_code(found, done, request))
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Request:
     """What the command line asks for."""
 
     updates: tuple[str, ...]
@@ -91,7 +89,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Outcome:
     """Changes that are written, changes that are only told, and facts that nothing uses."""
 
     written: tuple[Change, ...]
@@ -99,13 +97,13 @@ class Done:
     unused: tuple[Change, ...]
 
 
-def _sensible(asked: Asked, recipes: Sequence[Path]) -> None:
+def _check_options(request: Request, recipes: Sequence[Path]) -> None:
     """Refuse options that contradict each other."""
-    writes = [("--update", asked.updates), ("--update-all", asked.update_all), ("--prune", asked.prune)]
+    writes = [("--update", request.updates), ("--update-all", request.update_all), ("--prune", request.prune)]
     for option, given in writes:
-        if asked.check and given:
+        if request.check and given:
             raise click.UsageError(f"--check writes nothing, {option} does; give one of them")
-    if asked.prune and recipes:
+    if request.prune and recipes:
         raise click.UsageError("--prune looks at every recipe of the project; leave the names of recipes out")
 
 
@@ -148,14 +146,14 @@ def _targets(found: Survey, updates: Sequence[str]) -> set[Resource]:
     return out
 
 
-def _decide(found: Survey, asked: Asked, targets: set[Resource], whole: bool) -> Done:
+def _outcome(found: Survey, request: Request, targets: set[Resource], whole: bool) -> Outcome:
     changes, unused = found.changes, found.unused() if whole else ()
-    if asked.check:
-        return Done((), changes, unused)
-    taken = tuple(c for c in changes if c.kind != "changed" or asked.update_all or (c.section, c.resource) in targets)
-    gone = unused if asked.prune else ()
+    if request.check:
+        return Outcome((), changes, unused)
+    taken = tuple(c for c in changes if c.kind != "changed" or request.update_all or (c.section, c.resource) in targets)
+    gone = unused if request.prune else ()
     left = tuple(c for c in changes if c not in taken)
-    return Done((*taken, *gone), left, () if asked.prune else unused)
+    return Outcome((*taken, *gone), left, () if request.prune else unused)
 
 
 def _write(project: Project, changes: Sequence[Change], found: Survey) -> None:
@@ -169,15 +167,15 @@ def _write(project: Project, changes: Sequence[Change], found: Survey) -> None:
         sys.exit(3)
 
 
-def _exit_code(found: Survey, done: Done, asked: Asked) -> int:
+def _exit_code(found: Survey, done: Outcome, request: Request) -> int:
     from alchemist_runtime.schema.codes import NOT_CARRIED_OUT, OK, SAID_NO
 
-    if found.broken or (asked.check and done.left):
+    if found.broken or (request.check and done.left):
         return SAID_NO
     refused = any(u.problem.code == "A310" for u in found.unasked)  # there is no such revision
     if refused:
         return SAID_NO
-    if found.unasked or (asked.check and found.absent):
+    if found.unasked or (request.check and found.absent):
         return NOT_CARRIED_OUT
     return OK
 
@@ -185,7 +183,7 @@ def _exit_code(found: Survey, done: Done, asked: Asked) -> int:
 # --- what is printed --------------------------------------------------------------------------------------------------
 
 
-def data(found: Survey, done: Done) -> dict[str, Any]:
+def data(found: Survey, done: Outcome) -> dict[str, Any]:
     """The same as JSON."""
     from alchemist_dsl.project.pinning import licences
 
@@ -227,34 +225,34 @@ def _data(change: Change) -> dict[str, Any]:
 _MARKS = {"new": "+", "more": "+", "changed": "~", "unused": "-"}
 
 
-def lines(found: Survey, done: Done, asked: Asked) -> Iterator[str]:
+def lines(found: Survey, done: Outcome, request: Request) -> Iterator[str]:
     """The answer for people."""
-    yield from _written(found, done, asked)
+    yield from _written_lines(found, done, request)
     if done.left:
-        yield _left(done.left, asked)
-        yield from _listed(done.left)
+        yield _kept_headline(done.left, request)
+        yield from _change_lines(done.left)
     if done.unused:
         yield (
             f"{plural(len(done.unused), 'fact')} that no recipe here uses; `alchemist lock --prune` takes"
             f" {'it' if len(done.unused) == 1 else 'them'} out"
         )
-        yield from _listed(done.unused)
-    yield from _notes(found, asked)
+        yield from _change_lines(done.unused)
+    yield from _notes(found, request)
 
 
-def _written(found: Survey, done: Done, asked: Asked) -> Iterator[str]:
+def _written_lines(found: Survey, done: Outcome, request: Request) -> Iterator[str]:
     total = sum(len(facts) for facts in found.lock.sections.values())
     if done.written:
         yield f"recipe.lock: {plural(len(done.written), 'fact')} written"
-        yield from _listed(done.written)
+        yield from _change_lines(done.written)
         if any(_moves(c) for c in done.written):
             yield "what a run would make again because of it: `alchemist why --rerun`"
-    elif asked.check and not done.left:
+    elif request.check and not done.left:
         rest = " as far as it could be asked" if found.unasked or found.absent else ""
         yield f"recipe.lock is up to date{rest}: {total:,} facts, {plural(len(found.recipes), 'recipe')}"
-    elif asked.updates:
-        yield "recipe.lock: nothing to write; what was asked for is as it stands there"
-    elif not asked.check:
+    elif request.updates:
+        yield "recipe.lock: nothing to write; what was requested is up to date"
+    elif not request.check:
         yield f"recipe.lock: nothing to write; {total:,} facts, {plural(len(found.recipes), 'recipe')}"
 
 
@@ -266,15 +264,15 @@ def _moves(change: Change) -> bool:
     return change.kind != "unused" and any(before.get(p) != after.get(p) for p in PINS)
 
 
-def _left(left: Sequence[Change], asked: Asked) -> str:
-    if asked.check:
+def _kept_headline(left: Sequence[Change], request: Request) -> str:
+    if request.check:
         return f"{plural(len(left), 'fact')} that differ from recipe.lock"
     them = "it" if len(left) == 1 else "them"
     way = f"`--update NAME` or `--update-all` takes {them} over"
     return f"{plural(len(left), 'fact')} changed; recipe.lock keeps {them} as recorded; {way}"
 
 
-def _listed(changes: Sequence[Change]) -> Iterator[str]:
+def _change_lines(changes: Sequence[Change]) -> Iterator[str]:
     """Changes a line each; all that change what was known, and of the others the first."""
     plain = [c for c in changes if c.kind in ("new", "unused")]
     yield from (_line(c) for c in changes if c not in plain)
@@ -290,7 +288,7 @@ def _line(change: Change) -> str:
     return f"  {_MARKS[change.kind]} {words}"
 
 
-def _notes(found: Survey, asked: Asked) -> Iterator[str]:
+def _notes(found: Survey, request: Request) -> Iterator[str]:
     from alchemist_dsl.project.lockfile import subject
     from alchemist_dsl.project.pinning import licences
 
@@ -308,10 +306,10 @@ def _notes(found: Survey, asked: Asked) -> Iterator[str]:
             yield f"  nor {', '.join(others[:NAMED])}{rest}"
         if u.problem.help:
             yield f"  help: {u.problem.help}"
-    for path in sorted(found.absent) if asked.check else ():
+    for path in sorted(found.absent) if request.check else ():
         yield f"not asked: file `{path}` is not on this machine"
     for name in found.broken:
-        yield f"not looked at: {name} has mistakes"
+        yield f"skipped: {name} has errors"
 
 
 # --- merge lock ------------------------------------------------------------------------------------------------------
@@ -340,7 +338,7 @@ def merge_lock(base: Path, ours: Path, theirs: Path, name: str) -> None:
     merged, conflicts = merge(*sides)
     _merge_lock_write(ours, dumps(merged, conflicts))
     if conflicts:
-        click.echo(_told(name, conflicts), err=True)
+        click.echo(_conflict_message(name, conflicts), err=True)
         sys.exit(1)
 
 
@@ -380,7 +378,7 @@ def _merge_lock_write(path: Path, text: str) -> None:
         sys.exit(3)
 
 
-def _told(name: str, conflicts: tuple[Conflict, ...]) -> str:
+def _conflict_message(name: str, conflicts: tuple[Conflict, ...]) -> str:
     lines = [f"{name}: both sides changed {plural(len(conflicts), 'fact')} differently:"]
     lines += [f"  {f'[{c.section}] ' if c.section else ''}{c.resource}" for c in conflicts]
     lines.append(

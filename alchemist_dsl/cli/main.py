@@ -11,43 +11,43 @@ import click
 
 #: command -> ("module:attribute", what it does in a line)
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "new": ("alchemist_dsl.cli.new:new", "Begin a project: a recipe that runs offline, sample rows, files for git."),
+    "new": ("alchemist_dsl.cli.new:new", "Start a project: a recipe that runs offline, sample rows, files for git."),
     "check": ("alchemist_dsl.cli.check:check", "Check recipes: every mistake, with its place and a way out."),
     "fmt": ("alchemist_dsl.cli.fmt:fmt", "Format recipes; comments, order and keys stay."),
     "compile": ("alchemist_dsl.cli.compile:compile_", "Print the plan of a recipe: steps, rows, calls, money."),
     "lsp": ("alchemist_dsl.cli.check:lsp", "Serve an editor: the language server."),
-    "run": ("alchemist_dsl.cli.run:run", "Carry a recipe out: build what is missing, train, check."),
-    "test": ("alchemist_dsl.cli.test:test", "Carry out the tests of a recipe, offline, with a mock teacher."),
+    "run": ("alchemist_dsl.cli.run:run", "Run a recipe: build what is missing, train, check."),
+    "test": ("alchemist_dsl.cli.test:test", "Run the tests of a recipe, offline, with a mock teacher."),
     "show": ("alchemist_dsl.cli.show:show", "Show a plan or one of its steps in full."),
     "graph": ("alchemist_dsl.cli.graph:graph", "Draw a recipe or a plan: text, Mermaid, SVG, a page."),
     "diff": (
         "alchemist_dsl.cli.diff:diff",
         "Compare two versions by meaning: rows, calls, dollars, what trains again.",
     ),
-    "why": ("alchemist_dsl.cli.why:why", "Say what a step is made of, and why it would run again."),
+    "why": ("alchemist_dsl.cli.why:why", "Explain what a step is made of, and why it would run again."),
     "cost": (
         "alchemist_dsl.cli.cost:cost",
-        "Say what a recipe's teachers cost: paid, by the next run, from scratch, as measured.",
+        "Show what a recipe's teachers cost: paid, by the next run, from scratch, as measured.",
     ),
     "batches": ("alchemist_dsl.cli.cache:batches", "List the batches in flight at a teacher's server; cancel them."),
-    "verify": ("alchemist_dsl.cli.verify:verify", "Hold all that a project keeps against its checksums."),
+    "verify": ("alchemist_dsl.cli.verify:verify", "Verify the checksums of everything that a project stores."),
     "cache": (
         "alchemist_dsl.cli.cache:cache",
-        "The answers that were paid for: what there is, files of them, what nobody needs.",
+        "Manage the answers that were paid for: list, export, import, remove unused ones.",
     ),
     "textconv": ("alchemist_dsl.cli.fmt:textconv", "Print a recipe for `git diff`: layout vanishes, comments stay."),
     "merge-lock": ("alchemist_dsl.cli.lock:merge_lock", "Merge three versions of recipe.lock fact by fact, for git."),
-    "lock": ("alchemist_dsl.cli.lock:lock", "Pin what recipes rest on in recipe.lock; say what differs from it."),
+    "lock": ("alchemist_dsl.cli.lock:lock", "Pin what recipes depend on in recipe.lock; report what differs from it."),
     "migrate": (
         "alchemist_dsl.cli.migrate:migrate",
-        "Take over a YAML of axolotl, LLaMA-Factory, TRL or open-instruct.",
+        "Convert a configuration of axolotl, LLaMA-Factory, TRL or open-instruct.",
     ),
     "export": (
         "alchemist_dsl.cli.export:export",
         "Write a train block for another tool: an axolotl YAML, a TRL script.",
     ),
-    "review": ("alchemist_dsl.cli.review:review", "Comment a pull request on GitHub with what its recipes change."),
-    "explain": ("alchemist_dsl.cli.docs:explain", "Explain a code of a message, with a wrong and a right recipe."),
+    "review": ("alchemist_dsl.cli.review:review", "Comment on a pull request on GitHub with what its recipes change."),
+    "explain": ("alchemist_dsl.cli.docs:explain", "Explain an error code, with a wrong and a right recipe."),
     "docs": ("alchemist_dsl.cli.docs:docs", "Print the reference of a kind, an attribute or a function."),
 }
 

@@ -38,8 +38,9 @@ class Compared:
 @click.option("--allow-unknown", is_flag=True, help="Pass where the change of the cost is unknown.")
 @click.option("--name", default="recipes", show_default=True, help="Which comment: one of each name is kept.")
 def review(max_increase: str | None, allow_unknown: bool, name: str) -> None:
-    """Comment a pull request on GitHub with what its recipes change. For workflows; the Action in .github/actions/diff
-    calls it.
+    """Comment on a pull request on GitHub with what its recipes change.
+
+    For workflows; the Action in .github/actions/diff calls it.
 
     Reads the event of the workflow (GITHUB_EVENT_PATH) and compares the checkout with the commit that the pull request
     goes out from, by the figures in recipe.lock. Keeps one comment, and none where nothing changed. The token is read

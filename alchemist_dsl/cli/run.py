@@ -157,7 +157,7 @@ def _carry_out(compiled: Compiled, ctx: Context, targets: list[str] | None, *, f
             local.run(ctx, targets, ingredients=compiled.ingredients, result=result)
         except KeyboardInterrupt:
             stack.close()
-            click.echo("interrupted: what is finished is kept; the same command goes on from here", err=True)
+            click.echo("interrupted: finished steps are kept; re-run the same command to continue", err=True)
             for problem in getattr(getattr(ctx.progress, "first", None), "warnings", ()):
                 show_problem(compiled, problem)
             _go_on(compiled, result, log)

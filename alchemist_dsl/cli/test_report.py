@@ -40,7 +40,7 @@ def lines(tested: Sequence[Tested], path: Path, paint: Paint) -> Iterator[str]:
     for result in _results(tested):
         if result.outcome != "passed":
             yield ""
-            yield from _told(result, path, paint)
+            yield from _details(result, path, paint)
 
 
 def total(tested: Sequence[Tested], seconds: float) -> str:
@@ -66,10 +66,10 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-def _told(result: Result, path: Path, paint: Paint) -> Iterator[str]:
+def _details(result: Result, path: Path, paint: Paint) -> Iterator[str]:
     colour, word = _WORD[result.outcome]
     yield f"{paint(colour, word.strip())} {result.name}"
-    yield f"  {_came(result)}"
+    yield f"  {_row_summary(result)}"
     for failure in result.failures:
         yield f"  {_place(failure.at, path)}"
         yield f"    {cut(' '.join(failure.text.split()))}"
@@ -85,7 +85,7 @@ def _place(at: At, path: Path) -> str:
     return f"{path(at.file)}:{at.line}:{at.column}"
 
 
-def _came(result: Result) -> str:
+def _row_summary(result: Result) -> str:
     """`2 rows given to clean: 1 left, 1 dropped (too_short 1)`."""
     rows = f"{plural(result.given, 'row')} given to `{result.step}`"
     summary = result.summary
@@ -208,16 +208,16 @@ def _miss_data(miss: Miss) -> dict[str, Any]:
     return {
         "part": miss.text,
         "op": miss.op,
-        "expected": _plain(miss.wanted),
-        "got": _plain(miss.got),
+        "expected": _json_value(miss.wanted),
+        "got": _json_value(miss.got),
         "row": miss.row,
         "given_row": None if miss.root is None else miss.root[1],
-        "reads": {n: _plain(v) for n, v in miss.reads.items()},
+        "reads": {n: _json_value(v) for n, v in miss.reads.items()},
         "reason": miss.reason,
     }
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     """A value that JSON can hold."""
     try:
         return json.loads(json.dumps(value))
@@ -250,7 +250,7 @@ def junit(tested: Sequence[Tested], path: Path, seconds: float) -> bytes:
                 time="0.000",
             )
             told = "\n".join(d.headline for d in one.diagnostics)
-            _said(xml.SubElement(case, "error", type="check"), "the recipe has errors", told)
+            _set_message(xml.SubElement(case, "error", type="check"), "the recipe has errors", told)
         for result in one.results:
             suite.append(_case(result, one, path))
     xml.indent(root)
@@ -285,10 +285,10 @@ def _case(result: Result, one: Tested, path: Path) -> Any:
         texts = [f.text for f in result.failures]
         more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
         made = xml.SubElement(case, "failure", type="expect")
-        _said(made, texts[0] + more, "\n".join([*told, _came(result)]))
+        _set_message(made, texts[0] + more, "\n".join([*told, _row_summary(result)]))
     elif result.problems:
         _, first = result.problems[0]
-        _said(xml.SubElement(case, "error", type=first.code), first.headline, "\n".join(told))
+        _set_message(xml.SubElement(case, "error", type=first.code), first.headline, "\n".join(told))
     return case
 
 
@@ -298,7 +298,7 @@ def _failure(failure: Failure, result: Result, path: Path) -> Iterator[str]:
     yield from (f"    {line}" for line in _misses(failure, result))
 
 
-def _said(element: Any, message: str, text: str) -> None:
+def _set_message(element: Any, message: str, text: str) -> None:
     element.set("message", _xml(" ".join(message.split())))
     element.text = _xml(text)
 

@@ -265,10 +265,10 @@ def _unit(e: Expr) -> str:
 
 def _text(r: Range, unit: str) -> str:
     ends = [r.value] if r.low == r.high or None in r.ends() else [r.low, r.high]
-    return " to ".join(_shown(x, unit) for x in ends if x is not None)
+    return " to ".join(_format_value(x, unit) for x in ends if x is not None)
 
 
-def _shown(value: Fraction, unit: str) -> str:
+def _format_value(value: Fraction, unit: str) -> str:
     if unit == "money":
         return "$" + money(value)
     if unit == "percent":

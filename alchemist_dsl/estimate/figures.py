@@ -318,14 +318,14 @@ def _near_share(rows: Range, share: Fraction) -> Range:
 
 
 def _source(spec: SourceSpec | SuiteSpec, facts: SourceFacts) -> Figures:
-    rows = _counted(spec, facts.files)
+    rows = _file_rows(spec, facts.files)
     limits = [n for n in (getattr(spec, "limit", None), getattr(spec, "run_limit", None)) if n is not None]
     for limit in limits:
         rows = rows.at_most(limit)
     return Figures({"rows": rows, "dropped": NOTHING}, {spec.name: rows}, _row_chars(facts.files))
 
 
-def _counted(spec: SourceSpec | SuiteSpec, files: tuple[FileFact, ...]) -> Range:
+def _file_rows(spec: SourceSpec | SuiteSpec, files: tuple[FileFact, ...]) -> Range:
     if spec.reader.name == "missing":
         return NOTHING
     counts = [f.rows for f in files]

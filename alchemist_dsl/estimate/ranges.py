@@ -109,11 +109,11 @@ def estimate(r: Range, *, whole: bool = True) -> Estimate:
     """As the plan has it: rows, calls and tokens as whole numbers, money as it is."""
     if r.value is None and r.high is None:
         return Estimate()
-    low, value, high = (_shown(x, whole) for x in (r.low, r.value, r.high))
+    low, value, high = (_exact_text(x, whole) for x in (r.low, r.value, r.high))
     return Estimate(low=low, value=value, high=high, basis=r.basis)
 
 
-def _shown(value: Fraction | None, whole: bool) -> str | None:
+def _exact_text(value: Fraction | None, whole: bool) -> str | None:
     if value is None:
         return None
     return str((value + Fraction(1, 2)) // 1) if whole else decimal(value)

@@ -51,7 +51,7 @@ def _table(steps: Sequence[Step]) -> str:
     rows = [
         f"<tr><th scope=row>{_link(s.name)}</th><td>{text(s.kind)}</td><td class=n>{text(s.figure('rows'))}</td>"
         + (f"<td class=n>{text(s.figure('usd'))}</td>" if spends else "")
-        + f'<td><span class="{s.tone}">{_said(s)}</span></td></tr>'
+        + f'<td><span class="{s.tone}">{_caption(s)}</span></td></tr>'
         for s in steps
     ]
     cost = "<th class=n>cost</th>" if spends else ""
@@ -59,7 +59,7 @@ def _table(steps: Sequence[Step]) -> str:
     return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _said(step: Step) -> str:
+def _caption(step: Step) -> str:
     return ", ".join(w for w in (step.change, step.doing) if w) or "planned"
 
 
@@ -67,7 +67,7 @@ def _article(step: Step, graph: Graph) -> str:
     why = f": {text('; '.join(step.why))}" if step.why else ""
     parts = [
         f'<h2>{text(step.name)}</h2><a class="close" href="#-" aria-label="close">×</a>',
-        f'<p>{text(step.kind)} · <span class="{step.tone}">{_said(step)}</span>{why}</p>',
+        f'<p>{text(step.kind)} · <span class="{step.tone}">{_caption(step)}</span>{why}</p>',
         f"<p>{text(step.doc)}</p>" if step.doc else "",
         *_figures("expected", step.figures),
         *_figures("in a run now", step.new),

@@ -444,7 +444,7 @@ def wrong_base(base: TextV, root: Path, attribute: str = "base") -> Diagnostic |
     try:
         files = sorted(f.name for f in at.iterdir())
     except OSError as e:
-        return _no_base(base, f"`{named}` cannot be read: {e.strerror or e}", "see that you may read it")
+        return _no_base(base, f"`{named}` cannot be read: {e.strerror or e}", "check its permissions")
     return _no_model(base, files, attribute)
 
 

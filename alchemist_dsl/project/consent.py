@@ -70,7 +70,7 @@ def agree_to_hosts(plan: Plan, project: Path, todo: Sequence[Node], allowed: Ite
             raise RunError(
                 Problem(
                     "A713",
-                    said + ("" if ask is not None else ", and nobody is there to agree"),
+                    said + ("" if ask is not None else ", and there is no terminal to confirm on"),
                     node=node.id,
                     help=f"see that `{name}` is a server that you trust with it; then `--allow-host {at[0]}`",
                 )
@@ -129,9 +129,9 @@ def agree_to_cost(plan: Plan, todo: Sequence[Node], most: Fraction | None, ask: 
     raise RunError(
         Problem(
             "A709",
-            "nothing was spent: the run was not agreed to"
+            "nothing was spent: the run was not confirmed"
             if ask is not None
-            else f"{text}, and nobody is there to agree",
+            else f"{text}, and there is no terminal to confirm on",
             node=asked[0].id,
             help="give `--budget $N`, or a `budget` in each step that asks a teacher",
         )

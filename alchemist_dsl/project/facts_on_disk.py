@@ -224,7 +224,7 @@ class Resources:
         known = self._pinned(locks.HUB, name, ref)
         if known is not None or not self.pin:
             return SourceFacts(revision=known)
-        return self._asked(block, repo, name, written)
+        return self._resolve_dataset(block, repo, name, written)
 
     def _pinned(self, section: str, name: str, ref: str | None) -> str | None:
         """The commit of a resource of the hub as far as it is known here."""
@@ -236,7 +236,7 @@ class Resources:
         self.unpinned.add((section, name))
         return None
 
-    def _asked(self, block: Block, repo: str, name: str, written: TextV | None) -> SourceFacts:
+    def _resolve_dataset(self, block: Block, repo: str, name: str, written: TextV | None) -> SourceFacts:
         from alchemist_runtime.sources.hub import facts
 
         try:
@@ -260,9 +260,9 @@ class Resources:
         known = self._pinned(section, pinned, ref)
         if known is not None or not self.pin or (section, pinned) in self._silent:
             return known
-        return self._found(section, name, pinned, ref)
+        return self._resolve_weights(section, name, pinned, ref)
 
-    def _found(self, section: str, name: str, pinned: str, ref: str | None) -> str | None:
+    def _resolve_weights(self, section: str, name: str, pinned: str, ref: str | None) -> str | None:
         """Ask the hub for a model's commit. Where it does not answer, the local cache tells what a run would load."""
         from alchemist_runtime.sources.hub import cached_model, facts
 
@@ -310,7 +310,7 @@ class Resources:
             folder = self.folder(pattern.span.file)
             found = matches(folder, pattern.value)
             paths = [self.relative(folder / p) for p in found]
-            strange = None if folder == self.std else self._strange(pattern, paths)
+            strange = None if folder == self.std else self._outside_project(pattern, paths)
             if strange is not None:
                 problems.append(strange)
                 if strange.severity is not Severity.WARNING:
@@ -330,7 +330,7 @@ class Resources:
                     problems.append(_at(fact, pattern))
         return SourceFacts(files=tuple(files[p] for p in sorted(files)), problems=tuple(problems))
 
-    def _strange(self, pattern: TextV, paths: list[str]) -> Diagnostic | None:
+    def _outside_project(self, pattern: TextV, paths: list[str]) -> Diagnostic | None:
         """What is to be said of files that lie outside the project. An open name is the reader's to judge; a link hides
         it.
         """
@@ -381,7 +381,7 @@ class Resources:
         try:
             entry = self._described(self.root / path, path, kind)
         except OSError as e:
-            return _problem("A312", f"`{path}` cannot be read: {e.strerror or e}", help="see that you may read it")
+            return _problem("A312", f"`{path}` cannot be read: {e.strerror or e}", help="check its permissions")
         if entry.get("broken"):
             self.broken[path] = entry["broken"]
         fact = {k: entry.get(k) for k in ("digest", "size", "rows", "columns")}
@@ -608,30 +608,30 @@ def _nearest(pattern: str, folder: Path) -> str:
         if (at / part).is_dir():
             at = at / part
             continue
-        near = get_close_matches(part, [p.name for p in _listed(at) if p.is_dir()], 1, 0.6)
+        near = get_close_matches(part, [p.name for p in _entries(at) if p.is_dir()], 1, 0.6)
         if near:
             found = at / near[0]
-            return f"nearest existing folder: {_shown(found, folder)}{_held(found, parts[-1])}"
-        return f"there is no folder `{part}` in {_shown(at, folder)}"
-    near = get_close_matches(parts[-1], [p.name for p in _listed(at) if p.is_file()], 1, 0.6)
+            return f"nearest existing folder: {_display(found, folder)}{_held(found, parts[-1])}"
+        return f"there is no folder `{part}` in {_display(at, folder)}"
+    near = get_close_matches(parts[-1], [p.name for p in _entries(at) if p.is_file()], 1, 0.6)
     if near:
-        return f"did you mean `{_shown(at / near[0], folder)}`?"
-    return f"{_shown(at, folder)} holds {len([p for p in _listed(at) if p.is_file()])} files, none of them matching"
+        return f"did you mean `{_display(at / near[0], folder)}`?"
+    return f"{_display(at, folder)} holds {len([p for p in _entries(at) if p.is_file()])} files, none of them matching"
 
 
 def _held(folder: Path, pattern: str) -> str:
     """How many files of a folder fit a pattern: ` (12 .jsonl files)`; nothing where none does."""
-    fitting = [p for p in _listed(folder) if p.is_file() and p.match(pattern)]
+    fitting = [p for p in _entries(folder) if p.is_file() and p.match(pattern)]
     kind = Path(pattern).suffix
     return f" ({len(fitting)} {kind} file{'s' * (len(fitting) != 1)})" if fitting and kind else ""
 
 
-def _shown(path: Path, folder: Path) -> str:
+def _display(path: Path, folder: Path) -> str:
     shown = Path(os.path.relpath(path, folder)).as_posix()
     return "the recipe's folder" if shown == "." else shown
 
 
-def _listed(folder: Path) -> list[Path]:
+def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError:
@@ -643,7 +643,7 @@ def _broken(first: list[str]) -> Diagnostic:
         "A305",
         "no record of the files can be read",
         note="; ".join(first[:3]) + (f"; and {len(first) - 3:,} more files" if len(first) > 3 else ""),
-        help="mend the data, or say what it is with `format`",
+        help="fix the data, or set its `format`",
     )
 
 

@@ -338,7 +338,7 @@ def parts(change: Change) -> list[str]:
     before, after = change.before or {}, change.after or {}
     keys = sorted({*before, *after}, key=lambda k: (_position(k), k))
     if change.before is None or change.after is None:
-        return [_said(k, (before or after)[k]) for k in keys]
+        return [_format_part(k, (before or after)[k]) for k in keys]
     return [
         part for k in keys if not same(before.get(k), after.get(k)) for part in _differs(k, before.get(k), after.get(k))
     ]
@@ -362,7 +362,7 @@ def _position(key: str) -> int:
     return _ORDER.index(key) if key in _ORDER else len(_ORDER) - 2
 
 
-def _said(key: str, value: Any) -> str:
+def _format_part(key: str, value: Any) -> str:
     match key, value:
         case "columns", Mapping():
             return f"columns {', '.join(f'{n}: {t}' for n, t in value.items()) or 'none'}"
@@ -378,9 +378,9 @@ def _differs(key: str, before: Any, after: Any) -> Iterator[str]:
     if key == "columns" and isinstance(before, Mapping) and isinstance(after, Mapping):
         yield from _columns(before, after)
     elif before is None:
-        yield f"{_said(key, after)} (not known before)"
+        yield f"{_format_part(key, after)} (not known before)"
     elif after is None:
-        yield f"{_said(key, before)} (not known any more)"
+        yield f"{_format_part(key, before)} (not known any more)"
     else:
         yield f"{_word(key)} {_drift_value(key, before)} → {_drift_value(key, after)}{_by(before, after)}"
 

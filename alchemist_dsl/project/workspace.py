@@ -71,7 +71,7 @@ def read_lock(project: Project) -> tuple[Lock, tuple[Diagnostic, ...]]:
             "A908",
             f"`{LOCK}` cannot be read: {e.strerror if isinstance(e, OSError) else e}",
             Span(LOCK, 0, 0),
-            help="mend it, or take it from git again; deleted, it is made anew",
+            help="fix it or restore it from git; deleted, it is created again",
         )
         return Lock(), (problem,)
 
@@ -165,7 +165,7 @@ def compile_recipe(
     if made.plan is not None and not values and str(path) != STDIN:
         resources.declare(made.plan)
     if locked:
-        problems += tuple(_moved_facts(resources, shown, made.program))
+        problems += tuple(_differences(resources, shown, made.program))
     return _compiled(made, problems, project, lock, resources)
 
 
@@ -196,7 +196,7 @@ def _compiled(
     )
 
 
-def _moved_facts(resources: Resources, shown: str, program: Program | None) -> Iterable[Diagnostic]:
+def _differences(resources: Resources, shown: str, program: Program | None) -> Iterable[Diagnostic]:
     """What `--locked` refuses: facts that the lock does not know, or knows otherwise, before and after."""
     for change in resources.changes:
         known = change.kind == "changed"
@@ -229,8 +229,8 @@ def _moved_facts(resources: Resources, shown: str, program: Program | None) -> I
 def _way_out(kind: str, resource: str) -> str:
     name = resource.rpartition("#")[2]
     if kind == "changed":
-        return f"put it back, or take the change over with `alchemist lock --update {name}`, and commit the lock"
-    return "`alchemist lock` adds it; look at it and commit the lock"
+        return f"revert it, or accept the change with `alchemist lock --update {name}` and commit the lock"
+    return "`alchemist lock` adds it; review and commit the lock"
 
 
 def _where(resources: Resources, section: str, name: str, shown: str, program: Program | None) -> Span:
@@ -401,13 +401,13 @@ def _stored(store: Store, node: Node) -> tuple[Finished | None, frozenset[str]]:
             raise
         return "incomplete", frozenset()
     if manifest is not None:
-        return "complete", _looked_at(manifest, node)
+        return "complete", _inputs_read(manifest, node)
     path = store.path(node.key)
     begun = path.exists() or path.with_suffix(".tmp").exists()
     return ("incomplete" if begun else None), frozenset()
 
 
-def _looked_at(manifest: Manifest, node: Node) -> frozenset[str]:
+def _inputs_read(manifest: Manifest, node: Node) -> frozenset[str]:
     return frozenset(node.inputs[i].node for i in looked_at(manifest) if i < len(node.inputs))
 
 

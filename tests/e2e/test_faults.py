@@ -340,7 +340,7 @@ def test_a_budget_holds_and_can_be_raised(tmp_path: Path, server: FaultServer) -
 def test_nothing_is_spent_without_consent(tmp_path: Path, server: FaultServer) -> None:
     project = write_project(tmp_path, server.base_url, PRICE)
     done = alchemist("run", "r.recipe", cwd=project)
-    says = "160 new calls to served", "nobody is there to agree", "--budget"
+    says = "160 new calls to served", "there is no terminal to confirm on", "--budget"
     refused(done, 3, "A709", *says, at=PAID)
     # a plan without a word on this machine's state is no way around it
     alchemist("compile", "r.recipe", "--portable", "-o", "plan.json", cwd=project)
@@ -433,7 +433,7 @@ def test_ctrl_c_while_a_teacher_answers(project: Path, server: FaultServer, undi
     assert process.returncode == 130, err
     assert server.asked < ROWS  # it stops long before its work is done
     assert "stopping when calls in flight are back" in err
-    assert "goes on from here" in err and "finished before: a" in err
+    assert "re-run the same command" in err and "finished before: a" in err
     assert "Traceback" not in err
     before = server.asked
     nodes = run("r.recipe", project)
@@ -479,7 +479,7 @@ def test_ctrl_c_while_a_model_trains(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
-    assert "goes on from here" in err and "Traceback" not in err
+    assert "re-run the same command" in err and "Traceback" not in err
     stopped = max(steps())
     assert stopped < 40
     nodes = run("r.recipe", tmp_path)

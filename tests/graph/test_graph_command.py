@@ -138,7 +138,7 @@ def test_what_cannot_be_drawn_is_said(project: Path) -> None:
     assert "did you mean `r.recipe`?" in graph("q.recipe", cwd=project, code=2)
     assert "A912" in graph("r.recipe", "--upto", "cleen", cwd=project, code=1)
     assert "usage" in graph("r.recipe", "--format", "dot", cwd=project, code=2).lower()
-    assert "`r.recipe` is what is drawn" in graph("r.recipe", "-o", "r.recipe", cwd=project, code=2)
+    assert "`r.recipe` is the input" in graph("r.recipe", "-o", "r.recipe", cwd=project, code=2)
     assert (project / "r.recipe").read_text() == RECIPE
     error = graph("r.recipe", "-o", "none/g.svg", cwd=project, code=3)
     assert error.startswith("error: `none/g.svg` cannot be written: ")

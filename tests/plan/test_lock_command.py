@@ -84,7 +84,7 @@ def test_a_known_fact_changes_by_its_name_alone(here, full):
     assert known.fact("teachers", "r.recipe#paid")["input"] == "$2.5 per 1M tokens"
     assert call("--update", "paid").exit_code == 0
     assert loads(text(here)).fact("teachers", "r.recipe#paid")["input"] == "$3 per 1M tokens"
-    assert "as it stands there" in call("--update", "data/a.jsonl").output
+    assert "what was requested is up to date" in call("--update", "data/a.jsonl").output
 
 
 def test_update_all_takes_over_everything(here, full):
@@ -183,9 +183,9 @@ def test_nothing_is_taken_out_while_a_recipe_cannot_be_read(here, full):
     (here.root / "broken.recipe").write_text("edition 2026\nfilter x {\n  from = nowhere\n}\n")
     before = text(here)
     made = call("--prune")
-    assert made.exit_code == 1 and "nothing was taken out" in made.output and text(here) == before
+    assert made.exit_code == 1 and "nothing was removed" in made.output and text(here) == before
     made = call()
-    assert made.exit_code == 1 and "not looked at: broken.recipe has mistakes" in made.output
+    assert made.exit_code == 1 and "skipped: broken.recipe has errors" in made.output
     assert "did you mean" in made.output or "nowhere" in made.output
 
 
