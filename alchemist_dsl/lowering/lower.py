@@ -13,7 +13,7 @@ from alchemist_dsl.checker.unsupported import unrun
 from alchemist_dsl.ir import Block, ParamValue, Program, RefV
 from alchemist_dsl.lowering import keys, steps
 from alchemist_dsl.lowering.canonical import Ingredients
-from alchemist_dsl.lowering.scope import Input, Scope, inputs, items, text
+from alchemist_dsl.lowering.scope import Input, Scope, inputs, items, plan_prompt, plan_teacher, text
 from alchemist_dsl.passes import NODE_KINDS, counted
 
 
@@ -128,7 +128,7 @@ def _teachers(scope: Scope, known: Mapping[str, str]) -> dict[str, Teacher]:
         identity = keys.teacher_identity(block, scope)
         if isinstance(model := block.get("model"), RefV):
             identity["teacher.model"] = {"train": known[model.target]}
-        teacher = scope.teacher(block, scope)
+        teacher = plan_teacher(block, scope)
         out[block.name] = replace(teacher, identity_of=identity, identity_key=digest(identity))
     return out
 
@@ -137,7 +137,7 @@ def _prompts(scope: Scope) -> dict[str, Prompt]:
     out = {}
     for block in _of_kind(scope.program, "prompt"):
         key = digest(keys.prompt_ingredients(block))
-        out[block.name] = replace(scope.prompt(block, scope), key=key)
+        out[block.name] = replace(plan_prompt(block, scope), key=key)
     return out
 
 

@@ -273,7 +273,7 @@ def planned(value: Value, type_: str) -> Any:
 LARGEST_BATCH: Final = 16
 
 
-def teacher(block: Block, scope: Scope) -> Teacher:
+def plan_teacher(block: Block, scope: Scope) -> Teacher:
     """A teacher without its identity key."""
     timeout = quantity(block, "timeout")
     here = text(block, "provider") == "transformers"
@@ -368,7 +368,7 @@ def _rate(value: Qty) -> dict[str, str]:
     return {"unit": value.unit or "calls", "per_second": str(value.value)}
 
 
-def prompt(block: Block, scope: Scope) -> Prompt:
+def plan_prompt(block: Block, scope: Scope) -> Prompt:
     """A prompt without its key."""
     return Prompt(
         name=block.name,

@@ -132,7 +132,7 @@ def _mixture(draft: Draft) -> dict[str, Any] | None:
 
 def _block(block: Mapping[str, Any], remarks: Iterable[Remark]) -> str:
     """The text of a block with its remarks: above the attribute that they speak of, else at its end."""
-    lines = block(block).splitlines()
+    lines = block_text(block).splitlines()
     for remark in remarks:
         start = (f"  {remark.at} = ", f"  {remark.at} {{", f"  set {remark.at} = ")
         at = next((i for i, line in enumerate(lines) if remark.at and line.startswith(start)), len(lines) - 1)
@@ -222,11 +222,11 @@ def recipe(data: Mapping[str, Any]) -> str:
     for name, param in data.get("params", {}).items():
         default = f" = {param['default']}" if "default" in param else ""
         parts.append(f"{_doc(param)}param {_name(name)}: {param['type']}{default}\n")
-    parts += [block(b) for b in data["blocks"]]
+    parts += [block_text(b) for b in data["blocks"]]
     return "".join(parts)
 
 
-def block(data: Mapping[str, Any]) -> str:
+def block_text(data: Mapping[str, Any]) -> str:
     """The text of one block."""
     kind = data.get("kind")
     if kind not in KINDS:

@@ -278,7 +278,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     text = recipe_draft.recipe({"edition": 2026, "blocks": [ROWS, EXPORT, BASE]})
     (tmp_path / "r.recipe").write_text(text)
-    (tmp_path / "two.recipe").write_text(text + recipe_draft.block(BASE | {"name": "other"}))
+    (tmp_path / "two.recipe").write_text(text + recipe_draft.block_text(BASE | {"name": "other"}))
     (tmp_path / "none.recipe").write_text(recipe_draft.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}))
     (tmp_path / "new.recipe").write_text(
         recipe_draft.recipe(
@@ -312,7 +312,7 @@ def test_rows_are_those_of_the_export_from_where_the_file_lies(folder: Path) -> 
 def test_the_file_of_a_template_is_named_from_where_the_file_lies(folder: Path, tool: str, said: str) -> None:
     (folder / "deep").mkdir()
     (folder / "chat.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
-    block = recipe_draft.block(
+    block = recipe_draft.block_text(
         {k: v for k, v in BASE.items() if k != "chat_template"} | {"chat_template": "chat.jinja"}
     )
     (folder / "f.recipe").write_text(recipe_draft.recipe({"edition": 2026, "blocks": [ROWS, EXPORT]}) + block)
