@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+from alchemist_dsl.cli.options import RecipeOptions, format_option, recipe_options
 
 if TYPE_CHECKING:
     from alchemist_runtime.calls.batch_api import InFlight
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 #: Kinds of steps that ask a teacher.
 _ASKING = ("relabel", "generate")
-_FORMAT = click.option(
-    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
-)
+_FORMAT = format_option()
 _FOLDER = click.argument("folder", type=click.Path(path_type=Path), default=".")
 
 

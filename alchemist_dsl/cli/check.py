@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+from alchemist_dsl.cli.options import RecipeOptions, format_option, recipe_options
 from alchemist_dsl.document.text import plural
 from alchemist_dsl.project.folder import unopened
 
@@ -40,11 +40,11 @@ class Found:
 
 @click.command()
 @click.argument("recipes", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "concise", "json", "sarif", "github"]),
-    default="text",
+@format_option(
+    "concise",
+    "json",
+    "sarif",
+    "github",
     help="For people, one line a message, JSON, SARIF 2.1.0, or annotations of GitHub.",
 )
 @recipe_options()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+from alchemist_dsl.cli.options import RecipeOptions, format_option, recipe_options
 from alchemist_dsl.cli.progress import amount, took
 from alchemist_dsl.document.text import format_table
 from alchemist_dsl.explain.wording import dollar_amount
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 @click.command(name="compile")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the plan to this file.")
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
-)
+@format_option()
 @click.option("--portable", is_flag=True, help="Only what is the same on every machine: no actions.")
 @recipe_options("upto", "limit", "locked")
 def compile_(recipe: Path, output: Path | None, format_: str, portable: bool, options: RecipeOptions) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from alchemist_runtime.schema.plan import to_json
 
-from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+from alchemist_dsl.cli.options import RecipeOptions, format_option, recipe_options
 
 if TYPE_CHECKING:
     from alchemist_runtime.engine.prompt_calls import Ahead
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path), required=False)
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
-)
+@format_option()
 @recipe_options("upto")
 def cost(recipe: Path | None, format_: str, options: RecipeOptions) -> None:
     """Say what the teacher steps of RECIPE cost: what is paid, what a run now would pay, what all costs from scratch;

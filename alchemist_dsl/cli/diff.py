@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
+from alchemist_dsl.cli.options import format_option
 from alchemist_dsl.document.blocks import Block, Heading, markdown, terminal
 from alchemist_dsl.document.text import colored
 
@@ -28,13 +29,7 @@ _FILES: Final = (".parquet", ".jsonl")
 
 @click.command()
 @click.argument("sides", metavar="[A] [B]", nargs=-1)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "markdown", "json"]),
-    default="text",
-    help="Form of what is printed.",
-)
+@format_option("markdown", "json")
 @click.option("--exit-code", is_flag=True, help="Exit with 2 where the sides differ.")
 @click.option("--all", "all_", is_flag=True, help="Show also what only looks different.")
 @click.option(

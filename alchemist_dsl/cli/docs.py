@@ -7,16 +7,12 @@ from collections.abc import Iterator
 
 import click
 
+from alchemist_dsl.cli.options import format_option
+
 
 @click.command()
 @click.argument("name", required=False)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "markdown", "json"]),
-    default="text",
-    help="For people; a kind also as Markdown, or as the JSON Schema of its blocks.",
-)
+@format_option("markdown", "json", help="For people; a kind also as Markdown, or as the JSON Schema of its blocks.")
 def docs(name: str | None, format_: str) -> None:
     """Print the reference of a kind (`filter`), an attribute (`filter.select`, `select`) or a function (`chars`);
     without a name, the list.
@@ -87,13 +83,7 @@ def _unknown(name: str) -> str:
 
 @click.command()
 @click.argument("code", required=False)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "markdown", "json"]),
-    default="text",
-    help="For people, as Markdown, or as data.",
-)
+@format_option("markdown", "json", help="For people, as Markdown, or as data.")
 def explain(code: str | None, format_: str) -> None:
     """Explain a code of a message (`A103`, or its name `unknown-name`); without one, list all codes by area."""
     if code is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from alchemist_dsl.cli.options import format_option
 from alchemist_dsl.document.text import plural
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Formatted:
 @click.argument("paths", metavar="[FILE|FOLDER|-]...", nargs=-1)
 @click.option("--check", is_flag=True, help="Write nothing; name the files that would change, exit 1 if there are any.")
 @click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="For people, or JSON.")
+@format_option(help="For people, or JSON.")
 def fmt(paths: tuple[str, ...], check: bool, diff: bool, format_: str) -> None:
     """Format recipes: a folder is all recipes in it and below, none is the current folder, `-` standard input to
     output.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
+from alchemist_dsl.cli.options import format_option
 from alchemist_dsl.cli.output import show
 from alchemist_dsl.document.text import plural
 
@@ -39,9 +40,7 @@ NAMED: Final = 5
 @click.option("--update-all", is_flag=True, help="Resolve everything again.")
 @click.option("--check", is_flag=True, help="Write nothing; say what has changed since.")
 @click.option("--prune", is_flag=True, help="Take out what no recipe of the project uses.")
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
-)
+@format_option()
 def lock(
     recipes: tuple[Path, ...], updates: tuple[str, ...], update_all: bool, check: bool, prune: bool, format_: str
 ) -> None:

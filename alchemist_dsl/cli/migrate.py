@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from alchemist_dsl.cli.options import format_option
+
 if TYPE_CHECKING:
     from alchemist_dsl.diagnostics.model import Diagnostic
     from alchemist_dsl.migrate.run import Migrated
@@ -37,13 +39,7 @@ _NAMED: Final = 8  # keys named in the last line
     metavar="N",
     help="Devices that FILE was written for: `batch` counts all of them together.",
 )
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    help="For people, or JSON with what became of every key.",
-)
+@format_option(help="For people, or JSON with what became of every key.")
 def migrate(file: Path, output: Path | None, tool: str | None, gpus: int | None, format_: str) -> None:
     """Write the recipe that says what FILE says: a YAML of axolotl, LLaMA-Factory, TRL or open-instruct.
 

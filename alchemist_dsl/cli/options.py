@@ -64,3 +64,10 @@ def recipe_options(*more: str) -> Callable[[F], F]:
         return cast(F, wrapped)
 
     return add
+
+
+def format_option(*forms: str, help: str = "Form of what is printed.") -> Callable[[F], F]:
+    """Add `--format`, which the command gets as `format_`: `text`, and the named forms (`json` where none is named)."""
+    return click.option(
+        "--format", "format_", type=click.Choice(["text", *(forms or ("json",))]), default="text", help=help
+    )

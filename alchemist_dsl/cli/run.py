@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+from alchemist_dsl.cli.options import RecipeOptions, format_option, recipe_options
 from alchemist_dsl.cli.output import compiled_or_exit, exit_code, format_problem, plan_or_exit, show_problem
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     "--retry", type=click.Choice(["refused"]), help="Ask again also where a server or a check of the answer refused."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of the summary.")
+@format_option(help="Form of the summary.")
 @recipe_options("upto", "limit", "locked")
 def run(
     recipe: Path,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+from alchemist_dsl.cli.options import RecipeOptions, format_option, recipe_options
 
 if TYPE_CHECKING:
     from alchemist_runtime.schema.plan import Node, Plan, Prompt
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("plan", metavar="PLAN|RECIPE", type=click.Path(path_type=Path))
 @click.argument("node", required=False)
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
-)
+@format_option()
 @recipe_options()
 def show(plan: Path, node: str | None, format_: str, options: RecipeOptions) -> None:
     """Show the plan in PLAN, or of RECIPE; with NODE, everything about that step."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from alchemist_dsl.cli.options import format_option
+
 if TYPE_CHECKING:
     from alchemist_dsl.cli.test_runner import Tested
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("recipes", metavar="[RECIPE]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("-k", "name", metavar="NAME", help="Only tests whose name or step contains this text.")
-@click.option("--format", "format_", type=click.Choice(["text", "json"]), default="text", help="For people, or JSON.")
+@format_option(help="For people, or JSON.")
 @click.option(
     "--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit XML for CI as well."
 )

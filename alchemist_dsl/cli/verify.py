@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from alchemist_dsl.cli.options import format_option
+
 if TYPE_CHECKING:
     from alchemist_runtime.storage.store import Manifest
 
@@ -49,9 +51,7 @@ class Checked:
 @click.option(
     "--repair", is_flag=True, help="Take what is damaged out of use: the next run makes it again, and nothing else."
 )
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
-)
+@format_option()
 def verify(folder: Path, repair: bool, format_: str) -> None:
     """Read every byte that the project of FOLDER keeps and hold it against its checksum. Exits with 1 where one
     differs.

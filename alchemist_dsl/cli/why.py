@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from alchemist_runtime.schema.plan import Node, Plan, to_json
 
-from alchemist_dsl.cli.options import RecipeOptions, recipe_options
+from alchemist_dsl.cli.options import RecipeOptions, format_option, recipe_options
 from alchemist_dsl.comparison.words import word_diff
 from alchemist_dsl.document.blocks import Block, Code, Fold, Item, Paragraph, terminal
 from alchemist_dsl.document.text import Sign, changed_lines, colored, plural
@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 @click.argument("node", required=False)
 @click.argument("recipe", required=False, type=click.Path(path_type=Path))
 @click.option("--rerun", is_flag=True, help="Every step that would run again, by what it comes from.")
-@click.option(
-    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of what is printed."
-)
+@format_option()
 @recipe_options()
 def why(node: str | None, recipe: Path | None, rerun: bool, format_: str, options: RecipeOptions) -> None:
     """Say why a run of RECIPE would build or reuse NODE; with --rerun, why anything would run again.
