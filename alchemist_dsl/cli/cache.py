@@ -266,19 +266,19 @@ def used_here(project: Project) -> Use:
 
     use, parts, wrong = Use(), set[str](), list[str]()
     for path in recipes_of(project):
-        shown = project.relative(path.resolve())
+        displayed = project.relative(path.resolve())
         first, *idle = _compiled(path)
         program = first.program
-        parts |= set() if program is None else {f for f in program.files if f != shown}
+        parts |= set() if program is None else {f for f in program.files if f != displayed}
         plans = [first.plan, *(m.plan for m in idle)]
         for variant in program.variants if program is not None and first.plan is not None else ():
             plans += [m.plan for m in _compiled(path, variant=variant)]
         for plan in plans:
             if plan is None:
-                wrong.append(shown)
+                wrong.append(displayed)
             else:
                 _add(use, plan, project)
-    use.broken = [shown for shown in dict.fromkeys(wrong) if shown not in parts]
+    use.broken = [displayed for displayed in dict.fromkeys(wrong) if displayed not in parts]
     return use
 
 
@@ -288,13 +288,13 @@ def _compiled(path: Path, **options: Any) -> Iterator[Compiled]:
     """
     from alchemist_dsl.project.workspace import compile_recipe
 
-    made = compile_recipe(path, here=False, **options)
-    yield made
-    if made.plan is not None and made.whole is not None:
-        there = {n.id for n in made.plan.nodes}
+    result = compile_recipe(path, here=False, **options)
+    yield result
+    if result.plan is not None and result.whole is not None:
+        there = {n.id for n in result.plan.nodes}
         idle = [
             b.name
-            for b in made.whole.blocks.values()
+            for b in result.whole.blocks.values()
             if b.kind in _ASKING and "." not in b.name and b.name not in there
         ]
         if idle:
@@ -323,13 +323,13 @@ def _keys_of(recipe: Path, steps: Collection[str], teacher: str | None, chosen: 
     from alchemist_dsl.cli.output import compiled_or_exit, exit_code
 
     options: dict[str, Any] = {"warnings": False, "here": False, **chosen.arguments()}
-    made = compiled_or_exit(recipe, **options)
-    asking = set() if made.whole is None else {b.name for b in made.whole.blocks.values() if b.kind in _ASKING}
+    result = compiled_or_exit(recipe, **options)
+    asking = set() if result.whole is None else {b.name for b in result.whole.blocks.values() if b.kind in _ASKING}
     if asking.issuperset(steps) and steps:  # also one that nothing reads
-        made = compiled_or_exit(recipe, **{**options, "upto": steps})
-    if made.plan is None:
-        sys.exit(exit_code(made))
-    specs = {n.id: spec for n, spec in made.plan.of(TeacherStepSpec)}
+        result = compiled_or_exit(recipe, **{**options, "upto": steps})
+    if result.plan is None:
+        sys.exit(exit_code(result))
+    specs = {n.id: spec for n, spec in result.plan.of(TeacherStepSpec)}
     for step in steps:
         if step not in specs:
             _usage(
@@ -340,7 +340,7 @@ def _keys_of(recipe: Path, steps: Collection[str], teacher: str | None, chosen: 
     if teacher is not None and teacher not in teachers:
         _usage(f"no step of `{recipe}` asks a teacher `{teacher}`; they ask {quoted(teachers)}")
     wanted = {n for n, s in specs.items() if (not steps or n in steps) and teacher in (None, s.teacher)}
-    keys, unseen = needed(made.plan, made.project.root, made.project.state)
+    keys, unseen = needed(result.plan, result.project.root, result.project.state)
     if lost := [n for n in unseen if n in wanted]:
         _refuse(
             f"what {quoted(lost)} asks is not known: what it reads is not built",
@@ -604,16 +604,16 @@ def batches(recipe: Path | None, cancel: tuple[str, ...], format_: str, options:
     found = recipe or only_recipe(Path())
     if found is None:
         raise click.UsageError("this folder does not hold exactly one recipe; name it: `alchemist batches RECIPE`")
-    made = compiled_or_exit(found, warnings=False, **options.arguments())
-    if made.plan is None:
-        sys.exit(exit_code(made))
-    shown = _in_flight(made, cancel)
+    result = compiled_or_exit(found, warnings=False, **options.arguments())
+    if result.plan is None:
+        sys.exit(exit_code(result))
+    displayed = _in_flight(result, cancel)
     if format_ == "json":
-        _print_json({"batches": [_batches_data(b) for b in shown]})
+        _print_json({"batches": [_batches_data(b) for b in displayed]})
     else:
-        for line in _lines(str(found), shown):
+        for line in _lines(str(found), displayed):
             click.echo(line)
-    if any(b.record.batch in cancel or "all" in cancel for b in shown if not b.known):
+    if any(b.record.batch in cancel or "all" in cancel for b in displayed if not b.known):
         sys.exit(3)
 
 

@@ -102,13 +102,13 @@ def add(path: Path, outside: Mapping[str, tuple[str, str]], variant: str | None,
     from alchemist_dsl.project.running import check_file
 
     with unopened_is_usage(path):
-        made = check_file(path, outside, variant)
+        result = check_file(path, outside, variant)
     found.recipes += 1
-    found.diagnostics += made.diagnostics
-    found.sources |= made.sources
-    found.roots |= dict.fromkeys(made.sources, made.root)
-    if made.program is not None:
-        _count(made.program, found)
+    found.diagnostics += result.diagnostics
+    found.sources |= result.sources
+    found.roots |= dict.fromkeys(result.sources, result.root)
+    if result.program is not None:
+        _count(result.program, found)
 
 
 def _count(program: Program, found: Found) -> None:

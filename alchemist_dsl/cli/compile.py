@@ -33,13 +33,13 @@ def compile_(recipe: Path, output: Path | None, format_: str, portable: bool, op
     """Print the plan of RECIPE: its steps, what they would cost, what a run would do and why. `-` is standard input."""
     from alchemist_dsl.cli.output import compiled_or_exit, exit_code
 
-    made = compiled_or_exit(recipe, here=not portable, **options.arguments())
-    if made.plan is None:
-        sys.exit(exit_code(made))
+    result = compiled_or_exit(recipe, here=not portable, **options.arguments())
+    if result.plan is None:
+        sys.exit(exit_code(result))
     if not options.locked and options.limit is None and str(recipe) != "-":
-        remember(made)
-    _write(made, made.plan, output, format_)
-    sys.exit(exit_code(made))
+        remember(result)
+    _write(result, result.plan, output, format_)
+    sys.exit(exit_code(result))
 
 
 def remember(made: Compiled) -> None:
@@ -128,9 +128,9 @@ def _closing(node: Node) -> str:
     from alchemist_dsl.explain.wording import count
 
     e = node.estimate
-    told = [(name.partition("."), x) for name, x in e.items()]
-    words = [f"{why} {count(x)}" for (part, _, why), x in told if part == "left_out"]
-    words += [f"+ {count(x)} {what}" for (part, _, what), x in told if part == "added"]
+    reported = [(name.partition("."), x) for name, x in e.items()]
+    words = [f"{why} {count(x)}" for (part, _, why), x in reported if part == "left_out"]
+    words += [f"+ {count(x)} {what}" for (part, _, what), x in reported if part == "added"]
     return f"of {count(e['rows_in'])}: {', '.join(words)}" if "rows_in" in e and words else ""
 
 
@@ -265,8 +265,8 @@ def steps(ctx: Context, result: Result, width: int) -> list[str]:
         if f.get("last_loss") is not None:
             text, out = training(f), f.get("rows")
         elif "calls_new" in f:
-            asked = f"{f['calls_new']:,} calls, {f['calls_cached']:,} cached"
-            text = f"{text}; {asked}" if text else asked
+            requested = f"{f['calls_new']:,} calls, {f['calls_cached']:,} cached"
+            text = f"{text}; {requested}" if text else requested
         elif "path" in f:
             text = str(f["path"] or "")
         rows.append((done.node, done.kind, amount(f.get("rows_in")), amount(out), text, _state(done)))
@@ -304,13 +304,13 @@ def _state(done: Done) -> str:
 
 def calls(result: Result) -> list[str]:
     """Teacher calls and money of the run."""
-    asked = [d for d in result.done if "calls_new" in d.figures and d.action == "built"]
-    if not asked:
+    requested = [d for d in result.done if "calls_new" in d.figures and d.action == "built"]
+    if not requested:
         return ["", "teacher calls: 0"]
-    new = sum(d.figures["calls_new"] for d in asked)
-    cached = sum(d.figures["calls_cached"] for d in asked)
-    money = sum((Fraction(str(d.figures.get("usd") or 0)) for d in asked), Fraction(0))
-    failed = sum(d.figures.get("calls_failed", 0) for d in asked)
+    new = sum(d.figures["calls_new"] for d in requested)
+    cached = sum(d.figures["calls_cached"] for d in requested)
+    money = sum((Fraction(str(d.figures.get("usd") or 0)) for d in requested), Fraction(0))
+    failed = sum(d.figures.get("calls_failed", 0) for d in requested)
     text = f"teacher calls: {new:,} new, {cached:,} from the cache; {dollar_amount(money)}"
     passing = sum(d.figures.get("calls_passing", 0) for d in result.done)
     refused = sum(d.figures.get("calls_refused", 0) for d in result.done)

@@ -38,16 +38,16 @@ def cost(recipe: Path | None, format_: str, options: RecipeOptions) -> None:
     found = recipe or only_recipe(Path())
     if found is None:
         raise click.UsageError("this folder does not hold exactly one recipe; name it: `alchemist cost RECIPE`")
-    made = compiled_or_exit(found, warnings=False, **options.arguments())
-    if made.plan is None:
-        sys.exit(exit_code(made))
-    steps = list(_steps(made, made.plan))
+    result = compiled_or_exit(found, warnings=False, **options.arguments())
+    if result.plan is None:
+        sys.exit(exit_code(result))
+    steps = list(_steps(result, result.plan))
     if format_ == "json":
         import json
 
-        click.echo(json.dumps(_data(made.plan, steps), indent=2))
+        click.echo(json.dumps(_data(result.plan, steps), indent=2))
     else:
-        for line in _lines(made.plan, steps):
+        for line in _lines(result.plan, steps):
             click.echo(line)
 
 
@@ -123,13 +123,13 @@ def _sampled(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> tuple[Plan, d
     from alchemist_dsl.estimate.figures import Figures, cost, figures, with_estimates
     from alchemist_dsl.estimate.ranges import Range, between
 
-    path, asked = made.project.state / "calls.sqlite", {n.id for n in nodes}
-    if made.resources is None or not asked or not path.exists():
+    path, requested = made.project.state / "calls.sqlite", {n.id for n in nodes}
+    if made.resources is None or not requested or not path.exists():
         return plan, {}
     store, used = CallCache(path, read_only=True), dict[str, int]()
 
     def guess(node: Node, found: Figures, _: Mapping[str, Figures]) -> Figures:
-        if node.id not in asked:
+        if node.id not in requested:
             return found
         teacher = plan.teachers[node.spec.teacher]  # type: ignore[union-attr]
         n, *tokens = store.tokens_of(str(plan.recipe.get("path") or ""), node.id, teacher)
@@ -265,16 +265,16 @@ def _last_run(steps: Sequence[Step]) -> Iterator[str]:
         for name, actual in (step.actual or {}).items():
             expected = step.expected.get(name)
             first = name == "calls"
-            shown = figure(name, actual)
+            displayed = figure(name, actual)
             if name == "usd" and step.spent is not None and step.spent.value != actual.value:
-                shown += f" ({figure('usd', step.spent)} in that run)"
+                displayed += f" ({figure('usd', step.spent)} in that run)"
             words = {"usd": "cost", "calls": "calls", "tokens_in": "tokens in", "tokens_out": "tokens out"}
             rows.append(
                 (
                     step.node.id if first else "",
                     words[name],
                     "" if expected is None else figure(name, expected),
-                    shown,
+                    displayed,
                     _off(expected, actual),
                 )
             )

@@ -54,8 +54,8 @@ def _rows(step: StepDiff) -> Iterator[list[Text]]:
 
 def _columns(port: PortDiff) -> str:
     signs = ["+" if c.before is None else "-" if c.after is None else "?" if c.unread else "" for c in port.columns]
-    shown = ", ".join(sign + c.name for sign, c in zip(signs, port.columns, strict=True))
-    return shown or ("order" if port.reordered else "")
+    displayed = ", ".join(sign + c.name for sign, c in zip(signs, port.columns, strict=True))
+    return displayed or ("order" if port.reordered else "")
 
 
 def _step(step: StepDiff, seen: set[object]) -> Iterator[Block]:
@@ -151,26 +151,26 @@ def state_words(step: StepDiff) -> str:
 def missing(result: DataDiff) -> list[str]:
     """Results that are not in the store, and the commands that make them."""
     out = []
-    for side, made in (("before", result.before), ("after", result.after)):
+    for side, built in (("before", result.before), ("after", result.after)):
         lost = [m for s in result.steps for m in s.missing if m.side == side]
         steps = list(dict.fromkeys(m.step for m in lost if m.step == m.needs))
         if steps:
-            out.append(f"not materialised {side} the change: {_names(steps)}; {_run(result, side, made, steps)}")
+            out.append(f"not materialised {side} the change: {_names(steps)}; {_run(result, side, built, steps)}")
         hidden: dict[str, list[str]] = {}
         for m in lost:
             if m.needs not in steps:
                 hidden.setdefault(m.needs, []).append(m.step)
-        for needs, shown in hidden.items():
+        for needs, displayed in hidden.items():
             out.append(
-                f"not materialised {side} the change: {needs}, in which rows of {_names(shown)} lie; "
-                + _run(result, side, made, [needs])
+                f"not materialised {side} the change: {needs}, in which rows of {_names(displayed)} lie; "
+                + _run(result, side, built, [needs])
             )
     return out
 
 
 def _names(steps: Sequence[str]) -> str:
-    shown = ", ".join(steps[:MOST_GROUPS])
-    return shown + (f" and {len(steps) - MOST_GROUPS} more" if len(steps) > MOST_GROUPS else "")
+    displayed = ", ".join(steps[:MOST_GROUPS])
+    return displayed + (f" and {len(steps) - MOST_GROUPS} more" if len(steps) > MOST_GROUPS else "")
 
 
 def _run(result: DataDiff, side: str, made: Made, steps: Sequence[str]) -> str:
@@ -259,9 +259,9 @@ def format_value(value: Any) -> str:
 
 def sample_label(sample: Sample) -> str:
     """A row for people: the start of its id, which copy it is, where it came from."""
-    shown = sample.id if len(sample.id) <= 16 else f"{sample.id[:12]}…"
+    displayed = sample.id if len(sample.id) <= 16 else f"{sample.id[:12]}…"
     copy = f" copy {sample.copy + 1}" if sample.copy else ""
-    return f"{shown}{copy}" + (f"  {sample.origin}" if sample.origin else "")
+    return f"{displayed}{copy}" + (f"  {sample.origin}" if sample.origin else "")
 
 
 def _identity(sample: Sample, kind: str) -> tuple[object, ...]:

@@ -76,15 +76,15 @@ def diff(
     except BadOperand as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(USAGE)
-    made = compared(found, lambda text: click.echo(f"note: {text}", err=True))
+    result = compared(found, lambda text: click.echo(f"note: {text}", err=True))
     rows = _recipes(found, 3 if samples is None else samples) if data_ else None
-    _print(made, format_, all_, rows)
-    unread = [d["code"] for r in made.recipes if r.status == "unreadable" for d in r.diagnostics]
-    if any(r.status == "unreadable" for r in made.recipes):
+    _print(result, format_, all_, rows)
+    unread = [d["code"] for r in result.recipes if r.status == "unreadable" for d in r.diagnostics]
+    if any(r.status == "unreadable" for r in result.recipes):
         sys.exit(NOT_CARRIED_OUT if unread and set(unread) <= WORLD else SAID_NO)
     if rows is not None and any(r.outcome == "incomplete" for _, r in rows):
         sys.exit(NOT_CARRIED_OUT)
-    different = made.changed or any(r.outcome == "different" for _, r in rows or ())
+    different = result.changed or any(r.outcome == "different" for _, r in rows or ())
     sys.exit(2 if exit_code and different else OK)
 
 

@@ -62,15 +62,15 @@ def export(
     try:
         block = find(program, train)
         name = "recipe" if str(recipe) == "-" else recipe.name
-        made = trained(program, block, name, _folder(recipe, output), gpus)
+        result = trained(program, block, name, _folder(recipe, output), gpus)
     except NoTraining as error:
         _refuse(error.headline, error.help)
-    text = to_axolotl.write(made) if tool == "axolotl" else to_trl.write(made)
+    text = to_axolotl.write(result) if tool == "axolotl" else to_trl.write(result)
     if output is None:
         click.echo(text, nl=False)
     else:
         _write(output, text)
-    show(sort_unique(made.problems, sources), sources)
+    show(sort_unique(result.problems, sources), sources)
     if output is not None:
         click.echo(f"wrote {output}")
 
@@ -89,11 +89,11 @@ def _program(recipe: Path, options: RecipeOptions) -> tuple[Program, Mapping[str
     from alchemist_dsl.project.running import check_file
 
     with unopened_is_usage(recipe):
-        made = check_file(recipe, outside_values(options.sets, options.params_file), options.variant, look=False)
-    if made.program is None or not made.ok:
-        show([p for p in made.diagnostics if severity(p) == "error"], made.sources)
+        result = check_file(recipe, outside_values(options.sets, options.params_file), options.variant, look=False)
+    if result.program is None or not result.ok:
+        show([p for p in result.diagnostics if severity(p) == "error"], result.sources)
         sys.exit(1)
-    return made.program, made.sources
+    return result.program, result.sources
 
 
 def _folder(recipe: Path, output: Path | None) -> str:

@@ -99,10 +99,10 @@ def _graph(path: Path, options: RecipeOptions) -> Graph:
         if options.of_recipe:
             raise click.UsageError("--set, --params and --variant belong to a recipe; a plan holds their result")
         return _of_plan(path, options.upto)
-    made = compiled_or_exit(path, warnings=False, **options.arguments())
-    if made.plan is None:
-        sys.exit(exit_code(made))
-    return graph_of(made.plan)
+    result = compiled_or_exit(path, warnings=False, **options.arguments())
+    if result.plan is None:
+        sys.exit(exit_code(result))
+    return graph_of(result.plan)
 
 
 def _of_plan(path: Path, names: tuple[str, ...]) -> Graph:

@@ -99,8 +99,8 @@ class Outcome:
 def _check_options(request: Request, recipes: Sequence[Path]) -> None:
     """Refuse options that contradict each other."""
     writes = [("--update", request.updates), ("--update-all", request.update_all), ("--prune", request.prune)]
-    for option, given in writes:
-        if request.check and given:
+    for option, provided in writes:
+        if request.check and provided:
             raise click.UsageError(f"--check writes nothing, {option} does; give one of them")
     if request.prune and recipes:
         raise click.UsageError("--prune looks at every recipe of the project; leave the names of recipes out")

@@ -51,25 +51,25 @@ def migrate(file: Path, output: Path | None, tool: str | None, gpus: int | None,
     source, problem = _read(file)
     out = _output(file, output, format_)
     if problem is None:
-        made = taken_over(source, tool=tool, files=Disk(file, out), gpus=gpus)
+        result = taken_over(source, tool=tool, files=Disk(file, out), gpus=gpus)
     else:
-        made = _unreadable(source, problem)
+        result = _unreadable(source, problem)
     wrong: tuple[Diagnostic, ...] = ()
-    if made.recipe is not None:
-        wrong, checked = _checked(made.recipe, out)
+    if result.recipe is not None:
+        wrong, checked = _checked(result.recipe, out)
         if out is not None:
-            _write(out, made.recipe)
+            _write(out, result.recipe)
         elif format_ == "text":
-            click.echo(made.recipe, nl=False)
+            click.echo(result.recipe, nl=False)
     if format_ == "json":
-        click.echo(json.dumps(_as_json(made, out), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_as_json(result, out), indent=2, ensure_ascii=False))
     else:
-        _say(made, out)
+        _say(result, out)
     if wrong:
         from alchemist_dsl.cli.output import show
 
         show(wrong, checked)
-    sys.exit(1 if made.recipe is None or wrong else 0)
+    sys.exit(1 if result.recipe is None or wrong else 0)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -81,9 +81,9 @@ def _read(file: Path) -> tuple[SourceFile, Diagnostic | None]:
     from alchemist_dsl.project.folder import read_file
     from alchemist_dsl.source import SourceFile, Span
 
-    shown = str(file)
+    displayed = str(file)
     try:
-        data = sys.stdin.buffer.read() if shown == "-" else read_file(file)
+        data = sys.stdin.buffer.read() if displayed == "-" else read_file(file)
     except FileNotFoundError:
         from difflib import get_close_matches
 
@@ -97,9 +97,9 @@ def _read(file: Path) -> tuple[SourceFile, Diagnostic | None]:
         text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         whole = data[: error.start].decode("utf-8", "replace")
-        at = Span(shown, len(whole), len(whole))
-        return SourceFile(shown, whole), Diagnostic("A950", "the file is not UTF-8", at, help="save it as UTF-8")
-    return SourceFile(shown, text), None
+        at = Span(displayed, len(whole), len(whole))
+        return SourceFile(displayed, whole), Diagnostic("A950", "the file is not UTF-8", at, help="save it as UTF-8")
+    return SourceFile(displayed, text), None
 
 
 def _unreadable(source: SourceFile, problem: Diagnostic) -> Migrated:
@@ -240,10 +240,10 @@ def _checked(text: str, out: Path | None) -> tuple[tuple[Diagnostic, ...], dict[
     known = Resources(folder.root, Lock(), FileCache(None), std=library())
     file = SourceFile(folder.relative(path), text)
     _, found = check(file, folder.read, columns=known.columns, listing=folder.listing)
-    shown = SourceFile("-" if out is None else str(out), text)
+    displayed = SourceFile("-" if out is None else str(out), text)
     errors = [d for d in found if severity(d) == "error"]
-    moved = [_moved(d, file.path, shown.path) for d in errors]
-    return tuple(moved), {shown.path: shown}
+    moved = [_moved(d, file.path, displayed.path) for d in errors]
+    return tuple(moved), {displayed.path: displayed}
 
 
 def _moved(problem: Diagnostic, old: str, new: str) -> Diagnostic:

@@ -149,7 +149,7 @@ def _tell_git(top: Path) -> None:
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["git", "-C", str(top), "config", *arguments], capture_output=True, text=True)
 
-    told: list[str] = []
+    reported: list[str] = []
     kept: list[str] = []
     for key, value in GIT_SETTINGS.items():
         try:
@@ -165,7 +165,7 @@ def _tell_git(top: Path) -> None:
         if done.returncode:
             click.echo(f"error: git refused `{key}`: {done.stderr.strip()}", err=True)
             sys.exit(3)
-        told.append(key)
-    click.echo(f"told git: {', '.join(told)}" if told else "git was told before")
+        reported.append(key)
+    click.echo(f"told git: {', '.join(reported)}" if reported else "git was told before")
     for line in kept:
         click.echo(f"kept     {line} (set before; `git config --unset` takes it away)")

@@ -115,15 +115,15 @@ def compiled_or_exit(recipe: Path, *, warnings: bool = True, **options: Any) -> 
     from alchemist_dsl.project.workspace import compile_recipe
 
     try:
-        made = compile_recipe(recipe, **options)
+        result = compile_recipe(recipe, **options)
     except ParamsError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(USAGE)
     except OSError as error:
         click.echo(f"error: {unopened(recipe, error)}", err=True)
         sys.exit(USAGE)
-    show([d for d in made.diagnostics if warnings or severity(d) == "error"], made.sources)
-    return made
+    show([d for d in result.diagnostics if warnings or severity(d) == "error"], result.sources)
+    return result
 
 
 def exit_code(made: Compiled) -> int:

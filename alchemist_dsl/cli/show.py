@@ -31,10 +31,10 @@ def show(plan: Path, node: str | None, format_: str, options: RecipeOptions) -> 
     if is_plan(plan):
         found = plan_or_exit(plan)
     else:
-        made = compiled_or_exit(plan, warnings=False, **options.arguments())
-        if made.plan is None:
-            sys.exit(exit_code(made))
-        found = made.plan
+        result = compiled_or_exit(plan, warnings=False, **options.arguments())
+        if result.plan is None:
+            sys.exit(exit_code(result))
+        found = result.plan
     _print(found, node, format_, project_of(plan))
 
 
@@ -49,11 +49,11 @@ def _print(plan: Plan, node: str | None, format_: str, project: Project) -> None
         text = dump(plan).rstrip("\n") if format_ == "json" else "\n".join(plan_lines(plan, terminal_width()))
         click.echo(text)
         return
-    shown = find_node(plan, node)
+    displayed = find_node(plan, node)
     if format_ == "json":
-        click.echo(json.dumps(to_json(shown, without_none=True), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(to_json(displayed, without_none=True), indent=2, ensure_ascii=False))
     else:
-        click.echo("\n".join(node_lines(shown, plan, project)))
+        click.echo("\n".join(node_lines(displayed, plan, project)))
 
 
 def find_node(plan: Plan, name: str) -> Node:
@@ -92,8 +92,8 @@ def _facts(node: Node, plan: Plan) -> Iterator[str]:
             yield from (f"  | {line}" for line in fact.template.splitlines())
     if command := getattr(node.spec, "command", None):
         yield f"{'command':<{width}}  {' '.join(command)}"
-    if asked := getattr(node.spec, "prompt", None):
-        yield from _prompt(plan.prompts[asked], plan)
+    if requested := getattr(node.spec, "prompt", None):
+        yield from _prompt(plan.prompts[requested], plan)
 
 
 def _prompt(asked: Prompt, plan: Plan) -> Iterator[str]:
@@ -108,8 +108,8 @@ def _prompt(asked: Prompt, plan: Plan) -> Iterator[str]:
 
 def _columns(node: Node) -> Iterator[str]:
     for port, columns in node.columns.items():
-        shown = ", ".join(f"{name}: {type_}" for name, type_ in columns.items())
-        yield f".{port:<7} {shown}"
+        displayed = ", ".join(f"{name}: {type_}" for name, type_ in columns.items())
+        yield f".{port:<7} {displayed}"
 
 
 def _figures(node: Node) -> Iterator[str]:

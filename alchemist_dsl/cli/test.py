@@ -47,10 +47,10 @@ def _tested(path: Path, name: str | None) -> Tested:
     from alchemist_dsl.compiler import severity
 
     with unopened_is_usage(path):
-        tested = run_tests(path, name)
-    if tested.wrong:
-        show([d for d in tested.diagnostics if severity(d) == "error"], tested.sources)
-    return tested
+        checked = run_tests(path, name)
+    if checked.wrong:
+        show([d for d in checked.diagnostics if severity(d) == "error"], checked.sources)
+    return checked
 
 
 def _nothing_called(name: str, found: list[Tested]) -> None:

@@ -249,8 +249,8 @@ def junit(tested: Sequence[Tested], path: Path, seconds: float) -> bytes:
                 line="1",
                 time="0.000",
             )
-            told = "\n".join(d.headline for d in one.diagnostics)
-            _set_message(xml.SubElement(case, "error", type="check"), "the recipe has errors", told)
+            reported = "\n".join(d.headline for d in one.diagnostics)
+            _set_message(xml.SubElement(case, "error", type="check"), "the recipe has errors", reported)
         for result in one.results:
             suite.append(_case(result, one, path))
     xml.indent(root)
@@ -278,17 +278,17 @@ def _case(result: Result, one: Tested, path: Path) -> Any:
         line=str(result.at.line),
         time=f"{result.seconds:.3f}",
     )
-    told = [line for failure in result.failures for line in _failure(failure, result, path)]
+    reported = [line for failure in result.failures for line in _failure(failure, result, path)]
     for at, problem in result.problems:
-        told += [_place(at, path), *(f"  {line}" for line in _problem(problem))]
+        reported += [_place(at, path), *(f"  {line}" for line in _problem(problem))]
     if result.failures:
         texts = [f.text for f in result.failures]
         more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
-        made = xml.SubElement(case, "failure", type="expect")
-        _set_message(made, texts[0] + more, "\n".join([*told, _row_summary(result)]))
+        built = xml.SubElement(case, "failure", type="expect")
+        _set_message(built, texts[0] + more, "\n".join([*reported, _row_summary(result)]))
     elif result.problems:
         _, first = result.problems[0]
-        _set_message(xml.SubElement(case, "error", type=first.code), first.headline, "\n".join(told))
+        _set_message(xml.SubElement(case, "error", type=first.code), first.headline, "\n".join(reported))
     return case
 
 

@@ -80,14 +80,14 @@ def run_tests(path: Path, pattern: str | None = None) -> Tested:
     from alchemist_dsl.lowering.unittests import name_of, tests
     from alchemist_dsl.project.workspace import open_recipe
 
-    project, shown, data = open_recipe(path)
-    program, diagnostics, sources, resources = _checked(project, shown, data)
+    project, displayed, data = open_recipe(path)
+    program, diagnostics, sources, resources = _checked(project, displayed, data)
     if program is None or has_errors(diagnostics):
-        return Tested(shown, project, diagnostics, sources, wrong=True)
+        return Tested(displayed, project, diagnostics, sources, wrong=True)
     blocks = tests(program)
     chosen = [b for b in blocks if pattern is None or _named(b, pattern)]
     return Tested(
-        recipe=shown,
+        recipe=displayed,
         project=project,
         diagnostics=diagnostics,
         sources=sources,
@@ -140,25 +140,25 @@ def _carry_out(block: Block, program: Program, resources: Resources, project: Pr
     from alchemist_dsl.lowering.unittests import case
 
     begun = time.perf_counter()
-    made = case(block, program, resources, catalog.find)
-    at = _at(made.span, program)
+    built = case(block, program, resources, catalog.find)
+    at = _at(built.span, program)
     result = Result(
-        name=made.name,
-        step=made.step,
+        name=built.name,
+        step=built.step,
         at=at,
-        given=sum(len(p.rows) for p in made.given),
-        labels={p.node: p.label for p in made.given},
+        given=sum(len(p.rows) for p in built.given),
+        labels={p.node: p.label for p in built.given},
     )
-    given = [Given(p.node, p.port, p.types, p.rows) for p in made.given]
+    provided = [Given(p.node, p.port, p.types, p.rows) for p in built.given]
     with tempfile.TemporaryDirectory(prefix="alchemist-test-") as folder:
         try:
-            trial = carry_out(made.plan, made.step, given, made.replies, project=project.root, state=Path(folder))
+            trial = carry_out(built.plan, built.step, provided, built.replies, project=project.root, state=Path(folder))
         except (RunError, OSError) as error:
             return _ended(
                 result, begun, problems=((at, as_run_error(error, "the temporary folder of the test").problem),)
             )
         try:
-            return _judged(result, begun, made, block, program, trial)
+            return _judged(result, begun, built, block, program, trial)
         finally:
             trial.close()
 

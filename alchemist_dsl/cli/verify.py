@@ -91,12 +91,12 @@ def _results(project: Project, out: Checked) -> None:
     store, seen = project.store, set()
     for key in store.all_keys():
         try:
-            made = store.manifest(key)
-            if made is None or made.path in seen:
+            result = store.manifest(key)
+            if result is None or result.path in seen:
                 continue
-            seen.add(made.path)
-            out.unsummed += not made.files
-            made.verify()
+            seen.add(result.path)
+            out.unsummed += not result.files
+            result.verify()
         except RunError as error:
             p, broken = error.problem, error.damaged or key
             name = _step(store.path(broken)) or f"{broken[3:15]}…"
@@ -104,9 +104,9 @@ def _results(project: Project, out: Checked) -> None:
             mend = partial(store.give_up, broken) if error.damaged else None
             out.damage.append(Damage("result", name, why, p.place or "", mend))
             continue
-        kind = KINDS.get(str(made.data.get("kind")))
+        kind = KINDS.get(str(result.data.get("kind")))
         if kind is not None and kind.writes:
-            out.damage += _export(project, made)
+            out.damage += _export(project, result)
             out.counts["exports"] = out.counts.get("exports", 0) + 1
     out.counts["results"] = len(seen)
 

@@ -43,15 +43,15 @@ def why(node: str | None, recipe: Path | None, rerun: bool, format_: str, option
     from alchemist_dsl.cli.show import find_node
 
     found = _recipe(node, recipe, rerun)
-    made = compiled_or_exit(found, warnings=False, **options.arguments())
-    if made.plan is None:
-        sys.exit(exit_code(made))
-    history = _History(made)
+    result = compiled_or_exit(found, warnings=False, **options.arguments())
+    if result.plan is None:
+        sys.exit(exit_code(result))
+    history = _History(result)
     if rerun:
-        data, blocks = rerun_data(made.plan, history), rerun_document(made.plan, history)
+        data, blocks = rerun_data(result.plan, history), rerun_document(result.plan, history)
     else:
-        shown = find_node(made.plan, node or "")
-        data, blocks = node_data(history, made.plan, shown), node_document(history, made.plan, shown)
+        displayed = find_node(result.plan, node or "")
+        data, blocks = node_data(history, result.plan, displayed), node_document(history, result.plan, displayed)
     if format_ == "json":
         click.echo(json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False))
     else:
@@ -340,9 +340,9 @@ def _ingredient(view: View, path: str) -> Iterator[Item]:
     if path in TEMPLATES and sign == "changed":
         yield from _text(view, name, str(old), str(new))
         return
-    shown = value_words(path, old if sign == "removed" else new)
+    displayed = value_words(path, old if sign == "removed" else new)
     was = f"{value_words(path, old)} → " if sign == "changed" else ""
-    yield Item(f"{name}: {was}{shown}", sign=sign)
+    yield Item(f"{name}: {was}{displayed}", sign=sign)
 
 
 def _named(view: View, path: str) -> str:

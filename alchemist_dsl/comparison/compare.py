@@ -159,15 +159,15 @@ def _totals(work: Steps, nodes: Sequence[NodeDiff]) -> Totals:
 
 def combine(before: str, after: str, recipes: Sequence[RecipeDiff], same: int) -> Diff:
     """All recipes together; those that turned out the same are counted."""
-    shown = [r for r in recipes if r.status != "same"]
-    readable = [r for r in shown if r.status != "unreadable"]
+    displayed = [r for r in recipes if r.status != "same"]
+    readable = [r for r in displayed if r.status != "unreadable"]
     return Diff(
         before=before,
         after=after,
-        changed=bool(shown),
-        recipes=shown,
-        same=same + len(recipes) - len(shown),
-        totals=_sum_totals([r.totals for r in readable], complete=len(readable) == len(shown)),
+        changed=bool(displayed),
+        recipes=displayed,
+        same=same + len(recipes) - len(displayed),
+        totals=_sum_totals([r.totals for r in readable], complete=len(readable) == len(displayed)),
     )
 
 
@@ -205,9 +205,9 @@ def one_sided(before: Side | None, after: Side | None) -> RecipeDiff:
     assert some is not None and some.plan is not None
     nothing = replace(some.plan, nodes=[], checks=[], teachers={}, prompts={}, totals={}, params=[], now=None)
     empty = Side("nothing", some.path, nothing)
-    made = compare(before or empty, after or empty)
+    result = compare(before or empty, after or empty)
     status = "removed" if after is None else "added"
-    return made.model_copy(
+    return result.model_copy(
         update={"status": status, "category": "breaking" if after is None else "extending", "recipe": []}
     )
 

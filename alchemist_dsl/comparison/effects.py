@@ -238,8 +238,8 @@ def _map(spec: MapSpec, old: Any, change: Change) -> Effect:
 def _filter(spec: FilterSpec, old: Any, change: Change) -> Effect:
     if change.path == "select":
         return _selected(spec.select, old.select, "only", set())
-    made = _rule(spec.rules, old.rules, change) or BREAKING
-    return made if row_by_row(spec.select) or change.path.startswith("select") else _unsteady(made)
+    result = _rule(spec.rules, old.rules, change) or BREAKING
+    return result if row_by_row(spec.select) or change.path.startswith("select") else _unsteady(result)
 
 
 _ORDER: Final = "which rows stay does not depend on the order of the rules"
@@ -404,11 +404,11 @@ def _teacher_step(spec: TeacherStepSpec, old: Any, change: Change) -> Effect:
 
 def _judging(spec: TeacherStepSpec, old: Any, change: Change, written: set[str]) -> Effect:
     """A rule over answers: the questions stay the same, but for those that a refusal asks again."""
-    made = _rule(spec.rules, old.rules, change)
-    if made is None or spec.retries_on_reject or old.retries_on_reject:
+    result = _rule(spec.rules, old.rules, change)
+    if result is None or spec.retries_on_reject or old.retries_on_reject:
         return replace(BREAKING, stop="the same answers may be accepted")
-    rows = content(written) if spec.mode == "replace" else made.ports.rows
-    return replace(made, ports=Ports(rows, made.ports.dropped, made.ports.rows, SAME))
+    rows = content(written) if spec.mode == "replace" else result.ports.rows
+    return replace(result, ports=Ports(rows, result.ports.dropped, result.ports.rows, SAME))
 
 
 @effects("task")
@@ -478,8 +478,8 @@ def _mixture(spec: MixtureSpec, old: Any, found: Sequence[Change]) -> list[Effec
     )
     took = [c for c in found if c.path.startswith("take.")]
     swapped = any(c.before is None for c in took) and any(c.after is None for c in took)
-    made = [METADATA if c.category == "metadata" else _entry(c, alone) for c in found]
-    return [replace(e, stop=_ANOTHER_WAY) for e in made] if swapped else made
+    result = [METADATA if c.category == "metadata" else _entry(c, alone) for c in found]
+    return [replace(e, stop=_ANOTHER_WAY) for e in result] if swapped else result
 
 
 def _entry(change: Change, alone: bool) -> Effect:
@@ -570,8 +570,8 @@ def _bypassed(before: Plan, after: Plan, pairs: Sequence[Matched]) -> Iterator[R
         known = {names.get(n, n) for n in _guarded(before, m.before)}
         now = [n for n in _unguarded(after, m.after) if n in known and n not in was]
         if now:
-            shown = ", ".join(f"`{n}`" for n in now[:3]) + (", …" if len(now) > 3 else "")
-            text = f"rows of {shown} now reach `{m.after.id}` without decontamination"
+            displayed = ", ".join(f"`{n}`" for n in now[:3]) + (", …" if len(now) > 3 else "")
+            text = f"rows of {displayed} now reach `{m.after.id}` without decontamination"
             yield Relaxed(kind="decontamination", headline=text, node=m.after.id, at=m.after.at)
 
 

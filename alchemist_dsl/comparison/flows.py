@@ -109,11 +109,11 @@ def passed(node: Node, incoming: Sequence[tuple[Edge, Flow]]) -> Ports:
     """What a step whose own words are the same makes of changed inputs."""
     data = joined(f for e, f in incoming if e.role.partition(".")[0] in _DATA)
     beside = [(e.role, f) for e, f in incoming if e.role.partition(".")[0] not in _DATA]
-    made = _data(node, data)
+    result = _data(node, data)
     for role, flow in beside:
         if flow.kind != "same":
-            made = made.and_(_beside(role, flow))
-    return made
+            result = result.and_(_beside(role, flow))
+    return result
 
 
 def _beside(role: str, flow: Flow) -> Ports:
@@ -238,14 +238,14 @@ def _taught(spec: TeacherStepSpec, changed: frozenset[str]) -> Ports:
     written = {s.column for s in spec.sets}
     if not changed & reads(list(spec.inputs.values())):
         if not changed & reads(rules):
-            told = content({"before", "after"})
+            reported = content({"before", "after"})
             rows = content(_after_sets(spec.sets, changed))
-            return Ports(rows, content(changed), told, SAME)
-        asked = SAME
+            return Ports(rows, content(changed), reported, SAME)
+        requested = SAME
     else:
-        asked = OTHER
+        requested = OTHER
     rows = content({*changed, *written, MADE_BY}) if spec.mode == "replace" else OTHER
-    return Ports(rows, OTHER, OTHER, asked)
+    return Ports(rows, OTHER, OTHER, requested)
 
 
 def _after_sets(sets: Sequence[Any], changed: frozenset[str]) -> frozenset[str]:

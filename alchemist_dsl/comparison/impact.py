@@ -233,10 +233,10 @@ def _sum_signed(ranges: list[Range]) -> Range:
     """A sum of differences, which may be negative."""
     if not ranges:
         return NOTHING
-    made = total(ranges)
+    result = total(ranges)
     lows = [r.low for r in ranges]
     low = sum((x for x in lows if x is not None), Fraction(0)) if None not in lows else None
-    return Range(low, made.value, made.high, made.basis)
+    return Range(low, result.value, result.high, result.basis)
 
 
 # --- scaled estimates ------------------------------------------------------------------------------------------------
@@ -373,13 +373,13 @@ def _drawn(
     now.
     """
     old_in, new_in = rows_in
-    asked, n = fact.get("calls"), new_in.value
-    if calls.basis == "exact" or not asked or n is None or old_in.value != n:
+    requested, n = fact.get("calls"), new_in.value
+    if calls.basis == "exact" or not requested or n is None or old_in.value != n:
         return calls
     old, new = (s.select.fraction if s.select is not None else "1" for s in (base, spec))
     if old is None or new is None or spec.samples != 1 or base.samples != 1:
         return calls
-    p, q, taken = Fraction(old), Fraction(new), Fraction(asked)
+    p, q, taken = Fraction(old), Fraction(new), Fraction(requested)
     if not 0 < p < 1 or q > 1:
         return calls
     value = taken + (q - p) / (1 - p) * (n - taken) if q >= p else taken * q / p
@@ -390,18 +390,18 @@ def _until_enough(
     spec: TeacherStepSpec, base: Any, fact: Mapping[str, Any], calls: Range, rows_in: tuple[Range, Range]
 ) -> Range:
     """Calls until so many answers are accepted: by the share that was accepted in the last run."""
-    asked, accepted = fact.get("calls"), fact.get("trace")
-    if not asked or not accepted or spec.accept is None or not _judges_alike(spec, base):
+    requested, accepted = fact.get("calls"), fact.get("trace")
+    if not requested or not accepted or spec.accept is None or not _judges_alike(spec, base):
         return calls
-    return _near(Fraction(spec.accept * asked, accepted), calls)
+    return _near(Fraction(spec.accept * requested, accepted), calls)
 
 
 def _taught(spec: TeacherStepSpec, base: Node, fact: Mapping[str, Any], made: Figures, plan: Plan) -> Figures:
     """The share of answers that was accepted, and the tokens of a call, as they were."""
-    calls, asked = made.calls, fact.get("calls")
-    if not asked or calls.value is None or not _judges_alike(spec, base.spec):
+    calls, requested = made.calls, fact.get("calls")
+    if not requested or calls.value is None or not _judges_alike(spec, base.spec):
         return made
-    each = calls.value / asked
+    each = calls.value / requested
     accepted = _near(Fraction(fact.get("trace", 0)) * each, made.ports["trace"])
     sent, got = _tokens(fact, made, plan.teachers.get(spec.teacher))
     rows = {"only": accepted, "replace": made.rows}.get(spec.mode)

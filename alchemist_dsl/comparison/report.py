@@ -274,8 +274,8 @@ def number(e: Estimate | None) -> str:
 
 def how_many(e: Estimate | None) -> str:
     """A count without its range."""
-    shown = "none" if e is None else count(e)
-    return "unknown" if shown in ("", "?") else shown
+    displayed = "none" if e is None else count(e)
+    return "unknown" if displayed in ("", "?") else displayed
 
 
 def dollars(e: Estimate | None) -> str:
@@ -291,12 +291,12 @@ def _dollar(value: Fraction) -> str:
 
 def dollars_range(e: Estimate) -> str:
     """Money with its range and its basis."""
-    shown = dollars(e)
+    displayed = dollars(e)
     if e.value is None:
-        return shown
+        return displayed
     if e.low == e.value == e.high or e.low is None or e.high is None:
-        return f"{shown} ({basis(e)})" if e.basis not in ("exact",) and e.value != "0" else shown
-    return f"{shown} ({_dollar(Fraction(e.low))} to {_dollar(Fraction(e.high))}, {basis(e)})"
+        return f"{displayed} ({basis(e)})" if e.basis not in ("exact",) and e.value != "0" else displayed
+    return f"{displayed} ({_dollar(Fraction(e.low))} to {_dollar(Fraction(e.high))}, {basis(e)})"
 
 
 def basis(e: Estimate) -> str:
@@ -315,12 +315,12 @@ def hours(e: Estimate) -> str:
     """GPU hours with their range."""
     if e.value is None:
         return "GPU hours unknown"
-    shown = f"{hours_of(e.value)} GPU h"
-    if shown.startswith("under"):
-        return shown
+    displayed = f"{hours_of(e.value)} GPU h"
+    if displayed.startswith("under"):
+        return displayed
     if e.low is None or e.high is None or e.low == e.high:
-        return f"{shown} ({basis(e)})"
-    return f"about {shown} ({hours_of(e.low)} to {hours_of(e.high)}, {basis(e)})"
+        return f"{displayed} ({basis(e)})"
+    return f"about {displayed} ({hours_of(e.low)} to {hours_of(e.high)}, {basis(e)})"
 
 
 def from_to(p: Pair) -> str:

@@ -130,8 +130,8 @@ def canonical(text: str) -> str:
     from alchemist_dsl.source import SourceFile
     from alchemist_dsl.syntax.format import canonical as laid_out
 
-    made = laid_out(SourceFile("block", f"edition 2026\n{text}\n"))
-    return _COMMENT.sub("", made)
+    result = laid_out(SourceFile("block", f"edition 2026\n{text}\n"))
+    return _COMMENT.sub("", result)
 
 
 # --- changes ---------------------------------------------------------------------------------------------------------
@@ -145,10 +145,10 @@ def changes(before: Facts, after: Facts) -> list[Change]:
     """Every value that differs, in the order of the tables; what a changed method took as arguments stands with it."""
     names = list(dict.fromkeys((*before, *after)))
     found = [n for n in names if _data(before.get(n)) != _data(after.get(n))]
-    shown = [n for n in found if not _is_part_of_change(n, found, before, after)]
+    displayed = [n for n in found if not _is_part_of_change(n, found, before, after)]
     return [
         _change(n, before.get(n), after.get(n))
-        for n in shown
+        for n in displayed
         if not n.endswith(".order") or _reordered(n, before, after)
     ]
 

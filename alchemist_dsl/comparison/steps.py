@@ -148,14 +148,14 @@ class Steps:
         return self._both(m, m.before, m.after, written)
 
     def _gone(self, node: Node) -> NodeDiff:
-        made = NodeDiff(
+        result = NodeDiff(
             id=node.id,
             kind=node.kind,
             status="removed",
             at=node.at,
             category="narrowing" if node.kind == "source" else "breaking",
         )
-        return self._with_figures(node, None, made, SAME)
+        return self._with_figures(node, None, result, SAME)
 
     def _both(
         self, m: Matched, b: Node, a: Node, written: tuple[Mapping[str, str], Mapping[str, str]]
@@ -181,7 +181,7 @@ class Steps:
         self.found[a.id] = judged
         direct = any(c.category not in ("metadata", "cosmetic") for c in judged)
         category = eff.category if direct else _of_flow(ports.rows)
-        made = NodeDiff(
+        result = NodeDiff(
             id=a.id,
             kind=a.kind,
             status="changed",
@@ -197,10 +197,10 @@ class Steps:
         )
         questions = joined((eff.ports.asked, passed(a, incoming).asked))
         drifts = not direct and joined(f for _, f in incoming).kind in ("grow", "shrink")
-        return self._with_figures(b, a, made, questions, drifts=drifts)
+        return self._with_figures(b, a, result, questions, drifts=drifts)
 
     def _plain(self, m: Matched, b: Node, a: Node, category: Category, found: Sequence[Change] = ()) -> NodeDiff:
-        made = NodeDiff(
+        result = NodeDiff(
             id=a.id,
             kind=a.kind,
             status="changed",
@@ -211,7 +211,7 @@ class Steps:
             changes=list(found),
             notes=["its dataset card is rewritten"] if a.id in self.cards else [],
         )
-        return self._with_figures(b, a, made, SAME)
+        return self._with_figures(b, a, result, SAME)
 
     def _changes(self, b: Node, a: Node) -> list[Change]:
         """What differs in the block; what the tables do not show is told by the ingredients of the keys."""
@@ -232,8 +232,8 @@ class Steps:
             gone, come = (sorted({*a} - {*b}) for a, b in (entries, entries[::-1]))
             yield Change(path=ENTRY_NAMES, before=", ".join(gone), after=", ".join(come))
         for reason in reasons_of(after, Remembered("", b.key, before), a):
-            told = (reason.path or "").startswith("take.") and entries[0] != entries[1]
-            if reason.code != "input_changed" and not told:
+            reported = (reason.path or "").startswith("take.") and entries[0] != entries[1]
+            if reason.code != "input_changed" and not reported:
                 yield Change(path=reason.path or reason.code, before=reason.before, after=reason.after)
 
     def _incoming(self, b: Node, a: Node) -> tuple[list[tuple[Edge, Flow]], list[str]]:
@@ -333,8 +333,8 @@ class Steps:
 
     def mixtures(self) -> Iterator[MixtureDiff]:
         for m in self.pairs:
-            made = None if m.after is None else self.made.get(m.after.id)
-            if m.after is not None and impact.takes(m.after) and made and made.category != "cosmetic":
+            result = None if m.after is None else self.made.get(m.after.id)
+            if m.after is not None and impact.takes(m.after) and result and result.category != "cosmetic":
                 old = None if m.before is None else (self.old, m.before)
                 yield impact.mixture(old, (self.new, m.after), self.names)
 

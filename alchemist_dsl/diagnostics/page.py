@@ -105,8 +105,8 @@ def with_says(text: str, says: str) -> str:
     end = text.find("\n## ", start + 1)
     section = text[start:] if end < 0 else text[start:end]
     kept = re.sub(r"^```text\n.*?^```\n*", "", section, flags=re.M | re.S).rstrip("\n")
-    made = f"{kept}\n\n```text\n{says.rstrip()}\n```\n"
-    return text[:start] + made + ("" if end < 0 else text[end:])
+    result = f"{kept}\n\n```text\n{says.rstrip()}\n```\n"
+    return text[:start] + result + ("" if end < 0 else text[end:])
 
 
 def markdown(page: Page) -> str:
@@ -133,8 +133,8 @@ def terminal_text(page: Page) -> str:
     for title, example in ((WRONG, page.wrong), (RIGHT, page.right)):
         if example is None:
             continue
-        given = f", with `--set {example.sets}`" if example.sets else ""
-        out += [f"{title}{given}:", _indented(example.recipe)]
+        provided = f", with `--set {example.sets}`" if example.sets else ""
+        out += [f"{title}{provided}:", _indented(example.recipe)]
         out += [f"with the file {n}:\n\n{_indented(b)}" for n, b in _own(page, title).items()]
         if example.says:
             out += ["which gives:", _indented(example.says)]
@@ -154,8 +154,8 @@ def table(link: str = "") -> str:
         out += [f"## {area} {title}\n", "| code | name | severity | what it says |", "|---|---|---|---|"]
         for code, (slug, severity, summary) in CODES.items():
             if code.startswith(area):
-                shown = f"[{code}]({link}{code}.md)" if link else code
-                out.append(f"| {shown} | `{slug}` | {severity} | {summary} |")
+                displayed = f"[{code}]({link}{code}.md)" if link else code
+                out.append(f"| {displayed} | `{slug}` | {severity} | {summary} |")
         out.append("")
     return "\n".join(out)
 

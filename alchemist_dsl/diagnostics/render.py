@@ -185,8 +185,8 @@ def _lines(source: SourceFile, primary: _Mark, labels: list[_Mark], tone: Mark, 
     width = max(len(str(line)) for line in groups)
     out: list[str] = []
     for line, marks in groups.items():
-        shown, starts = _window(masked(source.line(line)), marks)
-        out.append(style("place", f"{line:>{width}} | ", color) + shown)
+        displayed, starts = _window(masked(source.line(line)), marks)
+        out.append(style("place", f"{line:>{width}} | ", color) + displayed)
         for mark in marks:
             start, end = starts(mark.start), starts(mark.end)
             line_tone = tone if mark.sign == "^" else "place"
@@ -228,9 +228,9 @@ def _window(line: str, marks: list[_Mark]) -> tuple[str, _Columns]:
     end = first
     while end < len(line) and cells[end + 1] - cells[first] <= room:
         end += 1
-    shown = ("…" if first else "") + "".join(pieces[first:end]) + ("…" if end < len(line) else "")
+    displayed = ("…" if first else "") + "".join(pieces[first:end]) + ("…" if end < len(line) else "")
     limit = [min(cell, cells[end] + 1) for cell in cells]
-    return shown, _Columns(limit, cells[first])
+    return displayed, _Columns(limit, cells[first])
 
 
 # --- reports ---------------------------------------------------------------------------------------------------------
@@ -368,8 +368,8 @@ def _annotation(d: Diagnostic, sources: Mapping[str, SourceFile]) -> str:
     line, column = source.position(d.span.start) if source else (1, 1)
     title = f"{d.code} {CODES[d.code].slug}"
     fields = {"file": d.span.file, "line": line, "col": column, "title": title}
-    shown = ",".join(f"{name}={_property(str(value))}" for name, value in fields.items())
-    return f"::{severity(d)} {shown}::{_data(_message(d))}"
+    displayed = ",".join(f"{name}={_property(str(value))}" for name, value in fields.items())
+    return f"::{severity(d)} {displayed}::{_data(_message(d))}"
 
 
 def _data(text: str) -> str:

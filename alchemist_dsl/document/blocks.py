@@ -288,17 +288,21 @@ def _markdown(block: Block) -> list[str]:
         case Fields(fields):
             return [line for f in fields for line in _md_field(f)]
         case Record(text, sign, columns):
-            shown = [f"<b>{html(safe(name))}</b> {''.join(map(_tagged, pieces_of(value)))}" for name, value in columns]
-            return [f"{SIGNS[sign][1]} {_md(text)}", "", "<pre>" + "\n".join(shown) + "</pre>"]
+            displayed = [
+                f"<b>{html(safe(name))}</b> {''.join(map(_tagged, pieces_of(value)))}" for name, value in columns
+            ]
+            return [f"{SIGNS[sign][1]} {_md(text)}", "", "<pre>" + "\n".join(displayed) + "</pre>"]
         case Table(head, rows, right):
             ruler = "|".join("---:" if i in right else "---" for i in range(len(head)))
             table = [head, *rows]
             first, *more = ("| " + " | ".join(map(_md, row)) + " |" for row in table)
             return [first, f"|{ruler}|", *more]
         case Code(lines, language):
-            shown = [safe(line) if isinstance(line, str) else styled_line(clip(line, _CODE), False) for line in lines]
-            fence = "`" * max(3, 1 + max(map(_longest_ticks, shown), default=0))
-            return [f"{fence}{language}", *shown, fence]
+            displayed = [
+                safe(line) if isinstance(line, str) else styled_line(clip(line, _CODE), False) for line in lines
+            ]
+            fence = "`" * max(3, 1 + max(map(_longest_ticks, displayed), default=0))
+            return [f"{fence}{language}", *displayed, fence]
         case Fold(summary, blocks, is_open):
             opened = f"<details{' open' if is_open else ''}><summary>{html(safe(summary))}</summary>"
             return [opened, "", *markdown(blocks), "", "</details>"]
@@ -332,15 +336,15 @@ def _md_piece(mark: Mark, text: str) -> str:
     if mark in ("name", "code"):
         ticks = "`" * (1 + _longest_ticks(text))
         return f"{ticks} {text} {ticks}" if "`" in text else f"{ticks}{text}{ticks}"
-    shown = _SPECIAL.sub(r"\\\1", html(text)).replace("@", "@\u200b")
-    return f"**{shown}**" if mark == "strong" else shown
+    displayed = _SPECIAL.sub(r"\\\1", html(text)).replace("@", "@\u200b")
+    return f"**{displayed}**" if mark == "strong" else displayed
 
 
 def _tagged(piece: Piece) -> str:
     mark, text = piece
-    shown = html(safe(text))
+    displayed = html(safe(text))
     tag = {"added": "ins", "removed": "del"}.get(mark)
-    return f"<{tag}>{shown}</{tag}>" if tag else shown
+    return f"<{tag}>{displayed}</{tag}>" if tag else displayed
 
 
 def html(text: str) -> str:

@@ -140,9 +140,11 @@ def format_table(
     out = []
     for number, row in enumerate(table):
         for k, part in enumerate(wrap(row[widest], widths[widest])):
-            shown = {i: part if i == widest else "" if k else row[i] for i in used}
-            fill = {i: " " * (widths[i] - cells(text)) for i, text in shown.items()}
-            out.append("  ".join(fill[i] + shown[i] if i in right else shown[i] + fill[i] for i in used).rstrip())
+            displayed = {i: part if i == widest else "" if k else row[i] for i in used}
+            fill = {i: " " * (widths[i] - cells(text)) for i, text in displayed.items()}
+            out.append(
+                "  ".join(fill[i] + displayed[i] if i in right else displayed[i] + fill[i] for i in used).rstrip()
+            )
         if number == 0:
             out.append("  ".join("─" * widths[i] for i in used))
     return out
@@ -160,17 +162,17 @@ def styled_line(pieces: Iterable[Piece], color: bool) -> str:
 def _spelled(pieces: Iterable[Piece], color: bool) -> Iterator[Piece]:
     """Spell marks out: `[-gone-]` and `{+come+}` as git marks them where there are no colours, code in backticks."""
     for mark, text in pieces:
-        shown = safe(text).replace("\n", " ")
+        displayed = safe(text).replace("\n", " ")
         if mark == "sign":
-            shown = f"{SIGNS[text][0]} "  # type: ignore[index]
+            displayed = f"{SIGNS[text][0]} "  # type: ignore[index]
         elif mark == "code":
-            shown = f"`{shown}`"
+            displayed = f"`{displayed}`"
         elif not color and mark == "added":
-            shown = f"{{+{shown}+}}"
+            displayed = f"{{+{displayed}+}}"
         elif not color and mark == "removed":
-            shown = f"[-{shown}-]"
+            displayed = f"[-{displayed}-]"
         if text:
-            yield mark, shown
+            yield mark, displayed
 
 
 def wrap_pieces(

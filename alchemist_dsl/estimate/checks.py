@@ -193,8 +193,8 @@ def _share(node: str, rows: Range, of: Expr | None, counts: Counts) -> Range:
             f = counts.figures[node]
         case _:
             return UNKNOWN
-    made = counts.plan.node(node)
-    entries = {t.name: made.inputs[t.edge] for t in getattr(made.spec, "take", [])}
+    result = counts.plan.node(node)
+    entries = {t.name: result.inputs[t.edge] for t in getattr(result.spec, "take", [])}
     for name, edge in entries.items():
         if (edge.node, edge.port, edge.origin) == (other, port, origin):
             return _ratio(f.entries.get(name, UNKNOWN), rows)

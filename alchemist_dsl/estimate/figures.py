@@ -76,11 +76,11 @@ def figures(plan: Plan, measured: Measured, places: Places, unmeasured: Guess | 
     from what is expected of it and of the nodes before it."""
     known: dict[str, Figures] = {}
     for node in plan.nodes:
-        made = _kind(node, known, plan, places)
+        result = _kind(node, known, plan, places)
         fact = measured(node.key)
         if fact is None and unmeasured is not None:
-            made = unmeasured(node, made, known)
-        known[node.id] = _with_last_run(made, fact, plan, node)
+            result = unmeasured(node, result, known)
+        known[node.id] = _with_last_run(result, fact, plan, node)
     return known
 
 
@@ -231,9 +231,9 @@ def _exported(node: Node, spec: ExportSpec, known: Read, plan: Plan) -> Figures:
 @estimates("train")
 def _training(node: Node, spec: TrainSpec, known: Read, plan: Plan) -> Figures:
     read = _joined(_roles(node, "data"), known)
-    made = course(spec, read.rows, _of_row(spec, read.chars))
-    hours = gpu_hours(spec, made.learnt, None)
-    return replace(read, learnt=made.learnt, gpu_hours=hours, course=made.counts)
+    result = course(spec, read.rows, _of_row(spec, read.chars))
+    hours = gpu_hours(spec, result.learnt, None)
+    return replace(read, learnt=result.learnt, gpu_hours=hours, course=result.counts)
 
 
 def _some(node: Node, spec: Any, known: Read, plan: Plan) -> Figures:
@@ -344,11 +344,11 @@ def _row_chars(files: tuple[FileFact, ...]) -> Fraction | None:
 
 @estimates("task")
 def _task(node: Node, spec: TaskSpec, known: Read, plan: Plan) -> Figures:
-    told = _joined(_roles(node, "learn"), known)
-    rows = _up_to(told.rows) if spec.standard or spec.classes else told.rows
+    reported = _joined(_roles(node, "learn"), known)
+    rows = _up_to(reported.rows) if spec.standard or spec.classes else reported.rows
     if spec.sound is not None:
         rows = rows.times(1 / (1 - Fraction(spec.sound))) if Fraction(spec.sound) < 1 else UNKNOWN
-    return Figures({"rows": selected(rows, spec.select), "dropped": _up_to(rows)}, {}, told.chars)
+    return Figures({"rows": selected(rows, spec.select), "dropped": _up_to(rows)}, {}, reported.chars)
 
 
 # --- teacher steps ----------------------------------------------------------------------------------------------------
@@ -389,14 +389,16 @@ def _may_misfit(prompt: Prompt | None) -> bool:
 def _tokens(chars: Fraction | None, calls: Range, spec: TeacherStepSpec, plan: Plan) -> tuple[Range, Range]:
     """Tokens sent and received: characters / 4 of the templates and of a row; an answer is at most `max_tokens`."""
     prompt = plan.prompts.get(spec.prompt)
-    asked = sum(len(plan.texts.get(d or "", "")) for d in (prompt.system, prompt.user, prompt.prefill)) if prompt else 0
+    requested = (
+        sum(len(plan.texts.get(d or "", "")) for d in (prompt.system, prompt.user, prompt.prefill)) if prompt else 0
+    )
     teacher = plan.teachers.get(spec.teacher)
     most = Fraction((teacher.sampling if teacher else {}).get("max_tokens", 1024))
     if chars is None:
         sent = UNKNOWN
         got = between(1, most / 2, most)
     else:
-        each = asked + chars
+        each = requested + chars
         sent = between(each / _MOST, each / CHARS_PER_TOKEN, each / _FEWEST)
         got = between(1, min(most, max(Fraction(16), chars / CHARS_PER_TOKEN)), most)
     return calls.times(sent), calls.times(got)
@@ -462,15 +464,15 @@ def _in_rows(tokens: Range, chars: Fraction | None) -> Range:
 def _wanted(spec: MixtureSpec, sizes: Mapping[str, Range]) -> dict[str, Range]:
     """What each entry gives, in the mixture's unit, by the rules of its amounts."""
     takes = {i: t for i, t in enumerate(spec.take) if not t.missing}
-    given = _fixed(spec, sizes)
-    fixed = total(given.values())
+    provided = _fixed(spec, sizes)
+    fixed = total(provided.values())
     stock = {i: sizes[t.name] for i, t in takes.items()}
     size = mixtures.whole(spec, fixed, stock, _RANGES)
     shared = mixtures.targets(spec, size, fixed, _RANGES)
     if spec.on_short == "shrink" and not all(_fits(r, stock[i]) for i, r in shared.items()):
         shared = {i: replace(r, low=Fraction(0)) for i, r in shared.items()}  # all of them shrink
-    given |= {takes[i].name: r for i, r in shared.items()}
-    return {t.name: given.get(t.name, UNKNOWN) for t in takes.values()}
+    provided |= {takes[i].name: r for i, r in shared.items()}
+    return {t.name: provided.get(t.name, UNKNOWN) for t in takes.values()}
 
 
 def _covered(spec: MixtureSpec, sizes: Mapping[str, Range]) -> Fraction:
@@ -488,8 +490,8 @@ def _fixed(spec: MixtureSpec, sizes: Mapping[str, Range]) -> dict[str, Range]:
         if t.amount in ("all", "multiplier"):
             out[t.name] = sizes[t.name].times(Fraction(t.value or 1))
         elif t.amount in ("rows", "tokens"):
-            asked = exactly(Fraction(t.value or 0)) if t.amount == spec.unit else UNKNOWN
-            out[t.name] = _least(asked, sizes[t.name]) if spec.on_short == "shrink" else asked
+            requested = exactly(Fraction(t.value or 0)) if t.amount == spec.unit else UNKNOWN
+            out[t.name] = _least(requested, sizes[t.name]) if spec.on_short == "shrink" else requested
     return out
 
 

@@ -91,8 +91,8 @@ def _streams(node: Node, names: Names) -> Iterator[tuple[str, Fact]]:
 
 
 def _value(value: Any, text: str | None = None, affects: Affects = "data", number: Any = None) -> Fact:
-    shown = format_value(value) if text is None else text
-    return Fact(value, shown, affects, None if number is None else Fraction(number))
+    displayed = format_value(value) if text is None else text
+    return Fact(value, displayed, affects, None if number is None else Fraction(number))
 
 
 def _list(items: list[str]) -> str:
@@ -409,8 +409,8 @@ def _train(s: TrainSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple
     chained = any(e.role == "model" for e in node.inputs)  # the base is an input
     for name, attribute in KINDS["train"].attributes.items():
         value = getattr(s, name, None)
-        told = name in ("eval_share", "init", "method", "schedule", "chat_template") or (name == "base" and chained)
-        if value not in (None, [], {}) and not told:
+        reported = name in ("eval_share", "init", "method", "schedule", "chat_template") or (name == "base" and chained)
+        if value not in (None, [], {}) and not reported:
             yield name, _value(value, _written(attribute.type, value), attribute.affects, _number(value))
     yield from _optional("eval_rows", s.eval_rows)
     if s.eval_share is not None:
@@ -419,9 +419,9 @@ def _train(s: TrainSpec, plan: Plan, node: Node, names: Names) -> Iterator[tuple
         yield from _method(name, getattr(s, name))
     if s.chat_template is not None:
         digest = s.chat_template.get("text")
-        shown = plan.texts.get(digest or "")
+        displayed = plan.texts.get(digest or "")
         text = s.chat_template["model"] if digest is None else short(digest)
-        yield "chat_template", Fact(digest or s.chat_template, text, template=shown)
+        yield "chat_template", Fact(digest or s.chat_template, text, template=displayed)
 
 
 # --- what steps refer to ----------------------------------------------------------------------------------------------

@@ -237,8 +237,8 @@ def _edges(before: Any, after: Any) -> dict[str, str]:
     same_key = before.get("key") == after.get("key")
     if not same_key:
         return {}
-    shown = [", ".join(f"{k} {v}" for k, v in e.items() if k != "key" and v) for e in (before, after)]
-    return {"before": shown[0], "after": shown[1]}
+    displayed = [", ".join(f"{k} {v}" for k, v in e.items() if k != "key" and v) for e in (before, after)]
+    return {"before": displayed[0], "after": displayed[1]}
 
 
 # --- state -----------------------------------------------------------------------------------------------------------
@@ -342,8 +342,8 @@ def causes(
         for root, reasons, chain in tracer.roots(doing.id, doing.reasons, last.get(doing.id)):
             found.setdefault((root, reasons), []).append(Step(doing.id, chain))
     order = {n.id: i for i, n in enumerate(plan.nodes)}
-    made = [Cause(root, reasons, tuple(steps)) for (root, reasons), steps in found.items()]
-    return tuple(sorted(made, key=lambda c: order.get(c.root or c.steps[0].node, len(order))))
+    result = [Cause(root, reasons, tuple(steps)) for (root, reasons), steps in found.items()]
+    return tuple(sorted(result, key=lambda c: order.get(c.root or c.steps[0].node, len(order))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,8 +225,8 @@ def figure(name: str, e: Estimate) -> str:
         case "gpu_hours":
             if e.value is None:
                 return "?"
-            shown = f"{hours(e.value)} GPU h"
-            return shown if e.low == e.high or shown.startswith("under") else f"~{shown}"
+            displayed = f"{hours(e.value)} GPU h"
+            return displayed if e.low == e.high or displayed.startswith("under") else f"~{displayed}"
         case _ if name.partition(".")[0] == "memory":
             return gigabytes(int(e.value or 0))
         case "covered":

@@ -141,7 +141,7 @@ class GraphData(Model):
 
 def data(graph: Graph) -> dict[str, Any]:
     """The graph as JSON data. While the first number of the format stays, keys are only added."""
-    made = GraphData(
+    result = GraphData(
         recipe=graph.recipe,
         title=graph.title or None,
         variant=graph.variant,
@@ -150,7 +150,7 @@ def data(graph: Graph) -> dict[str, Any]:
         nodes=[_node(s) for s in graph.steps],
         edges=[e for link in graph.links for e in _edges(link)],
     )
-    return made.model_dump(mode="json")
+    return result.model_dump(mode="json")
 
 
 def _node(step: Step) -> NodeData:

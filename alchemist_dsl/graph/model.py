@@ -185,14 +185,14 @@ def graph_of(plan: Plan) -> Graph:
     """The graph of a plan."""
     doing = {n.id: n for n in plan.now.nodes} if plan.now else {}
     stuck = not_run(plan.nodes, lambda n: n.id in doing and doing[n.id].action == "reuse")
-    made = {n.id: _step(n, doing.get(n.id), stuck) for n in plan.nodes}
+    result = {n.id: _step(n, doing.get(n.id), stuck) for n in plan.nodes}
     links = tuple(link for n in plan.nodes for link in _links(n))
     return Graph(
         title=plan.title or "",
         recipe=str(plan.recipe.get("path", "")),
         plan=plan.digest.removeprefix("b2:")[:12],
         variant=plan.variant,
-        steps=tuple(made[name] for name in drawing_order(list(made), links)),
+        steps=tuple(result[name] for name in drawing_order(list(result), links)),
         links=links,
         total=_total(plan),
     )

@@ -108,10 +108,10 @@ def agree_to_cost(plan: Plan, todo: Sequence[Node], most: Fraction | None, ask: 
     """Nothing that costs money happens by surprise: ask once where somebody is there, else require a budget.
 
     Raises RunError A702, A709."""
-    asked = [n for n in todo if _costs(plan, n)]
-    if not asked:
+    requested = [n for n in todo if _costs(plan, n)]
+    if not requested:
         return
-    unknown = [n.id for n in asked if plan.teachers[_teacher(n)].price is None]
+    unknown = [n.id for n in requested if plan.teachers[_teacher(n)].price is None]
     if unknown and most is not None:
         raise RunError(
             Problem(
@@ -121,9 +121,9 @@ def agree_to_cost(plan: Plan, todo: Sequence[Node], most: Fraction | None, ask: 
                 help="add `price { input = … output = … }` to its teacher, or `price = free` for a local model",
             )
         )
-    if most is not None or all(getattr(n.spec, "budget", None) for n in asked):
+    if most is not None or all(getattr(n.spec, "budget", None) for n in requested):
         return
-    text = _spending(plan, asked, bool(unknown))
+    text = _spending(plan, requested, bool(unknown))
     if ask is not None and ask(f"{text}. Go on?"):
         return
     raise RunError(
@@ -132,7 +132,7 @@ def agree_to_cost(plan: Plan, todo: Sequence[Node], most: Fraction | None, ask: 
             "nothing was spent: the run was not confirmed"
             if ask is not None
             else f"{text}, and there is no terminal to confirm on",
-            node=asked[0].id,
+            node=requested[0].id,
             help="give `--budget $N`, or a `budget` in each step that asks a teacher",
         )
     )

@@ -101,10 +101,10 @@ class FileCache:
             return
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         # what could not be read is looked at again: it may have been the moment, and columns decide keys
-        told = {n: e for n, e in self._entries.items() if e.get("rows", 0) is not None or e["columns"]}
+        reported = {n: e for n, e in self._entries.items() if e.get("rows", 0) is not None or e["columns"]}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(seal(told))
+            temporary.write_bytes(seal(reported))
             temporary.replace(self.path)
         except OSError:
             with contextlib.suppress(OSError):
@@ -563,8 +563,8 @@ def package_digest(name: str, cache: FileCache) -> str | None:
     if not files:
         return None
     h = hashlib.blake2b(digest_size=32)
-    for shown, file in files:
-        h.update(f"{shown}\0{cache.get(file)['digest']}\n".encode())
+    for displayed, file in files:
+        h.update(f"{displayed}\0{cache.get(file)['digest']}\n".encode())
     return "b2:" + h.hexdigest()
 
 
@@ -627,8 +627,8 @@ def _held(folder: Path, pattern: str) -> str:
 
 
 def _display(path: Path, folder: Path) -> str:
-    shown = Path(os.path.relpath(path, folder)).as_posix()
-    return "the recipe's folder" if shown == "." else shown
+    displayed = Path(os.path.relpath(path, folder)).as_posix()
+    return "the recipe's folder" if displayed == "." else displayed
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -284,13 +284,13 @@ def compare(lock: Lock, current: Current) -> tuple[Change, ...]:
 
 
 def _change(section: str, name: str, known: Fact | None, found: Fact) -> Change | None:
-    told = {k: v for k, v in found.items() if v is not None}
+    reported = {k: v for k, v in found.items() if v is not None}
     if known is None:
-        return Change(section, name, "new", None, told)
-    after = {**known, **told}
-    others = any(pin in told and not same(known.get(pin), told[pin]) for pin in PINS)
+        return Change(section, name, "new", None, reported)
+    after = {**known, **reported}
+    others = any(pin in reported and not same(known.get(pin), reported[pin]) for pin in PINS)
     if others or section in DECLARED:
-        after = {k: v for k, v in after.items() if k not in found or k in told}
+        after = {k: v for k, v in after.items() if k not in found or k in reported}
     if same(known, after):
         return None
     more = all(k in after and same(v, after[k]) for k, v in known.items())

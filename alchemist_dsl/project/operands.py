@@ -209,14 +209,14 @@ def of_file(path: Path, settings: Settings, label: str | None = None) -> Side:
     project = project_of(path)
     here = (project.state / "store").is_dir()
     try:
-        made = compile_recipe(
+        result = compile_recipe(
             path, sets=settings.sets, params_file=settings.params, variant=settings.variant, here=here
         )
     except ParamsError as e:
         raise BadOperand(str(e)) from e
     except OSError as e:
         raise BadOperand(unopened(path, e)) from e
-    return _from_compiled(made, name, path)
+    return _from_compiled(result, name, path)
 
 
 def _from_compiled(made: Compiled, name: str, path: Path) -> Side:
@@ -269,7 +269,7 @@ def _of_revision(revision: Revision, path: str, settings: Settings) -> Side | No
         outside = outside_values(settings.sets, settings.params)
     except ParamsError as e:
         raise BadOperand(str(e)) from e
-    made = compile_text(
+    result = compile_text(
         file,
         revision.read,
         listing=revision.listing,
@@ -282,15 +282,15 @@ def _of_revision(revision: Revision, path: str, settings: Settings) -> Side | No
     return Side(
         label,
         path,
-        made.plan,
+        result.plan,
         file.text,
-        made.whole,
-        made.ingredients,
-        (*problems, *made.diagnostics),
-        made.sources,
+        result.whole,
+        result.ingredients,
+        (*problems, *result.diagnostics),
+        result.sources,
         root=revision.root,
         measured=facts.measured,
-        places=made.places,
+        places=result.places,
         assumed=tuple(sorted(facts.assumed)),
     )
 
@@ -343,7 +343,7 @@ def _since(before: str, after: str | None, folder: Path, settings: Settings) -> 
     inside = project.relative(folder.resolve())
     within = "" if inside == "." else f"{inside}/"
     found = list(_recipes(project, old, new, moved))
-    shown = [(b, a) for b, a in found if (b or a or "").startswith(within)]
+    displayed = [(b, a) for b, a in found if (b or a or "").startswith(within)]
     pairs = [
         (
             None if b is None else _of_revision(old, b, settings),
@@ -357,10 +357,10 @@ def _since(before: str, after: str | None, folder: Path, settings: Settings) -> 
                 )
             ),
         )
-        for b, a in shown
+        for b, a in displayed
     ]
     total = len([r for r in _all(project, new) if r.startswith(within)])
-    compared = sum(a is not None for _, a in shown)
+    compared = sum(a is not None for _, a in displayed)
     return Comparison(before, after or "the working tree", pairs, total - compared, project)
 
 
@@ -607,10 +607,10 @@ class _Objects:
 
     def read(self, blob: str) -> bytes:
         """The bytes of a blob. NoRevision where git gives none: a partial clone, say."""
-        asked, answer = self.process.stdin, self.process.stdout
-        assert asked is not None and answer is not None
-        asked.write(f"{blob}\n".encode())
-        asked.flush()
+        requested, answer = self.process.stdin, self.process.stdout
+        assert requested is not None and answer is not None
+        requested.write(f"{blob}\n".encode())
+        requested.flush()
         head = answer.readline().split()
         if len(head) != 3:
             raise NoRevision(f"git has no object {blob}")

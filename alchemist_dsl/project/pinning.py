@@ -133,22 +133,22 @@ def survey(project: Project, lock: Lock, recipes: Iterable[Path], *, again: bool
     out = Survey(project, lock)
     wrong: dict[str, Compiled] = {}
     for path in recipes:
-        made = compile_recipe(path, here=False, rehash=again, lock=applied(lock, out.changes))
-        shown = project.relative(path.resolve())
-        if made.plan is None:  # a promise that the plan breaks is no reason not to pin its files
-            wrong[shown] = made
+        result = compile_recipe(path, here=False, rehash=again, lock=applied(lock, out.changes))
+        displayed = project.relative(path.resolve())
+        if result.plan is None:  # a promise that the plan breaks is no reason not to pin its files
+            wrong[displayed] = result
         else:
-            out.recipes.append(shown)
-        _take(out, made, shown)
-        for variant in made.program.variants if made.program is not None and made.plan else ():
+            out.recipes.append(displayed)
+        _take(out, result, displayed)
+        for variant in result.program.variants if result.program is not None and result.plan else ():
             more = compile_recipe(path, here=False, rehash=again, variant=variant, lock=applied(lock, out.changes))
-            _take(out, more, shown)
-            if more.plan is None and shown not in wrong:
-                wrong[shown] = more
-    for shown, made in wrong.items():
-        if shown not in out.imported:
-            out.broken.append(shown)
-            out.problems += [d for d in made.diagnostics if has_errors([d])]
+            _take(out, more, displayed)
+            if more.plan is None and displayed not in wrong:
+                wrong[displayed] = more
+    for displayed, result in wrong.items():
+        if displayed not in out.imported:
+            out.broken.append(displayed)
+            out.problems += [d for d in result.diagnostics if has_errors([d])]
     return out
 
 

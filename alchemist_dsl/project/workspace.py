@@ -141,8 +141,8 @@ def compile_recipe(
     command. `lock`: facts to go by, instead of those of the project.
 
     Raises FileNotFoundError for the recipe itself, ParamsError for `--set` and `--params`."""
-    project, shown, data = open_recipe(path)
-    file, problems = decode(shown, data)
+    project, displayed, data = open_recipe(path)
+    file, problems = decode(displayed, data)
     if file is None:
         return Compiled(None, None, problems, project)
     if lock is None:
@@ -151,7 +151,7 @@ def compile_recipe(
     cache = FileCache(project.state / "files", again=locked or rehash)
     resources = Resources(project.root, lock, cache, std=library(), pin=pin and not locked)
     values = outside_values(sets, params_file)
-    made = compile_text(
+    result = compile_text(
         file,
         project.read,
         listing=project.listing,
@@ -162,11 +162,11 @@ def compile_recipe(
         state=lambda plan: read_state(project, plan, forced) if here else None,
     )
     cache.save()
-    if made.plan is not None and not values and str(path) != STDIN:
-        resources.declare(made.plan)
+    if result.plan is not None and not values and str(path) != STDIN:
+        resources.declare(result.plan)
     if locked:
-        problems += tuple(_differences(resources, shown, made.program))
-    return _compiled(made, problems, project, lock, resources)
+        problems += tuple(_differences(resources, displayed, result.program))
+    return _compiled(result, problems, project, lock, resources)
 
 
 def open_recipe(path: str | Path) -> tuple[Project, str, bytes]:
@@ -262,18 +262,18 @@ def change_lock(project: Project, known: Lock, change: Callable[[Lock], Lock]) -
     found, problems = read_lock(project)
     if problems:
         return change(known)
-    made = change(found)
-    if locks.dumps(made) == locks.dumps(found) and project.lock_file.exists():
-        return made
+    result = change(found)
+    if locks.dumps(result) == locks.dumps(found) and project.lock_file.exists():
+        return result
     project.state.mkdir(parents=True, exist_ok=True)
     with (project.state / "lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
         again, problems = read_lock(project)
         if problems:
-            return made
-        made = change(again)
-        write_lock(project, made)
-    return made
+            return result
+        result = change(again)
+        write_lock(project, result)
+    return result
 
 
 # --- figures of a run -------------------------------------------------------------------------------------------------
@@ -322,8 +322,8 @@ def measured(node: Node, store: Store) -> dict[str, Any] | None:
     if "rows" in ports:
         out |= {"rows": ports["rows"]["rows"], "origins": dict(ports["rows"].get("per_origin", {}))}
         if isinstance(figures.get("rows_in"), int):
-            made = {n: x for n, x in figures.get("added", {}).items() if x}
-            sums = {"left_out": left_out(figures), "added": made}
+            result = {n: x for n, x in figures.get("added", {}).items() if x}
+            sums = {"left_out": left_out(figures), "added": result}
             out |= {"rows_in": figures["rows_in"], **{n: x for n, x in sums.items() if x}}
     out |= {port: ports[port]["rows"] for port in ("trace", "rest") if port in ports}
     if isinstance(figures.get("dropped"), Mapping):

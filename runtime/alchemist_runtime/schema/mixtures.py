@@ -83,8 +83,8 @@ def targets(spec: MixtureSpec, size: N, fixed: N, numbers: Numbers[N]) -> dict[i
     in proportion; with ranges, in the proportion that is expected.
     """
     if spec.total is None:
-        given = _grown_shares(spec) if present(spec, relative=False) else _proportions(spec)
-        return {i: size * p for i, p in given.items()}
+        provided = _grown_shares(spec) if present(spec, relative=False) else _proportions(spec)
+        return {i: size * p for i, p in provided.items()}
     every = _before_growth(spec, size, fixed, numbers)
     here = {i: t for i, t in sorted(every.items()) if not spec.take[i].missing}
     lacking = absent(spec)
@@ -127,10 +127,10 @@ def covered(spec: MixtureSpec, size: Fraction, fixed: Fraction) -> Fraction:
     lost = share_sum(t for t in spec.take if t.missing)
     weight = weights(spec)
     if size and any(t.missing for t in spec.take):
-        given = absent(spec) / size
-        left = 1 - (fixed / size if spec.total is not None else 0) - given - share_sum(spec.take)
+        provided = absent(spec) / size
+        left = 1 - (fixed / size if spec.total is not None else 0) - provided - share_sum(spec.take)
         gone = sum((w for i, w in weight.items() if spec.take[i].missing), Fraction(0))
-        lost += given + (left * gone / sum(weight.values()) if gone and left > 0 else 0)
+        lost += provided + (left * gone / sum(weight.values()) if gone and left > 0 else 0)
     return max(1 - lost, Fraction(0))
 
 
