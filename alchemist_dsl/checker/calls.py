@@ -161,9 +161,9 @@ def _apply(typer: Typer, expr: ast.Call, function: Function, bound: dict[str, li
     return Typed(tree, type_, function.unit)
 
 
-def _argument(typer: Typer, function: Function, param: Param, made: Typed, value: ast.Expr) -> None:
+def _argument(typer: Typer, function: Function, param: Param, result: Typed, value: ast.Expr) -> None:
     if param.type in _UNITS:
-        if made.unit != param.type and made != BAD:
+        if result.unit != param.type and result != BAD:
             typer.fail(
                 "A202",
                 f"`{param.name}` of `{function.name}` is a"
@@ -172,10 +172,10 @@ def _argument(typer: Typer, function: Function, param: Param, made: Typed, value
                 help=f"for example `{param.name} = {_UNITS[param.type]}`",
             )
         return
-    if function.name == "turns" and family(made.type) in ("number", "bool"):
-        typer.fail("A210", f"`turns` takes a conversation, but this is {noun(made.type)}", value.span)
+    if function.name == "turns" and family(result.type) in ("number", "bool"):
+        typer.fail("A210", f"`turns` takes a conversation, but this is {noun(result.type)}", value.span)
         return
-    if param.type in ("any", "T") or fits(made.type, param.type):
+    if param.type in ("any", "T") or fits(result.type, param.type):
         return
     wanted = noun(param.type) if param.type != "ordered" else "a number or text"
     if param.type == "int":
@@ -183,14 +183,14 @@ def _argument(typer: Typer, function: Function, param: Param, made: Typed, value
     written = typer.env.context.slice(value.span)
     cast = {"text": "text", "number": "real"}.get(family(param.type))
     help_, edit = None, None
-    if family(made.type) == "json" and cast:
+    if family(result.type) == "json" and cast:
         help_, edit = f"cast it: `{cast}({written})`", Edit(value.span, f"{cast}({written})")
-    elif family(made.type) in ("list", "messages") and param.type == "text":
+    elif family(result.type) in ("list", "messages") and param.type == "text":
         help_ = f"take one element, for example `{written}[0]`"
     elif param.type == "messages":
         help_, edit = f"write `turns({written})`", Edit(value.span, f"turns({written})")
     typer.fail(
-        "A210", f"`{function.name}` takes {wanted}, but this is {noun(made.type)}", value.span, help=help_, edit=edit
+        "A210", f"`{function.name}` takes {wanted}, but this is {noun(result.type)}", value.span, help=help_, edit=edit
     )
 
 

@@ -39,7 +39,7 @@ def resolve(context: Context) -> None:
         without_nulls(body)
 
 
-def _took_nothing(decl: Decl, context: Context, told: set[Span]) -> None:
+def _took_nothing(decl: Decl, context: Context, reported: set[Span]) -> None:
     """Report what was to be taken away and is not there; a block that inherits the statement says nothing again."""
     body = context.bodies[decl.key]
     if body.base_lost or decl.bad or decl.kind == "variant":
@@ -47,9 +47,9 @@ def _took_nothing(decl: Decl, context: Context, told: set[Span]) -> None:
     kind = KINDS[decl.kind]
     for block, statement in took_nothing(body, kind):
         span = span_of(statement.path)
-        if span in told or body.lost or decl.scope.base_lost:
+        if span in reported or body.lost or decl.scope.base_lost:
             continue
-        told.add(span)
+        reported.add(span)
         known = _there(body) if block is None else _entries(body, block)
         name = dotted(statement.path)
         text, edit = did_you_mean(name, [*known, *(kind.attributes if block is None else ())], span)

@@ -617,17 +617,17 @@ def batches(recipe: Path | None, cancel: tuple[str, ...], format_: str, options:
         sys.exit(3)
 
 
-def _in_flight(made: Compiled, cancel: Collection[str]) -> list[InFlight]:
+def _in_flight(result: Compiled, cancel: Collection[str]) -> list[InFlight]:
     from alchemist_runtime.calls import batch_api
     from alchemist_runtime.schema.plan import TeacherStepSpec
 
-    assert made.plan is not None
+    assert result.plan is not None
     teachers = {
         n.id: teacher
-        for n, spec in made.plan.of(TeacherStepSpec)
-        if (teacher := made.plan.teachers[spec.teacher]).provider == "openai"
+        for n, spec in result.plan.of(TeacherStepSpec)
+        if (teacher := result.plan.teachers[spec.teacher]).provider == "openai"
     }
-    folder = made.project.state / "batches"
+    folder = result.project.state / "batches"
     records = batch_api.Folder(folder).records()
     known = {r.batch for r in records if r.batch and r.node in teachers}
     if unknown := sorted(set(cancel) - known - {"all"}):
@@ -659,9 +659,9 @@ def _lines(recipe: str, shown: Sequence[InFlight]) -> Iterator[str]:
         )
 
 
-def _age(made: float) -> str:
+def _age(result: float) -> str:
     """How long ago, in the largest whole unit."""
-    seconds = max(0.0, time.time() - made)
+    seconds = max(0.0, time.time() - result)
     for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         if n := int(seconds // size):
             return f"{n} {unit}{'s' if n != 1 else ''} ago"

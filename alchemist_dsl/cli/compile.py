@@ -42,17 +42,17 @@ def compile_(recipe: Path, output: Path | None, format_: str, portable: bool, op
     sys.exit(exit_code(result))
 
 
-def remember(made: Compiled) -> None:
+def remember(result: Compiled) -> None:
     """Add what the lock did not know. A project that may not be written is compiled all the same."""
     from alchemist_dsl.project.workspace import add_facts
 
     try:
-        add_facts(made)
+        add_facts(result)
     except OSError as error:
         click.echo(f"note: recipe.lock cannot be written ({error.strerror})", err=True)
 
 
-def _write(made: Compiled, plan: Plan, output: Path | None, format_: str) -> None:
+def _write(result: Compiled, plan: Plan, output: Path | None, format_: str) -> None:
     from alchemist_runtime.schema.plan import dump
 
     if output is not None:
@@ -61,24 +61,24 @@ def _write(made: Compiled, plan: Plan, output: Path | None, format_: str) -> Non
         if output is None:
             click.echo(dump(plan), nl=False)
         return
-    click.echo(plan_text(made))
+    click.echo(plan_text(result))
     if output is not None:
         click.echo(f"\nplan     {output}")
 
 
-def plan_text(made: Compiled, width: int | None = None) -> str:
+def plan_text(result: Compiled, width: int | None = None) -> str:
     """The plan of a compiled recipe for people."""
-    assert made.plan is not None
+    assert result.plan is not None
     wide = width or terminal_width()
-    return "\n".join([*plan_lines(made.plan, wide), *drift_lines(made, wide)])
+    return "\n".join([*plan_lines(result.plan, wide), *drift_lines(result, wide)])
 
 
-def drift_lines(made: Compiled, width: int, *, after_run: bool = False) -> list[str]:
+def drift_lines(result: Compiled, width: int, *, after_run: bool = False) -> list[str]:
     """Return the facts that differ from recipe.lock: before a run what it would write, after it what it wrote."""
     from alchemist_dsl.document.text import wrap
     from alchemist_dsl.project.lockfile import sentence
 
-    found = () if made.resources is None else made.resources.changes
+    found = () if result.resources is None else result.resources.changes
     said = [line for c in found if c.kind == "changed" for line in wrap(sentence(c), width - 11)]
     if not said:
         return []

@@ -81,7 +81,7 @@ class Step:
         return {n: self.node.estimate[n] for n in _BOTH if n in self.node.estimate}
 
 
-def _steps(made: Compiled, plan: Plan) -> Iterator[Step]:
+def _steps(result: Compiled, plan: Plan) -> Iterator[Step]:
     """The steps of a plan that ask a teacher, in its order."""
     from alchemist_runtime.schema.plan import TeacherStepSpec
 
@@ -93,12 +93,12 @@ def _steps(made: Compiled, plan: Plan) -> Iterator[Step]:
     keys = {n.key for n in nodes}
 
     def measured(key: str) -> Any:
-        return None if key in keys or made.resources is None else made.resources.measured(key)
+        return None if key in keys or result.resources is None else result.resources.measured(key)
 
-    unmeasured = figures(plan, measured, made.places) if nodes else {}
-    plan, sampled = _sampled(made, plan, nodes)
+    unmeasured = figures(plan, measured, result.places) if nodes else {}
+    plan, sampled = _sampled(result, plan, nodes)
     nodes = [plan.node(n.id) for n in nodes]
-    looked = _looked_at(made, plan, nodes)
+    looked = _looked_at(result, plan, nodes)
     for node in nodes:
         teacher = plan.teachers[node.spec.teacher]  # type: ignore[union-attr]
         ahead = looked.get(node.id)
@@ -108,13 +108,13 @@ def _steps(made: Compiled, plan: Plan) -> Iterator[Step]:
             paid = estimate(cost_of(teacher, *tokens), whole=False)
         expected = {n: estimate(getattr(unmeasured[node.id], n), whole=n != "usd") for n in _BOTH}
         cached = None if ahead is None else ahead.cached
-        actual, spent = _measured(made, node, teacher)
+        actual, spent = _measured(result, node, teacher)
         n = sampled.get(node.id, 0)
         now = _now(plan, node, ahead, sampled=n > 0)
         yield Step(node, teacher, cached, paid, now, expected, actual, spent, n)
 
 
-def _sampled(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> tuple[Plan, dict[str, int]]:
+def _sampled(result: Compiled, plan: Plan, nodes: Sequence[Node]) -> tuple[Plan, dict[str, int]]:
     """The plan with the tokens of a call as they were in the answers that steps which no complete run has measured got
     already, for example by a run with `--limit`; and how many answers that is, by step."""
     from alchemist_runtime.calls.cache import CallCache
@@ -123,8 +123,8 @@ def _sampled(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> tuple[Plan, d
     from alchemist_dsl.estimate.figures import Figures, cost, figures, with_estimates
     from alchemist_dsl.estimate.ranges import Range, between
 
-    path, requested = made.project.state / "calls.sqlite", {n.id for n in nodes}
-    if made.resources is None or not requested or not path.exists():
+    path, requested = result.project.state / "calls.sqlite", {n.id for n in nodes}
+    if result.resources is None or not requested or not path.exists():
         return plan, {}
     store, used = CallCache(path, read_only=True), dict[str, int]()
 
@@ -143,7 +143,7 @@ def _sampled(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> tuple[Plan, d
         return between(mean * (1 - _DRIFT), mean, mean * (1 + _DRIFT), "scaled")
 
     try:
-        known = figures(plan, made.resources.measured, made.places, guess)
+        known = figures(plan, result.resources.measured, result.places, guess)
     except RunError:  # a damaged file; what is looked up next tells of it
         return plan, {}
     finally:
@@ -151,13 +151,13 @@ def _sampled(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> tuple[Plan, d
     return with_estimates(plan, known), used
 
 
-def _looked_at(made: Compiled, plan: Plan, nodes: Sequence[Node]) -> dict[str, Ahead]:
+def _looked_at(result: Compiled, plan: Plan, nodes: Sequence[Node]) -> dict[str, Ahead]:
     """What lies in the store and the call cache of the steps' questions, for those whose inputs are built."""
     from alchemist_runtime.engine.prompt_calls import ahead
     from alchemist_runtime.schema.codes import RunError
 
     try:
-        return ahead(plan, made.project.root, made.project.state, nodes) if nodes else {}
+        return ahead(plan, result.project.root, result.project.state, nodes) if nodes else {}
     except (RunError, OSError) as error:
         text = error.problem.headline if isinstance(error, RunError) else str(error)
         click.echo(f"note: the store cannot be looked at ({text}); new calls are estimates", err=True)
@@ -188,14 +188,14 @@ def _from_none(e: Estimate) -> Estimate:
     return e if e.value in (None, "0") else replace(e, low="0")
 
 
-def _measured(made: Compiled, node: Node, teacher: Teacher) -> tuple[dict[str, Estimate] | None, Estimate | None]:
+def _measured(result: Compiled, node: Node, teacher: Teacher) -> tuple[dict[str, Estimate] | None, Estimate | None]:
     """The figures of the run that made a step's result: of all answers, and what was spent on new ones."""
     from alchemist_runtime.schema.codes import RunError
 
     from alchemist_dsl.estimate.ranges import estimate, exactly
 
     try:
-        manifest = made.project.store.manifest(node.key)
+        manifest = result.project.store.manifest(node.key)
     except RunError:
         return None, None
     figures = {} if manifest is None else manifest.figures

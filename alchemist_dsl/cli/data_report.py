@@ -173,9 +173,9 @@ def _names(steps: Sequence[str]) -> str:
     return displayed + (f" and {len(steps) - MOST_GROUPS} more" if len(steps) > MOST_GROUPS else "")
 
 
-def _run(result: DataDiff, side: str, made: Made, steps: Sequence[str]) -> str:
-    command = f"alchemist run {made.recipe or 'RECIPE'}"
-    command += f" --variant {made.variant}" if made.variant else ""
+def _run(result: DataDiff, side: str, built: Made, steps: Sequence[str]) -> str:
+    command = f"alchemist run {built.recipe or 'RECIPE'}"
+    command += f" --variant {built.variant}" if built.variant else ""
     command += "".join(f" --upto {s}" for s in steps) if len(steps) <= 2 else ""
     one = result.before == result.after
     then = ", with the recipe as it stood then," if side == "before" and one else ""

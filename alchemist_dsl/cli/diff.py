@@ -88,17 +88,17 @@ def diff(
     sys.exit(2 if exit_code and different else OK)
 
 
-def _print(made: Diff, format_: str, all_: bool, rows: Results | None) -> None:
+def _print(result: Diff, format_: str, all_: bool, rows: Results | None) -> None:
     """Print the comparison, and behind it that of the rows where there is one."""
     if format_ == "json":
-        data = made.model_dump(mode="json", exclude_none=True)
+        data = result.model_dump(mode="json", exclude_none=True)
         _echo_json(data if rows is None else {**data, "data": [_row_data(found, name) for name, found in rows]})
         return
     from alchemist_dsl.comparison.report import document, sides
 
-    blocks = document(made, everything=all_ or format_ == "markdown")
+    blocks = document(result, everything=all_ or format_ == "markdown")
     if format_ == "markdown":
-        blocks.append(sides(made))
+        blocks.append(sides(result))
     for name, found in rows or ():
         head = [Heading([("name", name)])] if len(rows or ()) > 1 else []
         blocks += [*head, *_row_document(found)]

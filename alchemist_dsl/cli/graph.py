@@ -76,9 +76,9 @@ def _compared(against: str, plan: Path, options: RecipeOptions) -> Graph:
     return compared(graph_of(before.plan), graph_of(after.plan), marks)
 
 
-def _format(asked: str | None, output: Path | None) -> str:
-    if asked is not None:
-        return asked
+def _format(requested: str | None, output: Path | None) -> str:
+    if requested is not None:
+        return requested
     return "text" if output is None else _ENDINGS.get(output.suffix.lower(), "text")
 
 

@@ -259,13 +259,13 @@ def _moved(problem: Diagnostic, old: str, new: str) -> Diagnostic:
 # --- telling ----------------------------------------------------------------------------------------------------------
 
 
-def _say(made: Migrated, out: Path | None) -> None:
+def _say(result: Migrated, out: Path | None) -> None:
     from alchemist_dsl.cli.output import show
 
-    show(made.problems, made.sources)
-    if made.recipe is None:
+    show(result.problems, result.sources)
+    if result.recipe is None:
         return
-    names = sorted(made.left)
+    names = sorted(result.left)
     if names:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         said = (
@@ -275,19 +275,19 @@ def _say(made: Migrated, out: Path | None) -> None:
         )
         click.echo(f"{said}: {', '.join(names[:_NAMED])}{more}; `--format json` says why", err=True)
     if out is not None:
-        count = len(made.problems)
+        count = len(result.problems)
         what = "no warnings" if not count else "1 warning" if count == 1 else f"{count} warnings"
-        click.echo(f"wrote {out} (from {made.tool}, {what})\nnext: alchemist check {out}")
+        click.echo(f"wrote {out} (from {result.tool}, {what})\nnext: alchemist check {out}")
 
 
-def _as_json(made: Migrated, out: Path | None) -> dict[str, object]:
+def _as_json(result: Migrated, out: Path | None) -> dict[str, object]:
     from alchemist_dsl.diagnostics.render import render
 
     return {
-        "tool": made.tool,
+        "tool": result.tool,
         "output": None if out is None else str(out),
-        "recipe": made.recipe,
-        "used": sorted(made.used),
-        "left_out": dict(made.left),
-        "problems": json.loads(render(made.problems, made.sources, "json")),
+        "recipe": result.recipe,
+        "used": sorted(result.used),
+        "left_out": dict(result.left),
+        "problems": json.loads(render(result.problems, result.sources, "json")),
     }

@@ -126,13 +126,13 @@ def compiled_or_exit(recipe: Path, *, warnings: bool = True, **options: Any) -> 
     return result
 
 
-def exit_code(made: Compiled) -> int:
+def exit_code(result: Compiled) -> int:
     """0 fine; 1 the recipe is wrong or a check says no; 3 something could not be evaluated."""
     from alchemist_runtime.schema.codes import NOT_CARRIED_OUT, OK, SAID_NO
 
     from alchemist_dsl.compiler import severity
 
-    codes = {d.code for d in made.diagnostics if severity(d) == "error"}
+    codes = {d.code for d in result.diagnostics if severity(d) == "error"}
     if not codes:
         return OK
     return NOT_CARRIED_OUT if codes <= WORLD else SAID_NO

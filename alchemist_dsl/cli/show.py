@@ -96,11 +96,11 @@ def _facts(node: Node, plan: Plan) -> Iterator[str]:
         yield from _prompt(plan.prompts[requested], plan)
 
 
-def _prompt(asked: Prompt, plan: Plan) -> Iterator[str]:
+def _prompt(requested: Prompt, plan: Plan) -> Iterator[str]:
     """The texts of the prompt that a step sends."""
     from alchemist_dsl.explain.description import prompt
 
-    for name, fact in prompt(asked, plan).items():
+    for name, fact in prompt(requested, plan).items():
         if fact.template is not None:
             yield f"prompt.{name}"
             yield from (f"  | {line}" for line in fact.template.splitlines())

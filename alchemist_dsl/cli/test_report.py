@@ -26,9 +26,9 @@ _WORD: Final = {"passed": ("green", "ok     "), "failed": ("red", "FAILED "), "e
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def lines(tested: Sequence[Tested], path: Path, paint: Paint) -> Iterator[str]:
+def lines(checked: Sequence[Tested], path: Path, paint: Paint) -> Iterator[str]:
     """A line for each test, then what failed, then the sum."""
-    for one in tested:
+    for one in checked:
         yield path(one.recipe)
         if one.wrong:
             yield "  it has errors, so its tests were not carried out"
@@ -37,28 +37,28 @@ def lines(tested: Sequence[Tested], path: Path, paint: Paint) -> Iterator[str]:
         for result in one.results:
             colour, word = _WORD[result.outcome]
             yield f"  {paint(colour, word)} {result.name} ({result.step}, {_seconds(result.seconds)})"
-    for result in _results(tested):
+    for result in _results(checked):
         if result.outcome != "passed":
             yield ""
             yield from _details(result, path, paint)
 
 
-def total(tested: Sequence[Tested], seconds: float) -> str:
+def total(checked: Sequence[Tested], seconds: float) -> str:
     """`3 tests: 2 passed, 1 failed in 0.4 s`."""
-    found = list(_results(tested))
+    found = list(_results(checked))
     counts = [
         (sum(r.outcome == "passed" for r in found), "passed"),
         (sum(r.outcome == "failed" for r in found), "failed"),
         (sum(r.outcome == "error" for r in found), "not carried out"),
     ]
     said = ", ".join(f"{n} {word}" for n, word in counts if n) or "nothing was carried out"
-    wrong = sum(one.wrong for one in tested)
+    wrong = sum(one.wrong for one in checked)
     more = f"; {plural(wrong, 'recipe')} with errors" if wrong else ""
     return f"{plural(len(found), 'test')}: {said}{more} in {_seconds(seconds)}"
 
 
-def _results(tested: Sequence[Tested]) -> Iterator[Result]:
-    for one in tested:
+def _results(checked: Sequence[Tested]) -> Iterator[Result]:
+    for one in checked:
         yield from one.results
 
 
@@ -149,9 +149,9 @@ def _problem(problem: Problem) -> Iterator[str]:
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
-def data(tested: Sequence[Tested], path: Path, seconds: float) -> dict[str, Any]:
+def data(checked: Sequence[Tested], path: Path, seconds: float) -> dict[str, Any]:
     """Everything as JSON data. Values of rows stand as they are."""
-    found = list(_results(tested))
+    found = list(_results(checked))
     return {
         "recipes": [
             {
@@ -159,7 +159,7 @@ def data(tested: Sequence[Tested], path: Path, seconds: float) -> dict[str, Any]
                 "diagnostics": _diagnostics(one, path) if one.wrong else [],
                 "tests": [_result(r, path) for r in one.results],
             }
-            for one in tested
+            for one in checked
         ],
         "passed": sum(r.outcome == "passed" for r in found),
         "failed": sum(r.outcome == "failed" for r in found),
@@ -230,13 +230,13 @@ def _json_value(value: Any) -> Any:
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit(tested: Sequence[Tested], path: Path, seconds: float) -> bytes:
+def junit(checked: Sequence[Tested], path: Path, seconds: float) -> bytes:
     """JUnit XML: a suite for each recipe, a case for each test, with its file and line."""
     from xml.etree import ElementTree as xml
 
-    sums = _sums(list(_results(tested)), tested, seconds)
+    sums = _sums(list(_results(checked)), checked, seconds)
     root = xml.Element("testsuites", {"name": "alchemist test", **sums})
-    for one in tested:
+    for one in checked:
         sums = _sums(one.results, [one], sum(r.seconds for r in one.results))
         suite = xml.SubElement(root, "testsuite", {"name": path(one.recipe), "skipped": "0", **sums})
         if one.wrong:
@@ -257,8 +257,8 @@ def junit(tested: Sequence[Tested], path: Path, seconds: float) -> bytes:
     return bytes(xml.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
-def _sums(results: Sequence[Result], tested: Sequence[Tested], seconds: float) -> dict[str, str]:
-    wrong = sum(one.wrong for one in tested)
+def _sums(results: Sequence[Result], checked: Sequence[Tested], seconds: float) -> dict[str, str]:
+    wrong = sum(one.wrong for one in checked)
     return {
         "tests": str(len(results) + wrong),
         "failures": str(sum(r.outcome == "failed" for r in results)),

@@ -163,12 +163,12 @@ def _carry_out(block: Block, program: Program, resources: Resources, project: Pr
             trial.close()
 
 
-def _judged(result: Result, begun: float, made: Case, block: Block, program: Program, trial: Trial) -> Result:
+def _judged(result: Result, begun: float, built: Case, block: Block, program: Program, trial: Trial) -> Result:
     from alchemist_runtime.schema.codes import RunError
 
     failures: list[Failure] = []
     problems: list[tuple[At, Problem]] = []
-    for rule in made.rules:
+    for rule in built.rules:
         at = _at(rule.span, program)
         try:
             misses = trial.judge(rule.expr.tree, rule.text)
@@ -178,7 +178,7 @@ def _judged(result: Result, begun: float, made: Case, block: Block, program: Pro
         if misses:
             failures.append(Failure(at, f"expect {rule.text}", tuple(misses)))
     if trial.unused():
-        failures.append(_unused(made, block, program, trial))
+        failures.append(_unused(built, block, program, trial))
     return _ended(
         result,
         begun,
@@ -189,12 +189,12 @@ def _judged(result: Result, begun: float, made: Case, block: Block, program: Pro
     )
 
 
-def _unused(made: Case, block: Block, program: Program, trial: Trial) -> Failure:
+def _unused(result: Case, block: Block, program: Program, trial: Trial) -> Failure:
     """Answers that nobody asked for: the test expects more calls than there are."""
     from alchemist_runtime.engine.step_test import Miss
 
-    had, left = len(made.replies), trial.unused()
-    reason = f"it has {had} answers, and `{made.step}` asked {had - left} time{'' if had - left == 1 else 's'}"
+    had, left = len(result.replies), trial.unused()
+    reason = f"it has {had} answers, and `{result.step}` asked {had - left} time{'' if had - left == 1 else 's'}"
     return Failure(_at(block.attrs["reply"].name_span, program), "reply", (Miss("reply", reason=reason),))
 
 

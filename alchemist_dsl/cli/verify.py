@@ -121,14 +121,14 @@ def _step(folder: Path) -> str | None:
         return None
 
 
-def _export(project: Project, made: Manifest) -> Iterator[Damage]:
+def _export(project: Project, result: Manifest) -> Iterator[Damage]:
     """Files of an export, where it still is the one that lies in its folder."""
     from alchemist_runtime.engine.export_step import changed, marked
 
-    path = made.figures.get("path")
-    if not isinstance(path, str) or (marked(project.root / path) or {}).get("key") != made.data["key"]:
+    path = result.figures.get("path")
+    if not isinstance(path, str) or (marked(project.root / path) or {}).get("key") != result.data["key"]:
         return
-    for name in changed(project.root / path, made, again=True):
+    for name in changed(project.root / path, result, again=True):
         file = project.root / path / name
         mend = partial(os.utime, file) if file.exists() else lambda: None
         yield Damage("export", path, f"{name} is not as it was written", str(file), mend)

@@ -80,15 +80,15 @@ def _recipe(node: str | None, recipe: Path | None, rerun: bool) -> Path:
 class _History:
     """What earlier runs of a project recorded, read once."""
 
-    def __init__(self, made: Compiled) -> None:
+    def __init__(self, result: Compiled) -> None:
         from alchemist_dsl.project.workspace import last_records, past, read_runs
 
-        assert made.plan is not None
-        records = read_runs(made.project)
-        self.made = made
+        assert result.plan is not None
+        records = read_runs(result.project)
+        self.made = result
         self.past = past(records)
-        self.last = last_records(records, made.plan)
-        self.causes = self._causes(made.plan)
+        self.last = last_records(records, result.plan)
+        self.causes = self._causes(result.plan)
 
     def _causes(self, plan: Plan) -> tuple[Cause, ...]:
         from alchemist_dsl.explain.staleness import causes

@@ -135,9 +135,9 @@ def _judged(spec: EvaluateSpec | MeasureSpec, old: Any, change: Change) -> Effec
     return (_grown(change) if listed else None) or BREAKING
 
 
-def _unsteady(made: Effect) -> Effect:
+def _unsteady(result: Effect) -> Effect:
     """A selection by rank stands behind the rules: rows that come or go move its border."""
-    return made if made.ports.rows.kind in ("same", "content") else replace(BREAKING, stop=made.stop)
+    return result if result.ports.rows.kind in ("same", "content") else replace(BREAKING, stop=result.stop)
 
 
 def _inputs(node: Node, change: Change) -> Effect:

@@ -283,33 +283,33 @@ def scaled(before: Side, after: Side, pairs: Mapping[str, str], proved: Mapping[
 
 
 def _guess(
-    node: Node, base: Node, fact: Mapping[str, Any], made: Figures, rows_in: tuple[Range, Range], plan: Plan
+    node: Node, base: Node, fact: Mapping[str, Any], result: Figures, rows_in: tuple[Range, Range], plan: Plan
 ) -> Figures:
     old_in, new_in = rows_in
     if isinstance(node.spec, TeacherStepSpec):
         drawn = _drawn if node.spec.accept is None else _until_enough
-        made = replace(made, calls=drawn(node.spec, base.spec, fact, made.calls, rows_in))
-        return _taught(node.spec, base, fact, made, plan)
+        result = replace(result, calls=drawn(node.spec, base.spec, fact, result.calls, rows_in))
+        return _taught(node.spec, base, fact, result, plan)
     if not old_in.value or new_in.value is None:
-        return made
+        return result
     grown = new_in.value / old_in.value
     if isinstance(node.spec, TrainSpec) and isinstance(fact.get("tokens"), int):
         counted = _TOKENS if node.spec.steps is None else (*_TOKENS, "packing")
         if not _alike(node.spec, base.spec, counted):
-            return made
+            return result
         # so many steps see so many packs, however many rows there are
         times = grown if node.spec.steps is None else Fraction(1)
-        learnt = _near(Fraction(fact["tokens"]) * times, made.learnt)
+        learnt = _near(Fraction(fact["tokens"]) * times, result.learnt)
         speed = fact if _alike(node.spec, base.spec, _SPEED) else None
-        return replace(made, learnt=learnt, gpu_hours=gpu_hours(node.spec, learnt, speed))
+        return replace(result, learnt=learnt, gpu_hours=gpu_hours(node.spec, learnt, speed))
     if node.kind not in _SIEVES or node.own_key != base.own_key or "rows" not in fact:
-        return made
-    rows = _near(Fraction(fact["rows"]) * grown, made.rows)
-    ports = {**made.ports, "rows": rows}
-    if "dropped" in made.ports and isinstance(fact.get("dropped"), Mapping):
+        return result
+    rows = _near(Fraction(fact["rows"]) * grown, result.rows)
+    ports = {**result.ports, "rows": rows}
+    if "dropped" in result.ports and isinstance(fact.get("dropped"), Mapping):
         lost = Fraction(sum(fact["dropped"].values())) * grown
-        ports["dropped"] = _near(lost, made.ports["dropped"])
-    return replace(made, ports=ports, origins=_origins(fact, grown, made))
+        ports["dropped"] = _near(lost, result.ports["dropped"])
+    return replace(result, ports=ports, origins=_origins(fact, grown, result))
 
 
 def _share(rows: Range, of: Range) -> Fraction | None:
@@ -317,29 +317,29 @@ def _share(rows: Range, of: Range) -> Fraction | None:
 
 
 def _other_share(
-    made: Figures, fact: Mapping[str, Any], rows_in: tuple[Range, Range], share: Fraction | None
+    result: Figures, fact: Mapping[str, Any], rows_in: tuple[Range, Range], share: Fraction | None
 ) -> Figures:
     """Rows of a step that says something else now: those of the last run, by how much the declared shares differ.
     `share`: of the rows that it read, what the old step was expected to keep before any run."""
     old_in, new_in = rows_in
-    now = _share(made.rows, new_in)
-    certain = made.rows.low == made.rows.high
+    now = _share(result.rows, new_in)
+    certain = result.rows.low == result.rows.high
     if certain or not share or now is None or not old_in.value or new_in.value is None:
-        return made
+        return result
     value = Fraction(fact["rows"]) * (new_in.value / old_in.value) * (now / share)
-    bounds = Range(Fraction(0), made.rows.value, made.rows.high, made.rows.basis)
-    return replace(made, ports={**made.ports, "rows": _near(value, bounds)})
+    bounds = Range(Fraction(0), result.rows.value, result.rows.high, result.rows.basis)
+    return replace(result, ports={**result.ports, "rows": _near(value, bounds)})
 
 
-def _within(made: Figures, was: Figures, proved: Ports | None) -> Figures:
+def _within(result: Figures, was: Figures, proved: Ports | None) -> Figures:
     """Figures that say nothing against what is proved: of fewer rows never more, of more rows never fewer."""
     if proved is None:
-        return made
-    ports = dict(made.ports)
+        return result
+    ports = dict(result.ports)
     for name in ("rows", "dropped", "trace"):
         if name in ports and name in was.ports:
             ports[name] = _bounded(ports[name], was.ports[name], getattr(proved, name).kind)
-    return replace(made, ports=ports, calls=_bounded(made.calls, was.calls, proved.asked.kind))
+    return replace(result, ports=ports, calls=_bounded(result.calls, was.calls, proved.asked.kind))
 
 
 def _bounded(new: Range, old: Range, kind: str) -> Range:
@@ -361,9 +361,9 @@ def _alike(spec: TrainSpec, base: Any, names: tuple[str, ...]) -> bool:
     return all(getattr(spec, name) == getattr(base, name, None) for name in names)
 
 
-def _origins(fact: Mapping[str, Any], grown: Fraction, made: Figures) -> Mapping[str, Range]:
+def _origins(fact: Mapping[str, Any], grown: Fraction, result: Figures) -> Mapping[str, Range]:
     known = fact.get("origins", {})
-    return {name: _near(Fraction(known[name]) * grown, r) if name in known else r for name, r in made.origins.items()}
+    return {name: _near(Fraction(known[name]) * grown, r) if name in known else r for name, r in result.origins.items()}
 
 
 def _drawn(
@@ -396,32 +396,32 @@ def _until_enough(
     return _near(Fraction(spec.accept * requested, accepted), calls)
 
 
-def _taught(spec: TeacherStepSpec, base: Node, fact: Mapping[str, Any], made: Figures, plan: Plan) -> Figures:
+def _taught(spec: TeacherStepSpec, base: Node, fact: Mapping[str, Any], result: Figures, plan: Plan) -> Figures:
     """The share of answers that was accepted, and the tokens of a call, as they were."""
-    calls, requested = made.calls, fact.get("calls")
+    calls, requested = result.calls, fact.get("calls")
     if not requested or calls.value is None or not _judges_alike(spec, base.spec):
-        return made
+        return result
     each = calls.value / requested
-    accepted = _near(Fraction(fact.get("trace", 0)) * each, made.ports["trace"])
-    sent, got = _tokens(fact, made, plan.teachers.get(spec.teacher))
-    rows = {"only": accepted, "replace": made.rows}.get(spec.mode)
+    accepted = _near(Fraction(fact.get("trace", 0)) * each, result.ports["trace"])
+    sent, got = _tokens(fact, result, plan.teachers.get(spec.teacher))
+    rows = {"only": accepted, "replace": result.rows}.get(spec.mode)
     if rows is None:  # add: the rows that came in, and the copies
-        came = made.rows.minus(made.ports["trace"])
-        rows = _near((came.value or Fraction(0)) + (accepted.value or 0), made.rows)
+        came = result.rows.minus(result.ports["trace"])
+        rows = _near((came.value or Fraction(0)) + (accepted.value or 0), result.rows)
     usd = cost(plan.teachers.get(spec.teacher), sent, got)
-    ports = {**made.ports, "rows": rows, "trace": accepted}
-    return replace(made, ports=ports, tokens_in=sent, tokens_out=got, usd=usd)
+    ports = {**result.ports, "rows": rows, "trace": accepted}
+    return replace(result, ports=ports, tokens_in=sent, tokens_out=got, usd=usd)
 
 
-def _tokens(fact: Mapping[str, Any], made: Figures, teacher: Teacher | None) -> tuple[Range, Range]:
+def _tokens(fact: Mapping[str, Any], result: Figures, teacher: Teacher | None) -> tuple[Range, Range]:
     """Tokens sent and received: a call has as many as it had, also where that is far from characters / 4, as in
     Chinese.
     """
     sent, got = (Fraction(fact.get(name, 0), fact["calls"]) for name in ("tokens_in", "tokens_out"))
     if teacher is None or (not sent and not offline(teacher.provider)):
-        return made.tokens_in, made.tokens_out  # who answered then counts no tokens
+        return result.tokens_in, result.tokens_out  # who answered then counts no tokens
     most = teacher.sampling.get("max_tokens", 1024)
-    return made.calls.times(_about(sent)), made.calls.times(_about(got).at_most(most))
+    return result.calls.times(_about(sent)), result.calls.times(_about(got).at_most(most))
 
 
 def _about(tokens: Fraction) -> Range:

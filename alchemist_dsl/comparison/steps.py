@@ -251,7 +251,7 @@ class Steps:
         return flows, list(because)
 
     def _with_figures(
-        self, b: Node | None, a: Node | None, made: NodeDiff, questions: Flow, *, drifts: bool = False
+        self, b: Node | None, a: Node | None, result: NodeDiff, questions: Flow, *, drifts: bool = False
     ) -> NodeDiff:
         fig = impact.figure
         update: dict[str, object] = {
@@ -264,14 +264,14 @@ class Steps:
             "gpu_hours": impact.pair(fig(b, "gpu_hours"), fig(a, "gpu_hours"), whole=False),
         }
         if a is not None:
-            update["action"] = action = self._action(a, made)
+            update["action"] = action = self._action(a, result)
             if impact.asks(a):
                 update |= self._expected_calls(b, a, action, questions, drifts)
-        return made.model_copy(update=update)
+        return result.model_copy(update=update)
 
-    def _action(self, a: Node, made: NodeDiff) -> object:
+    def _action(self, a: Node, result: NodeDiff) -> object:
         doing = self._action_here(a)
-        if doing == "build" and not KINDS[a.kind].writes and self._proved_equal(made):
+        if doing == "build" and not KINDS[a.kind].writes and self._proved_equal(result):
             return "reuse"
         if doing is not None:
             return doing
@@ -279,19 +279,19 @@ class Steps:
             return "skip"
         if a.id in self.cards:
             return "build"
-        if made.category in ("cosmetic", "metadata"):
+        if result.category in ("cosmetic", "metadata"):
             return "reuse"
-        grows = impact.asks(a) and made.direct and made.category == "extending"
+        grows = impact.asks(a) and result.direct and result.category == "extending"
         return "extend" if grows else "build"
 
-    def _proved_equal(self, made: NodeDiff) -> bool:
+    def _proved_equal(self, result: NodeDiff) -> bool:
         """Whether a step that only follows reads what it read before, so that the run finds its result: the base's, if
         it is here.
         """
-        base = next((n for n in self.old.nodes if n.id == (made.before_id or made.id)), None)
-        ports = self.ports[made.id]
+        base = next((n for n in self.old.nodes if n.id == (result.before_id or result.id)), None)
+        ports = self.ports[result.id]
         same = all(getattr(ports, p).kind == "same" for p in ("rows", "dropped", "trace"))
-        return same and not made.direct and base is not None and base.key in self.after.stored
+        return same and not result.direct and base is not None and base.key in self.after.stored
 
     def _expected_calls(
         self, b: Node | None, a: Node, action: object, questions: Flow, drifts: bool

@@ -524,18 +524,18 @@ _RANGES: Final = mixtures.Numbers(exactly, lambda r: r.value or Fraction(0), _sm
 # --- the last run -----------------------------------------------------------------------------------------------------
 
 
-def _with_last_run(made: Figures, fact: Mapping[str, Any] | None, plan: Plan, node: Node) -> Figures:
+def _with_last_run(result: Figures, fact: Mapping[str, Any] | None, plan: Plan, node: Node) -> Figures:
     """What the last complete run measured, in place of what was expected."""
     if fact is None:
-        return made
-    ports = dict(made.ports)
+        return result
+    ports = dict(result.ports)
     if isinstance(fact.get("rows"), int):
         ports["rows"] = _run(fact["rows"])
     if isinstance(fact.get("dropped"), Mapping):
         ports["dropped"] = _run(sum(fact["dropped"].values()))
     ports |= {port: _run(fact[port]) for port in ("trace", "rest") if isinstance(fact.get(port), int)}
-    origins = {name: _run(n) for name, n in fact.get("origins", {}).items()} or made.origins
-    out = replace(made, ports=ports, origins=origins)
+    origins = {name: _run(n) for name, n in fact.get("origins", {}).items()} or result.origins
+    out = replace(result, ports=ports, origins=origins)
     if isinstance(fact.get("rows_in"), int):
         out = replace(out, course={"rows_in": _run(fact["rows_in"]), **_sum(fact)})
     if isinstance(fact.get("entries"), Mapping):

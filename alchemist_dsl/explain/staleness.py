@@ -49,12 +49,12 @@ def now(plan: Plan, ingredients: Mapping[str, Ingredients], state: State, target
     return Now(nodes=nodes, base_run=state.run)
 
 
-def _node(node: Node, made: Ingredients, plan: Plan, state: State, wanted: bool) -> NowNode:
+def _node(node: Node, result: Ingredients, plan: Plan, state: State, wanted: bool) -> NowNode:
     if state.finished(node):
         return NowNode(id=node.id, action="reuse")
     if not wanted:
         return NowNode(id=node.id, action="skip")
-    reasons = _reasons(node, made, plan, state)
+    reasons = _reasons(node, result, plan, state)
     extends = _extends(node, reasons)
     new = _new_share(reasons[0]) if extends else Fraction(1)
     if reasons[0].code == "calls_failed" and (calls := _calls(node, Fraction(1))):
@@ -91,7 +91,7 @@ def _usd(node: Node, share: Fraction) -> Estimate | None:
     return replace(found, low=scaled(found.low), value=scaled(found.value), high=scaled(found.high))
 
 
-def _reasons(node: Node, made: Ingredients, plan: Plan, state: State) -> list[Reason]:
+def _reasons(node: Node, result: Ingredients, plan: Plan, state: State) -> list[Reason]:
     if node.id in state.forced:
         return [Reason(code="forced")]
     if (rows := state.again.get(node.id)) is not None:
@@ -111,7 +111,7 @@ def _reasons(node: Node, made: Ingredients, plan: Plan, state: State) -> list[Re
         return [Reason(code="cache_evicted" if _between(node, plan) else "output_missing")]
     if not last.ingredients:
         return [Reason(code="unknown_history")]
-    return changes(made, last, node)
+    return changes(result, last, node)
 
 
 def _between(node: Node, plan: Plan) -> bool:
@@ -132,9 +132,9 @@ def _larger(after: str | None, before: str | None) -> bool:
 # --- differences ------------------------------------------------------------------------------------------------------
 
 
-def changes(made: Mapping[str, Any], last: Remembered, node: Node) -> list[Reason]:
+def changes(result: Mapping[str, Any], last: Remembered, node: Node) -> list[Reason]:
     """Every ingredient that differs, what the person wrote first, inputs last."""
-    before, after = last.ingredients, made
+    before, after = last.ingredients, result
     paths = sorted(p for p in {**before, **after} if before.get(p) != after.get(p) and not is_input(p))
     files = list(_files(last.files, files_of(node))) if any(is_file(p) for p in paths) else []
     own = [_reason(p, before.get(p), after.get(p)) for p in paths if not (files and is_file(p))]

@@ -75,25 +75,25 @@ class Asked:
 
 
 def actions(
-    analysis: Analysis, asked: Asked, converter: Converter, uri: Callable[[str], str]
+    analysis: Analysis, requested: Asked, converter: Converter, uri: Callable[[str], str]
 ) -> Iterator[lsp.CodeAction]:
     """The ways out of the problems in a range."""
     source = analysis.source
     here = problems(analysis).get(source.path, [])
-    if asked.wants(lsp.CodeActionKind.QuickFix):
+    if requested.wants(lsp.CodeActionKind.QuickFix):
         for problem in here:
-            if problem.span.start <= asked.end and problem.span.end >= asked.start:
+            if problem.span.start <= requested.end and problem.span.end >= requested.start:
                 displayed = published(problem, analysis.context.loader.files, uri, converter)
-                yield from _fix(problem, displayed, source, asked.uri, converter)
+                yield from _fix(problem, displayed, source, requested.uri, converter)
                 yield _explain(problem, displayed)
-    if asked.wants(lsp.CodeActionKind.SourceFixAll):
+    if requested.wants(lsp.CodeActionKind.SourceFixAll):
         safe = _apart([p for p in here if p.edit is not None and p.edit.safe])
         edits = [_edit(p, source, converter) for p in safe]
         if edits:
             yield lsp.CodeAction(
                 title=f"Fix {len(edits)} problem{'s' if len(edits) != 1 else ''}",
                 kind=lsp.CodeActionKind.SourceFixAll,
-                edit=lsp.WorkspaceEdit(changes={asked.uri: edits}),
+                edit=lsp.WorkspaceEdit(changes={requested.uri: edits}),
             )
 
 

@@ -453,19 +453,19 @@ def _refusing(act: Callable[[], T]) -> T:
         raise RequestFailed(str(refused), _REQUEST_FAILED) from None
 
 
-def _workspace_edit(server: RecipeServer, made: renaming.Renaming) -> lsp.WorkspaceEdit:
+def _workspace_edit(server: RecipeServer, result: renaming.Renaming) -> lsp.WorkspaceEdit:
     """The edits of a renaming; those that change data are marked, so that the editor asks first, or refused."""
     converter = server.documents.converter
     asks = _can_ask(server.client_capabilities)
-    if made.data is not None and not asks:
-        raise RequestFailed(f"this name is data: {made.data}", _REQUEST_FAILED)
+    if result.data is not None and not asks:
+        raise RequestFailed(f"this name is data: {result.data}", _REQUEST_FAILED)
     by_uri: dict[str, list[lsp.TextEdit]] = {}
-    for change in made.changes:
+    for change in result.changes:
         place = converter.span(change.at.source, change.at.span)
         by_uri.setdefault(change.at.uri, []).append(lsp.TextEdit(place, change.text))
-    if made.data is None:
+    if result.data is None:
         return lsp.WorkspaceEdit(changes=by_uri)
-    note = lsp.ChangeAnnotation("Change data", needs_confirmation=True, description=made.data)
+    note = lsp.ChangeAnnotation("Change data", needs_confirmation=True, description=result.data)
     return lsp.WorkspaceEdit(
         document_changes=[
             lsp.TextDocumentEdit(

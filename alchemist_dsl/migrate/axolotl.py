@@ -77,7 +77,7 @@ def read(reading: Reading) -> Draft:
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
-def _data(reading: Reading, asked: Asked, draft: Draft, out: dict[str, Any]) -> str:
+def _data(reading: Reading, requested: Asked, draft: Draft, out: dict[str, Any]) -> str:
     """Sources with their layouts; what counts in the loss."""
     losses: set[str] = set()
     result: list[Source] = []
@@ -86,13 +86,13 @@ def _data(reading: Reading, asked: Asked, draft: Draft, out: dict[str, Any]) -> 
         result.append(reading.source(draft, "data"))
         return of_source(result[-1])
 
-    for entry in asked.tables("datasets", remark):
+    for entry in requested.tables("datasets", remark):
         losses.add(_entry(reading, draft, entry, result[-1]))
-    plain = asked.get("pretraining_dataset")
+    plain = requested.get("pretraining_dataset")
     if plain is not None and isinstance(plain.data, str):
-        _plain_text(reading, draft, asked, reading.source(draft, plain.data), "pretraining_dataset")
+        _plain_text(reading, draft, requested, reading.source(draft, plain.data), "pretraining_dataset")
     elif plain is not None:
-        for entry in asked.tables("pretraining_dataset", remark):
+        for entry in requested.tables("pretraining_dataset", remark):
             reading.rename(draft, result[-1], entry.text("path") or "data")
             _plain_text(reading, draft, entry, result[-1], "path")
             entry.rest(
@@ -105,22 +105,22 @@ def _data(reading: Reading, asked: Asked, draft: Draft, out: dict[str, Any]) -> 
     none_found(reading, draft, "the YAML names no dataset")
     distinct(draft)
     if len(losses) > 1:
-        asked.remark("the sets say different things of what is trained; this is for all of them", "loss")
+        requested.remark("the sets say different things of what is trained; this is for all of them", "loss")
     return "all" if "all" in losses else "last" if losses == {"last"} else "assistant"
 
 
-def _plain_text(reading: Reading, draft: Draft, asked: Asked, source: Source, key: str) -> None:
+def _plain_text(reading: Reading, draft: Draft, requested: Asked, source: Source, key: str) -> None:
     place(
-        asked,
+        requested,
         source,
         At(key, "name" if key == "path" else "", "split" if key == "path" else "", files="data_files"),
         reading.files,
     )
-    field = asked.text("text_column")
+    field = requested.text("text_column")
     hf.text(source, field or "text")
-    if "type" in asked:
-        asked.leave("type", "plain text")
-    asked.otherwise(
+    if "type" in requested:
+        requested.leave("type", "plain text")
+    requested.otherwise(
         key, "text without turns: it is the answer to an empty question, in the chat template", "instruction"
     )
 
@@ -250,11 +250,13 @@ def _own_type(entry: Asked, source: Source, have: Columns) -> str:
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-def _rates(asked: Asked, out: dict[str, Any], gpus: int | None) -> None:
-    training.batch(asked, out, "micro_batch_size", "gradient_accumulation_steps", gpus, default=1, total="batch_size")
-    training.passes(asked, out, "num_epochs", "max_steps", default=1.0)
+def _rates(requested: Asked, out: dict[str, Any], gpus: int | None) -> None:
+    training.batch(
+        requested, out, "micro_batch_size", "gradient_accumulation_steps", gpus, default=1, total="batch_size"
+    )
+    training.passes(requested, out, "num_epochs", "max_steps", default=1.0)
     training.numbers(
-        asked,
+        requested,
         out,
         {
             "learning_rate": ("learning_rate", 0, 1e6),
@@ -265,45 +267,45 @@ def _rates(asked: Asked, out: dict[str, Any], gpus: int | None) -> None:
     if "learning_rate" not in out:
         raise Refused(
             "there is no `learning_rate` that can be read",
-            asked.place("learning_rate"),
+            requested.place("learning_rate"),
             "axolotl needs one, and so does a training here",
         )
-    warm = training.warmup(asked, "warmup_steps", "warmup_ratio")
+    warm = training.warmup(requested, "warmup_steps", "warmup_ratio")
     if warm is None and not {"warmup_steps", "warmup_ratio"} & {
-        k for k in ("warmup_steps", "warmup_ratio") if k in asked
+        k for k in ("warmup_steps", "warmup_ratio") if k in requested
     }:
         warm = "3%"
-        asked.remark("axolotl warms up for 3% of the steps, but no more than 100", "schedule")
-    training.schedule(asked, out, "lr_scheduler", warm, floor(asked, out), default="cosine")
-    training.optimizer(asked, out, "optimizer")
-    betas(asked)
+        requested.remark("axolotl warms up for 3% of the steps, but no more than 100", "schedule")
+    training.schedule(requested, out, "lr_scheduler", warm, floor(requested, out), default="cosine")
+    training.optimizer(requested, out, "optimizer")
+    betas(requested)
 
 
-def floor(asked: Asked, out: dict[str, Any]) -> Fraction | None:
+def floor(requested: Asked, out: dict[str, Any]) -> Fraction | None:
     from alchemist_dsl.migrate.hf import floor as given
 
-    floor = given(asked, out)
-    ratio = asked.real("cosine_min_lr_ratio", 0, 1)
+    floor = given(requested, out)
+    ratio = requested.real("cosine_min_lr_ratio", 0, 1)
     return Fraction(str(ratio)) if ratio is not None else floor
 
 
-def _sequences(asked: Asked, out: dict[str, Any]) -> None:
-    length = asked.whole("sequence_len", 1, 10**8)
+def _sequences(requested: Asked, out: dict[str, Any]) -> None:
+    length = requested.whole("sequence_len", 1, 10**8)
     out["max_length"] = f"{length or 512} tokens"
-    long = asked.text("excess_length_strategy")
+    long = requested.text("excess_length_strategy")
     ways = {None: "drop", "drop": "drop", "truncate": "truncate", "raise": "error"}
     if long not in ways:
-        asked.unsaid("excess_length_strategy", "`drop` stands for it", "on_long")
+        requested.unsaid("excess_length_strategy", "`drop` stands for it", "on_long")
     out["on_long"] = ways.get(long, "drop")
-    packed = asked.flag("sample_packing")
+    packed = requested.flag("sample_packing")
     out.setdefault("packing", "ffd" if packed else "none")
-    training.held_out(asked, out, "val_set_size")
-    _precision(asked, out)
+    training.held_out(requested, out, "val_set_size")
+    _precision(requested, out)
 
 
-def _precision(asked: Asked, out: dict[str, Any]) -> None:
+def _precision(requested: Asked, out: dict[str, Any]) -> None:
     def on(*keys: str) -> bool | None:
-        values = [asked.get(k) for k in keys if k in asked]
+        values = [requested.get(k) for k in keys if k in requested]
         words = [v.raw.lower() for v in values if v is not None]
         return None if not words else any(w in ("true", "auto", "full", "yes", "on") for w in words)
 
@@ -311,49 +313,51 @@ def _precision(asked: Asked, out: dict[str, Any]) -> None:
     out["precision"] = "bf16" if brain else "fp16" if half else "fp32" if brain is False or full else "bf16"
 
 
-def _method(asked: Asked, out: dict[str, Any]) -> None:
+def _method(requested: Asked, out: dict[str, Any]) -> None:
     keys = ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "lora_target_linear")
-    adapter = asked.text("adapter")
+    adapter = requested.text("adapter")
     if not adapter:
         for key in keys:
-            if key in asked:
-                asked.leave(key, "there is no `adapter`")
+            if key in requested:
+                requested.leave(key, "there is no `adapter`")
         return
     if adapter == "qlora":
-        asked.otherwise("adapter", "the base is not quantised here: LoRA in the precision of the training", "method")
-        if "load_in_4bit" in asked:
-            asked.leave("load_in_4bit", "said of `adapter`")
+        requested.otherwise(
+            "adapter", "the base is not quantised here: LoRA in the precision of the training", "method"
+        )
+        if "load_in_4bit" in requested:
+            requested.leave("load_in_4bit", "said of `adapter`")
     elif adapter != "lora":
-        asked.unsaid("adapter", "LoRA stands for it", "method")
-    linear = asked.flag("lora_target_linear")
-    where = training.targets(asked, "lora_target_modules", "all-linear")
-    if not linear and "lora_target_modules" not in asked:
-        asked.remark("the YAML names no modules: all linear ones", "method")
+        requested.unsaid("adapter", "LoRA stands for it", "method")
+    linear = requested.flag("lora_target_linear")
+    where = training.targets(requested, "lora_target_modules", "all-linear")
+    if not linear and "lora_target_modules" not in requested:
+        requested.remark("the YAML names no modules: all linear ones", "method")
     training.lora(
-        asked,
+        requested,
         out,
-        r=asked.whole("lora_r", 1, 65536) or 8,
-        alpha=asked.whole("lora_alpha", 1, 65536) or 16,
-        dropout=asked.real("lora_dropout", 0, 1) or 0.0,
+        r=requested.whole("lora_r", 1, 65536) or 8,
+        alpha=requested.whole("lora_alpha", 1, 65536) or 16,
+        dropout=requested.real("lora_dropout", 0, 1) or 0.0,
         targets="all-linear" if linear else where,
     )
 
 
-def _template(asked: Asked, out: dict[str, Any], files: Files) -> None:
-    written = asked.text("chat_template_jinja")
-    name = asked.text("chat_template")
+def _template(requested: Asked, out: dict[str, Any], files: Files) -> None:
+    written = requested.text("chat_template_jinja")
+    name = requested.text("chat_template")
     if written and "{" in written:
         out["chat_template"] = {"template": written.strip("\n")}
-    elif written and (found := training.chat_template(asked, "chat_template_jinja", written, files)):
+    elif written and (found := training.chat_template(requested, "chat_template_jinja", written, files)):
         out["chat_template"] = found
     elif written:
         return
     elif name == "chatml":
         out["chat_template"] = {"template": CHATML}
     elif name and name.startswith("tokenizer_default_fallback"):
-        asked.otherwise("chat_template", "the base's own template, which must be there", "chat_template")
+        requested.otherwise("chat_template", "the base's own template, which must be there", "chat_template")
     elif name and name not in ("tokenizer_default", "jinja"):
-        asked.unsaid(
+        requested.unsaid(
             "chat_template",
             f"`{training._short(name)}` is a template of axolotl; the base's own is taken",
             "chat_template",
@@ -361,10 +365,10 @@ def _template(asked: Asked, out: dict[str, Any], files: Files) -> None:
         )
 
 
-def _saving(asked: Asked, out: dict[str, Any]) -> None:
+def _saving(requested: Asked, out: dict[str, Any]) -> None:
     epochs = float(out["epochs"]["recipe"]) if "epochs" in out else None
-    each = asked.whole("saves_per_epoch", 0, 10**6)
-    training.save(asked, out, "save_steps", "save_strategy", epochs)
+    each = requested.whole("saves_per_epoch", 0, 10**6)
+    training.save(requested, out, "save_steps", "save_strategy", epochs)
     if each and "save_every" not in out:
         training.saves_per_epoch(out, epochs, each)
     there = {
@@ -373,14 +377,14 @@ def _saving(asked: Asked, out: dict[str, Any]) -> None:
         "mlflow": ("mlflow_tracking_uri", "use_mlflow"),
         "trackio": ("trackio_project_name", "use_trackio"),
     }
-    on = [tool for tool, keys in there.items() if any(_on(asked, k) for k in keys)]
+    on = [tool for tool, keys in there.items() if any(_on(requested, k) for k in keys)]
     if on:
         out["report"] = on
-    training.parallel(asked, out)
+    training.parallel(requested, out)
 
 
-def _on(asked: Asked, key: str) -> bool:
-    value = asked.get(key)
+def _on(requested: Asked, key: str) -> bool:
+    value = requested.get(key)
     return value is not None and value.data not in (False, "")
 
 

@@ -194,13 +194,13 @@ UNSAID: Final[dict[str, str]] = {
 _ADAM: Final = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}
 
 
-def read(asked: Asked, out: dict[str, Any], gpus: int | None, *, learning_rate: float, precision: str) -> None:
+def read(requested: Asked, out: dict[str, Any], gpus: int | None, *, learning_rate: float, precision: str) -> None:
     """Fill in a `train` block."""
-    training.batch(asked, out, "per_device_train_batch_size", "gradient_accumulation_steps", gpus, default=8)
-    training.passes(asked, out, "num_train_epochs", "max_steps", default=3.0)
+    training.batch(requested, out, "per_device_train_batch_size", "gradient_accumulation_steps", gpus, default=8)
+    training.passes(requested, out, "num_train_epochs", "max_steps", default=3.0)
     out["learning_rate"] = training.text(real(learning_rate))
     training.numbers(
-        asked,
+        requested,
         out,
         {
             "learning_rate": ("learning_rate", 0, 1e6),
@@ -208,24 +208,26 @@ def read(asked: Asked, out: dict[str, Any], gpus: int | None, *, learning_rate: 
             "max_grad_norm": ("max_grad_norm", 0, 1e9),
         },
     )
-    warm = training.warmup(asked, "warmup_steps", "warmup_ratio")
-    training.schedule(asked, out, "lr_scheduler_type", warm, floor(asked, out), default="linear")
-    training.optimizer(asked, out, "optim")
-    _precision(asked, out, precision)
-    training.save(asked, out, "save_steps", "save_strategy", _epochs(out))
-    training.report(asked, out, "report_to")
-    training.parallel(asked, out)
-    betas(asked)
-    if asked.flag("average_tokens_across_devices") is False:
-        asked.otherwise("average_tokens_across_devices", "every token of a batch counts alike here, on whatever device")
+    warm = training.warmup(requested, "warmup_steps", "warmup_ratio")
+    training.schedule(requested, out, "lr_scheduler_type", warm, floor(requested, out), default="linear")
+    training.optimizer(requested, out, "optim")
+    _precision(requested, out, precision)
+    training.save(requested, out, "save_steps", "save_strategy", _epochs(out))
+    training.report(requested, out, "report_to")
+    training.parallel(requested, out)
+    betas(requested)
+    if requested.flag("average_tokens_across_devices") is False:
+        requested.otherwise(
+            "average_tokens_across_devices", "every token of a batch counts alike here, on whatever device"
+        )
 
 
 def _epochs(out: dict[str, Any]) -> float | None:
     return float(out["epochs"]["recipe"]) if "epochs" in out else None
 
 
-def floor(asked: Asked, out: dict[str, Any]) -> Fraction | None:
-    inner = asked.table("lr_scheduler_kwargs")
+def floor(requested: Asked, out: dict[str, Any]) -> Fraction | None:
+    inner = requested.table("lr_scheduler_kwargs")
     if inner is None:
         return None
     rate = inner.real("min_lr_rate", 0, 1)
@@ -240,9 +242,9 @@ def floor(asked: Asked, out: dict[str, Any]) -> Fraction | None:
     return min(Fraction(1), Fraction(str(least)) / peak) if least and peak else None
 
 
-def _precision(asked: Asked, out: dict[str, Any], default: str) -> None:
-    bf16 = asked.flag("bf16")
-    fp16 = asked.flag("fp16")
+def _precision(requested: Asked, out: dict[str, Any], default: str) -> None:
+    bf16 = requested.flag("bf16")
+    fp16 = requested.flag("fp16")
     if fp16:
         out["precision"] = "fp16"
     elif bf16:
@@ -251,12 +253,12 @@ def _precision(asked: Asked, out: dict[str, Any], default: str) -> None:
         out["precision"] = "fp32" if bf16 is False else default
 
 
-def betas(asked: Asked) -> None:
+def betas(requested: Asked) -> None:
     for key, usual in _ADAM.items():
-        if key in asked:
-            number = asked.real(key)
+        if key in requested:
+            number = requested.real(key)
             if number is not None and number != usual:
-                asked.unsaid(key, f"the optimiser's own constant; here it is {usual:g}", "optimizer")
+                requested.unsaid(key, f"the optimiser's own constant; here it is {usual:g}", "optimizer")
 
 
 # --- row layout ------------------------------------------------------------------------------------------------------

@@ -54,39 +54,39 @@ def read(reading: Reading) -> Draft:
     return draft
 
 
-def _loss(asked: Asked, out: dict[str, Any], plain_text: bool) -> None:
-    neat = asked.flag("neat_packing")
-    packed = asked.flag("packing") if "packing" in asked else plain_text
+def _loss(requested: Asked, out: dict[str, Any], plain_text: bool) -> None:
+    neat = requested.flag("neat_packing")
+    packed = requested.flag("packing") if "packing" in requested else plain_text
     out["packing"] = "ffd" if neat else "wrapped" if packed and plain_text else "ffd" if packed else "none"
     if packed and not neat and not plain_text:
-        asked.otherwise("packing", "rows of one pack see each other there; here they do not", "packing")
-    prompt = asked.flag("train_on_prompt")
-    last = asked.flag("mask_history")
+        requested.otherwise("packing", "rows of one pack see each other there; here they do not", "packing")
+    prompt = requested.flag("train_on_prompt")
+    last = requested.flag("mask_history")
     out["loss"] = "all" if prompt or plain_text else "last" if last else "assistant"
 
 
-def _method(asked: Asked, out: dict[str, Any]) -> None:
-    kind = asked.text("finetuning_type") if "finetuning_type" in asked else "lora"
+def _method(requested: Asked, out: dict[str, Any]) -> None:
+    kind = requested.text("finetuning_type") if "finetuning_type" in requested else "lora"
     keys = ("lora_rank", "lora_alpha", "lora_dropout", "lora_target")
     if kind != "lora":
         for key in keys:
-            if key in asked:
-                asked.leave(key, f"`finetuning_type` is {kind}")
+            if key in requested:
+                requested.leave(key, f"`finetuning_type` is {kind}")
         if kind != "full":
-            asked.unsaid("finetuning_type", "all weights are trained instead", "method")
+            requested.unsaid("finetuning_type", "all weights are trained instead", "method")
         return
-    rank = asked.whole("lora_rank", 1, 65536) or 8
-    alpha = (asked.whole("lora_alpha", 1, 131072)) or 2 * rank
-    dropout = (asked.real("lora_dropout", 0, 1)) or 0.0
-    where = training.targets(asked, "lora_target", "all-linear")
-    training.lora(asked, out, r=rank, alpha=alpha, dropout=dropout, targets=where)
+    rank = requested.whole("lora_rank", 1, 65536) or 8
+    alpha = (requested.whole("lora_alpha", 1, 131072)) or 2 * rank
+    dropout = (requested.real("lora_dropout", 0, 1)) or 0.0
+    where = training.targets(requested, "lora_target", "all-linear")
+    training.lora(requested, out, r=rank, alpha=alpha, dropout=dropout, targets=where)
 
 
-def _template(asked: Asked) -> None:
-    name = asked.text("template")
+def _template(requested: Asked) -> None:
+    name = requested.text("template")
     if name in (None, "default", "empty"):
         return
-    asked.otherwise(
+    requested.otherwise(
         "template",
         f"`{training._short(str(name))}` is a template of LLaMA-Factory; the base's own is taken",
         "chat_template",
@@ -97,11 +97,11 @@ def _template(asked: Asked) -> None:
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
-def _data(reading: Reading, asked: Asked, draft: Draft, *, plain_text: bool) -> None:
-    names = (asked.texts("dataset")) or []
-    folder = (asked.text("dataset_dir")) or "data"
+def _data(reading: Reading, requested: Asked, draft: Draft, *, plain_text: bool) -> None:
+    names = (requested.texts("dataset")) or []
+    folder = (requested.text("dataset_dir")) or "data"
     info, root = _info(reading, folder)
-    limit = asked.whole("max_samples", 1)
+    limit = requested.whole("max_samples", 1)
     for name in names:
         source = reading.source(draft, name)
         entry = info.value.data.get(name) if info and isinstance(info.value.data, dict) else None
@@ -109,7 +109,7 @@ def _data(reading: Reading, asked: Asked, draft: Draft, *, plain_text: bool) -> 
             own = Asked(entry, f"{INFO}: {name}", info.log, of_source(source))
             _entry(reading, own, source, root, plain_text)
         elif folder == "ONLINE" or (info is None and "/" in name):
-            own = Asked(asked.value, "", reading.log, of_source(source))
+            own = Asked(requested.value, "", reading.log, of_source(source))
             place(own, source, At("dataset"), reading.files, path=name)
             if plain_text:
                 hf.text(source, "instruction")
@@ -119,7 +119,7 @@ def _data(reading: Reading, asked: Asked, draft: Draft, *, plain_text: bool) -> 
         else:
             what = f"{INFO} does not name it" if info else f"there is no {INFO}"
             source.attrs = {"missing": what}
-            own = Asked(asked.value, "", reading.log, of_source(source))
+            own = Asked(requested.value, "", reading.log, of_source(source))
             own.otherwise(
                 "dataset",
                 f"where `{training._short(name)}` comes from is not known: {what}",
@@ -128,13 +128,15 @@ def _data(reading: Reading, asked: Asked, draft: Draft, *, plain_text: bool) -> 
             )
         if limit is not None and "missing" not in source.attrs:
             source.attrs["limit"] = counted(limit, "rows")
-            line = asked.line("max_samples")
+            line = requested.line("max_samples")
             source.remarks.append(Remark(f"max_samples (line {line}): {DRAWN}", "limit"))
     if limit is not None:
-        asked.log.add("A953", f"`max_samples`: {DRAWN}", asked.place("max_samples"), label="said with a difference")
+        requested.log.add(
+            "A953", f"`max_samples`: {DRAWN}", requested.place("max_samples"), label="said with a difference"
+        )
     if info is not None:
         reading.log.problems += info.log.problems
-    _mixed(asked, draft)
+    _mixed(requested, draft)
     none_found(reading, draft, "the YAML names no dataset")
 
 
@@ -259,29 +261,29 @@ def _tags(own: Asked) -> None:
     tags.rest({}, {}, (*_TAGS, "role_tag", "content_tag", "function_tag"))
 
 
-def _mixed(asked: Asked, draft: Draft) -> None:
+def _mixed(requested: Asked, draft: Draft) -> None:
     """How sets are mixed: one after the other, or by probability until the first is used up."""
-    how = (asked.text("mix_strategy")) or "concat"
-    odds = asked.texts("interleave_probs")
+    how = (requested.text("mix_strategy")) or "concat"
+    odds = requested.texts("interleave_probs")
     if how == "concat" or not odds:
         if odds:
-            asked.leave("interleave_probs", "`mix_strategy` is concat")
+            requested.leave("interleave_probs", "`mix_strategy` is concat")
         if how != "concat":
-            asked.unsaid("mix_strategy", "all of each is taken", help="it goes with `interleave_probs`")
+            requested.unsaid("mix_strategy", "all of each is taken", help="it goes with `interleave_probs`")
         return
     numbers = [_share(o) for o in odds]
     known = [n for n in numbers if n is not None]
     if len(known) != len(draft.sources) or not sum(known):
-        asked.unsaid("interleave_probs", "there is not one number for each dataset")
+        requested.unsaid("interleave_probs", "there is not one number for each dataset")
         return
     exact = abs(sum(known) - 1) < 1e-9 and all(round(n, 6) == n for n in known)
     for source, number in zip(draft.sources, known, strict=True):
         if source.amount is not None:
-            asked.remark(f"{source.name}: num_samples of {source.amount} gives way to its share")
+            requested.remark(f"{source.name}: num_samples of {source.amount} gives way to its share")
         source.amount = percent(number) if exact else f"{plain(Decimal(repr(number)))} parts"
     draft.mixture["unit"] = "rows"
     if how == "interleave_over":
-        asked.otherwise(
+        requested.otherwise(
             "mix_strategy",
             "rows repeat there until the last set is used up; here the mixture ends when the first is",
             help="say a `total` and `on_short = repeat(max = 4x)`",

@@ -170,43 +170,47 @@ def read(reading: Reading) -> Draft:
     return draft
 
 
-def _rates(asked: Asked, out: dict[str, Any], gpus: int | None) -> None:
-    training.batch(asked, out, "per_device_train_batch_size", "gradient_accumulation_steps", gpus, default=8)
-    key = asked.first("num_train_epochs", "num_epochs") or "num_train_epochs"
-    training.passes(asked, out, key, "max_train_steps", default=2.0)
+def _rates(requested: Asked, out: dict[str, Any], gpus: int | None) -> None:
+    training.batch(requested, out, "per_device_train_batch_size", "gradient_accumulation_steps", gpus, default=8)
+    key = requested.first("num_train_epochs", "num_epochs") or "num_train_epochs"
+    training.passes(requested, out, key, "max_train_steps", default=2.0)
     out["learning_rate"] = training.text("2e-5")
-    training.numbers(asked, out, {"learning_rate": ("learning_rate", 0, 1e6), "weight_decay": ("weight_decay", 0, 1e6)})
-    share = asked.real("warmup_ratio", 0, 1) if "warmup_ratio" in asked else 0.03
-    floor = asked.real("final_lr_ratio", 0, 1)
+    training.numbers(
+        requested, out, {"learning_rate": ("learning_rate", 0, 1e6), "weight_decay": ("weight_decay", 0, 1e6)}
+    )
+    share = requested.real("warmup_ratio", 0, 1) if "warmup_ratio" in requested else 0.03
+    floor = requested.real("final_lr_ratio", 0, 1)
     warm = percent(share) if share else None
-    training.schedule(asked, out, "lr_scheduler_type", warm, Fraction(str(floor)) if floor else None, default="linear")
-    clip = asked.real("clip_grad_norm", -1) if "clip_grad_norm" in asked else -1.0
+    training.schedule(
+        requested, out, "lr_scheduler_type", warm, Fraction(str(floor)) if floor else None, default="linear"
+    )
+    clip = requested.real("clip_grad_norm", -1) if "clip_grad_norm" in requested else -1.0
     out["max_grad_norm"] = training.text(real(max(clip or 0.0, 0.0)))
     if clip is not None and clip < 0:
-        asked.remark("open-instruct clips no gradient unless it is told", "max_grad_norm")
-    if asked.flag("use_8bit_optimizer"):
+        requested.remark("open-instruct clips no gradient unless it is told", "max_grad_norm")
+    if requested.flag("use_8bit_optimizer"):
         out["optimizer"] = "adamw_8bit"
     out["precision"] = "bf16"
-    training.report(asked, out, "report_to")
-    every = asked.text("checkpointing_steps")
+    training.report(requested, out, "report_to")
+    every = requested.text("checkpointing_steps")
     if every and every.isdecimal() and int(every):
         out["save_every"] = counted(int(every), "steps")
     elif every == "epoch" and "epochs" in out:
         training.saves_per_epoch(out, float(out["epochs"]["recipe"]), 1)
 
 
-def _method(asked: Asked, out: dict[str, Any]) -> None:
+def _method(requested: Asked, out: dict[str, Any]) -> None:
     keys = ("lora_rank", "lora_alpha", "lora_dropout")
-    if not asked.flag("use_lora"):
+    if not requested.flag("use_lora"):
         for key in keys:
-            if key in asked:
-                asked.leave(key, "there is no `use_lora`")
+            if key in requested:
+                requested.leave(key, "there is no `use_lora`")
         return
-    rank = asked.whole("lora_rank", 1, 65536) or 64
-    alpha = asked.whole("lora_alpha", 1, 65536)
-    dropout = asked.real("lora_dropout", 0, 1) if "lora_dropout" in asked else 0.1
+    rank = requested.whole("lora_rank", 1, 65536) or 64
+    alpha = requested.whole("lora_alpha", 1, 65536)
+    dropout = requested.real("lora_dropout", 0, 1) if "lora_dropout" in requested else 0.1
     training.lora(
-        asked,
+        requested,
         out,
         r=rank,
         alpha=alpha or 16,
@@ -218,30 +222,30 @@ def _method(asked: Asked, out: dict[str, Any]) -> None:
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
-def _data(reading: Reading, asked: Asked, draft: Draft) -> None:
-    which = asked.first("dataset_mixer_list", "dataset_mixer", "dataset_name", "train_file")
+def _data(reading: Reading, requested: Asked, draft: Draft) -> None:
+    which = requested.first("dataset_mixer_list", "dataset_mixer", "dataset_name", "train_file")
     pairs: list[tuple[str, Value | None]] = []
     if which in ("dataset_mixer_list", "dataset_mixer"):
-        pairs = _pairs(asked, which)
+        pairs = _pairs(requested, which)
     elif which:
-        pairs = [(asked.text(which) or "data", None)]
-    splits = asked.texts("dataset_mixer_list_splits")
+        pairs = [(requested.text(which) or "data", None)]
+    splits = requested.texts("dataset_mixer_list_splits")
     if splits and len(splits) not in (1, len(pairs)):
-        asked.unsaid("dataset_mixer_list_splits", "there is not one for each set")
+        requested.unsaid("dataset_mixer_list_splits", "there is not one for each set")
         splits = None
     for number, (name, amount) in enumerate(pairs):
         source = reading.source(draft, name)
-        own = Asked(asked.value, "", reading.log, of_source(source))
+        own = Asked(requested.value, "", reading.log, of_source(source))
         have = place(own, source, At(which or "", "dataset_config_name"), reading.files, path=name)
         _layout(source, have)
-        asked.take_over(own)
+        requested.take_over(own)
         if splits and "hub" in source.attrs:
             chosen = splits[number if len(splits) > 1 else 0]
             if re.fullmatch(r"[\w.\-/]+", chosen) and chosen != "train":
                 source.attrs["split"] = chosen
         if amount is not None:
             source.amount = _amount(own, draft, which or "", name, amount)
-    _total(asked, draft)
+    _total(requested, draft)
     none_found(reading, draft, "the configuration names no dataset")
 
 
@@ -257,8 +261,8 @@ def _layout(source: Source, have: hf.Columns) -> None:
         hf.conversation(source, "conversations")
 
 
-def _pairs(asked: Asked, which: str) -> list[tuple[str, Value | None]]:
-    value = asked.get(which)
+def _pairs(requested: Asked, which: str) -> list[tuple[str, Value | None]]:
+    value = requested.get(which)
     if value is None:  # an address with a login
         return []
     match value.data:
@@ -269,7 +273,7 @@ def _pairs(asked: Asked, which: str) -> list[tuple[str, Value | None]]:
         case str() if len(words := value.data.split()) % 2 == 0:
             return [(n, Value(a, value.span, a)) for n, a in zip(words[::2], words[1::2], strict=True)]
         case _:
-            asked.unsaid(which, "it is no list of sets and amounts in turn")
+            requested.unsaid(which, "it is no list of sets and amounts in turn")
             return []
 
 
@@ -299,13 +303,13 @@ def _amount(own: Asked, draft: Draft, key: str, name: str, amount: Value) -> str
     return None if factor == 1 else times(factor)
 
 
-def _total(asked: Asked, draft: Draft) -> None:
-    rows = asked.whole("max_train_samples", 1)
+def _total(requested: Asked, draft: Draft) -> None:
+    rows = requested.whole("max_train_samples", 1)
     if rows is None:
         return
     if len(draft.sources) == 1 and draft.sources[0].amount is None and "missing" not in draft.sources[0].attrs:
         draft.sources[0].attrs["limit"] = counted(rows, "rows")
-        own = Asked(asked.value, "", asked.log, of_source(draft.sources[0]))
+        own = Asked(requested.value, "", requested.log, of_source(draft.sources[0]))
         own.otherwise("max_train_samples", DRAWN, "limit")
     else:
-        asked.unsaid("max_train_samples", "the first rows of the whole mixture; here every set has its amount")
+        requested.unsaid("max_train_samples", "the first rows of the whole mixture; here every set has its amount")

@@ -73,24 +73,24 @@ class At:
     format: str = ""
 
 
-def place(asked: Asked, source: Source, at: At, files: Files, *, path: str | None = None) -> frozenset[str] | None:
+def place(requested: Asked, source: Source, at: At, files: Files, *, path: str | None = None) -> frozenset[str] | None:
     """Fill in where a source's rows are; the columns of its records where they are at hand."""
-    where = path if path is not None else asked.text(at.path)
+    where = path if path is not None else requested.text(at.path)
     for key in (at.config, at.split, at.revision, at.format):
-        asked.get(key)  # what a file does not have says nothing of it
-    provided = asked.texts(at.files) if at.files and at.files in asked else None
-    config, revision = _text(asked, at.config), _text(asked, at.revision)
+        requested.get(key)  # what a file does not have says nothing of it
+    provided = requested.texts(at.files) if at.files and at.files in requested else None
+    config, revision = _text(requested, at.config), _text(requested, at.revision)
     if where is None:
-        _missing(asked, source, at.path, "it names no place")
+        _missing(requested, source, at.path, "it names no place")
         return None
     if where in _FORMATS and provided:  # `datasets` takes the format for the path
-        return _local(asked, source, at.files, provided, files, _FORMATS[where])
+        return _local(requested, source, at.files, provided, files, _FORMATS[where])
     if _on_disk(where, files):
         more = [f"{where.rstrip('/')}/{g}" for g in provided] if provided else [where]
-        format_ = _text(asked, at.format)
-        return _local(asked, source, at.path, more, files, _FORMATS.get(format_ or ""))
+        format_ = _text(requested, at.format)
+        return _local(requested, source, at.path, more, files, _FORMATS.get(format_ or ""))
     if not _HUB.fullmatch(where):
-        _missing(asked, source, at.path, "it is neither a dataset of the hub nor a file")
+        _missing(requested, source, at.path, "it is neither a dataset of the hub nor a file")
         return None
     source.attrs["hub"] = where
     if config and config != "default":
@@ -99,15 +99,15 @@ def place(asked: Asked, source: Source, at: At, files: Files, *, path: str | Non
         source.attrs["revision"] = revision
     if provided:
         source.attrs["files"] = provided if len(provided) > 1 else provided[0]
-    if at.format and at.format in asked:
-        asked.leave(at.format, "the ending tells the format")
+    if at.format and at.format in requested:
+        requested.leave(at.format, "the ending tells the format")
     if at.split:
-        split(asked, source, at.split)
+        split(requested, source, at.split)
     return None
 
 
-def _text(asked: Asked, key: str) -> str | None:
-    return asked.text(key) if key and key in asked else None
+def _text(requested: Asked, key: str) -> str | None:
+    return requested.text(key) if key and key in requested else None
 
 
 def _on_disk(where: str, files: Files) -> bool:
@@ -116,7 +116,7 @@ def _on_disk(where: str, files: Files) -> bool:
 
 
 def _local(
-    asked: Asked, source: Source, key: str, paths: Collection[str], files: Files, format_: str | None
+    requested: Asked, source: Source, key: str, paths: Collection[str], files: Files, format_: str | None
 ) -> frozenset[str] | None:
     displayed: list[str] = []
     columns: list[frozenset[str] | None] = []
@@ -126,7 +126,7 @@ def _local(
         if not there:
             name = _line(path)
             _missing(
-                asked,
+                requested,
                 source,
                 key,
                 f"`{name}` is not there",
@@ -136,7 +136,7 @@ def _local(
         displayed += there
         columns.append(files.columns(path))
     if any(set("*?[]") & set(s) for s in displayed) and "pattern" not in map(files.kind, paths):
-        _missing(asked, source, key, "a name with `*`, `?` or `[` would be read as a pattern")
+        _missing(requested, source, key, "a name with `*`, `?` or `[` would be read as a pattern")
         return None
     source.attrs["files"] = displayed if len(displayed) > 1 else displayed[0]
     if format_ and not all(_ending(s) for s in displayed):
@@ -153,15 +153,15 @@ def _line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _missing(asked: Asked, source: Source, key: str, why: str, way_out: str = "") -> None:
+def _missing(requested: Asked, source: Source, key: str, why: str, way_out: str = "") -> None:
     """A source that is declared and not available."""
     source.attrs = {"missing": why.replace("`", "")}
-    asked.otherwise(key, f"{why}{way_out}", "missing", help="mend the path, or leave the source as `missing`")
+    requested.otherwise(key, f"{why}{way_out}", "missing", help="mend the path, or leave the source as `missing`")
 
 
-def split(asked: Asked, source: Source, key: str) -> None:
+def split(requested: Asked, source: Source, key: str) -> None:
     """`split`, with slices (`train[:10%]`) as a limit or an amount, and sums (`train+test`) as a list."""
-    written = _text(asked, key)
+    written = _text(requested, key)
     if written is None or written == "train":
         return
     names: list[str] = []
@@ -169,34 +169,34 @@ def split(asked: Asked, source: Source, key: str) -> None:
         cut = _SLICE.fullmatch(part.strip())
         names.append(cut[1] if cut else part.strip())
         if cut and "+" in written:
-            asked.unsaid(key, "of splits that are joined all rows are taken", "split")
+            requested.unsaid(key, "of splits that are joined all rows are taken", "split")
         elif cut:
-            _slice(asked, source, key, cut[2], cut[3])
+            _slice(requested, source, key, cut[2], cut[3])
     good = [n for n in names if re.fullmatch(r"[\w.\-/]+", n)]
     if len(good) < len(names):
-        asked.unsaid(key, "it is no name of a split", "split")
+        requested.unsaid(key, "it is no name of a split", "split")
     if good and good != ["train"]:
         source.attrs["split"] = good if len(good) > 1 else good[0]
 
 
-def _slice(asked: Asked, source: Source, key: str, low: str | None, high: str | None) -> None:
+def _slice(requested: Asked, source: Source, key: str, low: str | None, high: str | None) -> None:
     """Rows by number, as so many rows drawn by hash: which ones differs, how many does not."""
     ends = [e for e in (low, high) if e is not None]
     if any(e.startswith("-") for e in ends) or (low and high is None and not low.endswith("%")):
-        asked.unsaid(key, "counting from the end; all rows are taken", "split")
+        requested.unsaid(key, "counting from the end; all rows are taken", "split")
     elif all(e.endswith("%") for e in ends) and ends:
         share = Fraction(int((high or "100%")[:-1]) - int((low or "0%")[:-1]), 100)
         if 0 < share < 1:
             source.amount = times(share)
-            asked.otherwise(key, DRAWN, "split")
+            requested.otherwise(key, DRAWN, "split")
         elif share != 1:
-            asked.unsaid(key, "it leaves no row", "split")
+            requested.unsaid(key, "it leaves no row", "split")
     elif high is not None and not any(e.endswith("%") for e in ends):
         rows = int(high) - int(low or 0)
         if rows > 0:
             source.attrs["limit"] = counted(rows, "rows")
-            asked.otherwise(key, DRAWN, "limit")
+            requested.otherwise(key, DRAWN, "limit")
         else:
-            asked.unsaid(key, "it leaves no row", "split")
+            requested.unsaid(key, "it leaves no row", "split")
     elif ends:
-        asked.unsaid(key, "rows and shares in one slice", "split")
+        requested.unsaid(key, "rows and shares in one slice", "split")

@@ -36,16 +36,16 @@ _PLACES: Final = {
 }
 
 
-def write(made: Trained) -> str:
+def write(result: Trained) -> str:
     """The YAML."""
     import yaml
 
-    keys = {k: v for part in (_model, _data, _rates, _speed) for k, v in part(made)}
+    keys = {k: v for part in (_model, _data, _rates, _speed) for k, v in part(result)}
     lines = [
-        f"# {made.block.name} of {made.recipe}, by `alchemist export --to axolotl`. Run it with: axolotl train FILE",
+        f"# {result.block.name} of {result.recipe}, by `alchemist export --to axolotl`. Run with: axolotl train FILE",
         "# Paths are from the folder in which axolotl is run.",
     ]
-    remarks = dict(made.remarks)
+    remarks = dict(result.remarks)
     for key, value in keys.items():
         for attribute in [a for a in remarks if _PLACES.get(a) == key]:
             lines.append(f"# {attribute}: {remarks.pop(attribute)}")
@@ -57,12 +57,12 @@ def write(made: Trained) -> str:
 Keys = Iterator[tuple[str, Any]]
 
 
-def _model(made: Trained) -> Keys:
-    yield "base_model", made.base
-    if revision := made.text("revision"):
+def _model(result: Trained) -> Keys:
+    yield "base_model", result.base
+    if revision := result.text("revision"):
         yield "revision_of_model", revision
-    if made.word("method") == "lora":
-        lora = made.arguments("method")
+    if result.word("method") == "lora":
+        lora = result.arguments("method")
         yield "adapter", "lora"
         yield "lora_r", lora["r"]
         yield "lora_alpha", lora["alpha"]
@@ -71,7 +71,7 @@ def _model(made: Trained) -> Keys:
             yield "lora_target_linear", True
         else:
             yield "lora_target_modules", [t.strip() for t in str(lora["targets"]).split(",")]
-    template = made.template()
+    template = result.template()
     match template:
         case ("jinja", text):
             yield "chat_template", "jinja"
@@ -81,7 +81,7 @@ def _model(made: Trained) -> Keys:
             yield "chat_template_jinja", path
         case ("model", name):
             yield "chat_template", "tokenizer_default"
-            made.unsaid(
+            result.unsaid(
                 "chat_template",
                 f"axolotl takes no template from another model; save that of {name} and name the file in"
                 " chat_template_jinja",
@@ -90,75 +90,80 @@ def _model(made: Trained) -> Keys:
             yield "chat_template", "tokenizer_default"
 
 
-def _data(made: Trained) -> Keys:
-    entry: dict[str, Any] = {"path": made.rows, "split": "train", "type": "chat_template", "field_messages": "messages"}
-    loss = made.word("loss")
+def _data(result: Trained) -> Keys:
+    entry: dict[str, Any] = {
+        "path": result.rows,
+        "split": "train",
+        "type": "chat_template",
+        "field_messages": "messages",
+    }
+    loss = result.word("loss")
     if loss == "last":
         entry |= {"roles_to_train": [], "train_on_eos": None}
     yield "datasets", [entry]
     if loss == "all":
         yield "train_on_inputs", True
-    if made.word("average") == "rows":
-        made.unsaid("average", "axolotl averages over the tokens of a batch")
-    yield "sequence_len", made.max_length
-    yield "excess_length_strategy", _ON_LONG[made.word("on_long") or "drop"]
-    packing = made.word("packing")
+    if result.word("average") == "rows":
+        result.unsaid("average", "axolotl averages over the tokens of a batch")
+    yield "sequence_len", result.max_length
+    yield "excess_length_strategy", _ON_LONG[result.word("on_long") or "drop"]
+    packing = result.word("packing")
     yield "sample_packing", packing != "none"
     if packing != "none":
         yield "attn_implementation", "flash_attention_2"  # else rows of one pack see each other
     if packing == "wrapped":
-        made.unsaid("packing", "axolotl packs whole rows; it cuts texts for pretraining only")
-    if (share := made.held_out()) is not None:
+        result.unsaid("packing", "axolotl packs whole rows; it cuts texts for pretraining only")
+    if (share := result.held_out()) is not None:
         yield "val_set_size", share
-    yield "seed", made.seed
+    yield "seed", result.seed
 
 
-def _rates(made: Trained) -> Keys:
-    micro, times = made.cut()
+def _rates(result: Trained) -> Keys:
+    micro, times = result.cut()
     yield "micro_batch_size", micro
     yield "gradient_accumulation_steps", times
-    steps = made.number("steps")
+    steps = result.number("steps")
     if steps is not None:
         yield "max_steps", int(steps)
     else:
-        yield "num_epochs", made.number("epochs")
-    yield "optimizer", _optimizer(made)
-    yield "learning_rate", float(made.number("learning_rate") or 0)
-    yield from _schedule(made)
-    yield "weight_decay", float(made.number("weight_decay") or 0)
-    yield "max_grad_norm", float(made.number("max_grad_norm") or 0)
-    if made.number("dropout"):
-        made.unsaid("dropout", "axolotl has no key for the model's own dropout")
+        yield "num_epochs", result.number("epochs")
+    yield "optimizer", _optimizer(result)
+    yield "learning_rate", float(result.number("learning_rate") or 0)
+    yield from _schedule(result)
+    yield "weight_decay", float(result.number("weight_decay") or 0)
+    yield "max_grad_norm", float(result.number("max_grad_norm") or 0)
+    if result.number("dropout"):
+        result.unsaid("dropout", "axolotl has no key for the model's own dropout")
 
 
-def _optimizer(made: Trained) -> str:
-    name = made.word("optimizer") or "adamw"
-    if name == "adamw_8bit" and made.word("parallel") == "fsdp":
+def _optimizer(result: Trained) -> str:
+    name = result.word("optimizer") or "adamw"
+    if name == "adamw_8bit" and result.word("parallel") == "fsdp":
         return "adamw_torch_8bit"  # that of bitsandbytes does not go with FSDP
     return OPTIMIZERS[name]
 
 
-def _schedule(made: Trained) -> Keys:
-    name = made.word("schedule")
+def _schedule(result: Trained) -> Keys:
+    name = result.word("schedule")
     yield "lr_scheduler", "constant_with_warmup" if name == "constant" else name
-    match made.warmup():
+    match result.warmup():
         case ("share", share):
             yield "warmup_ratio", share
         case ("steps", steps):
             yield "warmup_steps", steps
         case _:
             yield "warmup_steps", 0
-    if made.floor and name == "cosine":
-        yield "cosine_min_lr_ratio", made.floor
-    elif made.floor:
-        made.unsaid("schedule", "axolotl has a floor for cosine only")
+    if result.floor and name == "cosine":
+        yield "cosine_min_lr_ratio", result.floor
+    elif result.floor:
+        result.unsaid("schedule", "axolotl has a floor for cosine only")
 
 
-def _speed(made: Trained) -> Keys:
-    precision = made.word("precision")
+def _speed(result: Trained) -> Keys:
+    precision = result.word("precision")
     yield "bf16", precision == "bf16"
     yield "fp16", precision == "fp16"
-    how = made.word("parallel")
+    how = result.word("parallel")
     if how in ("zero2", "zero3"):
         yield "deepspeed", f"deepspeed_configs/{how}.json"
     elif how == "fsdp":
@@ -171,10 +176,10 @@ def _speed(made: Trained) -> Keys:
                 "state_dict_type": "FULL_STATE_DICT",
             },
         )
-    elif file := made.text("parallel"):
-        made.unsaid("parallel", f"axolotl has keys of its own for what {file} says")
-    if every := made.save():
+    elif file := result.text("parallel"):
+        result.unsaid("parallel", f"axolotl has keys of its own for what {file} says")
+    if every := result.save():
         yield "save_steps", every
-    for name in made.reports():
+    for name in result.reports():
         yield _REPORT[name], True
-    yield "output_dir", f"out/{made.block.name}"
+    yield "output_dir", f"out/{result.block.name}"

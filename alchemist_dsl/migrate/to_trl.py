@@ -48,11 +48,11 @@ def conversation(row):
     return {"prompt": row["messages"][:-1], "completion": row["messages"][-1:]}'''
 
 
-def write(made: Trained) -> str:
+def write(result: Trained) -> str:
     """The script."""
-    config = dict(_config(made))
-    lora = made.arguments("method") if made.word("method") == "lora" else None
-    template, share = made.template(), made.held_out()
+    config = dict(_config(result))
+    lora = result.arguments("method") if result.word("method") == "lora" else None
+    template, share = result.template(), result.held_out()
     own = template is not None and template[0] == "jinja"
     imports = ["from peft import LoraConfig"] * bool(lora)
     imports += ["from transformers import AutoTokenizer"] * own
@@ -61,17 +61,17 @@ def write(made: Trained) -> str:
     trainer |= {"eval_dataset": "held_out"} if share else {}
     trainer |= {"processing_class": "tokenizer"} if own else {}
     trainer |= {"peft_config": _lora(lora)} if lora else {}
-    revision = made.text("revision")
+    revision = result.text("revision")
     at = f", revision={revision!r}" if revision else ""
     return _SCRIPT.format(
-        title=f"{made.block.name} of {made.recipe}".replace("\\", "/").replace('"', "'"),
-        launch=_launch(made),
+        title=f"{result.block.name} of {result.recipe}".replace("\\", "/").replace('"', "'"),
+        launch=_launch(result),
         imports="\n".join(imports),
-        remarks="".join(f"\n# {_line(f'{a}: {why}')}" for a, why in made.remarks.items()),
-        rows=made.rows,
-        base=made.base,
+        remarks="".join(f"\n# {_line(f'{a}: {why}')}" for a, why in result.remarks.items()),
+        rows=result.rows,
+        base=result.base,
         constants=f"CHAT_TEMPLATE = {template[1]!r}\n" if own and template else "",
-        layout=_LAST if made.word("loss") == "last" else _TURNS,
+        layout=_LAST if result.word("loss") == "last" else _TURNS,
         split=_split(share, config["seed"]),
         config="\n".join(f"    {k}={_shown(v)}," for k, v in config.items()),
         tokenizer=(
@@ -109,87 +109,87 @@ def _lora(lora: dict[str, Any]) -> str:
     )
 
 
-def _launch(made: Trained) -> str:
-    how = made.word("parallel")
-    if made.gpus == 1 and how in (None, "ddp"):
+def _launch(result: Trained) -> str:
+    how = result.word("parallel")
+    if result.gpus == 1 and how in (None, "ddp"):
         return "python FILE"
-    made.remarks["parallel"] = {
+    result.remarks["parallel"] = {
         "ddp": "the devices are accelerate's affair",
         "fsdp": "name an accelerate configuration with FSDP: accelerate launch --config_file …",
-    }.get(how or "", f"name an accelerate configuration for {how or made.text('parallel')}")
-    return f"accelerate launch --num_processes {made.gpus} FILE"
+    }.get(how or "", f"name an accelerate configuration for {how or result.text('parallel')}")
+    return f"accelerate launch --num_processes {result.gpus} FILE"
 
 
-def _config(made: Trained) -> Iterator[tuple[str, Any]]:
-    yield "output_dir", {"code": f"str(HERE / {f'out/{made.block.name}'!r})"}
-    yield "seed", made.seed
-    yield from _rates(made)
-    yield from _sequences(made)
-    precision = made.word("precision")
+def _config(result: Trained) -> Iterator[tuple[str, Any]]:
+    yield "output_dir", {"code": f"str(HERE / {f'out/{result.block.name}'!r})"}
+    yield "seed", result.seed
+    yield from _rates(result)
+    yield from _sequences(result)
+    precision = result.word("precision")
     yield "bf16", precision == "bf16"
     yield "fp16", precision == "fp16"
-    if revision := made.text("revision"):
+    if revision := result.text("revision"):
         yield "model_init_kwargs", {"revision": revision}
-    if every := made.save():
+    if every := result.save():
         yield "save_steps", every
-    yield "report_to", made.reports() or "none"
-    if made.held_out():
+    yield "report_to", result.reports() or "none"
+    if result.held_out():
         yield "eval_strategy", "epoch"
 
 
-def _rates(made: Trained) -> Iterator[tuple[str, Any]]:
-    micro, times = made.cut()
+def _rates(result: Trained) -> Iterator[tuple[str, Any]]:
+    micro, times = result.cut()
     yield "per_device_train_batch_size", micro
     yield "gradient_accumulation_steps", times
-    steps = made.number("steps")
+    steps = result.number("steps")
     if steps is not None:
         yield "max_steps", int(steps)
     else:
-        yield "num_train_epochs", made.number("epochs")
-    yield "optim", OPTIMIZERS[made.word("optimizer") or "adamw"]
-    yield "learning_rate", float(made.number("learning_rate") or 0)
-    name = made.word("schedule")
-    if made.floor and name == "cosine":
+        yield "num_train_epochs", result.number("epochs")
+    yield "optim", OPTIMIZERS[result.word("optimizer") or "adamw"]
+    yield "learning_rate", float(result.number("learning_rate") or 0)
+    name = result.word("schedule")
+    if result.floor and name == "cosine":
         yield "lr_scheduler_type", "cosine_with_min_lr"
-        yield "lr_scheduler_kwargs", {"min_lr_rate": made.floor}
+        yield "lr_scheduler_kwargs", {"min_lr_rate": result.floor}
     else:
         yield "lr_scheduler_type", "constant_with_warmup" if name == "constant" else name
-        if made.floor:
-            made.unsaid("schedule", "transformers has a floor for cosine only")
-    warm = made.warmup()
+        if result.floor:
+            result.unsaid("schedule", "transformers has a floor for cosine only")
+    warm = result.warmup()
     yield "warmup_steps", warm[1] if warm else 0  # below one it is a share, as of transformers 5
-    yield "weight_decay", float(made.number("weight_decay") or 0)
-    yield "max_grad_norm", float(made.number("max_grad_norm") or 0)
-    if made.number("dropout"):
-        made.unsaid("dropout", "TRL has no argument for the model's own dropout")
+    yield "weight_decay", float(result.number("weight_decay") or 0)
+    yield "max_grad_norm", float(result.number("max_grad_norm") or 0)
+    if result.number("dropout"):
+        result.unsaid("dropout", "TRL has no argument for the model's own dropout")
 
 
-def _sequences(made: Trained) -> Iterator[tuple[str, Any]]:
-    yield "max_length", made.max_length
-    packing = made.word("packing")
+def _sequences(result: Trained) -> Iterator[tuple[str, Any]]:
+    yield "max_length", result.max_length
+    packing = result.word("packing")
     yield "packing", packing != "none"
     if packing != "none":
         yield "packing_strategy", "wrapped" if packing == "wrapped" else "bfd"
-    loss = made.word("loss")
+    loss = result.word("loss")
     if loss == "last":
         yield "completion_only_loss", True
     else:
         yield "assistant_only_loss", loss == "assistant"
-    template = made.template()
+    template = result.template()
     if loss == "assistant" and template is not None and template[0] == "jinja":
         if "generation" not in template[1]:
-            made.unsaid(
+            result.unsaid(
                 "loss",
                 "TRL tells the assistant's turns by marks of the template, `{% generation %}`, and this one has none",
             )
     elif loss == "assistant":
-        made.remarks["loss"] = (
+        result.remarks["loss"] = (
             "TRL tells the assistant's turns by marks of the template; it knows those of the usual models"
         )
-    if made.word("average") == "rows":
-        made.unsaid("average", "TRL averages over the tokens of a batch")
-    if (long := made.word("on_long")) != "truncate":
-        made.unsaid("on_long", f"TRL cuts long rows; here it is {long}")
+    if result.word("average") == "rows":
+        result.unsaid("average", "TRL averages over the tokens of a batch")
+    if (long := result.word("on_long")) != "truncate":
+        result.unsaid("on_long", f"TRL cuts long rows; here it is {long}")
     if template is not None and template[0] == "file":
         yield "chat_template_path", {"code": f"str(HERE / {template[1]!r})"}
     elif template is not None and template[0] == "model":

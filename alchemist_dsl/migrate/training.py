@@ -50,7 +50,7 @@ def text(value: str) -> dict[str, str]:
     return {"recipe": value}
 
 
-def chat_template(asked: Asked, key: str, name: str, files: Files) -> dict[str, str] | str | None:
+def chat_template(requested: Asked, key: str, name: str, files: Files) -> dict[str, str] | str | None:
     """A template that a configuration names: its text, its file, or the model to take it from. None, told, where it is
     not there.
     """
@@ -67,7 +67,7 @@ def chat_template(asked: Asked, key: str, name: str, files: Files) -> dict[str, 
     if there is None and CHAT_MODEL.fullmatch(name) and not name.endswith(CHAT_FILES):
         return name
     why = "lies outside the project" if there else "is not there"
-    asked.unsaid(
+    requested.unsaid(
         key,
         f"`{_short(name)}` {why}; the base's own template is taken",
         "chat_template",
@@ -77,12 +77,19 @@ def chat_template(asked: Asked, key: str, name: str, files: Files) -> dict[str, 
 
 
 def batch(
-    asked: Asked, out: dict[str, Any], micro: str, accumulate: str, gpus: int | None, *, default: int, total: str = ""
+    requested: Asked,
+    out: dict[str, Any],
+    micro: str,
+    accumulate: str,
+    gpus: int | None,
+    *,
+    default: int,
+    total: str = "",
 ) -> None:
     """`batch` and `micro_batch`: rows per device, times steps of accumulation, times devices."""
-    rows = asked.whole(micro, 1, 10**6) or default
-    times = asked.whole(accumulate, 1, 10**6) or 1
-    whole = asked.whole(total, 1, 10**9) if total and total in asked else None
+    rows = requested.whole(micro, 1, 10**6) or default
+    times = requested.whole(accumulate, 1, 10**6) or 1
+    whole = requested.whole(total, 1, 10**9) if total and total in requested else None
     out["micro_batch"] = counted(rows, "rows")
     if whole is not None:
         out["batch"] = counted(whole, "rows")
@@ -90,10 +97,10 @@ def batch(
     out["batch"] = counted(rows * times * (gpus or 1), "rows")
     if gpus is None:
         why = f"{rows} x {times} for one device; with more devices `batch` is their product"
-        asked.otherwise(micro, why, "batch", help=ONE_DEVICE)
+        requested.otherwise(micro, why, "batch", help=ONE_DEVICE)
     else:
         devices = "1 device" if gpus == 1 else f"{gpus} devices"
-        asked.remark(f"{rows} a device x {times} x {devices}", "batch")
+        requested.remark(f"{rows} a device x {times} x {devices}", "batch")
 
 
 def sequences(out: dict[str, Any]) -> dict[str, Any]:
@@ -105,23 +112,23 @@ def sequences(out: dict[str, Any]) -> dict[str, Any]:
     return {"on_long": "truncate", **out}
 
 
-def passes(asked: Asked, out: dict[str, Any], epochs: str, steps: str, *, default: float) -> None:
+def passes(requested: Asked, out: dict[str, Any], epochs: str, steps: str, *, default: float) -> None:
     """`steps` where there is a maximum, else `epochs`."""
-    most = asked.whole(steps, -1)
+    most = requested.whole(steps, -1)
     if most is not None and most > 0:
         out["steps"] = most
-        if epochs in asked:
-            asked.leave(epochs, f"`{steps}` counts")
+        if epochs in requested:
+            requested.leave(epochs, f"`{steps}` counts")
         return
-    number = asked.real(epochs, 1e-6)
+    number = requested.real(epochs, 1e-6)
     out["epochs"] = text(real(default if number is None else number))
 
 
 def schedule(
-    asked: Asked, out: dict[str, Any], kind_key: str, warmup: str | None, floor: Fraction | None, *, default: str
+    requested: Asked, out: dict[str, Any], kind_key: str, warmup: str | None, floor: Fraction | None, *, default: str
 ) -> None:
     """`schedule`: the nearest of constant, linear and cosine."""
-    name = asked.text(kind_key) or default
+    name = requested.text(kind_key) or default
     arguments = [f"warmup = {warmup}"] if warmup else []
     same = {
         "linear": "linear",
@@ -133,10 +140,10 @@ def schedule(
     kind = same.get(name)
     if kind is None:
         kind = "cosine" if "cosine" in name else "linear"
-        asked.unsaid(kind_key, f"`{kind}` is the nearest to `{_short(name)}`", "schedule")
+        requested.unsaid(kind_key, f"`{kind}` is the nearest to `{_short(name)}`", "schedule")
     if name == "constant" and arguments:
         arguments = []
-        asked.remark("`constant` has no warm-up", "schedule")
+        requested.remark("`constant` has no warm-up", "schedule")
     if floor and kind != "constant" and 0 <= floor <= 1:
         arguments.append(f"floor = {percent(floor)}")
     if not arguments and kind != "constant":
@@ -144,63 +151,63 @@ def schedule(
     out["schedule"] = text(f"{kind}({', '.join(arguments)})")
 
 
-def warmup(asked: Asked, steps: str, ratio: str) -> str | None:
+def warmup(requested: Asked, steps: str, ratio: str) -> str | None:
     """Warm-up as steps or as a share. Steps count where both are given, as in all of these tools."""
-    number = asked.real(steps, 0)
+    number = requested.real(steps, 0)
     if number is not None and number > 0:
-        if ratio in asked:
-            asked.leave(ratio, f"`{steps}` counts")
+        if ratio in requested:
+            requested.leave(ratio, f"`{steps}` counts")
         if number < 1:
             return percent(number)
         if number == int(number):
             return counted(int(number), "steps")
-        asked.unsaid(steps, "it is no whole number", "schedule")
+        requested.unsaid(steps, "it is no whole number", "schedule")
         return None
-    share = asked.real(ratio, 0, 1)
+    share = requested.real(ratio, 0, 1)
     return percent(share) if share else None
 
 
-def optimizer(asked: Asked, out: dict[str, Any], key: str) -> None:
-    name = asked.text(key)
+def optimizer(requested: Asked, out: dict[str, Any], key: str) -> None:
+    name = requested.text(key)
     if name is None:
         return
     known = OPTIMIZERS.get(name.lower())
     if known is None and name.lower().startswith(("lion", "paged_lion")):
         known = "lion"
-        asked.otherwise(key, f"`lion` keeps its state in 32 bits, `{_short(name)}` does not", "optimizer")
+        requested.otherwise(key, f"`lion` keeps its state in 32 bits, `{_short(name)}` does not", "optimizer")
     elif known is None:
         known = "adamw"
-        asked.unsaid(key, f"`adamw` stands for `{_short(name)}`", "optimizer")
+        requested.unsaid(key, f"`adamw` stands for `{_short(name)}`", "optimizer")
     out["optimizer"] = known
 
 
-def numbers(asked: Asked, out: dict[str, Any], names: Mapping[str, tuple[str, float, float]]) -> None:
+def numbers(requested: Asked, out: dict[str, Any], names: Mapping[str, tuple[str, float, float]]) -> None:
     """Attributes that are one number: key -> (attribute, lowest, highest)."""
     for key, (attribute, low, high) in names.items():
-        if key in asked and (number := asked.real(key, low, high)) is not None:
+        if key in requested and (number := requested.real(key, low, high)) is not None:
             out[attribute] = text(real(number))
 
 
-def seed(asked: Asked, key: str, default: int) -> int:
-    number = asked.whole(key, 0, 2**63 - 1)
+def seed(requested: Asked, key: str, default: int) -> int:
+    number = requested.whole(key, 0, 2**63 - 1)
     return default if number is None else number
 
 
-def save(asked: Asked, out: dict[str, Any], steps: str, strategy: str, epochs: float | None) -> None:
+def save(requested: Asked, out: dict[str, Any], steps: str, strategy: str, epochs: float | None) -> None:
     """`save_every`, from a number or share of steps, or from once an epoch."""
-    how = asked.get(strategy)
+    how = requested.get(strategy)
     word = how.raw.lower() if how is not None else "steps"
     if word in ("no", "false", "best"):
         for key in (steps,):
-            if key in asked:
-                asked.leave(key, f"`{strategy}` is {word}")
+            if key in requested:
+                requested.leave(key, f"`{strategy}` is {word}")
         return
     if word == "epoch":
-        if steps in asked:
-            asked.leave(steps, "once an epoch counts")
+        if steps in requested:
+            requested.leave(steps, "once an epoch counts")
         _each_epoch(out, epochs, 1)
         return
-    number = asked.real(steps, 0)
+    number = requested.real(steps, 0)
     if number is None or not number:
         return
     out["save_every"] = text(percent(number) if number < 1 else counted(int(number), "steps"))
@@ -216,50 +223,52 @@ def _each_epoch(out: dict[str, Any], epochs: float | None, times: int) -> None:
 saves_per_epoch = _each_epoch
 
 
-def report(asked: Asked, out: dict[str, Any], key: str) -> None:
-    names = [n.lower() for n in asked.texts(key) or ()]
+def report(requested: Asked, out: dict[str, Any], key: str) -> None:
+    names = [n.lower() for n in requested.texts(key) or ()]
     known = [n for n in dict.fromkeys(names) if n in REPORTS]
     others = [n for n in names if n not in (*REPORTS, "none", "all")]
     if others:
-        asked.unsaid(key, f"figures go to {', '.join(REPORTS)} only", "report")
+        requested.unsaid(key, f"figures go to {', '.join(REPORTS)} only", "report")
     if known:
         out["report"] = known
 
 
-def lora(asked: Asked, out: dict[str, Any], *, r: int, alpha: int, dropout: float, targets: str) -> None:
+def lora(requested: Asked, out: dict[str, Any], *, r: int, alpha: int, dropout: float, targets: str) -> None:
     """`method = lora(…)`, with the tool's own defaults written out."""
     size = f"r = {r}, alpha = {alpha}" + (f", dropout = {real(dropout)}" if dropout else "")
     where = "" if targets == "all-linear" else f", targets = {_quoted(targets)}"
     out["method"] = text(f"lora({size}{where})")
 
 
-def targets(asked: Asked, key: str, default: str) -> str:
+def targets(requested: Asked, key: str, default: str) -> str:
     """LoRA's modules as the language writes them: names with commas, or all linear ones."""
-    names = asked.texts(key)
+    names = requested.texts(key)
     if not names:
         return default
     if {n.lower() for n in names} & {"all", "all-linear", "all_linear"}:
         return "all-linear"
     good = [n for n in names if re.fullmatch(r"[A-Za-z0-9_.\-]+", n)]
     if len(good) < len(names):
-        asked.unsaid(key, "only names of modules can be said, no patterns", "method")
+        requested.unsaid(key, "only names of modules can be said, no patterns", "method")
     return ", ".join(good) or default
 
 
 def parallel(
-    asked: Asked, out: dict[str, Any], deepspeed: str = "deepspeed", fsdp: Sequence[str] = ("fsdp", "fsdp_config")
+    requested: Asked, out: dict[str, Any], deepspeed: str = "deepspeed", fsdp: Sequence[str] = ("fsdp", "fsdp_config")
 ) -> None:
     """`parallel`. It changes the speed only, so the nearest shipped configuration is good enough."""
-    value = asked.get(deepspeed)
+    value = requested.get(deepspeed)
     if value is not None:
         stage = _stage(value.data, value.shown)
         if stage in ("2", "3"):
             out["parallel"] = f"zero{stage}"
-        asked.leave(deepspeed, f"`parallel = {out.get('parallel', 'ddp')}` stands for it; it changes the speed only")
-    there = [k for k in fsdp if k in asked]
+        requested.leave(
+            deepspeed, f"`parallel = {out.get('parallel', 'ddp')}` stands for it; it changes the speed only"
+        )
+    there = [k for k in fsdp if k in requested]
     for key in there:
-        asked.leave(key, "`parallel = fsdp` stands for it; it changes the speed only")
-    if there and "parallel" not in out and any(asked.data[k].data for k in there):
+        requested.leave(key, "`parallel = fsdp` stands for it; it changes the speed only")
+    if there and "parallel" not in out and any(requested.data[k].data for k in there):
         out["parallel"] = "fsdp"
 
 
@@ -273,20 +282,20 @@ def _stage(data: Any, shown: str) -> str | None:
     return found[1] if found else None
 
 
-def base(asked: Asked, out: dict[str, Any], model: str, revision: str) -> bool:
+def base(requested: Asked, out: dict[str, Any], model: str, revision: str) -> bool:
     """`base` and `revision`; False where no model is named."""
-    name = asked.text(model)
+    name = requested.text(model)
     if name is None or not name.strip():
         return False
     out["base"] = name.strip()
-    at = asked.text(revision)
+    at = requested.text(revision)
     if at and at != "main":
         out["revision"] = at
     return True
 
 
 def nothing_trained(
-    asked: Asked,
+    requested: Asked,
     draft: Draft,
     used: Mapping[str, str],
     left: Mapping[str, str],
@@ -294,13 +303,13 @@ def nothing_trained(
     families: Mapping[str, str] | None = None,
 ) -> Draft:
     """A mixture without a training: what hyper-parameters there are become comments."""
-    asked.rest(left, {**unsaid, **dict.fromkeys(used, NO_MODEL)}, used, families)
+    requested.rest(left, {**unsaid, **dict.fromkeys(used, NO_MODEL)}, used, families)
     return draft
 
 
-def held_out(asked: Asked, out: dict[str, Any], key: str) -> None:
+def held_out(requested: Asked, out: dict[str, Any], key: str) -> None:
     """`eval_share`, from a share below 1 or a number of rows."""
-    number = asked.real(key, 0)
+    number = requested.real(key, 0)
     if not number:
         return
     if number < 1:
@@ -308,7 +317,7 @@ def held_out(asked: Asked, out: dict[str, Any], key: str) -> None:
     elif number == int(number):
         out["eval_share"] = text(counted(int(number), "rows"))
     else:
-        asked.unsaid(key, "it is neither a share nor a number of rows", "eval_share")
+        requested.unsaid(key, "it is neither a share nor a number of rows", "eval_share")
 
 
 def _quoted(value: str) -> str:
@@ -520,21 +529,21 @@ def _devices(block: ir.Block) -> int:
     return max(1, int(count * (nodes.value if isinstance(nodes, ir.Qty) else 1)))
 
 
-def _data(made: Trained, program: ir.Program, folder: str) -> None:
+def _data(result: Trained, program: ir.Program, folder: str) -> None:
     """The exported rows of the stream that the training reads, as chat messages."""
-    wanted = made.block.get("data")
+    wanted = result.block.get("data")
     same = [b for b in program.of("export") if _same(b.get("data"), wanted)]
     for block in same:
         form, path = block.get("format"), block.get("path")
         if isinstance(form, ir.ChoiceV) and form.name == "messages" and isinstance(path, ir.TextV):
-            made.rows = "/".join(p for p in (folder, path.value.rstrip("/")) if p)
+            result.rows = "/".join(p for p in (folder, path.value.rstrip("/")) if p)
             return
     name = wanted.target if isinstance(wanted, ir.RefV) else "sft"
-    made.rows = "/".join(p for p in (folder, f"out/{name}") if p)
+    result.rows = "/".join(p for p in (folder, f"out/{name}") if p)
     why = "its export is no file of chat messages" if same else "no `export` writes the rows that it reads"
-    made.unsaid(
+    result.unsaid(
         "data",
-        f"{why}; {made.rows} stands for them",
+        f"{why}; {result.rows} stands for them",
         f'add `export {name}_rows {{ data = {name}, format = messages, path = "out/{name}" }}` on lines of its own and'
         " run it",
     )

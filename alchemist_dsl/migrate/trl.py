@@ -129,36 +129,36 @@ def read(reading: Reading) -> Draft:
 # --- data -------------------------------------------------------------------------------------------------------------
 
 
-def _data(reading: Reading, asked: Asked, draft: Draft, out: dict[str, Any]) -> set[str]:
+def _data(reading: Reading, requested: Asked, draft: Draft, out: dict[str, Any]) -> set[str]:
     """Sources and mixture; the layouts that their rows have."""
-    field = asked.text("dataset_text_field")
+    field = requested.text("dataset_text_field")
     kinds: set[str] = set()
-    which = asked.first("dataset_mixture", "datasets", "dataset_name")
+    which = requested.first("dataset_mixture", "datasets", "dataset_name")
     if which == "dataset_mixture":
-        inner = asked.table("dataset_mixture", reading.remarks(draft, "mixture"))
+        inner = requested.table("dataset_mixture", reading.remarks(draft, "mixture"))
         if inner is not None:
             kinds |= _entries(reading, inner, draft, At("id", "config", "split"), field)
             draft.seed = training.seed(inner, "seed", 0)
             training.held_out(inner, out, "test_split_size")
             inner.rest({}, {}, ("datasets", "seed", "test_split_size"))
     elif which == "datasets":
-        kinds |= _entries(reading, asked, draft, At("path", "name", "split", files="data_files"), field)
-        _fractions(asked, draft)
+        kinds |= _entries(reading, requested, draft, At("path", "name", "split", files="data_files"), field)
+        _fractions(requested, draft)
     elif which == "dataset_name":
-        source = reading.source(draft, asked.text("dataset_name") or "data")
-        own = Asked(asked.value, "", reading.log, of_source(source))
+        source = reading.source(draft, requested.text("dataset_name") or "data")
+        own = Asked(requested.value, "", reading.log, of_source(source))
         have = place(own, source, At("dataset_name", "dataset_config", "dataset_train_split"), reading.files)
         kinds.add(_layout(own, source, None, have, field, "dataset_name"))
-        asked.take_over(own)
+        requested.take_over(own)
     for key in ("dataset_config", "dataset_train_split"):
-        if key in asked and which != "dataset_name":
-            asked.leave(key, f"`{which}` counts" if which else "there is no `dataset_name`")
+        if key in requested and which != "dataset_name":
+            requested.leave(key, f"`{which}` counts" if which else "there is no `dataset_name`")
     none_found(reading, draft, "the YAML names no dataset")
     distinct(draft)
     return kinds
 
 
-def _entries(reading: Reading, asked: Asked, draft: Draft, at: At, field: str | None) -> set[str]:
+def _entries(reading: Reading, requested: Asked, draft: Draft, at: At, field: str | None) -> set[str]:
     kinds = set()
     result: list[Source] = []
 
@@ -166,7 +166,7 @@ def _entries(reading: Reading, asked: Asked, draft: Draft, at: At, field: str | 
         result.append(reading.source(draft, "data"))
         return of_source(result[-1])
 
-    for entry in asked.tables("datasets", remark):
+    for entry in requested.tables("datasets", remark):
         source = result[-1]
         where = entry.text(at.path) or "data"
         inside = (entry.texts(at.files) or [where])[0] if at.files else where
@@ -194,7 +194,9 @@ def _below(entry: Asked, source: Source, at: At, reading: Reading, folder: str) 
     return have
 
 
-def _layout(asked: Asked, source: Source, columns: list[str] | None, have: Columns, field: str | None, key: str) -> str:
+def _layout(
+    requested: Asked, source: Source, columns: list[str] | None, have: Columns, field: str | None, key: str
+) -> str:
     """Which columns are the conversation: as the YAML says, else as the records have it, else `messages`."""
     known = frozenset(columns) if columns else have
     if field and field != "text" and (known is None or field in known):
@@ -202,7 +204,7 @@ def _layout(asked: Asked, source: Source, columns: list[str] | None, have: Colum
         return "text"
     if known is None or "messages" in known:
         if known is None and "missing" not in source.attrs:
-            asked.remark("the YAML does not name its columns: read as `messages`", "")
+            requested.remark("the YAML does not name its columns: read as `messages`", "")
         return "messages"
     if "conversations" in known:
         hf.conversation(source, "conversations")
@@ -212,12 +214,12 @@ def _layout(asked: Asked, source: Source, columns: list[str] | None, have: Colum
         return "pair"
     if (field or "text") in known:
         hf.text(source, field or "text")
-        asked.otherwise(key, "text without turns: it is the answer to an empty question, in the chat template")
+        requested.otherwise(key, "text without turns: it is the answer to an empty question, in the chat template")
         return "text"
     if {"instruction", "response"} <= known:
         return "pair"
     if columns:
-        asked.unsaid(key, "no layout that TRL trains on; say where `instruction` and `response` come from")
+        requested.unsaid(key, "no layout that TRL trains on; say where `instruction` and `response` come from")
     return "messages"
 
 
@@ -233,7 +235,7 @@ def _amount(entry: Asked, source: Source) -> None:
         source.amount = f"={fraction!r}"
 
 
-def _fractions(asked: Asked, draft: Draft) -> None:
+def _fractions(requested: Asked, draft: Draft) -> None:
     """Shares of the final mixture, brought to a sum of one, which repeat nothing."""
     provided = {s.name: Fraction(s.amount[1:]) for s in draft.sources if (s.amount or "").startswith("=") and s.amount}
     if not provided:
@@ -248,7 +250,7 @@ def _fractions(asked: Asked, draft: Draft) -> None:
     if whole:
         draft.mixture["unit"] = "rows"
     else:
-        asked.unsaid(
+        requested.unsaid(
             "datasets", "TRL takes a `fraction` of all sets or of none, and not all of them zero; all rows are taken"
         )
 
@@ -256,74 +258,74 @@ def _fractions(asked: Asked, draft: Draft) -> None:
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-def _sequences(asked: Asked, out: dict[str, Any], files: Files) -> None:
-    key = asked.first("max_length", "max_seq_length")
-    length = asked.whole(key, 1, 10**8) if key else None
+def _sequences(requested: Asked, out: dict[str, Any], files: Files) -> None:
+    key = requested.first("max_length", "max_seq_length")
+    length = requested.whole(key, 1, 10**8) if key else None
     out["max_length"] = f"{length or 1024} tokens"
-    packed = asked.flag("packing")
-    strategy = asked.text("packing_strategy")
+    packed = requested.flag("packing")
+    strategy = requested.text("packing_strategy")
     if strategy in ("bfd_split", "bfd-requeue"):
-        asked.otherwise(
+        requested.otherwise(
             "packing_strategy", "the rest of a long row is cut off instead of packed as a row of its own", "packing"
         )
     elif strategy not in (None, "bfd", "ffd", "wrapped"):
-        asked.unsaid("packing_strategy", "`ffd` stands for it", "packing")
+        requested.unsaid("packing_strategy", "`ffd` stands for it", "packing")
     out["packing"] = "none" if not packed else "wrapped" if strategy == "wrapped" else "ffd"
-    path = asked.text("chat_template_path")
-    written = asked.text("chat_template")
+    path = requested.text("chat_template_path")
+    written = requested.text("chat_template")
     if written and "{" in written:
         out["chat_template"] = {"template": written.strip("\n")}
     elif (name := path or written) and (
-        found := training.chat_template(asked, "chat_template_path" if path else "chat_template", name, files)
+        found := training.chat_template(requested, "chat_template_path" if path else "chat_template", name, files)
     ):
         out["chat_template"] = found
 
 
-def _weights(asked: Asked) -> None:
+def _weights(requested: Asked) -> None:
     """In which format the weights are loaded, and so trained."""
     for key in ("dtype", "torch_dtype"):
-        word = (asked.text(key) or "") if key in asked else ""
-        if word in ("bfloat16", "float16") and not ("use_peft" in asked and asked.flag("use_peft")):
-            asked.otherwise(
+        word = (requested.text(key) or "") if key in requested else ""
+        if word in ("bfloat16", "float16") and not ("use_peft" in requested and requested.flag("use_peft")):
+            requested.otherwise(
                 key, "the weights themselves are kept in fp32, only the computation is in half precision", "precision"
             )
-        elif key in asked:
-            asked.leave(key, "memory and speed only")
+        elif key in requested:
+            requested.leave(key, "memory and speed only")
 
 
-def _loss(asked: Asked, kinds: set[str]) -> str:
+def _loss(requested: Asked, kinds: set[str]) -> str:
     """TRL's rules: all tokens of a conversation, the completion of a pair, unless it is told."""
-    assistant = asked.flag("assistant_only_loss")
-    completion = asked.flag("completion_only_loss")
+    assistant = requested.flag("assistant_only_loss")
+    completion = requested.flag("completion_only_loss")
     if assistant:
         return "assistant"
     if "pair" in kinds and completion is not False:
         if len(kinds) > 1:
-            asked.remark(
+            requested.remark(
                 "TRL counts the whole of a conversation and the answer of a pair; here it is the answer of both", "loss"
             )
         return "last"
     return "all"
 
 
-def _method(asked: Asked, out: dict[str, Any]) -> None:
+def _method(requested: Asked, out: dict[str, Any]) -> None:
     keys = ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules")
-    if not (asked.flag("use_peft")):
+    if not (requested.flag("use_peft")):
         for key in (*keys, "use_rslora", "use_dora", "load_in_4bit", "load_in_8bit"):
-            if key in asked and (key in keys or not asked.flag(key) or "load" not in key):
-                asked.leave(key, "there is no `use_peft`")
+            if key in requested and (key in keys or not requested.flag(key) or "load" not in key):
+                requested.leave(key, "there is no `use_peft`")
         return
-    if "lora_target_modules" not in asked:
-        asked.otherwise(
+    if "lora_target_modules" not in requested:
+        requested.otherwise(
             "lora_target_modules", "peft chooses the modules by the model; here they are all linear ones", "method"
         )
     training.lora(
-        asked,
+        requested,
         out,
-        r=asked.whole("lora_r", 1, 65536) or 16,
-        alpha=asked.whole("lora_alpha", 1, 65536) or 32,
-        dropout=_or(asked.real("lora_dropout", 0, 1), 0.05),
-        targets=training.targets(asked, "lora_target_modules", "all-linear"),
+        r=requested.whole("lora_r", 1, 65536) or 16,
+        alpha=requested.whole("lora_alpha", 1, 65536) or 32,
+        dropout=_or(requested.real("lora_dropout", 0, 1), 0.05),
+        targets=training.targets(requested, "lora_target_modules", "all-linear"),
     )
 
 

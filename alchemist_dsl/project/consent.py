@@ -138,18 +138,18 @@ def agree_to_cost(plan: Plan, todo: Sequence[Node], most: Fraction | None, ask: 
     )
 
 
-def _spending(plan: Plan, asked: Sequence[Node], unknown: bool) -> str:
+def _spending(plan: Plan, requested: Sequence[Node], unknown: bool) -> str:
     """What the steps will ask and spend, by what the plan knows of this machine, else from scratch."""
     now = {n.id: n for n in plan.now.nodes} if plan.now else {}
     calls, usd = 0, Fraction(0)
-    for node in asked:
+    for node in requested:
         here = now.get(node.id)
         new = here.calls_new if here is not None else None
         money = here.usd if here is not None and here.usd is not None else node.estimate.get("usd")
         scratch = node.estimate.get("calls")
         calls += int(scratch.value or 0) if new is None and scratch is not None else new or 0
         usd += Fraction((money and (money.high or money.value)) or 0)
-    teachers = ", ".join(sorted({_teacher(n) for n in asked}))
+    teachers = ", ".join(sorted({_teacher(n) for n in requested}))
     about = "an unknown amount" if unknown else f"up to {dollar_amount(usd)}"
     return f"this run makes about {calls:,} new calls to {teachers} and spends {about}"
 

@@ -219,22 +219,22 @@ def of_file(path: Path, settings: Settings, label: str | None = None) -> Side:
     return _from_compiled(result, name, path)
 
 
-def _from_compiled(made: Compiled, name: str, path: Path) -> Side:
-    inside = made.project.relative(path.resolve()) if str(path) != "-" else "-"
-    file = made.sources.get(inside)
+def _from_compiled(result: Compiled, name: str, path: Path) -> Side:
+    inside = result.project.relative(path.resolve()) if str(path) != "-" else "-"
+    file = result.sources.get(inside)
     return Side(
         label=name,
         path=inside,
-        plan=made.plan,
+        plan=result.plan,
         text=None if file is None else file.text,
-        program=made.whole,
-        ingredients=made.ingredients,
-        diagnostics=made.diagnostics,
-        sources=made.sources,
-        ahead=None if made.plan is None or made.plan.now is None else {},
-        measured=None if made.resources is None else made.resources.measured,
-        places=made.places,
-        root=made.project.root,
+        program=result.whole,
+        ingredients=result.ingredients,
+        diagnostics=result.diagnostics,
+        sources=result.sources,
+        ahead=None if result.plan is None or result.plan.now is None else {},
+        measured=None if result.resources is None else result.resources.measured,
+        places=result.places,
+        root=result.project.root,
     )
 
 

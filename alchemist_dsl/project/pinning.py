@@ -152,25 +152,25 @@ def survey(project: Project, lock: Lock, recipes: Iterable[Path], *, again: bool
     return out
 
 
-def _take(out: Survey, made: Compiled, shown: str) -> None:
-    out.sources |= made.sources
-    if made.program is not None:
-        out.imported |= {_on_disk(out.project, f) for f in made.program.files} - {shown}
-    resources = made.resources
-    if resources is None or made.plan is None:
+def _take(out: Survey, result: Compiled, shown: str) -> None:
+    out.sources |= result.sources
+    if result.program is not None:
+        out.imported |= {_on_disk(out.project, f) for f in result.program.files} - {shown}
+    resources = result.resources
+    if resources is None or result.plan is None:
         return
     for section, facts in resources.seen.items():
         out.current.setdefault(section, {}).update(facts)
     out.absent |= resources.absent
     for resource, users in resources.users.items():
-        more = _loaded(made.plan, resource) if resource[0] in ASKED else ()
+        more = _loaded(result.plan, resource) if resource[0] in ASKED else ()
         named = {u for u in (*users, *more) if u}
         out.users.setdefault(resource, set()).update(f"{shown}#{u}" for u in named)
-    runs = {made.plan.variant}
-    if made.plan.variant and made.program is not None:
-        runs |= {f"{v}{_OF_MANY}" for v in made.program.crowded if made.plan.variant.startswith(f"{v}[")}
-    out.steps |= {(shown, run, n.id) for run in runs for n in made.plan.nodes}
-    for resource, user in _models(made.plan):
+    runs = {result.plan.variant}
+    if result.plan.variant and result.program is not None:
+        runs |= {f"{v}{_OF_MANY}" for v in result.program.crowded if result.plan.variant.startswith(f"{v}[")}
+    out.steps |= {(shown, run, n.id) for run in runs for n in result.plan.nodes}
+    for resource, user in _models(result.plan):
         out.users.setdefault(resource, set()).add(f"{shown}#{user}")
 
 

@@ -179,20 +179,20 @@ def open_recipe(path: str | Path) -> tuple[Project, str, bytes]:
 
 
 def _compiled(
-    made: Compilation, problems: tuple[Diagnostic, ...], project: Project, lock: Lock, resources: Resources
+    result: Compilation, problems: tuple[Diagnostic, ...], project: Project, lock: Lock, resources: Resources
 ) -> Compiled:
     wrong = has_errors(problems)
     return Compiled(
-        plan=None if wrong else made.plan,
-        program=made.program,
-        diagnostics=(*problems, *made.diagnostics),
+        plan=None if wrong else result.plan,
+        program=result.program,
+        diagnostics=(*problems, *result.diagnostics),
         project=project,
-        sources=made.sources,
-        ingredients=made.ingredients,
+        sources=result.sources,
+        ingredients=result.ingredients,
         lock=lock,
         resources=resources,
-        whole=made.whole,
-        places=made.places,
+        whole=result.whole,
+        places=result.places,
     )
 
 

@@ -122,10 +122,10 @@ def is_method(node: Node) -> bool:
     return re.match(r"\((?:self|cls)\b", text_of(node.child_by_field_name("parameters"))) is not None
 
 
-def _definitions(made: Tree, out: Scan) -> None:
+def _definitions(result: Tree, out: Scan) -> None:
     """The functions and classes that are not inside a function."""
     ends = 0
-    for node in made.nodes:
+    for node in result.nodes:
         role, value, name = _KINDS.get(node.type, ""), None, ""
         if role in ("class", "function") or node.type == "variable_declarator":
             name, value = name_of(node), node.child_by_field_name("value")
@@ -138,7 +138,7 @@ def _definitions(made: Tree, out: Scan) -> None:
             out.functions.append(name)
             at = node if value is None else value
             out.parameters = parameters(at, out.lang) if len(out.functions) == 1 else ()
-            out.method = made.inside == "class" or is_method(at)
+            out.method = result.inside == "class" or is_method(at)
             ends = node.end_byte
 
 

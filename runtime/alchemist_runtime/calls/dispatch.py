@@ -643,11 +643,14 @@ class ClientPool:
         """Outcomes of requests, in order. KeyboardInterrupt passes after the calls in flight are committed."""
         return self._runner.run(call_batch.answer(requests))
 
-    def rest(self, asked: plan.Teacher | None = None) -> None:
+    def rest(self, requested: plan.Teacher | None = None) -> None:
         """Let clients give back the memory of models that this teacher, which is asked next, does not use."""
         for teacher_client in self._teacher_clients.values():
             rest = getattr(teacher_client.client, "rest", None)
-            same = asked and (asked.model, asked.revision) == (teacher_client.spec.model, teacher_client.spec.revision)
+            same = requested and (requested.model, requested.revision) == (
+                teacher_client.spec.model,
+                teacher_client.spec.revision,
+            )
             if rest is not None and not same:
                 rest()
 

@@ -110,7 +110,7 @@ def _empty_split(node: Node, name: str, n: int) -> Problem:
 
 
 def _write(
-    ctx: Context, node: Node, spec: ExportSpec, stream: Stream, types: Mapping[str, str], made: Path, scratch: Path
+    ctx: Context, node: Node, spec: ExportSpec, stream: Stream, types: Mapping[str, str], result: Path, scratch: Path
 ) -> dict[str, Split]:
     """Write the data files of every split. Their names carry a digest of what is in them: readers that keep what they
     read by name (`load_dataset`) never take old rows, or those of another dataset, for these."""
@@ -119,17 +119,17 @@ def _write(
     done = {}
     for name, part in _parts(ctx, node, spec, stream):
         tables = views.tables(part, types, scratch)
-        files = component.function(_counted(ctx, node, tables, stream.n), made, name, types)
-        called = f"{name}-{_digest([made / f for f in files])}"
-        _rename(made, files, name, called)
+        files = component.function(_counted(ctx, node, tables, stream.n), result, name, types)
+        called = f"{name}-{_digest([result / f for f in files])}"
+        _rename(result, files, name, called)
         if spec.lineage == "sidecar":
             sidecar = catalog.find("exporters", "parquet")
             assert sidecar is not None
-            (made / "lineage" / "data").mkdir(parents=True, exist_ok=True)
+            (result / "lineage" / "data").mkdir(parents=True, exist_ok=True)
             beside = views.types(stream, _identity(stream))
             tables = views.tables(part, beside, scratch)
-            files = sidecar.function(tables, made / "lineage", name, beside)
-            _rename(made / "lineage", files, name, called)
+            files = sidecar.function(tables, result / "lineage", name, beside)
+            _rename(result / "lineage", files, name, called)
         ending = "-*.parquet" if spec.format == "parquet" else ".jsonl"
         done[name] = Split(part.n, f"data/{called}{ending}")
         if stream.n and not part.n:
@@ -360,15 +360,15 @@ def changed(where: Path, manifest: Manifest, *, again: bool = False) -> list[str
     ]
 
 
-def _same(path: Path, size: int, put: list[int] | None, made: Any) -> bool:
+def _same(path: Path, size: int, put: list[int] | None, result: Any) -> bool:
     """A file that nobody wrote to since is the same; another one is where its bytes are, as far as their digest is
     known.
     """
     try:
         now = stamp(path)
-        if now[0] != size or now == put or made is None:
+        if now[0] != size or now == put or result is None:
             return now[0] == size
-        return bool(file_digest(path) == made["digest"])
+        return bool(file_digest(path) == result["digest"])
     except OSError:
         return False
 
@@ -419,13 +419,13 @@ def _foreign(headline: str, node: str) -> RunError:
     return RunError(Problem("A906", headline, node=node, help=way_out))
 
 
-def put(made: Path, target: Path, marker: Mapping[str, Any]) -> dict[str, list[int]]:
+def put(result: Path, target: Path, marker: Mapping[str, Any]) -> dict[str, list[int]]:
     """Put a finished folder in its place; returns the stamp of every file there.
 
     The new folder is made beside the old one and the two are exchanged by rename. A folder that cannot be renamed,
     because something is mounted there, is filled file by file."""
     target = target.resolve()  # a link inside the project stays one
-    names = sorted(_files(made))
+    names = sorted(_files(result))
     beside = sorted(target.parent.glob(f".{glob.escape(target.name)}.old-*"))
     if beside and not os.path.lexists(target):  # a run was killed between its two renames
         beside[-1].rename(target)
@@ -437,18 +437,18 @@ def put(made: Path, target: Path, marker: Mapping[str, Any]) -> dict[str, list[i
     mark = {**marker, "files": names}
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_mount():
-        _fill(made, target, names, before, mark)
+        _fill(result, target, names, before, mark)
     else:
-        _exchange(made, target, foreign, mark)
+        _exchange(result, target, foreign, mark)
     return {name: stamp(target / name) for name in names}
 
 
-def _exchange(made: Path, target: Path, foreign: Iterable[str], mark: Mapping[str, Any]) -> None:
+def _exchange(result: Path, target: Path, foreign: Iterable[str], mark: Mapping[str, Any]) -> None:
     fresh = target.with_name(f".{target.name}.new-{os.getpid()}")
     old = target.with_name(f".{target.name}.old-{os.getpid()}")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        shutil.copytree(made, fresh, copy_function=shutil.copyfile)
+        shutil.copytree(result, fresh, copy_function=shutil.copyfile)
         for name in foreign:
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             _keep(target / name, fresh / name)
@@ -472,7 +472,7 @@ def _keep(mine: Path, there: Path) -> None:
         shutil.copy2(mine, there, follow_symlinks=False)
 
 
-def _fill(made: Path, target: Path, names: list[str], before: set[str], mark: Mapping[str, Any]) -> None:
+def _fill(result: Path, target: Path, names: list[str], before: set[str], mark: Mapping[str, Any]) -> None:
     """Exchange the files of a folder one by one. Meanwhile its marker fits no key, so a run that is cut off is made up
     for.
     """
@@ -482,7 +482,7 @@ def _fill(made: Path, target: Path, names: list[str], before: set[str], mark: Ma
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.part")
-        shutil.copyfile(made / name, temporary)
+        shutil.copyfile(result / name, temporary)
         temporary.replace(path)
     for name in before - set(names):
         (target / name).unlink(missing_ok=True)

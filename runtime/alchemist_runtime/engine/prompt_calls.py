@@ -177,12 +177,12 @@ class Asking:
             return replace(fresh, attempt=draw.attempt + 1)
         return None
 
-    def _requests(self, asked: Sequence[tuple[Draw, Mapping[str, Any]]]) -> list[Request]:
-        turns = self._turns([values for _, values in asked])
+    def _requests(self, requested: Sequence[tuple[Draw, Mapping[str, Any]]]) -> list[Request]:
+        turns = self._turns([values for _, values in requested])
         prompt, teacher = self.prompt, self.teacher
         out = []
         fields, rules = prompt.outputs, prompt.rules
-        for (draw, values), (messages, continues) in zip(asked, turns, strict=True):
+        for (draw, values), (messages, continues) in zip(requested, turns, strict=True):
             number = draw.attempt * FURTHER + draw.sample
             if draw.said and continues:  # the answer that is sent back holds how it began
                 messages, continues = messages[:-1], False

@@ -371,24 +371,24 @@ class _Rows:
                 exit_code=1,
             ) from e
 
-    def _refuse(self, made: pa.RecordBatch, raw: pa.RecordBatch, unfit: Unfit) -> pa.RecordBatch:
+    def _refuse(self, result: pa.RecordBatch, raw: pa.RecordBatch, unfit: Unfit) -> pa.RecordBatch:
         """Rows without a required column, and with a value of another type than its column, are bad; the others
         stay.
         """
         refused = {row: self._misfit(values) for row, values in unfit.items()}
         for name in self.required:
-            if made.column(name).null_count:
-                for i in np.flatnonzero(made.column(name).is_null().to_numpy(zero_copy_only=False)):
+            if result.column(name).null_count:
+                for i in np.flatnonzero(result.column(name).is_null().to_numpy(zero_copy_only=False)):
                     refused.setdefault(int(i), f"`{name}` is null")
         if not refused:
-            return made
+            return result
         places = raw.column(" place")
         for row, why in sorted(refused.items()):
             record = {n: v for n, v in raw.slice(row, 1).to_pylist()[0].items() if n != " place"}
             record |= unfit.get(row, {})
             self.raw.bad.append(Bad(places[row].as_py(), why, json_text(record) or ""))
-        keep = np.setdiff1d(np.arange(made.num_rows), np.array(list(refused)))
-        return made.take(pa.array(keep))
+        keep = np.setdiff1d(np.arange(result.num_rows), np.array(list(refused)))
+        return result.take(pa.array(keep))
 
     def _misfit(self, values: Mapping[str, Any]) -> str:
         name, value = next(iter(values.items()))

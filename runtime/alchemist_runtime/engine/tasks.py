@@ -170,19 +170,19 @@ def _ordinals(stream: Stream) -> Numbers:
 # --- the rows ---------------------------------------------------------------------------------------------------------
 
 
-def _rows(ctx: Context, node: Node, spec: TaskSpec, told: Told) -> Iterator[pa.RecordBatch]:
+def _rows(ctx: Context, node: Node, spec: TaskSpec, reported: Told) -> Iterator[pa.RecordBatch]:
     exprs = [e for e in (spec.system, spec.instruction, spec.response, spec.lang) if e is not None]
     wanted = sorted(frozenset().union(*(_reads(e) for e in exprs)))
-    names = list(dict.fromkeys([*IDENTITY_TYPES, *columns_for(told.stream, wanted)]))
-    types = {**told.stream.types, **CHOICE, "lang": "text?"}
+    names = list(dict.fromkeys([*IDENTITY_TYPES, *columns_for(reported.stream, wanted)]))
+    types = {**reported.stream.types, **CHOICE, "lang": "text?"}
     at = 0
-    for batch in told.stream.batches([n for n in names if n in told.stream.types], size=ROWS):
+    for batch in reported.stream.batches([n for n in names if n in reported.stream.types], size=ROWS):
         until = at + batch.num_rows
         batch = with_messages(batch, wanted)
         batch = _with_lang(ctx, batch, types, spec)
-        if told.right is not None:
-            batch = _with_options(ctx, batch, spec, told.right[at:until])
-        yield _made(ctx, node, batch, types, spec, told.samples[at:until])
+        if reported.right is not None:
+            batch = _with_options(ctx, batch, spec, reported.right[at:until])
+        yield _made(ctx, node, batch, types, spec, reported.samples[at:until])
         at = until
 
 
@@ -262,16 +262,16 @@ def _made(
     return pa.RecordBatch.from_arrays(arrays, names=list(TYPES))
 
 
-def _whole(made: pa.RecordBatch) -> pa.Array:
+def _whole(result: pa.RecordBatch) -> pa.Array:
     """Rows with both an instruction and a response."""
-    both = [pc.greater(pc.utf8_length(made.column(c)), 0) for c in ("instruction", "response")]
+    both = [pc.greater(pc.utf8_length(result.column(c)), 0) for c in ("instruction", "response")]
     return pc.fill_null(pc.and_(*both), False)
 
 
-def _refused(made: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+def _refused(result: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Rows without text as `.dropped` keeps them."""
-    requested = pc.fill_null(pc.greater(pc.utf8_length(made.column("instruction")), 0), False)
+    requested = pc.fill_null(pc.greater(pc.utf8_length(result.column("instruction")), 0), False)
     reason = pc.if_else(requested, "the response came out empty", "the instruction came out empty")
-    more = {"rule": pa.array(["empty"] * made.num_rows, pa.string()), "reason": reason}
-    arrays = [more[f.name] if f.name in more else made.column(f.name) for f in schema]
+    more = {"rule": pa.array(["empty"] * result.num_rows, pa.string()), "reason": reason}
+    arrays = [more[f.name] if f.name in more else result.column(f.name) for f in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -171,10 +171,10 @@ def _larger(node: Node, teacher: Teacher, account: Account) -> Problem:
     )
 
 
-def _lacks(node: Node, teacher: Teacher, told: str) -> Problem:
+def _lacks(node: Node, teacher: Teacher, reported: str) -> Problem:
     return Problem(
         "A723",
-        f"the server of `{teacher.name}` does not take a way of asking: {told}",
+        f"the server of `{teacher.name}` does not take a way of asking: {reported}",
         node=node.id,
         severity="warning",
     )
@@ -439,44 +439,44 @@ def _joined(parts: Sequence[Any]) -> Any:
 # --- figures ----------------------------------------------------------------------------------------------------------
 
 
-def _sum(made: _Made, chosen: int, dropped: dict[str, int]) -> dict[str, Any]:
+def _sum(result: _Made, chosen: int, dropped: dict[str, int]) -> dict[str, Any]:
     """What closes the sum of the step, beside the answers that were refused."""
-    if made.spec.mode == "replace":
+    if result.spec.mode == "replace":
         return {"unchanged": dropped}
-    if made.spec.mode == "add":
-        return {"added": {"changed copies": made.draws}}
-    requested = sum(len(a) for a in made.asked)
+    if result.spec.mode == "add":
+        return {"added": {"changed copies": result.draws}}
+    requested = sum(len(a) for a in result.asked)
     return {
-        "not_chosen": made.stream.n - chosen,
-        **({"not_asked": chosen - requested, "beyond": made.beyond} if made.spec.accept else {}),
-        "added": {"further answers": made.draws - requested},
+        "not_chosen": result.stream.n - chosen,
+        **({"not_asked": chosen - requested, "beyond": result.beyond} if result.spec.accept else {}),
+        "added": {"further answers": result.draws - requested},
     }
 
 
-def _figures(made: _Made, chosen: int) -> dict[str, Any]:
-    asking = made.asking
+def _figures(result: _Made, chosen: int) -> dict[str, Any]:
+    asking = result.asking
     call_stats, account = asking.call_batch.call_stats, asking.call_batch.account
     sums = (
         account.cost(call_stats.new_tokens_in, call_stats.new_tokens_out),
         account.cost(call_stats.tokens_in, call_stats.tokens_out),
     )
     now, scratch = (format(s.normalize(), "f") if account.known else None for s in sums)
-    names = [r.name for r in sieves(made.spec.rules)]
-    dropped = {**dict.fromkeys(names, 0), **made.rules}
+    names = [r.name for r in sieves(result.spec.rules)]
+    dropped = {**dict.fromkeys(names, 0), **result.rules}
     return {
-        "rows_in": made.stream.n,
+        "rows_in": result.stream.n,
         "chosen": chosen,
-        "accepted": made._kept(),
+        "accepted": result._kept(),
         "dropped": dropped,
-        **_sum(made, chosen, dropped),
+        **_sum(result, chosen, dropped),
         "redrawn": dict(asking.redrawn),
         **({"repairs": asking.repairs} if asking.repairs else {}),
         "calls": call_stats.asked,
         "calls_new": call_stats.new,
         "calls_cached": call_stats.cached,
         "calls_failed": call_stats.failed,
-        "calls_passing": made.passing,
-        "calls_refused": made.rules[CALL_FAILED] + made.rules[UNREADABLE] - made.passing,
+        "calls_passing": result.passing,
+        "calls_refused": result.rules[CALL_FAILED] + result.rules[UNREADABLE] - result.passing,
         "tries_repeated": call_stats.retried,
         "tokens_in": call_stats.tokens_in,
         "tokens_out": call_stats.tokens_out,

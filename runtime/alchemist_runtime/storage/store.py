@@ -85,7 +85,7 @@ class Manifest:
 
 def outdated(
     nodes: Sequence[Node],
-    made: Callable[[Node], Manifest | None],
+    manifest_of: Callable[[Node], Manifest | None],
     *,
     refused: bool = False,
     fresh: Collection[str] = (),
@@ -99,7 +99,7 @@ def outdated(
         inputs = [e for e in node.inputs if e.node in asking]
         if not (inputs or node.kind in ASKING):
             continue
-        asking[node.id] = manifest = made(node)
+        asking[node.id] = manifest = manifest_of(node)
         if manifest is None:
             continue
         names = ("calls_passing", "calls_refused") if refused else ("calls_passing",)
