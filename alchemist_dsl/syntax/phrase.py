@@ -11,7 +11,6 @@ from typing import Final
 from alchemist_dsl.diagnostics.model import Diagnostic, Edit
 from alchemist_dsl.syntax import ast
 from alchemist_dsl.syntax import phrase_blocks as blocks
-from alchemist_dsl.syntax import phrase_blocks as statements
 from alchemist_dsl.syntax import phrase_values as values
 from alchemist_dsl.syntax.phrase_values import COMPARE, OPERATORS, VALUES, Mistake, missing_comma_before
 from alchemist_dsl.syntax.repair import Place
@@ -47,20 +46,20 @@ CASES: Final[tuple[Case, ...]] = (
     blocks.edition,
     blocks.import_,
     blocks.param,
-    statements.reserved,
-    statements.double_equals,
+    blocks.reserved,
+    blocks.double_equals,
     values.half_number,
-    statements.rule_name,
+    blocks.rule_name,
     blocks.header,
     blocks.top_level,
-    statements.missing_name,
-    statements.missing_type,
-    statements.missing_value,
+    blocks.missing_name,
+    blocks.missing_type,
+    blocks.missing_value,
     values.bare_text,
     values.line_breaks,
-    statements.missing_equals,
-    statements.colon,
-    statements.arrow,
+    blocks.missing_equals,
+    blocks.colon,
+    blocks.arrow,
     values.unit,
     values.word_operator,
     values.single_equals,

@@ -176,7 +176,7 @@ def name_form(m: Mistake, first: int, last: int) -> Diagnostic:
     )
 
 
-# --- phrase statements -----------------------------------------------------------------------------------------------
+# --- statements -------------------------------------------------------------------------------------------------------
 
 #: What other languages write where a column is set.
 _ASSIGNS: Final = frozenset({"let", "var", "const", "def", "column", "col", "add", "update", "assign", "with"})
