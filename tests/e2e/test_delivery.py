@@ -268,7 +268,7 @@ def test_terminate_is_interrupt(interrupt: Any, project: Path, monkeypatch: pyte
         assert signal.getsignal(signal.SIGINT) is interrupt
     finally:
         signal.signal(signal.SIGINT, before)
-    assert code == 130 and "interrupted: what is finished is kept" in said
+    assert code == 130 and "interrupted: finished steps are kept" in said
     assert "finished before: a" in said
     monkeypatch.undo()
     os.chdir(project)

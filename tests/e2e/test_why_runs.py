@@ -143,7 +143,7 @@ def test_an_old_prompt_and_an_old_file_are_still_known(project: Path) -> None:
     edit(project, "It answers: {{ instruction }}", "It should answer: {{ instruction }}")
     (project / "data/b.jsonl").unlink()
     said = alchemist("why", "harmonized", cwd=project).stdout
-    assert "~ `user` of prompt `ask`: 1 word went, 2 words came" in said
+    assert "~ `user` of prompt `ask`: 1 word removed, 2 added" in said
     assert "It {+should answer+}[-answers-]: {{ instruction }}" in said or "It [-answers-]{+should answer+}:" in said
     assert "because of `sums`: file `data/b.jsonl` is gone (sums → clean → pool → harmonized)" in said
     data = json.loads(alchemist("why", "sums", "--format", "json", cwd=project).stdout)

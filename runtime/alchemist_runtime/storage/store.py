@@ -566,7 +566,7 @@ def disk_problem(error: OSError, what: str, step: str | None = None) -> Problem 
             f"there is no space left on the device while {what} was written",
             node=step,
             place=place,
-            help="make room, then run again: what is finished is kept and not made again",
+            help="free some space and re-run; finished steps are kept",
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return Problem(
@@ -574,7 +574,7 @@ def disk_problem(error: OSError, what: str, step: str | None = None) -> Problem 
             f"{what} cannot be written: {(error.strerror or str(error)).lower()}",
             node=step,
             place=place,
-            help="see that you may write there, then run again: what is finished is kept",
+            help="check the permissions of the folder and re-run; finished steps are kept",
         )
     return None
 
