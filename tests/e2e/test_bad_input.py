@@ -166,7 +166,7 @@ def test_a_download_that_broke_off(project: Path) -> None:
     packed = gzip.compress("".join(json.dumps(r) + "\n" for r in squares(3_000)).encode())
     (project / "data/a.jsonl.gz").write_bytes(packed[: len(packed) // 2])
     done = alchemist("run", "r.recipe", cwd=project)
-    refused(done, 3, "A312", "data/a.jsonl.gz", "a download that broke off", at=SOURCE)
+    refused(done, 3, "A312", "data/a.jsonl.gz", "an interrupted download", at=SOURCE)
     nothing_taken(project)
     (project / "data/a.jsonl.gz").write_bytes(packed)
     assert run("r.recipe", project)["a"]["rows"] == 3_000
@@ -353,7 +353,7 @@ def test_a_full_disk(project: Path, small: Callable[[Path, str], None]) -> None:
     jsonl(project / "data/a.jsonl", noise(3_000))
     small(project / ".alchemist", "size=1m")
     done = alchemist("run", "r.recipe", cwd=project)
-    refused(done, 3, "A905", "no space left", "`a`", "make room", at=SOURCE)
+    refused(done, 3, "A905", "no space left", "`a`", "free some space", at=SOURCE)
     nothing_taken(project)
     small(project / ".alchemist", "size=40m")
     assert run("r.recipe", project)["a"]["rows"] == 3_000
@@ -538,7 +538,7 @@ def test_a_full_disk_for_answers(project: Path, served: Callable[..., FaultServe
     taught(project, server.base_url)
     fault = {"ALCHEMIST_FAULT": "full@calls:write:2"}
     done = alchemist("run", "r.recipe", cwd=project, env=fault)
-    refused(done, 3, "A905", "no space left", "every answer that was written is kept", at=STEP)
+    refused(done, 3, "A905", "no space left", "stored answers are kept", at=STEP)
     before = server.asked
     nodes = run("r.recipe", project)
     assert nodes["harmonized"]["figures"]["calls_cached"] > 0

@@ -104,7 +104,7 @@ TOO_MUCH = {
 @pytest.mark.parametrize("case", TOO_MUCH)
 def test_a_template_that_asks_for_too_much_is_stopped(case: str) -> None:
     problem = failed(TOO_MUCH[case], x=[[1, 2]]).problem
-    assert problem.code == "A409" and "may not do that: it " in problem.headline
+    assert problem.code == "A409" and "is not allowed to do that: it " in problem.headline
 
 
 def test_the_size_of_a_text_is_told() -> None:

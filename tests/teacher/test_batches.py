@@ -280,7 +280,7 @@ def test_a_batch_that_fails_its_validation_says_why(serve: Start, pool: Any) -> 
     why = {"code": "model_not_found", "message": "The model m does not exist.", "line": None, "param": "body.model"}
     server = serve(script=lambda n: Ends("failed", errors=[why]))
     asked = Asked(pool(), by_batch(server), QUESTIONS[:4], max_failed=p.Fraction(1))
-    assert set(asked.answers()) == {"the server did not take the batch: The model m does not exist. (model_not_found)"}
+    assert set(asked.answers()) == {"the server rejected the batch: The model m does not exist. (model_not_found)"}
     assert len(server.sent) == 1
 
 
@@ -290,7 +290,7 @@ def test_lines_that_a_validation_names_do_not_take_the_others_with_them(serve: S
     asked = Asked(pool(), by_batch(server), QUESTIONS[:4], max_failed=p.Fraction(1))
     assert asked.answers() == [
         "re: question 0",
-        "the server did not take the batch: too odd (invalid_request)",
+        "the server rejected the batch: too odd (invalid_request)",
         "re: question 2",
         "re: question 3",
     ]
@@ -426,7 +426,7 @@ def test_a_submission_of_which_nobody_can_tell_is_not_repeated(serve: Start, poo
         with pytest.raises(RunError) as stopped:
             Asked(pool(), by_batch(server, retries=1), QUESTIONS).run()
         assert stopped.value.problem.code == "A726"
-    assert "nobody can tell" in stopped.value.problem.headline
+    assert "it is unknown whether" in stopped.value.problem.headline
     assert Path(str(stopped.value.problem.place)).parent == tmp_path / ".alchemist" / "batches"
     server.faults = lambda m, path, n: None
     assert Asked(pool(), by_batch(server), QUESTIONS).answers() == [f"re: {q}" for q in QUESTIONS]

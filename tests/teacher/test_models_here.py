@@ -294,7 +294,7 @@ def test_a_question_that_memory_is_too_small_for_fails_alone(folder: Path, monke
     crowded(monkeypatch, lambda rows: all(len(r.tokens) < 100 for r in rows))
     found = ask(teacher(folder))
     assert [isinstance(r, Reply) for r in found] == [True, True, True, False, True]
-    assert found[3].reason.startswith("there is no memory left for a question of 123 tokens")
+    assert found[3].reason.startswith("there is not enough memory for a question of 123 tokens")
     assert (found[3].kind, found[3].retry) == ("passing", False)  # by the next run, not by this one
 
 
@@ -346,7 +346,7 @@ def test_a_model_that_computes_no_numbers_stops_the_step(folder: Path, tmp_path:
     model.save_pretrained(own)
     (failed,) = ask(teacher(own), ["a"])
     assert isinstance(failed, RunError) and failed.problem.code == "A730"
-    assert "no number" in failed.problem.headline
+    assert "not a number" in failed.problem.headline
 
 
 def test_a_library_that_is_missing_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

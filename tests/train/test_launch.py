@@ -122,13 +122,13 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert launch.devices(spec(processes=2), 3).processes == 3
     fsdp = launch.devices(spec(parallel="fsdp"))
     assert fsdp.cpu and "needs GPUs" in str(fsdp.note)
-    with pytest.raises(RunError, match="2 GPUs are asked for"):
+    with pytest.raises(RunError, match="2 GPUs are requested"):
         launch.devices(spec(gpus="2"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     assert launch.devices(spec()) == launch.Devices(False, 2)
     assert launch.devices(spec(nodes=2)).processes == 4
     assert launch.devices(spec(gpus="0", processes=2)).cpu
-    with pytest.raises(RunError, match="3 processes are asked for"):
+    with pytest.raises(RunError, match="3 processes are requested"):
         launch.devices(spec(processes=3))
 
 
@@ -212,7 +212,7 @@ def test_missing_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "code", "headline"),
     [
         ("RuntimeError: EADDRINUSE, address in use", 1, "their port is in use"),
-        ("torch.OutOfMemoryError: CUDA out of memory. Tried …", 1, "found no memory left"),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried …", 1, "ran out of memory"),
         ("nothing to see", -signal.SIGKILL, "was killed"),
         ("OSError: [Errno 28] No space left on device", 1, "no space left"),
         ("Traceback\nValueError: x", 1, "exit code 1"),

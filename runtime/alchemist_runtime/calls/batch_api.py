@@ -223,7 +223,7 @@ class Server:
                 if (found := await self.find(record)) is not None:
                     return found
             except CallFailed as blind:
-                why = f"{failed.reason}; nor can one see whether it took the batch: {blind.reason}"
+                why = f"{failed.reason}; whether it accepted the batch is unknown: {blind.reason}"
                 raise CallFailed(why, kind="lost") from blind
             await pause()
         return None
@@ -609,7 +609,7 @@ class Batched(CallBatch):
             raise RunError(
                 Problem(
                     "A703",
-                    f"the budget of {what} ({dollars(full.limit or full.spent)}) does not bear a batch of"
+                    f"the budget of {what} ({dollars(full.limit or full.spent)}) does not cover a batch of"
                     f" {len(wants):,} calls, which may cost up to {dollars(amount)}",
                     node=self.node,
                     note=(
@@ -757,7 +757,7 @@ class Batched(CallBatch):
             f"{server} did not take a batch of `{self.node}` to `{spec.model}`",
             node=self.node,
             note=failed.reason,
-            help=f"run again to submit it once more, or {single}; {kept(self)}",
+            help=f"re-run to submit it again, or {single}; {kept(self)}",
         )
 
     def _lost(self, record: Record, failed: CallFailed) -> Problem:
@@ -771,7 +771,7 @@ class Batched(CallBatch):
             place=str(record.path),
             note=failed.reason,
             help=(
-                "run again to take it up. Where the server no longer has it, delete this file: the next run asks again,"
+                "re-run to resume it. Where the server no longer has it, delete this file: the next run asks again,"
                 " and pays again"
             ),
         )
@@ -779,7 +779,7 @@ class Batched(CallBatch):
     def _unknown(self, record: Record, failed: CallFailed) -> Problem:
         return Problem(
             "A726",
-            f"nobody can tell whether the server of `{self.teacher_client.spec.name}` has taken a batch of"
+            f"it is unknown whether the server of `{self.teacher_client.spec.name}` has taken a batch of"
             f" {len(record.keys):,} calls",
             node=self.node,
             place=str(record.path),
@@ -849,10 +849,10 @@ def _unanswered(batch: Batch, line: int) -> CallFailed:
     errors = (batch.errors.data if batch.errors else None) or []
     own = [e for e in errors if e.line == line]
     if errors and not own and all(e.line for e in errors):
-        return CallFailed("the server did not take the batch because of other lines", retry=True)
+        return CallFailed("the server rejected the batch because of other lines", retry=True)
     reported = own or errors
     said = f"{reported[0].message} ({reported[0].code})" if reported else "no reason was given"
-    return CallFailed(f"the server did not take the batch: {scrub(said)}")
+    return CallFailed(f"the server rejected the batch: {scrub(said)}")
 
 
 def _parsed(line: bytes) -> Mapping[str, Any]:

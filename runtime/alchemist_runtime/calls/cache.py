@@ -509,14 +509,14 @@ def _problem(path: Path, error: sqlite3.Error | OSError) -> Problem:
             "A905",
             "there is no space left on the device for the teacher's answers",
             place=place,
-            help="make room, then run again: every answer that was written is kept and not paid again",
+            help="free some space and re-run; stored answers are kept and not paid for again",
         )
     if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Problem(
             "A907",
             f"another process has held the call cache for more than {BUSY_SECONDS:.0f} s",
             place=place,
-            help="wait for the other run, or end it, then run again",
+            help="wait for the other run or stop it, then re-run",
         )
     return Problem(
         "A907",

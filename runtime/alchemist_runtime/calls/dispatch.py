@@ -513,7 +513,7 @@ def kept(call_batch: CallBatch) -> str:
     done = call_batch._answered + call_batch.call_stats.cached
     if not done:
         return "nothing was answered yet"
-    return f"the {done:,} answers so far are kept and not paid again"
+    return f"the {done:,} answers so far are kept and not paid for again"
 
 
 def cannot(call_batch: CallBatch, failed: CallFailed) -> Problem:

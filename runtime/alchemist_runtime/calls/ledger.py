@@ -180,7 +180,7 @@ def _reached(ledger: Ledger, amount: Decimal) -> Problem:
                 " were spent"
             )
         ),
-        help=f"raise `{ledger.name}` and run again: every answer so far is kept and not paid again",
+        help=f"raise `{ledger.name}` and re-run; answers so far are kept and not paid for again",
     )
 
 

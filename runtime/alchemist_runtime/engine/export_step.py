@@ -73,7 +73,7 @@ def _empty(node: Node) -> Problem:
         "A608",
         f"`{node.id}` would write a dataset without a single row",
         node=node.id,
-        help="see where the rows went: `alchemist run` prints how many each rule dropped",
+        help="`alchemist run` prints how many rows each rule dropped",
     )
 
 

@@ -166,9 +166,9 @@ def run_mixture(ctx: Context, node: Node, out: Output) -> None:
         raise RunError(
             Problem(
                 "A608",
-                f"`{node.id}` takes no row: its entries are empty",
+                f"`{node.id}` takes no rows: its entries are empty",
                 node=node.id,
-                help="see where the rows went: `alchemist run` prints how many each rule dropped",
+                help="`alchemist run` prints how many rows each rule dropped",
             )
         )
     _write(ctx, node, out, spec, streams, drawn)
@@ -421,7 +421,7 @@ class _Sum:
 
     def counts(self) -> MixtureCounts:
         if not any(not t.missing for t in self.spec.take):
-            raise self.problem("A608", "the mixture takes nothing: none of its entries is there")
+            raise self.problem("A608", "the mixture is empty: all of its entries are missing")
         fills = {i: self.fixed_fill(i) for i in present(self.spec, relative=False)}
         if self.spec.on_short != "shrink":
             self.refuse_short({i: (f[2], self.spec.take[i].amount) for i, f in fills.items() if f[3]}, None)
@@ -445,7 +445,7 @@ class _Sum:
             gives = size.measure(copies, remainder, self.spec.unit)
             entries.append(EntryCount(take.name, wanted, gives, copies, remainder, size.rows, short=short))
         if not any(e.rows for e in entries):
-            raise self.problem("A608", "the mixture takes nothing: all its entries are empty")
+            raise self.problem("A608", "the mixture is empty: all of its entries are empty")
         return MixtureCounts(self.spec.unit, tuple(entries), covered(self.spec, total, fixed))
 
     def relative(self, fixed: Fraction) -> tuple[Fraction, dict[int, Fraction]]:

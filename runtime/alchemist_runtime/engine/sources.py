@@ -540,7 +540,7 @@ def _bad_rows(node: Node, bad: list[Bad], total: int, most: int | None = None) -
         node=node.id,
         place=bad[0].place,
         note=displayed + (f"; and {len(bad) - SHOWN:,} more" if len(bad) > SHOWN else ""),
-        help=f"mend the data, or allow it: `on_bad_row = skip(max = {len(bad)})` keeps them in `{node.id}.dropped`",
+        help=f"fix the data, or allow it: `on_bad_row = skip(max = {len(bad)})` keeps them in `{node.id}.dropped`",
     )
 
 
@@ -561,7 +561,7 @@ def _empty(node: Node, spec: SourceSpec) -> Problem:
         f"`{node.id}` gives no row",
         node=node.id,
         place=spec.files[0]["path"] if spec.files else None,
-        help='see that the files hold records, or declare the source as `missing = "why"`',
+        help='check that the files hold records, or declare the source as `missing = "why"`',
     )
 
 

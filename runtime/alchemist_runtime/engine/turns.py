@@ -195,9 +195,9 @@ def _problem(error: Exception, row: int, node: str | None, place: Callable[[int]
 
     where = place(row) if place else f"row {row}"
     if isinstance(error, UndefinedError):
-        code, headline = ("A402", f"a template reads what is not there: {error}")
+        code, headline = ("A402", f"a template reads an undefined value: {error}")
     elif isinstance(error, SecurityError):
-        code, headline = "A409", f"a template may not do that: {error}"
+        code, headline = "A409", f"a template is not allowed to do that: {error}"
     else:
         code, headline = "A409", f"a template cannot be rendered: {type(error).__name__}: {error}"
     return RunError(Problem(code, headline, node=node, place=where), exit_code=1)

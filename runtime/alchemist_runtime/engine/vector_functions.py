@@ -270,7 +270,7 @@ def _match(kernel: Kernel, x: pa.Array, pattern: str) -> pa.Array:
         why = str(e).removeprefix("Invalid regular expression: ")
         problem = Problem(
             "A208",
-            f"`{pattern}` is no regular expression that RE2 reads: {why}",
+            f"`{pattern}` is not a regular expression that RE2 accepts: {why}",
             help="RE2 has no look-around and no back-references",
         )
         raise RunError(problem, exit_code=1) from None

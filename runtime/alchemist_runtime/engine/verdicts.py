@@ -100,7 +100,7 @@ def broken_expectation(ctx: Context, node: Node, rule: Rule) -> Problem | None:
         f"`expect {rule.text}` of `{node.id}` {word}",
         node=node.id,
         note=f"it has {rows:,} rows" if rows is not None else None,
-        help=f"look at the step with `alchemist run --upto {node.id}`, then mend the step or the expectation",
+        help=f"look at the step with `alchemist run --upto {node.id}`, then fix the step or the expectation",
     )
 
 

@@ -97,7 +97,7 @@ def unreadable(shown: str, error: Exception) -> RunError:
             "A312",
             f"`{shown}` cannot be read: {reason}",
             place=shown,
-            help="see that the file is whole (a download that broke off?) and that you may read it",
+            help="check that the file is complete (an interrupted download?) and readable",
         )
     )
 
@@ -128,7 +128,7 @@ def checked(record: dict[str, Any]) -> bytes:
     except UnicodeDecodeError as e:
         raise ValueError("a text holds half of a surrogate pair, which is no character") from e
     if b"null" in data and _infinite(record):  # as which an infinity is written
-        raise ValueError("a number is too large to be held (beyond 1.8e308)")
+        raise ValueError("a number is too large (beyond 1.8e308)")
     return data
 
 

@@ -170,7 +170,7 @@ def _unreachable(repo: str, error: Exception, node: str | None) -> RunError:
             f"`{repo}` cannot be fetched: {why}",
             node=node,
             note=f"{type(error).__name__}: {first}" if first else None,
-            help="see to the network and run again: what is already fetched is kept",
+            help="check the network and re-run; downloads are cached",
         )
     )
 

@@ -410,9 +410,7 @@ def damaged(folder: Path, name: str, error: Exception) -> RunError:
             place=str(folder / name),
             note=why,
             help=(
-                "run again: this result is made again, and nothing else"
-                if lost
-                else "see to what is said above, then run again: the result is kept"
+                "re-run; this result alone is rebuilt" if lost else "fix the cause above and re-run; the result is kept"
             ),
         ),
         damaged=f"b2:{folder.name}" if lost else None,

@@ -154,8 +154,8 @@ def _no_template(source: str) -> RunError:
         Problem(
             "A801",
             f"the teacher's model `{source}` has no chat template",
-            note="without one nobody knows how it is asked",
-            help="take a model that was trained on chats, or put a `chat_template.jinja` beside its tokenizer",
+            note="without one it is unknown how to prompt it",
+            help="use a model that was trained on chats, or put a `chat_template.jinja` beside its tokenizer",
         )
     )
 
@@ -165,7 +165,7 @@ def _no_room(source: str) -> RunError:
         Problem(
             "A730",
             f"there is not enough memory to load the model `{source}`",
-            help="take a smaller model, or a machine with more memory; a server is asked with `provider = openai`",
+            help="use a smaller model or more memory; for a model behind a server use `provider = openai`",
         )
     )
 
@@ -307,9 +307,8 @@ class InProcess:
             return
         row = part[0]
         row.done = True
-        reason = (
-            f"there is no memory left for a question of {len(row.tokens):,} tokens with an answer of up to {row.most:,}"
-        )
+        size = f"{len(row.tokens):,} tokens with an answer of up to {row.most:,}"
+        reason = f"there is not enough memory for a question of {size}"
         tell(row.future, CallFailed(reason, kind="passing"))  # another machine may have more
 
     # --- generating ---------------------------------------------------------------------------------------------------
@@ -363,7 +362,7 @@ class _Draw:
         import torch
 
         if bool(torch.isnan(scores).any()):
-            raise ValueError("what the model computes is no number (NaN)")
+            raise ValueError("the output of the model is not a number (NaN)")
         if self._temperature == 0:
             return scores
         shares = (scores.double() / self._temperature).softmax(-1)

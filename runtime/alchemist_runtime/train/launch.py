@@ -128,7 +128,7 @@ def _line(spec: TrainSpec, on: Devices, job: Path, project: Path) -> list[str]:
             Problem(
                 "A910",
                 f"`parallel = {spec.parallel}` needs the library deepspeed",
-                help="pip install deepspeed, or take `parallel = fsdp`",
+                help="run `pip install deepspeed`, or use `parallel = fsdp`",
             )
         )
     line = command(
@@ -275,14 +275,14 @@ def _failure(folder: Path, log: Path, code: int) -> RunError:
 _CAUSES: Final = (
     (
         ("Address already in use", "EADDRINUSE"),
-        "the training processes could not meet: their port is in use",
-        "run again; with several machines set MASTER_PORT to a free port",
+        "the training processes could not connect: their port is in use",
+        "re-run; with several machines, set MASTER_PORT to a free port",
     ),
-    (("No space left on device",), "the training found no space left on the disk", "make room, then run again"),
+    (("No space left on device",), "there is no space left on the disk for the training", "make room, then run again"),
     (
         ("out of memory", "OutOfMemoryError", "SIGKILL"),
-        "a training process was killed or found no memory left",
-        "lower `micro_batch` or `max_length`, or take `parallel = fsdp`; the checkpoints are kept",
+        "a training process was killed or ran out of memory",
+        "lower `micro_batch` or `max_length`, or use `parallel = fsdp`; the checkpoints are kept",
     ),
 )
 
@@ -294,7 +294,7 @@ def _cause(text: str, code: int) -> tuple[str, str]:
     for signs, headline, way_out in _CAUSES:
         if any(sign in text for sign in signs):
             return headline, way_out
-    return f"the training ended with exit code {code}", "read the log; a further run goes on from the last checkpoint"
+    return f"the training ended with exit code {code}", "read the log; the next run resumes from the last checkpoint"
 
 
 # --- devices ---------------------------------------------------------------------------------------------------------
@@ -348,7 +348,7 @@ def devices(spec: TrainSpec, processes: int | None = None) -> Devices:
         raise RunError(
             Problem(
                 "A802",
-                f"{requested} GPUs are asked for, this machine shows {gpus}",
+                f"{requested} GPUs are requested, but this machine has {gpus}",
                 help="write `gpus = auto`, or `gpus = 0` to train on the CPU",
             )
         )
@@ -360,8 +360,8 @@ def devices(spec: TrainSpec, processes: int | None = None) -> Devices:
         raise RunError(
             Problem(
                 "A802",
-                f"{local} processes are asked for, this machine shows {gpus} GPUs",
-                help="take one process for each GPU: leave `processes` out",
+                f"{local} processes are requested, but this machine has {gpus} GPUs",
+                help="use one process per GPU: omit `processes`",
             )
         )
     return Devices(False, local * spec.nodes)

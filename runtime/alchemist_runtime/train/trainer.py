@@ -97,7 +97,7 @@ def _alone(path: Path) -> Any:
             raise RunError(
                 Problem(
                     "A803",
-                    "another training works in the same folder",
+                    "another training is running in the same folder",
                     place=str(path.parent),
                     help="wait for it, or end it",
                 )
@@ -139,21 +139,21 @@ def _unforeseen(error: Exception) -> Problem:
         return Problem(
             "A905",
             "there is no space left on the device while the training wrote",
-            help="make room, then run again: it goes on from the last checkpoint",
+            help="free some space and re-run; training resumes from the last checkpoint",
         )
     said = " ".join(str(error).split())[:300]
     return Problem(
         "A803",
         f"the training failed: {type(error).__name__}: {said}",
-        help="read the log; a further run goes on from the last checkpoint",
+        help="read the log; the next run resumes from the last checkpoint",
     )
 
 
 def _no_memory(job: Job) -> Problem:
     return Problem(
         "A803",
-        f"the device has no memory left at micro_batch = {job.micro_batch}, max_length = {job.spec.max_length}",
-        help="lower `micro_batch` or `max_length`, take `method = lora(…)` or `parallel = fsdp`",
+        f"the device ran out of memory at micro_batch = {job.micro_batch}, max_length = {job.spec.max_length}",
+        help="lower `micro_batch` or `max_length`, or use `method = lora(…)` or `parallel = fsdp`",
     )
 
 

@@ -84,7 +84,7 @@ def _unreadable(path: Path, why: str, help_: str) -> RunError:
 
 def _broken(path: Path, error: Exception) -> RunError:
     why = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return _unreadable(path, f"it cannot be read ({why})", "see that the file is whole, and that you may read it")
+    return _unreadable(path, f"it cannot be read ({why})", "check that the file is complete and readable")
 
 
 def alike(before: Stream, after: Stream) -> tuple[Stream, Stream]:
