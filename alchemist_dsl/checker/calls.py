@@ -56,7 +56,7 @@ def _unknown(typer: Typer, expr: ast.Call) -> Typed:
     if name in AGGREGATES:
         return typer.fail("A119", f"`{name}(…)` counts a stream; it stands in `check` blocks and in `expect`", span)
     if name == "any":
-        return typer.fail("A122", "`any(…)` stands for several runs and belongs into a `variant`", span)
+        return typer.fail("A122", "`any(…)` stands for several runs and belongs in a `variant`", span)
     known = [*FUNCTIONS, *(AGGREGATES if typer.env.streams else ())]
     text, edit = did_you_mean(name, known, span)
     is_column = typer.env.stream is not None and name in typer.env.stream.columns

@@ -152,9 +152,9 @@ def _report_circle(context: Context, circle: list[str], needs_: list[Need]) -> N
         labels=(Label(last.span, f"{names[-1]} needs {names[0]}"),),
         note=note,
         help=(
-            f"break the circle; did you mean {listed(streams[:2], 'or')} here?"
+            f"break the cycle; did you mean {listed(streams[:2], 'or')} here?"
             if streams and KINDS[context.decls[circle[1]].kind].stream
-            else "break the circle: one of them must read something else"
+            else "break the cycle: one of them must read something else"
         ),
     )
 

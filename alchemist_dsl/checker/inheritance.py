@@ -56,7 +56,7 @@ def _took_nothing(decl: Decl, context: Context, reported: set[Span]) -> None:
         where = f"`{decl.kind} {decl.name}`" if block is None else f"`{block}` of `{decl.name}`"
         context.problems.add(
             "A102",
-            f"{where} has no `{name}` that could be taken away",
+            f"{where} has no `{name}` that could be removed",
             span,
             help=text,
             edit=edit,
@@ -65,7 +65,7 @@ def _took_nothing(decl: Decl, context: Context, reported: set[Span]) -> None:
 
 
 def _there(body: Body) -> list[str]:
-    """Names in a block that could be taken away."""
+    """Names in a block that could be removed."""
     attrs = [name for name, placed in body.attrs.items() if not is_null(placed.stmt)]
     rules = [r.stmt.name.name for r in body.rules if r.stmt.name is not None]
     return [*attrs, *body.sets, *body.fields, *rules]
@@ -335,7 +335,7 @@ class _Collector:
                 (
                     "attributes are set with `=`; `:` declares the type of a field"
                     if known
-                    else f"a typed field does not belong into {self.title}"
+                    else f"a typed field does not belong in {self.title}"
                 ),
                 statement.name.span,
                 help=f"put it into {inside}" if inside and not known else None,
@@ -455,14 +455,14 @@ class _Collector:
         holds = "typed fields, `NAME: TYPE`" if typed else "entries, `NAME = VALUE`"
         self.problems.add(
             "A111",
-            f"`{what}` does not belong into `{name}`, which holds {holds}",
+            f"`{what}` does not belong in `{name}`, which holds {holds}",
             span,
             help=f"move it out, behind the `}}` of `{name}`",
         )
 
     def _misplaced(self, statement: ast.Statement, what: str, note: str) -> None:
         self._lost(statement)
-        self.problems.add("A111", f"`{what}` does not belong into {self.title}", statement.span, note=note or None)
+        self.problems.add("A111", f"`{what}` does not belong in {self.title}", statement.span, note=note or None)
 
 
 def _add_field(

@@ -169,7 +169,7 @@ class Loader:
         circle = [*chain[chain.index(path) :], path]
         self.problems.add(
             "A108",
-            "files import each other in a circle",
+            "files import each other in a cycle",
             span,
             note=" -> ".join(circle),
             help="move what both need into a third file",
@@ -481,7 +481,7 @@ def _without(context: Context, decl: ast.ParamDecl) -> ir.Value | None:
     example = _example(decl.type)
     context.problems.add(
         "A212",
-        f"the parameter `{decl.name.name}` has no default and got no value",
+        f"the parameter `{decl.name.name}` has no default and was given no value",
         decl.name.span,
         help=f"pass one, for example `--set {decl.name.name}={example}`",
     )

@@ -365,7 +365,7 @@ def _reaches(b: Building, select: ir.SelectV | None, some: ir.Value | None) -> N
     if some.value > most:
         b.problem(
             "A740",
-            f"`accept = {some.text}` is out of reach: `select` chooses rows for {most:,} answers",
+            f"`accept = {some.text}` cannot be reached: `select` chooses rows for {most:,} answers",
             some.span,
             labels=(Label(select.span, "these are asked about"),),
             help="select more rows, or none in particular: `accept` asks about as many as it takes",

@@ -286,7 +286,7 @@ def _check_entry(context: Context, change: Change, decl: Decl, rest: tuple[ast.I
     text, edit = did_you_mean(name, known, span)
     context.problems.add(
         "A102",
-        f"`{block}` of `{decl.name}` has no `{name}` that could be taken away",
+        f"`{block}` of `{decl.name}` has no `{name}` that could be removed",
         span,
         help=text,
         edit=edit,

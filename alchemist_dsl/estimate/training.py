@@ -234,7 +234,7 @@ def too_large(plan: Plan, program: Program) -> list[Diagnostic]:
                 help=(
                     f"what fits: {', '.join(fit)}"
                     if fit
-                    else "take more GPUs, a smaller model, or a smaller `micro_batch`"
+                    else "use more GPUs, a smaller model, or a smaller `micro_batch`"
                 ),
             )
         )

@@ -427,7 +427,7 @@ def wrong_base(base: TextV, root: Path, attribute: str = "base") -> Diagnostic |
     at = root / (folder or named)
     if folder is None and not at.exists():
         if attribute == "base" and re.search(r"[-_.]gguf$", named, re.I):
-            return _no_base(base, f"`{named}` is in GGUF format, which nothing is trained from", _GGUF)
+            return _no_base(base, f"`{named}` is in GGUF format, which cannot be trained", _GGUF)
         return None if MODEL.fullmatch(named) else _no_folder(base, at, attribute)
     if not at.exists():
         return _no_folder(base, at, attribute)
@@ -435,7 +435,7 @@ def wrong_base(base: TextV, root: Path, attribute: str = "base") -> Diagnostic |
         if at.suffix.lower() == ".gguf":
             if attribute == "model":
                 return None
-            return _no_base(base, f"`{named}` is in GGUF format, which nothing is trained from", _GGUF)
+            return _no_base(base, f"`{named}` is in GGUF format, which cannot be trained", _GGUF)
         return _no_base(
             base,
             f"`{named}` is a file, and a {attribute} is a folder",
@@ -457,7 +457,7 @@ def _no_model(base: TextV, files: list[str], attribute: str) -> Diagnostic | Non
             base, f"`{named}` holds only GGUF files", f'name the file: `model = "{posixpath.join(named, gguf[0])}"`'
         )
     if gguf and not has_weights:
-        return _no_base(base, f"`{named}` holds only GGUF files, which nothing is trained from", _GGUF)
+        return _no_base(base, f"`{named}` holds only GGUF files, which cannot be trained", _GGUF)
     if "config.json" not in files:
         if "adapter_config.json" in files:
             needs = "a training starts from" if attribute == "base" else "a teacher is"

@@ -66,8 +66,8 @@ def test_a_whole_model_is_a_base(tmp_path: Path, files: tuple[str, ...]) -> None
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        (("model.Q4_K_M.gguf",), "`./m` holds only GGUF files, which nothing is trained from"),
-        (("config.json", "m.gguf"), "`./m` holds only GGUF files, which nothing is trained from"),
+        (("model.Q4_K_M.gguf",), "`./m` holds only GGUF files, which cannot be trained"),
+        (("config.json", "m.gguf"), "`./m` holds only GGUF files, which cannot be trained"),
         (
             ("adapter_config.json", "adapter_model.safetensors"),
             "`./m` is an adapter, and a training starts from a whole model",
@@ -90,8 +90,8 @@ def test_a_folder_that_is_no_whole_model(tmp_path: Path, files: tuple[str, ...],
         ("./models/bsae", "no folder `./models/bsae`", 'did you mean `base = "./models/base"`?'),
         ("../nowhere", "no folder `../nowhere`", "relative to the recipe"),
         ("models/base/final", "no folder `models/base/final`", "relative to the recipe"),
-        ("./m.gguf", "`./m.gguf` is in GGUF format, which nothing is trained from", "gguf_file"),
-        ("owner/Some-8B-GGUF", "`owner/Some-8B-GGUF` is in GGUF format, which nothing is trained from", "convert"),
+        ("./m.gguf", "`./m.gguf` is in GGUF format, which cannot be trained", "gguf_file"),
+        ("owner/Some-8B-GGUF", "`owner/Some-8B-GGUF` is in GGUF format, which cannot be trained", "convert"),
         (
             "./models/base/config.json",
             "`./models/base/config.json` is a file, and a base is a folder",
