@@ -448,4 +448,4 @@ def test_a_pattern_that_is_none_is_named() -> None:
     with pytest.raises(RunError) as caught:
         value_of("matches", ["x"], "(")
     assert caught.value.problem.code == "A208"
-    assert "`(` is no regular expression" in caught.value.problem.headline
+    assert "`(` is not a regular expression" in caught.value.problem.headline
