@@ -193,16 +193,7 @@ def mixture(m: MixtureDiff) -> Fold:
     found, same = entries(m)
     rows = []
     for e in found:
-        both = [share(s.share) for s in (e.before, e.after) if s is not None and s.share is not None]
-        rows.append(
-            [
-                e.name,
-                _side(e.before),
-                _side(e.after),
-                " → ".join(dict.fromkeys(both)),
-                _bar(e.after or e.before, e.after is None),
-            ]
-        )
+        rows.append([e.name, _side(e.before), _side(e.after), _shares(e), _bar(e.after or e.before, e.after is None)])
     below: list[Block] = [Table(("entry", "before", "after", "share", ""), rows)]
     if same:
         below.append(Small([[("sign", "same"), ("same", f"{plural(same, 'entry', 'entries')} unchanged")]]))
@@ -213,12 +204,25 @@ def _side(e: Entry | None) -> str:
     if e is None:
         return ""
     rows = count(e.rows)
-    return e.amount + (f" = {rows} rows" if rows not in ("", "?") and not e.amount.endswith(" rows") else "")
+    if rows in ("", "?") or e.amount.endswith(" rows"):
+        return e.amount
+    return f"{e.amount} {'= ' if rows[0].isdigit() else ''}{rows} rows"
+
+
+def _shares(e: MixtureRow) -> str:
+    """The share on both sides, one figure where they agree; that of an entry which is not there is 0."""
+    both = [
+        "0%" if side is None else share(side.share) if side.share is not None else "unknown"
+        for side in (e.before, e.after)
+    ]
+    return "" if "unknown" in both and set(both) <= {"unknown", "0%"} else " → ".join(dict.fromkeys(both))
 
 
 def _bar(e: Entry | None, gone: bool) -> str:
-    """The share of an entry as a bar; of one that is gone, an empty one."""
-    return "" if e is None or e.share is None else ("░" if gone else "█") * max(1, round(_BAR * Fraction(e.share)))
+    """The share of an entry as a bar, one cell at least where there are rows; of one that is gone, an empty one."""
+    if e is None or e.share is None or not (part := Fraction(e.share)):
+        return ""
+    return ("░" if gone else "█") * max(1, round(_BAR * part))
 
 
 # --- words ------------------------------------------------------------------------------------------------------------

@@ -198,7 +198,7 @@ class _Terminal:
         wide = min(24, max((cells(f.name) for f in fields), default=0))
         out: list[str] = []
         for f in fields:
-            text: list[Piece] = [("same", f"{f.name:<{wide}}  "), *pieces_of(f.text)]
+            text: list[Piece] = [("same", f"{f.name}{' ' * (wide - cells(f.name) + 2)}"), *pieces_of(f.text)]
             out += self._wrap(text, width, hanging=wide + 2)
             out += _indented(self._code(Code(f.lines), width - 2), "  ")
         return out

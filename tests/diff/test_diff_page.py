@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alchemist_runtime.schema.plan import Estimate
 from command_line import PATIENCE
 from markdown_it import MarkdownIt
 
 from alchemist_dsl.comparison.compare import combine, compare
-from alchemist_dsl.comparison.report import document
-from alchemist_dsl.document.blocks import markdown
+from alchemist_dsl.comparison.impact import exact
+from alchemist_dsl.comparison.model import Entry, MixtureDiff, MixtureRow, Pair
+from alchemist_dsl.comparison.report import document, mixture
+from alchemist_dsl.document.blocks import Table, markdown
 from alchemist_dsl.project.operands import Settings, of_file
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -111,3 +114,55 @@ def test_the_page_holds_what_markdown_must_not_read(name: str, tmp_path: Path) -
     assert "&amp;lt;" not in html  # escaped once
     for word in ("select", "8%", "10%") if name == "quickstart.recipe" else ("gpt-3.5-turbo-1106",):
         assert word in text
+
+
+def _entry(amount: str, rows: Estimate | None, share: str | None) -> Entry:
+    return Entry(amount=amount, rows=rows, share=share)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "cells"),
+    [
+        pytest.param(
+            ("all", 85, "1/2"), ("all", 85, "1"), ["all = 85 rows", "all = 85 rows", "50.0% → 100.0%"], id="both"
+        ),
+        pytest.param(("all", 85, "1/2"), None, ["all = 85 rows", "", "50.0% → 0%"], id="removed"),
+        pytest.param(None, ("10 rows", 10, "1/4"), ["", "10 rows", "0% → 25.0%"], id="added"),
+        pytest.param(
+            ("all", 85, "1/2"), ("all", None, None), ["all = 85 rows", "all", "50.0% → unknown"], id="unknown"
+        ),
+        pytest.param(("2x", None, None), None, ["2x", "", ""], id="nothing known"),
+    ],
+)
+def test_an_entry_of_a_mixture_says_its_share_on_both_sides(before: Any, after: Any, cells: list[str]) -> None:
+    def side(values: Any) -> Entry | None:
+        return values and _entry(values[0], None if values[1] is None else exact(values[1]), values[2])
+
+    table = mixture(_mixture(side(before), side(after))).blocks[0]
+    assert isinstance(table, Table)
+    assert list(table.rows[0][1:4]) == cells
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "shown"),
+    [("85", "85", "85", "all = 85 rows"), (None, None, "85", "all ≤ 85 rows"), ("80", "84", "90", "all ~84 rows")],
+)
+def test_no_equals_sign_stands_before_a_bound_or_an_estimate(
+    low: str | None, value: str | None, high: str, shown: str
+) -> None:
+    rows = Estimate(value=value, low=low, high=high, basis="exact" if low == high else "declared")
+    table = mixture(_mixture(None, _entry("all", rows, "1"))).blocks[0]
+    assert isinstance(table, Table)
+    assert table.rows[0][2] == shown
+
+
+@pytest.mark.parametrize(("share", "bar"), [("0", ""), ("1/1000", "█"), ("1/2", "██████"), ("1", "█" * 12)])
+def test_the_bar_of_no_rows_is_empty(share: str, bar: str) -> None:
+    table = mixture(_mixture(_entry("2x", exact(9), "1/3"), _entry("all", exact(3), share))).blocks[0]
+    assert isinstance(table, Table)
+    assert table.rows[0][4] == bar
+
+
+def _mixture(before: Entry | None, after: Entry | None) -> MixtureDiff:
+    pair = Pair(before=exact(1), after=exact(1))
+    return MixtureDiff(id="m", rows=pair, entries=[MixtureRow(name="e", before=before, after=after)])
